@@ -1,0 +1,199 @@
+//! The typed configuration: what a file means. Plain data.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::proto::Signal;
+
+/// What a configuration file and the machine it is read on mean together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// `[circus]`.
+    pub circus: CircusConfig,
+    /// `[watcher:NAME]`, sorted by name.
+    pub watchers: Vec<WatcherConfig>,
+    /// `[socket:NAME]`, sorted by name.
+    pub sockets: Vec<SocketConfig>,
+}
+
+/// Facts of the machine that a configuration refers to, read once at start.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct Host {
+    /// circusd's own environment: `copy_env`, `$(circus.env.X)`, `$NAME`.
+    pub env: BTreeMap<String, String>,
+    /// circusd's working directory: the default of `working_dir`.
+    pub cwd: String,
+}
+
+/// `[circus]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CircusConfig {
+    /// Seconds: bounds the back-off of crash loops.
+    pub check_delay: f64,
+    /// The control endpoint.
+    pub endpoint: String,
+    /// Who owns an ipc control endpoint: a user name or uid.
+    pub endpoint_owner: Option<String>,
+    /// The mode of an ipc endpoint.
+    pub endpoint_mode: u32,
+    /// Where events are published.
+    pub pubsub_endpoint: String,
+    /// Where statistics are published.
+    pub stats_endpoint: String,
+    /// UDP discovery; none where empty.
+    pub multicast_endpoint: String,
+    /// The umask of circusd and its workers.
+    pub umask: Option<u32>,
+    /// Seconds between the starts of two watchers.
+    pub warmup_delay: f64,
+    /// Verbose plugins.
+    pub debug: bool,
+    /// The file with circusd's pid.
+    pub pidfile: Option<String>,
+    /// critical, error, warning, info or debug.
+    pub loglevel: Option<String>,
+    /// `-` (standard error), a file, a syslog URL.
+    pub logoutput: Option<String>,
+    /// Held for clients that ask; has no effect.
+    pub fqdn_prefix: Option<String>,
+    /// Accept endpoints that strangers can reach.
+    pub allow_anyone_on_the_network_to_control_this_machine: bool,
+    /// Refuse to start when any watcher or socket has an error.
+    pub strict: bool,
+}
+
+/// A watcher's `args`: text that is split into words, or the words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Args {
+    /// Split as a POSIX shell would.
+    Text(String),
+    /// Passed as they are.
+    List(Vec<String>),
+}
+
+/// A user or group: a number, or a name that is looked up at each spawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Account {
+    /// By number.
+    Number(u32),
+    /// By name.
+    Name(String),
+}
+
+/// `stdout_stream.*` or `stderr_stream.*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamConfig {
+    /// `FileStream`, `StdoutStream`, ...
+    pub class: String,
+    /// The other keys, as they were written.
+    pub options: BTreeMap<String, Value>,
+}
+
+/// `[watcher:NAME]`, or what `add` made. Each field's meaning, unit and default stand in `WATCHER_OPTIONS`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each option is described once, in config::WATCHER_OPTIONS")]
+pub struct WatcherConfig {
+    pub name: String,
+    pub cmd: String,
+    /// `None` only for watchers made by `add` without arguments.
+    pub args: Option<Args>,
+    pub numprocesses: u32,
+    pub warmup_delay: f64,
+    pub executable: Option<String>,
+    pub working_dir: String,
+    pub shell: bool,
+    pub shell_args: Option<String>,
+    pub uid: Option<Account>,
+    pub gid: Option<Account>,
+    pub copy_env: bool,
+    pub copy_path: bool,
+    /// What the child gets, complete; `None` only for watchers made by `add` without an environment.
+    pub env: Option<BTreeMap<String, String>>,
+    pub send_hup: bool,
+    pub stop_signal: Signal,
+    pub stop_children: bool,
+    pub max_retry: i64,
+    pub graceful_timeout: f64,
+    pub priority: i64,
+    pub singleton: bool,
+    pub use_sockets: bool,
+    /// `sockets = a, b`: only these, with LISTEN_FDS.
+    pub sockets: Vec<String>,
+    pub on_demand: bool,
+    pub respawn: bool,
+    pub autostart: bool,
+    pub max_age: i64,
+    pub max_age_variance: i64,
+    pub min_uptime: f64,
+    /// By lower-case name without `rlimit_`; `None` is unlimited.
+    pub rlimits: BTreeMap<String, Option<u64>>,
+    pub stdin_socket: Option<String>,
+    pub close_child_stdin: bool,
+    pub close_child_stdout: bool,
+    pub close_child_stderr: bool,
+    pub stdout_stream: Option<StreamConfig>,
+    pub stderr_stream: Option<StreamConfig>,
+    /// Made by `add`: some options are then shown as null where a file's watcher shows an empty value.
+    pub dynamic: bool,
+    /// Keys that are no options of ours, kept for plugins and shown by `options`.
+    pub freeform: BTreeMap<String, String>,
+}
+
+/// The address family of a managed socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Family {
+    /// AF_INET
+    Inet,
+    /// AF_INET6
+    Inet6,
+    /// AF_UNIX
+    Unix,
+}
+
+/// The type of a managed socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SocketType {
+    /// SOCK_STREAM
+    Stream,
+    /// SOCK_DGRAM
+    Datagram,
+    /// SOCK_RAW
+    Raw,
+    /// SOCK_RDM
+    Rdm,
+    /// SOCK_SEQPACKET
+    SeqPacket,
+}
+
+/// `[socket:NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketConfig {
+    /// Lower case.
+    pub name: String,
+    /// A host name or address.
+    pub host: String,
+    /// 0 lets the kernel choose.
+    pub port: u16,
+    /// AF_INET, AF_INET6 or AF_UNIX.
+    pub family: Family,
+    /// SOCK_STREAM ...
+    pub kind: SocketType,
+    /// A protocol name of /etc/protocols.
+    pub proto: Option<String>,
+    /// The length of the queue of connections.
+    pub backlog: i32,
+    /// The path of a unix socket.
+    pub path: Option<String>,
+    /// Bits that a unix socket's mode lacks.
+    pub umask: u32,
+    /// Whether an existing path is unlinked first.
+    pub replace: bool,
+    /// SO_BINDTODEVICE.
+    pub interface: Option<String>,
+    /// Each worker gets a socket of its own.
+    pub so_reuseport: bool,
+    /// Whether accept blocks.
+    pub blocking: bool,
+}

@@ -1,0 +1,57 @@
+//! The error numbers of the protocol, and the fault that carries one to a client.
+
+use serde::{Deserialize, Serialize};
+
+/// The `errno` of an error reply. The numbers are Circus's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum ErrNo {
+    /// Not specified.
+    NotSpecified = 0,
+    /// The message is not JSON (or MessagePack).
+    InvalidJson = 1,
+    /// No command has this name.
+    UnknownCommand = 2,
+    /// The message is not of the command's form, or names a watcher that does not exist.
+    Message = 3,
+    /// The operating system refused.
+    Os = 4,
+    /// The command cannot be carried out now, or failed.
+    Command = 5,
+    /// A command that was waited for failed.
+    BadMessageData = 6,
+}
+
+/// Why a request is refused: what an error reply says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The number.
+    pub errno: ErrNo,
+    /// The reason, in words.
+    pub reason: String,
+}
+
+impl Fault {
+    /// A fault with this number and reason.
+    pub fn new(errno: ErrNo, reason: impl Into<String>) -> Self {
+        Self { errno, reason: reason.into() }
+    }
+
+    /// errno 3: the message is not of the command's form.
+    pub fn message(reason: impl Into<String>) -> Self {
+        Self::new(ErrNo::Message, reason)
+    }
+
+    /// errno 5: the command cannot be carried out.
+    pub fn command(reason: impl Into<String>) -> Self {
+        Self::new(ErrNo::Command, reason)
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Fault {}

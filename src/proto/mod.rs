@@ -1,0 +1,23 @@
+//! Layer 0: the words on the wire, as plain data.
+//!
+//! A request arrives as an [`Envelope`]; `commands` turns it into a typed [`Request`]; the arbiter answers with a
+//! [`Reply`] and publishes [`Notice`]s. Nothing here does anything: no clock, no sockets, no system calls.
+
+mod codec;
+mod errno;
+mod notice;
+mod reply;
+mod request;
+mod signal;
+mod spawn;
+
+pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice, encode_reply};
+pub use errno::{ErrNo, Fault};
+pub use notice::{EventKind, Notice, resource_name};
+pub use reply::{Body, Reply, ReplyTo};
+pub use request::{MatchMethod, Request, Selection};
+pub use signal::{Signal, SignalError};
+pub use spawn::{SpawnError, Stage};
+
+/// An object of the wire, keys in the order they were written.
+pub type Object = serde_json::Map<String, serde_json::Value>;

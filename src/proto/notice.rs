@@ -1,0 +1,70 @@
+//! Events as they are published: `watcher.<res_name>.<event>` and a JSON object.
+
+use serde::{Deserialize, Serialize};
+
+/// What happened. The names and payload keys are Circus's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// A process was created.
+    Spawn {
+        /// Its pid.
+        process_pid: i32,
+    },
+    /// A watcher went active.
+    Start,
+    /// A watcher has stopped.
+    Stop,
+    /// A stop signal, or the SIGKILL after it, was sent to a process.
+    Kill {
+        /// Its pid.
+        process_pid: i32,
+    },
+    /// A process was collected: each death gives exactly one.
+    Reap {
+        /// Its pid.
+        process_pid: i32,
+        /// The exit status, or minus the signal that ended it.
+        exit_code: i32,
+    },
+    /// A graceful reload is done.
+    Reload,
+    /// An option was set.
+    Updated,
+    /// A watcher was added by command.
+    Add,
+    /// A watcher was removed by command.
+    Remove,
+}
+
+/// An event of a watcher, ready to be published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The watcher's name as topics spell it (see [`resource_name`]).
+    pub resource: String,
+    /// What happened.
+    pub kind: EventKind,
+    /// Seconds since the epoch.
+    pub time: f64,
+}
+
+impl EventKind {
+    /// The last part of the topic.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Spawn { .. } => "spawn",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Kill { .. } => "kill",
+            Self::Reap { .. } => "reap",
+            Self::Reload => "reload",
+            Self::Updated => "updated",
+            Self::Add => "add",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+/// A watcher's name in topics: lower case, each space an underscore.
+pub fn resource_name(watcher: &str) -> String {
+    watcher.to_lowercase().replace(' ', "_")
+}

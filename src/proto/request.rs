@@ -1,0 +1,59 @@
+//! Requests after decoding: what the arbiter must handle, each command a variant.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Object, Signal};
+
+/// How `start`, `stop` and `restart` match watcher names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MatchMethod {
+    /// The whole name, `*`, `?` and `[...]` being wild.
+    Glob,
+    /// A regular expression that matches at the start of the name.
+    Regex,
+    /// The name itself.
+    Simple,
+}
+
+/// The watchers that a command is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// As the client gave it.
+    pub name: String,
+    /// How it matches.
+    pub method: MatchMethod,
+}
+
+/// A request that is well-formed. `waiting`: answer when done, not when begun.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the properties are described once, in commands::COMMANDS")]
+pub enum Request {
+    Add { name: String, cmd: String, args: Option<Value>, options: Object, start: bool, waiting: bool },
+    Decr { name: String, nb: i64, waiting: bool },
+    Get { name: String, keys: Vec<String> },
+    GlobalOptions { option: Option<String> },
+    Incr { name: String, nb: i64, waiting: bool },
+    Kill { name: String, pid: Option<i64>, signum: Option<Signal>, graceful_timeout: Option<f64>, waiting: bool },
+    List { name: Option<String> },
+    ListSockets,
+    NumProcesses { name: Option<String> },
+    NumWatchers,
+    Options { name: String },
+    Quit { waiting: bool },
+    Reload { name: Option<String>, graceful: bool, sequential: bool, waiting: bool },
+    Restart { selection: Option<Selection>, waiting: bool },
+    Rm { name: String, nostop: bool, waiting: bool },
+    Set { name: String, options: Object, waiting: bool },
+    Signal {
+        name: String,
+        signum: Signal,
+        pid: Option<i64>,
+        childpid: Option<i64>,
+        children: bool,
+        recursive: bool,
+    },
+    Start { selection: Option<Selection>, waiting: bool },
+    Status { name: Option<String> },
+    Stop { selection: Option<Selection>, waiting: bool },
+}
