@@ -1,1 +1,86 @@
-//! (skeleton)
+//! THE CORE: a pure state machine. It makes no system call, reads no clock, holds no socket and draws no randomness
+//! that was not handed to it; it is told what happened and says what to do.
+//!
+//! # Watchers
+//!
+//! What is wanted of a watcher is its options (`numprocesses` above all) and the operation it carries out; what it is
+//! is its state and its workers. `reconcile` is the one place where the two are compared.
+//!
+//! ```text
+//!                    start, reload                 all tried, one has run
+//!        Stopped ───────────────────▶ Starting ──────────────────────────▶ Active ◀─┐
+//!           ▲                            │                                   │      │ reload, incr, decr,
+//!           │                            │ stop, restart, rm, quit,          │      │ deaths and respawns
+//!           │ no worker is left          │ max_retry used up                 │      │
+//!           └───────────── Stopping ◀────┴───────────────────────────────────┴──────┘
+//!                             │ ▲            (a restart goes on from Stopped to Starting)
+//!                             └─┘ SIGKILL after graceful_timeout
+//! ```
+//!
+//! | state | event | what happens |
+//! |---|---|---|
+//! | Stopped | start, reload | Starting: launches are asked for, `warmup_delay` apart |
+//! | Stopped | stop, quit | nothing; who asked is answered |
+//! | Stopped | incr, decr, set | the options change, nobody starts |
+//! | Starting | every place tried, one has run | Active, event `start` |
+//! | Starting | every place tried, none has run, some wait out a back-off | who asked is answered; goes on trying |
+//! | Starting | nothing runs and nothing will (`numprocesses = 0`) | Stopping, and so Stopped, event `stop` |
+//! | Starting, Active | a launch failed `max_retry` times | Stopping (a graceful reload keeps the old processes instead) |
+//! | Active | a worker died | its place is filled: at once, or after a back-off if it died young |
+//! | Active | a worker died, `respawn = False` | its place stays empty; with the last one Stopping |
+//! | Active | start | empty places are filled, back-offs end |
+//! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to who remains |
+//! | Stopping | the last worker is reaped | Stopped, event `stop`; a restart starts, a removed watcher is forgotten |
+//! | Stopping | start, reload, restart | wait their turn (`operation` has the rules) |
+//!
+//! # Workers
+//!
+//! ```text
+//!     Queued ──taken up──▶ Starting ──spawned──▶ Running ──told to stop──▶ Terminating ──reaped──▶ (no record)
+//!        │                    │ ▲                   │                                                  ▲
+//!        └─ not wanted any    │ └ doomed: a stop    └──────────────── died by itself ──────────────────┘
+//!           more: no record   │   came meanwhile
+//!                             └─ launch failed: no record, the place is due again or waits
+//! ```
+//!
+//! A worker's pid is data; it is known by a [`WorkerId`] of ours that is never used again, so a late or unknown pid
+//! is ignored by construction. Between Starting and Running there is room for readiness.
+//!
+//! # Time
+//!
+//! Every deadline stands in one table (`deadlines`) and belongs to what set it: a worker told to stop, a worker with a
+//! max_age, a place that waits out a back-off, a watcher or a rollout that pauses. With nothing due, nothing wakes up.
+
+mod action;
+mod core;
+mod deadlines;
+mod ending;
+mod event;
+mod ids;
+mod invariants;
+mod job;
+mod operation;
+mod operations;
+mod queries;
+mod reconcile;
+mod requests;
+mod rng;
+mod rollout;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod time;
+mod view;
+mod watcher;
+mod worker;
+mod workers;
+
+pub use action::{Action, Launch, Level, Reach, SignalTarget};
+pub use core::Arbiter;
+pub use event::{Event, Intent, SocketAddress, SocketInfo};
+pub use ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
+pub use operation::OperationKind;
+pub use time::{Mono, Now};
+pub use view::{WatcherView, WorkerView};
+pub use watcher::WatcherState;
+pub use worker::WorkerState;

@@ -91,3 +91,12 @@ pub struct SpawnError {
     /// What it was about: a path, a user, a limit.
     pub detail: String,
 }
+
+impl SpawnError {
+    /// What the kernel said, as Python prints it: `[Errno 2] No such file or directory`.
+    pub fn reason(&self) -> String {
+        let text = std::io::Error::from_raw_os_error(self.errno).to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        format!("[Errno {}] {text}", self.errno)
+    }
+}

@@ -1,0 +1,100 @@
+//! What the core wants done.
+
+use std::sync::Arc;
+
+use super::ids::{JobId, Pid, WatcherKey, WorkerId};
+use crate::config::{SocketConfig, WatcherConfig};
+use crate::proto::{Notice, Reply, Signal};
+
+/// Something to do, in the daemon's terms. Launches come separately (see `Arbiter::poll_launch`).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Open the managed sockets; answer with `Event::SocketsOpened`.
+    OpenSockets(Vec<SocketConfig>),
+    /// Send a signal to a worker, or to it and what it started. Failures are of no interest: the reaper tells.
+    Signal {
+        /// The process; a child of ours that has not been collected.
+        pid: Pid,
+        /// Which signal.
+        signal: Signal,
+        /// How far it reaches.
+        reach: Reach,
+        /// Whose process it is.
+        watcher: WatcherKey,
+    },
+    /// Carry out a `signal` request; answer with `Event::SignalDone`.
+    SignalRequest {
+        /// To be named in the answer.
+        job: JobId,
+        /// The processes, children of ours that have not been collected.
+        pids: Vec<Pid>,
+        /// Which signal.
+        signal: Signal,
+        /// Whom exactly.
+        target: SignalTarget,
+    },
+    /// Publish an event.
+    Publish(Notice),
+    /// Answer a client.
+    Reply(Reply),
+    /// Write a line to the daemon's log.
+    Log(Level, String),
+    /// The watcher's workers are gone: its streams can be closed.
+    CloseStreams(WatcherKey),
+    /// The watcher's stream options changed.
+    UpdateStreams(WatcherKey, Arc<WatcherConfig>),
+    /// Everything is stopped: start again from the configuration file, in the same process.
+    Restart,
+    /// Everything is stopped: end with this status.
+    Exit(u8),
+}
+
+/// How far a signal reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The process.
+    Process,
+    /// The process, then its direct children; answer with `Event::ChildrenSignalled`.
+    ProcessAndChildren,
+    /// The process, its session and process group, and all its descendants.
+    Tree,
+}
+
+/// Whom a `signal` request means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalTarget {
+    /// The processes.
+    Process,
+    /// The processes and all their descendants.
+    Recursive,
+    /// Their direct children only.
+    Children,
+    /// This direct child of the process.
+    Child(i64),
+}
+
+/// The weight of a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For whoever looks for a fault in circusd.
+    Debug,
+    /// What happens in an ordinary life.
+    Info,
+    /// Something went wrong and was dealt with.
+    Warning,
+    /// Something went wrong.
+    Error,
+    /// circusd cannot go on.
+    Critical,
+}
+
+/// A process to start; answer with `Event::Spawned` or `Event::SpawnFailed`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// To be named in the answer.
+    pub worker: WorkerId,
+    /// The program and its arguments, substituted and split.
+    pub argv: Vec<String>,
+    /// Everything else about it: directory, environment, accounts, limits, streams, sockets.
+    pub config: Arc<WatcherConfig>,
+}

@@ -1,0 +1,252 @@
+//! The arbiter itself: what it knows, and the five calls it is driven by.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::action::{Action, Launch, Level};
+use super::deadlines::{Deadlines, Timer};
+use super::event::{Event, Intent, SocketInfo};
+use super::ids::{JobId, Pid, RolloutId, WatcherKey, WorkerId};
+use super::job::Job;
+use super::rng::Rng;
+use super::rollout::Rollout;
+use super::time::{Mono, Now};
+use super::watcher::Watcher;
+use super::worker::WorkerState;
+use crate::config::{CircusConfig, Config, Host, WatcherConfig};
+use crate::proto::{EventKind, Notice, ReplyTo, SpawnError, Stage};
+
+/// How the daemon as a whole is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The managed sockets are not open yet.
+    Opening,
+    /// At work.
+    Running,
+    /// Everything is being stopped, to exit or to start anew.
+    Ending,
+    /// The last action is out.
+    Ended,
+}
+
+/// The core: a pure state machine. See the module's documentation for the model.
+#[derive(Debug)]
+pub struct Arbiter {
+    pub(super) circus: CircusConfig,
+    pub(super) host: Host,
+    pub(super) phase: Phase,
+    pub(super) watchers: BTreeMap<WatcherKey, Watcher>,
+    /// Lower-case names; of two watchers with the same, the later one.
+    pub(super) names: HashMap<String, WatcherKey>,
+    pub(super) pids: HashMap<Pid, WorkerId>,
+    pub(super) sockets: Vec<SocketInfo>,
+    pub(super) socket_numbers: BTreeMap<String, i32>,
+    pub(super) jobs: BTreeMap<JobId, Job>,
+    pub(super) rollouts: BTreeMap<RolloutId, Rollout>,
+    /// Rollouts that can go on; taken up when the event at hand is dealt with.
+    pub(super) due_rollouts: VecDeque<RolloutId>,
+    pub(super) deadlines: Deadlines,
+    pub(super) rng: Rng,
+    next_watcher: u32,
+    next_job: u64,
+    next_rollout: u64,
+    outbox: VecDeque<Action>,
+    pub(super) launches: VecDeque<WorkerId>,
+    /// `signal` requests on their way.
+    pub(super) signalling: std::collections::BTreeSet<JobId>,
+    /// Who waits for the end.
+    pub(super) end_waiters: Vec<ReplyTo>,
+    /// Whether the end is a new beginning.
+    pub(super) ending_restarts: bool,
+    pub(super) spawned: u64,
+    pub(super) reaped: u64,
+    pub(super) released: u64,
+}
+
+impl Arbiter {
+    /// An arbiter for this configuration. It asks for its sockets first; the fleet starts when they are open.
+    pub fn new(config: Config, host: Host, seed: u64) -> Self {
+        let mut arbiter = Self {
+            circus: config.circus,
+            host,
+            phase: Phase::Opening,
+            watchers: BTreeMap::new(),
+            names: HashMap::new(),
+            pids: HashMap::new(),
+            sockets: Vec::new(),
+            socket_numbers: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            rollouts: BTreeMap::new(),
+            due_rollouts: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            rng: Rng::new(seed),
+            next_watcher: 0,
+            next_job: 0,
+            next_rollout: 0,
+            outbox: VecDeque::new(),
+            launches: VecDeque::new(),
+            signalling: std::collections::BTreeSet::new(),
+            end_waiters: Vec::new(),
+            ending_restarts: false,
+            spawned: 0,
+            reaped: 0,
+            released: 0,
+        };
+        for watcher in config.watchers {
+            arbiter.register(watcher);
+        }
+        arbiter.act(Action::OpenSockets(config.sockets));
+        arbiter
+    }
+
+    /// Takes note of something that happened.
+    pub fn handle_event(&mut self, event: Event, now: Now) {
+        match event {
+            Event::SocketsOpened(sockets) => self.sockets_opened(sockets),
+            Event::Request(to, request) => self.handle_request(*to, request, now),
+            Event::Spawned { worker, pid } => self.worker_spawned(worker, pid, now),
+            Event::SpawnFailed { worker, error } => self.worker_failed(worker, &error, now),
+            Event::Exited { pid, exit_code } => self.worker_exited(pid, exit_code, now),
+            Event::ChildrenSignalled { watcher, pids } => {
+                for pid in pids {
+                    self.publish(watcher, EventKind::Kill { process_pid: pid.0 }, now);
+                }
+            }
+            Event::SignalDone { job, result } => {
+                self.signalling.remove(&job);
+                self.job_part_done(job, None, result.err(), now);
+            }
+            Event::Intent(Intent::Quit) => self.quit(None, now),
+            Event::Intent(Intent::Reload) => self.reload_all(now),
+        }
+        self.drive(now);
+    }
+
+    /// Does everything whose time has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.deadlines.pop_due(now.mono) {
+            match timer {
+                Timer::Escalate(worker) => self.escalate(worker, now),
+                Timer::Expire(worker) => self.expire(worker, now),
+                Timer::Retry(key, wid) => {
+                    if let Some(watcher) = self.watchers.get_mut(&key) {
+                        watcher.slots.make_due(wid);
+                    }
+                    self.progress(key, now);
+                }
+                Timer::Warmup(key) => self.progress(key, now),
+                Timer::Rollout(id) => self.due_rollouts.push_back(id),
+            }
+            self.drive(now);
+        }
+        debug_assert!(self.next_deadline().is_none_or(|at| at > now.mono), "a deadline in the past was left");
+    }
+
+    /// When [`Self::handle_timeout`] is wanted next; never, if nothing is due at any time.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.deadlines.next()
+    }
+
+    /// The next thing to do, in order. Drain until `None`.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.outbox.pop_front()
+    }
+
+    /// The next process to start. Launches are apart from the other actions so that the daemon may take a few of a
+    /// thousand in each turn, while whoever asks for a status meanwhile is answered.
+    pub fn poll_launch(&mut self, now: Now) -> Option<Launch> {
+        while let Some(worker) = self.launches.pop_front() {
+            let Some(watcher) = self.watchers.get_mut(&worker.watcher) else { continue };
+            let Some(wid) = watcher.workers().get(&worker).filter(|w| w.state == WorkerState::Queued).map(|w| w.wid)
+            else {
+                continue;
+            };
+            watcher.change(worker, |w| w.state = WorkerState::Starting { doomed: false });
+            match crate::config::command::argv(&watcher.config, wid.0, &self.socket_numbers) {
+                Ok(argv) => return Some(Launch { worker, argv, config: watcher.config.clone() }),
+                Err(detail) => {
+                    let error = SpawnError { stage: Stage::Command, errno: 0, detail };
+                    self.handle_event(Event::SpawnFailed { worker, error }, now);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether [`Self::poll_launch`] may have something.
+    pub fn has_launches(&self) -> bool {
+        !self.launches.is_empty()
+    }
+
+    // -- parts that the other files of this module build on -----------------------------------------------------
+
+    pub(super) fn act(&mut self, action: Action) {
+        self.outbox.push_back(action);
+    }
+
+    pub(super) fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.act(Action::Log(level, text.into()));
+    }
+
+    pub(super) fn publish(&mut self, key: WatcherKey, kind: EventKind, now: Now) {
+        if let Some(watcher) = self.watchers.get(&key) {
+            let notice = Notice { resource: watcher.resource.clone(), kind, time: now.unix };
+            self.act(Action::Publish(notice));
+        }
+    }
+
+    pub(super) fn register(&mut self, config: WatcherConfig) -> WatcherKey {
+        let key = WatcherKey(self.next_watcher);
+        self.next_watcher += 1;
+        self.names.insert(config.name.to_lowercase(), key);
+        self.watchers.insert(key, Watcher::new(key, config));
+        key
+    }
+
+    pub(super) fn open_job(&mut self, job: Job) -> JobId {
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        self.jobs.insert(id, job);
+        id
+    }
+
+    pub(super) fn open_rollout(&mut self, rollout: Rollout) -> RolloutId {
+        let id = RolloutId(self.next_rollout);
+        self.next_rollout += 1;
+        self.rollouts.insert(id, rollout);
+        self.due_rollouts.push_back(id);
+        id
+    }
+
+    fn sockets_opened(&mut self, sockets: Vec<SocketInfo>) {
+        self.socket_numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
+        self.sockets = sockets;
+        if self.phase == Phase::Opening {
+            self.phase = Phase::Running;
+            self.log(Level::Info, "sockets started");
+            let keys = self.autostarting(self.by_priority());
+            self.start_in_order(keys, None);
+            self.log(Level::Info, "Arbiter now waiting for commands");
+        }
+    }
+
+    /// Takes up what the event made possible, and checks that everything still fits together.
+    fn drive(&mut self, now: Now) {
+        while let Some(id) = self.due_rollouts.pop_front() {
+            self.advance_rollout(id, now);
+        }
+        self.check_invariants();
+    }
+
+    /// Every watcher there is, the greatest priority first, and among equals in order of arrival.
+    pub(super) fn by_priority(&self) -> Vec<WatcherKey> {
+        let mut keys: Vec<WatcherKey> = self.watchers.keys().copied().collect();
+        keys.sort_by_key(|key| std::cmp::Reverse(self.watchers.get(key).map_or(0, |w| w.config.priority)));
+        keys
+    }
+
+    /// Those of them that start by themselves.
+    pub(super) fn autostarting(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
+        keys.retain(|key| self.watchers.get(key).is_some_and(|w| w.config.autostart && !w.removed));
+        keys
+    }
+}

@@ -1,0 +1,65 @@
+//! Everything that is due at some time. A deadline belongs to what set it and is cancelled with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{RolloutId, WatcherKey, Wid, WorkerId};
+use super::time::Mono;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Timer {
+    /// A worker that was told to stop has had its time: SIGKILL.
+    Escalate(WorkerId),
+    /// A worker reaches its max_age.
+    Expire(WorkerId),
+    /// A slot's back-off is over.
+    Retry(WatcherKey, Wid),
+    /// The pause between two spawns of a watcher is over.
+    Warmup(WatcherKey),
+    /// The pause between the starts of two watchers is over.
+    Rollout(RolloutId),
+}
+
+/// The set of deadlines, each timer at most once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Deadlines {
+    by_timer: BTreeMap<Timer, Mono>,
+    by_time: BTreeSet<(Mono, Timer)>,
+}
+
+impl Deadlines {
+    pub(super) fn set(&mut self, timer: Timer, at: Mono) {
+        self.cancel(timer);
+        self.by_timer.insert(timer, at);
+        self.by_time.insert((at, timer));
+    }
+
+    pub(super) fn cancel(&mut self, timer: Timer) {
+        if let Some(at) = self.by_timer.remove(&timer) {
+            self.by_time.remove(&(at, timer));
+        }
+    }
+
+    pub(super) fn get(&self, timer: Timer) -> Option<Mono> {
+        self.by_timer.get(&timer).copied()
+    }
+
+    pub(super) fn next(&self) -> Option<Mono> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn pop_due(&mut self, now: Mono) -> Option<Timer> {
+        let (at, timer) = *self.by_time.first()?;
+        if at > now {
+            return None;
+        }
+        self.cancel(timer);
+        Some(timer)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Timer> + '_ {
+        self.by_timer.keys().copied()
+    }
+}

@@ -1,0 +1,69 @@
+//! The end of the daemon, or of this life of it.
+
+use super::action::{Action, Level};
+use super::core::{Arbiter, Phase};
+use super::deadlines::Timer;
+use super::ids::WorkerId;
+use super::job::{Form, Job, Then};
+use super::operation::{OperationKind, Ticket};
+use super::time::Now;
+use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
+
+impl Arbiter {
+    /// Stops everything, then exits. Asked again, it hastens: who is still stopping is killed now.
+    pub(super) fn quit(&mut self, waiter: Option<ReplyTo>, now: Now) {
+        self.end_waiters.extend(waiter);
+        match self.phase {
+            Phase::Opening | Phase::Running => self.begin_ending(Then::Exit, now),
+            Phase::Ending => {
+                self.ending_restarts = false;
+                if self.end_waiters.is_empty() {
+                    self.hasten(now);
+                }
+            }
+            Phase::Ended => {}
+        }
+    }
+
+    /// Stops everything, then starts anew from the configuration file.
+    pub(super) fn restart_daemon(&mut self, now: Now) {
+        self.begin_ending(Then::Restart, now);
+    }
+
+    fn begin_ending(&mut self, then: Then, now: Now) {
+        self.phase = Phase::Ending;
+        self.ending_restarts = then == Then::Restart;
+        for job in self.cancel_rollouts() {
+            let by = if self.ending_restarts { "restart" } else { "quit" };
+            self.job_part_done(job, None, Some(Fault::command(format!("start was cancelled by {by}"))), now);
+        }
+        let mut keys = self.by_priority();
+        keys.reverse();
+        let left = u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let job = self.open_job(Job { to: None, left, form: Form::Plain, then, done: None, fault: None });
+        for key in keys {
+            self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);
+        }
+        // The part that stands for the end itself, so that a fleet of nobody ends too.
+        self.job_part_done(job, None, None, now);
+    }
+
+    /// Kills whoever was told to stop and has not gone yet.
+    fn hasten(&mut self, now: Now) {
+        self.log(Level::Warning, "asked to stop once more: killing who is still stopping");
+        let late: Vec<WorkerId> =
+            self.deadlines.iter().filter_map(|timer| if let Timer::Escalate(id) = timer { Some(id) } else { None }).collect();
+        for worker in late {
+            self.escalate(worker, now);
+        }
+    }
+
+    /// Everything is stopped.
+    pub(super) fn finish(&mut self, now: Now) {
+        self.phase = Phase::Ended;
+        for to in std::mem::take(&mut self.end_waiters) {
+            self.reply(Reply { to, body: Body::Ok(Object::new()), time: now.unix });
+        }
+        self.act(if self.ending_restarts { Action::Restart } else { Action::Exit(0) });
+    }
+}

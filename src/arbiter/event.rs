@@ -1,0 +1,84 @@
+//! What the core is told.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{JobId, Pid, WatcherKey, WorkerId};
+use crate::proto::{Fault, ReplyTo, Request, SpawnError};
+
+/// Something that happened, in the core's terms.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The managed sockets are open, in order of name: the fleet can start.
+    SocketsOpened(Vec<SocketInfo>),
+    /// A client asks.
+    Request(Box<ReplyTo>, Request),
+    /// A process of ours exists and runs its program.
+    Spawned {
+        /// As the launch named it.
+        worker: WorkerId,
+        /// Its pid.
+        pid: Pid,
+    },
+    /// A launch came to nothing; no process is left of it.
+    SpawnFailed {
+        /// As the launch named it.
+        worker: WorkerId,
+        /// Where and why.
+        error: SpawnError,
+    },
+    /// A child was collected.
+    Exited {
+        /// Its pid; it may be none of ours.
+        pid: Pid,
+        /// The exit status, or minus the signal.
+        exit_code: i32,
+    },
+    /// The children that were sent the stop signal along with their parent (`stop_children`).
+    ChildrenSignalled {
+        /// Whose children.
+        watcher: WatcherKey,
+        /// Their pids.
+        pids: Vec<Pid>,
+    },
+    /// What became of a `signal` request.
+    SignalDone {
+        /// As the order named it.
+        job: JobId,
+        /// The first failure, if any.
+        result: Result<(), Fault>,
+    },
+    /// The operator's wish, from a signal to the daemon.
+    Intent(Intent),
+}
+
+/// What a signal to the daemon means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Intent {
+    /// Stop everything and exit. A second one hastens: who is still stopping is killed.
+    Quit,
+    /// Reload every watcher gracefully.
+    Reload,
+}
+
+/// A managed socket as the core needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketInfo {
+    /// Its name, lower case.
+    pub name: String,
+    /// The daemon's descriptor number.
+    pub number: i32,
+    /// Its backlog.
+    pub backlog: i32,
+    /// Where it listens.
+    pub address: SocketAddress,
+}
+
+/// Where a managed socket listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SocketAddress {
+    /// A host and the real port.
+    Inet(String, u16),
+    /// A path.
+    Unix(String),
+}
+

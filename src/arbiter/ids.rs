@@ -1,0 +1,32 @@
+//! Names of our own for what lives and dies. None is ever used again, so a late event cannot hit a newcomer.
+
+use serde::{Deserialize, Serialize};
+
+/// A process id. Data: processes are told apart by their [`WorkerId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Pid(pub i32);
+
+/// A watcher of this daemon's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WatcherKey(pub u32);
+
+/// A worker of this daemon's life; later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkerId {
+    /// Whose worker it is.
+    pub watcher: WatcherKey,
+    /// Its number in order of start.
+    pub serial: u64,
+}
+
+/// The number that a worker sees as `$(circus.wid)`: 1, 2, ... within its watcher, the lowest that is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Wid(pub u32);
+
+/// Something a client asked for that is not done yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobId(pub u64);
+
+/// Watchers that are being started one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct RolloutId(pub u64);

@@ -1,0 +1,110 @@
+//! What must be true between any two calls. Checked after each in debug builds.
+
+use super::core::Arbiter;
+
+#[cfg(not(debug_assertions))]
+impl Arbiter {
+    #[expect(clippy::unused_self, reason = "the checks exist in debug builds only")]
+    pub(super) fn check_invariants(&self) {}
+}
+
+#[cfg(debug_assertions)]
+mod checks {
+    use std::collections::{BTreeSet, HashSet};
+
+    use super::Arbiter;
+    use crate::arbiter::deadlines::Timer;
+    use crate::arbiter::ids::{JobId, Wid, WorkerId};
+    use crate::arbiter::operation::Ticket;
+    use crate::arbiter::watcher::{Watcher, WatcherState};
+    use crate::arbiter::worker::WorkerState;
+
+    impl Arbiter {
+        pub(in crate::arbiter) fn check_invariants(&self) {
+            let mut live = 0;
+            for watcher in self.watchers.values() {
+                self.check_watcher(watcher);
+                for (id, worker) in watcher.workers() {
+                    self.check_worker(*id);
+                    live += u64::from(worker.pid.is_some());
+                }
+            }
+            assert_eq!(live, self.spawned - self.reaped - self.released, "spawned less reaped is not what lives");
+            assert_eq!(live, self.pids.len() as u64, "a pid leads nowhere");
+            self.check_timers();
+            self.check_jobs();
+        }
+
+        fn check_watcher(&self, watcher: &Watcher) {
+            let name = watcher.name();
+            assert_eq!(watcher.counts(), watcher.recount(), "{name}: the counts are off");
+            let wids: BTreeSet<Wid> = watcher.workers().values().map(|worker| worker.wid).collect();
+            assert_eq!(wids.len(), watcher.workers().len(), "{name}: two workers share a number");
+            assert!(!wids.iter().any(|wid| watcher.slots.is_backing_off(*wid)), "{name}: a waiting place is in use");
+            if watcher.state == WatcherState::Stopped {
+                assert!(watcher.workers().is_empty(), "{name}: stopped, with workers");
+                assert_eq!(watcher.slots.waiting() + watcher.slots.due(), 0, "{name}: stopped, with places that wait");
+                assert!(watcher.running.is_none(), "{name}: stopped, with an operation");
+                assert!(watcher.waiting.is_empty(), "{name}: stopped, and an operation waits");
+                assert!(watcher.resizing.is_empty(), "{name}: stopped, and somebody waits for a number");
+            }
+            if watcher.running.is_none() && watcher.state != WatcherState::Stopping {
+                assert!(watcher.waiting.is_empty(), "{name}: idle, and an operation waits");
+            }
+        }
+
+        fn check_worker(&self, id: WorkerId) {
+            let Some(worker) = self.watchers.get(&id.watcher).and_then(|watcher| watcher.workers().get(&id)) else {
+                return;
+            };
+            if let Some(pid) = worker.pid {
+                assert_eq!(self.pids.get(&pid), Some(&id), "pid {} is known as another's", pid.0);
+            }
+            match worker.state {
+                WorkerState::Queued => assert!(self.launches.contains(&id), "a launch that nobody will take up"),
+                WorkerState::Starting { .. } => {}
+                WorkerState::Running => assert!(worker.pid.is_some(), "at work, without a process"),
+                WorkerState::Terminating { kill_at, .. } => {
+                    assert_eq!(self.deadlines.get(Timer::Escalate(id)), kill_at, "told to stop, without a deadline");
+                }
+            }
+        }
+
+        /// Each timer belongs to something that is there to be woken.
+        fn check_timers(&self) {
+            for timer in self.deadlines.iter() {
+                let watcher = |key| self.watchers.get(key);
+                let valid = match &timer {
+                    Timer::Escalate(id) | Timer::Expire(id) => {
+                        watcher(&id.watcher).is_some_and(|w| w.workers().contains_key(id))
+                    }
+                    Timer::Retry(key, wid) => watcher(key).is_some_and(|w| w.slots.is_backing_off(*wid)),
+                    Timer::Warmup(key) => watcher(key).is_some_and(|w| {
+                        matches!(w.state, WatcherState::Starting { .. } | WatcherState::Active)
+                    }),
+                    Timer::Rollout(id) => self.rollouts.contains_key(id),
+                };
+                assert!(valid, "a timer was left: {timer:?}");
+            }
+        }
+
+        /// Every job waits for something that will come.
+        fn check_jobs(&self) {
+            let mut awaited: HashSet<JobId> = self.rollouts.values().filter_map(|rollout| rollout.job()).collect();
+            for watcher in self.watchers.values() {
+                let operations = watcher.running.iter().chain(&watcher.waiting);
+                for ticket in operations.flat_map(|operation| &operation.tickets) {
+                    if let Ticket::Job(job) = ticket {
+                        awaited.insert(*job);
+                    }
+                }
+                awaited.extend(&watcher.resizing);
+                awaited.extend(watcher.workers().values().flat_map(|worker| &worker.awaited_by));
+            }
+            for (id, job) in &self.jobs {
+                let expected = awaited.contains(id) || self.signalling.contains(id);
+                assert!(expected, "a job waits for nothing: {job:?}");
+            }
+        }
+    }
+}

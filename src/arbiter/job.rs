@@ -1,0 +1,65 @@
+//! What clients wait for.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Pid, WatcherKey};
+use crate::proto::{Fault, Object, ReplyTo};
+
+/// How the answer to a finished job reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Form {
+    /// `ok` and nothing else.
+    Plain,
+    /// `info`: what the operation did.
+    Info,
+    /// What the operation did, at the top level.
+    TopLevel,
+    /// `numprocesses`.
+    Count(u32),
+}
+
+/// What happens when a job is finished.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Then {
+    /// The client is answered.
+    Answer,
+    /// These watchers are started, one after the other, for the same client.
+    Start(Vec<WatcherKey>),
+    /// The daemon ends.
+    Exit,
+    /// The daemon starts anew.
+    Restart,
+}
+
+/// Something asked for, until all its parts are done. `to` is `None` where nobody waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) to: Option<ReplyTo>,
+    /// How many operations or deaths are still to come.
+    pub(super) left: u32,
+    pub(super) form: Form,
+    pub(super) then: Then,
+    pub(super) done: Option<Changes>,
+    pub(super) fault: Option<Fault>,
+}
+
+/// What an operation did to a watcher's processes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Changes {
+    /// `None` for a stop, whose info is null, and for a start, which has no `stopped`.
+    pub(super) stopped: Option<Vec<Pid>>,
+    pub(super) started: Option<Vec<Pid>>,
+    pub(super) kept: Option<Vec<Pid>>,
+}
+
+impl Changes {
+    pub(super) fn properties(&self) -> Object {
+        let mut properties = Object::new();
+        for (key, pids) in [("stopped", &self.stopped), ("started", &self.started), ("kept", &self.kept)] {
+            if let Some(pids) = pids {
+                properties.insert(key.into(), pids.iter().map(|pid| pid.0).collect());
+            }
+        }
+        properties
+    }
+}

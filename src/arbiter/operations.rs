@@ -1,0 +1,470 @@
+//! Operations from their admission to their end.
+
+use std::collections::VecDeque;
+
+use super::action::{Action, Level, Reach};
+use super::core::Arbiter;
+use super::deadlines::Timer;
+use super::ids::{JobId, Pid, WatcherKey, WorkerId};
+use super::job::{Changes, Form, Then};
+use super::operation::{Admission, Operation, OperationKind, Progress, Ticket, admit};
+use super::time::{Now, seconds};
+use super::watcher::WatcherState;
+use crate::proto::{Body, EventKind, Fault, Object, Reply, Signal};
+
+impl Arbiter {
+    /// Hands an operation to a watcher: it begins, waits or joins as [`admit`] says.
+    pub(super) fn submit(&mut self, key: WatcherKey, kind: OperationKind, tickets: Vec<Ticket>, now: Now) {
+        self.submit_operation(key, kind, tickets, false, now);
+    }
+
+    /// The same for an operation that must see what was changed just now.
+    pub(super) fn submit_fresh(&mut self, key: WatcherKey, kind: OperationKind, tickets: Vec<Ticket>, now: Now) {
+        self.submit_operation(key, kind, tickets, true, now);
+    }
+
+    fn submit_operation(
+        &mut self,
+        key: WatcherKey,
+        kind: OperationKind,
+        tickets: Vec<Ticket>,
+        fresh: bool,
+        now: Now,
+    ) {
+        let Some(watcher) = self.watchers.get_mut(&key) else {
+            return self.tickets_done(tickets, None, Some(Fault::message("the watcher is gone")), now);
+        };
+        let waiting: Vec<OperationKind> = watcher.waiting.iter().map(|op| op.kind).collect();
+        let running = watcher.running.as_ref().map(|op| op.kind);
+        match admit(running, &waiting, kind, fresh) {
+            Admission::JoinRunning => {
+                if let Some(running) = &mut watcher.running {
+                    running.tickets.extend(tickets);
+                }
+            }
+            Admission::JoinWaiting(place) => {
+                if let Some(waiting) = watcher.waiting.get_mut(place) {
+                    waiting.tickets.extend(tickets);
+                }
+            }
+            // A watcher that stops of its own accord finishes that first.
+            Admission::Begin | Admission::Wait => watcher.waiting.push_back(Operation::new(kind, tickets)),
+            Admission::ClearAndJoin => {
+                if let Some(running) = &mut watcher.running {
+                    running.tickets.extend(tickets);
+                }
+                self.cancel_waiting(key, kind, now);
+            }
+            Admission::Overtake => {
+                self.withdraw_from_rollouts(key);
+                self.cancel_waiting(key, kind, now);
+                self.cancel_running(key, kind, now);
+                if let Some(watcher) = self.watchers.get_mut(&key) {
+                    watcher.waiting.push_front(Operation::new(kind, tickets));
+                }
+            }
+        }
+        self.progress(key, now);
+    }
+
+    fn cancel_waiting(&mut self, key: WatcherKey, by: OperationKind, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        for operation in std::mem::take(&mut watcher.waiting) {
+            self.report_cancelled(operation, by, now);
+        }
+    }
+
+    fn cancel_running(&mut self, key: WatcherKey, by: OperationKind, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let Some(operation) = watcher.running.take() else { return };
+        if operation.kind == OperationKind::Stop {
+            // rm overtakes a stop: who asked for the stop still gets it.
+            watcher.waiting.push_back(operation);
+        } else {
+            self.report_cancelled(operation, by, now);
+        }
+    }
+
+    fn report_cancelled(&mut self, operation: Operation, by: OperationKind, now: Now) {
+        let reason = format!("{} was cancelled by {}", operation.kind.name(), by.name());
+        self.tickets_done(operation.tickets, None, Some(Fault::command(reason)), now);
+    }
+
+    /// Goes on with a watcher as far as is possible now.
+    pub(super) fn progress(&mut self, key: WatcherKey, now: Now) {
+        loop {
+            self.reconcile(key, now);
+            // Each step ends an operation, begins one, or changes the state towards its end: the loop is finite.
+            if !self.step(key, now) {
+                break;
+            }
+        }
+        self.answer_resized(key, now);
+    }
+
+    fn step(&mut self, key: WatcherKey, now: Now) -> bool {
+        let Some(watcher) = self.watchers.get(&key) else { return false };
+        match watcher.state {
+            WatcherState::Stopping if watcher.workers().is_empty() => {
+                self.stopped(key, now);
+                return true;
+            }
+            WatcherState::Stopping => return false,
+            WatcherState::Starting { spawned } if watcher.is_settled() => {
+                if spawned {
+                    self.started(key, now);
+                    return true;
+                }
+                if watcher.slots.waiting() == 0 {
+                    // Nothing runs and nothing will: Circus calls that a failed start.
+                    self.begin_stopping(key, now);
+                    return true;
+                }
+            }
+            WatcherState::Active
+                if watcher.slots.vacated > 0 && watcher.workers().is_empty() && watcher.running.is_none() =>
+            {
+                // respawn = False, and the last worker is gone.
+                self.begin_stopping(key, now);
+                return true;
+            }
+            WatcherState::Starting { .. } | WatcherState::Active | WatcherState::Stopped => {}
+        }
+        self.step_operation(key, now)
+    }
+
+    fn step_operation(&mut self, key: WatcherKey, now: Now) -> bool {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return false };
+        let settled = watcher.is_settled();
+        let backing_off = watcher.slots.waiting() > 0;
+        let outgoing = watcher.counts().outgoing;
+        let Some(operation) = &mut watcher.running else { return self.begin_next(key, now) };
+        match &mut operation.progress {
+            Progress::Starting if settled => {
+                self.end_operation(key, None, now);
+                true
+            }
+            // `stopped` takes it from here.
+            Progress::Starting | Progress::Stopping => false,
+            // With a place still waiting out a back-off the new processes are not all up.
+            Progress::Surging if settled && !backing_off => {
+                operation.progress = Progress::Retiring;
+                self.retire_outgoing(key, now);
+                true
+            }
+            Progress::Surging => false,
+            Progress::Retiring if outgoing == 0 => {
+                self.reloaded(key, now);
+                true
+            }
+            Progress::Retiring => false,
+            Progress::Replacing { .. } => self.replace_next(key, now),
+        }
+    }
+
+    fn begin_next(&mut self, key: WatcherKey, now: Now) -> bool {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return false };
+        let Some(mut operation) = watcher.waiting.pop_front() else { return false };
+        operation.before = watcher.lasting_pids();
+        let kind = operation.kind;
+        let idle = watcher.state == WatcherState::Stopped;
+        operation.progress = match kind {
+            OperationKind::Start => Progress::Starting,
+            OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => Progress::Stopping,
+            OperationKind::Reload | OperationKind::ReloadSequential if idle => Progress::Starting,
+            OperationKind::Reload => Progress::Surging,
+            OperationKind::ReloadSequential => {
+                Progress::Replacing { left: watcher.fresh().collect::<VecDeque<_>>(), current: None }
+            }
+        };
+        watcher.running = Some(operation);
+        match kind {
+            OperationKind::Start => self.begin_starting(key, now),
+            OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => {
+                if idle {
+                    self.stopped(key, now);
+                } else {
+                    self.begin_stopping(key, now);
+                }
+            }
+            OperationKind::Reload | OperationKind::ReloadSequential if idle => self.begin_starting(key, now),
+            OperationKind::Reload => self.begin_surge(key, now),
+            OperationKind::ReloadSequential => {}
+        }
+        true
+    }
+
+    fn begin_starting(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        // An operator's start ends every back-off, and fills the places that `respawn = False` left empty.
+        for wid in watcher.slots.forgive() {
+            self.deadlines.cancel(Timer::Retry(key, wid));
+        }
+        if watcher.state == WatcherState::Stopped {
+            watcher.state = WatcherState::Starting { spawned: false };
+            watcher.next_spawn = now.mono;
+        }
+    }
+
+    pub(super) fn begin_stopping(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        watcher.state = WatcherState::Stopping;
+        if watcher.counts().outgoing > 0 {
+            let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
+            for id in ids {
+                watcher.change(id, |worker| worker.outgoing = false);
+            }
+        }
+        for wid in watcher.slots.clear() {
+            self.deadlines.cancel(Timer::Retry(key, wid));
+        }
+        self.deadlines.cancel(Timer::Warmup(key));
+        self.reconcile(key, now);
+    }
+
+    fn started(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        watcher.state = WatcherState::Active;
+        let text = format!("{} started", watcher.name());
+        self.log(Level::Info, text);
+        self.publish(key, EventKind::Start, now);
+    }
+
+    /// No worker is left of a watcher that was stopping, or none was there to begin with.
+    fn stopped(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        if watcher.state != WatcherState::Stopped {
+            watcher.state = WatcherState::Stopped;
+            for wid in watcher.slots.clear() {
+                self.deadlines.cancel(Timer::Retry(key, wid));
+            }
+            let text = format!("{} stopped", watcher.name());
+            self.log(Level::Info, text);
+            self.publish(key, EventKind::Stop, now);
+            self.act(Action::CloseStreams(key));
+        }
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let Some(operation) = &mut watcher.running else { return };
+        match operation.kind {
+            OperationKind::Restart if operation.progress == Progress::Stopping => {
+                operation.progress = Progress::Starting;
+                self.begin_starting(key, now);
+            }
+            OperationKind::Remove => {
+                self.end_operation(key, None, now);
+                self.forget(key, now);
+            }
+            OperationKind::Start
+            | OperationKind::Stop
+            | OperationKind::Restart
+            | OperationKind::Reload
+            | OperationKind::ReloadSequential => self.end_operation(key, None, now),
+        }
+    }
+
+    fn begin_surge(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        if watcher.config.send_hup {
+            return self.hang_up(key, now);
+        }
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let old: Vec<_> = watcher.fresh().collect();
+        for id in old {
+            watcher.change(id, |worker| worker.outgoing = true);
+        }
+        watcher.slots.vacated = 0;
+    }
+
+    /// `send_hup`: the processes reload themselves.
+    fn hang_up(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let workers: Vec<_> = watcher.fresh().collect();
+        let mut pids = Vec::new();
+        for id in workers {
+            pids.extend(watcher.change(id, |worker| {
+                // One that dies of it is replaced at once.
+                worker.asked = true;
+                worker.pid
+            }));
+        }
+        for pid in pids.into_iter().flatten() {
+            self.act(Action::Signal { pid, signal: Signal::HUP, reach: Reach::Process, watcher: key });
+        }
+        self.reloaded(key, now);
+    }
+
+    fn retire_outgoing(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get(&key) else { return };
+        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let old: Vec<_> = watcher.workers().iter().filter(|(_, w)| w.outgoing).map(|(id, _)| *id).collect();
+        for id in old {
+            self.terminate(id, signal, timeout, now);
+        }
+    }
+
+    fn reloaded(&mut self, key: WatcherKey, now: Now) {
+        if let Some(watcher) = self.watchers.get(&key) {
+            let text = format!("{} reloaded", watcher.name());
+            self.log(Level::Info, text);
+        }
+        self.publish(key, EventKind::Reload, now);
+        self.end_operation(key, None, now);
+    }
+
+    /// A sequential reload ends the next of the old processes when the one before it is replaced.
+    fn replace_next(&mut self, key: WatcherKey, now: Now) -> bool {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return false };
+        if watcher.config.send_hup {
+            self.hang_up(key, now);
+            return true;
+        }
+        let Some(Operation { progress: Progress::Replacing { left, current }, .. }) = &watcher.running else {
+            return false;
+        };
+        let leaving = current.is_some_and(|id| watcher.workers().contains_key(&id));
+        if leaving || !watcher.is_settled() {
+            return false;
+        }
+        let replaced_one = current.is_some();
+        let mut left = left.clone();
+        let present = |id: &WorkerId| watcher.workers().get(id).is_some_and(|worker| !worker.is_ending());
+        let Some(id) = std::iter::from_fn(|| left.pop_front()).find(present) else {
+            self.reloaded(key, now);
+            return true;
+        };
+        // The pause between two of a sequential reload is the one between two spawns.
+        if replaced_one && watcher.config.warmup_delay > 0.0 && watcher.next_spawn > now.mono {
+            self.deadlines.set(Timer::Warmup(key), watcher.next_spawn);
+            return false;
+        }
+        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        if let Some(operation) = &mut watcher.running {
+            operation.progress = Progress::Replacing { left, current: Some(id) };
+        }
+        self.terminate(id, signal, timeout, now);
+        true
+    }
+
+    /// The running operation of a watcher is over: whoever waits for it is told.
+    pub(super) fn end_operation(&mut self, key: WatcherKey, failure: Option<String>, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let Some(operation) = watcher.running.take() else { return };
+        let after = watcher.lasting_pids();
+        let fault = failure.map(|reason| Fault::command(format!("{}: {reason}", watcher.name())));
+        if let Some(fault) = &fault {
+            let text = fault.reason.clone();
+            self.log(Level::Error, text);
+        }
+        let changes = changes(operation.kind, &operation.before, &after);
+        self.tickets_done(operation.tickets, changes, fault, now);
+    }
+
+    fn tickets_done(&mut self, tickets: Vec<Ticket>, changes: Option<Changes>, fault: Option<Fault>, now: Now) {
+        for ticket in tickets {
+            match ticket {
+                Ticket::Job(job) => self.job_part_done(job, changes.clone(), fault.clone(), now),
+                Ticket::Rollout(id) => self.rollout_part_done(id, now),
+            }
+        }
+    }
+
+    /// The watcher is gone for good.
+    pub(super) fn forget(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.remove(&key) else { return };
+        self.withdraw_from_rollouts(key);
+        for operation in watcher.running.into_iter().chain(watcher.waiting) {
+            self.report_cancelled(operation, OperationKind::Remove, now);
+        }
+        for job in watcher.resizing {
+            self.job_part_done(job, None, None, now);
+        }
+    }
+
+    /// A part of a job is done; with the last one the job is.
+    pub(super) fn job_part_done(&mut self, id: JobId, changes: Option<Changes>, fault: Option<Fault>, now: Now) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.left = job.left.saturating_sub(1);
+        if changes.is_some() {
+            job.done = changes;
+        }
+        if fault.is_some() && job.fault.is_none() {
+            job.fault = fault;
+        }
+        if job.left > 0 {
+            return;
+        }
+        match std::mem::replace(&mut job.then, Then::Answer) {
+            Then::Start(keys) => {
+                job.left = 1;
+                self.start_in_order(keys, Some(id));
+            }
+            then @ (Then::Answer | Then::Exit | Then::Restart) => {
+                let Some(job) = self.jobs.remove(&id) else { return };
+                if let Some(to) = job.to {
+                    let body = match job.fault {
+                        Some(fault) => Body::Error(fault),
+                        None => Body::Ok(job.form.properties(job.done)),
+                    };
+                    self.reply(Reply { to, body, time: now.unix });
+                }
+                match then {
+                    Then::Exit | Then::Restart => self.finish(now),
+                    Then::Answer | Then::Start(_) => {}
+                }
+            }
+        }
+    }
+
+    pub(super) fn reply(&mut self, reply: Reply) {
+        if !reply.to.cast {
+            self.act(Action::Reply(reply));
+        }
+    }
+
+    /// Whoever waits for a number of processes is answered when it is reached, or cannot be any more.
+    fn answer_resized(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let over = match watcher.state {
+            WatcherState::Stopped | WatcherState::Stopping => true,
+            WatcherState::Starting { .. } | WatcherState::Active => watcher.is_resized(),
+        };
+        if over && !watcher.resizing.is_empty() {
+            for job in std::mem::take(&mut watcher.resizing) {
+                self.job_part_done(job, None, None, now);
+            }
+        }
+    }
+}
+
+impl Form {
+    fn properties(&self, changes: Option<Changes>) -> Object {
+        let mut object = Object::new();
+        match self {
+            Self::Plain => {}
+            Self::Info => {
+                let info = changes.map(|changes| changes.properties()).filter(|info| !info.is_empty());
+                object.insert("info".into(), info.into());
+            }
+            Self::TopLevel => return changes.unwrap_or_default().properties(),
+            Self::Count(count) => drop(object.insert("numprocesses".into(), (*count).into())),
+        }
+        object
+    }
+}
+
+/// What an operation did, from the processes before and after it.
+fn changes(kind: OperationKind, before: &[Pid], after: &[Pid]) -> Option<Changes> {
+    // Both lists are sorted.
+    let among = |pid: &Pid, pids: &[Pid]| pids.binary_search(pid).is_ok();
+    let only = |these: &[Pid], those: &[Pid]| these.iter().filter(|pid| !among(pid, those)).copied().collect();
+    let kept: Vec<Pid> = before.iter().filter(|pid| among(pid, after)).copied().collect();
+    match kind {
+        OperationKind::Stop | OperationKind::Remove => None,
+        OperationKind::Start => Some(Changes { stopped: None, started: Some(only(after, before)), kept: Some(kept) }),
+        OperationKind::Restart | OperationKind::Reload | OperationKind::ReloadSequential => Some(Changes {
+            stopped: Some(only(before, after)),
+            started: Some(only(after, before)),
+            kept: Some(kept),
+        }),
+    }
+}

@@ -1,0 +1,118 @@
+//! Requests that only ask. They are answered at once, whatever else is going on.
+
+use serde_json::Value;
+
+use super::core::Arbiter;
+use super::event::SocketAddress;
+use super::requests::Answer;
+use super::watcher::Watcher;
+use crate::config::options;
+use crate::proto::{Fault, Object};
+
+/// An object of one key.
+fn one(key: &str, value: impl Into<Value>) -> Object {
+    let mut object = Object::new();
+    object.insert(key.into(), value.into());
+    object
+}
+
+impl Arbiter {
+    fn watcher(&self, name: &str) -> Result<&Watcher, Fault> {
+        let key = self.find(name)?;
+        self.watchers.get(&key).ok_or_else(|| Fault::message(format!("program {name} not found")))
+    }
+
+    /// The watchers that clients see.
+    fn shown(&self) -> impl Iterator<Item = &Watcher> {
+        self.watchers.values().filter(|watcher| !watcher.removed)
+    }
+
+    pub(super) fn list(&self, name: Option<&str>) -> Answer {
+        if let Some(name) = name {
+            let mut pids: Vec<i32> = self.watcher(name)?.pids().iter().map(|pid| pid.0).collect();
+            pids.sort_unstable();
+            return Ok(Some(one("pids", pids)));
+        }
+        let mut names: Vec<String> = self.shown().map(|watcher| watcher.name().to_lowercase()).collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(Some(one("watchers", names)))
+    }
+
+    pub(super) fn status(&self, name: Option<&str>) -> Answer {
+        if let Some(name) = name {
+            return Ok(Some(one("status", self.watcher(name)?.state.name())));
+        }
+        let mut watchers: Vec<&Watcher> = self.shown().collect();
+        watchers.sort_by(|a, b| a.name().cmp(b.name()));
+        let statuses: Object = watchers.iter().map(|w| (w.name().to_owned(), w.state.name().into())).collect();
+        Ok(Some(one("statuses", statuses)))
+    }
+
+    pub(super) fn num_processes(&self, name: Option<String>) -> Answer {
+        let count = |watcher: &Watcher| watcher.pids().len();
+        let Some(name) = name else { return Ok(Some(one("numprocesses", self.shown().map(count).sum::<usize>()))) };
+        let mut answer = one("numprocesses", count(self.watcher(&name)?));
+        answer.insert("watcher_name".into(), name.into());
+        Ok(Some(answer))
+    }
+
+    pub(super) fn num_watchers(&self) -> Answer {
+        Ok(Some(one("numwatchers", self.shown().count())))
+    }
+
+    pub(super) fn options(&self, name: &str) -> Answer {
+        Ok(Some(one("options", options::shown(&self.watcher(name)?.config))))
+    }
+
+    pub(super) fn get(&self, name: &str, keys: &[String]) -> Answer {
+        let watcher = self.watcher(name)?;
+        let mut values = Object::new();
+        for key in keys {
+            let value = options::get(&watcher.config, key);
+            values.insert(key.clone(), value.ok_or_else(|| Fault::message(format!("'{key}' option not found")))?);
+        }
+        Ok(Some(one("options", values)))
+    }
+
+    pub(super) fn global_options(&self, option: Option<&str>) -> Answer {
+        let circus = &self.circus;
+        let all: [(&str, Value); 5] = [
+            ("endpoint", circus.endpoint.as_str().into()),
+            ("stats_endpoint", circus.stats_endpoint.as_str().into()),
+            ("pubsub_endpoint", circus.pubsub_endpoint.as_str().into()),
+            ("check_delay", circus.check_delay.into()),
+            ("multicast_endpoint", circus.multicast_endpoint.as_str().into()),
+        ];
+        let Some(option) = option else {
+            let values: Object = all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            return Ok(Some(one("options", values)));
+        };
+        match all.into_iter().find(|(key, _)| *key == option) {
+            Some((key, value)) => Ok(Some(one("options", one(key, value)))),
+            None => Err(Fault::message(format!("'{option}' not an existing option"))),
+        }
+    }
+
+    pub(super) fn list_sockets(&self) -> Answer {
+        let mut sockets: Vec<&super::event::SocketInfo> = self.sockets.iter().collect();
+        sockets.sort_by_key(|socket| socket.number);
+        let rows: Vec<Value> = sockets
+            .into_iter()
+            .map(|socket| {
+                let mut row = one("fd", socket.number);
+                row.insert("name".into(), socket.name.as_str().into());
+                row.insert("backlog".into(), socket.backlog.into());
+                match &socket.address {
+                    SocketAddress::Inet(host, port) => {
+                        row.insert("host".into(), host.as_str().into());
+                        row.insert("port".into(), (*port).into());
+                    }
+                    SocketAddress::Unix(path) => drop(row.insert("path".into(), path.as_str().into())),
+                }
+                row.into()
+            })
+            .collect();
+        Ok(Some(one("sockets", rows)))
+    }
+}

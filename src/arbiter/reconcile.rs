@@ -1,0 +1,78 @@
+//! Actual against desired: the one function that launches and ends workers to make their number right.
+
+use super::core::Arbiter;
+use super::deadlines::Timer;
+use super::ids::{WatcherKey, WorkerId};
+use super::operation::Progress;
+use super::time::{Now, seconds};
+use super::watcher::WatcherState;
+use super::worker::WorkerState;
+
+impl Arbiter {
+    /// Brings a watcher's workers closer to what is wanted, as far as is possible now. Calling it again at once
+    /// changes nothing.
+    pub(super) fn reconcile(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get(&key) else { return };
+        match watcher.state {
+            WatcherState::Stopped => {}
+            WatcherState::Stopping => self.end_all(key, now),
+            WatcherState::Starting { .. } | WatcherState::Active => {
+                self.end_surplus(key, now);
+                self.launch_missing(key, now);
+            }
+        }
+    }
+
+    fn end_all(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get(&key) else { return };
+        let counts = watcher.counts();
+        if counts.starting + counts.running + counts.outgoing == 0 {
+            return;
+        }
+        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| !w.is_ending()).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.terminate(id, signal, timeout, now);
+        }
+    }
+
+    /// Who is too many goes: first those that only wait, then those not launched yet, then the oldest.
+    fn end_surplus(&mut self, key: WatcherKey, now: Now) {
+        loop {
+            let Some(watcher) = self.watchers.get_mut(&key) else { return };
+            if watcher.surplus() == 0 {
+                return;
+            }
+            if let Some(wid) = watcher.slots.cancel_one() {
+                self.deadlines.cancel(Timer::Retry(key, wid));
+                continue;
+            }
+            let queued = watcher.workers().iter().rev().find(|(_, w)| w.state == WorkerState::Queued && !w.outgoing);
+            let Some(id) = queued.map(|(id, _)| *id).or_else(|| watcher.fresh().next()) else { return };
+            let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+            self.terminate(id, signal, timeout, now);
+        }
+    }
+
+    fn launch_missing(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get(&key) else { return };
+        let missing = watcher.missing();
+        if missing == 0 {
+            return self.deadlines.cancel(Timer::Warmup(key));
+        }
+        // A graceful reload brings up the new processes back to back.
+        let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
+        let pause = if surging { std::time::Duration::ZERO } else { seconds(watcher.config.warmup_delay) };
+        for _ in 0..missing {
+            let Some(watcher) = self.watchers.get_mut(&key) else { return };
+            if !pause.is_zero() {
+                if watcher.next_spawn > now.mono {
+                    return self.deadlines.set(Timer::Warmup(key), watcher.next_spawn);
+                }
+                watcher.next_spawn = now.mono.after(pause);
+            }
+            self.launch(key, now);
+        }
+        self.deadlines.cancel(Timer::Warmup(key));
+    }
+}

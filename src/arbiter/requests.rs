@@ -1,0 +1,418 @@
+//! Requests that change something. Those that only ask are in `queries`.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::action::{Action, SignalTarget};
+use super::core::{Arbiter, Phase};
+use super::ids::{JobId, Pid, WatcherKey, WorkerId};
+use super::job::{Form, Job, Then};
+use super::operation::{OperationKind, Ticket};
+use super::time::{Now, seconds};
+use super::watcher::WatcherState;
+use crate::config::options::{self, Effect};
+use crate::proto::{Body, EventKind, Fault, Object, Reply, ReplyTo, Request, Selection, Signal};
+
+/// What a request comes to: an answer now, or one that its job gives later.
+pub(super) type Answer = Result<Option<Object>, Fault>;
+
+fn ok() -> Answer {
+    Ok(Some(Object::new()))
+}
+
+impl Arbiter {
+    pub(super) fn handle_request(&mut self, to: ReplyTo, request: Request, now: Now) {
+        let answer = match request {
+            Request::Add { name, cmd, args, options, start, waiting } => {
+                self.add(&to, name, cmd, args, &options, start, waiting, now)
+            }
+            Request::Decr { name, nb, waiting } => self.resize(&to, &name, nb.saturating_neg(), waiting, now),
+            Request::Get { name, keys } => self.get(&name, &keys),
+            Request::GlobalOptions { option } => self.global_options(option.as_deref()),
+            Request::Incr { name, nb, waiting } => self.resize(&to, &name, nb, waiting, now),
+            Request::Kill { name, pid, signum, graceful_timeout, waiting } => {
+                self.kill(&to, &name, pid, signum, graceful_timeout, waiting, now)
+            }
+            Request::List { name } => self.list(name.as_deref()),
+            Request::ListSockets => self.list_sockets(),
+            Request::NumProcesses { name } => self.num_processes(name),
+            Request::NumWatchers => self.num_watchers(),
+            Request::Options { name } => self.options(&name),
+            Request::Quit { waiting } => {
+                let waiter = waiting.then(|| to.clone());
+                self.quit(waiter, now);
+                if waiting { Ok(None) } else { ok() }
+            }
+            Request::Reload { name, graceful, sequential, waiting } => {
+                self.reload(&to, name.as_deref(), graceful, sequential, waiting, now)
+            }
+            Request::Restart { selection: None, .. } => self.at_work().and_then(|()| {
+                self.restart_daemon(now);
+                ok()
+            }),
+            Request::Restart { selection: Some(selection), waiting } => self.restart(&to, &selection, waiting, now),
+            Request::Rm { name, nostop, waiting } => self.remove(&to, &name, nostop, waiting, now),
+            Request::Set { name, options, waiting } => self.set(&to, &name, &options, waiting, now),
+            Request::Signal { name, signum, pid, childpid, children, recursive } => {
+                let target = match (childpid, children, recursive) {
+                    (Some(child), _, _) => SignalTarget::Child(child),
+                    (None, true, _) => SignalTarget::Children,
+                    (None, false, true) => SignalTarget::Recursive,
+                    (None, false, false) => SignalTarget::Process,
+                };
+                self.signal_request(&to, &name, signum, pid, target)
+            }
+            Request::Start { selection, waiting } => self.start(&to, selection.as_ref(), waiting, now),
+            Request::Status { name } => self.status(name.as_deref()),
+            Request::Stop { selection, waiting } => self.stop(&to, selection.as_ref(), waiting, now),
+        };
+        match answer {
+            Ok(None) => {}
+            Ok(Some(properties)) => self.reply(Reply { to, body: Body::Ok(properties), time: now.unix }),
+            Err(fault) => self.reply(Reply { to, body: Body::Error(fault), time: now.unix }),
+        }
+    }
+
+    /// Whether the fleet may be changed: not while everything is being stopped.
+    pub(super) fn at_work(&self) -> Result<(), Fault> {
+        match self.phase {
+            Phase::Opening | Phase::Running => Ok(()),
+            Phase::Ending | Phase::Ended if self.ending_restarts => Err(Fault::command("arbiter is restarting...")),
+            Phase::Ending | Phase::Ended => Err(Fault::command("arbiter is already running arbiter_stop command")),
+        }
+    }
+
+    /// The watcher of this name, in any case.
+    pub(super) fn find(&self, name: &str) -> Result<WatcherKey, Fault> {
+        let key = self.names.get(&name.to_lowercase()).copied();
+        key.ok_or_else(|| Fault::message(format!("program {name} not found")))
+    }
+
+    /// A job of `left` parts, with the answer to give now if nobody waits for it.
+    fn job(&mut self, to: &ReplyTo, left: usize, form: Form, then: Then, waiting: bool) -> (JobId, Answer) {
+        let to = waiting.then(|| to.clone());
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        let id = self.open_job(Job { to, left, form, then, done: None, fault: None });
+        (id, if waiting { Ok(None) } else { ok() })
+    }
+
+    /// One operation of one watcher on behalf of a client.
+    fn operate(
+        &mut self,
+        to: &ReplyTo,
+        key: WatcherKey,
+        kind: OperationKind,
+        form: Form,
+        waiting: bool,
+        now: Now,
+    ) -> Answer {
+        let (job, answer) = self.job(to, 1, form, Then::Answer, waiting);
+        self.submit(key, kind, vec![Ticket::Job(job)], now);
+        answer
+    }
+
+    fn start(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Answer {
+        self.at_work()?;
+        let keys = match selection {
+            None => self.by_priority(),
+            Some(selection) => self.select(selection)?,
+        };
+        if let (Some(_), [key]) = (selection, keys.as_slice()) {
+            return self.operate(to, *key, OperationKind::Start, Form::Info, waiting, now);
+        }
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
+        let keys = self.autostarting(keys);
+        self.start_in_order(keys, Some(job));
+        answer
+    }
+
+    fn stop(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Answer {
+        self.at_work()?;
+        let keys = match selection {
+            None => self.by_priority(),
+            Some(selection) => self.select(selection)?,
+        };
+        if let (Some(_), [key]) = (selection, keys.as_slice()) {
+            return self.operate(to, *key, OperationKind::Stop, Form::Info, waiting, now);
+        }
+        self.stop_all(to, keys, Then::Answer, waiting, now)
+    }
+
+    fn restart(&mut self, to: &ReplyTo, selection: &Selection, waiting: bool, now: Now) -> Answer {
+        self.at_work()?;
+        let keys = self.select(selection)?;
+        if let [key] = keys.as_slice() {
+            return self.operate(to, *key, OperationKind::Restart, Form::Info, waiting, now);
+        }
+        // Several are all stopped before the first starts again, in order of priority.
+        let again = self.autostarting(keys.clone());
+        self.stop_all(to, keys, Then::Start(again), waiting, now)
+    }
+
+    /// Stops these watchers side by side, told in ascending order of priority.
+    fn stop_all(&mut self, to: &ReplyTo, keys: Vec<WatcherKey>, then: Then, waiting: bool, now: Now) -> Answer {
+        // One part more than there are watchers, so that none finishes the job before all have been told.
+        let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, then, waiting);
+        for key in keys.into_iter().rev() {
+            self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);
+        }
+        self.job_part_done(job, None, None, now);
+        answer
+    }
+
+    fn reload(
+        &mut self,
+        to: &ReplyTo,
+        name: Option<&str>,
+        graceful: bool,
+        sequential: bool,
+        waiting: bool,
+        now: Now,
+    ) -> Answer {
+        self.at_work()?;
+        let kind = match (graceful, sequential) {
+            (false, _) => OperationKind::Restart,
+            (true, true) => OperationKind::ReloadSequential,
+            (true, false) => OperationKind::Reload,
+        };
+        if let Some(name) = name {
+            let key = self.find(name)?;
+            return self.operate(to, key, kind, Form::Info, waiting, now);
+        }
+        let keys = self.visible(self.by_priority());
+        let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, Then::Answer, waiting);
+        for key in keys {
+            self.submit(key, kind, vec![Ticket::Job(job)], now);
+        }
+        self.job_part_done(job, None, None, now);
+        answer
+    }
+
+    /// SIGHUP: every watcher reloads, the stopped ones start.
+    pub(super) fn reload_all(&mut self, now: Now) {
+        if self.phase == Phase::Running {
+            for key in self.visible(self.by_priority()) {
+                self.submit(key, OperationKind::Reload, Vec::new(), now);
+            }
+        }
+    }
+
+    pub(super) fn visible(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
+        keys.retain(|key| self.watchers.get(key).is_some_and(|watcher| !watcher.removed));
+        keys
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the properties of the command")]
+    fn add(
+        &mut self,
+        to: &ReplyTo,
+        name: String,
+        cmd: String,
+        args: Option<Value>,
+        options: &Object,
+        start: bool,
+        waiting: bool,
+        now: Now,
+    ) -> Answer {
+        self.at_work()?;
+        if name.trim().is_empty() {
+            return Err(Fault::message("message invalid 'name' is empty"));
+        }
+        if self.find(&name).is_ok() {
+            return Err(Fault::command(format!("{name:?} already exist").replace('"', "'")));
+        }
+        let config = options::from_add(&name, &cmd, args.as_ref(), options, &self.host)?;
+        let key = self.register(config);
+        self.publish(key, EventKind::Add, now);
+        if !start {
+            return ok();
+        }
+        self.operate(to, key, OperationKind::Start, Form::TopLevel, waiting, now)
+    }
+
+    fn remove(&mut self, to: &ReplyTo, name: &str, nostop: bool, waiting: bool, now: Now) -> Answer {
+        self.at_work()?;
+        let key = self.find(name)?;
+        self.publish(key, EventKind::Remove, now);
+        self.names.remove(&name.to_lowercase());
+        if let Some(watcher) = self.watchers.get_mut(&key) {
+            watcher.removed = true;
+        }
+        self.withdraw_from_rollouts(key);
+        if !nostop {
+            return self.operate(to, key, OperationKind::Remove, Form::Plain, waiting, now);
+        }
+        self.release_workers(key, now);
+        self.forget(key, now);
+        self.act(Action::CloseStreams(key));
+        ok()
+    }
+
+    /// The processes go on without us: their deaths will be of no interest.
+    fn release_workers(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get(&key) else { return };
+        let workers: Vec<(WorkerId, Option<Pid>, Vec<JobId>)> =
+            watcher.workers().iter().map(|(id, w)| (*id, w.pid, w.awaited_by.clone())).collect();
+        for (id, pid, _) in &workers {
+            if let Some(pid) = pid {
+                self.pids.remove(pid);
+                self.released += 1;
+            }
+            self.deadlines.cancel(super::deadlines::Timer::Escalate(*id));
+            self.deadlines.cancel(super::deadlines::Timer::Expire(*id));
+        }
+        self.deadlines.cancel(super::deadlines::Timer::Warmup(key));
+        if let Some(watcher) = self.watchers.get_mut(&key) {
+            for wid in watcher.slots.clear() {
+                self.deadlines.cancel(super::deadlines::Timer::Retry(key, wid));
+            }
+        }
+        for job in workers.into_iter().flat_map(|(_, _, jobs)| jobs) {
+            self.job_part_done(job, None, None, now);
+        }
+    }
+
+    fn resize(&mut self, to: &ReplyTo, name: &str, by: i64, waiting: bool, now: Now) -> Answer {
+        self.at_work()?;
+        let key = self.find(name)?;
+        let Some(watcher) = self.watchers.get_mut(&key) else { return ok() };
+        if watcher.config.singleton {
+            let mut answer = Object::new();
+            answer.insert("numprocesses".into(), watcher.config.numprocesses.into());
+            answer.insert("singleton".into(), true.into());
+            return Ok(Some(answer));
+        }
+        let count = i64::from(watcher.config.numprocesses).saturating_add(by).clamp(0, i64::from(u32::MAX));
+        let count = u32::try_from(count).unwrap_or(0);
+        Arc::make_mut(&mut watcher.config).numprocesses = count;
+        self.wait_for_size(to, key, Form::Count(count), waiting, now)
+    }
+
+    /// Answers when the number of processes is what it should be.
+    fn wait_for_size(&mut self, to: &ReplyTo, key: WatcherKey, form: Form, waiting: bool, now: Now) -> Answer {
+        let (job, answer) = self.job(to, 1, form, Then::Answer, waiting);
+        if let Some(watcher) = self.watchers.get_mut(&key) {
+            watcher.resizing.push(job);
+        }
+        self.progress(key, now);
+        answer
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the properties of the command")]
+    fn kill(
+        &mut self,
+        to: &ReplyTo,
+        name: &str,
+        pid: Option<i64>,
+        signum: Option<Signal>,
+        graceful_timeout: Option<f64>,
+        waiting: bool,
+        now: Now,
+    ) -> Answer {
+        let key = self.find(name)?;
+        let Some(watcher) = self.watchers.get(&key) else { return ok() };
+        let signal = signum.unwrap_or(watcher.config.stop_signal);
+        let timeout = seconds(graceful_timeout.unwrap_or(watcher.config.graceful_timeout));
+        let meant = |known: Option<Pid>| known.is_some_and(|known| pid.is_none_or(|pid| i64::from(known.0) == pid));
+        let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| meant(w.pid)).map(|(id, _)| *id).collect();
+        let (job, answer) = self.job(to, ids.len() + 1, Form::Plain, Then::Answer, waiting);
+        for id in ids {
+            if let Some(watcher) = self.watchers.get_mut(&key) {
+                watcher.change(id, |worker| worker.awaited_by.push(job));
+            }
+            self.terminate(id, signal, timeout, now);
+        }
+        self.job_part_done(job, None, None, now);
+        self.progress(key, now);
+        answer
+    }
+
+    fn set(&mut self, to: &ReplyTo, name: &str, changes: &Object, waiting: bool, now: Now) -> Answer {
+        self.at_work()?;
+        let unknown = options::validate(changes)?;
+        let key = self.find(name)?;
+        let Some(watcher) = self.watchers.get_mut(&key) else { return ok() };
+        if let Some(unknown) = unknown.iter().find(|unknown| !watcher.config.freeform.contains_key(*unknown)) {
+            return Err(Fault::message(format!("unknown key '{unknown}'")));
+        }
+        // All or nothing: a refused option leaves the watcher as it was.
+        let mut config = (*watcher.config).clone();
+        let mut effects = Vec::new();
+        for (option, value) in changes {
+            effects.push(options::apply(&mut config, option, value, &self.host)?);
+        }
+        watcher.config = Arc::new(config);
+        let config = watcher.config.clone();
+        let active = watcher.state != WatcherState::Stopped;
+        for _ in &effects {
+            self.publish(key, EventKind::Updated, now);
+        }
+        if effects.contains(&Effect::Stream) {
+            self.act(Action::UpdateStreams(key, config));
+        }
+        if effects.contains(&Effect::Reload) && active {
+            let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
+            self.submit_fresh(key, OperationKind::Reload, vec![Ticket::Job(job)], now);
+            return answer;
+        }
+        self.wait_for_size(to, key, Form::Plain, waiting, now)
+    }
+
+    fn signal_request(
+        &mut self,
+        to: &ReplyTo,
+        name: &str,
+        signal: Signal,
+        pid: Option<i64>,
+        target: SignalTarget,
+    ) -> Answer {
+        let key = self.find(name)?;
+        if matches!(target, SignalTarget::Child(_)) && pid.is_none() {
+            return Err(Fault::command("cannot specify childpid without pid"));
+        }
+        let Some(watcher) = self.watchers.get_mut(&key) else { return ok() };
+        let meant = |known: Pid| pid.is_none_or(|pid| i64::from(known.0) == pid);
+        let ids: Vec<(WorkerId, Pid)> = watcher
+            .workers()
+            .iter()
+            .filter_map(|(id, worker)| Some((*id, worker.pid?)))
+            .filter(|(_, pid)| meant(*pid))
+            .collect();
+        match (pid, target) {
+            (Some(pid), SignalTarget::Children | SignalTarget::Child(_)) if ids.is_empty() => {
+                return Err(Fault::command(format!("process no longer exists (pid={pid})")));
+            }
+            _ if ids.is_empty() => return ok(),
+            _ => {}
+        }
+        if matches!(target, SignalTarget::Process | SignalTarget::Recursive) {
+            for (id, _) in &ids {
+                // A death of it was asked for.
+                watcher.change(*id, |worker| worker.asked = true);
+            }
+        }
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, true);
+        let pids = ids.into_iter().map(|(_, pid)| pid).collect();
+        self.signalling.insert(job);
+        self.act(Action::SignalRequest { job, pids, signal, target });
+        answer
+    }
+
+    /// The watchers that a selection means, the greatest priority first.
+    fn select(&self, selection: &Selection) -> Result<Vec<WatcherKey>, Fault> {
+        let matches = crate::commands::matcher(selection)?;
+        let mut keys = self.by_priority();
+        // Of two watchers with the same name only the later one is addressable.
+        keys.retain(|key| {
+            self.watchers.get(key).is_some_and(|watcher| {
+                let name = watcher.name().to_lowercase();
+                self.names.get(&name) == Some(key) && matches(&name)
+            })
+        });
+        if keys.is_empty() {
+            return Err(Fault::message(format!("program {} not found", selection.name)));
+        }
+        Ok(keys)
+    }
+}

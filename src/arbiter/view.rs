@@ -1,0 +1,68 @@
+//! A look at the core from outside, for tests and for whoever must know a process by its worker.
+
+use super::core::{Arbiter, Phase};
+use super::ids::{Pid, Wid, WorkerId};
+use super::watcher::{Watcher, WatcherState};
+use super::worker::WorkerState;
+
+/// A watcher as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatcherView {
+    /// Its state.
+    pub state: WatcherState,
+    /// How many workers are wanted.
+    pub numprocesses: u32,
+    /// Its workers, the oldest first.
+    pub workers: Vec<WorkerView>,
+    /// Whether something is being done with it, or waits to be.
+    pub busy: bool,
+}
+
+/// A worker as it is now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WorkerView {
+    /// Its name.
+    pub id: WorkerId,
+    /// Its number.
+    pub wid: Wid,
+    /// Its pid, once it has one.
+    pub pid: Option<Pid>,
+    /// Its state.
+    pub state: WorkerState,
+}
+
+impl Arbiter {
+    /// The watcher of this name.
+    pub fn view(&self, name: &str) -> Option<WatcherView> {
+        let watcher = self.find(name).ok().and_then(|key| self.watchers.get(&key))?;
+        Some(view(watcher))
+    }
+
+    /// Every watcher, also those that are on their way out.
+    pub fn views(&self) -> Vec<WatcherView> {
+        self.watchers.values().map(view).collect()
+    }
+
+    /// How many answers are owed.
+    pub fn pending_answers(&self) -> usize {
+        self.end_waiters.len() + self.jobs.values().filter(|job| job.to.is_some()).count()
+    }
+
+    /// Whether everything is stopped and the last action was given out.
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+}
+
+fn view(watcher: &Watcher) -> WatcherView {
+    WatcherView {
+        state: watcher.state,
+        numprocesses: watcher.config.numprocesses,
+        workers: watcher
+            .workers()
+            .iter()
+            .map(|(id, worker)| WorkerView { id: *id, wid: worker.wid, pid: worker.pid, state: worker.state })
+            .collect(),
+        busy: watcher.running.is_some() || !watcher.waiting.is_empty(),
+    }
+}

@@ -1,0 +1,193 @@
+//! A watcher: its options, its state, its workers, and what is being done with it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
+use super::operation::Operation;
+use super::slots::Slots;
+use super::time::{Mono, Now};
+use super::worker::{Standing, Worker};
+use crate::config::WatcherConfig;
+
+/// Where a watcher is in its life. On the wire: stopped, starting, active, stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WatcherState {
+    /// No workers, no timers.
+    Stopped,
+    /// Workers are being started; none was up yet when this began.
+    Starting {
+        /// Whether any of them has run.
+        spawned: bool,
+    },
+    /// Workers are kept at `numprocesses`.
+    Active,
+    /// Every worker is being stopped.
+    Stopping,
+}
+
+impl WatcherState {
+    /// As it is called on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting { .. } => "starting",
+            Self::Active => "active",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// How many workers stand how. Kept up to date with each change, so that no event has to count thousands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    pub(super) starting: usize,
+    pub(super) running: usize,
+    pub(super) dying: usize,
+    pub(super) outgoing: usize,
+}
+
+impl Counts {
+    fn of(&mut self, standing: Standing) -> &mut usize {
+        match standing {
+            Standing::Starting => &mut self.starting,
+            Standing::Running => &mut self.running,
+            Standing::Dying => &mut self.dying,
+            Standing::Outgoing => &mut self.outgoing,
+        }
+    }
+}
+
+/// A group of identical processes.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    pub(super) key: WatcherKey,
+    pub(super) config: Arc<WatcherConfig>,
+    /// The name in topics.
+    pub(super) resource: String,
+    pub(super) state: WatcherState,
+    workers: BTreeMap<WorkerId, Worker>,
+    counts: Counts,
+    next_serial: u64,
+    pub(super) slots: Slots,
+    pub(super) running: Option<Operation>,
+    pub(super) waiting: VecDeque<Operation>,
+    /// Jobs that wait until the number of processes is right.
+    pub(super) resizing: Vec<JobId>,
+    /// No spawn before this: warmup_delay.
+    pub(super) next_spawn: Mono,
+    /// Told to go for good: no name leads here any more.
+    pub(super) removed: bool,
+}
+
+impl Watcher {
+    pub(super) fn new(key: WatcherKey, config: WatcherConfig) -> Self {
+        let resource = crate::proto::resource_name(&config.name);
+        Self {
+            key,
+            config: Arc::new(config),
+            resource,
+            state: WatcherState::Stopped,
+            workers: BTreeMap::new(),
+            counts: Counts::default(),
+            next_serial: 0,
+            slots: Slots::default(),
+            running: None,
+            waiting: VecDeque::new(),
+            resizing: Vec::new(),
+            next_spawn: Mono(0),
+            removed: false,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    pub(super) fn workers(&self) -> &BTreeMap<WorkerId, Worker> {
+        &self.workers
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Those with a pid: what `list` and `numprocesses` speak of.
+    pub(super) fn pids(&self) -> Vec<Pid> {
+        self.workers.values().filter_map(|worker| worker.pid).collect()
+    }
+
+    /// The processes an operation's answer speaks of, ascending.
+    pub(super) fn lasting_pids(&self) -> Vec<Pid> {
+        let mut pids: Vec<Pid> = self.workers.values().filter(|w| !w.is_ending()).filter_map(|w| w.pid).collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    /// A record for a worker that is about to be launched.
+    pub(super) fn admit_worker(&mut self, wid: Wid, now: Now) -> WorkerId {
+        let id = WorkerId { watcher: self.key, serial: self.next_serial };
+        self.next_serial += 1;
+        let worker = Worker::new(wid, now);
+        *self.counts.of(worker.standing()) += 1;
+        self.workers.insert(id, worker);
+        id
+    }
+
+    /// Changes a record; the counts follow. `None` if there is no such worker.
+    pub(super) fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
+        let worker = self.workers.get_mut(&id)?;
+        let before = worker.standing();
+        let result = change(worker);
+        let after = worker.standing();
+        *self.counts.of(before) -= 1;
+        *self.counts.of(after) += 1;
+        Some(result)
+    }
+
+    pub(super) fn dismiss(&mut self, id: WorkerId) -> Option<Worker> {
+        let worker = self.workers.remove(&id)?;
+        *self.counts.of(worker.standing()) -= 1;
+        Some(worker)
+    }
+
+    /// How many workers are to be launched now, pacing aside: wanted, less all that run, come, leave or wait.
+    pub(super) fn missing(&self) -> usize {
+        let here = self.counts.starting + self.counts.running + self.counts.dying;
+        (self.config.numprocesses as usize)
+            .saturating_sub(here)
+            .saturating_sub(self.slots.waiting())
+            .saturating_sub(self.slots.vacated as usize)
+    }
+
+    /// How many workers are too many: those that run or come, or wait for their back-off.
+    pub(super) fn surplus(&self) -> usize {
+        let here = self.counts.starting + self.counts.running + self.slots.waiting() + self.slots.due();
+        here.saturating_sub(self.config.numprocesses as usize)
+    }
+
+    /// Whether every place has been tried: nothing is to be launched and nothing is on its way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.missing() == 0 && self.counts.starting == 0
+    }
+
+    /// Whether the number of processes is what was asked for, and those too many are gone.
+    pub(super) fn is_resized(&self) -> bool {
+        self.is_settled() && self.counts.dying == 0 && self.counts.outgoing == 0
+    }
+
+    /// Those that neither leave nor are being replaced, the oldest first.
+    pub(super) fn fresh(&self) -> impl Iterator<Item = WorkerId> + '_ {
+        self.workers.iter().filter(|(_, worker)| !worker.outgoing && !worker.is_ending()).map(|(id, _)| *id)
+    }
+
+    pub(super) fn recount(&self) -> Counts {
+        let mut counts = Counts::default();
+        for worker in self.workers.values() {
+            *counts.of(worker.standing()) += 1;
+        }
+        counts
+    }
+}

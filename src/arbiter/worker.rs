@@ -1,0 +1,92 @@
+//! One process and its life.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{JobId, Pid, Wid};
+use super::time::{Mono, Now};
+use crate::proto::Signal;
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum WorkerState {
+    /// Its launch is wanted; the daemon has not taken it up yet.
+    Queued,
+    /// Its launch was taken up; it is not at work yet.
+    Starting {
+        /// A stop came meanwhile: it is told to stop as soon as it exists.
+        doomed: bool,
+    },
+    /// At work.
+    Running,
+    /// Told to stop.
+    Terminating {
+        /// By this signal.
+        signal: Signal,
+        /// SIGKILL follows then; `None` once it was sent.
+        kill_at: Option<Mono>,
+    },
+}
+
+/// A record of a worker. It exists from the wish to start it until its exit is collected.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Worker {
+    /// Its number among its watcher's workers.
+    pub wid: Wid,
+    /// Known once it is spawned.
+    pub pid: Option<Pid>,
+    /// When its launch was asked for, then when it was spawned.
+    pub started: Now,
+    /// Where it is in its life.
+    pub state: WorkerState,
+    /// A graceful reload replaces it: it is not counted any more.
+    pub outgoing: bool,
+    /// Its death was asked for, so it is never an early one.
+    pub asked: bool,
+    /// Who waits for its death.
+    pub awaited_by: Vec<JobId>,
+}
+
+/// What a worker counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Starting,
+    Running,
+    /// Terminating; its place is filled when it is gone.
+    Dying,
+    /// Being replaced by a reload.
+    Outgoing,
+}
+
+impl Worker {
+    pub(super) fn new(wid: Wid, now: Now) -> Self {
+        Self {
+            wid,
+            pid: None,
+            started: now,
+            state: WorkerState::Queued,
+            outgoing: false,
+            asked: false,
+            awaited_by: Vec::new(),
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        if self.outgoing {
+            return Standing::Outgoing;
+        }
+        match self.state {
+            WorkerState::Queued | WorkerState::Starting { doomed: false } => Standing::Starting,
+            WorkerState::Running => Standing::Running,
+            WorkerState::Starting { doomed: true } | WorkerState::Terminating { .. } => Standing::Dying,
+        }
+    }
+
+    /// Whether it has been told to stop, or will be.
+    pub(super) fn is_ending(&self) -> bool {
+        match self.state {
+            WorkerState::Starting { doomed } => doomed,
+            WorkerState::Queued | WorkerState::Running => false,
+            WorkerState::Terminating { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What happens to single workers: launched, spawned, failed, told to stop, collected.
+
+use std::time::Duration;
+
+use super::action::{Action, Level, Reach};
+use super::core::Arbiter;
+use super::deadlines::Timer;
+use super::ids::{Pid, WatcherKey, Wid, WorkerId};
+use super::operation::{OperationKind, Progress};
+use super::slots::back_off;
+use super::time::{Now, seconds};
+use super::watcher::WatcherState;
+use super::worker::WorkerState;
+use crate::proto::{EventKind, Signal, SpawnError, Stage};
+
+/// What a back-off is at most where check_delay says nothing.
+const DEFAULT_BOUND: Duration = Duration::from_secs(5);
+
+/// So many early deaths in a row of a new process end a graceful reload: the old processes are kept.
+const HOPELESS: u32 = 5;
+
+// errno(3), Linux: what may mend itself while we wait.
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ETXTBSY: i32 = 26;
+
+fn may_mend_itself(error: &SpawnError) -> bool {
+    [EAGAIN, ENOMEM, EMFILE, ENFILE, ETXTBSY].contains(&error.errno)
+}
+
+impl Arbiter {
+    /// Asks for one more process of this watcher.
+    pub(super) fn launch(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let wid = watcher.slots.take();
+        let worker = watcher.admit_worker(wid, now);
+        self.launches.push_back(worker);
+    }
+
+    pub(super) fn worker_spawned(&mut self, id: WorkerId, pid: Pid, now: Now) {
+        self.spawned += 1;
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else {
+            // The watcher was removed without stopping it while the process came up.
+            self.released += 1;
+            return;
+        };
+        let doomed = watcher.change(id, |worker| {
+            let doomed = worker.state == WorkerState::Starting { doomed: true };
+            worker.pid = Some(pid);
+            worker.started = now;
+            worker.state = WorkerState::Running;
+            (doomed, worker.wid)
+        });
+        let Some((doomed, wid)) = doomed else {
+            self.released += 1;
+            return;
+        };
+        watcher.slots.launched(wid);
+        if let WatcherState::Starting { spawned } = &mut watcher.state {
+            *spawned = true;
+        }
+        let config = watcher.config.clone();
+        self.pids.insert(pid, id);
+        self.publish(id.watcher, EventKind::Spawn { process_pid: pid.0 }, now);
+        if doomed {
+            self.terminate(id, config.stop_signal, seconds(config.graceful_timeout), now);
+        } else if config.max_age > 0 {
+            let variance = u64::try_from(config.max_age_variance).unwrap_or(0);
+            let age = u64::try_from(config.max_age).unwrap_or(0).saturating_add(self.rng.up_to(variance));
+            self.deadlines.set(Timer::Expire(id), now.mono.after(Duration::from_secs(age)));
+        }
+        self.progress(id.watcher, now);
+    }
+
+    pub(super) fn worker_failed(&mut self, id: WorkerId, error: &SpawnError, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
+        let Some(worker) = watcher.dismiss(id) else { return };
+        let wid = worker.wid;
+        let text = format!("error in '{}': {}", watcher.name(), describe(error));
+        if worker.is_ending() || worker.outgoing {
+            watcher.slots.release(wid);
+            self.log(Level::Warning, text);
+            return self.progress(id.watcher, now);
+        }
+        let failures = watcher.slots.count_failure(wid);
+        let tries = watcher.config.max_retry;
+        // A failed try does not use up the pause between two starts.
+        watcher.next_spawn = now.mono;
+        if may_mend_itself(error) || tries < 0 {
+            let wait = self.back_off(id.watcher, wid, failures, now);
+            self.log(Level::Warning, format!("{text}; next try in {} ms", wait.as_millis()));
+        } else if i64::from(failures) < tries {
+            watcher.slots.make_due(wid);
+            self.log(Level::Warning, text);
+        } else {
+            watcher.slots.release(wid);
+            self.log(Level::Warning, text);
+            self.give_up(id.watcher, describe(error), now);
+        }
+        self.progress(id.watcher, now);
+    }
+
+    /// A process could not be started, as often as max_retry allows: its watcher stops. A graceful reload keeps the
+    /// old processes instead.
+    fn give_up(&mut self, key: WatcherKey, why: String, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
+        if !surging {
+            return self.begin_stopping(key, now);
+        }
+        let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
+        let mut newcomers = Vec::new();
+        for id in ids {
+            let kept = watcher.change(id, |worker| std::mem::replace(&mut worker.outgoing, false)).unwrap_or(false);
+            if !kept {
+                newcomers.push(id);
+            }
+        }
+        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        for id in newcomers {
+            self.terminate(id, signal, timeout, now);
+        }
+        self.end_operation(key, Some(format!("reload failed, the old processes are kept: {why}")), now);
+    }
+
+    /// Tells a worker to stop, and sees to it that it does after `timeout`.
+    pub(super) fn terminate(&mut self, id: WorkerId, signal: Signal, timeout: Duration, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
+        let Some(worker) = watcher.workers().get(&id) else { return };
+        let (state, wid, pid) = (worker.state, worker.wid, worker.pid);
+        let mut due = now.mono.after(timeout);
+        let mut send = true;
+        match state {
+            WorkerState::Queued => {
+                watcher.dismiss(id);
+                watcher.slots.release(wid);
+                return;
+            }
+            WorkerState::Starting { .. } => {
+                watcher.change(id, |worker| {
+                    worker.state = WorkerState::Starting { doomed: true };
+                    worker.asked = true;
+                });
+                return;
+            }
+            WorkerState::Running => {}
+            WorkerState::Terminating { kill_at: None, .. } => return,
+            WorkerState::Terminating { kill_at: Some(at), signal: sent } => {
+                due = due.min(at);
+                send = sent != signal;
+            }
+        }
+        let Some(pid) = pid else { return };
+        let kill_at = (signal != Signal::KILL).then_some(due);
+        let reach = if signal == Signal::KILL {
+            Reach::Tree
+        } else if watcher.config.stop_children {
+            Reach::ProcessAndChildren
+        } else {
+            Reach::Process
+        };
+        watcher.change(id, |worker| {
+            worker.state = WorkerState::Terminating { signal, kill_at };
+            worker.asked = true;
+        });
+        self.deadlines.cancel(Timer::Expire(id));
+        match kill_at {
+            Some(at) => self.deadlines.set(Timer::Escalate(id), at),
+            None => self.deadlines.cancel(Timer::Escalate(id)),
+        }
+        if send {
+            self.act(Action::Signal { pid, signal, reach, watcher: id.watcher });
+            self.publish(id.watcher, EventKind::Kill { process_pid: pid.0 }, now);
+        }
+    }
+
+    /// A worker that was told to stop has had its time.
+    pub(super) fn escalate(&mut self, id: WorkerId, now: Now) {
+        self.terminate(id, Signal::KILL, Duration::ZERO, now);
+    }
+
+    /// A worker has reached its max_age. Its successor comes when it is gone.
+    pub(super) fn expire(&mut self, id: WorkerId, now: Now) {
+        let Some(watcher) = self.watchers.get(&id.watcher) else { return };
+        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        self.terminate(id, signal, timeout, now);
+        self.progress(id.watcher, now);
+    }
+
+    pub(super) fn worker_exited(&mut self, pid: Pid, exit_code: i32, now: Now) {
+        let Some(id) = self.pids.remove(&pid) else { return };
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
+        let Some(worker) = watcher.dismiss(id) else { return };
+        self.reaped += 1;
+        self.deadlines.cancel(Timer::Escalate(id));
+        self.deadlines.cancel(Timer::Expire(id));
+        self.publish(id.watcher, EventKind::Reap { process_pid: pid.0, exit_code }, now);
+        for job in worker.awaited_by {
+            self.job_part_done(job, None, None, now);
+        }
+        let lived = now.mono.since(worker.started.mono);
+        self.vacate(id, worker.wid, worker.asked, worker.outgoing, lived, exit_code, now);
+        self.progress(id.watcher, now);
+    }
+
+    /// Decides what becomes of the place of a worker that is gone.
+    #[expect(clippy::too_many_arguments, reason = "these are the facts of one death, used once")]
+    fn vacate(
+        &mut self,
+        id: WorkerId,
+        wid: Wid,
+        asked: bool,
+        outgoing: bool,
+        lived: Duration,
+        exit_code: i32,
+        now: Now,
+    ) {
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
+        let replaced_by_reload = watcher.running.as_ref().is_some_and(|op| op.replaces(id));
+        let young = lived < seconds(watcher.config.min_uptime);
+        match watcher.state {
+            WatcherState::Stopped | WatcherState::Stopping => watcher.slots.release(wid),
+            WatcherState::Starting { .. } | WatcherState::Active => {
+                if !watcher.config.respawn && !outgoing && !replaced_by_reload {
+                    watcher.slots.release(wid);
+                    if watcher.missing() > 0 {
+                        watcher.slots.vacated += 1;
+                    }
+                } else if young && !asked && !outgoing {
+                    let k = watcher.slots.count_early_death(wid);
+                    let name = watcher.name().to_owned();
+                    let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
+                    if surging && k >= HOPELESS {
+                        watcher.slots.release(wid);
+                        let why = format!("the new processes die at once ({})", death(exit_code));
+                        return self.give_up(id.watcher, why, now);
+                    }
+                    let wait = self.back_off(id.watcher, wid, k, now);
+                    self.log(
+                        Level::Warning,
+                        format!(
+                            "{name}: process {} died after {:.1} s ({}), {} in a row; the next starts in {} ms",
+                            wid.0,
+                            lived.as_secs_f64(),
+                            death(exit_code),
+                            k,
+                            wait.as_millis()
+                        ),
+                    );
+                } else {
+                    if !young {
+                        watcher.slots.absolve(wid);
+                    }
+                    watcher.slots.release(wid);
+                }
+            }
+        }
+    }
+
+    /// Makes a place wait before its next worker: 100 ms, doubled each time, within check_delay.
+    fn back_off(&mut self, key: WatcherKey, wid: Wid, k: u32, now: Now) -> Duration {
+        let bound = seconds(self.circus.check_delay);
+        let bound = if bound.is_zero() { DEFAULT_BOUND } else { bound };
+        let wait = back_off(k, bound).mul_f64(self.rng.around_one(0.1));
+        if let Some(watcher) = self.watchers.get_mut(&key) {
+            watcher.slots.back_off(wid);
+            self.deadlines.set(Timer::Retry(key, wid), now.mono.after(wait));
+        }
+        wait
+    }
+}
+
+/// An exit code in words.
+fn death(exit_code: i32) -> String {
+    if exit_code < 0 { format!("by {}", Signal(-exit_code)) } else { format!("exit status {exit_code}") }
+}
+
+/// A failed launch in words: what was being done, to what, and what the kernel said.
+pub(super) fn describe(error: &SpawnError) -> String {
+    match error.stage {
+        Stage::Command | Stage::User | Stage::Socket if error.errno == 0 => {
+            format!("failed to {}: {}", error.stage.doing(), error.detail)
+        }
+        _ => format!("failed to {}: {} ({})", error.stage.doing(), error.detail, error.reason()),
+    }
+}
+
+impl super::operation::Operation {
+    /// Whether this worker's place is filled again even where deaths are not made up for.
+    fn replaces(&self, id: WorkerId) -> bool {
+        match (&self.kind, &self.progress) {
+            (OperationKind::ReloadSequential, Progress::Replacing { current, .. }) => *current == Some(id),
+            _ => false,
+        }
+    }
+}

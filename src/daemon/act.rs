@@ -1,0 +1,113 @@
+//! What the arbiter wants, as calls.
+
+use nix::unistd::Pid as SysPid;
+
+use super::launch::PendingLaunch;
+use super::turn::{Daemon, Outcome};
+use crate::arbiter::{Action, Event, Launch, Level, Pid, Reach, SignalTarget, WatcherKey};
+use crate::proto::{ErrNo, Fault, Signal, SpawnError, encode_notice, encode_reply};
+use crate::sys;
+
+fn sys_pid(pid: Pid) -> SysPid {
+    SysPid::from_raw(pid.0)
+}
+
+impl Daemon {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::OpenSockets(_) => self.report_sockets(),
+            Action::Signal { pid, signal, reach, watcher } => self.signal(pid, signal, reach, watcher),
+            Action::SignalRequest { job, pids, signal, target } => {
+                let result = self.signal_request(&pids, signal, target);
+                self.feed(Event::SignalDone { job, result });
+            }
+            Action::Publish(notice) => {
+                let (topic, body) = encode_notice(&notice);
+                self.publisher.publish(&topic, &body);
+            }
+            Action::Reply(reply) => {
+                self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
+            }
+            Action::Log(level, text) => self.say(level, &text),
+            Action::CloseStreams(watcher) => self.launcher.close_streams(watcher),
+            Action::UpdateStreams(watcher, config) => {
+                if let Err(error) = self.launcher.update_streams(watcher, &config) {
+                    self.say(Level::Error, &format!("{}: {error}", config.name));
+                }
+            }
+            Action::Restart => self.outcome = Some(Outcome::Restart),
+            Action::Exit(status) => self.outcome = Some(Outcome::Exit(status)),
+        }
+    }
+
+    pub(super) fn launch(&mut self, launch: Launch) {
+        let worker = launch.worker;
+        match self.launcher.start(launch) {
+            Ok(sys::Spawned::Running(pid)) => self.feed(Event::Spawned { worker, pid: Pid(pid.as_raw()) }),
+            Ok(sys::Spawned::Pending { pid, status }) => {
+                self.watch_launch(pid.as_raw(), PendingLaunch { worker, status });
+            }
+            Err(error) => self.launch_failed(worker, error),
+        }
+    }
+
+    fn launch_failed(&mut self, worker: crate::arbiter::WorkerId, error: SpawnError) {
+        self.feed(Event::SpawnFailed { worker, error });
+    }
+
+    fn signal(&mut self, pid: Pid, signal: Signal, reach: Reach, watcher: WatcherKey) {
+        match reach {
+            // Failures are of no interest: who is gone will be reaped.
+            Reach::Process => drop(sys::send(sys_pid(pid), signal)),
+            Reach::Tree => self.condemned.push(pid),
+            Reach::ProcessAndChildren => {
+                // Listed before their parent hears of it, since they are its children no more when it has gone.
+                let children = self.proc.children(sys_pid(pid));
+                drop(sys::send(sys_pid(pid), signal));
+                let told = children.into_iter().filter(|child| sys::send(*child, signal).is_ok());
+                let pids = told.map(|child| Pid(child.as_raw())).collect();
+                self.feed(Event::ChildrenSignalled { watcher, pids });
+            }
+        }
+    }
+
+    pub(super) fn kill_the_condemned(&mut self) {
+        if !self.condemned.is_empty() {
+            let roots: Vec<_> = self.condemned.drain(..).map(|pid| (sys_pid(pid), None)).collect();
+            sys::kill_trees(&self.proc, &roots);
+        }
+    }
+
+    fn signal_request(&self, pids: &[Pid], signal: Signal, target: SignalTarget) -> Result<(), Fault> {
+        for pid in pids {
+            let pid = sys_pid(*pid);
+            match target {
+                SignalTarget::Process => send(pid, signal)?,
+                SignalTarget::Recursive => {
+                    let descendants = self.proc.descendants(pid);
+                    send(pid, signal)?;
+                    descendants.into_iter().try_for_each(|descendant| send(descendant, signal))?;
+                }
+                SignalTarget::Children => {
+                    self.proc.children(pid).into_iter().try_for_each(|child| send(child, signal))?;
+                }
+                SignalTarget::Child(child) => {
+                    let found = self.proc.children(pid).into_iter().find(|known| i64::from(known.as_raw()) == child);
+                    let gone = || Fault::command(format!("process no longer exists (pid={child})"));
+                    send(found.ok_or_else(gone)?, signal)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends a signal; who is gone already is no failure.
+fn send(pid: SysPid, signal: Signal) -> Result<(), Fault> {
+    let reason = match sys::send(pid, signal) {
+        Ok(()) | Err(sys::SendError::Gone) => return Ok(()),
+        Err(sys::SendError::NotPermitted) => "[Errno 1] Operation not permitted",
+        Err(sys::SendError::Invalid) => "[Errno 22] Invalid argument",
+    };
+    Err(Fault::new(ErrNo::Os, reason))
+}

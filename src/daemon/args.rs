@@ -1,0 +1,36 @@
+//! circusd's command line.
+
+use clap::Parser;
+
+/// Starts the fleet that a configuration file describes, and keeps it running.
+#[derive(Debug, Parser)]
+#[command(name = "circusd", disable_version_flag = true, about)]
+pub struct Args {
+    /// The configuration file
+    pub config: Option<String>,
+    /// How much to log: critical, error, warning, info or debug
+    #[arg(long, value_name = "LEVEL", value_parser = levels())]
+    pub log_level: Option<String>,
+    /// Where to log: a file, or - for standard error
+    #[arg(long, value_name = "FILE")]
+    pub log_output: Option<String>,
+    /// A Python logging configuration (refused: circusd runs no Python)
+    #[arg(long, value_name = "FILE")]
+    pub logger_config: Option<String>,
+    /// Go to the background
+    #[arg(long)]
+    pub daemon: bool,
+    /// Write circusd's pid to this file
+    #[arg(long, value_name = "FILE")]
+    pub pidfile: Option<String>,
+    /// Read the configuration, say what is wrong with it, and exit: 0 if nothing is
+    #[arg(long)]
+    pub check: bool,
+    /// Print the version
+    #[arg(long)]
+    pub version: bool,
+}
+
+fn levels() -> clap::builder::PossibleValuesParser {
+    ["critical", "error", "warning", "info", "debug", "CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"].into()
+}

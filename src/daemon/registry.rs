@@ -1,0 +1,38 @@
+//! The descriptors that this daemon could hand over to another generation of itself, by what they are.
+//!
+//! The pipes of workers' output belong to the output thread, which knows them itself.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd as _, RawFd};
+
+/// What a descriptor is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holding {
+    /// A managed socket, by name.
+    Socket(String),
+    /// The listening socket of the control endpoint.
+    Control,
+    /// The listening socket of the event endpoint.
+    Events,
+    /// The status pipe of a process that is changing its user, by pid.
+    Launch(i32),
+}
+
+/// What the daemon holds. It owns nothing: whoever closes a descriptor takes it out.
+#[derive(Debug, Default)]
+pub(super) struct Registry(BTreeMap<Holding, RawFd>);
+
+impl Registry {
+    pub(super) fn hold(&mut self, what: Holding, fd: impl AsFd) {
+        self.0.insert(what, fd.as_fd().as_raw_fd());
+    }
+
+    pub(super) fn release(&mut self, what: &Holding) {
+        self.0.remove(what);
+    }
+
+    /// For the debug log: what is held where.
+    pub(super) fn describe(&self) -> String {
+        self.0.iter().map(|(what, fd)| format!("{fd}: {what:?}")).collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,0 +1,247 @@
+//! One turn after the other, always in the same order:
+//!
+//! 1. wait until something is ready or due, then read the clock once;
+//! 2. collect ALL dead children, before anything in this turn can signal a pid;
+//! 3. signals, as intents; requests, so many a turn;
+//! 4. what is due;
+//! 5. actions, each result fed straight back; launches, so many a turn;
+//! 6. look at the ZeroMQ sockets again: sending may have eaten their news.
+//!
+//! Where a limit ended step 3 or 5 early, the next turn does not wait.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use std::os::fd::AsRawFd as _;
+
+use super::clock;
+use super::launch::{Launcher, PendingLaunch};
+use super::log::Log;
+use super::registry::{Holding, Registry};
+use crate::arbiter::{Arbiter, Event, Intent, Level, Now, Pid};
+use crate::net::{Payload, Publisher, Router};
+use crate::output::Message;
+use crate::sys;
+
+pub(super) const SIGNALS: Token = Token(0);
+pub(super) const CONTROL: Token = Token(1);
+pub(super) const EVENTS: Token = Token(2);
+pub(super) const OUTPUT: Token = Token(3);
+/// Status pipes are known by their process: this, and its pid.
+const LAUNCHES: usize = 16;
+
+/// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
+const REQUESTS_A_TURN: usize = 128;
+/// Launches of one turn: while a thousand start, everybody is answered.
+const LAUNCHES_A_TURN: usize = 16;
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The process ends with this status.
+    Exit(u8),
+    /// A new life begins from the configuration file.
+    Restart,
+}
+
+/// What the loop works with.
+pub(super) struct Daemon {
+    pub(super) arbiter: Arbiter,
+    pub(super) poll: Poll,
+    pub(super) signals: sys::Signals,
+    pub(super) router: Router,
+    pub(super) publisher: Publisher,
+    pub(super) launcher: Launcher,
+    pub(super) registry: Registry,
+    pub(super) proc: sys::Proc,
+    pub(super) log: Log,
+    pub(super) pending: HashMap<i32, PendingLaunch>,
+    /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
+    /// all processes once for a thousand of them.
+    pub(super) condemned: Vec<Pid>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) now: Now,
+}
+
+impl Daemon {
+    /// Runs until the arbiter says how it ends.
+    pub(super) fn run(&mut self) -> Outcome {
+        let mut events = Events::with_capacity(256);
+        let mut hurry = true;
+        loop {
+            if let Some(outcome) = self.outcome {
+                return outcome;
+            }
+            let limit = if hurry { Some(Duration::ZERO) } else { self.time_left() };
+            if let Err(error) = self.poll.poll(&mut events, limit)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                self.say(Level::Critical, &format!("waiting for events failed: {error}"));
+            }
+            self.now = clock::now();
+            let ready: Vec<Token> = events.iter().map(mio::event::Event::token).collect();
+            hurry = self.turn(&ready, hurry);
+        }
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        let at = self.arbiter.next_deadline()?;
+        Some(at.since(clock::now().mono))
+    }
+
+    /// One turn. Whether the next must not wait.
+    fn turn(&mut self, ready: &[Token], hurried: bool) -> bool {
+        let mut intents = Vec::new();
+        if ready.contains(&SIGNALS) || hurried {
+            self.take_signals(&mut intents);
+        }
+        for token in ready {
+            if let Some(pid) = token.0.checked_sub(LAUNCHES).and_then(|pid| i32::try_from(pid).ok()) {
+                self.look_at_launch(pid);
+            }
+        }
+        for intent in intents {
+            self.feed(Event::Intent(intent));
+        }
+        if ready.contains(&OUTPUT) {
+            self.take_output_messages();
+        }
+        let more_requests = self.take_requests();
+        self.arbiter.handle_timeout(self.now);
+        let more_launches = self.drain();
+        self.publisher.ready();
+        self.router.ready() || more_requests || more_launches
+    }
+
+    /// Tells the arbiter.
+    pub(super) fn feed(&mut self, event: Event) {
+        self.arbiter.handle_event(event, self.now);
+    }
+
+    pub(super) fn say(&mut self, level: Level, text: &str) {
+        self.log.line(level, self.now.unix, text);
+    }
+
+    // -- deaths and signals ------------------------------------------------------------------------------------------
+
+    fn take_signals(&mut self, intents: &mut Vec<Intent>) {
+        let mut caught = Vec::new();
+        self.signals.read(&mut caught);
+        if caught.contains(&sys::Caught::Child) {
+            self.reap();
+        }
+        for caught in caught {
+            match caught {
+                sys::Caught::Terminate(signal) => {
+                    self.say(Level::Info, &format!("Got signal {}", with_underscore(signal)));
+                    intents.push(Intent::Quit);
+                }
+                sys::Caught::Reload => {
+                    self.say(Level::Info, "Got signal SIG_HUP");
+                    intents.push(Intent::Reload);
+                }
+                sys::Caught::Ignored(signal) => {
+                    self.say(Level::Info, &format!("Got signal {}; it means nothing here", with_underscore(signal)));
+                }
+                sys::Caught::Child => {}
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        let mut exits = Vec::new();
+        sys::reap(&mut exits);
+        for exit in exits {
+            let pid = exit.pid.as_raw();
+            // Whether it ever ran its program stands in its status pipe, and is final now.
+            self.look_at_launch(pid);
+            self.launcher.output.died(pid);
+            self.feed(Event::Exited { pid: Pid(pid), exit_code: exit.exit_code });
+        }
+    }
+
+    // -- launches that take a while ----------------------------------------------------------------------------------
+
+    /// A process exists; whether it reaches its program is to be seen.
+    pub(super) fn watch_launch(&mut self, pid: i32, launch: PendingLaunch) {
+        let token = Token(LAUNCHES + usize::try_from(pid).unwrap_or(0));
+        self.registry.hold(Holding::Launch(pid), &launch.status);
+        let registered =
+            self.poll.registry().register(&mut SourceFd(&launch.status.as_raw_fd()), token, Interest::READABLE);
+        self.pending.insert(pid, launch);
+        if let Err(error) = registered {
+            // Its death or its success will be seen by the reaper alone.
+            self.say(Level::Error, &format!("unable to watch the start of process {pid}: {error}"));
+        }
+        self.look_at_launch(pid);
+    }
+
+    fn look_at_launch(&mut self, pid: i32) {
+        let Some(launch) = self.pending.get(&pid) else { return };
+        let outcome = match sys::read_status(&launch.status) {
+            sys::StatusRead::StillStarting => return,
+            sys::StatusRead::Started => Event::Spawned { worker: launch.worker, pid: Pid(pid) },
+            sys::StatusRead::Failed(error) => Event::SpawnFailed { worker: launch.worker, error },
+        };
+        if let Some(launch) = self.pending.remove(&pid) {
+            drop(self.poll.registry().deregister(&mut SourceFd(&launch.status.as_raw_fd())));
+            self.registry.release(&Holding::Launch(pid));
+        }
+        self.feed(outcome);
+    }
+
+    // -- requests ----------------------------------------------------------------------------------------------------
+
+    /// Takes up requests. Whether more are left.
+    fn take_requests(&mut self) -> bool {
+        for _ in 0..REQUESTS_A_TURN {
+            let Some(incoming) = self.router.recv() else { return false };
+            if let Payload::Frame(frame) = &incoming.payload {
+                self.request(incoming.identity, incoming.delimiter, frame);
+            }
+        }
+        true
+    }
+
+    // -- actions -----------------------------------------------------------------------------------------------------
+
+    /// Does what the arbiter wants. Whether launches are left for the next turn.
+    fn drain(&mut self) -> bool {
+        let mut launches = 0;
+        loop {
+            while let Some(action) = self.arbiter.poll_action() {
+                self.act(action);
+            }
+            if launches == LAUNCHES_A_TURN {
+                break;
+            }
+            let Some(launch) = self.arbiter.poll_launch(self.now) else { break };
+            launches += 1;
+            self.launch(launch);
+        }
+        // A launch that came to nothing may have left something to say.
+        while let Some(action) = self.arbiter.poll_action() {
+            self.act(action);
+        }
+        self.kill_the_condemned();
+        self.arbiter.has_launches()
+    }
+
+    fn take_output_messages(&mut self) {
+        for message in self.launcher.output.take_messages() {
+            match message {
+                Message::Info(text) => self.say(Level::Info, &text),
+                Message::Warning(text) => self.say(Level::Warning, &text),
+                Message::Synced(_) => {}
+            }
+        }
+    }
+}
+
+/// As Circus writes it: `SIG_TERM`.
+fn with_underscore(signal: crate::proto::Signal) -> String {
+    signal.name().map_or_else(|| signal.to_string(), |name| format!("SIG_{name}"))
+}

@@ -1,0 +1,706 @@
+//! One seed: commands, deaths and time, in random order, and the promises checked after each step.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use circus::arbiter::{
+    Action, Arbiter, Event, Intent, Launch, Mono, Now, Pid, Reach, SocketInfo, WatcherState, WorkerId,
+};
+use circus::config::{CircusConfig, Config, Host, WatcherConfig, options};
+use circus::proto::{
+    Body, EventKind, Format, Object, Reply, ReplyTo, Request, RequestId, Selection, Signal, SpawnError, Stage,
+};
+use serde_json::json;
+
+use super::kernel::{Kernel, MS, Process, Temper};
+use super::model::Expected;
+use super::rng::Rng;
+
+/// What happened, to see that the simulation reaches what it should.
+#[derive(Debug, Default, Clone)]
+pub struct Totals {
+    seeds: u64,
+    requests: u64,
+    cancelled: u64,
+    spawned: u64,
+    reaped: u64,
+    escalated: u64,
+    failed_launches: u64,
+    quits: u64,
+}
+
+impl Totals {
+    pub fn add(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.requests += other.requests;
+        self.cancelled += other.cancelled;
+        self.spawned += other.spawned;
+        self.reaped += other.reaped;
+        self.escalated += other.escalated;
+        self.failed_launches += other.failed_launches;
+        self.quits += other.quits;
+    }
+}
+
+struct Sim {
+    arbiter: Arbiter,
+    rng: Rng,
+    kernel: Kernel,
+    now: u64,
+    /// The wall clock runs where it likes.
+    unix: f64,
+    watchers: BTreeMap<String, Expected>,
+    next_request: u64,
+    outstanding: HashMap<u64, String>,
+    /// Launches whose outcome is not known yet.
+    coming: Vec<(u64, WorkerId, Result<Process, SpawnError>)>,
+    /// Deaths told to the core whose `reap` has not been published yet.
+    unreaped: BTreeMap<i32, i32>,
+    unannounced: BTreeSet<i32>,
+    /// Processes whose watcher was removed with `nostop`.
+    released: BTreeSet<i32>,
+    ended: bool,
+    trace: bool,
+    totals: Totals,
+}
+
+pub fn run(seed: u64, steps: u64, trace: bool) -> Totals {
+    let mut sim = Sim::new(seed, trace);
+    sim.drain();
+    for _ in 0..steps {
+        sim.step();
+        if sim.ended {
+            break;
+        }
+    }
+    sim.settle_and_check();
+    sim.quit_and_check();
+    sim.totals.seeds = 1;
+    sim.totals
+}
+
+fn circus_config(rng: &mut Rng) -> CircusConfig {
+    CircusConfig { warmup_delay: *rng.pick(&[0.0, 0.0, 0.5]), ..CircusConfig::default() }
+}
+
+impl Sim {
+    fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut watchers = BTreeMap::new();
+        let mut configs = Vec::new();
+        for index in 0..1 + rng.below(4) {
+            let name = format!("w{index}");
+            let (config, mut expected) = random_watcher(&mut rng, &name);
+            expected.up = expected.autostart;
+            configs.push(config);
+            watchers.insert(name, expected);
+        }
+        let config = Config { circus: circus_config(&mut rng), watchers: configs, sockets: Vec::new() };
+        let mut sim = Self {
+            arbiter: Arbiter::new(config, Host::default(), seed),
+            rng,
+            kernel: Kernel::new(),
+            now: 1_000_000 * MS,
+            unix: 1.7e9,
+            watchers,
+            next_request: 0,
+            outstanding: HashMap::new(),
+            coming: Vec::new(),
+            unreaped: BTreeMap::new(),
+            unannounced: BTreeSet::new(),
+            released: BTreeSet::new(),
+            ended: false,
+            trace,
+            totals: Totals::default(),
+        };
+        sim.drain();
+        sim
+    }
+
+    fn clock(&self) -> Now {
+        Now { mono: Mono(self.now), unix: self.unix }
+    }
+
+    fn say(&self, text: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>12.3} {}", (self.now - 1_000_000 * MS) as f64 / 1e6, text());
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.say(|| format!("-> {event:?}"));
+        self.arbiter.handle_event(event, self.clock());
+    }
+
+    // -- one step -------------------------------------------------------------------------------------------------
+
+    fn step(&mut self) {
+        match self.rng.below(100) {
+            0..30 => self.random_request(),
+            30..40 => self.murder(),
+            40..46 => self.change_temper(),
+            46..47 => self.jump_wall_clock(),
+            47..49 if self.rng.chance(20) => self.intent(Intent::Reload),
+            49..50 if self.rng.chance(10) => self.intent(Intent::Quit),
+            50..52 => self.tell(Event::Exited { pid: Pid(999_999), exit_code: 0 }),
+            52..75 => self.pass(1 + self.rng_ms(50)),
+            75..92 => self.pass(1 + self.rng_ms(1500)),
+            _ => self.pass(1 + self.rng_ms(10_000)),
+        }
+        self.drain();
+        self.check();
+    }
+
+    fn rng_ms(&mut self, most: u64) -> u64 {
+        self.rng.below(most * MS)
+    }
+
+    /// Lets time pass, stopping wherever something is due.
+    fn pass(&mut self, duration: u64) {
+        let end = self.now + duration;
+        loop {
+            let due = self.arbiter.next_deadline().map(|at| at.0);
+            let coming = self.coming.iter().map(|(at, ..)| *at).min();
+            let next = [due, coming, self.kernel.next_exit()].into_iter().flatten().min().unwrap_or(u64::MAX);
+            if next > end {
+                break;
+            }
+            let passed = next.max(self.now) - self.now;
+            self.now += passed;
+            self.unix += passed as f64 / 1e9;
+            self.turn();
+        }
+        let passed = end - self.now;
+        self.now = end;
+        self.unix += passed as f64 / 1e9;
+    }
+
+    /// One turn of the daemon's loop: reap, launches that came through, timers.
+    fn turn(&mut self) {
+        let now = self.now;
+        let (due, later) = std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= now);
+        self.coming = later;
+        for (_, worker, outcome) in Vec::<(u64, WorkerId, Result<Process, SpawnError>)>::from(due) {
+            self.launched(worker, outcome);
+            self.drain();
+        }
+        for (pid, code, process) in self.kernel.collect(now) {
+            self.exited(pid, code, &process);
+        }
+        self.arbiter.handle_timeout(self.clock());
+        self.drain();
+        self.check();
+    }
+
+    fn exited(&mut self, pid: i32, code: i32, process: &Process) {
+        let released = self.released.remove(&pid);
+        if !released {
+            self.unreaped.insert(pid, code);
+        }
+        let view = self.arbiter.view(&process.watcher);
+        let quiet = view.is_some_and(|view| !view.busy && view.state == WatcherState::Active);
+        let asked = process.told || process.signalled;
+        self.tell(Event::Exited { pid: Pid(pid), exit_code: code });
+        self.totals.reaped += 1;
+        if let Some(expected) = self.watchers.get_mut(&process.watcher)
+            && !released
+            && quiet
+            && !asked
+            && expected.respawn
+        {
+            expected.died(process, self.now);
+        }
+        self.drain();
+        assert!(!self.unreaped.contains_key(&pid), "the death of {pid} gave no reap");
+    }
+
+    // -- what the core wants ----------------------------------------------------------------------------------------
+
+    fn drain(&mut self) {
+        loop {
+            while let Some(action) = self.arbiter.poll_action() {
+                self.say(|| format!("<- {action:?}"));
+                self.act(action);
+            }
+            match self.arbiter.poll_launch(self.clock()) {
+                Some(launch) => self.launch(launch),
+                None if !self.arbiter.has_launches() => break,
+                None => {}
+            }
+        }
+        while let Some(action) = self.arbiter.poll_action() {
+            self.say(|| format!("<- {action:?}"));
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::OpenSockets(sockets) => {
+                assert!(sockets.is_empty());
+                self.tell(Event::SocketsOpened(Vec::<SocketInfo>::new()));
+            }
+            Action::Signal { pid, signal, reach, .. } => self.signal(pid, signal, reach),
+            Action::SignalRequest { job, pids, signal, .. } => {
+                for pid in pids {
+                    let process = self.kernel.processes.get_mut(&pid.0).expect("a signal to nobody");
+                    process.signalled = true;
+                    if signal == Signal::KILL {
+                        self.kernel.end(pid.0, self.now + MS, -9);
+                    }
+                }
+                self.tell(Event::SignalDone { job, result: Ok(()) });
+            }
+            Action::Publish(notice) => self.published(&notice.kind),
+            Action::Reply(reply) => self.replied(reply),
+            Action::Restart | Action::Exit(_) => {
+                let mine: Vec<_> = self.kernel.processes.keys().filter(|pid| !self.released.contains(pid)).collect();
+                assert!(mine.is_empty(), "the end came while {mine:?} were alive");
+                self.ended = true;
+            }
+            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) => {}
+        }
+    }
+
+    fn signal(&mut self, pid: Pid, signal: Signal, reach: Reach) {
+        let temper = self.kernel.processes.get(&pid.0).expect("a signal to a process that is gone").temper;
+        let process = self.kernel.processes.get_mut(&pid.0).unwrap();
+        if signal == Signal::HUP {
+            process.signalled = true;
+            return;
+        }
+        process.told = true;
+        if signal == Signal::KILL {
+            assert_eq!(reach, Reach::Tree);
+            self.totals.escalated += 1;
+            return self.kernel.end(pid.0, self.now + MS, -9);
+        }
+        match temper {
+            Temper::Stubborn => {}
+            Temper::StopsAfter(ms) => self.kernel.end(pid.0, self.now + ms * MS, 0),
+            Temper::Healthy | Temper::DiesAfter(_) | Temper::Unlaunchable(_) => {
+                self.kernel.end(pid.0, self.now + MS, -signal.0);
+            }
+        }
+    }
+
+    fn launch(&mut self, launch: Launch) {
+        let name = launch.config.name.clone();
+        let wid: u32 = launch.argv[1].parse().unwrap();
+        self.say(|| format!("launch {name} wid {wid}"));
+        let here = |process: &&Process| process.watcher == name;
+        let coming = self.coming.iter().filter_map(|(_, _, outcome)| outcome.as_ref().ok());
+        let present: Vec<&Process> = self.kernel.processes.values().chain(coming).filter(here).collect();
+        let fresh = present.iter().filter(|process| !process.told).count();
+        let released = self.kernel.processes.iter().filter(|(pid, p)| here(p) && self.released.contains(pid)).count();
+        if released == 0 {
+            assert!(!present.iter().any(|process| process.wid == wid), "{name}: wid {wid} is used twice");
+            let view = self.arbiter.view(&name).expect("a launch for a watcher that is not there");
+            let most = view.numprocesses as usize * if view.busy { 2 } else { 1 };
+            assert!(fresh < most.max(1) || view.busy, "{name}: {fresh} processes, and one more is launched");
+        }
+        let expected = self.watchers.get_mut(&name);
+        let temper = expected.as_ref().map_or(Temper::Healthy, |expected| expected.temper);
+        if let Some(expected) = expected {
+            expected.launched(wid, self.now);
+        }
+        let process = Process {
+            watcher: name.clone(),
+            wid,
+            temper,
+            born: self.now,
+            exit: None,
+            told: false,
+            murdered: false,
+            signalled: false,
+            patience: None,
+        };
+        let outcome = match temper {
+            Temper::Unlaunchable(errno) => Err(SpawnError { stage: Stage::Exec, errno, detail: "x".into() }),
+            Temper::Healthy | Temper::DiesAfter(_) | Temper::StopsAfter(_) | Temper::Stubborn => Ok(process),
+        };
+        // Some launches take a while, as those that change their user do.
+        if self.rng.chance(15) {
+            let later = self.now + self.rng.below(30 * MS);
+            self.coming.push((later, launch.worker, outcome));
+        } else {
+            self.launched(launch.worker, outcome);
+        }
+    }
+
+    fn launched(&mut self, worker: WorkerId, outcome: Result<Process, SpawnError>) {
+        match outcome {
+            Ok(mut process) => {
+                process.born = self.now;
+                if let Temper::DiesAfter(ms) = process.temper {
+                    process.exit = Some((self.now + ms * MS, 3));
+                }
+                let watcher = process.watcher.clone();
+                let pid = self.kernel.fork(&mut self.rng, process);
+                self.totals.spawned += 1;
+                self.unannounced.insert(pid);
+                self.tell(Event::Spawned { worker, pid: Pid(pid) });
+                if self.arbiter.view(&watcher).is_none_or(|view| !view.workers.iter().any(|w| w.pid == Some(Pid(pid)))) {
+                    // Its watcher was removed with nostop while it came up.
+                    self.unannounced.remove(&pid);
+                    if !self.arbiter.views().iter().flat_map(|view| &view.workers).any(|w| w.pid == Some(Pid(pid))) {
+                        self.released.insert(pid);
+                    }
+                }
+            }
+            Err(error) => {
+                self.totals.failed_launches += 1;
+                for expected in self.watchers.values_mut().filter(|e| matches!(e.temper, Temper::Unlaunchable(_))) {
+                    expected.unsure = true;
+                }
+                self.tell(Event::SpawnFailed { worker, error });
+            }
+        }
+    }
+
+    fn published(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::Spawn { process_pid } => {
+                assert!(self.kernel.processes.contains_key(process_pid), "spawn of nobody");
+                self.unannounced.remove(process_pid);
+            }
+            EventKind::Kill { process_pid } => {
+                let told = self.kernel.processes.get(process_pid).is_some_and(|process| process.told);
+                assert!(told, "kill of {process_pid}, which was sent nothing");
+            }
+            EventKind::Reap { process_pid, exit_code } => {
+                let code = self.unreaped.remove(process_pid);
+                assert_eq!(code, Some(*exit_code), "a reap of {process_pid} that is not its death");
+            }
+            EventKind::Start
+            | EventKind::Stop
+            | EventKind::Reload
+            | EventKind::Updated
+            | EventKind::Add
+            | EventKind::Remove => {}
+        }
+    }
+
+    fn replied(&mut self, reply: Reply) {
+        let RequestId::Json(id) = &reply.to.id else { panic!("an id of ours is JSON") };
+        let asked = self.outstanding.remove(&id.parse().unwrap());
+        assert!(asked.is_some(), "request {id} was answered twice, or was a cast");
+        if let Body::Error(fault) = &reply.body
+            && fault.reason.contains("cancelled")
+        {
+            self.totals.cancelled += 1;
+        }
+    }
+
+    // -- commands ----------------------------------------------------------------------------------------------------
+
+    fn random_request(&mut self) {
+        let names: Vec<String> = self.watchers.keys().cloned().collect();
+        let name = if names.is_empty() || self.rng.chance(3) { "nobody".to_owned() } else { self.rng.pick(&names).clone() };
+        let waiting = self.rng.chance(60);
+        let selection = Some(Selection { name: name.clone(), method: circus::proto::MatchMethod::Simple });
+        let everyone = Some(Selection { name: "*".into(), method: circus::proto::MatchMethod::Glob });
+        let request = match self.rng.below(22) {
+            0..2 => Request::Start { selection, waiting },
+            2..4 => Request::Stop { selection, waiting },
+            4..6 => Request::Restart { selection, waiting },
+            6..8 => Request::Incr { name: name.clone(), nb: self.rng.below(3) as i64, waiting },
+            8..10 => Request::Decr { name: name.clone(), nb: self.rng.below(3) as i64, waiting },
+            10 => Request::Reload { name: Some(name.clone()), graceful: true, sequential: false, waiting },
+            11 => Request::Reload { name: Some(name.clone()), graceful: true, sequential: true, waiting },
+            12 => Request::Reload { name: Some(name.clone()), graceful: false, sequential: false, waiting },
+            13 => Request::Kill {
+                name: name.clone(),
+                pid: None,
+                signum: *self.rng.pick(&[None, Some(Signal(2)), Some(Signal::KILL)]),
+                graceful_timeout: *self.rng.pick(&[None, Some(0.0), Some(1.5)]),
+                waiting,
+            },
+            14 => Request::Signal {
+                name: name.clone(),
+                signum: *self.rng.pick(&[Signal(10), Signal::KILL]),
+                pid: None,
+                childpid: None,
+                children: false,
+                recursive: false,
+            },
+            15 => {
+                let mut options = Object::new();
+                options.insert("numprocesses".into(), json!(self.rng.below(5)));
+                Request::Set { name: name.clone(), options, waiting }
+            }
+            16 => {
+                let mut options = Object::new();
+                options.insert("cmd".into(), json!("other"));
+                Request::Set { name: name.clone(), options, waiting }
+            }
+            17 if self.rng.chance(40) => return self.add(waiting),
+            18 if self.rng.chance(30) => return self.rm(&name, waiting),
+            19 if self.rng.chance(30) => match self.rng.below(3) {
+                0 => Request::Start { selection: None, waiting },
+                1 => Request::Stop { selection: None, waiting },
+                _ => Request::Restart { selection: everyone, waiting },
+            },
+            20 => Request::List { name: Some(name.clone()) },
+            _ => Request::Status { name: None },
+        };
+        self.expect(&name, &request);
+        self.send(request);
+    }
+
+    /// What the model makes of a request.
+    fn expect(&mut self, name: &str, request: &Request) {
+        let all = matches!(
+            request,
+            Request::Start { selection: None, .. } | Request::Stop { selection: None, .. }
+        ) || matches!(request, Request::Restart { selection: Some(s), .. } if s.name == "*");
+        let alone = self.watchers.len() == 1;
+        for (other, expected) in &mut self.watchers {
+            if !(all || other == name) {
+                continue;
+            }
+            expected.touched();
+            match request {
+                Request::Start { .. } if !all || expected.autostart => {
+                    expected.up = true;
+                    expected.early.clear();
+                    expected.unsure = false;
+                }
+                Request::Restart { .. } if !all || expected.autostart || alone => {
+                    expected.up = true;
+                    expected.early.clear();
+                    expected.unsure = false;
+                }
+                Request::Restart { .. } | Request::Stop { .. } => {
+                    expected.up = false;
+                    expected.early.clear();
+                    expected.unsure = false;
+                }
+                Request::Reload { graceful, .. } => {
+                    expected.up = true;
+                    if !graceful {
+                        expected.early.clear();
+                    }
+                }
+                Request::Incr { nb, .. } if !expected.singleton => expected.numprocesses += *nb as u32,
+                Request::Decr { nb, .. } if !expected.singleton => {
+                    expected.numprocesses = expected.numprocesses.saturating_sub(*nb as u32);
+                }
+                Request::Set { options, .. } => {
+                    let wanted = options.get("numprocesses").and_then(serde_json::Value::as_u64);
+                    if let Some(wanted) = wanted.filter(|n| !expected.singleton || *n <= 1) {
+                        expected.numprocesses = wanted as u32;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self, request: Request) {
+        let id = self.next_request;
+        self.next_request += 1;
+        let cast = self.rng.chance(5);
+        if !cast {
+            self.outstanding.insert(id, format!("{request:?}"));
+        }
+        self.totals.requests += 1;
+        let to = ReplyTo {
+            identity: vec![1],
+            delimiter: false,
+            id: RequestId::Json(id.to_string()),
+            format: Format::Json,
+            cast,
+        };
+        self.tell(Event::Request(Box::new(to), request));
+    }
+
+    fn add(&mut self, waiting: bool) {
+        let name = format!("a{}", self.next_request);
+        let (config, mut expected) = random_watcher(&mut self.rng, &name);
+        let start = self.rng.chance(70);
+        expected.up = start;
+        expected.autostart = true;
+        expected.respawn = true;
+        expected.warmup = false;
+        expected.singleton = false;
+        expected.send_hup = false;
+        expected.numprocesses = config.numprocesses;
+        let mut options = Object::new();
+        options.insert("numprocesses".into(), json!(config.numprocesses));
+        options.insert("graceful_timeout".into(), json!(config.graceful_timeout));
+        self.watchers.insert(name.clone(), expected);
+        self.send(Request::Add { name, cmd: "x".into(), args: Some(json!("$(circus.wid)")), options, start, waiting });
+    }
+
+    fn rm(&mut self, name: &str, waiting: bool) {
+        let nostop = self.rng.chance(30);
+        if nostop {
+            let mine = self.kernel.processes.iter().filter(|(_, p)| p.watcher == name).map(|(pid, _)| *pid);
+            let known: BTreeSet<i32> = self
+                .arbiter
+                .view(name)
+                .map(|view| view.workers.iter().filter_map(|w| w.pid).map(|pid| pid.0).collect())
+                .unwrap_or_default();
+            self.released.extend(mine.filter(|pid| known.contains(pid)));
+        }
+        self.watchers.remove(name);
+        self.send(Request::Rm { name: name.to_owned(), nostop, waiting });
+    }
+
+    // -- the world's own doings ----------------------------------------------------------------------------------------
+
+    fn murder(&mut self) {
+        let pids: Vec<i32> = self.kernel.processes.keys().copied().collect();
+        if !pids.is_empty() {
+            let pid = *self.rng.pick(&pids);
+            self.kernel.processes.get_mut(&pid).unwrap().murdered = true;
+            self.kernel.end(pid, self.now, -9);
+            self.say(|| format!("{pid} is killed from outside"));
+            self.turn();
+        }
+    }
+
+    fn change_temper(&mut self) {
+        let names: Vec<String> = self.watchers.keys().cloned().collect();
+        if names.is_empty() {
+            return;
+        }
+        let name = self.rng.pick(&names).clone();
+        let temper = match self.rng.below(10) {
+            0..4 => Temper::Healthy,
+            4 => Temper::DiesAfter(self.rng.below(900)),
+            5 => Temper::DiesAfter(1100 + self.rng.below(5000)),
+            6 => Temper::StopsAfter(self.rng.below(8000)),
+            7 => Temper::Stubborn,
+            8 => Temper::Unlaunchable(2),
+            _ => Temper::Unlaunchable(11),
+        };
+        self.say(|| format!("{name} becomes {temper:?}"));
+        self.watchers.get_mut(&name).unwrap().temper = temper;
+    }
+
+    fn jump_wall_clock(&mut self) {
+        self.unix += *self.rng.pick(&[-86400.0, 86400.0, -0.5]);
+    }
+
+    fn intent(&mut self, intent: Intent) {
+        for expected in self.watchers.values_mut() {
+            expected.touched();
+            if intent == Intent::Reload {
+                expected.up = true;
+            }
+        }
+        self.totals.quits += u64::from(intent == Intent::Quit);
+        self.tell(Event::Intent(intent));
+        if intent == Intent::Quit {
+            self.drain();
+            if self.rng.chance(50) {
+                self.pass(100 * MS);
+                self.tell(Event::Intent(Intent::Quit));
+            }
+            self.drain();
+            self.pass(60_000 * MS);
+            self.drain();
+            assert!(self.ended, "quit did not end");
+        }
+    }
+
+    // -- promises -------------------------------------------------------------------------------------------------------
+
+    fn check(&mut self) {
+        assert!(self.arbiter.next_deadline().is_none_or(|at| at.0 > self.now || self.ended), "a deadline was missed");
+        assert!(self.unannounced.is_empty(), "spawned and not published: {:?}", self.unannounced);
+        for (name, expected) in &self.watchers {
+            let view = self.arbiter.view(name);
+            if view.is_some_and(|view| view.state == WatcherState::Active && !view.busy) {
+                expected.check_waits(self.now);
+            }
+        }
+    }
+
+    /// With everybody healthy, everything becomes what the last commands asked for.
+    fn settle_and_check(&mut self) {
+        if self.ended {
+            return;
+        }
+        for expected in self.watchers.values_mut() {
+            expected.temper = Temper::Healthy;
+        }
+        for process in self.kernel.processes.values_mut() {
+            if let Temper::DiesAfter(_) = process.temper {
+                process.temper = Temper::Healthy;
+                process.exit = None;
+            }
+        }
+        self.pass(300_000 * MS);
+        self.drain();
+        self.check();
+        assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
+        assert_eq!(self.arbiter.pending_answers(), 0);
+        for (name, expected) in &self.watchers {
+            let view = self.arbiter.view(name).expect("a watcher got lost");
+            assert!(!view.busy, "{name} is still busy");
+            assert_eq!(view.numprocesses, expected.numprocesses, "{name}: numprocesses");
+            if expected.unsure || !expected.respawn {
+                continue;
+            }
+            // A watcher that wants no process does not come up, or stays up.
+            let state = if expected.up { WatcherState::Active } else { WatcherState::Stopped };
+            if expected.numprocesses > 0 && view.state != state {
+                let hint = "its last start may have had no process to start";
+                assert!(expected.up && view.state == WatcherState::Stopped, "{name} is {:?}, not {state:?}", view.state);
+                assert!(self.may_have_been_empty(name), "{name} is stopped, not active ({hint})");
+                continue;
+            }
+            if view.state == WatcherState::Active {
+                assert_eq!(view.workers.len(), expected.numprocesses as usize, "{name}: workers");
+            }
+            let alive = self.kernel.processes.iter().filter(|(pid, p)| p.watcher == *name && !self.released.contains(pid));
+            assert_eq!(alive.count(), view.workers.len(), "{name}: processes and workers");
+        }
+    }
+
+    /// numprocesses was 0 at some time, when a start comes to nothing.
+    fn may_have_been_empty(&self, name: &str) -> bool {
+        self.watchers.get(name).is_some_and(|expected| expected.epoch > 0)
+    }
+
+    fn quit_and_check(&mut self) {
+        if !self.ended {
+            self.intent(Intent::Quit);
+        }
+        assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
+        assert_eq!(self.arbiter.next_deadline(), None, "a timer was left after the end");
+        let mine: Vec<_> = self.kernel.processes.keys().filter(|pid| !self.released.contains(pid)).collect();
+        assert!(mine.is_empty(), "left alive: {mine:?}");
+    }
+}
+
+fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expected) {
+    let mut config =
+        options::from_add(name, "x", Some(&json!("$(circus.wid)")), &Object::new(), &Host::default()).unwrap();
+    let mut expected = Expected::new(1 + rng.below(4) as u32);
+    if rng.chance(10) {
+        expected.singleton = true;
+        expected.numprocesses = 1;
+    }
+    expected.autostart = rng.chance(85);
+    expected.respawn = rng.chance(85);
+    expected.warmup = rng.chance(15);
+    expected.send_hup = rng.chance(10);
+    config.numprocesses = expected.numprocesses;
+    config.singleton = expected.singleton;
+    config.autostart = expected.autostart;
+    config.respawn = expected.respawn;
+    config.send_hup = expected.send_hup;
+    config.warmup_delay = if expected.warmup { 0.3 } else { 0.0 };
+    config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);
+    config.max_retry = *rng.pick(&[1, 5, 5, -1]);
+    config.priority = rng.below(3) as i64;
+    config.stop_children = rng.chance(20);
+    if rng.chance(10) {
+        config.max_age = 20;
+        config.max_age_variance = 10;
+    }
+    (config, expected)
+}
