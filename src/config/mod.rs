@@ -1,7 +1,38 @@
 //! Layer 1: the INI dialect and what it means.
+//!
+//! A file goes through four hands, each pure but the first:
+//!
+//! 1. [`load`] reads the main file and its includes, the only part that touches the disk;
+//! 2. `ini` turns text into sections of keys, each with its file and line;
+//! 3. `assemble` types every key by the tables of [`options`], substitutes variables, and collects every
+//!    [`Problem`] instead of stopping at the first;
+//! 4. what remains is a [`Config`], plain data.
+//!
+//! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`].
 
+mod assemble;
+mod circus;
+mod command;
+mod defaults;
+mod env;
+mod expand;
+mod fnmatch;
+mod ini;
+mod load;
 mod model;
+mod nearest;
+pub mod options;
+mod problem;
+mod python;
+mod section;
+mod socket;
+mod watcher;
+mod words;
 
+pub use command::argv;
+pub use fnmatch::fnmatch;
+pub use load::{Loaded, load};
 pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };
+pub use problem::{Place, Problem, Severity};

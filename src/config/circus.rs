@@ -1,0 +1,85 @@
+//! `[circus]`.
+
+use super::options::CIRCUS_OPTIONS;
+use super::section::Source;
+use super::{CircusConfig, Place, Problem, Severity};
+
+/// Reads `[circus]`; without one, every default holds.
+pub(super) fn read(source: &mut Source<'_>) -> CircusConfig {
+    let mut circus = CircusConfig::default();
+    let Some(section) = source.ini.section("circus") else { return circus };
+    source.fill(section, CIRCUS_OPTIONS, &mut circus, Severity::Fatal);
+    let place = |key| section.get(key).map_or(&section.place, |entry| &entry.place);
+    if let Some(entry) = section.get("loglevel")
+        && circus.loglevel.as_deref() == Some("info")
+        && !entry.value.eq_ignore_ascii_case("info")
+    {
+        let text =
+            format!("[circus] loglevel: '{}' is no level, so it is info", source.environment.expand(&entry.value));
+        source.problems.push(Problem::warning(&entry.place, text));
+    }
+    for (key, endpoint) in [
+        ("endpoint", &circus.endpoint),
+        ("pubsub_endpoint", &circus.pubsub_endpoint),
+        ("stats_endpoint", &circus.stats_endpoint),
+    ] {
+        source.problems.extend(endpoint_problem(key, endpoint, &circus, place(key)));
+    }
+    circus
+}
+
+fn endpoint_problem(key: &str, endpoint: &str, circus: &CircusConfig, place: &Place) -> Option<Problem> {
+    if !endpoint.contains("://") {
+        let text =
+            format!("[circus] {key}: '{endpoint}' is no endpoint such as tcp://127.0.0.1:5555 or ipc:///run/circus");
+        return Some(Problem::fatal(place, text));
+    }
+    // Through the control endpoint anyone who reaches it becomes circusd's user; the others only tell.
+    let severity = if key == "endpoint" { Severity::Fatal } else { Severity::Warning };
+    let exposed = is_exposed(endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine;
+    exposed.then(|| {
+        let text = format!(
+            "[circus] {key}: {endpoint} can be reached from other machines, without a password; use ipc:// or a \
+             loopback address, or set allow_anyone_on_the_network_to_control_this_machine = yes"
+        );
+        Problem::new(severity, place, text)
+    })
+}
+
+/// Whether others than this machine may reach an endpoint.
+fn is_exposed(endpoint: &str) -> bool {
+    let Some((scheme, address)) = endpoint.split_once("://") else { return false };
+    if ["ipc", "inproc"].contains(&scheme) {
+        return false;
+    }
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match host.parse::<std::net::IpAddr>() {
+        Ok(address) => !address.is_loopback(),
+        Err(_) => !["localhost", "lo"].contains(&host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_can_reach_an_endpoint() {
+        for endpoint in [
+            "tcp://127.0.0.1:5555",
+            "tcp://127.9.9.9:1",
+            "tcp://[::1]:5",
+            "tcp://localhost:5",
+            "tcp://lo:*",
+            "ipc:///x",
+        ] {
+            assert!(!is_exposed(endpoint), "{endpoint}");
+        }
+        for endpoint in
+            ["tcp://*:5555", "tcp://0.0.0.0:5", "tcp://[::]:5", "tcp://eth0:5", "tcp://10.0.0.1:5", "udp://x:1"]
+        {
+            assert!(is_exposed(endpoint), "{endpoint}");
+        }
+    }
+}

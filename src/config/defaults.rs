@@ -1,0 +1,97 @@
+//! A configuration in which nothing was written.
+
+use std::collections::BTreeMap;
+
+use super::{CircusConfig, Family, SocketConfig, SocketType, WatcherConfig};
+use crate::proto::Signal;
+
+impl WatcherConfig {
+    /// A watcher made by `add` without options: the defaults of `WATCHER_OPTIONS`, in this working directory.
+    pub fn new(name: &str, cmd: &str, working_dir: &str) -> Self {
+        Self {
+            name: name.into(),
+            cmd: cmd.into(),
+            args: None,
+            numprocesses: 1,
+            warmup_delay: 0.0,
+            executable: None,
+            working_dir: working_dir.into(),
+            shell: false,
+            shell_args: None,
+            uid: None,
+            gid: None,
+            copy_env: false,
+            copy_path: false,
+            env: None,
+            send_hup: false,
+            stop_signal: Signal::TERM,
+            stop_children: false,
+            max_retry: 5,
+            graceful_timeout: 30.0,
+            priority: 0,
+            singleton: false,
+            use_sockets: false,
+            sockets: Vec::new(),
+            on_demand: false,
+            respawn: true,
+            autostart: true,
+            max_age: 0,
+            max_age_variance: 30,
+            min_uptime: 1.0,
+            rlimits: BTreeMap::new(),
+            stdin_socket: None,
+            close_child_stdin: true,
+            close_child_stdout: false,
+            close_child_stderr: false,
+            stdout_stream: None,
+            stderr_stream: None,
+            dynamic: true,
+            freeform: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for CircusConfig {
+    fn default() -> Self {
+        Self {
+            check_delay: 5.0,
+            endpoint: "tcp://127.0.0.1:5555".into(),
+            endpoint_owner: None,
+            endpoint_mode: 0o600,
+            pubsub_endpoint: "tcp://127.0.0.1:5556".into(),
+            stats_endpoint: "tcp://127.0.0.1:5557".into(),
+            multicast_endpoint: String::new(),
+            umask: None,
+            warmup_delay: 0.0,
+            debug: false,
+            pidfile: None,
+            loglevel: None,
+            logoutput: None,
+            fqdn_prefix: None,
+            allow_anyone_on_the_network_to_control_this_machine: false,
+            strict: false,
+        }
+    }
+}
+
+impl SocketConfig {
+    /// A socket of this name, in lower case, with the defaults of `SOCKET_OPTIONS`.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_lowercase(),
+            host: "localhost".into(),
+            port: 8080,
+            family: Family::Inet,
+            kind: SocketType::Stream,
+            proto: None,
+            backlog: 2048,
+            path: None,
+            // Not the usual 022: the original's default was a decimal 8, so its unix sockets have mode 0767.
+            umask: 0o010,
+            replace: false,
+            interface: None,
+            so_reuseport: false,
+            blocking: false,
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Values of options and fields of the model, each made from the other.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::kind::bounded_seconds;
+use crate::config::{Account, Args, python};
+use crate::proto::Signal;
+
+/// A field that an option fills.
+pub(in crate::config) trait Field: Sized {
+    /// The field's value for an option's value, which has the option's kind.
+    fn read(value: &Value) -> Result<Self, String>;
+    /// The option's value.
+    fn show(&self) -> Value;
+}
+
+/// Stores an option's value in its field.
+pub(in crate::config) fn store<T: Field>(field: &mut T, value: &Value) -> Result<(), String> {
+    *field = T::read(value)?;
+    Ok(())
+}
+
+fn refused<T>(value: &Value) -> Result<T, String> {
+    Err(format!("{} is not possible here", python::repr(value)))
+}
+
+fn out_of_range<T>(value: &Value) -> Result<T, String> {
+    Err(format!("{} is out of range", python::repr(value)))
+}
+
+impl Field for bool {
+    fn read(value: &Value) -> Result<Self, String> {
+        value.as_bool().map_or_else(|| refused(value), Ok)
+    }
+
+    fn show(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Field for i64 {
+    fn read(value: &Value) -> Result<Self, String> {
+        value.as_i64().or_else(|| value.as_bool().map(Self::from)).map_or_else(|| out_of_range(value), Ok)
+    }
+
+    fn show(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Field for u16 {
+    fn read(value: &Value) -> Result<Self, String> {
+        i64::read(value)?.try_into().or_else(|_| out_of_range(value))
+    }
+
+    fn show(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Field for i32 {
+    fn read(value: &Value) -> Result<Self, String> {
+        i64::read(value)?.try_into().or_else(|_| out_of_range(value))
+    }
+
+    fn show(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Field for u32 {
+    fn read(value: &Value) -> Result<Self, String> {
+        i64::read(value)?.try_into().or_else(|_| out_of_range(value))
+    }
+
+    fn show(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Field for Option<u32> {
+    fn read(value: &Value) -> Result<Self, String> {
+        u32::read(value).map(Some)
+    }
+
+    fn show(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Field for f64 {
+    fn read(value: &Value) -> Result<Self, String> {
+        bounded_seconds(value).map_or_else(|| refused(value), Ok)
+    }
+
+    fn show(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Field for String {
+    fn read(value: &Value) -> Result<Self, String> {
+        value.as_str().map_or_else(|| refused(value), |text| Ok(text.into()))
+    }
+
+    fn show(&self) -> Value {
+        self.as_str().into()
+    }
+}
+
+/// An empty text is no text.
+impl Field for Option<String> {
+    fn read(value: &Value) -> Result<Self, String> {
+        Ok(value.as_str().filter(|text| !text.is_empty()).map(Into::into))
+    }
+
+    fn show(&self) -> Value {
+        self.as_deref().into()
+    }
+}
+
+impl Field for Signal {
+    fn read(value: &Value) -> Result<Self, String> {
+        i32::read(value).map(Self)
+    }
+
+    fn show(&self) -> Value {
+        self.0.into()
+    }
+}
+
+impl Field for Option<Account> {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("") => Ok(None),
+            Some(name) => Ok(Some(Account::Name(name.into()))),
+            None => Ok(Some(Account::Number(u32::read(value)?))),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            None => Value::Null,
+            Some(Account::Number(number)) => (*number).into(),
+            Some(Account::Name(name)) => name.as_str().into(),
+        }
+    }
+}
+
+impl Field for Option<Args> {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Null => Ok(None),
+            Value::String(text) => Ok(Some(Args::Text(text.clone()))),
+            Value::Array(words) => Ok(Some(Args::List(words.iter().map(python::display).collect()))),
+            Value::Bool(_) | Value::Number(_) | Value::Object(_) => refused(value),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            None => Value::Null,
+            Some(Args::Text(text)) => text.as_str().into(),
+            Some(Args::List(words)) => words.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+impl Field for Option<BTreeMap<String, String>> {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Null => Ok(None),
+            Value::Object(map) => {
+                let text = |(name, value): (&String, &Value)| Ok((name.clone(), String::read(value)?));
+                map.iter().map(text).collect::<Result<_, _>>().map(Some)
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => refused(value),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            None => Value::Null,
+            Some(map) => Value::Object(map.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect()),
+        }
+    }
+}
+
+/// Names of sockets, which are always in lower case.
+impl Field for Vec<String> {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::String(text) => {
+                let names = text.split(',').map(|name| python::trim(name).to_lowercase());
+                Ok(names.filter(|name| !name.is_empty()).collect())
+            }
+            Value::Array(names) => names.iter().map(|name| Ok(String::read(name)?.to_lowercase())).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => refused(value),
+        }
+    }
+
+    fn show(&self) -> Value {
+        self.iter().map(String::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_keep_within_their_fields() {
+        assert_eq!(u16::read(&json!(65535)), Ok(65535));
+        assert_eq!(u16::read(&json!(65536)), Err("65536 is out of range".into()));
+        assert_eq!(u32::read(&json!(-1)), Err("-1 is out of range".into()));
+        assert_eq!(i64::read(&json!(true)), Ok(1));
+        assert_eq!(i64::read(&json!(u64::MAX)), Err("18446744073709551615 is out of range".into()));
+        assert_eq!(f64::read(&json!(1e300)), Ok(1e9));
+    }
+
+    #[test]
+    fn arguments_and_accounts() {
+        assert_eq!(Option::<Args>::read(&json!(["a", 1])), Ok(Some(Args::List(vec!["a".into(), "1".into()]))));
+        assert_eq!(Option::<Account>::read(&json!("")), Ok(None));
+        assert_eq!(Option::<Account>::read(&json!(0)), Ok(Some(Account::Number(0))));
+        assert_eq!(Vec::<String>::read(&json!("Web, api")), Ok(vec!["web".into(), "api".into()]));
+    }
+}

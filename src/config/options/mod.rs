@@ -1,0 +1,30 @@
+//! Every option, declared once.
+//!
+//! [`WATCHER_OPTIONS`], [`CIRCUS_OPTIONS`] and [`SOCKET_OPTIONS`] say what can be written under `[watcher:NAME]`,
+//! `[circus]` and `[socket:NAME]`. From the first also come what `add` and `set` accept and how they refuse, what
+//! changing an option does to running workers, and what `get` and `options` answer.
+
+mod change;
+mod circus;
+mod field;
+mod kind;
+mod reply;
+mod setting;
+mod socket;
+mod spec;
+mod streams;
+mod table;
+
+pub use change::{AccountKind, apply, from_add, resolve_accounts, validate};
+pub use circus::CIRCUS_OPTIONS;
+pub use kind::Kind;
+pub(super) use reply::named;
+pub use reply::{get, shown};
+pub use setting::Setting;
+pub use socket::SOCKET_OPTIONS;
+pub use spec::{Effect, Listed, OptionSpec, Scope, Support, find};
+pub use table::WATCHER_OPTIONS;
+
+pub(super) use change::contradiction;
+pub(super) use field::Field;
+pub(super) use streams::{regular_file, settle};

@@ -1,0 +1,95 @@
+//! The options of a managed socket.
+
+use super::field::{Field, store};
+use super::setting::field;
+use super::{Kind, Setting, Support};
+use crate::config::{Family, SocketConfig, SocketType};
+
+const FAMILIES: [(&str, Family); 3] =
+    [("AF_INET", Family::Inet), ("AF_INET6", Family::Inet6), ("AF_UNIX", Family::Unix)];
+
+const TYPES: [(&str, SocketType); 5] = [
+    ("SOCK_STREAM", SocketType::Stream),
+    ("SOCK_DGRAM", SocketType::Datagram),
+    ("SOCK_RAW", SocketType::Raw),
+    ("SOCK_RDM", SocketType::Rdm),
+    ("SOCK_SEQPACKET", SocketType::SeqPacket),
+];
+
+/// Every option of a managed socket.
+pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
+    field!(backlog, Int, "2048", "How many connections may wait to be accepted."),
+    field!(blocking, Bool, "no", "Whether accepting blocks."),
+    Setting {
+        key: "family",
+        kind: Kind::Text,
+        default: "AF_INET",
+        doc: "AF_INET, AF_INET6 or AF_UNIX.",
+        support: Support::Works,
+        put: |socket, value| choose(&mut socket.family, &FAMILIES, &String::read(value)?),
+    },
+    field!(host, Text, "localhost", "The host name or address to listen at."),
+    Setting {
+        support: Support::Refused("binding to an interface is not supported yet"),
+        ..field!(interface, Text, "", "The network interface to listen at.")
+    },
+    field!(path, Text, "", "The path of a unix socket; it makes the family AF_UNIX."),
+    field!(port, Int, "8080", "The port to listen at; 0 lets the kernel choose."),
+    field!(proto, Text, "", "The protocol, by its name in /etc/protocols."),
+    field!(replace, Bool, "no", "Whether what exists at path is removed first."),
+    Setting {
+        support: Support::Refused("a socket for each worker is not supported yet"),
+        ..field!(so_reuseport, Bool, "no", "Whether each worker gets a socket of its own, bound with SO_REUSEPORT.")
+    },
+    Setting {
+        key: "type",
+        kind: Kind::Text,
+        default: "SOCK_STREAM",
+        doc: "SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM or SOCK_SEQPACKET.",
+        support: Support::Works,
+        put: |socket, value| choose(&mut socket.kind, &TYPES, &String::read(value)?),
+    },
+    field!(umask, Octal, "010", "The bits that the mode of a unix socket lacks."),
+];
+
+fn choose<T: Copy>(field: &mut T, choices: &[(&str, T)], text: &str) -> Result<(), String> {
+    match choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+        Some((_, choice)) => {
+            *field = *choice;
+            Ok(())
+        }
+        None => {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            Err(format!("'{text}' is none of {}", names.join(", ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_in_order_and_their_defaults_are_the_defaults() {
+        assert!(SOCKET_OPTIONS.is_sorted_by_key(|setting| setting.key));
+        let plain = SocketConfig::new("s");
+        for setting in SOCKET_OPTIONS {
+            assert!(setting.doc.ends_with('.'), "{}", setting.key);
+            let mut socket = plain.clone();
+            (setting.put)(&mut socket, &setting.kind.read(setting.default).unwrap()).unwrap();
+            assert_eq!(socket, plain, "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn families_and_types_in_any_case() {
+        let mut socket = SocketConfig::new("s");
+        choose(&mut socket.family, &FAMILIES, "af_inet6").unwrap();
+        choose(&mut socket.kind, &TYPES, "Sock_Dgram").unwrap();
+        assert_eq!((socket.family, socket.kind), (Family::Inet6, SocketType::Datagram));
+        assert_eq!(
+            choose(&mut socket.family, &FAMILIES, "AF_X25"),
+            Err("'AF_X25' is none of AF_INET, AF_INET6, AF_UNIX".into())
+        );
+    }
+}

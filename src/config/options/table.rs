@@ -1,0 +1,504 @@
+//! The options of a watcher. One table, so that it can be read as one.
+
+use serde_json::Value;
+
+use super::field::{Field, store};
+use super::kind::canonical_limit;
+use super::{Effect, Kind, Listed, OptionSpec, Scope, Support, streams};
+
+/// What an option has where its row does not say otherwise.
+const USUAL: OptionSpec = OptionSpec {
+    key: "",
+    kind: Kind::Text,
+    default: "",
+    unit: "",
+    doc: "",
+    example: "",
+    effect: Effect::Reload,
+    listed: Listed::Always,
+    scope: Scope::Global,
+    support: Support::Works,
+    get: |_, _| Some(Value::Null),
+    put: |_, _, _| Ok(()),
+};
+
+/// A row whose name is the name of its field.
+macro_rules! field {
+    ($name:ident) => {
+        OptionSpec {
+            key: stringify!($name),
+            get: |watcher, _| Some(watcher.$name.show()),
+            put: |watcher, _, value| store(&mut watcher.$name, value),
+            ..USUAL
+        }
+    };
+}
+
+const NO_HOOKS: Support = Support::Refused("hooks are not supported yet");
+const NO_VIRTUALENV: Support = Support::Refused("virtual environments are not supported yet; set PATH in [env:NAME]");
+
+/// Every option of a watcher, by name.
+pub static WATCHER_OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        kind: Kind::Args,
+        doc: "Arguments, appended to cmd. A text is split into words as a shell would.",
+        example: "--port 8000",
+        scope: Scope::Watcher,
+        ..field!(args)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "yes",
+        doc: "Whether the watcher is started with circusd.",
+        example: "no",
+        effect: Effect::Nothing,
+        listed: Listed::Never,
+        ..field!(autostart)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether standard error is /dev/null. Wins over stderr_stream.",
+        example: "yes",
+        ..field!(close_child_stderr)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "yes",
+        doc: "Whether standard input is /dev/null rather than circusd's.",
+        example: "no",
+        ..field!(close_child_stdin)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether standard output is /dev/null. Wins over stdout_stream.",
+        example: "yes",
+        ..field!(close_child_stdout)
+    },
+    OptionSpec {
+        doc: "The command. It is split into words and executed; with shell it is the script.",
+        example: "gunicorn app:main",
+        scope: Scope::Watcher,
+        ..field!(cmd)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether workers get circusd's own environment, below what the env sections say.",
+        example: "yes",
+        ..field!(copy_env)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether PYTHONPATH is set to the paths that Circus, a Python program, would itself import from.",
+        example: "yes",
+        listed: Listed::Never,
+        support: Support::Refused("there is no Python path to copy; set PYTHONPATH in [env:NAME]"),
+        ..field!(copy_path)
+    },
+    OptionSpec {
+        kind: Kind::Env,
+        doc: "The environment of the workers. In a file, sections [env] and [env:NAME] say it.",
+        example: "A=1",
+        ..field!(env)
+    },
+    OptionSpec {
+        doc: "The program to execute, where it is not the first word of cmd.",
+        example: "/bin/busybox",
+        support: Support::Refused("is not supported yet; name the program in cmd"),
+        ..field!(executable)
+    },
+    OptionSpec {
+        kind: Kind::Account,
+        doc: "The group of the workers, by name or number.",
+        example: "www-data",
+        scope: Scope::Watcher,
+        ..field!(gid)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "30",
+        unit: "seconds",
+        doc: "How long a worker may take to end after the stop signal, before it is killed.",
+        example: "5",
+        effect: Effect::Nothing,
+        ..field!(graceful_timeout)
+    },
+    OptionSpec {
+        key: "hooks",
+        kind: Kind::Hooks,
+        doc: "Hooks by their points.",
+        example: "{\"before_start\": [\"module.function\", false]}",
+        effect: Effect::Nothing,
+        listed: Listed::Never,
+        scope: Scope::Literal,
+        support: NO_HOOKS,
+        ..USUAL
+    },
+    OptionSpec {
+        key: "hooks.*",
+        kind: Kind::Hook,
+        doc: "What runs at a point of a watcher's life.",
+        example: "module.function",
+        effect: Effect::Nothing,
+        listed: Listed::Never,
+        scope: Scope::Literal,
+        support: NO_HOOKS,
+        get: |_, _| None,
+        ..USUAL
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "0",
+        unit: "seconds",
+        doc: "The age at which a worker is replaced; 0 is never.",
+        example: "3600",
+        scope: Scope::Watcher,
+        ..field!(max_age)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "30",
+        unit: "seconds",
+        doc: "The most that chance adds to max_age, so that workers are not all replaced at once.",
+        example: "60",
+        scope: Scope::Watcher,
+        ..field!(max_age_variance)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "5",
+        unit: "attempts",
+        doc: "How often a command that cannot be executed is tried before the watcher is stopped; -1 is for ever.",
+        example: "-1",
+        effect: Effect::Nothing,
+        ..field!(max_retry)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "1",
+        unit: "seconds",
+        doc: "A worker that lived at least so long is replaced at once when it dies; one that did not, after a pause \
+              that grows with each such death.",
+        example: "10",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        ..field!(min_uptime)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "1",
+        unit: "workers",
+        doc: "How many workers run.",
+        example: "4",
+        effect: Effect::Numprocesses,
+        put: |watcher, _, value| {
+            let number = i64::read(value)?.max(0);
+            watcher.numprocesses = u32::try_from(number).map_err(|_| format!("{number} is out of range"))?;
+            Ok(())
+        },
+        ..field!(numprocesses)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether the watcher starts with the first connection to its sockets.",
+        example: "yes",
+        effect: Effect::Nothing,
+        support: Support::Refused("is not supported yet"),
+        ..field!(on_demand)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "0",
+        doc: "Watchers of higher priority start earlier and stop later.",
+        example: "10",
+        effect: Effect::Nothing,
+        ..field!(priority)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "yes",
+        doc: "Whether a worker that ends is replaced. Without, the watcher stops with its last worker.",
+        example: "no",
+        effect: Effect::Nothing,
+        ..field!(respawn)
+    },
+    OptionSpec {
+        key: "retry_in",
+        kind: Kind::Seconds,
+        unit: "seconds",
+        doc: "Kept for clients and plugins that set it; circusd has no use for it.",
+        example: "7",
+        effect: Effect::Nothing,
+        listed: Listed::Never,
+        scope: Scope::Watcher,
+        get: |watcher, _| watcher.freeform.get("retry_in").map(|text| text.as_str().into()),
+        put: |watcher, _, value| {
+            watcher.freeform.insert("retry_in".into(), crate::config::python::display(value));
+            Ok(())
+        },
+        ..USUAL
+    },
+    OptionSpec {
+        key: "rlimit_*",
+        kind: Kind::Limit,
+        doc: "A resource limit of the workers, soft and hard; empty is unlimited.",
+        example: "1024",
+        listed: Listed::Never,
+        scope: Scope::Literal,
+        get: |watcher, name| watcher.rlimits.get(canonical_limit(name)?).map(|limit| (*limit).into()),
+        put: |watcher, name, value| {
+            let name = canonical_limit(name).ok_or("the kernel knows no such limit")?;
+            let limit = match value {
+                Value::Null => None,
+                value => match i64::read(value)? {
+                    // RLIM_INFINITY, as Python writes it.
+                    -1 => None,
+                    number => Some(u64::try_from(number).map_err(|_| format!("{number} is out of range"))?),
+                },
+            };
+            watcher.rlimits.insert(name.into(), limit);
+            Ok(())
+        },
+        ..USUAL
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether a graceful reload sends SIGHUP instead of replacing the workers.",
+        example: "yes",
+        effect: Effect::Nothing,
+        ..field!(send_hup)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether cmd and args are a script for /bin/sh.",
+        example: "yes",
+        ..field!(shell)
+    },
+    OptionSpec {
+        doc: "With shell, the script's $0, $1 and so on.",
+        example: "name first second",
+        scope: Scope::Watcher,
+        ..field!(shell_args)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether there may be one worker at most.",
+        example: "yes",
+        effect: Effect::Nothing,
+        ..field!(singleton)
+    },
+    OptionSpec {
+        kind: Kind::Names,
+        doc: "The managed sockets that workers get, as descriptors 3, 4 and so on in this order, with LISTEN_FDS and \
+              LISTEN_FDNAMES. Wins over use_sockets.",
+        example: "web, api",
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        ..field!(sockets)
+    },
+    OptionSpec {
+        key: "stderr_stream",
+        kind: Kind::Stream,
+        doc: "Where standard error goes; without, where circusd's goes.",
+        example: "{\"class\": \"StdoutStream\"}",
+        effect: Effect::Stream,
+        listed: Listed::As("stderr_stream_conf"),
+        scope: Scope::Watcher,
+        get: |watcher, _| Some(streams::show(watcher.stderr_stream.as_ref(), watcher.dynamic)),
+        put: |watcher, _, value| {
+            watcher.stderr_stream = streams::from_object(value);
+            Ok(())
+        },
+        ..USUAL
+    },
+    OptionSpec {
+        key: "stderr_stream.*",
+        kind: Kind::StreamKey,
+        doc: "As stdout_stream.*, for standard error.",
+        example: "/var/log/web.err",
+        effect: Effect::Stream,
+        listed: Listed::Never,
+        scope: Scope::Watcher,
+        get: |watcher, key| streams::get(watcher.stderr_stream.as_ref(), key),
+        put: |watcher, key, value| {
+            streams::put(&mut watcher.stderr_stream, key, value);
+            Ok(())
+        },
+        ..USUAL
+    },
+    OptionSpec {
+        doc: "The managed socket that is the workers' standard input.",
+        example: "web",
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        put: |watcher, _, value| {
+            watcher.stdin_socket = Option::<String>::read(value)?.map(|name| name.to_lowercase());
+            Ok(())
+        },
+        ..field!(stdin_socket)
+    },
+    OptionSpec {
+        key: "stdout_stream",
+        kind: Kind::Stream,
+        doc: "Where standard output goes; without, where circusd's goes.",
+        example: "{\"class\": \"StdoutStream\"}",
+        effect: Effect::Stream,
+        listed: Listed::As("stdout_stream_conf"),
+        scope: Scope::Watcher,
+        get: |watcher, _| Some(streams::show(watcher.stdout_stream.as_ref(), watcher.dynamic)),
+        put: |watcher, _, value| {
+            watcher.stdout_stream = streams::from_object(value);
+            Ok(())
+        },
+        ..USUAL
+    },
+    OptionSpec {
+        key: "stdout_stream.*",
+        kind: Kind::StreamKey,
+        doc: "What the stream is made of: class (FileStream where a filename is given), filename, max_bytes, \
+              backup_count, time_format.",
+        example: "/var/log/web.log",
+        effect: Effect::Stream,
+        listed: Listed::Never,
+        scope: Scope::Watcher,
+        get: |watcher, key| streams::get(watcher.stdout_stream.as_ref(), key),
+        put: |watcher, key, value| {
+            streams::put(&mut watcher.stdout_stream, key, value);
+            Ok(())
+        },
+        ..USUAL
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether the stop signal also goes to a worker's children.",
+        example: "yes",
+        effect: Effect::Nothing,
+        ..field!(stop_children)
+    },
+    OptionSpec {
+        kind: Kind::Signal,
+        default: "TERM",
+        doc: "The signal that asks a worker to end: a name or a number, in requests a number.",
+        example: "QUIT",
+        effect: Effect::Nothing,
+        scope: Scope::Literal,
+        ..field!(stop_signal)
+    },
+    OptionSpec {
+        kind: Kind::Account,
+        doc: "The user of the workers, by name or number. Without a gid, also the user's group.",
+        example: "www-data",
+        scope: Scope::Watcher,
+        ..field!(uid)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether workers inherit every managed socket, at the numbers that $(circus.sockets.NAME) gives.",
+        example: "yes",
+        ..field!(use_sockets)
+    },
+    OptionSpec {
+        key: "virtualenv",
+        doc: "The virtual environment to run in.",
+        example: "/srv/venv",
+        listed: Listed::Never,
+        scope: Scope::Watcher,
+        support: NO_VIRTUALENV,
+        ..USUAL
+    },
+    OptionSpec {
+        key: "virtualenv_py_ver",
+        doc: "The Python version of the virtual environment.",
+        example: "3.11",
+        listed: Listed::Never,
+        scope: Scope::Watcher,
+        support: NO_VIRTUALENV,
+        ..USUAL
+    },
+    OptionSpec {
+        kind: Kind::WholeSeconds,
+        default: "0",
+        unit: "seconds",
+        doc: "The pause between the starts of two workers.",
+        example: "1",
+        effect: Effect::Nothing,
+        // In files it is a whole number, and is shown as one.
+        get: |watcher, _| {
+            let delay = watcher.warmup_delay;
+            let whole = !watcher.dynamic && delay.fract() == 0.0;
+            #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and is bounded by Kind::Seconds")]
+            Some(if whole { (delay as i64).into() } else { delay.into() })
+        },
+        ..field!(warmup_delay)
+    },
+    OptionSpec {
+        doc: "The directory that workers start in; without, circusd's.",
+        example: "/srv/web",
+        scope: Scope::Watcher,
+        ..field!(working_dir)
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::WatcherConfig;
+
+    #[test]
+    fn rows_are_in_order_and_described() {
+        let keys: Vec<_> = WATCHER_OPTIONS.iter().map(|spec| spec.key).collect();
+        let mut sorted = keys.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(keys, sorted);
+        for spec in WATCHER_OPTIONS {
+            assert!(spec.doc.ends_with('.') && !spec.example.is_empty(), "{}", spec.key);
+        }
+    }
+
+    #[test]
+    fn a_watcher_without_options_has_the_defaults_of_the_table() {
+        let plain = WatcherConfig::new("w", "", "/");
+        for spec in WATCHER_OPTIONS.iter().filter(|spec| !spec.default.is_empty()) {
+            let mut watcher = plain.clone();
+            (spec.put)(&mut watcher, "", &spec.kind.read(spec.default).unwrap()).unwrap();
+            assert_eq!(watcher, plain, "{}", spec.key);
+        }
+    }
+
+    #[test]
+    fn every_example_of_a_file_is_of_its_kind() {
+        for spec in WATCHER_OPTIONS {
+            match spec.kind {
+                Kind::Env | Kind::Stream | Kind::Hooks => {}
+                Kind::Text
+                | Kind::Bool
+                | Kind::Int
+                | Kind::Octal
+                | Kind::Seconds
+                | Kind::WholeSeconds
+                | Kind::Signal
+                | Kind::Account
+                | Kind::Args
+                | Kind::Names
+                | Kind::Limit
+                | Kind::StreamKey
+                | Kind::Hook => {
+                    let value = spec.kind.read(spec.example).unwrap();
+                    let mut watcher = WatcherConfig::new("w", "", "/");
+                    assert_eq!((spec.put)(&mut watcher, "core", &value), Ok(()), "{}", spec.key);
+                }
+            }
+        }
+    }
+}

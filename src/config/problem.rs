@@ -1,0 +1,77 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: Arc<str>,
+    /// Counted from 1; 0 is the file as a whole.
+    pub line: u32,
+}
+
+/// What a problem keeps from happening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing: the daemon starts, but something is probably not meant as it is written.
+    Warning,
+    /// The watcher, socket, plugin or included file is left out.
+    Skipped,
+    /// The daemon does not start.
+    Fatal,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What it keeps from happening.
+    pub severity: Severity,
+    /// The file.
+    pub file: Arc<str>,
+    /// The line, from 1; 0 where the file as a whole is meant.
+    pub line: u32,
+    /// What is wrong and what to do, in words.
+    pub text: String,
+}
+
+impl Problem {
+    /// A problem at this place.
+    pub fn new(severity: Severity, place: &Place, text: impl Into<String>) -> Self {
+        Self { severity, file: Arc::clone(&place.file), line: place.line, text: text.into() }
+    }
+
+    pub(super) fn warning(place: &Place, text: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, place, text)
+    }
+
+    pub(super) fn skipped(place: &Place, text: impl Into<String>) -> Self {
+        Self::new(Severity::Skipped, place, text)
+    }
+
+    pub(super) fn fatal(place: &Place, text: impl Into<String>) -> Self {
+        Self::new(Severity::Fatal, place, text)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.text),
+            line => write!(f, "{}:{line}: {}", self.file, self.text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_reads_like_a_compilers() {
+        let place = |line| Place { file: "web.ini".into(), line };
+        assert_eq!(Problem::warning(&place(7), "unknown key 'x'").to_string(), "web.ini:7: unknown key 'x'");
+        assert_eq!(Problem::fatal(&place(0), "is a directory").to_string(), "web.ini: is a directory");
+    }
+}

@@ -1,0 +1,171 @@
+//! `[watcher:NAME]`.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::env::WatcherEnv;
+use super::ini::{Entry, Section};
+use super::nearest::suggestion;
+use super::options::{Field as _, OptionSpec, Scope, Support, WATCHER_OPTIONS, contradiction, find, settle};
+use super::section::{Source, named};
+use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, python};
+
+/// A sound watcher, and the lines that later checks may have to name.
+pub(super) struct Watcher<'a> {
+    pub(super) config: WatcherConfig,
+    section: &'a Section,
+}
+
+/// What could be read.
+pub(super) struct Watchers<'a> {
+    /// The sound ones, sorted by name.
+    pub(super) sound: Vec<Watcher<'a>>,
+    /// One that was left out.
+    pub(super) skipped: Option<Place>,
+}
+
+/// Known to Circus or its manual, without effect in either program, and kept like any other unknown key.
+const DEAD_KEYS: [&str; 6] = ["check_flapping", "loop", "prereload_fn", "refresh_time", "retry_in", "stream_backend"];
+
+/// Reads every watcher. One with an error is left out, after all its errors are noted.
+pub(super) fn read<'a>(source: &mut Source<'a>) -> Watchers<'a> {
+    let ini = source.ini;
+    let mut watchers = Watchers { sound: Vec::new(), skipped: None };
+    for section in ini.sections() {
+        let Some(name) = section.name.strip_prefix("watcher:") else { continue };
+        if ini.entries(section).next().is_none() {
+            let text = format!("[{}] has no keys, so there is no such watcher", section.name);
+            source.problems.push(Problem::warning(&section.place, text));
+            continue;
+        }
+        match read_one(source, section, name) {
+            Some(config) => watchers.sound.push(Watcher { config, section }),
+            None => watchers.skipped = Some(section.place.clone()),
+        }
+    }
+    watchers.sound.sort_by(|a, b| a.config.name.cmp(&b.config.name));
+    warn_of_namesakes(source, &watchers.sound);
+    watchers
+}
+
+impl Watcher<'_> {
+    /// A problem with one of the watcher's keys, which leaves the watcher out.
+    pub(super) fn problem(&self, key: &str, text: &str) -> Problem {
+        let place = self.section.get(key).map_or(&self.section.place, |entry| &entry.place);
+        Problem::skipped(place, format!("{}: {text}", named(self.section, key)))
+    }
+}
+
+fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> Option<WatcherConfig> {
+    let entry = |key: &str| source.ini.entries(section).find(|entry| entry.key == key);
+    let name = entry("name").map_or(name, |entry| &entry.value);
+    let copy_env = entry("copy_env").and_then(|entry| python::boolean(&source.environment.expand(&entry.value)));
+
+    let before = source.problems.len();
+    let env = source.environment.of_watcher(name, copy_env.unwrap_or(false), &mut source.problems);
+    let mut watcher = WatcherConfig::new(name, "", &source.host.cwd);
+    watcher.dynamic = false;
+    watcher.args = Option::read(&Value::from("")).unwrap_or_default();
+    for entry in source.ini.entries(section) {
+        option(source, section, entry, &env, &mut watcher);
+    }
+    watcher.env = Some(env.variables);
+    if watcher.working_dir.is_empty() {
+        watcher.working_dir.clone_from(&source.host.cwd);
+    }
+    if let Some(text) = contradiction(&watcher) {
+        let text = format!("[{}] {text}", section.name);
+        source.problems.push(Problem::skipped(&section.place, text));
+    }
+    stream(source, section, "stdout_stream", &mut watcher.stdout_stream);
+    stream(source, section, "stderr_stream", &mut watcher.stderr_stream);
+    source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped).then_some(watcher)
+}
+
+fn option(
+    source: &mut Source<'_>,
+    section: &Section,
+    entry: &Entry,
+    env: &WatcherEnv<'_>,
+    watcher: &mut WatcherConfig,
+) {
+    let key = entry.key.as_str();
+    let error = |text: String| Problem::skipped(&entry.place, format!("{}: {text}", named(section, key)));
+    match find(key) {
+        _ if key == "name" => {}
+        // Where it stands in [DEFAULT] for the sake of other sections, it is no more than ignored, as it always was.
+        Some((spec, _)) if spec.key == "env" => {
+            let text = format!("{}: is ignored; variables stand in sections [env] and [env:NAME]", named(section, key));
+            source.problems.push(Problem::warning(&entry.place, text));
+        }
+        Some((spec, suffix)) => match typed(source, spec, entry, env) {
+            Err(text) => source.problems.push(error(text)),
+            Ok(value) => {
+                source.problems.extend(spec.refusal(&value).map(|reason| error(format!("refused: {reason}"))));
+                if let Support::Ignored(reason) = spec.support {
+                    let text = format!("{}: {reason}", named(section, key));
+                    source.problems.push(Problem::warning(&entry.place, text));
+                }
+                source.problems.extend((spec.put)(watcher, suffix, &value).err().map(error));
+            }
+        },
+        None if key.starts_with("stdout_stream") || key.starts_with("stderr_stream") => {
+            let (stream, _) = key.split_at_checked("stdout_stream".len()).unwrap_or((key, ""));
+            source
+                .problems
+                .push(error(format!("is no key of a stream; write {stream}.KEY, such as {stream}.filename")));
+        }
+        None => {
+            warn_of_freeform(source, section, entry);
+            watcher.freeform.insert(key.into(), env.expand(&entry.value).into_owned());
+        }
+    }
+}
+
+fn typed(source: &Source<'_>, spec: &OptionSpec, entry: &Entry, env: &WatcherEnv<'_>) -> Result<Value, String> {
+    let text = match spec.scope {
+        Scope::Global => source.environment.expand(&entry.value),
+        Scope::Watcher => env.expand(&entry.value),
+        Scope::Literal => Cow::Borrowed(entry.value.as_str()),
+    };
+    spec.kind.read(&text)
+}
+
+fn stream(source: &mut Source<'_>, section: &Section, key: &str, stream: &mut Option<StreamConfig>) {
+    let Some(Err(text)) = stream.as_mut().map(|stream| settle(key, stream)) else { return };
+    let first = source.ini.entries(section).find(|entry| entry.key.starts_with(key));
+    let place = first.map_or(&section.place, |entry| &entry.place);
+    source.problems.push(Problem::skipped(place, format!("[{}] {text}", section.name)));
+}
+
+/// Plugins define keys of their own, which have a dot in them; what else nobody knows is probably misspelt.
+fn warn_of_freeform(source: &mut Source<'_>, section: &Section, entry: &Entry) {
+    let key = entry.key.as_str();
+    if DEAD_KEYS.contains(&key) {
+        return;
+    }
+    let prefixes = ["hooks", "stdout_stream", "stderr_stream"];
+    match key.split_once('.') {
+        Some((prefix, _)) if suggestion(prefix, prefixes).is_empty() => {}
+        Some((prefix, _)) => {
+            let hint = suggestion(prefix, prefixes);
+            let text = format!("unknown key '{key}' in [{}]{hint}", section.name);
+            source.problems.push(Problem::warning(&entry.place, text));
+        }
+        None => source.unknown_key(section, entry, WATCHER_OPTIONS.iter().map(|spec| spec.key)),
+    }
+}
+
+/// Commands find watchers by their names in lower case, so of two namesakes they reach only one.
+fn warn_of_namesakes(source: &mut Source<'_>, watchers: &[Watcher<'_>]) {
+    let mut seen = std::collections::HashMap::new();
+    for watcher in watchers {
+        let name = watcher.config.name.to_lowercase();
+        if let Some(other) = seen.insert(name, &watcher.config.name) {
+            let text =
+                format!("'{}' and '{other}' differ in case at most: commands reach only one", watcher.config.name);
+            source.problems.push(Problem::warning(&watcher.section.place, text));
+        }
+    }
+}
