@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    Action, CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console,
-    props, python, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
+    python, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -29,12 +29,13 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Admin,
     decode,
-    console: ConsoleSpec {
-        form: "NAME CMD...",
-        options: &[ConsoleOption::flag("start", "Start the watcher at once.")],
-        bare_errors: false,
-        action: Action::Call { message, show: show::ok },
-    },
+    console: ConsoleSpec::call(
+        "NAME CMD...",
+        &[ConsoleOption::flag("start", "Start the watcher at once.")],
+        message,
+        show::ok,
+    )
+    .taking_a_command(),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

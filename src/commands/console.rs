@@ -14,6 +14,8 @@ pub struct ConsoleSpec {
     pub options: &'static [ConsoleOption],
     /// Whether a refusal is printed without `error: ` before it.
     pub bare_errors: bool,
+    /// Whether the words from the second on are a command line of their own, whose options are not circusctl's.
+    pub takes_command: bool,
     /// What is done with them.
     pub action: Action,
 }
@@ -24,13 +26,18 @@ pub enum Action {
     /// A request and its answer.
     Call {
         /// The properties of the message.
-        message: fn(&Invocation) -> Result<Object, UsageError>,
+        message: MessageFn,
         /// An answer that is no error, as text without its last line end.
-        show: fn(&Value, &Invocation) -> String,
+        show: ShowFn,
     },
     /// A subscription to events; the words are topics.
     Subscribe,
 }
+
+/// Makes the properties of a message from a command line.
+pub type MessageFn = fn(&Invocation) -> Result<Object, UsageError>;
+/// Makes text from an answer.
+pub type ShowFn = fn(&Value, &Invocation) -> String;
 
 /// An option of a command: a flag, or one with a value.
 #[derive(Debug)]
@@ -57,6 +64,33 @@ pub struct UsageError(pub String);
 /// The option of every command that honours `waiting`.
 const WAITING: ConsoleOption =
     ConsoleOption::flag("waiting", "Wait until the work is done (see --timeout for how long).");
+
+impl ConsoleSpec {
+    /// A request and its answer.
+    pub(super) const fn call(
+        form: &'static str,
+        options: &'static [ConsoleOption],
+        message: MessageFn,
+        show: ShowFn,
+    ) -> Self {
+        Self { form, options, bare_errors: false, takes_command: false, action: Action::Call { message, show } }
+    }
+
+    /// A subscription to events.
+    pub(super) const fn subscription(form: &'static str) -> Self {
+        Self { form, options: &[], bare_errors: false, takes_command: false, action: Action::Subscribe }
+    }
+
+    /// Refusals are printed as they are.
+    pub(super) const fn with_bare_errors(self) -> Self {
+        Self { bare_errors: true, ..self }
+    }
+
+    /// The words from the second on are a command line of their own.
+    pub(super) const fn taking_a_command(self) -> Self {
+        Self { takes_command: true, ..self }
+    }
+}
 
 impl ConsoleOption {
     /// An option without a value.

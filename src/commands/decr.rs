@@ -1,6 +1,6 @@
 //! `decr`
 
-use super::{Action, CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role, console, props, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role, console, props, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -21,12 +21,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Operate,
     decode,
-    console: ConsoleSpec {
-        form: "NAME [N]",
-        options: &[],
-        bare_errors: false,
-        action: Action::Call { message: console::name_and_count, show: show::process_count },
-    },
+    console: ConsoleSpec::call("NAME [N]", &[], console::name_and_count, show::process_count),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

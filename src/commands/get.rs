@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Action, CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, python,
-    show,
+    CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, python, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -25,12 +24,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec {
-        form: "NAME KEY...",
-        options: &[],
-        bare_errors: false,
-        action: Action::Call { message, show: show::option_lines },
-    },
+    console: ConsoleSpec::call("NAME KEY...", &[], message, show::option_lines),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

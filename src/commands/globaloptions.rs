@@ -1,8 +1,6 @@
 //! `globaloptions`
 
-use super::{
-    Action, CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, props, python, show,
-};
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, props, python, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -20,12 +18,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec {
-        form: "[OPTION]",
-        options: &[],
-        bare_errors: true,
-        action: Action::Call { message, show: show::option_lines },
-    },
+    console: ConsoleSpec::call("[OPTION]", &[], message, show::option_lines).with_bare_errors(),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

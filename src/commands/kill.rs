@@ -1,8 +1,8 @@
 //! `kill`
 
 use super::{
-    Action, CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console,
-    props, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
+    show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -31,15 +31,15 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Operate,
     decode,
-    console: ConsoleSpec {
-        form: "NAME [PID]",
-        options: &[
+    console: ConsoleSpec::call(
+        "NAME [PID]",
+        &[
             ConsoleOption::value("signum", "S", "The first signal, by number or name."),
             ConsoleOption::value("graceful_timeout", "T", "Seconds until SIGKILL."),
         ],
-        bare_errors: false,
-        action: Action::Call { message, show: show::ok },
-    },
+        message,
+        show::ok,
+    ),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Action, CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, console, props, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, console, props, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -19,12 +19,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec {
-        form: "[NAME]",
-        options: &[],
-        bare_errors: false,
-        action: Action::Call { message: console::optional_name, show },
-    },
+    console: ConsoleSpec::call("[NAME]", &[], console::optional_name, show),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

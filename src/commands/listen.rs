@@ -1,6 +1,6 @@
 //! `listen`
 
-use super::{Action, CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role};
+use super::{CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -21,7 +21,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec { form: "[TOPIC...]", options: &[], bare_errors: false, action: Action::Subscribe },
+    console: ConsoleSpec::subscription("[TOPIC...]"),
 };
 
 fn decode(_properties: &Object) -> Result<Request, Fault> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Action, CommandSpec, ConsoleSpec, Doc, Invocation, Role, console, python};
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, console, python};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -19,12 +19,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec {
-        form: "",
-        options: &[],
-        bare_errors: false,
-        action: Action::Call { message: console::nothing, show },
-    },
+    console: ConsoleSpec::call("", &[], console::nothing, show),
 };
 
 fn decode(_properties: &Object) -> Result<Request, Fault> {

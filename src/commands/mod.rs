@@ -40,7 +40,7 @@ mod stop;
 #[cfg(test)]
 mod testing;
 
-pub use console::{Action, ConsoleOption, ConsoleSpec, Invocation, UsageError, message};
+pub use console::{Action, ConsoleOption, ConsoleSpec, Invocation, MessageFn, ShowFn, UsageError, message};
 pub use help::{command_help, command_list, synopsis};
 pub use python::{py_repr, py_str};
 pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role};

@@ -1,8 +1,6 @@
 //! `options`
 
-use super::{
-    Action, CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, show,
-};
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -20,12 +18,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec {
-        form: "NAME",
-        options: &[],
-        bare_errors: false,
-        action: Action::Call { message, show: show::option_lines },
-    },
+    console: ConsoleSpec::call("NAME", &[], message, show::option_lines),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

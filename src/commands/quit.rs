@@ -1,6 +1,6 @@
 //! `quit`
 
-use super::{Action, CommandSpec, ConsoleSpec, Doc, Role, console, props, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Role, console, props, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -17,12 +17,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Admin,
     decode,
-    console: ConsoleSpec {
-        form: "",
-        options: &[],
-        bare_errors: false,
-        action: Action::Call { message: console::nothing, show: show::ok },
-    },
+    console: ConsoleSpec::call("", &[], console::nothing, show::ok),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

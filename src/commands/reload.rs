@@ -1,8 +1,8 @@
 //! `reload`
 
 use super::{
-    Action, CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console,
-    props, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
+    show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -26,15 +26,15 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Operate,
     decode,
-    console: ConsoleSpec {
-        form: "[NAME]",
-        options: &[
+    console: ConsoleSpec::call(
+        "[NAME]",
+        &[
             ConsoleOption::flag("sequential", "Replace one process after the other."),
             ConsoleOption::flag("terminate", "Stop the old processes first: a reload that is not graceful."),
         ],
-        bare_errors: false,
-        action: Action::Call { message, show: show::ok },
-    },
+        message,
+        show::ok,
+    ),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

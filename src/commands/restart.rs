@@ -1,6 +1,6 @@
 //! `restart`
 
-use super::{Action, CommandSpec, ConsoleSpec, Doc, Role, props, selection, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Role, props, selection, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -18,12 +18,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Operate,
     decode,
-    console: ConsoleSpec {
-        form: "[NAME]",
-        options: selection::OPTIONS,
-        bare_errors: false,
-        action: Action::Call { message: selection::message, show: show::ok },
-    },
+    console: ConsoleSpec::call("[NAME]", selection::OPTIONS, selection::message, show::ok),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

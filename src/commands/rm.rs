@@ -1,8 +1,8 @@
 //! `rm`
 
 use super::{
-    Action, CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console,
-    props, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
+    show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -23,12 +23,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Admin,
     decode,
-    console: ConsoleSpec {
-        form: "NAME",
-        options: &[ConsoleOption::flag("nostop", "Let the processes go on.")],
-        bare_errors: false,
-        action: Action::Call { message, show: show::ok },
-    },
+    console: ConsoleSpec::call("NAME", &[ConsoleOption::flag("nostop", "Let the processes go on.")], message, show::ok),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Action, CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, python,
-    show,
+    CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, python, show,
 };
 use crate::proto::{Fault, Object, Request, Signal};
 
@@ -26,12 +25,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Admin,
     decode,
-    console: ConsoleSpec {
-        form: "NAME KEY VALUE [KEY VALUE...]",
-        options: &[],
-        bare_errors: false,
-        action: Action::Call { message, show: show::ok },
-    },
+    console: ConsoleSpec::call("NAME KEY VALUE [KEY VALUE...]", &[], message, show::ok),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

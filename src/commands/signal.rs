@@ -1,8 +1,8 @@
 //! `signal`
 
 use super::{
-    Action, CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console,
-    props, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
+    show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -28,15 +28,15 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Operate,
     decode,
-    console: ConsoleSpec {
-        form: "NAME [PID] SIGNUM",
-        options: &[
+    console: ConsoleSpec::call(
+        "NAME [PID] SIGNUM",
+        &[
             ConsoleOption::flag("children", "The children instead of the process."),
             ConsoleOption::flag("recursive", "The process and all its descendants."),
         ],
-        bare_errors: false,
-        action: Action::Call { message, show: show::ok },
-    },
+        message,
+        show::ok,
+    ),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -1,0 +1,89 @@
+//! The fixed texts of circusctl.
+
+use std::time::Duration;
+
+use super::args::GLOBAL_OPTIONS;
+use crate::commands;
+
+/// The first line of help and of every syntax error.
+pub(super) const USAGE: &str = "usage: circusctl [options] command [args]";
+
+/// `circusctl VERSION`
+pub(super) const VERSION: &str = concat!("circusctl ", env!("CARGO_PKG_VERSION"));
+
+// The wording is Circus's: scripts and people look for it.
+const TIMED_OUT: &str = "\
+Timed out.
+A time out usually happens in one of those cases:
+
+#1 The Circus daemon could not be reached.
+#2 The Circus daemon took too long to perform the operation
+
+For #1, make sure you are hitting the right place
+by checking your --endpoint option.
+
+For #2, if you are not expecting a result to
+come back, increase your timeout option value
+(particularly with waiting switches)
+";
+
+/// What is said when no reply came in time.
+pub(super) fn timed_out(endpoint: &str, timeout: Duration) -> String {
+    format!("{TIMED_OUT}\nno answer from {endpoint} within {} s. {HINT}\n", timeout.as_secs())
+}
+
+/// What is said when an endpoint cannot be used at all.
+pub(super) fn unreachable(endpoint: &str, reason: &str) -> String {
+    format!("error: cannot use the endpoint {endpoint}: {reason}. {HINT}\n")
+}
+
+const HINT: &str = "Is circusd running there? --endpoint or CIRCUSCTL_ENDPOINT names another one.";
+
+/// The help of circusctl itself.
+pub(super) fn help() -> String {
+    let mut out = format!("{USAGE}\n\nControls a Circus daemon\n\nCommands:\n{}\noptions:\n", commands::command_list());
+    for option in GLOBAL_OPTIONS {
+        let term = match option.value {
+            Some(value) => format!("--{} {value}", option.name),
+            None => format!("--{}", option.name),
+        };
+        out.push_str(&format!("  {term:<25} {}\n", option.doc));
+    }
+    out.push_str(
+        "\nOptions may stand before or after the command. 'circusctl help COMMAND' tells all about a command;\n",
+    );
+    out.push_str("without a command circusctl reads commands from its input.\n");
+    out
+}
+
+/// What a syntax error prints.
+pub(super) fn syntax(reason: &str) -> String {
+    format!("{USAGE}\ncircusctl: error: {reason}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_out_keeps_the_known_text_and_names_the_endpoint() {
+        let text = timed_out("tcp://127.0.0.1:5555", Duration::from_secs(5));
+        assert!(text.starts_with("Timed out.\nA time out usually happens in one of those cases:\n\n#1 "), "{text}");
+        assert!(text.contains("(particularly with waiting switches)\n\n"), "{text}");
+        assert!(text.contains("no answer from tcp://127.0.0.1:5555 within 5 s. Is circusd running there?"), "{text}");
+        assert!(text.contains("CIRCUSCTL_ENDPOINT"), "{text}");
+    }
+
+    #[test]
+    fn help_lists_commands_and_options() {
+        let text = help();
+        assert!(
+            text.starts_with(
+                "usage: circusctl [options] command [args]\n\nControls a Circus daemon\n\nCommands:\n  add "
+            )
+        );
+        for option in GLOBAL_OPTIONS {
+            assert!(text.contains(&format!("  --{}", option.name)), "{}", option.name);
+        }
+    }
+}
