@@ -1,7 +1,7 @@
 //! circusctl: controls a Circus daemon.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use circus::ctl::{self, CallError, Connector, Environment, Streams, Subscription, Transport};

@@ -140,7 +140,8 @@ fn grammar() -> Command {
 
 fn argument(option: &'static ConsoleOption) -> Arg {
     let action = if option.value.is_some() { ArgAction::Set } else { ArgAction::SetTrue };
-    let argument = Arg::new(option.name).long(option.name).action(action);
+    let argument =
+        Arg::new(option.name).long(option.name).action(action).allow_negative_numbers(option.value.is_some());
     if option.name == HELP { argument.short('h') } else { argument }
 }
 

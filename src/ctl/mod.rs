@@ -14,7 +14,7 @@ mod transport;
 pub use answer::{Outcome, answer};
 pub use args::{Globals, Parsed, SyntaxError, parse};
 pub use run::{Environment, Exit, Streams, run};
-pub use transport::{CallError, Connector, Subscription, Transport};
+pub use transport::{CallError, Connector, Event, Subscription, Transport};
 
 #[cfg(test)]
 mod testing;

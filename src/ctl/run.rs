@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{CallError, Connector, Globals, Outcome, Parsed, SyntaxError, answer, args, shell, text};
+use super::{CallError, Connector, Event, Globals, Outcome, Parsed, SyntaxError, answer, args, shell, text};
 use crate::commands::{self, Action, CommandSpec, Invocation};
 
 const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:5555";
@@ -145,7 +145,7 @@ impl Session<'_> {
             Err(error) => Err(error),
             Ok(mut events) => loop {
                 match events.next_event() {
-                    Ok(Some((topic, body))) => print_event(streams.output, &topic, &body)?,
+                    Ok(Some(event)) => print_event(streams.output, &event)?,
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
                 }
@@ -161,8 +161,8 @@ impl Session<'_> {
     }
 }
 
-fn print_event(output: &mut dyn Write, topic: &[u8], body: &[u8]) -> io::Result<()> {
-    writeln!(output, "{}: {}", String::from_utf8_lossy(topic), String::from_utf8_lossy(body))?;
+fn print_event(output: &mut dyn Write, event: &Event) -> io::Result<()> {
+    writeln!(output, "{}: {}", String::from_utf8_lossy(&event.topic), String::from_utf8_lossy(&event.body))?;
     // Who pipes events into a program waits for each of them.
     output.flush()
 }

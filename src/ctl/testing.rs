@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CallError, Connector, Environment, Streams, Subscription, Transport, run};
+use super::{CallError, Connector, Environment, Event, Streams, Subscription, Transport, run};
+
+type Replies = Rc<RefCell<VecDeque<Result<String, CallError>>>>;
 
 /// What reached the daemon.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +31,7 @@ pub(super) struct Seen {
 /// Replies in order, and a list of what was asked.
 #[derive(Default)]
 pub(super) struct FakeDaemon {
-    replies: Rc<RefCell<VecDeque<Result<String, CallError>>>>,
+    pub(super) replies: Replies,
     pub(super) heard: Rc<RefCell<Vec<Heard>>>,
     pub(super) events: Vec<(&'static str, &'static str)>,
     pub(super) subscriptions: Vec<(String, Vec<String>)>,
@@ -63,7 +65,7 @@ impl FakeDaemon {
 
 struct FakeTransport {
     endpoint: String,
-    replies: Rc<RefCell<VecDeque<Result<String, CallError>>>>,
+    replies: Replies,
     heard: Rc<RefCell<Vec<Heard>>>,
 }
 
@@ -80,8 +82,8 @@ impl Transport for FakeTransport {
 struct FakeSubscription(std::vec::IntoIter<(&'static str, &'static str)>);
 
 impl Subscription for FakeSubscription {
-    fn next_event(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, CallError> {
-        Ok(self.0.next().map(|(topic, body)| (topic.into(), body.into())))
+    fn next_event(&mut self) -> Result<Option<Event>, CallError> {
+        Ok(self.0.next().map(|(topic, body)| Event { topic: topic.into(), body: body.into() }))
     }
 }
 

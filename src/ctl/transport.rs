@@ -11,8 +11,17 @@ pub trait Transport {
 
 /// Events as they come.
 pub trait Subscription {
-    /// Waits for the next event, a topic and a body; `None` when there will be no more.
-    fn next_event(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, CallError>;
+    /// Waits for the next event; `None` when there will be no more.
+    fn next_event(&mut self) -> Result<Option<Event>, CallError>;
+}
+
+/// An event as it was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The first frame.
+    pub topic: Vec<u8>,
+    /// The second frame, JSON.
+    pub body: Vec<u8>,
 }
 
 /// Makes connections.
