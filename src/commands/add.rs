@@ -103,7 +103,8 @@ mod tests {
             waiting,
         };
         assert_eq!(decoded(&SPEC, json!({"name": "n", "cmd": "c"})), add(None, json!({}), false, false));
-        let full = json!({"name": "n", "cmd": "c", "args": ["a b", 1], "options": {"shell": true}, "start": 1, "waiting": true});
+        let full = json!({"name": "n", "cmd": "c", "args": ["a b", 1], "options": {"shell": true},
+                          "start": 1, "waiting": true});
         assert_eq!(decoded(&SPEC, full), add(Some(json!(["a b", "1"])), json!({"shell": true}), true, true));
         assert_eq!(
             decoded(&SPEC, json!({"name": "n", "cmd": "c", "args": "x y"})),

@@ -23,8 +23,9 @@ fn spelled(option: &ConsoleOption) -> String {
 pub fn command_help(spec: &CommandSpec) -> String {
     let doc = &spec.doc;
     let mut out = format!("{}\n{}\n\n{}\n", spec.summary, "=".repeat(spec.summary.len()), filled(doc.purpose, 0));
+    section(&mut out, "Command line", &format!("    circusctl {}\n", synopsis(spec)));
     let options = entries(spec.all_options().map(|option| (spelled(option), option.doc.to_owned())));
-    section(&mut out, "Command line", &format!("    circusctl {}\n{options}", synopsis(spec)));
+    section(&mut out, "Options", &options);
     section(&mut out, "Message", &format!("    {}\n", doc.message));
     let properties = spec.all_properties().map(|property| {
         let need = if property.required { ", required" } else { "" };

@@ -59,8 +59,8 @@ mod tests {
     fn options_as_circusctl_lists_them() {
         let reply = json!({"status": "ok", "options": {
             "args": "", "close_child_stdin": true, "env": {"Z": "1", "Y": "two words"}, "executable": null,
-            "graceful_timeout": 30.0, "max_age": 0, "stdout_stream_conf": {}, "stderr_stream_conf": {"filename": "/tmp/x"},
-            "working_dir": "/srv"}});
+            "graceful_timeout": 30.0, "max_age": 0, "stdout_stream_conf": {},
+            "stderr_stream_conf": {"filename": "/tmp/x"}, "working_dir": "/srv"}});
         let lines = "args: \nclose_child_stdin: True\nenv: Y=two words,Z=1\nexecutable: \ngraceful_timeout: 30.0\n\
                      max_age: 0\nstdout_stream_conf: {}\nstderr_stream_conf: {'filename': '/tmp/x'}\nworking_dir: /srv";
         assert_eq!(option_lines(&reply, &Invocation::default()), lines);

@@ -161,7 +161,12 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn decoding_never_panics(name in "[a-z]{2,8}|.{0,12}", key in "[a-z_]{0,8}", text in ".{0,12}", n in proptest::num::f64::ANY) {
+        fn decoding_never_panics(
+            name in "[a-z]{2,8}|.{0,12}",
+            key in "[a-z_]{0,8}",
+            text in ".{0,12}",
+            n in proptest::num::f64::ANY,
+        ) {
             for value in [json!(text), json!(n), json!([text]), json!({"a": n}), Value::Null, json!(true)] {
                 for spec in COMMANDS {
                     let mut properties: Object =

@@ -138,7 +138,11 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_reply_panics(reply in ".{0,40}", key in "(watchers|pids|options|sockets|statuses|numprocesses|singleton|reason|status)", n in 0..9) {
+        fn no_reply_panics(
+            reply in ".{0,40}",
+            key in "(watchers|pids|options|sockets|statuses|numprocesses|singleton|reason|status)",
+            n in 0..9,
+        ) {
             for value in ["null", "1", "[1, null]", "{\"env\": {\"a\": 1}}", "\"x\""] {
                 for spec in crate::commands::COMMANDS {
                     let text = format!("{{\"{key}\": {value}, \"n\": {n}}}");

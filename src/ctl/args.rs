@@ -6,48 +6,12 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::Globals;
+use super::globals::{ENDPOINT, GLOBAL_OPTIONS, HELP, JSON, PRETTIFY, SSH, SSH_KEYFILE, TIMEOUT, VERSION};
 use crate::commands::{COMMANDS, CommandSpec, ConsoleOption, Invocation};
-
-/// The options of circusctl itself. They stand before or after the command.
-pub(super) const GLOBAL_OPTIONS: &[ConsoleOption] = &[
-    ConsoleOption::value(ENDPOINT, "ENDPOINT", "connection endpoint (or CIRCUSCTL_ENDPOINT; tcp://127.0.0.1:5555)"),
-    ConsoleOption::flag(HELP, "Show help and exit"),
-    ConsoleOption::flag(JSON, "output to JSON"),
-    ConsoleOption::flag(PRETTIFY, "prettify output"),
-    ConsoleOption::value(SSH, "SSH", "SSH Server in the format user@host:port (not available yet)"),
-    ConsoleOption::value(
-        SSH_KEYFILE,
-        "SSH_KEYFILE",
-        "the path to the keyfile to authorise the user (not available yet)",
-    ),
-    ConsoleOption::value(TIMEOUT, "TIMEOUT", "connection timeout in seconds (5)"),
-    ConsoleOption::flag(VERSION, "display version and exit"),
-];
-
-const ENDPOINT: &str = "endpoint";
-const HELP: &str = "help";
-const JSON: &str = "json";
-const PRETTIFY: &str = "prettify";
-const SSH: &str = "ssh";
-const SSH_KEYFILE: &str = "ssh_keyfile";
-const TIMEOUT: &str = "timeout";
-const VERSION: &str = "version";
 
 /// The words after a command. In capitals, so that no option has this id.
 const WORDS: &str = "WORDS";
-
-/// The options of circusctl itself, as they were given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Globals {
-    /// The endpoint.
-    pub endpoint: Option<String>,
-    /// How long a reply is waited for.
-    pub timeout: Option<Duration>,
-    /// Print replies as they are.
-    pub json: bool,
-    /// With `json`: in many lines, keys sorted.
-    pub prettify: bool,
-}
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -66,21 +30,10 @@ pub enum Parsed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError(pub String);
 
-impl Globals {
-    /// These, and what they leave open as in `other`.
-    pub(super) fn or(self, other: &Self) -> Self {
-        Self {
-            endpoint: self.endpoint.or_else(|| other.endpoint.clone()),
-            timeout: self.timeout.or(other.timeout),
-            json: self.json || other.json,
-            prettify: self.prettify || other.prettify,
-        }
-    }
-}
-
 /// Reads a command line, without the program's name.
-pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Parsed, SyntaxError> {
-    let matches = grammar().try_get_matches_from(args).map_err(|error| explain(&error))?;
+pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Parsed, SyntaxError> {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let matches = grammar().try_get_matches_from(&args).map_err(|error| explain(&error, &args))?;
     let (name, inner) = match matches.subcommand() {
         None => return parsed_without_command(&Levels { outer: &matches, inner: None }),
         Some((name, inner)) => (name, inner),
@@ -210,7 +163,7 @@ fn swallowed_option(spec: &CommandSpec, matches: &ArgMatches) -> Option<&'static
 }
 
 /// clap's errors in the words of the original.
-fn explain(error: &clap::Error) -> SyntaxError {
+fn explain(error: &clap::Error, args: &[OsString]) -> SyntaxError {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         _ => String::new(),
@@ -224,13 +177,21 @@ fn explain(error: &clap::Error) -> SyntaxError {
             };
             format!("unrecognized arguments: {}{}", context(ContextKind::InvalidSubcommand), near.unwrap_or_default())
         }
-        ErrorKind::UnknownArgument => format!("unrecognized arguments: {}", context(ContextKind::InvalidArg)),
+        ErrorKind::UnknownArgument => {
+            // clap does not say within which command it stopped.
+            let takes_command =
+                |spec: &CommandSpec| spec.console.takes_command && args.iter().any(|arg| arg == spec.name);
+            let advice =
+                if COMMANDS.iter().any(takes_command) { " (put '--' before the watcher's command)" } else { "" };
+            format!("unrecognized arguments: {}{advice}", context(ContextKind::InvalidArg))
+        }
         ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
             let argument = context(ContextKind::InvalidArg);
             format!("argument {}: expected one argument", argument.split(' ').next().unwrap_or_default())
         }
         ErrorKind::TooManyValues => {
-            format!("ignored explicit argument '{}'", context(ContextKind::InvalidValue))
+            let (argument, value) = (context(ContextKind::InvalidArg), context(ContextKind::InvalidValue));
+            format!("argument {argument}: ignored explicit argument '{value}'")
         }
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".into(),
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
@@ -240,6 +201,8 @@ fn explain(error: &clap::Error) -> SyntaxError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::{self, Action};
+    use crate::proto::{Envelope, RequestId};
 
     fn command(line: &str) -> (Globals, &'static str, Invocation) {
         match parse(shlex::split(line).unwrap()) {
@@ -299,11 +262,16 @@ mod tests {
     }
 
     #[test]
-    fn every_example_is_a_command_line_that_makes_a_message() {
+    fn every_example_makes_a_message_that_decodes_and_its_answer_is_shown() {
         for spec in COMMANDS {
             let (_, name, invocation) = command(spec.doc.example);
             assert_eq!(name, spec.name);
-            assert!(crate::commands::message(spec, &invocation).is_ok(), "{name}");
+            let Action::Call { show, .. } = spec.console.action else { continue };
+            let properties = Some(commands::message(spec, &invocation).unwrap());
+            let envelope = Envelope { id: RequestId::Absent, command: name.into(), properties, cast: false };
+            assert!(commands::decode(&envelope).is_ok(), "{name}");
+            let answer = serde_json::from_str(spec.doc.answer).unwrap();
+            assert!(!show(&answer, &invocation).is_empty(), "{name}");
         }
     }
 
@@ -352,10 +320,12 @@ mod tests {
             ("lst", "unrecognized arguments: lst (did you mean 'list'?)"),
             ("list --zork", "unrecognized arguments: --zork"),
             ("--zork", "unrecognized arguments: --zork"),
+            ("add x sh -c foo", "unrecognized arguments: -c (put '--' before the watcher's command)"),
             ("list --timeout x", "argument --timeout: invalid int value: 'x'"),
             ("--timeout -1 list", "argument --timeout: invalid int value: '-1'"),
             ("list --endpoint", "argument --endpoint: expected one argument"),
             ("stop a1 --match", "argument --match: expected one argument"),
+            ("list --json=5", "argument --json: ignored explicit argument '5'"),
             ("help foo", "no command is called 'foo'"),
         ] {
             assert_eq!(refused(line), reason, "{line}");

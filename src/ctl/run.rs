@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{CallError, Connector, Event, Globals, Outcome, Parsed, SyntaxError, answer, args, shell, text};
+use super::{Connector, Globals, Outcome, Parsed, SyntaxError, answer, args, listen, shell, text};
 use crate::commands::{self, Action, CommandSpec, Invocation};
 
 const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:5555";
-const DEFAULT_PUBSUB_ENDPOINT: &str = "tcp://127.0.0.1:5556";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The exit statuses of circusctl.
@@ -97,7 +96,7 @@ impl Session<'_> {
             Ok(Parsed::Command(globals, spec, invocation)) => {
                 let globals = globals.or(defaults);
                 match spec.console.action {
-                    Action::Subscribe => return self.listen(&globals, &invocation, streams),
+                    Action::Subscribe => return listen::listen(self.connector, &globals, &invocation, streams),
                     Action::Call { .. } => self.call(&globals, spec, &invocation),
                 }
             }
@@ -121,8 +120,7 @@ impl Session<'_> {
             .and_then(|mut transport| transport.call(request.to_string().as_bytes(), &id, timeout));
         match reply {
             Ok(reply) => answer(spec, invocation, globals, &reply),
-            Err(CallError::TimedOut) => Outcome::failed(Exit::Failure, text::timed_out(&endpoint, timeout)),
-            Err(CallError::Failed(reason)) => Outcome::failed(Exit::Failure, text::unreachable(&endpoint, &reason)),
+            Err(error) => Outcome::failed(Exit::Failure, text::no_reply(&error, &endpoint, timeout)),
         }
     }
 
@@ -135,36 +133,6 @@ impl Session<'_> {
         let given = globals.endpoint.clone().or_else(|| self.environment.endpoint.clone());
         given.unwrap_or_else(|| DEFAULT_ENDPOINT.into())
     }
-
-    /// Prints events until there are no more. The endpoint is the pubsub one, which the environment does not name.
-    fn listen(&mut self, globals: &Globals, invocation: &Invocation, streams: &mut Streams<'_>) -> io::Result<Exit> {
-        let endpoint = globals.endpoint.as_deref().unwrap_or(DEFAULT_PUBSUB_ENDPOINT);
-        let everything = [String::new()];
-        let topics = if invocation.words().is_empty() { &everything } else { invocation.words() };
-        let ended = match self.connector.subscribe(endpoint, topics) {
-            Err(error) => Err(error),
-            Ok(mut events) => loop {
-                match events.next_event() {
-                    Ok(Some(event)) => print_event(streams.output, &event)?,
-                    Ok(None) => break Ok(()),
-                    Err(error) => break Err(error),
-                }
-            },
-        };
-        match ended {
-            Ok(()) => Ok(Exit::Success),
-            Err(error) => {
-                let text = text::unreachable(endpoint, &error.to_string());
-                emit(&Outcome::failed(Exit::Failure, text), streams)
-            }
-        }
-    }
-}
-
-fn print_event(output: &mut dyn Write, event: &Event) -> io::Result<()> {
-    writeln!(output, "{}: {}", String::from_utf8_lossy(&event.topic), String::from_utf8_lossy(&event.body))?;
-    // Who pipes events into a program waits for each of them.
-    output.flush()
 }
 
 /// Prints an outcome.
@@ -178,6 +146,7 @@ pub(super) fn emit(outcome: &Outcome, streams: &mut Streams<'_>) -> io::Result<E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctl::CallError;
     use crate::ctl::testing::{FakeDaemon, Seen};
 
     const OK: &str = r#"{"status": "ok", "time": 1.5, "id": "id-1"}"#;
@@ -230,13 +199,15 @@ mod tests {
             ),
             (
                 "signal a1 --recursive CONT",
-                json!({"command": "signal", "properties": {"name": "a1", "signum": "CONT", "recursive": true}, "id": "id-1"}),
+                json!({"command": "signal", "id": "id-1",
+                       "properties": {"name": "a1", "signum": "CONT", "recursive": true}}),
                 OK,
                 seen("ok\n", "", 0),
             ),
             (
                 "kill solo --graceful_timeout 1 --waiting",
-                json!({"command": "kill", "properties": {"name": "solo", "graceful_timeout": 1.0, "waiting": true}, "id": "id-1"}),
+                json!({"command": "kill", "id": "id-1",
+                       "properties": {"name": "solo", "graceful_timeout": 1.0, "waiting": true}}),
                 OK,
                 seen("ok\n", "", 0),
             ),
@@ -315,31 +286,14 @@ mod tests {
 
     #[test]
     fn no_answer_is_explained() {
-        let late = FakeDaemon::failing(CallError::TimedOut).run("--timeout 1 --endpoint tcp://127.0.0.1:25999 list");
+        let late = FakeDaemon::failing(CallError::Unreachable).run("--timeout 1 --endpoint tcp://127.0.0.1:25999 list");
         assert_eq!((late.stdout.as_str(), late.exit), ("", 1));
         assert!(late.stderr.starts_with("Timed out.\n"), "{}", late.stderr);
-        assert!(late.stderr.contains("no answer from tcp://127.0.0.1:25999 within 1 s"), "{}", late.stderr);
+        assert!(late.stderr.contains("no connection to tcp://127.0.0.1:25999 within 1 s"), "{}", late.stderr);
         let bogus = FakeDaemon::failing(CallError::Failed("invalid argument".into())).run("--endpoint bogus list");
-        let text = "error: cannot use the endpoint bogus: invalid argument. Is circusd running there? \
+        let text = "error: cannot use the endpoint bogus: invalid argument. \
                     --endpoint or CIRCUSCTL_ENDPOINT names another one.\n";
         assert_eq!(bogus, seen("", text, 1));
-    }
-
-    #[test]
-    fn events_are_printed_as_topic_and_json() {
-        let mut daemon = FakeDaemon {
-            events: vec![("watcher.a1.spawn", r#"{"process_pid": 1}"#), ("watcher.a1.start", r#"{"time": 1.5}"#)],
-            ..FakeDaemon::default()
-        };
-        daemon.environment.endpoint = Some("tcp://control".into());
-        let printed = "watcher.a1.spawn: {\"process_pid\": 1}\nwatcher.a1.start: {\"time\": 1.5}\n";
-        assert_eq!(daemon.run("listen"), seen(printed, "", 0));
-        assert_eq!(daemon.run("listen watcher.a1 x --endpoint ipc://pub"), seen(printed, "", 0));
-        let topics = |topics: &[&str]| topics.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(
-            daemon.subscriptions,
-            [("tcp://127.0.0.1:5556".into(), topics(&[""])), ("ipc://pub".into(), topics(&["watcher.a1", "x"]))]
-        );
     }
 
     #[test]

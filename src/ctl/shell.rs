@@ -3,7 +3,7 @@
 use std::io;
 
 use super::run::{Session, emit};
-use super::{Exit, Globals, Outcome, Parsed, Streams, args, text};
+use super::{Exit, Globals, Outcome, Streams, args, text};
 use crate::commands::{self, COMMANDS, Invocation};
 
 const PROMPT: &str = "(circusctl) ";
@@ -66,9 +66,9 @@ fn help(topic: Option<&String>) -> Outcome {
     let Some(topic) = topic else {
         return Outcome::done(format!("Commands:\n{}", commands::command_list()).trim_end());
     };
-    match args::parse(["help", topic]) {
-        Ok(Parsed::Help(Some(spec))) => Outcome::done(commands::command_help(spec).trim_end()),
-        _ => Outcome::done(&format!("*** No help on {topic}")),
+    match COMMANDS.iter().find(|spec| spec.name == topic) {
+        Some(spec) => Outcome::done(commands::command_help(spec).trim_end()),
+        None => Outcome::done(&format!("*** No help on {topic}")),
     }
 }
 

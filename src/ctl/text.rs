@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::args::GLOBAL_OPTIONS;
+use super::CallError;
+use super::globals::GLOBAL_OPTIONS;
 use crate::commands;
 
 /// The first line of help and of every syntax error.
@@ -27,17 +28,27 @@ come back, increase your timeout option value
 (particularly with waiting switches)
 ";
 
-/// What is said when no reply came in time.
-pub(super) fn timed_out(endpoint: &str, timeout: Duration) -> String {
-    format!("{TIMED_OUT}\nno answer from {endpoint} within {} s. {HINT}\n", timeout.as_secs())
+/// What is said where there is no reply.
+pub(super) fn no_reply(error: &CallError, endpoint: &str, timeout: Duration) -> String {
+    let seconds = timeout.as_secs();
+    match error {
+        CallError::TimedOut => format!(
+            "{TIMED_OUT}\n{endpoint} was reached, but did not answer within {seconds} s. --timeout waits longer; the \
+             command may still be carried out.\n"
+        ),
+        CallError::Unreachable => format!(
+            "{TIMED_OUT}\nno connection to {endpoint} within {seconds} s. Is circusd running there? {ANOTHER}\n"
+        ),
+        CallError::Failed(reason) => unusable(endpoint, reason),
+    }
 }
 
 /// What is said when an endpoint cannot be used at all.
-pub(super) fn unreachable(endpoint: &str, reason: &str) -> String {
-    format!("error: cannot use the endpoint {endpoint}: {reason}. {HINT}\n")
+pub(super) fn unusable(endpoint: &str, reason: &str) -> String {
+    format!("error: cannot use the endpoint {endpoint}: {reason}. {ANOTHER}\n")
 }
 
-const HINT: &str = "Is circusd running there? --endpoint or CIRCUSCTL_ENDPOINT names another one.";
+const ANOTHER: &str = "--endpoint or CIRCUSCTL_ENDPOINT names another one.";
 
 /// The help of circusctl itself.
 pub(super) fn help() -> String {
@@ -66,12 +77,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_out_keeps_the_known_text_and_names_the_endpoint() {
-        let text = timed_out("tcp://127.0.0.1:5555", Duration::from_secs(5));
-        assert!(text.starts_with("Timed out.\nA time out usually happens in one of those cases:\n\n#1 "), "{text}");
-        assert!(text.contains("(particularly with waiting switches)\n\n"), "{text}");
-        assert!(text.contains("no answer from tcp://127.0.0.1:5555 within 5 s. Is circusd running there?"), "{text}");
-        assert!(text.contains("CIRCUSCTL_ENDPOINT"), "{text}");
+    fn a_missing_reply_keeps_the_known_text_and_names_the_endpoint() {
+        for (error, ours) in [
+            (
+                CallError::TimedOut,
+                "tcp://127.0.0.1:5555 was reached, but did not answer within 5 s. --timeout waits longer",
+            ),
+            (CallError::Unreachable, "no connection to tcp://127.0.0.1:5555 within 5 s. Is circusd running there?"),
+        ] {
+            let text = no_reply(&error, "tcp://127.0.0.1:5555", Duration::from_secs(5));
+            assert!(text.starts_with("Timed out.\nA time out usually happens in one of those cases:\n\n#1 "), "{text}");
+            assert!(text.contains("(particularly with waiting switches)\n\n"), "{text}");
+            assert!(text.contains(ours), "{text}");
+        }
     }
 
     #[test]

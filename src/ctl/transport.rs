@@ -36,9 +36,11 @@ pub trait Connector {
 /// Why there is no reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// None came in time.
+    /// The daemon was reached, but the reply did not come in time.
     TimedOut,
-    /// The endpoint cannot be used, with the reason.
+    /// No connection came about in time.
+    Unreachable,
+    /// The endpoint cannot be used at all, with the reason.
     Failed(String),
 }
 
@@ -46,6 +48,7 @@ impl std::fmt::Display for CallError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TimedOut => f.write_str("no answer in time"),
+            Self::Unreachable => f.write_str("nothing answers there"),
             Self::Failed(reason) => f.write_str(reason),
         }
     }
