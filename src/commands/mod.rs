@@ -1,1 +1,47 @@
-//! (skeleton)
+//! Layer 1: the commands, each declared once.
+//!
+//! [`COMMANDS`] is the one table. A command's entry says what its name, properties, documentation and role are, how its
+//! properties become a [`Request`](crate::proto::Request), and how circusctl asks for it and shows the answer. Wire
+//! decoding ([`decode`]), circusctl's subcommands, its help and the manual page are all read from it.
+//!
+//! Everything here is a pure function of its arguments.
+
+mod console;
+mod help;
+mod props;
+mod python;
+mod selection;
+mod show;
+mod spec;
+mod table;
+
+mod add;
+mod decr;
+mod get;
+mod globaloptions;
+mod incr;
+mod kill;
+mod list;
+mod listen;
+mod listsockets;
+mod numprocesses;
+mod numwatchers;
+mod options;
+mod quit;
+mod reload;
+mod restart;
+mod rm;
+mod set;
+mod signal;
+mod start;
+mod status;
+mod stop;
+
+#[cfg(test)]
+mod testing;
+
+pub use console::{Action, ConsoleOption, ConsoleSpec, Invocation, MessageFn, ShowFn, UsageError, message};
+pub use help::{command_help, command_list, synopsis};
+pub use python::{py_repr, py_str};
+pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role};
+pub use table::{COMMANDS, decode, find};

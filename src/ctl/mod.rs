@@ -1,1 +1,23 @@
-//! (skeleton)
+//! Layer 3: circusctl, built from [`COMMANDS`](crate::commands::COMMANDS).
+//!
+//! [`run`] is the whole program with its edges as arguments: the command line, the environment, the three streams, and
+//! a [`Connector`] that reaches the daemon. What is printed is decided in functions that return text ([`Outcome`]),
+//! so the tests here need neither sockets nor processes.
+
+mod answer;
+mod args;
+mod globals;
+mod listen;
+mod run;
+mod shell;
+mod text;
+mod transport;
+
+pub use answer::{Outcome, answer};
+pub use args::{Parsed, SyntaxError, parse};
+pub use globals::Globals;
+pub use run::{Environment, Exit, Streams, run};
+pub use transport::{CallError, Connector, Event, Subscription, Transport};
+
+#[cfg(test)]
+mod testing;

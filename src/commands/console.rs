@@ -1,0 +1,237 @@
+//! circusctl's side of a command: a command line becomes a message, an answer becomes text.
+
+use serde_json::Value;
+
+use super::CommandSpec;
+use crate::proto::Object;
+
+/// How circusctl speaks of a command.
+#[derive(Debug)]
+pub struct ConsoleSpec {
+    /// The words after the command, as help shows them: `NAME [PID] SIGNUM`.
+    pub form: &'static str,
+    /// The options, without `--waiting`, which every command with `waiting` has.
+    pub options: &'static [ConsoleOption],
+    /// Whether a refusal is printed without `error: ` before it.
+    pub bare_errors: bool,
+    /// Whether the words from the second on are a command line of their own, whose options are not circusctl's.
+    pub takes_command: bool,
+    /// What is done with them.
+    pub action: Action,
+}
+
+/// What circusctl does for a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Action {
+    /// A request and its answer.
+    Call {
+        /// The properties of the message.
+        message: MessageFn,
+        /// An answer that is no error, as text without its last line end.
+        show: ShowFn,
+    },
+    /// A subscription to events; the words are topics.
+    Subscribe,
+}
+
+/// Makes the properties of a message from a command line.
+pub type MessageFn = fn(&Invocation) -> Result<Object, UsageError>;
+/// Makes text from an answer.
+pub type ShowFn = fn(&Value, &Invocation) -> String;
+
+/// An option of a command: a flag, or one with a value.
+#[derive(Debug)]
+pub struct ConsoleOption {
+    /// Without its dashes.
+    pub name: &'static str,
+    /// The value's name in help; `None` for a flag.
+    pub value: Option<&'static str>,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// A command line after parsing: the words and options of one command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invocation {
+    words: Vec<String>,
+    options: Vec<(&'static str, Option<String>)>,
+}
+
+/// A command line that cannot become a message: the reason, as it is printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(pub String);
+
+/// The option of every command that honours `waiting`.
+const WAITING: ConsoleOption =
+    ConsoleOption::flag("waiting", "Wait until the work is done (see --timeout for how long).");
+
+impl ConsoleSpec {
+    /// A request and its answer.
+    pub(super) const fn call(
+        form: &'static str,
+        options: &'static [ConsoleOption],
+        message: MessageFn,
+        show: ShowFn,
+    ) -> Self {
+        Self { form, options, bare_errors: false, takes_command: false, action: Action::Call { message, show } }
+    }
+
+    /// A subscription to events.
+    pub(super) const fn subscription(form: &'static str) -> Self {
+        Self { form, options: &[], bare_errors: false, takes_command: false, action: Action::Subscribe }
+    }
+
+    /// Refusals are printed as they are.
+    pub(super) const fn with_bare_errors(self) -> Self {
+        Self { bare_errors: true, ..self }
+    }
+
+    /// The words from the second on are a command line of their own.
+    pub(super) const fn taking_a_command(self) -> Self {
+        Self { takes_command: true, ..self }
+    }
+}
+
+impl ConsoleOption {
+    /// An option without a value.
+    pub const fn flag(name: &'static str, doc: &'static str) -> Self {
+        Self { name, value: None, doc }
+    }
+
+    /// An option with a value.
+    pub const fn value(name: &'static str, value: &'static str, doc: &'static str) -> Self {
+        Self { name, value: Some(value), doc }
+    }
+}
+
+impl Invocation {
+    /// These words and no options.
+    pub fn new(words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { words: words.into_iter().map(Into::into).collect(), options: Vec::new() }
+    }
+
+    /// With this flag as well.
+    #[must_use]
+    pub fn with_flag(mut self, name: &'static str) -> Self {
+        self.options.push((name, None));
+        self
+    }
+
+    /// With this option and its value as well.
+    #[must_use]
+    pub fn with_value(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.options.push((name, Some(value.into())));
+        self
+    }
+
+    /// The words after the command.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Whether the option was given.
+    pub fn flag(&self, name: &str) -> bool {
+        self.options.iter().any(|(given, _)| *given == name)
+    }
+
+    /// The value of the option, where it was given.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.options.iter().rev().find(|(given, _)| *given == name).and_then(|(_, value)| value.as_deref())
+    }
+}
+
+impl UsageError {
+    /// Too few or too many words.
+    pub fn arguments() -> Self {
+        Self("Invalid number of arguments".into())
+    }
+}
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl CommandSpec {
+    /// Every option that circusctl takes for the command.
+    pub fn all_options(&self) -> impl Iterator<Item = &'static ConsoleOption> {
+        let waiting: &'static [ConsoleOption] = if self.waiting { &[WAITING] } else { &[] };
+        self.console.options.iter().chain(waiting)
+    }
+}
+
+/// The properties of the message that a command line stands for. For a subscription there are none.
+pub fn message(spec: &CommandSpec, invocation: &Invocation) -> Result<Object, UsageError> {
+    let mut properties = match spec.console.action {
+        Action::Call { message, .. } => message(invocation)?,
+        Action::Subscribe => Object::new(),
+    };
+    if spec.waiting && invocation.flag(WAITING.name) {
+        properties.insert(WAITING.name.into(), true.into());
+    }
+    Ok(properties)
+}
+
+/// No words.
+pub(super) fn nothing(invocation: &Invocation) -> Result<Object, UsageError> {
+    match invocation.words() {
+        [] => Ok(Object::new()),
+        _ => Err(UsageError::arguments()),
+    }
+}
+
+/// `NAME`
+pub(super) fn name(invocation: &Invocation) -> Result<Object, UsageError> {
+    match invocation.words() {
+        [name] => Ok(named(name)),
+        _ => Err(UsageError::arguments()),
+    }
+}
+
+/// `[NAME]`
+pub(super) fn optional_name(invocation: &Invocation) -> Result<Object, UsageError> {
+    match invocation.words() {
+        [] => Ok(Object::new()),
+        [name] => Ok(named(name)),
+        _ => Err(UsageError::arguments()),
+    }
+}
+
+/// An object with a `name`.
+pub(super) fn named(name: &str) -> Object {
+    Object::from_iter([("name".to_owned(), Value::from(name))])
+}
+
+/// A word that must be a whole number.
+pub(super) fn integer(word: &str, what: &str) -> Result<Value, UsageError> {
+    word.trim().parse::<i64>().map(Value::from).map_err(|_| UsageError(format!("{what}: '{word}' isn't an integer")))
+}
+
+/// A word that must be a number.
+pub(super) fn number(word: &str, what: &str) -> Result<Value, UsageError> {
+    let number = word.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    number.map(Value::from).ok_or_else(|| UsageError(format!("{what}: '{word}' isn't a number")))
+}
+
+/// Marks the flags that were given as true.
+pub(super) fn put_flags(properties: &mut Object, invocation: &Invocation, names: &[&str]) {
+    for name in names.iter().filter(|name| invocation.flag(name)) {
+        properties.insert((*name).to_owned(), true.into());
+    }
+}
+
+/// `NAME [N]`
+pub(super) fn name_and_count(invocation: &Invocation) -> Result<Object, UsageError> {
+    match invocation.words() {
+        [name] => Ok(named(name)),
+        [name, count] => {
+            let mut properties = named(name);
+            properties.insert("nb".into(), integer(count, "number of processes")?);
+            Ok(properties)
+        }
+        _ => Err(UsageError::arguments()),
+    }
+}

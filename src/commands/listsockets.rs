@@ -1,0 +1,61 @@
+//! `listsockets`
+
+use serde_json::Value;
+
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, console, python};
+use crate::proto::{Fault, Object, Request};
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "listsockets",
+    summary: "Get the list of sockets",
+    doc: Doc {
+        purpose: "Lists the sockets that the daemon opened for its watchers.",
+        reply: "The sockets, by descriptor: fd, name and backlog, and either host and port or path.",
+        message: r#"{"command": "listsockets", "properties": {}}"#,
+        answer: r#"{"status": "ok", "time": 1700000000.0, "sockets": [{"fd": 3, "name": "web", "backlog": 2048, "host": "127.0.0.1", "port": 8080}]}"#,
+        example: "listsockets",
+    },
+    properties: &[],
+    waiting: false,
+    role: Role::Read,
+    decode,
+    console: ConsoleSpec::call("", &[], console::nothing, show),
+};
+
+fn decode(_properties: &Object) -> Result<Request, Fault> {
+    Ok(Request::ListSockets)
+}
+
+fn show(reply: &Value, _invocation: &Invocation) -> String {
+    let sockets = reply.get("sockets").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+    sockets.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn line(socket: &Value) -> String {
+    let text = |key| socket.get(key).map(python::py_str).unwrap_or_default();
+    let address = match socket.get("path") {
+        Some(path) => python::py_str(path),
+        None => format!("{}:{}", text("host"), text("port")),
+    };
+    format!("{}:socket '{}' at {address}", text("fd"), text("name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::testing::{decoded, expect_usage, sent, shown};
+
+    #[test]
+    fn asked_and_shown() {
+        assert_eq!(decoded(&SPEC, json!({"extra": 1})), Request::ListSockets);
+        assert_eq!(sent(&SPEC, Invocation::default()), json!({}));
+        expect_usage(&SPEC, &["a"], "Invalid number of arguments");
+        let sockets = json!({"sockets": [
+            {"fd": 6, "name": "ux", "backlog": 2048, "path": "cli.sock"},
+            {"fd": 7, "name": "web", "backlog": 2048, "host": "127.0.0.1", "port": 25805}]});
+        assert_eq!(shown(&SPEC, &[], sockets), "6:socket 'ux' at cli.sock\n7:socket 'web' at 127.0.0.1:25805");
+        assert_eq!(shown(&SPEC, &[], json!({"sockets": []})), "");
+    }
+}

@@ -1,0 +1,49 @@
+//! `options`
+
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, show};
+use crate::proto::{Fault, Object, Request};
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "options",
+    summary: "Get the value of all options for a watcher",
+    doc: Doc {
+        purpose: "Reads all options of a watcher, those that only plugins look at among them. See circus.ini(5) for \
+                  what they mean.",
+        reply: "The options and their values, in the order of their names.",
+        message: r#"{"command": "options", "properties": {"name": "web"}}"#,
+        answer: r#"{"status": "ok", "time": 1700000000.0, "options": {"cmd": "sleep 60", "graceful_timeout": 30.0, "numprocesses": 2}}"#,
+        example: "options web",
+    },
+    properties: &[PropertySpec::required("name", Kind::Text, "The watcher's name.")],
+    waiting: false,
+    role: Role::Read,
+    decode,
+    console: ConsoleSpec::call("NAME", &[], message, show::option_lines),
+};
+
+fn decode(properties: &Object) -> Result<Request, Fault> {
+    Ok(Request::Options { name: props::text(properties, "name")? })
+}
+
+fn message(invocation: &Invocation) -> Result<Object, UsageError> {
+    // The words of this one refusal differ from all others in Circus too.
+    console::name(invocation).map_err(|_| UsageError("number of arguments invalid".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::testing::{decoded, expect_usage, refused, sent, shown};
+
+    #[test]
+    fn asked_and_shown() {
+        assert_eq!(decoded(&SPEC, json!({"name": "one", "extra": 1})), Request::Options { name: "one".into() });
+        assert_eq!(refused(&SPEC, json!({})), (3, "message invalid 'name' is missing".into()));
+        assert_eq!(sent(&SPEC, Invocation::new(["a1"])), json!({"name": "a1"}));
+        expect_usage(&SPEC, &[], "number of arguments invalid");
+        let reply = json!({"options": {"cmd": "sleep 1001", "uid": null, "shell": false, "warmup_delay": 0}});
+        assert_eq!(shown(&SPEC, &["a1"], reply), "cmd: sleep 1001\nuid: \nshell: False\nwarmup_delay: 0");
+    }
+}

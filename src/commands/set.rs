@@ -1,0 +1,192 @@
+//! `set`
+
+use serde_json::Value;
+
+use super::{
+    CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, python, show,
+};
+use crate::proto::{Fault, Object, Request, Signal};
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "set",
+    summary: "Set a watcher option",
+    doc: Doc {
+        purpose: "Changes options of a watcher. All are looked at before one is changed. Where processes must be \
+                  replaced for a change to be felt, the watcher is reloaded gracefully. No file is changed.",
+        reply: "Nothing more.",
+        message: r#"{"command": "set", "properties": {"name": "web", "options": {"numprocesses": 3, "graceful_timeout": 2.5}, "waiting": true}}"#,
+        answer: r#"{"status": "ok", "time": 1700000000.0}"#,
+        example: "set web numprocesses 3 graceful_timeout 2.5 --waiting",
+    },
+    properties: &[
+        PropertySpec::required("name", Kind::Text, "The watcher's name."),
+        PropertySpec::required("options", Kind::Object, "The options and their new values; see circus.ini(5)."),
+    ],
+    waiting: true,
+    role: Role::Admin,
+    decode,
+    console: ConsoleSpec::call("NAME KEY VALUE [KEY VALUE...]", &[], message, show::ok),
+};
+
+fn decode(properties: &Object) -> Result<Request, Fault> {
+    let name = props::text(properties, "name")?;
+    let options = props::options(properties)?.ok_or_else(|| props::missing("options"))?;
+    Ok(Request::Set { name, options, waiting: props::flag(properties, "waiting", false) })
+}
+
+fn message(invocation: &Invocation) -> Result<Object, UsageError> {
+    let [name, pairs @ ..] = invocation.words() else {
+        return Err(UsageError::arguments());
+    };
+    let (pairs, rest) = pairs.as_chunks::<2>();
+    if pairs.is_empty() || !rest.is_empty() {
+        return Err(UsageError::arguments());
+    }
+    let mut options = Object::new();
+    for [key, text] in pairs {
+        let key = key.to_lowercase();
+        let value = console_value(&key, text)?;
+        options.insert(key, value);
+    }
+    let mut properties = console::named(name);
+    properties.insert("options".into(), options.into());
+    Ok(properties)
+}
+
+/// An option's value from its text, typed as the wire wants it.
+fn console_value(key: &str, text: &str) -> Result<Value, UsageError> {
+    match key {
+        "numprocesses" | "max_retry" | "max_age" | "max_age_variance" | "priority" => console::integer(text, key),
+        "warmup_delay" | "graceful_timeout" | "retry_in" | "min_uptime" => console::number(text, key),
+        "send_hup" | "stop_children" | "shell" | "copy_env" | "copy_path" | "respawn" | "autostart" | "singleton"
+        | "use_sockets" | "on_demand" | "close_child_stdin" | "close_child_stdout" | "close_child_stderr" => {
+            boolean(text, key)
+        }
+        "stop_signal" => match Signal::parse(text) {
+            Ok(Signal(number)) => Ok(number.into()),
+            Err(_) => Err(UsageError(format!("{key}: '{text}' isn't a signal"))),
+        },
+        "uid" | "gid" => Ok(text.parse::<u32>().map_or_else(|_| text.into(), Value::from)),
+        "cmd" | "args" | "working_dir" | "executable" | "shell_args" | "stdin_socket" | "sockets" | "virtualenv"
+        | "virtualenv_py_ver" => Ok(text.into()),
+        "env" => environment(text),
+        _ if key.starts_with("rlimit_") => match text.trim() {
+            "" => Ok(Value::Null),
+            limit => console::integer(limit, key),
+        },
+        // Streams, hooks and the options of plugins: only the daemon knows them all.
+        _ if key.contains('.') => Ok(text.into()),
+        _ => Err(UsageError(format!("unknown key {}", python::repr_text(key)))),
+    }
+}
+
+fn boolean(text: &str, key: &str) -> Result<Value, UsageError> {
+    match text.trim().to_lowercase().as_str() {
+        "yes" | "true" | "on" | "1" => Ok(true.into()),
+        "no" | "false" | "off" | "0" => Ok(false.into()),
+        _ => Err(UsageError(format!("{key}: '{text}' isn't a boolean"))),
+    }
+}
+
+/// `K=V,K2=V2`, as `options` shows an environment, or a JSON object where a value has a comma.
+fn environment(text: &str) -> Result<Value, UsageError> {
+    let text = text.trim();
+    if text.starts_with('{') {
+        let object = serde_json::from_str::<Object>(text);
+        return object.map(Value::Object).map_err(|error| UsageError(format!("env: not a JSON object: {error}")));
+    }
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| match pair.split_once('=') {
+        Some((name, value)) => Ok((name.trim().to_owned(), Value::from(value))),
+        None => Err(UsageError(format!("env: '{pair}' isn't NAME=VALUE"))),
+    });
+    pairs.collect::<Result<Object, _>>().map(Value::Object)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::testing::{decoded, expect_usage, refused, sent, shown};
+
+    #[test]
+    fn on_the_wire() {
+        let set = |options: Value, waiting| Request::Set {
+            name: "a1".into(),
+            options: options.as_object().cloned().unwrap(),
+            waiting,
+        };
+        assert_eq!(decoded(&SPEC, json!({"name": "a1", "options": {}})), set(json!({}), false));
+        assert_eq!(
+            decoded(&SPEC, json!({"name": "a1", "options": {"zork": 1}, "waiting": true})),
+            set(json!({"zork": 1}), true)
+        );
+        for (properties, reason) in [
+            (json!({"options": {}}), "message invalid 'name' is missing"),
+            (json!({"name": "a1"}), "message invalid 'options' is missing"),
+            (json!({"name": "a1", "options": "x"}), "'options' property should be an object"),
+            (json!({"name": "a1", "options": ["a"]}), "'options' property should be an object"),
+            (json!({"name": "a1", "options": null}), "'options' property should be an object"),
+        ] {
+            assert_eq!(refused(&SPEC, properties), (3, reason.into()));
+        }
+    }
+
+    #[test]
+    fn values_are_typed_by_their_key() {
+        for (key, text, value) in [
+            ("numprocesses", "2", json!(2)),
+            ("max_retry", "-1", json!(-1)),
+            ("graceful_timeout", "2", json!(2.0)),
+            ("warmup_delay", "0.5", json!(0.5)),
+            ("send_hup", "True", json!(true)),
+            ("autostart", "off", json!(false)),
+            ("stop_signal", "INT", json!(2)),
+            ("stop_signal", "sigusr1", json!(10)),
+            ("uid", "daemon", json!("daemon")),
+            ("gid", "2", json!(2)),
+            ("cmd", "sleep 1", json!("sleep 1")),
+            ("args", "12", json!("12")),
+            ("env", "A=1,B=two words", json!({"A": "1", "B": "two words"})),
+            ("env", "A=b=c", json!({"A": "b=c"})),
+            ("env", "", json!({})),
+            ("env", r#"{"A": "1,2"}"#, json!({"A": "1,2"})),
+            ("rlimit_nofile", "500", json!(500)),
+            ("rlimit_core", "", json!(null)),
+            ("hooks.before_start", "a.b", json!("a.b")),
+            ("stdout_stream.filename", "/tmp/x", json!("/tmp/x")),
+            ("flapping.window", "3", json!("3")),
+        ] {
+            assert_eq!(console_value(key, text), Ok(value), "{key} {text}");
+        }
+    }
+
+    #[test]
+    fn values_that_do_not_fit() {
+        for (key, text, reason) in [
+            ("zork", "1", "unknown key 'zork'"),
+            ("numprocesses", "x", "numprocesses: 'x' isn't an integer"),
+            ("graceful_timeout", "soon", "graceful_timeout: 'soon' isn't a number"),
+            ("graceful_timeout", "inf", "graceful_timeout: 'inf' isn't a number"),
+            ("shell", "maybe", "shell: 'maybe' isn't a boolean"),
+            ("stop_signal", "FOO", "stop_signal: 'FOO' isn't a signal"),
+            ("env", "A", "env: 'A' isn't NAME=VALUE"),
+            ("rlimit_nofile", "many", "rlimit_nofile: 'many' isn't an integer"),
+        ] {
+            assert_eq!(console_value(key, text), Err(UsageError(reason.into())), "{key} {text}");
+        }
+    }
+
+    #[test]
+    fn on_the_command_line() {
+        assert_eq!(
+            sent(&SPEC, Invocation::new(["a1", "NumProcesses", "3", "graceful_timeout", "2.5"]).with_flag("waiting")),
+            json!({"name": "a1", "options": {"numprocesses": 3, "graceful_timeout": 2.5}, "waiting": true})
+        );
+        for words in [&[] as &[&str], &["a1"], &["a1", "numprocesses"], &["a1", "cmd", "x", "args"]] {
+            expect_usage(&SPEC, words, "Invalid number of arguments");
+        }
+        expect_usage(&SPEC, &["a1", "zork", "1"], "unknown key 'zork'");
+        assert_eq!(shown(&SPEC, &["a1"], json!({"status": "ok"})), "ok");
+    }
+}
