@@ -1,1 +1,36 @@
-//! (skeleton)
+//! Layer 2: ZeroMQ on mio.
+//!
+//! libzmq's sockets are not descriptors. Each has one, `ZMQ_FD`, that becomes readable when something happened, once, and
+//! any call on the socket may take that news away unseen. [`Router`] and [`Publisher`] are the daemon's sides, registered
+//! with mio; [`Dealer`] and [`Subscriber`] are the clients' sides, which may also block. All of them go through
+//! `readiness`, the one place that knows the rules.
+//!
+//! What libzmq would drop without a word, this module decides about:
+//!
+//! - an answer that a client does not fetch waits in a bounded queue of its own (`backlog`), and what is lost is counted;
+//! - an event that a subscriber does not fetch is lost when its mark is reached (see [`Publisher`]);
+//! - listening descriptors are bound by the caller and handed over, so that libzmq unlinks no path and a re-exec can keep
+//!   them.
+//!
+//! CURVE is not here yet. Its keys are options that a socket gets before it is bound or connected: `context` is where
+//! every socket is made.
+
+mod backlog;
+mod context;
+mod deadline;
+mod dealer;
+mod error;
+mod listener;
+mod publisher;
+mod readiness;
+mod router;
+mod subscriber;
+#[cfg(test)]
+mod testing;
+
+pub use context::Context;
+pub use dealer::{CallError, Dealer};
+pub use error::NetError;
+pub use publisher::Publisher;
+pub use router::{Incoming, Payload, RETRY_EVERY, Router, Tally};
+pub use subscriber::Subscriber;

@@ -1,0 +1,72 @@
+//! Compiles libzmq with CURVE, statically, out of sources that are in the registry.
+//!
+//! Needed: a C compiler, a C++ compiler, and for libsodium's own build `sh` and `make`. Not needed: cmake, pkg-config,
+//! any library of the system's, or the network.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use zeromq_src::LibLocation;
+
+/// What libzmq's configure script would have found out on Linux. zeromq-src runs no such checks and sets none of these,
+/// and libzmq then silently takes the poorer way: descriptors that leak into children, pipes in place of eventfds, dead
+/// TCP peers that are never noticed.
+const DEFINES: &[&str] = &[
+    "ZMQ_IOTHREAD_POLLER_USE_EPOLL_CLOEXEC",
+    "ZMQ_HAVE_SOCK_CLOEXEC",
+    "HAVE_ACCEPT4",
+    "ZMQ_HAVE_EVENTFD",
+    "ZMQ_HAVE_EVENTFD_CLOEXEC",
+    "ZMQ_HAVE_SO_PEERCRED",
+    "ZMQ_HAVE_SO_KEEPALIVE",
+    "ZMQ_HAVE_TCP_KEEPCNT",
+    "ZMQ_HAVE_TCP_KEEPIDLE",
+    "ZMQ_HAVE_TCP_KEEPINTVL",
+    "ZMQ_HAVE_PTHREAD_SETNAME_2",
+    "HAVE_CLOCK_GETTIME",
+];
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    pass_defines();
+    link_libstdcxx_statically();
+    zeromq_src::Build::new().with_libsodium(Some(libsodium())).build();
+}
+
+/// Where libsodium-sys-stable has put what it built (`links = "sodium"` makes cargo tell us).
+fn libsodium() -> LibLocation {
+    let told = |key: &str| {
+        env::var(key).unwrap_or_else(|_| {
+            panic!("{key} is not set: libsodium must be built from its bundled source, so unset SODIUM_LIB_DIR and SODIUM_USE_PKG_CONFIG")
+        })
+    };
+    LibLocation::new(told("DEP_SODIUM_LIB"), told("DEP_SODIUM_INCLUDE"))
+}
+
+/// zeromq-src has no setting for defines, but the `cc` crate below it heeds the variables that make(1) heeds.
+fn pass_defines() {
+    let wanted: String = DEFINES.iter().map(|define| format!(" -D{define}")).collect();
+    set("CXXFLAGS", &(env::var("CXXFLAGS").unwrap_or_default() + &wanted));
+}
+
+/// A self-contained binary has no libstdc++.so to relocate at start and none to miss on the target. A compiler that has
+/// no static one (Fedora packs it apart) gives a dynamically linked binary instead.
+fn link_libstdcxx_statically() {
+    if env::var_os("CXXSTDLIB").is_some() || env::var("TARGET") != env::var("HOST") {
+        return;
+    }
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let Ok(answer) = Command::new(compiler).arg("-print-file-name=libstdc++.a").output() else { return };
+    let library = PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim());
+    // A compiler that does not have the file repeats the bare name.
+    if let (true, Some(folder)) = (library.is_absolute(), library.parent()) {
+        println!("cargo:rustc-link-search=native={}", folder.display());
+        set("CXXSTDLIB", "static=stdc++");
+    }
+}
+
+fn set(key: &str, value: &str) {
+    // SAFETY: a build script's main thread is its only thread until the compiler runs.
+    unsafe { env::set_var(key, value) };
+}

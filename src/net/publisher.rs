@@ -1,0 +1,181 @@
+//! The daemon's events: sent to whoever listens.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::listener::Listener;
+use super::readiness::{Port, registrable};
+use super::{Context, NetError};
+
+/// Events that wait for one subscriber. 5000 deaths in one turn are 10 000 events (`reap`, `spawn`), and this is twice
+/// that.
+///
+/// What a subscriber that never reads costs: an event is two frames of 64 bytes in its queue, 2.6 MB at most, and about 200
+/// bytes of contents, 4 MB at most, which all subscribers share; beside it what the kernel's buffers take. From then on
+/// it loses events, the others do not.
+const MARK: i32 = 20_000;
+
+/// The largest subscription that is accepted.
+const LARGEST_FRAME: i64 = 64 << 10;
+
+/// A PUB socket on a descriptor that was bound by the caller.
+///
+/// Register it with mio and call [`ready`](Self::ready) when it is readable: subscribers that come and go between two
+/// events would otherwise pile up as unread commands.
+pub struct Publisher {
+    port: Port,
+    listener: Listener,
+}
+
+registrable!(Publisher);
+
+impl Publisher {
+    /// A publisher that accepts subscribers on `listener`. `endpoint` tells the transport (and the path, for ipc); the
+    /// path's unlinking remains the caller's affair.
+    pub fn new(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
+        let mut socket = context.socket(zmq::PUB)?;
+        let options = || {
+            socket.set_sndhwm(MARK)?;
+            socket.set_maxmsgsize(LARGEST_FRAME)
+        };
+        options().map_err(NetError::socket("setting options"))?;
+        let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
+        Ok(Self { port: Port::new(socket)?, listener })
+    }
+
+    /// The endpoint as the kernel knows it: a port where 0 was asked for.
+    pub fn endpoint(&self) -> &str {
+        self.listener.endpoint()
+    }
+
+    /// Sends an event to everybody who subscribed to a prefix of its topic. It never waits: a subscriber whose queue is
+    /// full misses it.
+    pub fn publish(&mut self, topic: &[u8], body: &[u8]) {
+        // A PUB socket takes everything.
+        let _sent = self.port.send(&[topic, body]);
+    }
+
+    /// Takes note of subscribers that came or went.
+    pub fn ready(&mut self) {
+        let _nothing_to_receive = self.port.readable();
+    }
+
+    /// Closes the publisher. What libzmq has taken it goes on sending for as long as `linger`: the context cannot be
+    /// dropped before.
+    pub fn close(self, linger: Duration) {
+        self.port.close(linger);
+    }
+}
+
+/// The listening descriptor, for whoever keeps it over a re-exec. It is no descriptor to poll.
+impl AsFd for Publisher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Subscriber;
+    use crate::net::testing::{PATIENCE, TRANSPORTS, client, listener};
+
+    /// Publishes until the subscriber is connected, and reads what it has got of that.
+    fn meet(publisher: &mut Publisher, subscriber: &mut Subscriber) {
+        let mut round = 0_u32;
+        let arrived = loop {
+            round += 1;
+            publisher.publish(b"hello", &round.to_ne_bytes());
+            if let Some((_, number)) = subscriber.recv(Duration::from_millis(5)) {
+                break number;
+            }
+        };
+        let mut last = u32::from_ne_bytes(arrived.try_into().unwrap());
+        while last < round {
+            let (_, number) = subscriber.recv(PATIENCE).unwrap();
+            last = u32::from_ne_bytes(number.try_into().unwrap());
+        }
+    }
+
+    fn burst(publisher: &mut Publisher, count: u32, body: &[u8]) {
+        (0..count).for_each(|number| publisher.publish(format!("watcher.w.{number}").as_bytes(), body));
+    }
+
+    fn read(subscriber: &mut Subscriber, count: u32) {
+        for number in 0..count {
+            let (topic, _) = subscriber.recv(PATIENCE).unwrap_or_else(|| panic!("event {number} of {count} is missing"));
+            assert_eq!(topic, format!("watcher.w.{number}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_burst_reaches_a_subscriber_that_reads() {
+        for transport in TRANSPORTS {
+            let (listener, endpoint, _folder) = listener(transport);
+            let context = Context::new().unwrap();
+            let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+            let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
+            meet(&mut publisher, &mut subscriber);
+            burst(&mut publisher, 10_000, &[b'x'; 100]);
+            read(&mut subscriber, 10_000);
+        }
+    }
+
+    #[test]
+    fn a_subscriber_that_never_reads_costs_a_bounded_amount_and_harms_nobody() {
+        let (listener, endpoint, _folder) = listener(TRANSPORTS[0]);
+        let context = Context::new().unwrap();
+        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        let others = Context::new().unwrap();
+        let deaf = others.socket(zmq::SUB).unwrap();
+        deaf.set_rcvhwm(1).unwrap();
+        deaf.set_subscribe(b"").unwrap();
+        deaf.connect(&endpoint).unwrap();
+        let mut subscriber = Subscriber::connect(&others, &endpoint, &[""]).unwrap();
+        meet(&mut publisher, &mut subscriber);
+        let before = resident_bytes();
+        for _ in 0..40 {
+            burst(&mut publisher, 10_000, &[b'x'; 1000]);
+            read(&mut subscriber, 10_000);
+        }
+        // 400 MB passed. Other tests run beside this one.
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 200 << 20, "{} MB more", grown >> 20);
+    }
+
+    #[test]
+    fn the_last_event_gets_out() {
+        let (listener, endpoint, _folder) = listener(TRANSPORTS[1]);
+        let context = Context::new().unwrap();
+        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
+        meet(&mut publisher, &mut subscriber);
+        burst(&mut publisher, 1000, b"{}");
+        publisher.close(PATIENCE);
+        drop(context);
+        read(&mut subscriber, 1000);
+    }
+
+    #[test]
+    fn subscribers_that_come_and_go_leave_nothing_behind() {
+        let (listener, endpoint, _folder) = listener(TRANSPORTS[0]);
+        let context = Context::new().unwrap();
+        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        let mut poll = mio::Poll::new().unwrap();
+        poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+        let mut events = mio::Events::with_capacity(4);
+        for _ in 0..50 {
+            let others = Context::new().unwrap();
+            let subscriber = client(&others, zmq::SUB, &endpoint);
+            subscriber.set_subscribe(b"").unwrap();
+            poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            assert!(!events.is_empty(), "nobody told of a subscriber");
+            publisher.ready();
+        }
+    }
+
+    fn resident_bytes() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+}
