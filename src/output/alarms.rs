@@ -1,0 +1,73 @@
+//! Who wants to be woken when. Nothing else wakes the thread by time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// At most one deadline for each key.
+#[derive(Debug)]
+pub(crate) struct Alarms<K> {
+    order: BTreeSet<(Instant, K)>,
+    due: BTreeMap<K, Instant>,
+}
+
+impl<K: Copy + Ord> Alarms<K> {
+    pub(crate) fn new() -> Self {
+        Self { order: BTreeSet::new(), due: BTreeMap::new() }
+    }
+
+    /// Sets, moves or removes the deadline of `key`.
+    pub(crate) fn set(&mut self, key: K, at: Option<Instant>) {
+        if self.due.get(&key).copied() == at {
+            return;
+        }
+        let old = match at {
+            Some(at) => {
+                self.order.insert((at, key));
+                self.due.insert(key, at)
+            }
+            None => self.due.remove(&key),
+        };
+        if let Some(old) = old {
+            self.order.remove(&(old, key));
+        }
+    }
+
+    /// The first deadline.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    /// Takes one key whose deadline has come.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<K> {
+        let (at, key) = *self.order.first()?;
+        (at <= now).then(|| {
+            self.set(key, None);
+            key
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn deadlines_come_in_order_and_can_be_moved_and_removed() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut alarms = Alarms::new();
+        for (key, ms) in [("late", 30), ("early", 10), ("never", 5), ("moved", 1)] {
+            alarms.set(key, Some(at(ms)));
+        }
+        alarms.set("never", None);
+        alarms.set("moved", Some(at(20)));
+        assert_eq!(alarms.next(), Some(at(10)));
+        assert_eq!(alarms.pop(at(9)), None);
+        let all: Vec<_> = std::iter::from_fn(|| alarms.pop(at(30))).collect();
+        assert_eq!(all, ["early", "moved", "late"]);
+        assert_eq!(alarms.next(), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! What the daemon's thread holds: it sends commands and collects messages, and never waits for the disk or a reader.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::open::{Opened, open};
+use super::{Message, SinkId, Source, SyncId, thread};
+use crate::config::StreamConfig;
+
+/// What the daemon asks of the output thread.
+pub(crate) enum Command {
+    Open(SinkId, Opened),
+    Set(SinkId, Opened),
+    Close(SinkId),
+    Attach(OwnedFd, SinkId, Source),
+    Died(i32),
+    ReopenAll,
+    Sync(SyncId),
+    Shutdown(Duration),
+}
+
+/// The daemon's end of the output thread. Dropped without `shutdown`, it lets the thread write what it has at once
+/// and end by itself.
+pub struct OutputHandle {
+    /// `None` only while it is dropped.
+    commands: Option<Sender<Command>>,
+    waker: Arc<mio::Waker>,
+    /// The thread was woken and has not looked yet.
+    woken: Arc<AtomicBool>,
+    messages: Receiver<Message>,
+    ended: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+    next_id: u64,
+}
+
+impl std::fmt::Debug for OutputHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutputHandle").finish_non_exhaustive()
+    }
+}
+
+impl OutputHandle {
+    /// Starts the thread, with every signal blocked in it. Call it after daemonizing: threads do not survive a fork.
+    /// `wake` is called in that thread when there is something to `take_messages`; it must not block.
+    pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let poll = mio::Poll::new()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), thread::WAKE)?);
+        let woken = Arc::new(AtomicBool::new(false));
+        let (commands, inbox) = mpsc::channel();
+        let (outbox, messages) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        let ends = thread::Ends { inbox, outbox, end, woken: Arc::clone(&woken), wake: Box::new(wake) };
+        let thread = Some(thread::spawn(poll, ends)?);
+        Ok(Self { commands: Some(commands), waker, woken, messages, ended, thread, next_id: 0 })
+    }
+
+    /// Opens what `config` names. The error says what is wrong with it. Several sinks may name one file: it is open
+    /// once, each keeps its own `time_format`, and the rotation that was configured last holds for all of them (a
+    /// message says so when it differs).
+    pub fn open(&mut self, config: &StreamConfig) -> Result<SinkId, String> {
+        let opened = open(config)?;
+        self.next_id += 1;
+        let sink = SinkId(self.next_id);
+        self.send(Command::Open(sink, opened));
+        Ok(sink)
+    }
+
+    /// Gives a sink another configuration while its sources stay attached. On an error the old one stays.
+    pub fn set(&mut self, sink: SinkId, config: &StreamConfig) -> Result<(), String> {
+        let opened = open(config)?;
+        self.send(Command::Set(sink, opened));
+        Ok(())
+    }
+
+    /// Ends a sink: what is readable is read at once; it lives on for the sources that are still open and goes with
+    /// the last of them.
+    pub fn close(&mut self, sink: SinkId) {
+        self.send(Command::Close(sink));
+    }
+
+    /// Reads `read_end` until its end into `sink`.
+    pub fn attach(&mut self, read_end: OwnedFd, sink: SinkId, source: Source) {
+        self.send(Command::Attach(read_end, sink, source));
+    }
+
+    /// Worker `pid` has died: what it left is read at once. Its pipes stay attached for those who still hold them.
+    pub fn died(&mut self, pid: i32) {
+        self.send(Command::Died(pid));
+    }
+
+    /// Opens every file again by its name.
+    pub fn reopen_all(&mut self) {
+        self.send(Command::ReopenAll);
+    }
+
+    /// Asks for a `Message::Synced` when all that is readable now has been written (or is kept for a sink that fails).
+    /// It may never come while a sink is blocked.
+    pub fn sync(&mut self) -> SyncId {
+        self.next_id += 1;
+        let id = SyncId(self.next_id);
+        self.send(Command::Sync(id));
+        id
+    }
+
+    /// What the thread has to say since the last call.
+    pub fn take_messages(&mut self) -> Vec<Message> {
+        self.messages.try_iter().collect()
+    }
+
+    /// Reads what is readable, writes everything out and ends the thread; returns its last messages. Takes at most
+    /// `deadline`: a thread that hangs in a write to a dead file system is left behind.
+    pub fn shutdown(mut self, deadline: Duration) -> Vec<Message> {
+        // The thread keeps the deadline; this wait is for a thread that cannot.
+        const GRACE: Duration = Duration::from_millis(500);
+        self.send(Command::Shutdown(deadline));
+        match self.ended.recv_timeout(deadline + GRACE) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                if let Some(thread) = self.thread.take() {
+                    // A panic there is reported by its own message on standard error.
+                    let _ = thread.join();
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        self.take_messages()
+    }
+
+    fn send(&self, command: Command) {
+        // An error means that the thread is gone; its last message has said why.
+        if let Some(commands) = &self.commands
+            && commands.send(command).is_ok()
+        {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            // Fails only if the counter of an eventfd were full, and then it is readable anyway.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+impl Drop for OutputHandle {
+    fn drop(&mut self) {
+        self.commands = None;
+        self.wake();
+    }
+}

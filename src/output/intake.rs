@@ -1,0 +1,140 @@
+//! The reading end of a worker's stdout or stderr.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::source::{LINE_LIMIT, Unfinished};
+use super::{SinkId, Source};
+
+/// Bytes asked of one read. A larger block leaves the processor's cache between the read and the write.
+pub(crate) const READ: usize = 64 * 1024;
+
+/// A read block and the beginning of a line before it.
+pub(crate) const SCRATCH: usize = LINE_LIMIT + READ;
+
+/// The size of a pipe whose writer is faster than we are. Only those grow: a user who is not root may have 64 MiB of
+/// pipes (pipe-user-pages-soft), which 1000 workers' two pipes of 64 KiB exceed already, and an idle pipe has no
+/// use for it. (The size is that of the ring: 40 bytes for each page; pages are only held while they are full.)
+const BUSY_PIPE: i32 = 256 * 1024;
+
+/// A line that is longer than the limit makes others wait for its end so long in all ...
+const HOLD_IN_ALL: Duration = Duration::from_secs(2);
+/// ... and so long without any progress.
+const HOLD_WITHOUT_PROGRESS: Duration = Duration::from_millis(200);
+
+/// Whether a source is in one of the queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing to read, as far as we know.
+    Idle,
+    /// In the queue of those to read from.
+    Ready,
+    /// Its outlet takes no more.
+    Parked,
+}
+
+/// What a read gave.
+#[derive(Debug)]
+pub(crate) enum Got {
+    /// So many bytes; there may be more.
+    Some(usize),
+    /// So many bytes, and the pipe was then empty.
+    Last(usize),
+    /// Nothing now.
+    Empty,
+    /// Nothing ever again, and why if it was not the end.
+    End(Option<io::Error>),
+}
+
+/// One attached pipe.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    file: File,
+    pub(crate) source: Source,
+    pub(crate) sink: SinkId,
+    pub(crate) unfinished: Unfinished,
+    /// When what is unfinished is written as it is.
+    pub(crate) due: Option<Instant>,
+    pub(crate) standing: Standing,
+    /// No writer is left: a short read does not mean that the next would wait.
+    pub(crate) hung_up: bool,
+    /// Bytes read so far.
+    pub(crate) taken: u64,
+    /// The turn in which it was last found empty.
+    pub(crate) emptied: u64,
+    long_since: Option<Instant>,
+    grown: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(fd: OwnedFd, sink: SinkId, source: Source) -> io::Result<Self> {
+        let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+        fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        Ok(Self {
+            file: fd.into(),
+            source,
+            sink,
+            unfinished: Unfinished::default(),
+            due: None,
+            standing: Standing::Idle,
+            hung_up: false,
+            taken: 0,
+            emptied: 0,
+            long_since: None,
+            grown: false,
+        })
+    }
+
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// Reads once, behind the first `lead` bytes of `scratch`.
+    pub(crate) fn read(&mut self, scratch: &mut [u8], lead: usize) -> Got {
+        let Some(space) = scratch.get_mut(lead..lead + READ) else { return Got::Empty };
+        let asked = space.len();
+        loop {
+            match self.file.read(space) {
+                Ok(0) => return Got::End(None),
+                Ok(read) => {
+                    self.taken += read as u64;
+                    if read == asked {
+                        self.grow();
+                        return Got::Some(read);
+                    }
+                    return if self.hung_up { Got::Some(read) } else { Got::Last(read) };
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => return Got::Empty,
+                    _ => return Got::End(Some(error)),
+                },
+            }
+        }
+    }
+
+    /// Once, for a pipe that was found full. Refusal is no fault: the pipe stays as it is.
+    fn grow(&mut self) {
+        if !std::mem::replace(&mut self.grown, true)
+            && fcntl(&self.file, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| size < BUSY_PIPE)
+        {
+            let _ = fcntl(&self.file, FcntlArg::F_SETPIPE_SZ(BUSY_PIPE));
+        }
+    }
+
+    /// A piece of an overlong line was written: until when others wait for the rest. `None`: they have waited enough.
+    pub(crate) fn hold_until(&mut self, now: Instant) -> Option<Instant> {
+        let since = *self.long_since.get_or_insert(now);
+        let last = since + HOLD_IN_ALL;
+        (now < last).then(|| last.min(now + HOLD_WITHOUT_PROGRESS))
+    }
+
+    /// The line has ended.
+    pub(crate) fn line_ended(&mut self) {
+        self.long_since = None;
+    }
+}

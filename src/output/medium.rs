@@ -1,0 +1,72 @@
+//! What every kind of sink can do. A new stream class is one file that implements [`Medium`] and one line in
+//! `open.rs`.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::Message;
+use super::rotation::Rotation;
+
+/// The two clocks, read once a turn: one for deadlines, one for what is printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) mono: Instant,
+    pub(crate) wall: Timestamp,
+}
+
+/// Bytes on their way out: whole lines, save for the pieces of an overlong or unfinished one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines<'b> {
+    pub(crate) bytes: &'b [u8],
+    /// How much of each line is prefix, which does not count for rotation.
+    pub(crate) uncounted: usize,
+}
+
+/// How much a medium took, and why not more.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) bytes: usize,
+    pub(crate) stop: Option<Stop>,
+}
+
+/// Why a medium takes no more.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Its reader is slow; `poll_fd` becomes writable when it goes on.
+    Blocked,
+    /// An error that may pass: no space, read-only, input/output.
+    Failed(io::Error),
+    /// Nobody will ever read it again.
+    Gone(io::Error),
+}
+
+/// What a medium leaves to the one that takes its place: at a change of configuration, or over an upgrade.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heritage {
+    pub(crate) rotation: Rotation,
+    /// Which file it was (device and inode).
+    pub(crate) file: Option<(u64, u64)>,
+    /// The last line has no end yet.
+    pub(crate) mid_line: bool,
+}
+
+/// A place that lines are written to.
+pub(crate) trait Medium: Send {
+    /// Writes as much as can be written without waiting for a reader.
+    fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written;
+
+    /// Opens the place again by its name, as after a rotation by somebody else.
+    fn reopen(&mut self) -> io::Result<()>;
+
+    /// What to watch for writability; `None` for what never blocks.
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// What a successor needs to know.
+    fn heritage(&self) -> Heritage;
+
+    /// Follows an older medium of the same name. Says so if the two were configured differently.
+    fn follow(&mut self, older: Heritage) -> Option<String>;
+}

@@ -1,0 +1,365 @@
+//! One place that lines are written to, with everything that several sources have to agree on: whose line is open,
+//! who has to wait, what waits to be written, and what became of it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use memchr::{memchr_iter, memrchr};
+
+use super::medium::{Lines, Medium, Now, Stop};
+use super::stamp::{Layout, render};
+use super::{Message, SourceId};
+
+/// What waits for a medium that takes no more: enough for a burst, little beside a fleet.
+pub(crate) const QUEUE_LIMIT: usize = 256 * 1024;
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// A failing medium is spoken of so often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// Buffers and messages that all outlets share.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    prefix: Vec<u8>,
+    text: Vec<u8>,
+    pub(crate) messages: Vec<Message>,
+}
+
+impl Desk {
+    /// Something for the log.
+    pub(crate) fn warn(&mut self, text: String) {
+        self.messages.push(Message::Warning(text));
+    }
+
+    /// Gives back what an unusual block has needed.
+    pub(crate) fn tidy(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(QUEUE_LIMIT);
+    }
+}
+
+/// What a source has for an outlet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<'b> {
+    pub(crate) from: SourceId,
+    pub(crate) pid: i32,
+    pub(crate) bytes: &'b [u8],
+}
+
+/// Where the text that was accepted so far ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Between two lines.
+    Newline,
+    /// In a line of this source, which may go on.
+    Line(SourceId),
+    /// In a line that nobody will go on with.
+    Torn,
+}
+
+/// Others wait while one source is in the middle of a line longer than the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hold {
+    by: SourceId,
+    until: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Fine,
+    /// The medium will say when it goes on.
+    Blocked,
+    /// It is tried again by time.
+    Failing {
+        retry_at: Instant,
+        delay: Duration,
+        /// This outage was spoken of.
+        told: bool,
+    },
+    /// Nothing can be written any more.
+    Gone,
+}
+
+/// See the module.
+pub(crate) struct Outlet {
+    name: String,
+    medium: Box<dyn Medium>,
+    state: State,
+    queue: VecDeque<u8>,
+    end: End,
+    hold: Option<Hold>,
+    parked: Vec<SourceId>,
+    accepted: u64,
+    settled: u64,
+    lost_lines: u64,
+    lost_bytes: u64,
+    told: Option<Instant>,
+}
+
+impl Outlet {
+    pub(crate) fn new(name: String, medium: Box<dyn Medium>) -> Self {
+        Self {
+            name,
+            medium,
+            state: State::Fine,
+            queue: VecDeque::new(),
+            end: End::Newline,
+            hold: None,
+            parked: Vec::new(),
+            accepted: 0,
+            settled: 0,
+            lost_lines: 0,
+            lost_bytes: 0,
+            told: None,
+        }
+    }
+
+    pub(crate) fn medium(&self) -> &dyn Medium {
+        self.medium.as_ref()
+    }
+
+    /// How many bytes were taken so far, and how many of them were written or given up.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Whether the first `accepted` bytes are written, or kept for a medium that fails.
+    pub(crate) fn has_settled(&self, accepted: u64) -> bool {
+        self.settled >= accepted || matches!(self.state, State::Failing { .. })
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether `from` may be read.
+    pub(crate) fn accepts(&self, from: SourceId, now: Now) -> bool {
+        let held = self.hold.is_some_and(|hold| hold.by != from && now.mono < hold.until);
+        !held && (self.state != State::Blocked || self.queue.len() < QUEUE_LIMIT)
+    }
+
+    /// `source` waits until the outlet takes more.
+    pub(crate) fn park(&mut self, source: SourceId) {
+        self.parked.push(source);
+    }
+
+    /// Those that waited and may go on.
+    pub(crate) fn take_released(&mut self, now: Now) -> Vec<SourceId> {
+        let full = self.state == State::Blocked && self.queue.len() >= QUEUE_LIMIT / 2;
+        if full || self.hold.is_some_and(|hold| now.mono < hold.until) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.parked)
+    }
+
+    /// Whether others wait for this outlet.
+    pub(crate) fn is_contended(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Others wait until `by` has ended its line, or until then.
+    pub(crate) fn hold(&mut self, by: SourceId, until: Instant) {
+        self.hold = Some(Hold { by, until });
+    }
+
+    /// `by` has ended its line.
+    pub(crate) fn release(&mut self, by: SourceId) {
+        self.hold = self.hold.filter(|hold| hold.by != by);
+    }
+
+    /// When `wake` is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let hold = self.hold.filter(|_| self.is_contended()).map(|hold| hold.until);
+        let retry = match self.state {
+            State::Failing { retry_at, .. } => Some(retry_at),
+            State::Fine | State::Blocked | State::Gone => None,
+        };
+        [hold, retry].into_iter().flatten().min()
+    }
+
+    /// A deadline has passed.
+    pub(crate) fn wake(&mut self, now: Now, desk: &mut Desk) {
+        self.hold = self.hold.filter(|hold| now.mono < hold.until);
+        if let State::Failing { retry_at, .. } = self.state
+            && retry_at <= now.mono
+        {
+            self.flush(now, desk);
+        }
+    }
+
+    /// Takes a piece, dressed in `layout`. A line that another source left open is ended first, so that only the
+    /// line that made others wait too long is torn, and never theirs.
+    pub(crate) fn put(&mut self, piece: Piece<'_>, layout: &mut Layout, now: Now, desk: &mut Desk) {
+        layout.prefix(piece.pid, now.wall, &mut desk.prefix);
+        let continues = self.end == End::Line(piece.from);
+        let ends_other = !continues && self.end != End::Newline;
+        let bytes = if desk.prefix.is_empty() && !ends_other {
+            piece.bytes
+        } else {
+            desk.text.clear();
+            if ends_other {
+                desk.text.push(b'\n');
+            }
+            render(&desk.prefix, continues, piece.bytes, &mut desk.text);
+            &desk.text
+        };
+        let ended = piece.bytes.last() == Some(&b'\n');
+        self.end = if ended { End::Newline } else { End::Line(piece.from) };
+        self.send(Lines { bytes, uncounted: desk.prefix.len() }, now, &mut desk.messages);
+    }
+
+    /// `from` has come to its end.
+    pub(crate) fn finish(&mut self, from: SourceId, layout: &Layout, now: Now, desk: &mut Desk) {
+        self.release(from);
+        if self.end != End::Line(from) {
+            return;
+        }
+        self.end = End::Torn;
+        if layout.ends_lines() {
+            self.end = End::Newline;
+            self.send(Lines { bytes: b"\n", uncounted: 0 }, now, &mut desk.messages);
+        }
+    }
+
+    fn send(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) {
+        self.accepted += lines.bytes.len() as u64;
+        let written = if self.queue.is_empty() && self.state == State::Fine {
+            let written = self.medium.write(lines, now, messages);
+            self.settled += written.bytes as u64;
+            if let Some(stop) = written.stop {
+                self.stop(stop, now, messages);
+            }
+            written.bytes
+        } else {
+            0
+        };
+        self.keep(lines.bytes.get(written..).unwrap_or_default(), messages);
+    }
+
+    /// Queues what could not be written. A slow reader holds its sources up; a full disk must not, so there what the
+    /// queue does not hold is dropped, line by line.
+    fn keep(&mut self, bytes: &[u8], messages: &mut Vec<Message>) {
+        let kept = match self.state {
+            State::Fine | State::Blocked => bytes.len(),
+            State::Gone => 0,
+            State::Failing { .. } => match bytes.get(..QUEUE_LIMIT.saturating_sub(self.queue.len())) {
+                None => bytes.len(),
+                Some(head) => memrchr(b'\n', head).map_or(0, |last| last + 1),
+            },
+        };
+        let (kept, lost) = bytes.split_at(kept);
+        self.queue.extend(kept);
+        if !lost.is_empty() {
+            if self.lost_bytes == 0 && self.state != State::Gone {
+                messages.push(Message::Warning(format!("{}: the queue is full, lines are dropped", self.name)));
+            }
+            self.lose(lost.len(), memchr_iter(b'\n', lost).count());
+            self.end = if self.queue.back().is_none_or(|last| *last == b'\n') { End::Newline } else { End::Torn };
+        }
+    }
+
+    fn lose(&mut self, bytes: usize, lines: usize) {
+        self.settled += bytes as u64;
+        self.lost_bytes += bytes as u64;
+        self.lost_lines += lines as u64;
+    }
+
+    /// Writes what waits, as far as it goes.
+    pub(crate) fn flush(&mut self, now: Now, desk: &mut Desk) {
+        if self.state == State::Gone {
+            return;
+        }
+        if !self.queue.is_empty() {
+            let lines = Lines { bytes: self.queue.make_contiguous(), uncounted: 0 };
+            let written = self.medium.write(lines, now, &mut desk.messages);
+            self.settled += written.bytes as u64;
+            self.queue.drain(..written.bytes);
+            if let Some(stop) = written.stop {
+                return self.stop(stop, now, &mut desk.messages);
+            }
+            self.queue = VecDeque::new();
+        }
+        if self.lost_bytes > 0 {
+            desk.messages.push(Message::Warning(format!("{} is written again; {}", self.name, self.losses())));
+            (self.lost_bytes, self.lost_lines) = (0, 0);
+        } else if let State::Failing { told: true, .. } = self.state {
+            desk.messages.push(Message::Info(format!("{} is written again, nothing was lost", self.name)));
+        }
+        self.state = State::Fine;
+    }
+
+    fn losses(&self) -> String {
+        format!("{} lines ({} bytes) were lost", self.lost_lines, self.lost_bytes)
+    }
+
+    fn stop(&mut self, stop: Stop, now: Now, messages: &mut Vec<Message>) {
+        match stop {
+            Stop::Blocked => self.state = State::Blocked,
+            Stop::Failed(error) => self.fail(&error, now, messages),
+            Stop::Gone(error) => {
+                let text = format!("{} is gone ({error}), what is written to it is dropped", self.name);
+                messages.push(Message::Warning(text));
+                let queued = std::mem::take(&mut self.queue);
+                self.lose(queued.len(), queued.iter().filter(|byte| **byte == b'\n').count());
+                self.state = State::Gone;
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error, now: Now, messages: &mut Vec<Message>) {
+        let (delay, mut told) = match self.state {
+            State::Failing { delay, told, .. } => ((delay * 2).min(LAST_RETRY), told),
+            State::Fine | State::Blocked | State::Gone => (FIRST_RETRY, false),
+        };
+        let long_ago = self.told.is_none_or(|told| now.mono.saturating_duration_since(told) >= TELL_AGAIN);
+        let tell = !told && long_ago;
+        told |= tell;
+        self.state = State::Failing { retry_at: now.mono + delay, delay, told };
+        if tell {
+            self.told = Some(now.mono);
+            let text =
+                format!("cannot write to {}: {error}; its lines are kept for a while and tried again", self.name);
+            messages.push(Message::Warning(text));
+        }
+    }
+
+    /// Puts a newer medium of the same name in place.
+    pub(crate) fn replace(&mut self, mut newer: Box<dyn Medium>, now: Now, desk: &mut Desk) {
+        desk.messages.extend(newer.follow(self.medium.heritage()).map(Message::Warning));
+        self.medium = newer;
+        self.begin_again(now, desk);
+    }
+
+    /// Opens the medium again by its name. Where that fails the old one stays.
+    pub(crate) fn reopen(&mut self, now: Now, desk: &mut Desk) {
+        if let Err(error) = self.medium.reopen() {
+            let text = format!("cannot reopen {}, the old one is written on: {error}", self.name);
+            return desk.messages.push(Message::Warning(text));
+        }
+        self.begin_again(now, desk);
+    }
+
+    fn begin_again(&mut self, now: Now, desk: &mut Desk) {
+        if self.queue.is_empty() && !self.medium.heritage().mid_line {
+            self.end = End::Newline;
+        }
+        if self.state == State::Gone {
+            self.state = State::Fine;
+        }
+        self.flush(now, desk);
+    }
+
+    /// Gives up what is still queued, for the last time.
+    pub(crate) fn give_up(&mut self, desk: &mut Desk) {
+        let lines = self.queue.iter().filter(|byte| **byte == b'\n').count();
+        self.lose(self.queue.len(), lines);
+        self.queue.clear();
+        if self.lost_bytes > 0 && self.state != State::Gone {
+            desk.messages.push(Message::Warning(format!("{}: {}", self.name, self.losses())));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What is put around a worker's lines: nothing, or `<time> [<pid>] | ` before each.
+//!
+//! Pure: the time is an argument. The text of a second is made once.
+
+use std::io::Write as _;
+
+use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
+/// How the lines of one stream are dressed.
+#[derive(Clone, Debug)]
+pub(crate) enum Layout {
+    /// Byte for byte as they came.
+    Plain,
+    /// Each line behind its time and its worker's pid.
+    Stamped(Stamp),
+}
+
+impl Layout {
+    /// Writes what stands before each line of worker `pid` now.
+    pub(crate) fn prefix(&mut self, pid: i32, wall: Timestamp, out: &mut Vec<u8>) {
+        out.clear();
+        match self {
+            Self::Plain => {}
+            Self::Stamped(stamp) => {
+                out.extend_from_slice(stamp.text(wall, TimeZone::system).as_bytes());
+                // Writing into a Vec cannot fail.
+                let _ = write!(out, " [{pid}] | ");
+            }
+        }
+    }
+
+    /// Whether a last line without an end gets one: a stamped file is a list of lines, a plain one the worker's bytes.
+    pub(crate) fn ends_lines(&self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Stamped(_) => true,
+        }
+    }
+}
+
+/// Puts `prefix` before each line of `lines`; the first is the rest of a line that has its prefix where `continues`.
+pub(crate) fn render(prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
+    let mut dressed = continues;
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        if !dressed {
+            out.extend_from_slice(prefix);
+        }
+        dressed = false;
+        out.extend_from_slice(line);
+    }
+}
+
+/// A `time_format` and the last text made with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stamp {
+    format: String,
+    /// The text changes within a second.
+    fine: bool,
+    made: Option<(i64, String)>,
+}
+
+impl Stamp {
+    /// `format` is Python's strftime: `%f` are microseconds, six digits.
+    pub(crate) fn new(format: &str) -> Self {
+        let translated = microseconds(format);
+        Self { fine: translated != format || format.contains("%N"), format: translated, made: None }
+    }
+
+    fn text(&mut self, wall: Timestamp, zone: impl FnOnce() -> TimeZone) -> &str {
+        let second = wall.as_second();
+        let known = self.made.take().filter(|(at, _)| *at == second && !self.fine);
+        let (_, text) = self.made.insert(known.unwrap_or_else(|| (second, self.make(&wall.to_zoned(zone())))));
+        text
+    }
+
+    fn make(&self, time: &Zoned) -> String {
+        // Lenient: a directive that is not known is printed as it stands, as libc does.
+        let config = Config::new().custom(PosixCustom::default()).lenient(true);
+        BrokenDownTime::from(time).to_string_with_config(&config, &self.format).unwrap_or_else(|_| self.format.clone())
+    }
+}
+
+/// `%f` with its six digits spelt out, `%%f` untouched.
+fn microseconds(format: &str) -> String {
+    let mut out = String::with_capacity(format.len());
+    let mut chars = format.chars();
+    while let Some(char) = chars.next() {
+        out.push(char);
+        if char == '%' {
+            match chars.next() {
+                Some('f') => out.push_str("6f"),
+                Some(other) => out.push(other),
+                None => {}
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn stamped(format: &str, time: &str) -> String {
+        Stamp::new(format).text(at(time), || TimeZone::UTC).to_owned()
+    }
+
+    #[test]
+    fn time_formats_mean_what_they_mean_in_python() {
+        let time = "2024-02-03T04:05:06.007089Z";
+        assert_eq!(stamped("%Y-%m-%d %H:%M:%S", time), "2024-02-03 04:05:06");
+        assert_eq!(stamped("%S.%f", time), "06.007089");
+        assert_eq!(stamped("100%% %q\"", "2024-02-03T04:05:06Z").chars().last(), Some('"'), "quotes are literal");
+        assert_eq!(stamped("%%f", time), "%f");
+        assert_eq!(stamped("%c", time), "Sat Feb  3 04:05:06 2024");
+        assert_eq!(stamped("%!", time), "%!");
+        assert_eq!(stamped("%", time), "%");
+    }
+
+    #[test]
+    fn the_text_is_made_once_a_second_unless_it_shows_less_than_a_second() {
+        let mut coarse = Stamp::new("%H:%M:%S");
+        coarse.text(at("2024-02-03T04:05:06Z"), || TimeZone::UTC);
+        coarse.text(at("2024-02-03T04:05:06.9Z"), || panic!("known already"));
+        assert_eq!(coarse.text(at("2024-02-03T04:05:07Z"), || TimeZone::UTC), "04:05:07");
+        let mut fine = Stamp::new("%f");
+        fine.text(at("2024-02-03T04:05:06Z"), || TimeZone::UTC);
+        assert_eq!(fine.text(at("2024-02-03T04:05:06.9Z"), || TimeZone::UTC), "900000");
+    }
+
+    #[test]
+    fn each_line_has_its_prefix_and_the_rest_of_a_line_has_none() {
+        let mut out = Vec::new();
+        render(b"> ", false, b"a\n\n\xff\0b\nc", &mut out);
+        assert_eq!(out, b"> a\n> \n> \xff\0b\n> c");
+        out.clear();
+        render(b"> ", true, b"rest\nnext\n", &mut out);
+        assert_eq!(out, b"rest\n> next\n");
+    }
+
+    #[test]
+    fn the_prefix_names_the_worker() {
+        let mut out = Vec::new();
+        Layout::Stamped(Stamp::new("T")).prefix(42, at("2024-02-03T04:05:06Z"), &mut out);
+        assert_eq!(out, b"T [42] | ");
+        Layout::Plain.prefix(42, at("2024-02-03T04:05:06Z"), &mut out);
+        assert!(out.is_empty());
+    }
+}

@@ -1,0 +1,116 @@
+//! The thread: wait, read the clocks, obey, read and write, settle.
+//!
+//! This is the licensed home of the clock for deadlines and prefixes; everything else here takes the time as an
+//! argument.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use mio::{Events, Poll, Token};
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+
+use super::Message;
+use super::handle::Command;
+use super::medium::Now;
+use super::pump::Pump;
+
+/// The token of the daemon's waker; no source or outlet has it.
+pub(crate) const WAKE: Token = Token(0);
+
+/// The thread's ends of the channels.
+pub(crate) struct Ends {
+    pub(crate) inbox: Receiver<Command>,
+    pub(crate) outbox: Sender<Message>,
+    pub(crate) end: Sender<()>,
+    pub(crate) woken: Arc<AtomicBool>,
+    pub(crate) wake: Box<dyn Fn() + Send>,
+}
+
+/// Starts the thread. Signals are the business of the daemon's thread, so all are blocked here from the first
+/// instruction: the mask is inherited.
+pub(crate) fn spawn(poll: Poll, ends: Ends) -> io::Result<JoinHandle<()>> {
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    let started = std::thread::Builder::new().name("output".to_owned()).stack_size(256 * 1024).spawn(move || {
+        run(poll, &ends);
+        let _ = ends.end.send(());
+        (ends.wake)();
+    });
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    started
+}
+
+#[expect(clippy::disallowed_methods, reason = "the output thread's own clock, read once a turn")]
+fn read_clocks() -> Now {
+    Now { mono: Instant::now(), wall: Timestamp::now() }
+}
+
+fn run(mut poll: Poll, ends: &Ends) {
+    let mut events = Events::with_capacity(256);
+    let mut pump = match poll.registry().try_clone() {
+        Ok(registry) => Pump::new(registry),
+        Err(error) => return tell(ends, vec![Message::Warning(format!("output cannot start: {error}"))]),
+    };
+    let mut ending: Option<Instant> = None;
+    loop {
+        let before = read_clocks().mono;
+        let deadline = [pump.deadline(before), ending].into_iter().flatten().min();
+        if let Err(error) = poll.poll(&mut events, deadline.map(|at| at.saturating_duration_since(before)))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            pump.warn(format!("output cannot wait for its pipes and ends: {error}"));
+            ending = Some(before);
+        }
+        let now = read_clocks();
+        for event in events.iter().filter(|event| event.token() != WAKE) {
+            pump.readiness(event, now);
+        }
+        if let Some(limit) = obey(&mut pump, ends, now) {
+            ending = Some(ending.unwrap_or(now.mono + limit).min(now.mono + limit));
+        }
+        pump.turn(now);
+        let over = ending.is_some_and(|at| pump.is_finished() || at <= now.mono);
+        if over {
+            pump.finish(now);
+        }
+        tell(ends, pump.take_messages());
+        if over {
+            return;
+        }
+    }
+}
+
+/// Carries out what was asked. Returns how long the thread has left if it was told to end.
+fn obey(pump: &mut Pump, ends: &Ends, now: Now) -> Option<Duration> {
+    // First the flag, then the channel: a command that comes in between wakes us once more for nothing.
+    if !ends.woken.swap(false, Ordering::AcqRel) {
+        return None;
+    }
+    loop {
+        match ends.inbox.try_recv() {
+            Ok(Command::Shutdown(limit)) => {
+                pump.shut_down(now);
+                return Some(limit);
+            }
+            Ok(command) => pump.obey(command, now),
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => return Some(Duration::ZERO),
+        }
+    }
+}
+
+fn tell(ends: &Ends, messages: Vec<Message>) {
+    if messages.is_empty() {
+        return;
+    }
+    for message in messages {
+        // Nobody listens while the handle is being dropped.
+        let _ = ends.outbox.send(message);
+    }
+    (ends.wake)();
+}
