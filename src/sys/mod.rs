@@ -1,1 +1,28 @@
-//! (skeleton)
+//! Layer 2: the kernel. Processes, signals, sockets, limits; the only room that makes system calls about them.
+
+mod account;
+mod child;
+mod host;
+mod kill;
+mod launch;
+mod limits;
+mod process;
+mod reap;
+mod signals;
+mod spawn;
+mod status;
+#[cfg(test)]
+mod testing;
+mod tree;
+
+pub use account::{group_id, resolve, user_id};
+pub use host::{host, sanitize_stdio, set_umask};
+pub use kill::{SendError, send};
+pub use launch::{Credentials, Launch, Pass, Stdio};
+pub use limits::{Nofile, nofile, raise_nofile};
+pub use process::{Proc, Stat};
+pub use reap::{Exit, reap};
+pub use signals::{Caught, Signals};
+pub use spawn::{Spawned, reserve, spawn};
+pub use status::{StatusRead, read_status};
+pub use tree::{kill_tree, kill_trees};
