@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::action::{Action, Launch, Level};
 use super::deadlines::{Deadlines, Timer};
 use super::event::{Event, Intent, SocketInfo};
-use super::ids::{JobId, Pid, RolloutId, WatcherKey, WorkerId};
+use super::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
 use super::job::Job;
 use super::rng::Rng;
 use super::rollout::Rollout;
@@ -161,8 +161,9 @@ impl Arbiter {
                 continue;
             };
             watcher.change(worker, |w| w.state = WorkerState::Starting { doomed: false });
-            match crate::config::command::argv(&watcher.config, wid.0, &self.socket_numbers) {
-                Ok(argv) => return Some(Launch { worker, argv, config: watcher.config.clone() }),
+            let config = watcher.config.clone();
+            match self.argv(&config, wid) {
+                Ok(argv) => return Some(Launch { worker, argv, config }),
                 Err(detail) => {
                     let error = SpawnError { stage: Stage::Command, errno: 0, detail };
                     self.handle_event(Event::SpawnFailed { worker, error }, now);
@@ -170,6 +171,16 @@ impl Arbiter {
             }
         }
         None
+    }
+
+    /// The words of a worker's command line. `$(circus.sockets.NAME)` is the number that is valid in that child: the
+    /// daemon's own, or 3, 4, ... where the watcher names its sockets.
+    fn argv(&self, config: &WatcherConfig, wid: Wid) -> Result<Vec<String>, String> {
+        if config.sockets.is_empty() {
+            return crate::config::argv(config, wid.0, &self.socket_numbers);
+        }
+        let named: BTreeMap<String, i32> = config.sockets.iter().map(|name| name.to_lowercase()).zip(3..).collect();
+        crate::config::argv(config, wid.0, &named)
     }
 
     /// Whether [`Self::poll_launch`] may have something.

@@ -51,8 +51,11 @@ impl Arbiter {
     /// Kills whoever was told to stop and has not gone yet.
     fn hasten(&mut self, now: Now) {
         self.log(Level::Warning, "asked to stop once more: killing who is still stopping");
-        let late: Vec<WorkerId> =
-            self.deadlines.iter().filter_map(|timer| if let Timer::Escalate(id) = timer { Some(id) } else { None }).collect();
+        let late: Vec<WorkerId> = self
+            .deadlines
+            .iter()
+            .filter_map(|timer| if let Timer::Escalate(id) = timer { Some(id) } else { None })
+            .collect();
         for worker in late {
             self.escalate(worker, now);
         }

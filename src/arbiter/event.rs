@@ -81,4 +81,3 @@ pub enum SocketAddress {
     /// A path.
     Unix(String),
 }
-

@@ -79,9 +79,8 @@ mod checks {
                         watcher(&id.watcher).is_some_and(|w| w.workers().contains_key(id))
                     }
                     Timer::Retry(key, wid) => watcher(key).is_some_and(|w| w.slots.is_backing_off(*wid)),
-                    Timer::Warmup(key) => watcher(key).is_some_and(|w| {
-                        matches!(w.state, WatcherState::Starting { .. } | WatcherState::Active)
-                    }),
+                    Timer::Warmup(key) => watcher(key)
+                        .is_some_and(|w| matches!(w.state, WatcherState::Starting { .. } | WatcherState::Active)),
                     Timer::Rollout(id) => self.rollouts.contains_key(id),
                 };
                 assert!(valid, "a timer was left: {timer:?}");

@@ -23,14 +23,7 @@ impl Arbiter {
         self.submit_operation(key, kind, tickets, true, now);
     }
 
-    fn submit_operation(
-        &mut self,
-        key: WatcherKey,
-        kind: OperationKind,
-        tickets: Vec<Ticket>,
-        fresh: bool,
-        now: Now,
-    ) {
+    fn submit_operation(&mut self, key: WatcherKey, kind: OperationKind, tickets: Vec<Ticket>, fresh: bool, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else {
             return self.tickets_done(tickets, None, Some(Fault::message("the watcher is gone")), now);
         };
@@ -461,10 +454,8 @@ fn changes(kind: OperationKind, before: &[Pid], after: &[Pid]) -> Option<Changes
     match kind {
         OperationKind::Stop | OperationKind::Remove => None,
         OperationKind::Start => Some(Changes { stopped: None, started: Some(only(after, before)), kept: Some(kept) }),
-        OperationKind::Restart | OperationKind::Reload | OperationKind::ReloadSequential => Some(Changes {
-            stopped: Some(only(before, after)),
-            started: Some(only(after, before)),
-            kept: Some(kept),
-        }),
+        OperationKind::Restart | OperationKind::Reload | OperationKind::ReloadSequential => {
+            Some(Changes { stopped: Some(only(before, after)), started: Some(only(after, before)), kept: Some(kept) })
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::process::ExitCode;
 
-use circus::ctl::{self, CallError, Connector, Environment, Streams, Subscription, Transport};
+use circus::ctl::{self, Environment, Network, Streams};
 
 fn main() -> ExitCode {
     #[expect(
@@ -15,7 +15,14 @@ fn main() -> ExitCode {
     let environment = Environment { endpoint, id_prefix: random_id() };
     let mut streams =
         Streams { input: &mut io::stdin().lock(), output: &mut io::stdout().lock(), errors: &mut io::stderr().lock() };
-    match ctl::run(std::env::args_os().skip(1), environment, &mut streams, &mut Network) {
+    let mut network = match Network::new() {
+        Ok(network) => network,
+        Err(error) => {
+            let _ = writeln!(streams.errors, "circusctl: error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match ctl::run(std::env::args_os().skip(1), environment, &mut streams, &mut network) {
         Ok(exit) => ExitCode::from(exit.code()),
         // Whoever read our output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -30,19 +37,4 @@ fn main() -> ExitCode {
 /// 128 bits that no other client draws; the standard library seeds its hashers from the kernel.
 fn random_id() -> String {
     format!("{:016x}{:016x}", RandomState::new().hash_one(0), RandomState::new().hash_one(1))
-}
-
-/// ZeroMQ. Its sockets come with `net::dealer`; until then every endpoint is refused, with this reason.
-struct Network;
-
-const NOT_YET: &str = "this build cannot speak ZeroMQ yet";
-
-impl Connector for Network {
-    fn control(&mut self, _endpoint: &str) -> Result<Box<dyn Transport>, CallError> {
-        Err(CallError::Failed(NOT_YET.into()))
-    }
-
-    fn subscribe(&mut self, _endpoint: &str, _topics: &[String]) -> Result<Box<dyn Subscription>, CallError> {
-        Err(CallError::Failed(NOT_YET.into()))
-    }
 }

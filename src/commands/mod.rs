@@ -8,6 +8,7 @@
 
 mod console;
 mod help;
+mod matching;
 mod props;
 mod python;
 mod selection;
@@ -42,6 +43,7 @@ mod testing;
 
 pub use console::{Action, ConsoleOption, ConsoleSpec, Invocation, MessageFn, ShowFn, UsageError, message};
 pub use help::{command_help, command_list, synopsis};
+pub use matching::matcher;
 pub use python::{py_repr, py_str};
 pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role};
 pub use table::{COMMANDS, decode, find};

@@ -8,6 +8,7 @@ mod answer;
 mod args;
 mod globals;
 mod listen;
+mod network;
 mod run;
 mod shell;
 mod text;
@@ -16,6 +17,7 @@ mod transport;
 pub use answer::{Outcome, answer};
 pub use args::{Parsed, SyntaxError, parse};
 pub use globals::Globals;
+pub use network::Network;
 pub use run::{Environment, Exit, Streams, run};
 pub use transport::{CallError, Connector, Event, Subscription, Transport};
 

@@ -1,11 +1,10 @@
 //! From bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
 
-use serde_json::Value;
-
 use super::turn::Daemon;
 use crate::arbiter::{Event, Level};
 use crate::commands;
-use crate::proto::{Body, Fault, Object, Reply, ReplyTo, Request, RequestId, SpawnError, decode, encode_reply};
+use crate::config::options::{AccountKind, resolve_accounts};
+use crate::proto::{Body, Fault, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
 use crate::sys;
 
 impl Daemon {
@@ -42,23 +41,10 @@ impl Daemon {
 /// `set` stores users and groups as numbers: names are looked up here, where the system may be asked.
 fn with_numbers(mut request: Request) -> Result<Request, Fault> {
     if let Request::Set { options, .. } = &mut request {
-        number(options, "uid", sys::user_id, |name| format!("{name:?} isn't a valid user name"))?;
-        number(options, "gid", sys::group_id, |name| format!("No such group: {name:?}"))?;
+        resolve_accounts(options, |kind, name| match kind {
+            AccountKind::User => sys::user_id(name).ok(),
+            AccountKind::Group => sys::group_id(name).ok(),
+        })?;
     }
     Ok(request)
-}
-
-fn number(
-    options: &mut Object,
-    key: &str,
-    look_up: fn(&str) -> Result<u32, SpawnError>,
-    unknown: fn(&str) -> String,
-) -> Result<(), Fault> {
-    if let Some(value) = options.get_mut(key)
-        && let Value::String(name) = value
-    {
-        let number = look_up(name).map_err(|_| Fault::command(unknown(name).replace('"', "'")))?;
-        *value = number.into();
-    }
-    Ok(())
 }

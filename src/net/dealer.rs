@@ -47,11 +47,9 @@ impl fmt::Display for CallError {
                 "cannot connect to {endpoint}: is circusd running, is this its endpoint, and may you use it? \
                  Name another with --endpoint"
             ),
-            Self::Timeout { endpoint, limit } => write!(
-                f,
-                "no answer from {endpoint} within {} s: try a longer --timeout",
-                limit.as_secs_f64()
-            ),
+            Self::Timeout { endpoint, limit } => {
+                write!(f, "no answer from {endpoint} within {} s: try a longer --timeout", limit.as_secs_f64())
+            }
             Self::Garbled { endpoint } => {
                 write!(f, "the answer from {endpoint} is no JSON object: is that circusd's endpoint?")
             }
@@ -94,10 +92,9 @@ impl Dealer {
         };
         options().map_err(NetError::socket("setting options"))?;
         let monitor = watch(context, &socket, &name)?;
-        socket.connect(endpoint).map_err(|_| NetError::Endpoint {
-            endpoint: endpoint.to_owned(),
-            reason: "it cannot be connected to",
-        })?;
+        socket
+            .connect(endpoint)
+            .map_err(|_| NetError::Endpoint { endpoint: endpoint.to_owned(), reason: "it cannot be connected to" })?;
         Ok(Self {
             port: Port::new(socket)?,
             monitor: Port::new(monitor)?,
@@ -123,16 +120,22 @@ impl Dealer {
     /// Sends a request under an id of its own (`id` in it is overwritten) and waits for the answer with this id, at most
     /// for `limit`. Other answers, to requests that were given up, are skipped.
     pub fn call(&mut self, mut request: Object, limit: Duration) -> Result<Object, CallError> {
+        let id = random_hex();
+        request.insert("id".to_owned(), id.clone().into());
+        let answer = self.exchange(Value::Object(request).to_string().as_bytes(), &id, limit)?;
+        serde_json::from_slice(&answer).map_err(|_| CallError::Garbled { endpoint: self.endpoint.clone() })
+    }
+
+    /// Sends a request that has this id and returns the answer to it as it came.
+    pub fn exchange(&mut self, request: &[u8], id: &str, limit: Duration) -> Result<Vec<u8>, CallError> {
         let deadline = Deadline::after(limit);
-        let id = Value::String(random_hex());
-        request.insert("id".to_owned(), id.clone());
-        if !self.send(Value::Object(request).to_string().as_bytes()) {
+        if !self.send(request) {
             return Err(self.unanswered(limit));
         }
         loop {
             let Some(answer) = self.recv_until(deadline) else { return Err(self.unanswered(limit)) };
             match serde_json::from_slice::<Object>(&answer) {
-                Ok(answer) if answer.get("id") == Some(&id) => return Ok(answer),
+                Ok(object) if object.get("id").and_then(Value::as_str) == Some(id) => return Ok(answer),
                 Ok(_) => {}
                 Err(_) => return Err(CallError::Garbled { endpoint: self.endpoint.clone() }),
             }

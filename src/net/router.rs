@@ -353,7 +353,8 @@ mod tests {
                 socket.send("quit", 0).unwrap();
                 assert!(router.port.wait(Deadline::after(PATIENCE)));
                 let request = router.recv().unwrap();
-                let reader = std::thread::spawn(move || (0..1000).map(|_| socket.recv_bytes(0).unwrap().len()).sum::<usize>());
+                let reader =
+                    std::thread::spawn(move || (0..1000).map(|_| socket.recv_bytes(0).unwrap().len()).sum::<usize>());
                 (0..1000).for_each(|_| router.send(&request.identity, false, vec![0; 5000]));
                 assert_eq!(router.flush(PATIENCE), 0);
                 router.close(PATIENCE);

@@ -67,8 +67,12 @@ impl Kernel {
 
     /// Collects who has exited by now: pid, exit code and what it was.
     pub fn collect(&mut self, now: u64) -> Vec<(i32, i32, Process)> {
-        let gone: Vec<i32> =
-            self.processes.iter().filter(|(_, p)| p.exit.is_some_and(|(at, _)| at <= now)).map(|(pid, _)| *pid).collect();
+        let gone: Vec<i32> = self
+            .processes
+            .iter()
+            .filter(|(_, p)| p.exit.is_some_and(|(at, _)| at <= now))
+            .map(|(pid, _)| *pid)
+            .collect();
         gone.into_iter()
             .map(|pid| {
                 let process = self.processes.remove(&pid).unwrap();

@@ -23,6 +23,8 @@ pub struct Expected {
     pub singleton: bool,
     pub send_hup: bool,
     pub temper: Temper,
+    /// `numprocesses` was 0 at some time: a start came to nothing then.
+    pub was_empty: bool,
     /// Counts the commands: what was predicted before one may not come true after it.
     pub epoch: u64,
     /// Something happened whose outcome is not predicted: a launch that failed for good.
@@ -43,6 +45,7 @@ impl Expected {
             singleton: false,
             send_hup: false,
             temper: Temper::Healthy,
+            was_empty: false,
             epoch: 0,
             unsure: false,
             early: BTreeMap::new(),

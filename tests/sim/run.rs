@@ -339,7 +339,8 @@ impl Sim {
                 self.totals.spawned += 1;
                 self.unannounced.insert(pid);
                 self.tell(Event::Spawned { worker, pid: Pid(pid) });
-                if self.arbiter.view(&watcher).is_none_or(|view| !view.workers.iter().any(|w| w.pid == Some(Pid(pid)))) {
+                if self.arbiter.view(&watcher).is_none_or(|view| !view.workers.iter().any(|w| w.pid == Some(Pid(pid))))
+                {
                     // Its watcher was removed with nostop while it came up.
                     self.unannounced.remove(&pid);
                     if !self.arbiter.views().iter().flat_map(|view| &view.workers).any(|w| w.pid == Some(Pid(pid))) {
@@ -395,7 +396,8 @@ impl Sim {
 
     fn random_request(&mut self) {
         let names: Vec<String> = self.watchers.keys().cloned().collect();
-        let name = if names.is_empty() || self.rng.chance(3) { "nobody".to_owned() } else { self.rng.pick(&names).clone() };
+        let name =
+            if names.is_empty() || self.rng.chance(3) { "nobody".to_owned() } else { self.rng.pick(&names).clone() };
         let waiting = self.rng.chance(60);
         let selection = Some(Selection { name: name.clone(), method: circus::proto::MatchMethod::Simple });
         let everyone = Some(Selection { name: "*".into(), method: circus::proto::MatchMethod::Glob });
@@ -449,10 +451,8 @@ impl Sim {
 
     /// What the model makes of a request.
     fn expect(&mut self, name: &str, request: &Request) {
-        let all = matches!(
-            request,
-            Request::Start { selection: None, .. } | Request::Stop { selection: None, .. }
-        ) || matches!(request, Request::Restart { selection: Some(s), .. } if s.name == "*");
+        let all = matches!(request, Request::Start { selection: None, .. } | Request::Stop { selection: None, .. })
+            || matches!(request, Request::Restart { selection: Some(s), .. } if s.name == "*");
         let alone = self.watchers.len() == 1;
         for (other, expected) in &mut self.watchers {
             if !(all || other == name) {
@@ -493,6 +493,7 @@ impl Sim {
                 }
                 _ => {}
             }
+            expected.was_empty |= expected.numprocesses == 0;
         }
     }
 
@@ -648,21 +649,26 @@ impl Sim {
             let state = if expected.up { WatcherState::Active } else { WatcherState::Stopped };
             if expected.numprocesses > 0 && view.state != state {
                 let hint = "its last start may have had no process to start";
-                assert!(expected.up && view.state == WatcherState::Stopped, "{name} is {:?}, not {state:?}", view.state);
+                assert!(
+                    expected.up && view.state == WatcherState::Stopped,
+                    "{name} is {:?}, not {state:?}",
+                    view.state
+                );
                 assert!(self.may_have_been_empty(name), "{name} is stopped, not active ({hint})");
                 continue;
             }
             if view.state == WatcherState::Active {
                 assert_eq!(view.workers.len(), expected.numprocesses as usize, "{name}: workers");
             }
-            let alive = self.kernel.processes.iter().filter(|(pid, p)| p.watcher == *name && !self.released.contains(pid));
+            let alive =
+                self.kernel.processes.iter().filter(|(pid, p)| p.watcher == *name && !self.released.contains(pid));
             assert_eq!(alive.count(), view.workers.len(), "{name}: processes and workers");
         }
     }
 
     /// numprocesses was 0 at some time, when a start comes to nothing.
     fn may_have_been_empty(&self, name: &str) -> bool {
-        self.watchers.get(name).is_some_and(|expected| expected.epoch > 0)
+        self.watchers.get(name).is_some_and(|expected| expected.was_empty)
     }
 
     fn quit_and_check(&mut self) {
