@@ -2,6 +2,7 @@
 
 mod account;
 mod child;
+mod holder;
 mod host;
 mod kill;
 mod launch;
@@ -9,6 +10,8 @@ mod limits;
 mod process;
 mod reap;
 mod signals;
+mod socket_file;
+mod sockets;
 mod spawn;
 mod status;
 #[cfg(test)]
@@ -23,6 +26,8 @@ pub use limits::{Nofile, nofile, raise_nofile};
 pub use process::{Proc, Stat};
 pub use reap::{Exit, reap};
 pub use signals::{Caught, Signals};
+pub use socket_file::SocketFile;
+pub use sockets::{Address, ManagedSocket, SocketError, open, open_all};
 pub use spawn::{Spawned, reserve, spawn};
 pub use status::{StatusRead, read_status};
 pub use tree::{kill_tree, kill_trees};
