@@ -112,3 +112,6 @@ fn stream_problems<'w>(
         Some(watcher.problem(key, &format!("the directory {} does not exist", directory.display())))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn default_and_blank_names() {
-        let text = "[DEFAULT]\ntag=x\n[env]\n= nothing\n B=1\n[env:w]\nA=1";
+        let text = "[DEFAULT]\ntag=x\n[env]\n B=1\n= nothing\n[env:w]\nA=1";
         assert_eq!(of(text, &host(&[]), "w", false), "A=1|B=1|tag=x");
         assert_eq!(of("[DEFAULT]\ntag=x", &host(&[]), "w", false), "");
     }

@@ -135,7 +135,7 @@ struct Reader {
     ini: Ini,
     bad: Vec<BadLine>,
     section: Option<usize>,
-    /// What a continuation line continues.
+    /// What a continuation line continues. A key without a name cannot be.
     option: Option<usize>,
     headless: bool,
 }
@@ -184,7 +184,9 @@ impl Reader {
         };
         let entry =
             Entry { key: key.trim_end_matches(is_space).into(), value: clean(value).into(), place: self.place(number) };
-        self.option = self.ini.sections.get_mut(section).map(|section| section.insert(entry));
+        let continuable = !entry.key.is_empty();
+        let at = self.ini.sections.get_mut(section).map(|section| section.insert(entry));
+        self.option = at.filter(|_| continuable);
     }
 
     fn complain(&mut self, line: u32, text: String) {
@@ -208,9 +210,12 @@ fn header(line: &str) -> Option<&str> {
 }
 
 /// A value without blanks around it and without a comment: the first `;`, if a blank stands before it.
-fn clean(value: &str) -> &str {
-    let value = trim(value);
+fn clean(raw: &str) -> &str {
+    let value = trim(raw);
     let kept = match value.split_once(';') {
+        // The original looks before the first character by looking at the last, so a blank at the end of the line
+        // makes a comment of such a value.
+        Some(("", _)) if raw.ends_with(is_space) => "",
         Some((kept, _)) if kept.ends_with(is_space) => trim(kept),
         Some(_) | None => value,
     };
@@ -254,6 +259,7 @@ mod tests {
             ("x = 1 ; comment", "1"),
             ("x = a;b ;c", "a;b ;c"),
             ("x = ;c", ";c"),
+            ("x = ;c ", ""),
             ("x = 1 # no comment", "1 # no comment"),
             ("x = 50% %(y)s", "50% %(y)s"),
             ("x = \u{a0}v\u{1c}", "v"),
@@ -314,7 +320,7 @@ mod tests {
     #[test]
     fn keys_are_case_sensitive_and_the_first_definition_wins() {
         assert_eq!(read("[a]\nx y = 1\nX = 2\nx y  = 3\n[b]\n[a]\nz = 4"), r#"[a] "x y"="1" "X"="2" "z"="4" [b]"#);
-        assert_eq!(read("[a]\n= v"), r#"[a] ""="v""#);
+        assert_eq!(read("[a]\n= v\n w"), r#"[a] ""="v" bad 3"#);
     }
 
     #[test]

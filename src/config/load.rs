@@ -165,3 +165,188 @@ fn sort(main: &str, problems: &mut [Problem]) {
         (file, problem.severity == Severity::Fatal && problem.line == 0, problem.line)
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with these files, and what loading `circus.ini` of it gives, the directory shown as `T`.
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn new(files: &[(&str, &str)]) -> Self {
+            let files_ = Self(tempfile::tempdir().unwrap());
+            for (name, text) in files {
+                let path = files_.0.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text.replace("{T}", &files_.root())).unwrap();
+            }
+            files_
+        }
+
+        fn root(&self) -> String {
+            self.0.path().to_str().unwrap().into()
+        }
+
+        fn load(&self) -> Loaded {
+            let env = [("NAME".to_owned(), "named".to_owned())].into();
+            load(&format!("{}/circus.ini", self.root()), &Host { env, cwd: self.root() })
+        }
+
+        fn problems(&self) -> Vec<String> {
+            let shown = |problem: &Problem| format!("{:?} {}", problem.severity, problem).replace(&self.root(), "T");
+            self.load().problems.iter().map(shown).collect()
+        }
+
+        fn watchers(&self) -> Vec<String> {
+            self.load().config.unwrap().watchers.into_iter().map(|watcher| watcher.name).collect()
+        }
+    }
+
+    #[test]
+    fn includes_are_relative_to_the_main_file_which_wins() {
+        let files = Files::new(&[
+            (
+                "circus.ini",
+                "[circus]\ncheck_delay = 0.5\ninclude = extra.ini sub/*.cfg {T}/absolute.ini missing*.ini\n\
+                 include_dir = conf.d\n[watcher:main]\ncmd = x\nflag = main\n",
+            ),
+            (
+                "extra.ini",
+                "[watcher:extra]\ncmd = x\n[watcher:main]\nflag = extra\nmore = 1\n\
+                 [circus]\ncheck_delay = 9\ninclude = nested.ini\n",
+            ),
+            ("nested.ini", "[watcher:nested]\ncmd = x\n"),
+            ("sub/one.cfg", "[watcher:one]\ncmd = x\n"),
+            ("sub/.hidden.cfg", "[watcher:hidden]\ncmd = x\n"),
+            ("sub/two.txt", "[watcher:two]\ncmd = x\n"),
+            ("absolute.ini", "[watcher:abs]\ncmd = x\n"),
+            ("conf.d/x.ini", "[watcher:x]\ncmd = x\nsend_hup = true\n"),
+            ("conf.d/y.conf", "[watcher:y]\ncmd = x\n"),
+        ]);
+        assert_eq!(files.watchers(), ["abs", "extra", "main", "one", "x"]);
+        let config = files.load().config.unwrap();
+        assert_eq!(config.circus.check_delay, 0.5);
+        let main = config.watchers.iter().find(|watcher| watcher.name == "main").unwrap();
+        assert_eq!(main.freeform, [("flag".into(), "main".into()), ("more".into(), "1".into())].into());
+        let missing = "Warning T/circus.ini:3: [circus] include: 'missing*.ini' does not lead to any file; \
+                       paths are relative to the main file";
+        assert!(files.problems().contains(&missing.to_owned()));
+    }
+
+    #[test]
+    fn earlier_includes_win_and_variables_name_them() {
+        let files = Files::new(&[
+            ("circus.ini", "[circus]\ninclude = $(circus.env.name).ini $(circus.env.a)\n\tb.ini\n[env]\na = b.ini\n"),
+            ("named.ini", "[watcher:a]\ncmd = first\n"),
+            ("b.ini", "[watcher:a]\ncmd = second\npriority = 2\n"),
+        ]);
+        let loaded = files.load();
+        let watcher = loaded.config.unwrap().watchers.remove(0);
+        assert_eq!((watcher.cmd.as_str(), watcher.priority), ("first", 2));
+        assert!(files.problems().iter().any(|text| text.contains("'$(circus.env.a)' does not lead to any file")));
+    }
+
+    #[test]
+    fn a_bad_included_file_leaves_the_others_running() {
+        let files = Files::new(&[
+            ("circus.ini", "[circus]\ninclude = bad.ini good.ini dir bytes.ini\n[watcher:main]\ncmd = x\n"),
+            ("bad.ini", "[watcher:bad]\ncmd = x\nuid www\n[watcher:worse]\nnonsense\n"),
+            ("good.ini", "[watcher:good]\ncmd = x\n"),
+            ("dir/x", ""),
+        ]);
+        fs::write(files.0.path().join("bytes.ini"), b"[a]\nb=\xff\n").unwrap();
+        assert_eq!(files.watchers(), ["good", "main"]);
+        assert_eq!(
+            files.problems(),
+            [
+                "Skipped T/bad.ini:3: 'uid www' is neither a [section] nor a key = value",
+                "Skipped T/bad.ini:5: 'nonsense' is neither a [section] nor a key = value",
+                "Skipped T/dir: is not a regular file, so it is not included",
+                "Skipped T/bytes.ini: is not UTF-8 text (line 2)",
+            ]
+        );
+    }
+
+    #[test]
+    fn strict_makes_every_error_fatal() {
+        let files = Files::new(&[
+            ("circus.ini", "[circus]\nstrict = yes\ninclude = bad.ini\n[watcher:main]\ncmd = x\n"),
+            ("bad.ini", "nonsense\n"),
+        ]);
+        assert_eq!(files.load().config, None);
+        assert_eq!(
+            files.problems(),
+            [
+                "Fatal T/circus.ini:2: [circus] strict: there are errors (1), so circusd does not start",
+                "Skipped T/bad.ini:1: 'nonsense' stands before the first [section]",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_main_file_that_cannot_be_read_or_understood() {
+        for (files, problem) in [
+            (vec![], "Fatal T/circus.ini: cannot be read: No such file or directory (os error 2)"),
+            (vec![("circus.ini/x", "")], "Fatal T/circus.ini: is a directory, not a configuration file"),
+            (
+                vec![("circus.ini", "\u{feff}[circus]\n")],
+                "Fatal T/circus.ini: begins with a byte order mark; save it without",
+            ),
+            (
+                vec![("circus.ini", "check_delay = 1\n")],
+                "Fatal T/circus.ini:1: 'check_delay = 1' stands before the first [section]",
+            ),
+            (
+                vec![("circus.ini", "[circus]\ncheck_delay = 1\nnonsense\n")],
+                "Fatal T/circus.ini:3: 'nonsense' is neither a [section] nor a key = value",
+            ),
+        ] {
+            let files = Files::new(&files);
+            assert_eq!(files.problems(), [problem]);
+            assert_eq!(files.load().config, None);
+        }
+    }
+
+    #[test]
+    fn a_bad_line_does_not_hide_other_errors() {
+        let files =
+            Files::new(&[("circus.ini", "[circus]\nnonsense\ncheck_delay = fast\n[watcher:a]\nshell = maybe\n")]);
+        let lines: Vec<u32> = files.load().problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn the_directory_of_a_stream_must_exist() {
+        let files = Files::new(&[(
+            "circus.ini",
+            "[watcher:good]\ncmd = x\nstdout_stream.filename = bare.log\nstderr_stream.filename = {T}/err.log\n\
+             [watcher:bad]\ncmd = x\nstderr_stream.class = FileStream\nstderr_stream.filename = {T}/no/err.log\n",
+        )]);
+        assert_eq!(files.watchers(), ["good"]);
+        assert_eq!(
+            files.problems(),
+            ["Skipped T/circus.ini:8: [watcher:bad] stderr_stream.filename: the directory T/no does not exist"]
+        );
+    }
+
+    #[test]
+    fn globs() {
+        let files =
+            Files::new(&[("a1/x.ini", ""), ("a2/x.ini", ""), ("a2/y.ini", ""), ("b/x.ini", ""), (".a3/x.ini", "")]);
+        let found = |pattern: &str| {
+            let paths = glob(&files.0.path().join(pattern));
+            let shown =
+                paths.iter().map(|path| path.strip_prefix(files.0.path()).unwrap().to_str().unwrap().to_owned());
+            shown.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(found("a?/*.ini"), "a1/x.ini a2/x.ini a2/y.ini");
+        assert_eq!(found("*/x.ini"), "a1/x.ini a2/x.ini b/x.ini");
+        assert_eq!(found(".*/x.ini"), ".a3/x.ini");
+        assert_eq!(found("a[!1]/y.ini"), "a2/y.ini");
+        assert_eq!(found("b/x.ini"), "b/x.ini");
+        assert_eq!(found("b/../b/*"), "b/../b/x.ini");
+        assert_eq!(found("c/*"), "");
+        assert_eq!(found("no.ini"), "");
+    }
+}

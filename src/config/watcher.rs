@@ -78,6 +78,10 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> Option<Wa
         let text = format!("[{}] {text}", section.name);
         source.problems.push(Problem::skipped(&section.place, text));
     }
+    if let (Some(entry), true, false) = (entry("shell_args"), watcher.shell_args.is_some(), watcher.shell) {
+        let text = format!("{}: has no effect without shell = yes", named(section, &entry.key));
+        source.problems.push(Problem::warning(&entry.place, text));
+    }
     stream(source, section, "stdout_stream", &mut watcher.stdout_stream);
     stream(source, section, "stderr_stream", &mut watcher.stderr_stream);
     source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped).then_some(watcher)
@@ -94,7 +98,6 @@ fn option(
     let error = |text: String| Problem::skipped(&entry.place, format!("{}: {text}", named(section, key)));
     match find(key) {
         _ if key == "name" => {}
-        // Where it stands in [DEFAULT] for the sake of other sections, it is no more than ignored, as it always was.
         Some((spec, _)) if spec.key == "env" => {
             let text = format!("{}: is ignored; variables stand in sections [env] and [env:NAME]", named(section, key));
             source.problems.push(Problem::warning(&entry.place, text));

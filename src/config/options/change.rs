@@ -264,7 +264,7 @@ mod tests {
         ] {
             let mut watcher = watcher();
             assert_eq!(apply(&mut watcher, key, &value, &host()), Ok(effect), "{key}");
-            assert_eq!(super::super::get(&watcher, key).is_some(), true, "{key}");
+            assert!(super::super::get(&watcher, key).is_some(), "{key}");
         }
     }
 

@@ -1,0 +1,395 @@
+//! What files mean, from text to configuration.
+
+use serde_json::json;
+
+use super::*;
+use crate::config::options::{get, shown};
+use crate::config::{Account, Args, Family, SocketType, WatcherConfig, argv};
+
+fn host() -> Host {
+    let env = [("OUTER", "outer"), ("HOME", "/home/me"), ("CD", "fast")];
+    Host { env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(), cwd: "/work".into() }
+}
+
+fn read(text: &str) -> (Option<Config>, Vec<String>) {
+    let (ini, bad) = Ini::parse("f", text);
+    assert_eq!(bad, []);
+    let (config, problems) = assemble(&ini, &host(), &|_| true);
+    let severity = |problem: &Problem| match problem.severity {
+        Severity::Warning => "warning",
+        Severity::Skipped => "skipped",
+        Severity::Fatal => "fatal",
+    };
+    let problems = problems.iter().map(|problem| format!("{} {}: {}", severity(problem), problem.line, problem.text));
+    (config, problems.collect())
+}
+
+/// The configuration of a text in which nothing is wrong.
+fn sound(text: &str) -> Config {
+    let (config, problems) = read(text);
+    assert_eq!(problems, Vec::<String>::new());
+    config.unwrap()
+}
+
+/// The watcher `w` of a text.
+fn watcher(text: &str) -> WatcherConfig {
+    let (config, _) = read(text);
+    config.unwrap().watchers.into_iter().find(|watcher| watcher.name == "w").unwrap()
+}
+
+fn problems(text: &str) -> Vec<String> {
+    read(text).1
+}
+
+#[test]
+fn nothing_written_means_the_defaults() {
+    let config = sound("");
+    assert_eq!(config.circus, crate::config::CircusConfig::default());
+    assert_eq!((config.watchers.len(), config.sockets.len()), (0, 0));
+    let config = sound("[watcher:w]\ncmd = x");
+    let expected = WatcherConfig {
+        dynamic: false,
+        args: Some(Args::Text(String::new())),
+        env: Some([].into()),
+        ..WatcherConfig::new("w", "x", "/work")
+    };
+    assert_eq!(config.watchers, [expected]);
+}
+
+#[test]
+fn everything_about_a_watcher() {
+    let watcher = sound(
+        "[watcher:w]\ncmd = x\nnumprocesses = 2\nsend_hup = YES\nstop_children = On\ncopy_env = 1\nshell = off\n\
+         respawn = No\nautostart = TRUE\nclose_child_stdin = 0\nstop_signal = int\ngraceful_timeout = 7\n\
+         max_retry = -1\npriority = 12\nmax_age = 300\nmax_age_variance = 7\nwarmup_delay = 2\nrlimit_nofile = 500\n\
+         rlimit_CORE =\nuid = daemon\ngid = 1\nmin_uptime = .5\nuse_sockets = true\non_demand = False\nexecutable =\n",
+    )
+    .watchers
+    .remove(0);
+    assert_eq!((watcher.numprocesses, watcher.max_retry, watcher.priority, watcher.warmup_delay), (2, -1, 12, 2.0));
+    assert!(watcher.send_hup && watcher.stop_children && watcher.copy_env && watcher.autostart && watcher.use_sockets);
+    assert!(!watcher.shell && !watcher.respawn && !watcher.close_child_stdin);
+    assert_eq!((watcher.stop_signal.0, watcher.graceful_timeout, watcher.min_uptime), (2, 7.0, 0.5));
+    assert_eq!((watcher.max_age, watcher.max_age_variance), (300, 7));
+    assert_eq!((&watcher.uid, &watcher.gid), (&Some(Account::Name("daemon".into())), &Some(Account::Number(1))));
+    assert_eq!(watcher.rlimits, [("core".to_owned(), None), ("nofile".to_owned(), Some(500))].into());
+    assert_eq!(watcher.env.as_ref().unwrap().get("OUTER").map(String::as_str), Some("outer"));
+}
+
+#[test]
+fn the_dialect_of_the_manual() {
+    let watcher = watcher(
+        "[watcher:w]\ncmd = report one ; inline comment\n# between options\nargs = two\n    three\n    # four\n\
+         numprocesses = 1\nnumprocesses = 7\nCMD = other\npercent = 100% %(x)s %H %%\nempty =\nquoted = \"text here\"\n\
+         both = x;y ; z\ncolon:value\n[other:thing]\ncmd = x\n[watcher:w]\nextra = from a later section\ncmd = y\n",
+    );
+    assert_eq!(argv(&watcher, 1, &[].into()).unwrap(), ["report", "one", "two", "three", "#", "four"]);
+    let shown = shown(&watcher);
+    for (key, value) in [
+        ("CMD", json!("other")),
+        ("args", json!("two\nthree\n# four")),
+        ("both", json!("x;y ; z")),
+        ("colon", json!("value")),
+        ("empty", json!("")),
+        ("env", json!({})),
+        ("extra", json!("from a later section")),
+        ("numprocesses", json!(1)),
+        ("percent", json!("100% %(x)s %H %%")),
+        ("quoted", json!("\"text here\"")),
+        ("stdout_stream_conf", json!({})),
+        ("warmup_delay", json!(0)),
+    ] {
+        assert_eq!(shown.get(key), Some(&value), "{key}");
+    }
+    assert!(!shown.contains_key("__name__"));
+}
+
+#[test]
+fn names_of_watchers() {
+    let (config, _) = read(
+        "[watcher:b]\ncmd=x\n[watcher: c]\ncmd=x\n[Watcher:d]\ncmd=x\n[watcher:My App]\ncmd=x\n[watcher:a:b.c]\ncmd=x\n\
+         [watcher:e]\nname = a1\ncmd=x\n[env:a1]\nA=1\n[watcher:empty]\n",
+    );
+    let watchers = config.unwrap().watchers;
+    let names: Vec<_> = watchers.iter().map(|watcher| watcher.name.as_str()).collect();
+    assert_eq!(names, [" c", "My App", "a1", "a:b.c", "b"]);
+    assert_eq!(watchers.get(2).unwrap().env, Some([("A".to_owned(), "1".to_owned())].into()));
+}
+
+#[test]
+fn default_reaches_every_watcher() {
+    let (config, problems) = read(
+        "[DEFAULT]\nnumprocesses = 2\ntag = everywhere\n[circus]\n[watcher:a]\ncmd=x\n[watcher:b]\nnumprocesses = 1\n",
+    );
+    let watchers = config.unwrap().watchers;
+    assert_eq!(watchers.iter().map(|watcher| watcher.numprocesses).collect::<Vec<_>>(), [2, 1]);
+    assert!(watchers.iter().all(|watcher| get(watcher, "tag") == Some(json!("everywhere"))));
+    assert_eq!(problems, ["warning 3: unknown key 'tag' in [DEFAULT]"]);
+}
+
+#[test]
+fn which_variables_a_key_can_name() {
+    let text = "[env]\nSIZE = 2\n[env:w]\nSIZE = 3\nDIR = /d\n[circus]\ncheck_delay = $(circus.env.size)\n\
+                pidfile = $(circus.env.dir)\n[watcher:w]\nnumprocesses = $(circus.env.SIZE)\nmax_age = $(circus.env.size)\n\
+                cmd = $(circus.env.dir)/x ((circus.env.outer)) $(circus.wid) $(circus.nope)\n\
+                stdout_stream.filename = $(circus.env.dir)/log\nworking_dir = $(circus.env.dir)\n\
+                uid = $(circus.env.outer)\ncolour = $(circus.env.dir)\nname = w\n";
+    let config = read(text).0.unwrap();
+    assert_eq!((config.circus.check_delay, config.circus.pidfile.as_deref()), (2.0, Some("$(circus.env.dir)")));
+    let watcher = watcher(text);
+    assert_eq!((watcher.numprocesses, watcher.max_age), (2, 3));
+    assert_eq!(watcher.cmd, "/d/x outer $(circus.wid) $(circus.nope)");
+    assert_eq!(get(&watcher, "stdout_stream.filename"), Some(json!("/d/log")));
+    assert_eq!((watcher.working_dir.as_str(), watcher.uid), ("/d", Some(Account::Name("outer".into()))));
+    assert_eq!(watcher.freeform.get("colour").map(String::as_str), Some("/d"));
+}
+
+#[test]
+fn signals_and_limits_know_no_variables() {
+    assert_eq!(
+        problems(
+            "[watcher:a]\ncmd=x\nstop_signal = $(circus.env.outer)\nrlimit_as = $(circus.env.outer)\n[watcher:b]\ncmd=x"
+        ),
+        [
+            "skipped 3: [watcher:a] stop_signal: '$(circus.env.outer)' is not a signal such as QUIT, SIGTERM or 15",
+            "skipped 4: [watcher:a] rlimit_as: '$(circus.env.outer)' is not a whole number",
+        ]
+    );
+}
+
+#[test]
+fn every_error_of_a_file_is_reported_at_once() {
+    let text = "[circus]\ncheck_delay = fast\nwarmup_delay = 0.5\numask = 9\ndebug =\n\
+                [watcher:a]\ncmd=x\nnumprocesses = two\nshell = perhaps\nstop_signal = NOSUCH\nrlimit_nofile = lots\n\
+                rlimit_zork = 1\ngraceful_timeout = long\nmax_age = soon\nstdout_stream = File\n\
+                stderr_stream_foo.x = 1\npriority = 99999999999999999999\n[watcher:b]\ncmd=x\nnumprocesses = 4294967296\n";
+    let (config, problems) = read(text);
+    assert_eq!(config, None);
+    assert_eq!(
+        problems,
+        [
+            "fatal 2: [circus] check_delay: 'fast' is not a number",
+            "fatal 3: [circus] warmup_delay: '0.5' is not a whole number",
+            "fatal 4: [circus] umask: '9' is not an octal mode such as 022",
+            "fatal 5: [circus] debug: '' is not a boolean (yes or no)",
+            "skipped 8: [watcher:a] numprocesses: 'two' is not a whole number",
+            "skipped 9: [watcher:a] shell: 'perhaps' is not a boolean (yes or no)",
+            "skipped 10: [watcher:a] stop_signal: no signal is called SIGNOSUCH",
+            "skipped 11: [watcher:a] rlimit_nofile: 'lots' is not a whole number",
+            "skipped 12: [watcher:a] rlimit_zork: the kernel knows no such limit",
+            "skipped 13: [watcher:a] graceful_timeout: 'long' is not a number",
+            "skipped 14: [watcher:a] max_age: 'soon' is not a whole number",
+            "skipped 15: [watcher:a] stdout_stream: needs a key, as in stdout_stream.filename or hooks.before_start",
+            "skipped 16: [watcher:a] stderr_stream_foo.x: is no key of a stream; write stderr_stream.KEY, such as \
+             stderr_stream.filename",
+            "skipped 17: [watcher:a] priority: 99999999999999999999 is out of range",
+            "skipped 20: [watcher:b] numprocesses: 4294967296 is out of range",
+            "fatal 18: no watcher without an error is left, so circusd does not start",
+        ]
+    );
+}
+
+#[test]
+fn what_kept_circus_from_starting_still_does() {
+    for text in [
+        "[circus]\ncheck_delay = fast",
+        "[circus]\numask = 9",
+        "[circus]\nwarmup_delay = 0.5",
+        "[watcher:a]\ncmd = x\nnumprocesses = two",
+        "[watcher:a]\ncmd = x\nshell = perhaps",
+        "[watcher:a]\ncmd = x\nstop_signal = NOSUCH",
+        "[watcher:a]\ncmd = x\nrlimit_nofile = lots",
+        "[watcher:a]\ncmd = x\nstdout_stream = File",
+    ] {
+        assert_eq!(read(text).0, None, "{text}");
+    }
+}
+
+#[test]
+fn watchers_that_cannot_be_built_are_left_out() {
+    let (config, problems) = read(
+        "[watcher:good]\ncmd=x\n[watcher:badstream]\ncmd=x\nstdout_stream.class = NoSuchStream\n[watcher:badsingle]\n\
+         cmd=x\nsingleton = true\nnumprocesses = 2\n[watcher:badpath]\ncopy_path = true\n[watcher:badconf]\n\
+         stdout_stream.max_bytes = 5\n[watcher:badsocket]\nstdin_socket = web\nsockets = api\n",
+    );
+    assert_eq!(config.unwrap().watchers.len(), 1);
+    assert_eq!(
+        problems,
+        [
+            "skipped 5: [watcher:badstream] stdout_stream.class: there is no stream class 'NoSuchStream'",
+            "skipped 6: [watcher:badsingle] Singleton watcher has a single process",
+            "skipped 11: [watcher:badpath] copy_path: refused: there is no Python path to copy; set PYTHONPATH in [env:NAME]",
+            "skipped 10: [watcher:badpath] copy_env and copy_path must have the same value",
+            "skipped 13: [watcher:badconf] stream configuration invalid: stdout_stream has neither a class nor a filename",
+            "skipped 15: [watcher:badsocket] stdin_socket: there is no sound [socket:web]",
+            "skipped 16: [watcher:badsocket] sockets: there is no sound [socket:api]",
+        ]
+    );
+}
+
+#[test]
+fn what_has_no_part_yet_is_refused_by_name() {
+    let (config, problems) = read(
+        "[circus]\nhttpd_port = 80\nmulticast_endpoint = udp://237.219.251.97:12027\n\
+         stats_endpoint = tcp://127.0.0.1:1\nssh_server = x\nloglevel = loud\n\
+         [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m.f\n[watcher:many]\nvirtualenv = /v\n\
+         executable = /x\non_demand = yes\nstdout_stream.class = FancyStdoutStream\n[plugin:flapping]\nuse = x\n\
+         [socket:s]\nso_reuseport = yes\ninterface = eth0\n",
+    );
+    assert_eq!(config.unwrap().watchers.len(), 1);
+    let texts: Vec<_> = problems.iter().map(|text| text.split_once(": ").unwrap()).collect();
+    assert_eq!(
+        texts.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
+        [
+            "warning 3",
+            "warning 4",
+            "warning 5",
+            "warning 6",
+            "skipped 19",
+            "skipped 20",
+            "skipped 10",
+            "skipped 12",
+            "skipped 13",
+            "skipped 14",
+            "skipped 15",
+            "skipped 16"
+        ]
+    );
+    for key in
+        ["multicast_endpoint", "ssh_server", "hooks.before_start", "virtualenv", "so_reuseport", "[plugin:flapping]"]
+    {
+        assert!(texts.iter().any(|(_, text)| text.contains(key)), "{key}");
+    }
+    for line in ["statsd = yes", "httpd = on", "loggerconfig = x.yaml"] {
+        assert!(read(&format!("[circus]\n{line}\n")).0.is_none(), "{line}");
+    }
+    sound("[circus]\nstatsd = no\nhttpd = off\nloggerconfig =\nmulticast_endpoint =\n");
+}
+
+#[test]
+fn unknown_names_are_warned_of_with_the_nearest_known_one() {
+    assert_eq!(
+        problems(
+            "[circus]\nchek_delay = 1\n[watcher:a]\ncmd = x\nCMD = y\nnumproceses = 3\nflapping.attempts = 2\n\
+             hook.before_start = x\ncolour = blue\nrefresh_time = 1\nenv = A=1\n[socket:s]\nprt = 80\n[Watcher:b]\n\
+             [other]\n[sockets:s]\n[watcher:none]\n"
+        ),
+        [
+            "warning 14: unknown section [Watcher:b], which is ignored; did you mean 'watcher:'?",
+            "warning 15: unknown section [other], which is ignored",
+            "warning 16: unknown section [sockets:s], which is ignored; did you mean 'socket:'?",
+            "warning 2: unknown key 'chek_delay' in [circus]; did you mean 'check_delay'?",
+            "warning 13: unknown key 'prt' in [socket:s]; did you mean 'port'?",
+            "warning 5: unknown key 'CMD' in [watcher:a]; did you mean 'cmd'?",
+            "warning 6: unknown key 'numproceses' in [watcher:a]; did you mean 'numprocesses'?",
+            "warning 8: unknown key 'hook.before_start' in [watcher:a]; did you mean 'hooks'?",
+            "warning 9: unknown key 'colour' in [watcher:a]",
+            "warning 11: [watcher:a] env: is ignored; variables stand in sections [env] and [env:NAME]",
+            "warning 17: [watcher:none] has no keys, so there is no such watcher",
+        ]
+    );
+}
+
+#[test]
+fn everything_about_a_socket() {
+    let config = sound(
+        "[socket:Web]\nhost = 127.0.0.1\nport = 0\nfamily = af_inet6\ntype = SOCK_DGRAM\nbacklog = 5\nblocking = yes\n\
+         [socket:api]\npath = /run/$(circus.env.outer)\numask = 022\nreplace = yes\nproto = tcp\n[socket:plain]\npath = /p\n",
+    );
+    let [api, plain, web] = config.sockets.as_slice() else { panic!("{:?}", config.sockets) };
+    assert_eq!((web.name.as_str(), web.host.as_str(), web.port, web.backlog), ("web", "127.0.0.1", 0, 5));
+    assert_eq!((web.family, web.kind, web.blocking), (Family::Inet6, SocketType::Datagram, true));
+    assert_eq!((api.family, api.umask, api.replace), (Family::Unix, 0o022, true));
+    assert_eq!((api.path.as_deref(), api.proto.as_deref()), (Some("/run/outer"), Some("tcp")));
+    assert_eq!(0o777 & !plain.umask, 0o767);
+}
+
+#[test]
+fn sockets_with_errors_are_left_out() {
+    let (config, problems) = read(
+        "[socket:a]\nport = 99999\nfamily = AF_X25\n[socket:b]\nfamily = AF_UNIX\n[socket:C]\nport = 1\n[socket:c]\nport = 2\n",
+    );
+    assert_eq!(config.unwrap().sockets.iter().map(|socket| socket.port).collect::<Vec<_>>(), [1]);
+    assert_eq!(
+        problems,
+        [
+            "skipped 2: [socket:a] port: 99999 is out of range",
+            "skipped 3: [socket:a] family: 'AF_X25' is none of AF_INET, AF_INET6, AF_UNIX",
+            "skipped 4: [socket:b] has the family AF_UNIX and no path",
+            "skipped 8: [socket:c] is left out: another socket has the same name in lower case",
+        ]
+    );
+}
+
+#[test]
+fn everything_about_circus() {
+    let circus = sound(
+        "[circus]\ncheck_delay = 1_0.5\nendpoint = ipc:///run/x\nendpoint_owner = me\nendpoint_mode = 0660\numask = 027\n\
+         warmup_delay = 2\ndebug = yes\npidfile = /p\nloglevel = DEBUG\nlogoutput = -\nfqdn_prefix = x\nstrict = on\n\
+         pubsub_endpoint = ipc:///run/y\nhttpd_host = x\n",
+    )
+    .circus;
+    assert_eq!((circus.check_delay, circus.warmup_delay, circus.umask), (10.5, 2.0, Some(0o27)));
+    assert_eq!((circus.endpoint.as_str(), circus.endpoint_mode), ("ipc:///run/x", 0o660));
+    assert_eq!((circus.loglevel.as_deref(), circus.strict, circus.debug), (Some("debug"), true, true));
+    assert_eq!(circus.multicast_endpoint, "");
+}
+
+#[test]
+fn strangers_are_kept_out_unless_they_are_let_in() {
+    let (config, problems) = read("[circus]\nendpoint = tcp://0.0.0.0:5555\npubsub_endpoint = tcp://*:5556\n");
+    assert_eq!(config, None);
+    assert!(problems.first().unwrap().starts_with("fatal 2: [circus] endpoint: tcp://0.0.0.0:5555 can be reached"));
+    assert!(problems.get(1).unwrap().starts_with("warning 3: "));
+    sound("[circus]\nendpoint = tcp://*:5\nallow_anyone_on_the_network_to_control_this_machine = yes\n");
+    assert!(read("[circus]\nendpoint =\n").0.is_none());
+}
+
+#[test]
+fn shell_args_need_a_shell() {
+    assert_eq!(
+        problems("[watcher:a]\ncmd=x\nshell_args = y\n"),
+        ["warning 3: [watcher:a] shell_args: has no effect without shell = yes"]
+    );
+}
+
+#[test]
+fn namesakes_are_warned_of() {
+    let (config, problems) = read("[watcher:A]\ncmd=x\n[watcher:a]\ncmd=y\n");
+    assert_eq!(config.unwrap().watchers.len(), 2);
+    assert_eq!(problems, ["warning 3: 'a' and 'A' differ in case at most: commands reach only one"]);
+}
+
+#[test]
+fn strict_counts_errors_and_not_warnings() {
+    let (ini, _) = Ini::parse("f", "[circus]\nstrict = yes\ncolour = blue\n[watcher:a]\ncmd=x\n[watcher:b]\nshell=x\n");
+    let (config, problems) = assemble(&ini, &host(), &|_| true);
+    let config = config.unwrap();
+    assert_eq!(
+        forbids(&ini, &config, &problems).unwrap().to_string(),
+        "f:2: [circus] strict: there are errors (1), so circusd does not start"
+    );
+    let warnings: Vec<_> = problems.into_iter().filter(|problem| problem.severity == Severity::Warning).collect();
+    assert_eq!(forbids(&ini, &config, &warnings), None);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_file_means_something_or_is_explained(
+        lines in proptest::collection::vec(
+            "(\\[(circus|env|env:w|watcher:w|socket:s|plugin:p|DEFAULT|x)\\]|\
+              (cmd|args|numprocesses|shell|env|name|copy_env|umask|port|rlimit_core|stdout_stream\\.[a-z]{0,8}|sockets) = \
+              ([-0-9a-z$(){}._ ,A-C]|\\$\\(circus\\.env\\.A\\)){0,12}|\\PC{0,12})", 0..20)
+    ) {
+        let (ini, _) = Ini::parse("f", &lines.join("\n"));
+        let (config, problems) = assemble(&ini, &host(), &|_| true);
+        match config {
+            Some(config) => {
+                for watcher in &config.watchers {
+                    let _ = (shown(watcher), argv(watcher, 1, &[].into()));
+                }
+            }
+            None => proptest::prop_assert!(problems.iter().any(|problem| problem.severity == Severity::Fatal)),
+        }
+    }
+}
