@@ -100,7 +100,8 @@ fn decode_messagepack(payload: &[u8]) -> Result<Envelope, Undecodable> {
         None => RequestId::Absent,
         Some(id) => rmp_serde::to_vec(&id).map_or(RequestId::Absent, RequestId::MessagePack),
     };
-    let (command, properties, kind) = (object.remove("command"), object.remove("properties"), object.remove("msg_type"));
+    let (command, properties, kind) =
+        (object.remove("command"), object.remove("properties"), object.remove("msg_type"));
     envelope(id, command, properties, kind)
 }
 
@@ -330,7 +331,8 @@ mod tests {
 
     #[test]
     fn an_ordinary_request() {
-        let (format, envelope) = decode(br#"  {"id": "x", "command": "List", "properties": {"name": "w"}, "more": 1} "#);
+        let (format, envelope) =
+            decode(br#"  {"id": "x", "command": "List", "properties": {"name": "w"}, "more": 1} "#);
         let envelope = envelope.unwrap();
         assert_eq!((format, envelope.command.as_str(), envelope.cast), (Format::Json, "List", false));
         assert_eq!(envelope.id, RequestId::Json("\"x\"".into()));
@@ -397,8 +399,7 @@ mod tests {
         let envelope = envelope.unwrap();
         assert_eq!((format, envelope.command.as_str()), (Format::MessagePack, "list"));
         for body in [Body::Ok(Object::new()), Body::Error(Fault::command("no"))] {
-            let reply: Value =
-                rmp_serde::from_slice(&answer(envelope.id.clone(), Format::MessagePack, body)).unwrap();
+            let reply: Value = rmp_serde::from_slice(&answer(envelope.id.clone(), Format::MessagePack, body)).unwrap();
             assert_eq!(reply["id"], serde_json::json!([1, "x"]));
         }
     }

@@ -240,9 +240,10 @@ mod tests {
             });
             let winners: Vec<Pid> = claims.iter().flatten().map(|pidfile| pidfile.pid).collect();
             assert_eq!(winners.len(), 1, "{claims:?}");
-            let named = claims.iter().filter_map(|claim| claim.as_ref().err()).all(
-                |error| matches!(error, PidfileError::Taken { pid, .. } if *pid == winners[0]),
-            );
+            let named = claims
+                .iter()
+                .filter_map(|claim| claim.as_ref().err())
+                .all(|error| matches!(error, PidfileError::Taken { pid, .. } if *pid == winners[0]));
             assert!(named, "{claims:?}");
         }
         for pid in sleepers {

@@ -142,16 +142,17 @@ impl Sim {
             47..49 if self.rng.chance(20) => self.intent(Intent::Reload),
             49..50 if self.rng.chance(10) => self.intent(Intent::Quit),
             50..52 => self.tell(Event::Exited { pid: Pid(999_999), exit_code: 0 }),
-            52..75 => self.pass(1 + self.rng_ms(50)),
-            75..92 => self.pass(1 + self.rng_ms(1500)),
-            _ => self.pass(1 + self.rng_ms(10_000)),
+            52..75 => self.pass_at_most(50),
+            75..92 => self.pass_at_most(1500),
+            _ => self.pass_at_most(10_000),
         }
         self.drain();
         self.check();
     }
 
-    fn rng_ms(&mut self, most: u64) -> u64 {
-        self.rng.below(most * MS)
+    fn pass_at_most(&mut self, ms: u64) {
+        let duration = 1 + self.rng.below(ms * MS);
+        self.pass(duration);
     }
 
     /// Lets time pass, stopping wherever something is due.
@@ -177,9 +178,10 @@ impl Sim {
     /// One turn of the daemon's loop: reap, launches that came through, timers.
     fn turn(&mut self) {
         let now = self.now;
-        let (due, later) = std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= now);
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= now);
         self.coming = later;
-        for (_, worker, outcome) in Vec::<(u64, WorkerId, Result<Process, SpawnError>)>::from(due) {
+        for (_, worker, outcome) in due {
             self.launched(worker, outcome);
             self.drain();
         }
