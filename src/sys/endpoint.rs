@@ -196,9 +196,17 @@ mod tests {
 
     #[test]
     fn who_can_reach_it() {
-        for private in ["ipc:///x", "ipc://@x", "tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tcp://[::1]:1",
-            "tcp://localhost:1", "tcp://lo:1", "tcp://[::ffff:127.0.0.1]:1", "inproc://x"]
-        {
+        for private in [
+            "ipc:///x",
+            "ipc://@x",
+            "tcp://127.0.0.1:1",
+            "tcp://127.9.9.9:1",
+            "tcp://[::1]:1",
+            "tcp://localhost:1",
+            "tcp://lo:1",
+            "tcp://[::ffff:127.0.0.1]:1",
+            "inproc://x",
+        ] {
             assert!(!is_exposed(private), "{private}");
         }
         for exposed in ["tcp://*:1", "tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://10.0.0.1:1", "tcp://no such:1", "x"] {

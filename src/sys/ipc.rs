@@ -182,7 +182,10 @@ mod tests {
     #[test]
     fn directories_that_do_not_exist_and_long_paths_are_told() {
         let error = bind_at(Path::new("/nonexistent/c.sock")).unwrap_err();
-        assert_eq!((error.errno, error.reason.as_str()), (libc::ENOENT, "the directory /nonexistent does not exist; create it"));
+        assert_eq!(
+            (error.errno, error.reason.as_str()),
+            (libc::ENOENT, "the directory /nonexistent does not exist; create it")
+        );
         let error = bind_at(Path::new(&format!("/tmp/{}", "x".repeat(200)))).unwrap_err();
         assert!(error.reason.contains("107 bytes"), "{error}");
     }

@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Pid;
 
 use super::kill::{SendError, send};
+use super::sockets::strerror;
 use crate::proto::Signal;
 
 /// A pidfile that is ours. Dropping it removes the file, if our pid is still in it.
@@ -49,7 +50,9 @@ impl std::fmt::Display for PidfileError {
             Self::NoDirectory { directory } => {
                 write!(f, "{} doesn't exist. Can't create pidfile", directory.display())
             }
-            Self::Io { path, error } => write!(f, "cannot write the pid file '{}': {error}", path.display()),
+            Self::Io { path, error } => {
+                write!(f, "pid file '{}' cannot be written: {}", path.display(), strerror(error))
+            }
         }
     }
 }
@@ -240,9 +243,10 @@ mod tests {
             });
             let winners: Vec<Pid> = claims.iter().flatten().map(|pidfile| pidfile.pid).collect();
             assert_eq!(winners.len(), 1, "{claims:?}");
-            let named = claims.iter().filter_map(|claim| claim.as_ref().err()).all(
-                |error| matches!(error, PidfileError::Taken { pid, .. } if *pid == winners[0]),
-            );
+            let named = claims
+                .iter()
+                .filter_map(|claim| claim.as_ref().err())
+                .all(|error| matches!(error, PidfileError::Taken { pid, .. } if *pid == winners[0]));
             assert!(named, "{claims:?}");
         }
         for pid in sleepers {

@@ -115,7 +115,15 @@ fn open_described(config: &SocketConfig) -> Result<ManagedSocket, Reason> {
     }
     fd.set_nonblocking(!config.blocking).map_err(os("set whether it blocks"))?;
     let (name, backlog) = (config.name.clone(), config.backlog);
-    Ok(ManagedSocket { name, number: fd.as_raw_fd(), backlog, address, config: config.clone(), fd: fd.into(), _file: file })
+    Ok(ManagedSocket {
+        name,
+        number: fd.as_raw_fd(),
+        backlog,
+        address,
+        config: config.clone(),
+        fd: fd.into(),
+        _file: file,
+    })
 }
 
 fn bind_file(socket: &Socket, config: &SocketConfig, path: &str) -> Result<SocketFile, Reason> {

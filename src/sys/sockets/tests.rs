@@ -139,7 +139,9 @@ fn what_is_in_the_way_is_told_or_replaced() {
     let shown = path.display();
     assert_eq!(
         open(&unix(&path)).unwrap_err().reason,
-        format!("'{shown}' already exists. You might want to remove it. If it's a stalled socket file, just restart Circus")
+        format!(
+            "'{shown}' already exists. You might want to remove it. If it's a stalled socket file, just restart Circus"
+        )
     );
     let replaced = open(&SocketConfig { replace: true, ..unix(&path) }).unwrap();
     UnixStream::connect(&path).unwrap();
