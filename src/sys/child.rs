@@ -356,3 +356,30 @@ fn execute(script: &Script) -> Result<Infallible, Failure> {
     }
     Err(Failure { stage: Stage::Exec, errno, item: 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::IntoRawFd as _;
+
+    use super::*;
+    use crate::sys::testing::alone;
+
+    #[test]
+    fn a_pid_becomes_text_without_an_allocator() {
+        for pid in [0, 1, 9, 10, 4711, 4_194_304, u32::MAX] {
+            let mut text = ListenPid::new();
+            text.set(pid);
+            assert_eq!(CStr::from_bytes_until_nul(&text.0).unwrap().to_str(), Ok(format!("LISTEN_PID={pid}").as_str()));
+        }
+    }
+
+    #[test]
+    fn where_close_range_is_missing_descriptors_go_one_by_one() {
+        alone("sys::child::tests::where_close_range_is_missing_descriptors_go_one_by_one", || {
+            let open = |fd: RawFd| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok();
+            let fds: Vec<RawFd> = (0..4).map(|_| std::fs::File::open("/dev/null").unwrap().into_raw_fd()).collect();
+            close_each(fds[1] as u32, fds[2] as u32);
+            assert_eq!(fds.into_iter().map(open).collect::<Vec<_>>(), [true, false, false, true]);
+        });
+    }
+}

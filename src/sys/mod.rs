@@ -1,7 +1,28 @@
 //! Layer 2: the kernel. Processes, signals, sockets, limits; the only room that makes system calls about them.
+//!
+//! # Starting and ending processes
+//!
+//! [`spawn`] turns a [`Launch`], which is plain data, into a process, or says at which [`Stage`](crate::proto::Stage)
+//! and why it could not. The parent prepares everything (`launch`), the child does nothing but system calls (`child`),
+//! and creates it without copying circusd where the identity stays the same (`spawn` has the reasons and the figures).
+//! [`reap`] is the one place where the dead are collected; [`send`] and [`kill_trees`] are what ends the living.
+//!
+//! # Signals and sockets
+//!
+//! [`Signals`] is a descriptor for the poll loop and a list of intents. [`open_all`] makes the managed sockets,
+//! [`bind_endpoint`] those of ZeroMQ. Both name who is in the way.
+//!
+//! # The order of a start
+//!
+//! [`sanitize_stdio`], [`daemonize`], [`raise_nofile`], [`Pidfile::claim`], [`open_all`] (the workers' numbers, from 3
+//! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`reserve`], ZeroMQ, threads.
+//!
+//! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
+//! (waitpid), `kill` (kill, pidfd) and `daemonize` (fork), for what no safe crate offers as it must be.
 
 mod account;
 mod child;
+mod daemonize;
 mod endpoint;
 mod holder;
 mod host;
@@ -22,6 +43,7 @@ mod testing;
 mod tree;
 
 pub use account::{group_id, resolve, user_id};
+pub use daemonize::{Side, daemonize};
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
 pub use host::{host, sanitize_stdio, set_umask};
 pub use kill::{SendError, send};

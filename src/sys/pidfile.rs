@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Pid;
 
 use super::kill::{SendError, send};
+use super::sockets::strerror;
 use crate::proto::Signal;
 
 /// A pidfile that is ours. Dropping it removes the file, if our pid is still in it.
@@ -49,7 +50,9 @@ impl std::fmt::Display for PidfileError {
             Self::NoDirectory { directory } => {
                 write!(f, "{} doesn't exist. Can't create pidfile", directory.display())
             }
-            Self::Io { path, error } => write!(f, "cannot write the pid file '{}': {error}", path.display()),
+            Self::Io { path, error } => {
+                write!(f, "pid file '{}' cannot be written: {}", path.display(), strerror(error))
+            }
         }
     }
 }

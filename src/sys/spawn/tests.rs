@@ -89,7 +89,7 @@ fn a_child_holds_0_1_2_and_nothing_else() {
 fn managed_sockets_keep_their_numbers_and_come_without_variables() {
     let sockets: Vec<_> = (0..3).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
     let fds: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
-    let mut numbers = vec![0, 1, 2, fds[0].as_raw_fd(), fds[2].as_raw_fd()];
+    let mut numbers = [0, 1, 2, fds[0].as_raw_fd(), fds[2].as_raw_fd()];
     // The shell lists them as text.
     numbers.sort_unstable_by_key(|number| number.to_string());
     let expected: String = numbers.iter().map(|number| format!("{number} ")).collect();
@@ -368,5 +368,50 @@ fn a_thousand_spawns_leave_no_descriptor_behind() {
             });
         }
         assert_eq!(open(), before);
+    });
+}
+
+/// The figures in this module's documentation: `cargo test --lib vfork_and_fork -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
+fn what_vfork_and_fork_cost() {
+    alone("sys::spawn::tests::what_vfork_and_fork_cost", || {
+        use std::time::{Duration, Instant};
+        const N: usize = 400;
+        let median = |mut times: Vec<Duration>| {
+            times.sort_unstable();
+            times[N / 2].as_micros()
+        };
+        let measure = |create: fn(&mut Script) -> Result<Spawned, SpawnError>| {
+            let launch = Launch::new(vec!["/bin/true".into()]);
+            let (mut away, mut running) = (Vec::new(), Vec::new());
+            for _ in 0..N {
+                let before = Instant::now();
+                let mut script = launch.script(null().unwrap(), false).unwrap();
+                let spawned = create(&mut script).unwrap();
+                away.push(before.elapsed());
+                let pid = match spawned {
+                    Spawned::Running(pid) => pid,
+                    Spawned::Pending { pid, status } => {
+                        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+                        poll(&mut [PollFd::new(status.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+                        pid
+                    }
+                };
+                running.push(before.elapsed());
+                wait(pid);
+            }
+            (median(away), median(running))
+        };
+        let mut held = Vec::new();
+        for megabytes in [0, 16, 256] {
+            held.resize(megabytes << 20, 1_u8);
+            println!(
+                "{megabytes} MB held: vfork {:?}, fork {:?} (us until the caller goes on, until exec)",
+                measure(vfork),
+                measure(fork)
+            );
+        }
     });
 }
