@@ -21,7 +21,7 @@ use super::clock;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
 use super::registry::{Holding, Registry};
-use crate::arbiter::{Arbiter, Event, Intent, Level, Now, Pid};
+use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, Router};
 use crate::output::Message;
 use crate::sys;
@@ -154,13 +154,14 @@ impl Daemon {
     fn reap(&mut self) {
         let mut exits = Vec::new();
         sys::reap(&mut exits);
-        for exit in exits {
+        for exit in &exits {
             let pid = exit.pid.as_raw();
             // Whether it ever ran its program stands in its status pipe, and is final now.
             self.look_at_launch(pid);
             self.launcher.output.died(pid);
-            self.feed(Event::Exited { pid: Pid(pid), exit_code: exit.exit_code });
         }
+        let exits = exits.iter().map(|exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code }).collect();
+        self.feed(Event::Exited(exits));
     }
 
     // -- launches that take a while ----------------------------------------------------------------------------------
