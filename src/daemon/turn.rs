@@ -17,6 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::os::fd::AsRawFd as _;
 
+use super::boot::Kept;
 use super::clock;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
@@ -64,6 +65,8 @@ pub(super) struct Daemon {
     pub(super) condemned: Vec<Pid>,
     pub(super) outcome: Option<Outcome>,
     pub(super) now: Now,
+    /// What only has to be there until the end.
+    pub(super) kept: Kept,
 }
 
 impl Daemon {

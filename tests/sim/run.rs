@@ -331,7 +331,7 @@ impl Sim {
             signalled: false,
         };
         let outcome = match temper {
-            Temper::Unlaunchable(errno) => Err(SpawnError { stage: Stage::Exec, errno, detail: "x".into() }),
+            Temper::Unlaunchable(errno) => Err(SpawnError { stage: Stage::Exec, errno, detail: name }),
             Temper::Healthy | Temper::DiesAfter(_) | Temper::StopsAfter(_) | Temper::Stubborn => Ok(process),
         };
         // Some launches take a while, as those that change their user do.
@@ -366,7 +366,7 @@ impl Sim {
             }
             Err(error) => {
                 self.totals.failed_launches += 1;
-                for expected in self.watchers.values_mut().filter(|e| matches!(e.temper, Temper::Unlaunchable(_))) {
+                if let Some(expected) = self.watchers.get_mut(&error.detail) {
                     expected.unsure = true;
                 }
                 self.tell(Event::SpawnFailed { worker, error });
