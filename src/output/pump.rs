@@ -16,6 +16,7 @@ use super::intake::{Intake, READ, SCRATCH, Standing};
 use super::medium::{Medium, Now};
 use super::open::{Key, Opened};
 use super::outlet::{Desk, Outlet};
+use super::pace::Change;
 use super::serve::{Outcome, Turn};
 use super::stamp::Layout;
 use super::{Message, OutletId, SinkId, Source, SourceId};
@@ -160,13 +161,19 @@ impl Pump {
     }
 
     fn serve(&mut self, id: SourceId, reads: usize, now: Now) {
-        let Some((outlet, outcome)) = self.with_turn(id, now, |turn| turn.serve(reads)) else { return };
+        let served = self.with_turn(id, now, |turn| {
+            let before = turn.intake.taken;
+            let outcome = turn.serve(reads);
+            (outcome, turn.intake.taken != before)
+        });
+        let Some((outlet, (outcome, something))) = served else { return };
         self.tend(outlet, now, |_, _, _| {});
+        self.keep_pace(id, outcome, something, now);
         let Some(intake) = self.sources.get_mut(&id) else { return };
         intake.standing = Standing::Idle;
         // Only who waits for nothing else is woken by time.
-        let due = intake.due.filter(|_| outcome == Outcome::Idle);
-        self.alarms.set(Owner::Source(id), due);
+        let due = [intake.due, intake.pace.next(now.mono)].into_iter().flatten().min();
+        self.alarms.set(Owner::Source(id), due.filter(|_| outcome == Outcome::Idle));
         match outcome {
             Outcome::Idle => {}
             Outcome::Again => self.mark_ready(id),
@@ -178,6 +185,25 @@ impl Pump {
                 self.tend(outlet, now, |_, _, _| {});
             }
             Outcome::Ended => self.detach(id),
+        }
+    }
+
+    /// Stops watching a source that is busy, and watches it again when it is not. What came in between is an event at
+    /// once, so nothing is overlooked.
+    fn keep_pace(&mut self, id: SourceId, outcome: Outcome, something: bool, now: Now) {
+        let Some(intake) = self.sources.get_mut(&id) else { return };
+        if outcome == Outcome::Parked || outcome == Outcome::Ended {
+            return;
+        }
+        let raw = intake.raw_fd();
+        let changed = match intake.pace.after_read(something, now.mono) {
+            None => Ok(()),
+            Some(Change::Ask) => self.registry.deregister(&mut SourceFd(&raw)),
+            Some(Change::Watch) => self.registry.register(&mut SourceFd(&raw), Token(id.0), Interest::READABLE),
+        };
+        if changed.is_err() {
+            // No memory for a watch: it is asked on, which is only dearer.
+            intake.pace.keep_asking();
         }
     }
 
