@@ -31,6 +31,7 @@ mod handle;
 mod intake;
 mod medium;
 mod message;
+mod obey;
 mod open;
 mod outlet;
 mod pace;
