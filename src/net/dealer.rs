@@ -47,11 +47,9 @@ impl fmt::Display for CallError {
                 "cannot connect to {endpoint}: is circusd running, is this its endpoint, and may you use it? \
                  Name another with --endpoint"
             ),
-            Self::Timeout { endpoint, limit } => write!(
-                f,
-                "no answer from {endpoint} within {} s: try a longer --timeout",
-                limit.as_secs_f64()
-            ),
+            Self::Timeout { endpoint, limit } => {
+                write!(f, "no answer from {endpoint} within {} s: try a longer --timeout", limit.as_secs_f64())
+            }
             Self::Garbled { endpoint } => {
                 write!(f, "the answer from {endpoint} is no JSON object: is that circusd's endpoint?")
             }
@@ -94,10 +92,9 @@ impl Dealer {
         };
         options().map_err(NetError::socket("setting options"))?;
         let monitor = watch(context, &socket, &name)?;
-        socket.connect(endpoint).map_err(|_| NetError::Endpoint {
-            endpoint: endpoint.to_owned(),
-            reason: "it cannot be connected to",
-        })?;
+        socket
+            .connect(endpoint)
+            .map_err(|_| NetError::Endpoint { endpoint: endpoint.to_owned(), reason: "it cannot be connected to" })?;
         Ok(Self {
             port: Port::new(socket)?,
             monitor: Port::new(monitor)?,

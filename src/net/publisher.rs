@@ -103,7 +103,8 @@ mod tests {
 
     fn read(subscriber: &mut Subscriber, count: u32) {
         for number in 0..count {
-            let (topic, _) = subscriber.recv(PATIENCE).unwrap_or_else(|| panic!("event {number} of {count} is missing"));
+            let (topic, _) =
+                subscriber.recv(PATIENCE).unwrap_or_else(|| panic!("event {number} of {count} is missing"));
             assert_eq!(topic, format!("watcher.w.{number}").as_bytes());
         }
     }

@@ -30,10 +30,9 @@ impl Subscriber {
             topics.iter().try_for_each(|topic| socket.set_subscribe(topic.as_ref()))
         };
         options().map_err(NetError::socket("setting options"))?;
-        socket.connect(endpoint).map_err(|_| NetError::Endpoint {
-            endpoint: endpoint.to_owned(),
-            reason: "it cannot be connected to",
-        })?;
+        socket
+            .connect(endpoint)
+            .map_err(|_| NetError::Endpoint { endpoint: endpoint.to_owned(), reason: "it cannot be connected to" })?;
         Ok(Self { port: Port::new(socket)? })
     }
 
