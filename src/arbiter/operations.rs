@@ -202,17 +202,20 @@ impl Arbiter {
     pub(super) fn begin_stopping(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         watcher.state = WatcherState::Stopping;
-        if watcher.counts().outgoing > 0 {
-            let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
-            for id in ids {
-                watcher.change(id, |worker| worker.outgoing = false);
-            }
-        }
         for wid in watcher.slots.clear() {
             self.deadlines.cancel(Timer::Retry(key, wid));
         }
         self.deadlines.cancel(Timer::Warmup(key));
-        self.reconcile(key, now);
+        // Everybody hears of it, also who is on the way out already: a kill with a long timeout does not hold up a stop.
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
+        for id in ids {
+            if let Some(watcher) = self.watchers.get_mut(&key) {
+                watcher.change(id, |worker| worker.outgoing = false);
+            }
+            self.terminate(id, signal, timeout, now);
+        }
     }
 
     fn started(&mut self, key: WatcherKey, now: Now) {
