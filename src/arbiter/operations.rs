@@ -46,6 +46,7 @@ impl Arbiter {
                 if let Some(running) = &mut watcher.running {
                     running.tickets.extend(tickets);
                 }
+                self.withdraw_from_rollouts(key);
                 self.cancel_waiting(key, kind, now);
             }
             Admission::Overtake => {
