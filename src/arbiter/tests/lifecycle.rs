@@ -447,6 +447,16 @@ fn set_of_what_the_workers_run_reloads_them() {
 }
 
 #[test]
+fn set_never_starts_a_watcher_that_is_being_stopped() {
+    let mut rig = Rig::fleet(1);
+    rig.command("stop", json!({"name": "w"}));
+    rig.command("set", json!({"name": "w", "options": {"cmd": "other"}, "waiting": true}));
+    rig.exit(101, -15);
+    assert_eq!(rig.state("w"), WatcherState::Stopped);
+    rig.assert_quiescent();
+}
+
+#[test]
 fn commands_that_wait_are_told_when_a_stop_overtakes_them() {
     let mut rig = Rig::fleet(1);
     let restart = rig.send_command("restart", json!({"name": "w", "waiting": true}));

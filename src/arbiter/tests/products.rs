@@ -160,7 +160,7 @@ fn table() -> Vec<(&'static str, Value, [&'static str; 6])> {
                 "waits, starting",
                 "waits, starting",
                 "waits, active",
-                "waits, stopping",
+                "ok, stopping",
                 "error 5, stopping",
             ],
         ),
