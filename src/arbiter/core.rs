@@ -105,7 +105,7 @@ impl Arbiter {
             Event::Request(to, request) => self.handle_request(*to, request, now),
             Event::Spawned { worker, pid } => self.worker_spawned(worker, pid, now),
             Event::SpawnFailed { worker, error } => self.worker_failed(worker, &error, now),
-            Event::Exited { pid, exit_code } => self.worker_exited(pid, exit_code, now),
+            Event::Exited(exits) => self.workers_exited(&exits, now),
             Event::ChildrenSignalled { watcher, pids } => {
                 for pid in pids {
                     self.publish(watcher, EventKind::Kill { process_pid: pid.0 }, now);

@@ -26,13 +26,9 @@ pub enum Event {
         /// Where and why.
         error: SpawnError,
     },
-    /// A child was collected.
-    Exited {
-        /// Its pid; it may be none of ours.
-        pid: Pid,
-        /// The exit status, or minus the signal.
-        exit_code: i32,
-    },
+    /// Children were collected: all that could be at the time, so that nothing that follows from the first is done to
+    /// the last of them, whose pid may be somebody else's by now.
+    Exited(Vec<Exit>),
     /// The children that were sent the stop signal along with their parent (`stop_children`).
     ChildrenSignalled {
         /// Whose children.
@@ -49,6 +45,15 @@ pub enum Event {
     },
     /// The operator's wish, from a signal to the daemon.
     Intent(Intent),
+}
+
+/// A child that was collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its pid; it may be none of ours.
+    pub pid: Pid,
+    /// The exit status, or minus the signal.
+    pub exit_code: i32,
 }
 
 /// What a signal to the daemon means.

@@ -77,7 +77,7 @@ mod workers;
 
 pub use action::{Action, Launch, Level, Reach, SignalTarget};
 pub use core::Arbiter;
-pub use event::{Event, Intent, SocketAddress, SocketInfo};
+pub use event::{Event, Exit, Intent, SocketAddress, SocketInfo};
 pub use ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
 pub use operation::OperationKind;
 pub use time::{Mono, Now};

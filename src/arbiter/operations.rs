@@ -276,7 +276,7 @@ impl Arbiter {
         for id in workers {
             pids.extend(watcher.change(id, |worker| {
                 // One that dies of it is replaced at once.
-                worker.asked = true;
+                worker.asked |= worker.pid.is_some();
                 worker.pid
             }));
         }

@@ -153,9 +153,13 @@ impl Arbiter {
     /// Stops these watchers side by side, told in ascending order of priority.
     fn stop_all(&mut self, to: &ReplyTo, keys: Vec<WatcherKey>, then: Then, waiting: bool, now: Now) -> Answer {
         // One part more than there are watchers, so that none finishes the job before all have been told.
-        let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, then, waiting);
+        let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, Then::Answer, waiting);
         for key in keys.into_iter().rev() {
             self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);
+        }
+        // Only now: a stop takes its watcher off every list of those still to be started.
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.then = then;
         }
         self.job_part_done(job, None, None, now);
         answer

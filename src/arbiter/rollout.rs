@@ -26,6 +26,11 @@ pub(super) struct Rollout {
 }
 
 impl Rollout {
+    /// Whether this watcher's turn is still to come.
+    pub(super) fn will_start(&self, key: WatcherKey) -> bool {
+        self.left.contains(&key)
+    }
+
     #[cfg(debug_assertions)]
     pub(super) fn job(&self) -> Option<JobId> {
         self.job

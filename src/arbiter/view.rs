@@ -3,7 +3,7 @@
 use super::core::{Arbiter, Phase};
 use super::ids::{Pid, Wid, WorkerId};
 use super::watcher::{Watcher, WatcherState};
-use super::worker::WorkerState;
+use super::worker::{Worker, WorkerState};
 
 /// A watcher as it is now.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,12 +35,12 @@ impl Arbiter {
     /// The watcher of this name.
     pub fn view(&self, name: &str) -> Option<WatcherView> {
         let watcher = self.find(name).ok().and_then(|key| self.watchers.get(&key))?;
-        Some(view(watcher))
+        Some(self.view_of(watcher))
     }
 
     /// Every watcher, also those that are on their way out.
     pub fn views(&self) -> Vec<WatcherView> {
-        self.watchers.values().map(view).collect()
+        self.watchers.values().map(|watcher| self.view_of(watcher)).collect()
     }
 
     /// How many answers are owed.
@@ -52,17 +52,20 @@ impl Arbiter {
     pub fn has_ended(&self) -> bool {
         self.phase == Phase::Ended
     }
-}
 
-fn view(watcher: &Watcher) -> WatcherView {
-    WatcherView {
-        state: watcher.state,
-        numprocesses: watcher.config.numprocesses,
-        workers: watcher
-            .workers()
-            .iter()
-            .map(|(id, worker)| WorkerView { id: *id, wid: worker.wid, pid: worker.pid, state: worker.state })
-            .collect(),
-        busy: watcher.running.is_some() || !watcher.waiting.is_empty(),
+    fn view_of(&self, watcher: &Watcher) -> WatcherView {
+        let view = |(id, worker): (&WorkerId, &Worker)| WorkerView {
+            id: *id,
+            wid: worker.wid,
+            pid: worker.pid,
+            state: worker.state,
+        };
+        let rolled_out = self.rollouts.values().any(|rollout| rollout.will_start(watcher.key));
+        WatcherView {
+            state: watcher.state,
+            numprocesses: watcher.config.numprocesses,
+            workers: watcher.workers().iter().map(view).collect(),
+            busy: watcher.running.is_some() || !watcher.waiting.is_empty() || rolled_out,
+        }
     }
 }

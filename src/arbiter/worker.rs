@@ -38,7 +38,7 @@ pub(super) struct Worker {
     pub started: Now,
     /// Where it is in its life.
     pub state: WorkerState,
-    /// A graceful reload replaces it: it is not counted any more.
+    /// A graceful reload replaces it, or it is one too many: it is not counted any more.
     pub outgoing: bool,
     /// Its death was asked for, so it is never an early one.
     pub asked: bool,
@@ -53,7 +53,7 @@ pub(super) enum Standing {
     Running,
     /// Terminating; its place is filled when it is gone.
     Dying,
-    /// Being replaced by a reload.
+    /// Being replaced by a reload, or too many.
     Outgoing,
 }
 

@@ -1,16 +1,18 @@
 //! What happens to single workers: launched, spawned, failed, told to stop, collected.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::action::{Action, Level, Reach};
 use super::core::Arbiter;
 use super::deadlines::Timer;
+use super::event::Exit;
 use super::ids::{Pid, WatcherKey, Wid, WorkerId};
 use super::operation::{OperationKind, Progress};
 use super::slots::back_off;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
-use super::worker::WorkerState;
+use super::worker::{Worker, WorkerState};
 use crate::proto::{EventKind, Signal, SpawnError, Stage};
 
 /// What a back-off is at most where check_delay says nothing.
@@ -189,74 +191,73 @@ impl Arbiter {
         self.progress(id.watcher, now);
     }
 
-    pub(super) fn worker_exited(&mut self, pid: Pid, exit_code: i32, now: Now) {
-        let Some(id) = self.pids.remove(&pid) else { return };
-        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
-        let Some(worker) = watcher.dismiss(id) else { return };
+    pub(super) fn workers_exited(&mut self, exits: &[Exit], now: Now) {
+        // First all records go, then their places are dealt with, then what follows: nobody signals the dead.
+        let gone: Vec<(WorkerId, Worker, Exit)> = exits.iter().filter_map(|exit| self.bury(*exit, now)).collect();
+        let touched: BTreeSet<WatcherKey> = gone.iter().map(|(id, ..)| id.watcher).collect();
+        for (id, worker, exit) in gone {
+            self.vacate(id, &worker, exit.exit_code, now);
+            for job in worker.awaited_by {
+                self.job_part_done(job, None, None, now);
+            }
+        }
+        for key in touched {
+            self.progress(key, now);
+        }
+    }
+
+    fn bury(&mut self, exit: Exit, now: Now) -> Option<(WorkerId, Worker, Exit)> {
+        let id = self.pids.remove(&exit.pid)?;
+        let worker = self.watchers.get_mut(&id.watcher)?.dismiss(id)?;
         self.reaped += 1;
         self.deadlines.cancel(Timer::Escalate(id));
         self.deadlines.cancel(Timer::Expire(id));
-        self.publish(id.watcher, EventKind::Reap { process_pid: pid.0, exit_code }, now);
-        for job in worker.awaited_by {
-            self.job_part_done(job, None, None, now);
-        }
-        let lived = now.mono.since(worker.started.mono);
-        self.vacate(id, worker.wid, worker.asked, worker.outgoing, lived, exit_code, now);
-        self.progress(id.watcher, now);
+        self.publish(id.watcher, EventKind::Reap { process_pid: exit.pid.0, exit_code: exit.exit_code }, now);
+        Some((id, worker, exit))
     }
 
     /// Decides what becomes of the place of a worker that is gone.
-    #[expect(clippy::too_many_arguments, reason = "these are the facts of one death, used once")]
-    fn vacate(
-        &mut self,
-        id: WorkerId,
-        wid: Wid,
-        asked: bool,
-        outgoing: bool,
-        lived: Duration,
-        exit_code: i32,
-        now: Now,
-    ) {
+    fn vacate(&mut self, id: WorkerId, worker: &Worker, exit_code: i32, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
+        let lived = now.mono.since(worker.started.mono);
         let replaced_by_reload = watcher.running.as_ref().is_some_and(|op| op.replaces(id));
         let young = lived < seconds(watcher.config.min_uptime);
-        match watcher.state {
-            WatcherState::Stopped | WatcherState::Stopping => watcher.slots.release(wid),
-            WatcherState::Starting { .. } | WatcherState::Active => {
-                if !watcher.config.respawn && !outgoing && !replaced_by_reload {
-                    watcher.slots.release(wid);
-                    if watcher.missing() > 0 {
-                        watcher.slots.vacated += 1;
-                    }
-                } else if young && !asked && !outgoing {
-                    let k = watcher.slots.count_early_death(wid);
-                    let name = watcher.name().to_owned();
-                    let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
-                    if surging && k >= HOPELESS {
-                        watcher.slots.release(wid);
-                        let why = format!("the new processes die at once ({})", death(exit_code));
-                        return self.give_up(id.watcher, why, now);
-                    }
-                    let wait = self.back_off(id.watcher, wid, k, now);
-                    self.log(
-                        Level::Warning,
-                        format!(
-                            "{name}: process {} died after {:.1} s ({}), {} in a row; the next starts in {} ms",
-                            wid.0,
-                            lived.as_secs_f64(),
-                            death(exit_code),
-                            k,
-                            wait.as_millis()
-                        ),
-                    );
-                } else {
-                    if !young {
-                        watcher.slots.absolve(wid);
-                    }
-                    watcher.slots.release(wid);
-                }
+        let kept_up = match watcher.state {
+            WatcherState::Stopped | WatcherState::Stopping => false,
+            WatcherState::Starting { .. } | WatcherState::Active => true,
+        };
+        if kept_up && !watcher.config.respawn && !worker.outgoing && !replaced_by_reload {
+            watcher.slots.release(worker.wid);
+            if watcher.missing() > 0 {
+                watcher.slots.vacated += 1;
             }
+        } else if kept_up && young && !worker.asked && !worker.outgoing {
+            self.died_early(id.watcher, worker.wid, lived, exit_code, now);
+        } else {
+            if !young {
+                watcher.slots.absolve(worker.wid);
+            }
+            watcher.slots.release(worker.wid);
         }
+    }
+
+    fn died_early(&mut self, key: WatcherKey, wid: Wid, lived: Duration, exit_code: i32, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let k = watcher.slots.count_early_death(wid);
+        let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
+        if surging && k >= HOPELESS {
+            watcher.slots.release(wid);
+            return self.give_up(key, format!("the new processes die at once ({})", death(exit_code)), now);
+        }
+        let (name, lived) = (watcher.name().to_owned(), lived.as_secs_f64());
+        let wait = self.back_off(key, wid, k, now).as_millis();
+        let (wid, death) = (wid.0, death(exit_code));
+        self.log(
+            Level::Warning,
+            format!(
+                "{name}: process {wid} died after {lived:.1} s ({death}), {k} in a row; the next starts in {wait} ms"
+            ),
+        );
     }
 
     /// Makes a place wait before its next worker: 100 ms, doubled each time, within check_delay.

@@ -58,12 +58,14 @@ impl Daemon {
     fn signal(&mut self, pid: Pid, signal: Signal, reach: Reach, watcher: WatcherKey) {
         match reach {
             // Failures are of no interest: who is gone will be reaped.
-            Reach::Process => drop(sys::send(sys_pid(pid), signal)),
+            Reach::Process => {
+                let _gone = sys::send(sys_pid(pid), signal);
+            }
             Reach::Tree => self.condemned.push(pid),
             Reach::ProcessAndChildren => {
                 // Listed before their parent hears of it, since they are its children no more when it has gone.
                 let children = self.proc.children(sys_pid(pid));
-                drop(sys::send(sys_pid(pid), signal));
+                let _gone = sys::send(sys_pid(pid), signal);
                 let told = children.into_iter().filter(|child| sys::send(*child, signal).is_ok());
                 let pids = told.map(|child| Pid(child.as_raw())).collect();
                 self.feed(Event::ChildrenSignalled { watcher, pids });

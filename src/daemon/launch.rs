@@ -90,14 +90,14 @@ impl Launcher {
             return Ok(sys::Pass::Listen(named.collect::<Result<_, _>>()?));
         }
         if config.use_sockets {
-            return Ok(sys::Pass::SameNumbers(self.sockets.iter().map(|socket| socket.fd.as_fd()).collect()));
+            return Ok(sys::Pass::SameNumbers(self.sockets.iter().map(|socket| socket.as_fd()).collect()));
         }
         Ok(sys::Pass::None)
     }
 
     fn socket(&self, name: &str) -> Result<BorrowedFd<'_>, SpawnError> {
         let wanted = name.to_lowercase();
-        self.sockets.iter().find(|socket| socket.name == wanted).map(|socket| socket.fd.as_fd()).ok_or_else(|| {
+        self.sockets.iter().find(|socket| socket.name == wanted).map(|socket| socket.as_fd()).ok_or_else(|| {
             SpawnError { stage: Stage::Socket, errno: 0, detail: format!("there is no [socket:{name}]") }
         })
     }

@@ -17,11 +17,12 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::os::fd::AsRawFd as _;
 
+use super::boot::Kept;
 use super::clock;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
 use super::registry::{Holding, Registry};
-use crate::arbiter::{Arbiter, Event, Intent, Level, Now, Pid};
+use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, Router};
 use crate::output::Message;
 use crate::sys;
@@ -64,6 +65,8 @@ pub(super) struct Daemon {
     pub(super) condemned: Vec<Pid>,
     pub(super) outcome: Option<Outcome>,
     pub(super) now: Now,
+    /// What only has to be there until the end.
+    pub(super) kept: Kept,
 }
 
 impl Daemon {
@@ -154,13 +157,14 @@ impl Daemon {
     fn reap(&mut self) {
         let mut exits = Vec::new();
         sys::reap(&mut exits);
-        for exit in exits {
+        for exit in &exits {
             let pid = exit.pid.as_raw();
             // Whether it ever ran its program stands in its status pipe, and is final now.
             self.look_at_launch(pid);
             self.launcher.output.died(pid);
-            self.feed(Event::Exited { pid: Pid(pid), exit_code: exit.exit_code });
         }
+        let exits = exits.iter().map(|exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code }).collect();
+        self.feed(Event::Exited(exits));
     }
 
     // -- launches that take a while ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use super::pace::Pace;
 use super::source::{LINE_LIMIT, Unfinished};
 use super::{SinkId, Source};
 
@@ -60,6 +61,7 @@ pub(crate) struct Intake {
     /// When what is unfinished is written as it is.
     pub(crate) due: Option<Instant>,
     pub(crate) standing: Standing,
+    pub(crate) pace: Pace,
     /// No writer is left: a short read does not mean that the next would wait.
     pub(crate) hung_up: bool,
     /// Bytes read so far.
@@ -81,6 +83,7 @@ impl Intake {
             unfinished: Unfinished::default(),
             due: None,
             standing: Standing::Idle,
+            pace: Pace::new(),
             hung_up: false,
             taken: 0,
             emptied: 0,

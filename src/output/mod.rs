@@ -18,7 +18,8 @@
 //!   overflows instead, because a worker must not stop for that, and what was lost is counted.
 //! * A line longer than 64 KiB goes out in pieces; the others wait for its end, but not for ever. Who begins a line
 //!   while another's is open (a prompt, a dead worker's last words) begins it on a new line.
-//! * Nothing wakes the thread but readiness, commands, and deadlines that are really due.
+//! * Nothing wakes the thread but readiness, commands, and deadlines that are really due. A source that is busy is asked
+//!   each millisecond instead of waking us at every write.
 //!
 //! What would have to be handed over at an upgrade is plain data: each intake's `Unfinished`, each outlet's queue, and
 //! the `Heritage` of its medium. A new class of stream is a `Medium` or a `Layout` in a file of its own.
@@ -30,8 +31,10 @@ mod handle;
 mod intake;
 mod medium;
 mod message;
+mod obey;
 mod open;
 mod outlet;
+mod pace;
 mod path;
 mod pump;
 mod rotation;

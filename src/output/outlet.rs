@@ -363,3 +363,205 @@ impl Outlet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::BorrowedFd;
+    use std::sync::{Arc, Mutex};
+
+    use super::super::medium::{Heritage, Written};
+    use super::super::stamp::Stamp;
+    use super::*;
+
+    /// A medium that takes so many bytes and then stops as it is told.
+    #[derive(Default)]
+    struct Fake {
+        text: Vec<u8>,
+        room: usize,
+        stop: Option<fn() -> Stop>,
+    }
+
+    struct Shared(Arc<Mutex<Fake>>);
+
+    impl Medium for Shared {
+        fn write(&mut self, lines: Lines<'_>, _: Now, _: &mut Vec<Message>) -> Written {
+            let mut fake = self.0.lock().unwrap();
+            let Some(stop) = fake.stop else {
+                fake.text.extend(lines.bytes);
+                return Written { bytes: lines.bytes.len(), stop: None };
+            };
+            let bytes = lines.bytes.len().min(std::mem::take(&mut fake.room));
+            fake.text.extend(&lines.bytes[..bytes]);
+            Written { bytes, stop: Some(stop()) }
+        }
+        fn reopen(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+        fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+        fn heritage(&self) -> Heritage {
+            Heritage::default()
+        }
+        fn follow(&mut self, _: Heritage) -> Option<String> {
+            None
+        }
+    }
+
+    struct Stage {
+        fake: Arc<Mutex<Fake>>,
+        outlet: Outlet,
+        desk: Desk,
+        layout: Layout,
+        now: Now,
+    }
+
+    impl Stage {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        fn new(layout: Layout) -> Self {
+            let fake = Arc::new(Mutex::new(Fake::default()));
+            let outlet = Outlet::new("it".into(), Box::new(Shared(Arc::clone(&fake))));
+            let now = Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH };
+            Self { fake, outlet, desk: Desk::default(), layout, now }
+        }
+
+        fn put(&mut self, from: usize, text: &str) {
+            let piece = Piece { from: SourceId(from), pid: 7, bytes: text.as_bytes() };
+            self.outlet.put(piece, &mut self.layout, self.now, &mut self.desk);
+        }
+
+        fn stop(&self, room: usize, stop: Option<fn() -> Stop>) {
+            let mut fake = self.fake.lock().unwrap();
+            (fake.room, fake.stop) = (room, stop);
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now.mono += time;
+            self.outlet.wake(self.now, &mut self.desk);
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.fake.lock().unwrap().text.clone()).unwrap()
+        }
+
+        fn said(&mut self) -> Vec<String> {
+            let messages = std::mem::take(&mut self.desk.messages).into_iter();
+            messages
+                .filter_map(|m| if let Message::Info(t) | Message::Warning(t) = m { Some(t) } else { None })
+                .collect()
+        }
+    }
+
+    fn no_space() -> Stop {
+        Stop::Failed(io::Error::from_raw_os_error(libc::ENOSPC))
+    }
+
+    #[test]
+    fn what_a_full_disk_did_not_take_is_written_later_in_order() {
+        let mut stage = Stage::new(Layout::Plain);
+        stage.stop(3, Some(no_space));
+        stage.put(1, "one\n");
+        stage.put(2, "two\n");
+        assert_eq!(stage.text(), "one");
+        assert!(stage.outlet.accepts(SourceId(1), stage.now), "a worker does not stop for a disk");
+        stage.stop(0, None);
+        stage.pass(FIRST_RETRY);
+        assert_eq!(stage.text(), "one\ntwo\n");
+        assert!(stage.outlet.has_settled(8) && stage.outlet.deadline().is_none());
+        let said = stage.said();
+        assert!(said[0].starts_with("cannot write to it: No space left"), "{said:?}");
+        assert_eq!(said[1..], ["it is written again, nothing was lost"]);
+    }
+
+    #[test]
+    fn retries_become_rarer_and_are_spoken_of_once() {
+        let mut stage = Stage::new(Layout::Plain);
+        stage.stop(0, Some(no_space));
+        stage.put(1, "x\n");
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let wait = stage.outlet.deadline().unwrap() - stage.now.mono;
+            waits.push(wait.as_millis());
+            stage.pass(wait);
+        }
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(stage.said().len(), 1);
+    }
+
+    #[test]
+    fn a_queue_that_overflows_loses_whole_lines_and_counts_them() {
+        let mut stage = Stage::new(Layout::Plain);
+        stage.stop(0, Some(no_space));
+        let line = format!("{:<99}\n", "line");
+        for _ in 0..QUEUE_LIMIT / 1000 + 2 {
+            stage.put(1, &line.repeat(10));
+        }
+        stage.stop(0, None);
+        stage.pass(FIRST_RETRY);
+        stage.put(1, "after\n");
+        assert!(stage.text().ends_with("\nafter\n") && stage.text().len() <= QUEUE_LIMIT + 6);
+        assert!(stage.text().lines().all(|line| line.len() == 99 || line == "after"));
+        let lost = (QUEUE_LIMIT / 1000 + 2) * 10 - (stage.text().lines().count() - 1);
+        assert!(
+            stage
+                .said()
+                .iter()
+                .any(|text| *text == format!("it is written again; {lost} lines ({} bytes) were lost", lost * 100))
+        );
+    }
+
+    #[test]
+    fn a_slow_reader_holds_its_sources_up_until_half_is_read() {
+        let mut stage = Stage::new(Layout::Plain);
+        stage.stop(0, Some(|| Stop::Blocked));
+        while stage.outlet.accepts(SourceId(1), stage.now) {
+            stage.put(1, &"x\n".repeat(5000));
+        }
+        stage.outlet.park(SourceId(1));
+        stage.stop(1000, Some(|| Stop::Blocked));
+        stage.outlet.flush(stage.now, &mut stage.desk);
+        assert_eq!(stage.outlet.take_released(stage.now), []);
+        stage.stop(QUEUE_LIMIT / 2 + 20_000, Some(|| Stop::Blocked));
+        stage.outlet.flush(stage.now, &mut stage.desk);
+        assert_eq!(stage.outlet.take_released(stage.now), [SourceId(1)]);
+        assert_eq!(stage.outlet.deadline(), None, "the reader wakes us, not the clock");
+        assert!(stage.said().is_empty());
+    }
+
+    #[test]
+    fn what_is_gone_is_reported_once_and_swallows_everything() {
+        let mut stage = Stage::new(Layout::Plain);
+        stage.stop(0, Some(|| Stop::Gone(io::ErrorKind::BrokenPipe.into())));
+        stage.put(1, "one\n");
+        stage.put(1, "two\n");
+        assert!(stage.outlet.accepts(SourceId(1), stage.now) && stage.outlet.has_settled(8) && stage.outlet.is_empty());
+        assert_eq!(stage.said().len(), 1);
+    }
+
+    #[test]
+    fn others_wait_for_the_end_of_a_long_line_but_not_for_ever() {
+        let mut stage = Stage::new(Layout::Plain);
+        let (long, other) = (SourceId(1), SourceId(2));
+        stage.put(1, "long");
+        stage.outlet.hold(long, stage.now.mono + Duration::from_millis(200));
+        assert!(stage.outlet.accepts(long, stage.now) && !stage.outlet.accepts(other, stage.now));
+        assert_eq!(stage.outlet.deadline(), None, "nobody waits yet");
+        stage.outlet.park(other);
+        stage.pass(Duration::from_millis(200));
+        assert_eq!(stage.outlet.take_released(stage.now), [other]);
+        stage.put(2, "other\n");
+        stage.put(1, "er\n");
+        assert_eq!(stage.text(), "long\nother\ner\n");
+    }
+
+    #[test]
+    fn a_stamped_line_that_was_interrupted_gets_a_prefix_again() {
+        let mut stage = Stage::new(Layout::Stamped(Stamp::new("T")));
+        stage.put(1, "on");
+        stage.put(1, "e, ");
+        stage.put(2, "two\n");
+        stage.put(1, "three");
+        stage.outlet.finish(SourceId(1), &stage.layout, stage.now, &mut stage.desk);
+        assert_eq!(stage.text(), "T [7] | one, \nT [7] | two\nT [7] | three\n");
+    }
+}

@@ -38,10 +38,10 @@ pub(crate) fn open_for_append(path: &Path) -> io::Result<Place> {
         Err(Errno::ENXIO) if is_fifo(&real) => File::from(open(&real, way | OFlag::O_RDWR, mode)?),
         Err(errno) => return Err(errno.into()),
     };
-    if file.metadata()?.file_type().is_fifo() {
-        if let Ok(both) = open(&real, way | OFlag::O_RDWR, mode) {
-            return Ok(Place { file: both.into(), real });
-        }
+    if file.metadata()?.file_type().is_fifo()
+        && let Ok(both) = open(&real, way | OFlag::O_RDWR, mode)
+    {
+        return Ok(Place { file: both.into(), real });
     }
     Ok(Place { file, real })
 }

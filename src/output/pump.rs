@@ -1,8 +1,6 @@
 //! The state of the output thread and one turn of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use mio::event::Event;
@@ -11,53 +9,50 @@ use mio::{Interest, Registry, Token};
 
 use super::alarms::Alarms;
 use super::barrier::{Barrier, Purpose, SourceView, View};
-use super::handle::Command;
-use super::intake::{Intake, READ, SCRATCH, Standing};
-use super::medium::{Medium, Now};
-use super::open::{Key, Opened};
+use super::intake::{Intake, SCRATCH, Standing};
+use super::medium::Now;
+use super::open::Key;
 use super::outlet::{Desk, Outlet};
+use super::pace::Change;
 use super::serve::{Outcome, Turn};
 use super::stamp::Layout;
-use super::{Message, OutletId, SinkId, Source, SourceId};
+use super::{Message, OutletId, SinkId, SourceId};
 
 /// Reads from one source before the next has its turn.
 const SHARE: usize = 4;
 
-/// Reads from one source at its worker's death: all that a pipe of the largest size holds.
-const ALL: usize = 1024 * 1024 / READ + 1;
-
 /// What a stream's configuration asked for.
-struct Sink {
-    layout: Layout,
-    outlet: OutletId,
-    sources: usize,
-    closed: bool,
+pub(super) struct Sink {
+    pub(super) layout: Layout,
+    pub(super) outlet: OutletId,
+    pub(super) sources: usize,
+    pub(super) closed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Owner {
+pub(super) enum Owner {
     Source(SourceId),
     Outlet(OutletId),
 }
 
 /// See the module.
 pub(crate) struct Pump {
-    registry: Registry,
-    sources: BTreeMap<SourceId, Intake>,
-    by_pid: BTreeSet<(i32, SourceId)>,
-    sinks: BTreeMap<SinkId, Sink>,
-    outlets: BTreeMap<OutletId, Outlet>,
-    by_key: BTreeMap<Key, OutletId>,
+    pub(super) registry: Registry,
+    pub(super) sources: BTreeMap<SourceId, Intake>,
+    pub(super) by_pid: BTreeSet<(i32, SourceId)>,
+    pub(super) sinks: BTreeMap<SinkId, Sink>,
+    pub(super) outlets: BTreeMap<OutletId, Outlet>,
+    pub(super) by_key: BTreeMap<Key, OutletId>,
     /// Outlets without a sink that still have something to write.
-    orphans: BTreeSet<OutletId>,
-    ready: VecDeque<SourceId>,
-    alarms: Alarms<Owner>,
-    barriers: Vec<Barrier>,
-    scratch: Vec<u8>,
-    desk: Desk,
-    last_token: usize,
-    turn: u64,
-    finished: bool,
+    pub(super) orphans: BTreeSet<OutletId>,
+    pub(super) ready: VecDeque<SourceId>,
+    pub(super) alarms: Alarms<Owner>,
+    pub(super) barriers: Vec<Barrier>,
+    pub(super) scratch: Vec<u8>,
+    pub(super) desk: Desk,
+    pub(super) last_token: usize,
+    pub(super) turn: u64,
+    pub(super) finished: bool,
 }
 
 impl Pump {
@@ -139,7 +134,7 @@ impl Pump {
     }
 
     /// Those who waited for an outlet may try again.
-    fn release(&mut self, ids: Vec<SourceId>) {
+    pub(super) fn release(&mut self, ids: Vec<SourceId>) {
         for id in ids {
             if let Some(intake) = self.sources.get_mut(&id)
                 && intake.standing == Standing::Parked
@@ -150,7 +145,12 @@ impl Pump {
         }
     }
 
-    fn with_turn<R>(&mut self, id: SourceId, now: Now, act: impl FnOnce(&mut Turn<'_>) -> R) -> Option<(OutletId, R)> {
+    pub(super) fn with_turn<R>(
+        &mut self,
+        id: SourceId,
+        now: Now,
+        act: impl FnOnce(&mut Turn<'_>) -> R,
+    ) -> Option<(OutletId, R)> {
         let intake = self.sources.get_mut(&id)?;
         let sink = self.sinks.get_mut(&intake.sink)?;
         let outlet = self.outlets.get_mut(&sink.outlet)?;
@@ -159,14 +159,20 @@ impl Pump {
         Some((sink.outlet, result))
     }
 
-    fn serve(&mut self, id: SourceId, reads: usize, now: Now) {
-        let Some((outlet, outcome)) = self.with_turn(id, now, |turn| turn.serve(reads)) else { return };
+    pub(super) fn serve(&mut self, id: SourceId, reads: usize, now: Now) {
+        let served = self.with_turn(id, now, |turn| {
+            let before = turn.intake.taken;
+            let outcome = turn.serve(reads);
+            (outcome, turn.intake.taken != before)
+        });
+        let Some((outlet, (outcome, something))) = served else { return };
         self.tend(outlet, now, |_, _, _| {});
+        self.keep_pace(id, outcome, something, now);
         let Some(intake) = self.sources.get_mut(&id) else { return };
         intake.standing = Standing::Idle;
         // Only who waits for nothing else is woken by time.
-        let due = intake.due.filter(|_| outcome == Outcome::Idle);
-        self.alarms.set(Owner::Source(id), due);
+        let due = [intake.due, intake.pace.next(now.mono)].into_iter().flatten().min();
+        self.alarms.set(Owner::Source(id), due.filter(|_| outcome == Outcome::Idle));
         match outcome {
             Outcome::Idle => {}
             Outcome::Again => self.mark_ready(id),
@@ -181,8 +187,27 @@ impl Pump {
         }
     }
 
+    /// Stops watching a source that is busy, and watches it again when it is not. What came in between is an event at
+    /// once, so nothing is overlooked.
+    fn keep_pace(&mut self, id: SourceId, outcome: Outcome, something: bool, now: Now) {
+        let Some(intake) = self.sources.get_mut(&id) else { return };
+        if outcome == Outcome::Parked || outcome == Outcome::Ended {
+            return;
+        }
+        let raw = intake.raw_fd();
+        let changed = match intake.pace.after_read(something, now.mono) {
+            None => Ok(()),
+            Some(Change::Ask) => self.registry.deregister(&mut SourceFd(&raw)),
+            Some(Change::Watch) => self.registry.register(&mut SourceFd(&raw), Token(id.0), Interest::READABLE),
+        };
+        if changed.is_err() {
+            // No memory for a watch: it is asked on, which is only dearer.
+            intake.pace.keep_asking();
+        }
+    }
+
     /// Does something with an outlet and draws the consequences: its deadline, those that wait for it, its end.
-    fn tend(&mut self, id: OutletId, now: Now, act: impl FnOnce(&mut Outlet, Now, &mut Desk)) {
+    pub(super) fn tend(&mut self, id: OutletId, now: Now, act: impl FnOnce(&mut Outlet, Now, &mut Desk)) {
         let Some(outlet) = self.outlets.get_mut(&id) else { return };
         act(outlet, now, &mut self.desk);
         let released = outlet.take_released(now);
@@ -205,7 +230,7 @@ impl Pump {
     }
 
     /// A sink goes when it was closed and its last source has ended; its outlet goes with the last sink.
-    fn retire_sink(&mut self, id: SinkId) {
+    pub(super) fn retire_sink(&mut self, id: SinkId) {
         if self.sinks.get(&id).is_some_and(|sink| sink.closed && sink.sources == 0)
             && let Some(sink) = self.sinks.remove(&id)
         {
@@ -214,7 +239,7 @@ impl Pump {
     }
 
     /// An outlet that still has something to write stays until it has written it.
-    fn retire_outlet(&mut self, id: OutletId) {
+    pub(super) fn retire_outlet(&mut self, id: OutletId) {
         self.orphans.remove(&id);
         if self.sinks.values().any(|sink| sink.outlet == id) {
             return;
@@ -230,160 +255,15 @@ impl Pump {
         self.alarms.set(Owner::Outlet(id), None);
     }
 
-    fn next_token(&mut self) -> usize {
+    pub(super) fn next_token(&mut self) -> usize {
         self.last_token += 1;
         self.last_token
     }
 }
 
-/// Commands.
-impl Pump {
-    /// Carries out everything but `Shutdown`, which is the loop's as well.
-    pub(crate) fn obey(&mut self, command: Command, now: Now) {
-        match command {
-            Command::Open(id, opened) => {
-                let (layout, outlet) = self.adopt(opened, now);
-                self.sinks.insert(id, Sink { layout, outlet, sources: 0, closed: false });
-            }
-            Command::Set(id, opened) => self.set(id, opened, now),
-            Command::Close(id) => self.close(id, now),
-            Command::Attach(fd, sink, source) => {
-                if let Err(error) = self.attach(fd, sink, source) {
-                    self.warn(format!("cannot read the {:?} of pid {}: {error}", source.name, source.pid));
-                }
-            }
-            Command::Died(pid) => {
-                let range = (pid, SourceId(0))..=(pid, SourceId(usize::MAX));
-                self.read_out(self.by_pid.range(range).map(|(_, id)| *id).collect(), now);
-            }
-            Command::ReopenAll => self.reopen_all(now),
-            Command::Sync(id) => self.raise_barrier(Purpose::Sync(id)),
-            Command::Shutdown(_) => self.shut_down(now),
-        }
-    }
-
-    /// Lets the thread end when all that is readable now has been written.
-    pub(crate) fn shut_down(&mut self, now: Now) {
-        // A slow back-off must not make the end wait.
-        for id in self.outlets.keys().copied().collect::<Vec<_>>() {
-            self.tend(id, now, Outlet::flush);
-        }
-        self.raise_barrier(Purpose::Shutdown);
-    }
-
-    /// Writes what is left as it is, and says what was lost.
-    pub(crate) fn finish(&mut self, now: Now) {
-        for id in self.sources.keys().copied().collect::<Vec<_>>() {
-            self.with_turn(id, now, |turn| turn.end());
-        }
-        for outlet in self.outlets.values_mut() {
-            outlet.flush(now, &mut self.desk);
-            outlet.give_up(&mut self.desk);
-        }
-    }
-
-    /// The outlet of a place: the one there is, with the newer medium, or a new one.
-    fn adopt(&mut self, opened: Opened, now: Now) -> (Layout, OutletId) {
-        let Opened { key, name, medium, layout } = opened;
-        if let Some(id) = self.by_key.get(&key).copied() {
-            self.orphans.remove(&id);
-            self.unwatch_outlet(id);
-            self.tend(id, now, |outlet, now, desk| outlet.replace(medium, now, desk));
-            self.watch_outlet(id);
-            return (layout, id);
-        }
-        let id = OutletId(self.next_token());
-        self.outlets.insert(id, Outlet::new(name, medium));
-        self.by_key.insert(key, id);
-        self.watch_outlet(id);
-        (layout, id)
-    }
-
-    fn set(&mut self, id: SinkId, opened: Opened, now: Now) {
-        let (layout, outlet) = self.adopt(opened, now);
-        let Some(sink) = self.sinks.get_mut(&id) else { return self.retire_outlet(outlet) };
-        sink.layout = layout;
-        let old = std::mem::replace(&mut sink.outlet, outlet);
-        if old == outlet {
-            return;
-        }
-        let moved = self.sources_of(id);
-        if let Some(old) = self.outlets.get_mut(&old) {
-            moved.iter().for_each(|source| old.release(*source));
-        }
-        self.tend(old, now, |_, _, _| {});
-        self.release(moved);
-        self.retire_outlet(old);
-    }
-
-    fn close(&mut self, id: SinkId, now: Now) {
-        let Some(sink) = self.sinks.get_mut(&id) else { return };
-        sink.closed = true;
-        self.read_out(self.sources_of(id), now);
-        self.retire_sink(id);
-    }
-
-    fn attach(&mut self, fd: OwnedFd, sink_id: SinkId, source: Source) -> io::Result<()> {
-        let Some(sink) = self.sinks.get_mut(&sink_id) else { return Err(io::Error::other("its sink is closed")) };
-        let id = SourceId(self.last_token + 1);
-        let intake = Intake::new(fd, sink_id, source)?;
-        self.registry.register(&mut SourceFd(&intake.raw_fd()), Token(id.0), Interest::READABLE)?;
-        sink.sources += 1;
-        self.last_token = id.0;
-        self.by_pid.insert((source.pid, id));
-        self.sources.insert(id, intake);
-        Ok(())
-    }
-
-    fn reopen_all(&mut self, now: Now) {
-        for id in self.outlets.keys().copied().collect::<Vec<_>>() {
-            self.unwatch_outlet(id);
-            self.tend(id, now, Outlet::reopen);
-            self.watch_outlet(id);
-        }
-    }
-
-    /// Reads at once what these sources have; who waits for an outlet goes on waiting.
-    fn read_out(&mut self, ids: Vec<SourceId>, now: Now) {
-        for id in ids {
-            if self.sources.get(&id).is_some_and(|intake| intake.standing != Standing::Parked) {
-                self.serve(id, ALL, now);
-            }
-        }
-    }
-
-    fn sources_of(&self, sink: SinkId) -> Vec<SourceId> {
-        self.sources.iter().filter(|(_, intake)| intake.sink == sink).map(|(id, _)| *id).collect()
-    }
-
-    fn watch_outlet(&mut self, id: OutletId) {
-        let Some(fd) = self.outlets.get(&id).and_then(|outlet| outlet.medium().poll_fd()) else { return };
-        let raw = fd.as_raw_fd();
-        match self.registry.register(&mut SourceFd(&raw), Token(id.0), Interest::WRITABLE) {
-            Ok(()) => {}
-            // Devices like /dev/null cannot be polled and never block.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
-            Err(error) => self.warn(format!("cannot watch a sink for writability: {error}")),
-        }
-    }
-
-    fn unwatch_outlet(&self, id: OutletId) {
-        if let Some(outlet) = self.outlets.get(&id) {
-            self.unwatch(outlet.medium());
-        }
-    }
-
-    fn unwatch(&self, medium: &dyn Medium) {
-        if let Some(fd) = medium.poll_fd() {
-            // What could not be registered cannot be deregistered either.
-            let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
-        }
-    }
-}
-
 /// Barriers.
 impl Pump {
-    fn raise_barrier(&mut self, purpose: Purpose) {
+    pub(super) fn raise_barrier(&mut self, purpose: Purpose) {
         let sources = self.sources.iter().filter_map(|(id, intake)| {
             let sink = self.sinks.get(&intake.sink)?;
             Some((*id, sink.outlet, intake.taken))

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::rng::Rng;
 
-pub const MS: u64 = 1_000_000;
+pub(crate) const MS: u64 = 1_000_000;
 
 /// How processes of a watcher behave. Changes while the simulation runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Temper {
+pub(crate) enum Temper {
     /// Lives until told to stop.
     Healthy,
     /// Exits by itself after so many milliseconds.
@@ -22,35 +22,33 @@ pub enum Temper {
 }
 
 #[derive(Clone, Debug)]
-pub struct Process {
-    pub watcher: String,
-    pub wid: u32,
-    pub temper: Temper,
-    pub born: u64,
+pub(crate) struct Process {
+    pub(crate) watcher: String,
+    pub(crate) wid: u32,
+    pub(crate) temper: Temper,
+    pub(crate) born: u64,
     /// When it will exit, and how.
-    pub exit: Option<(u64, i32)>,
+    pub(crate) exit: Option<(u64, i32)>,
     /// A stop signal or SIGKILL was sent by the core.
-    pub told: bool,
+    pub(crate) told: bool,
     /// The test, not the core, ends it.
-    pub murdered: bool,
-    pub signalled: bool,
-    /// SIGKILL must have come by then.
-    pub patience: Option<u64>,
+    pub(crate) murdered: bool,
+    pub(crate) signalled: bool,
 }
 
 #[derive(Default)]
-pub struct Kernel {
-    pub processes: BTreeMap<i32, Process>,
+pub(crate) struct Kernel {
+    pub(crate) processes: BTreeMap<i32, Process>,
     next_pid: i32,
     recycled: Vec<i32>,
 }
 
 impl Kernel {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { next_pid: 100, ..Self::default() }
     }
 
-    pub fn fork(&mut self, rng: &mut Rng, process: Process) -> i32 {
+    pub(crate) fn fork(&mut self, rng: &mut Rng, process: Process) -> i32 {
         let pid = if rng.chance(10) { self.recycled.pop() } else { None };
         let pid = pid.unwrap_or_else(|| {
             self.next_pid += 1;
@@ -61,12 +59,12 @@ impl Kernel {
     }
 
     /// The exit that comes next.
-    pub fn next_exit(&self) -> Option<u64> {
+    pub(crate) fn next_exit(&self) -> Option<u64> {
         self.processes.values().filter_map(|process| process.exit).map(|(at, _)| at).min()
     }
 
     /// Collects who has exited by now: pid, exit code and what it was.
-    pub fn collect(&mut self, now: u64) -> Vec<(i32, i32, Process)> {
+    pub(crate) fn collect(&mut self, now: u64) -> Vec<(i32, i32, Process)> {
         let gone: Vec<i32> = self
             .processes
             .iter()
@@ -76,13 +74,17 @@ impl Kernel {
         gone.into_iter()
             .map(|pid| {
                 let process = self.processes.remove(&pid).unwrap();
-                self.recycled.push(pid);
                 (pid, process.exit.unwrap().1, process)
             })
             .collect()
     }
 
-    pub fn end(&mut self, pid: i32, at: u64, code: i32) {
+    /// The core has been told of the death: the pid may be given to another.
+    pub(crate) fn recycle(&mut self, pid: i32) {
+        self.recycled.push(pid);
+    }
+
+    pub(crate) fn end(&mut self, pid: i32, at: u64, code: i32) {
         let process = self.processes.get_mut(&pid).expect("a signal to a process that is not there");
         if process.exit.is_none_or(|(due, _)| due > at) {
             process.exit = Some((at, code));

@@ -1,41 +1,43 @@
 //! What the simulator expects: promises that hold whatever happens, and what the last commands asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::kernel::{MS, Process, Temper};
 
 /// A place that waits out a back-off.
 #[derive(Clone, Copy, Debug)]
-pub struct Wait {
-    pub from: u64,
-    pub until: u64,
-    pub epoch: u64,
+pub(crate) struct Wait {
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+    pub(crate) epoch: u64,
 }
 
 /// What is known of a watcher.
 #[derive(Clone, Debug)]
-pub struct Expected {
-    pub up: bool,
-    pub numprocesses: u32,
-    pub autostart: bool,
-    pub respawn: bool,
-    pub warmup: bool,
-    pub singleton: bool,
-    pub send_hup: bool,
-    pub temper: Temper,
+pub(crate) struct Expected {
+    pub(crate) up: bool,
+    pub(crate) numprocesses: u32,
+    pub(crate) autostart: bool,
+    pub(crate) respawn: bool,
+    pub(crate) warmup: bool,
+    pub(crate) singleton: bool,
+    pub(crate) send_hup: bool,
+    pub(crate) temper: Temper,
     /// `numprocesses` was 0 at some time: a start came to nothing then.
-    pub was_empty: bool,
+    pub(crate) was_empty: bool,
     /// Counts the commands: what was predicted before one may not come true after it.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// Something happened whose outcome is not predicted: a launch that failed for good.
-    pub unsure: bool,
+    pub(crate) unsure: bool,
     /// Early deaths in a row, by wid.
-    pub early: BTreeMap<u32, u32>,
-    pub waits: BTreeMap<u32, Wait>,
+    pub(crate) early: BTreeMap<u32, u32>,
+    pub(crate) waits: BTreeMap<u32, Wait>,
+    /// Wids whose count a command may have changed.
+    pub(crate) uncounted: BTreeSet<u32>,
 }
 
 impl Expected {
-    pub fn new(numprocesses: u32) -> Self {
+    pub(crate) fn new(numprocesses: u32) -> Self {
         Self {
             up: false,
             numprocesses,
@@ -50,20 +52,21 @@ impl Expected {
             unsure: false,
             early: BTreeMap::new(),
             waits: BTreeMap::new(),
+            uncounted: BTreeSet::new(),
         }
     }
 
     /// A command reached it.
-    pub fn touched(&mut self) {
+    pub(crate) fn touched(&mut self) {
         self.epoch += 1;
         self.waits.clear();
+        self.uncounted.extend(self.early.keys());
     }
 
     /// Its worker died by itself while nothing was being done with it; predicts the next launch.
-    pub fn died(&mut self, process: &Process, now: u64) {
+    pub(crate) fn died(&mut self, process: &Process, now: u64) {
         let lived = now - process.born;
-        if lived >= 1000 * MS {
-            self.early.remove(&process.wid);
+        if lived >= 1000 * MS || self.uncounted.contains(&process.wid) {
             return;
         }
         let k = self.early.entry(process.wid).or_default();
@@ -75,8 +78,19 @@ impl Expected {
         );
     }
 
+    /// Its worker is gone, whatever the reason.
+    pub(crate) fn gone(&mut self, process: &Process, now: u64, quiet: bool) {
+        if now - process.born >= 1000 * MS {
+            self.early.remove(&process.wid);
+            self.uncounted.remove(&process.wid);
+        } else if !quiet {
+            // While something is done with the watcher, it may count as early or not.
+            self.uncounted.insert(process.wid);
+        }
+    }
+
     /// A launch was asked for in this place.
-    pub fn launched(&mut self, wid: u32, now: u64) {
+    pub(crate) fn launched(&mut self, wid: u32, now: u64) {
         if let Some(wait) = self.waits.remove(&wid)
             && wait.epoch == self.epoch
         {
@@ -85,7 +99,7 @@ impl Expected {
     }
 
     /// No back-off lasts longer than it should.
-    pub fn check_waits(&self, now: u64) {
+    pub(crate) fn check_waits(&self, now: u64) {
         for (wid, wait) in &self.waits {
             let late = wait.epoch == self.epoch && !self.warmup && now > wait.until + 5 * MS;
             assert!(!late, "wid {wid} should have been launched {} ms ago", (now - wait.until) / MS);

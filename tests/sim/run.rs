@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus::arbiter::{
-    Action, Arbiter, Event, Intent, Launch, Mono, Now, Pid, Reach, SocketInfo, WatcherState, WorkerId,
+    Action, Arbiter, Event, Exit, Intent, Launch, Mono, Now, Pid, Reach, SocketInfo, WatcherState, WorkerId,
+    WorkerState, WorkerView,
 };
 use circus::config::{CircusConfig, Config, Host, WatcherConfig, options};
 use circus::proto::{
@@ -17,7 +18,7 @@ use super::rng::Rng;
 
 /// What happened, to see that the simulation reaches what it should.
 #[derive(Debug, Default, Clone)]
-pub struct Totals {
+pub(crate) struct Totals {
     seeds: u64,
     requests: u64,
     cancelled: u64,
@@ -29,7 +30,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;
         self.requests += other.requests;
         self.cancelled += other.cancelled;
@@ -63,7 +64,7 @@ struct Sim {
     totals: Totals,
 }
 
-pub fn run(seed: u64, steps: u64, trace: bool) -> Totals {
+pub(crate) fn run(seed: u64, steps: u64, trace: bool) -> Totals {
     let mut sim = Sim::new(seed, trace);
     sim.drain();
     for _ in 0..steps {
@@ -141,13 +142,13 @@ impl Sim {
             46..47 => self.jump_wall_clock(),
             47..49 if self.rng.chance(20) => self.intent(Intent::Reload),
             49..50 if self.rng.chance(10) => self.intent(Intent::Quit),
-            50..52 => self.tell(Event::Exited { pid: Pid(999_999), exit_code: 0 }),
+            50..52 => self.tell(Event::Exited(vec![Exit { pid: Pid(999_999), exit_code: 0 }])),
             52..75 => self.pass_at_most(50),
             75..92 => self.pass_at_most(1500),
             _ => self.pass_at_most(10_000),
         }
         self.drain();
-        self.check();
+        self.turn();
     }
 
     fn pass_at_most(&mut self, ms: u64) {
@@ -185,34 +186,45 @@ impl Sim {
             self.launched(worker, outcome);
             self.drain();
         }
-        for (pid, code, process) in self.kernel.collect(now) {
-            self.exited(pid, code, &process);
+        let exits = self.kernel.collect(now);
+        if !exits.is_empty() {
+            self.exited(&exits);
         }
-        self.arbiter.handle_timeout(self.clock());
-        self.drain();
+        // An action's result may be due at once (graceful_timeout = 0): the loop then turns again without waiting.
+        loop {
+            self.arbiter.handle_timeout(self.clock());
+            self.drain();
+            if self.arbiter.next_deadline().is_none_or(|at| at.0 > now) {
+                break;
+            }
+        }
         self.check();
     }
 
-    fn exited(&mut self, pid: i32, code: i32, process: &Process) {
-        let released = self.released.remove(&pid);
-        if !released {
-            self.unreaped.insert(pid, code);
+    fn exited(&mut self, exits: &[(i32, i32, Process)]) {
+        let mut quiet = Vec::new();
+        for (pid, code, process) in exits {
+            let released = self.released.remove(pid);
+            if !released {
+                self.unreaped.insert(*pid, *code);
+            }
+            let view = self.arbiter.view(&process.watcher);
+            quiet.push((released, view.is_some_and(|view| !view.busy && view.state == WatcherState::Active)));
         }
-        let view = self.arbiter.view(&process.watcher);
-        let quiet = view.is_some_and(|view| !view.busy && view.state == WatcherState::Active);
-        let asked = process.told || process.signalled;
-        self.tell(Event::Exited { pid: Pid(pid), exit_code: code });
-        self.totals.reaped += 1;
-        if let Some(expected) = self.watchers.get_mut(&process.watcher)
-            && !released
-            && quiet
-            && !asked
-            && expected.respawn
-        {
-            expected.died(process, self.now);
+        let told = exits.iter().map(|(pid, exit_code, _)| Exit { pid: Pid(*pid), exit_code: *exit_code });
+        self.tell(Event::Exited(told.collect()));
+        for ((pid, _, process), (released, quiet)) in exits.iter().zip(quiet) {
+            self.kernel.recycle(*pid);
+            self.totals.reaped += 1;
+            let Some(expected) = self.watchers.get_mut(&process.watcher) else { continue };
+            expected.gone(process, self.now, quiet);
+            let asked = process.told || process.signalled;
+            if !released && quiet && !asked && expected.respawn {
+                expected.died(process, self.now);
+            }
         }
         self.drain();
-        assert!(!self.unreaped.contains_key(&pid), "the death of {pid} gave no reap");
+        assert!(self.unreaped.is_empty(), "deaths that gave no reap: {:?}", self.unreaped);
     }
 
     // -- what the core wants ----------------------------------------------------------------------------------------
@@ -297,6 +309,9 @@ impl Sim {
         if released == 0 {
             assert!(!present.iter().any(|process| process.wid == wid), "{name}: wid {wid} is used twice");
             let view = self.arbiter.view(&name).expect("a launch for a watcher that is not there");
+            // Those that come up only to be told to stop are not told yet.
+            let doomed = |w: &&WorkerView| w.state == WorkerState::Starting { doomed: true };
+            let fresh = fresh - view.workers.iter().filter(doomed).count();
             let most = view.numprocesses as usize * if view.busy { 2 } else { 1 };
             assert!(fresh < most.max(1) || view.busy, "{name}: {fresh} processes, and one more is launched");
         }
@@ -314,10 +329,9 @@ impl Sim {
             told: false,
             murdered: false,
             signalled: false,
-            patience: None,
         };
         let outcome = match temper {
-            Temper::Unlaunchable(errno) => Err(SpawnError { stage: Stage::Exec, errno, detail: "x".into() }),
+            Temper::Unlaunchable(errno) => Err(SpawnError { stage: Stage::Exec, errno, detail: name }),
             Temper::Healthy | Temper::DiesAfter(_) | Temper::StopsAfter(_) | Temper::Stubborn => Ok(process),
         };
         // Some launches take a while, as those that change their user do.
@@ -352,7 +366,7 @@ impl Sim {
             }
             Err(error) => {
                 self.totals.failed_launches += 1;
-                for expected in self.watchers.values_mut().filter(|e| matches!(e.temper, Temper::Unlaunchable(_))) {
+                if let Some(expected) = self.watchers.get_mut(&error.detail) {
                     expected.unsure = true;
                 }
                 self.tell(Event::SpawnFailed { worker, error });
@@ -460,28 +474,25 @@ impl Sim {
             if !(all || other == name) {
                 continue;
             }
-            expected.touched();
+            if !matches!(request, Request::List { .. } | Request::Status { .. }) {
+                expected.touched();
+            }
             match request {
                 Request::Start { .. } if !all || expected.autostart => {
                     expected.up = true;
-                    expected.early.clear();
                     expected.unsure = false;
                 }
                 Request::Restart { .. } if !all || expected.autostart || alone => {
                     expected.up = true;
-                    expected.early.clear();
                     expected.unsure = false;
                 }
                 Request::Restart { .. } | Request::Stop { .. } => {
                     expected.up = false;
-                    expected.early.clear();
                     expected.unsure = false;
                 }
                 Request::Reload { graceful, .. } => {
                     expected.up = true;
-                    if !graceful {
-                        expected.early.clear();
-                    }
+                    if !graceful {}
                 }
                 Request::Incr { nb, .. } if !expected.singleton => expected.numprocesses += *nb as u32,
                 Request::Decr { nb, .. } if !expected.singleton => {
@@ -630,7 +641,8 @@ impl Sim {
             expected.temper = Temper::Healthy;
         }
         for process in self.kernel.processes.values_mut() {
-            if let Temper::DiesAfter(_) = process.temper {
+            let ending = process.told || process.signalled || process.murdered;
+            if let (Temper::DiesAfter(_), false) = (process.temper, ending) {
                 process.temper = Temper::Healthy;
                 process.exit = None;
             }

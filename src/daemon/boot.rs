@@ -1,0 +1,205 @@
+//! From a configuration to a daemon that is ready to turn.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Waker};
+
+use super::args::Args;
+use super::clock;
+use super::launch::Launcher;
+use super::log::{self, Log};
+use super::main::weight;
+use super::registry::{Holding, Registry};
+use super::turn::{CONTROL, Daemon, EVENTS, OUTPUT, SIGNALS};
+use crate::arbiter::{Arbiter, Level};
+use crate::config::{CircusConfig, Config, Host, Problem};
+use crate::net::{Context, Publisher, Router};
+use crate::output::OutputHandle;
+use crate::sys;
+
+/// Why circusd does not start.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// For standard error.
+    Error(String),
+    /// The configuration cannot be used.
+    Problems(Vec<Problem>),
+    /// The pidfile: as in Circus, on standard output.
+    Pidfile(String),
+}
+
+impl Refusal {
+    /// Says so.
+    pub(super) fn tell(&self) {
+        // If nobody can be told, the exit status remains.
+        match self {
+            Self::Error(text) => drop(writeln!(std::io::stderr(), "circusd: error: {text}")),
+            Self::Pidfile(text) => drop(writeln!(std::io::stdout(), "{text}")),
+            Self::Problems(problems) => {
+                for problem in problems {
+                    drop(writeln!(std::io::stderr(), "{problem}"));
+                }
+            }
+        }
+    }
+}
+
+fn error(text: impl std::fmt::Display) -> Refusal {
+    Refusal::Error(text.to_string())
+}
+
+/// The two listening endpoints, bound before anything of another circusd could be touched.
+struct Endpoints {
+    control: sys::BoundEndpoint,
+    events: sys::BoundEndpoint,
+}
+
+/// What the loop uses and what its owner only keeps until the end.
+pub(super) struct Kept {
+    pub(super) pidfile: Option<sys::Pidfile>,
+    pub(super) control: sys::BoundEndpoint,
+    pub(super) events: sys::BoundEndpoint,
+    pub(super) context: Context,
+    pub(super) host: Host,
+    /// What is in force.
+    pub(super) config: Config,
+    /// What the command line overrides.
+    pub(super) log_level: Option<String>,
+    pub(super) log_output: Option<String>,
+}
+
+/// Everything up to the first turn.
+///
+/// Another circusd that is at work is noticed (by the pidfile, by the endpoints) before the managed sockets are opened:
+/// `replace` would take its files away. Yet the managed sockets are to be 3, 4, ..., so those numbers are held meanwhile.
+pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]) -> Result<Daemon, Refusal> {
+    let circus = &config.circus;
+    let nofile = sys::raise_nofile().map_err(error)?;
+    let placeholders = hold_numbers(config.sockets.len())?;
+    if let Some(umask) = circus.umask {
+        sys::set_umask(umask);
+    }
+    let mut log = open_log(circus, args.log_level.as_deref(), args.log_output.as_deref()).map_err(error)?;
+    let now = clock::now();
+    for problem in problems {
+        log.line(weight(problem.severity), now.unix, &problem.to_string());
+    }
+    let pidfile = claim_pidfile(args.pidfile.as_deref().or(circus.pidfile.as_deref()))?;
+    let Endpoints { control, events } = bind(circus)?;
+    drop(placeholders);
+    let sockets = sys::open_all(&config.sockets).map_err(error)?;
+    log.line(Level::Info, now.unix, "Registering signals...");
+    let signals = sys::Signals::install().map_err(error)?;
+    log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
+    sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
+    let poll = Poll::new().map_err(error)?;
+    let waker = Waker::new(poll.registry(), OUTPUT).map_err(error)?;
+    let output = OutputHandle::start(move || drop(waker.wake())).map_err(error)?;
+    let context = Context::new().map_err(error)?;
+    let mut registry = Registry::default();
+    let (router, publisher) = open_network(&context, &control, &events, &poll, &mut registry)?;
+    let mut signal_source = SourceFd(&signals.as_fd().as_raw_fd());
+    poll.registry().register(&mut signal_source, SIGNALS, Interest::READABLE).map_err(error)?;
+    for socket in &sockets {
+        registry.hold(Holding::Socket(socket.name.clone()), socket);
+    }
+    log.line(Level::Debug, now.unix, &format!("holding {}", registry.describe()));
+    let arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
+    Ok(Daemon {
+        arbiter,
+        poll,
+        signals,
+        router,
+        publisher,
+        launcher: Launcher { sockets, nofile, streams: std::collections::HashMap::new(), output },
+        registry,
+        proc: sys::Proc::default(),
+        log,
+        pending: std::collections::HashMap::new(),
+        condemned: Vec::new(),
+        outcome: None,
+        now,
+        kept: Kept {
+            pidfile,
+            control,
+            events,
+            context,
+            host,
+            config,
+            log_level: args.log_level.clone(),
+            log_output: args.log_output.clone(),
+        },
+    })
+}
+
+/// Opens something at each of the next `count` numbers.
+fn hold_numbers(count: usize) -> Result<Vec<File>, Refusal> {
+    (0..count).map(|_| File::open("/dev/null").map_err(error)).collect()
+}
+
+pub(super) fn open_log(circus: &CircusConfig, level: Option<&str>, output: Option<&str>) -> Result<Log, String> {
+    let level = level.or(circus.loglevel.as_deref()).unwrap_or("info");
+    let output = output.or(circus.logoutput.as_deref()).unwrap_or("-");
+    Log::open(output, log::level(level))
+}
+
+pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, Refusal> {
+    let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(None) };
+    let pid = nix::unistd::getpid();
+    sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| Refusal::Pidfile(failure.to_string()))
+}
+
+/// Binds the control and the event endpoint, unless strangers could reach them.
+fn bind(circus: &CircusConfig) -> Result<Endpoints, Refusal> {
+    let owner = match circus.endpoint_owner.as_deref() {
+        None => None,
+        Some(name) => Some(sys::user_id(name).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))?),
+    };
+    Ok(Endpoints {
+        control: bind_one(circus, "endpoint", &circus.endpoint, owner)?,
+        events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint, owner)?,
+    })
+}
+
+pub(super) fn bind_one(
+    circus: &CircusConfig,
+    key: &str,
+    endpoint: &str,
+    owner: Option<u32>,
+) -> Result<sys::BoundEndpoint, Refusal> {
+    let bound = sys::bind_endpoint(endpoint, Some(circus.endpoint_mode), owner).map_err(error)?;
+    if sys::is_exposed(&bound.endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine {
+        return Err(error(format!(
+            "{key} = {endpoint} could be reached by strangers, who could run any command as this user: use an \
+             ipc:// or a loopback address (or set allow_anyone_on_the_network_to_control_this_machine = True)"
+        )));
+    }
+    Ok(bound)
+}
+
+pub(super) fn open_network(
+    context: &Context,
+    control: &sys::BoundEndpoint,
+    events: &sys::BoundEndpoint,
+    poll: &Poll,
+    registry: &mut Registry,
+) -> Result<(Router, Publisher), Refusal> {
+    registry.hold(Holding::Control, &control.fd);
+    registry.hold(Holding::Events, &events.fd);
+    // libzmq closes what it is given.
+    let listener = control.fd.try_clone().map_err(error)?;
+    let mut router = Router::new(context, listener, &control.endpoint).map_err(error)?;
+    let listener = events.fd.try_clone().map_err(error)?;
+    let mut publisher = Publisher::new(context, listener, &events.endpoint).map_err(error)?;
+    poll.registry().register(&mut router, CONTROL, Interest::READABLE).map_err(error)?;
+    poll.registry().register(&mut publisher, EVENTS, Interest::READABLE).map_err(error)?;
+    Ok((router, publisher))
+}
+
+/// Different for each daemon: spreads the deadlines of several on one machine.
+pub(super) fn seed(now: crate::arbiter::Now) -> u64 {
+    now.mono.0 ^ now.unix.to_bits() ^ u64::from(std::process::id())
+}

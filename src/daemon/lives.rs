@@ -1,0 +1,130 @@
+//! The end of a life of the daemon: for good, or to begin another in the same process.
+
+use std::time::Duration;
+
+use super::boot::{bind_one, open_log, open_network, seed};
+use super::main::weight;
+use super::registry::Holding;
+use super::turn::Daemon;
+use crate::arbiter::{Arbiter, Event, Level, SocketAddress, SocketInfo};
+use crate::config::{CircusConfig, Config, Problem, SocketConfig};
+use crate::sys;
+
+/// How long the last answers and events may take to leave.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long the last lines of output may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+impl Daemon {
+    /// Tells the arbiter about the managed sockets.
+    pub(super) fn report_sockets(&mut self) {
+        let info = |socket: &sys::ManagedSocket| SocketInfo {
+            name: socket.name.clone(),
+            number: socket.number,
+            backlog: socket.backlog,
+            address: match &socket.address {
+                sys::Address::Inet { host, port } => SocketAddress::Inet(host.clone(), *port),
+                sys::Address::Unix { path } => SocketAddress::Unix(path.clone()),
+            },
+        };
+        let sockets = self.launcher.sockets.iter().map(info).collect();
+        self.feed(Event::SocketsOpened(sockets));
+    }
+
+    /// Everything is stopped: the last words go out, and what was on the file system goes.
+    pub(super) fn close(mut self) {
+        self.say(Level::Info, "Arbiter exiting");
+        let lost = self.router.flush(LAST_WORDS);
+        if lost > 0 {
+            self.say(Level::Warning, &format!("{lost} answers were not read by their clients"));
+        }
+        for message in self.launcher.output.shutdown(LAST_LINES) {
+            if let crate::output::Message::Info(text) | crate::output::Message::Warning(text) = message {
+                self.log.line(Level::Warning, self.now.unix, &text);
+            }
+        }
+        self.router.close(LAST_WORDS);
+        self.publisher.close(LAST_WORDS);
+        drop(self.kept.pidfile);
+    }
+
+    /// Begins another life with this configuration, or with the last one that worked.
+    pub(super) fn begin_anew(&mut self, config: Option<Config>, problems: &[Problem]) {
+        for problem in problems {
+            self.say(weight(problem.severity), &problem.to_string());
+        }
+        let config = match config {
+            Some(config) => config,
+            None => {
+                self.say(Level::Error, "the configuration cannot be used; starting again with the one before");
+                self.kept.config.clone()
+            }
+        };
+        self.outcome = None;
+        self.follow(&config.circus);
+        self.replace_sockets(&config.sockets);
+        self.kept.config = config.clone();
+        self.arbiter = Arbiter::new(config, self.kept.host.clone(), seed(self.now));
+    }
+
+    /// Takes over what `[circus]` says now; what fails stays as it was.
+    fn follow(&mut self, circus: &CircusConfig) {
+        if let Some(umask) = circus.umask {
+            sys::set_umask(umask);
+        }
+        match open_log(circus, self.kept.log_level.as_deref(), self.kept.log_output.as_deref()) {
+            Ok(log) => self.log = log,
+            Err(error) => self.say(Level::Error, &error),
+        }
+        let before = &self.kept.config.circus;
+        if (&circus.endpoint, &circus.pubsub_endpoint) != (&before.endpoint, &before.pubsub_endpoint)
+            && let Err(refusal) = self.move_endpoints(circus)
+        {
+            self.say(Level::Error, &format!("the endpoints stay as they are: {refusal:?}"));
+        }
+    }
+
+    fn move_endpoints(&mut self, circus: &CircusConfig) -> Result<(), super::boot::Refusal> {
+        let before = self.kept.config.circus.clone();
+        let bind = |key, new: &str, old: &str| {
+            if new == old { Ok(None) } else { bind_one(circus, key, new, None).map(Some) }
+        };
+        let control = bind("endpoint", &circus.endpoint, &before.endpoint)?;
+        let events = bind("pubsub_endpoint", &circus.pubsub_endpoint, &before.pubsub_endpoint)?;
+        let kept = &mut self.kept;
+        if let Some(control) = control {
+            kept.control = control;
+        }
+        if let Some(events) = events {
+            kept.events = events;
+        }
+        drop(self.poll.registry().deregister(&mut self.router));
+        drop(self.poll.registry().deregister(&mut self.publisher));
+        let (router, publisher) =
+            open_network(&kept.context, &kept.control, &kept.events, &self.poll, &mut self.registry)?;
+        std::mem::replace(&mut self.router, router).close(LAST_WORDS);
+        std::mem::replace(&mut self.publisher, publisher).close(LAST_WORDS);
+        Ok(())
+    }
+
+    /// Sockets that are the same stay open: nobody who connects meanwhile is refused.
+    fn replace_sockets(&mut self, configs: &[SocketConfig]) {
+        let sockets = &mut self.launcher.sockets;
+        for socket in sockets.extract_if(.., |socket| !configs.contains(&socket.config)) {
+            self.registry.release(&Holding::Socket(socket.name.clone()));
+        }
+        for config in configs {
+            if self.launcher.sockets.iter().any(|socket| socket.config == *config) {
+                continue;
+            }
+            match sys::open(config) {
+                Ok(socket) => {
+                    self.registry.hold(Holding::Socket(socket.name.clone()), &socket);
+                    self.launcher.sockets.push(socket);
+                }
+                Err(error) => self.say(Level::Error, &error.to_string()),
+            }
+        }
+        self.launcher.sockets.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+}

@@ -1,0 +1,164 @@
+//! What the output thread does when the daemon asks for something.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+
+use super::barrier::Purpose;
+use super::handle::Command;
+use super::intake::{Intake, READ, Standing};
+use super::medium::{Medium, Now};
+use super::open::Opened;
+use super::outlet::Outlet;
+use super::pump::{Pump, Sink};
+use super::stamp::Layout;
+use super::{OutletId, SinkId, Source, SourceId};
+
+/// Reads from one source at its worker's death: all that a pipe of the largest size holds.
+const ALL: usize = 1024 * 1024 / READ + 1;
+
+impl Pump {
+    /// Carries out everything but `Shutdown`, which is the loop's as well.
+    pub(crate) fn obey(&mut self, command: Command, now: Now) {
+        match command {
+            Command::Open(id, opened) => {
+                let (layout, outlet) = self.adopt(opened, now);
+                self.sinks.insert(id, Sink { layout, outlet, sources: 0, closed: false });
+            }
+            Command::Set(id, opened) => self.set(id, opened, now),
+            Command::Close(id) => self.close(id, now),
+            Command::Attach(fd, sink, source) => {
+                if let Err(error) = self.attach(fd, sink, source) {
+                    self.warn(format!("cannot read the {:?} of pid {}: {error}", source.name, source.pid));
+                }
+            }
+            Command::Died(pid) => {
+                let range = (pid, SourceId(0))..=(pid, SourceId(usize::MAX));
+                self.read_out(self.by_pid.range(range).map(|(_, id)| *id).collect(), now);
+            }
+            Command::ReopenAll => self.reopen_all(now),
+            Command::Sync(id) => self.raise_barrier(Purpose::Sync(id)),
+            Command::Shutdown(_) => self.shut_down(now),
+        }
+    }
+
+    /// Lets the thread end when all that is readable now has been written.
+    pub(crate) fn shut_down(&mut self, now: Now) {
+        // A slow back-off must not make the end wait.
+        for id in self.outlets.keys().copied().collect::<Vec<_>>() {
+            self.tend(id, now, Outlet::flush);
+        }
+        self.raise_barrier(Purpose::Shutdown);
+    }
+
+    /// Writes what is left as it is, and says what was lost.
+    pub(crate) fn finish(&mut self, now: Now) {
+        for id in self.sources.keys().copied().collect::<Vec<_>>() {
+            self.with_turn(id, now, |turn| turn.end());
+        }
+        for outlet in self.outlets.values_mut() {
+            outlet.flush(now, &mut self.desk);
+            outlet.give_up(&mut self.desk);
+        }
+    }
+
+    /// The outlet of a place: the one there is, with the newer medium, or a new one.
+    fn adopt(&mut self, opened: Opened, now: Now) -> (Layout, OutletId) {
+        let Opened { key, name, medium, layout } = opened;
+        if let Some(id) = self.by_key.get(&key).copied() {
+            self.orphans.remove(&id);
+            self.unwatch_outlet(id);
+            self.tend(id, now, |outlet, now, desk| outlet.replace(medium, now, desk));
+            self.watch_outlet(id);
+            return (layout, id);
+        }
+        let id = OutletId(self.next_token());
+        self.outlets.insert(id, Outlet::new(name, medium));
+        self.by_key.insert(key, id);
+        self.watch_outlet(id);
+        (layout, id)
+    }
+
+    fn set(&mut self, id: SinkId, opened: Opened, now: Now) {
+        let (layout, outlet) = self.adopt(opened, now);
+        let Some(sink) = self.sinks.get_mut(&id) else { return self.retire_outlet(outlet) };
+        sink.layout = layout;
+        let old = std::mem::replace(&mut sink.outlet, outlet);
+        if old == outlet {
+            return;
+        }
+        let moved = self.sources_of(id);
+        if let Some(old) = self.outlets.get_mut(&old) {
+            moved.iter().for_each(|source| old.release(*source));
+        }
+        self.tend(old, now, |_, _, _| {});
+        self.release(moved);
+        self.retire_outlet(old);
+    }
+
+    fn close(&mut self, id: SinkId, now: Now) {
+        let Some(sink) = self.sinks.get_mut(&id) else { return };
+        sink.closed = true;
+        self.read_out(self.sources_of(id), now);
+        self.retire_sink(id);
+    }
+
+    fn attach(&mut self, fd: OwnedFd, sink_id: SinkId, source: Source) -> io::Result<()> {
+        let Some(sink) = self.sinks.get_mut(&sink_id) else { return Err(io::Error::other("its sink is closed")) };
+        let id = SourceId(self.last_token + 1);
+        let intake = Intake::new(fd, sink_id, source)?;
+        self.registry.register(&mut SourceFd(&intake.raw_fd()), Token(id.0), Interest::READABLE)?;
+        sink.sources += 1;
+        self.last_token = id.0;
+        self.by_pid.insert((source.pid, id));
+        self.sources.insert(id, intake);
+        Ok(())
+    }
+
+    fn reopen_all(&mut self, now: Now) {
+        for id in self.outlets.keys().copied().collect::<Vec<_>>() {
+            self.unwatch_outlet(id);
+            self.tend(id, now, Outlet::reopen);
+            self.watch_outlet(id);
+        }
+    }
+
+    /// Reads at once what these sources have; who waits for an outlet goes on waiting.
+    fn read_out(&mut self, ids: Vec<SourceId>, now: Now) {
+        for id in ids {
+            if self.sources.get(&id).is_some_and(|intake| intake.standing != Standing::Parked) {
+                self.serve(id, ALL, now);
+            }
+        }
+    }
+
+    fn sources_of(&self, sink: SinkId) -> Vec<SourceId> {
+        self.sources.iter().filter(|(_, intake)| intake.sink == sink).map(|(id, _)| *id).collect()
+    }
+
+    fn watch_outlet(&mut self, id: OutletId) {
+        let Some(fd) = self.outlets.get(&id).and_then(|outlet| outlet.medium().poll_fd()) else { return };
+        let raw = fd.as_raw_fd();
+        match self.registry.register(&mut SourceFd(&raw), Token(id.0), Interest::WRITABLE) {
+            Ok(()) => {}
+            // Devices like /dev/null cannot be polled and never block.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+            Err(error) => self.warn(format!("cannot watch a sink for writability: {error}")),
+        }
+    }
+
+    fn unwatch_outlet(&self, id: OutletId) {
+        if let Some(outlet) = self.outlets.get(&id) {
+            self.unwatch(outlet.medium());
+        }
+    }
+
+    pub(super) fn unwatch(&self, medium: &dyn Medium) {
+        if let Some(fd) = medium.poll_fd() {
+            // What could not be registered cannot be deregistered either.
+            let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
+        }
+    }
+}
