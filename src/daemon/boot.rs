@@ -27,7 +27,7 @@ pub(super) enum Refusal {
     Error(String),
     /// The configuration cannot be used.
     Problems(Vec<Problem>),
-    /// The pidfile: as in Circus, on standard output.
+    /// The pidfile: as in Circus, on standard output too.
     Pidfile(String),
 }
 
@@ -37,7 +37,10 @@ impl Refusal {
         // If nobody can be told, the exit status remains.
         match self {
             Self::Error(text) => drop(writeln!(std::io::stderr(), "circusd: error: {text}")),
-            Self::Pidfile(text) => drop(writeln!(std::io::stdout(), "{text}")),
+            Self::Pidfile(text) => {
+                drop(writeln!(std::io::stdout(), "{text}"));
+                drop(writeln!(std::io::stderr(), "circusd: error: {text}"));
+            }
             Self::Problems(problems) => {
                 for problem in problems {
                     drop(writeln!(std::io::stderr(), "{problem}"));

@@ -15,7 +15,10 @@ use crate::arbiter::Level;
 enum Target {
     Stderr,
     /// Opened again when it was moved or removed: the file, its device and its inode.
-    File { path: PathBuf, open: Option<(File, u64, u64)> },
+    File {
+        path: PathBuf,
+        open: Option<(File, u64, u64)>,
+    },
 }
 
 /// The log.
@@ -56,7 +59,9 @@ impl Log {
             url if url.starts_with("syslog:") => {
                 return Err(format!("logoutput {url}: the system log cannot be written to yet; use a file or -"));
             }
-            path => Target::File { path: path.into(), open: Some(open(Path::new(path)).map_err(|e| cannot(path, &e))?) },
+            path => {
+                Target::File { path: path.into(), open: Some(open(Path::new(path)).map_err(|e| cannot(path, &e))?) }
+            }
         };
         Ok(Self { target, least, pid: std::process::id(), zone: TimeZone::system() })
     }

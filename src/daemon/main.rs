@@ -37,7 +37,10 @@ fn print(text: &str) -> ExitCode {
 fn run(args: &Args, file: &str) -> Result<u8, Refusal> {
     for (given, what) in [
         (args.logger_config.is_some(), "--logger-config: circusd runs no Python; use --log-level and --log-output"),
-        (args.daemon, "--daemon: circusd cannot go to the background yet; start it with setsid or by a service manager"),
+        (
+            args.daemon,
+            "--daemon: circusd cannot go to the background yet; start it with setsid or by a service manager",
+        ),
     ] {
         if given {
             return Err(Refusal::Error(what.into()));

@@ -23,7 +23,7 @@ use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
 use super::registry::{Holding, Registry};
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
-use crate::net::{Payload, Publisher, Router};
+use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
 use crate::output::Message;
 use crate::sys;
 
@@ -91,8 +91,10 @@ impl Daemon {
     }
 
     fn time_left(&self) -> Option<Duration> {
-        let at = self.arbiter.next_deadline()?;
-        Some(at.since(clock::now().mono))
+        let due = self.arbiter.next_deadline().map(|at| at.since(clock::now().mono));
+        // Answers that wait for a slow reader are tried again even where libzmq says nothing.
+        let retry = (self.router.pending() > 0).then_some(RETRY_EVERY);
+        due.into_iter().chain(retry).min()
     }
 
     /// One turn. Whether the next must not wait.

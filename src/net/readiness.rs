@@ -146,3 +146,53 @@ fn uninterrupted<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Context;
+    use crate::net::testing::{PATIENCE, interrupted};
+
+    fn pair(mark: i32) -> (Port, Port) {
+        let context = Context::new().unwrap();
+        let (one, other) = (context.socket(zmq::PAIR).unwrap(), context.socket(zmq::PAIR).unwrap());
+        for socket in [&one, &other] {
+            socket.set_sndhwm(mark).unwrap();
+            socket.set_rcvhwm(mark).unwrap();
+        }
+        one.bind("inproc://pair").unwrap();
+        other.connect("inproc://pair").unwrap();
+        (Port::new(one).unwrap(), Port::new(other).unwrap())
+    }
+
+    #[test]
+    fn a_signal_makes_no_call_fail() {
+        let (one, other) = pair(0);
+        assert_eq!(one.send(&[b"waits"]), Sent::Done);
+        let deadline = Deadline::after(PATIENCE);
+        interrupted(|| {
+            // The bare call shows that there is something to withstand.
+            let mut failures = 0;
+            while failures < 100 {
+                failures += u32::from(other.socket.get_events().is_err());
+                assert!(other.readable(), "a message waits");
+                assert!(!deadline.passed(), "no signal interrupted a call: the test has lost its point");
+            }
+            for _ in 0..20_000 {
+                assert_eq!(one.send(&[b"a", b"b"]), Sent::Done);
+                assert!(other.recv().is_some() && other.recv().is_some());
+            }
+        });
+    }
+
+    #[test]
+    fn a_message_is_all_or_nothing() {
+        let (one, other) = pair(10);
+        assert_eq!(one.send(&[b"a", b"", b"c"]), Sent::Done);
+        let frames: Vec<(Vec<u8>, bool)> =
+            std::iter::from_fn(|| other.recv()).map(|(frame, more)| (frame.to_vec(), more)).collect();
+        assert_eq!(frames, [(b"a".to_vec(), true), (Vec::new(), true), (b"c".to_vec(), false)]);
+        while one.send(&[b"x", b"y"]) == Sent::Done {}
+        assert!(std::iter::from_fn(|| other.recv()).count() % 2 == 0);
+    }
+}

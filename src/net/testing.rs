@@ -62,10 +62,7 @@ impl Server {
 
     fn end(&mut self) -> Option<Router> {
         let thread = self.thread.take()?;
-        let client = client(&Context::new().unwrap(), zmq::DEALER, &self.endpoint);
-        client.set_linger(-1).unwrap();
-        client.send(STOP, 0).unwrap();
-        drop(client);
+        stop(&self.endpoint);
         thread.join().ok()
     }
 }
@@ -76,6 +73,13 @@ impl Drop for Server {
             panic!("the server panicked");
         }
     }
+}
+
+/// Tells the server there to stop.
+pub(super) fn stop(endpoint: &str) {
+    let client = client(&Context::new().unwrap(), zmq::DEALER, endpoint);
+    client.set_linger(-1).unwrap();
+    client.send(STOP, 0).unwrap();
 }
 
 /// Serves requests with `answer` until dropped.
@@ -96,7 +100,7 @@ pub(super) fn echo_at(folder: TempDir, endpoint: &str) -> Server {
     start(router, folder, answer_with_itself)
 }
 
-fn answer_with_itself(request: Incoming, router: &mut Router) {
+pub(super) fn answer_with_itself(request: Incoming, router: &mut Router) {
     if let Payload::Frame(payload) = request.payload {
         router.send(&request.identity, request.delimiter, payload);
     }
@@ -108,7 +112,7 @@ fn start(router: Router, folder: TempDir, answer: impl FnMut(Incoming, &mut Rout
 }
 
 /// The loop that the daemon has: it never waits while there is work, and only an edge wakes it.
-fn turns(mut router: Router, mut answer: impl FnMut(Incoming, &mut Router)) -> Router {
+pub(super) fn turns(mut router: Router, mut answer: impl FnMut(Incoming, &mut Router)) -> Router {
     const BUDGET: usize = 7;
     let mut poll = mio::Poll::new().unwrap();
     let mut events = Events::with_capacity(8);
@@ -147,4 +151,32 @@ pub(super) fn object(value: Value) -> Object {
         Value::Object(object) => object,
         other => panic!("{other} is no object"),
     }
+}
+
+/// Runs `work` under a storm of SIGCHLDs at this thread, with a handler as the daemon has one.
+pub(super) fn interrupted(work: impl FnOnce()) {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use nix::sys::pthread::{pthread_kill, pthread_self};
+
+    let handler = signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).unwrap();
+    let (target, over) = (pthread_self(), AtomicBool::new(false));
+    /// Ends the storm when the work panics, too.
+    struct Calm<'a>(&'a AtomicBool);
+    impl Drop for Calm<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                pthread_kill(target, nix::sys::signal::Signal::SIGCHLD).unwrap();
+            }
+        });
+        let _calm = Calm(&over);
+        work();
+    });
+    signal_hook::low_level::unregister(handler);
 }

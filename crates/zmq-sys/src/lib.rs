@@ -6,6 +6,7 @@
 //! `u32`, whatever the C side takes.
 #![expect(non_camel_case_types, reason = "the names are zmq.h's")]
 
+mod accept;
 mod constants;
 pub mod errno;
 mod functions;
