@@ -165,7 +165,9 @@ pub(crate) fn unknown_crates(manifest: &str) -> Vec<String> {
     for line in manifest.lines() {
         if let Some(name) = line.strip_prefix('[') {
             table = name.trim_end_matches(']');
-        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| table.ends_with("dependencies")) {
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| table.ends_with("dependencies"))
+            && !name.starts_with('#')
+        {
             let name = name.replace('-', "_");
             if !CRATES.contains(&name.as_str()) && !TEST_CRATES.contains(&name.as_str()) {
                 unknown.push(format!("[{table}] {name}: say in CRATES and ROOMS who may know it"));
@@ -264,8 +266,7 @@ mod tests {
 
     #[test]
     fn a_dependency_that_nobody_placed_is_found() {
-        let manifest =
-            "[dependencies]\nserde = \"1\"\nrmp-serde = \"1\"\n[dev-dependencies]\ntokio = \"1\"\n[profile]\nx = 1\n";
+        let manifest = "[dependencies]\n# a = b\nserde = \"1\"\nrmp-serde = \"1\"\n[dev-dependencies]\ntokio = \"1\"\n[profile]\nx = 1\n";
         let found = unknown_crates(manifest);
         assert_eq!(found, ["[dev-dependencies] tokio: say in CRATES and ROOMS who may know it"]);
     }

@@ -32,7 +32,7 @@ pub(crate) fn section<'t>(text: &'t str, title: &str) -> Option<&'t str> {
 /// Deliberate differences (entries of `divergences.toml`) that have no reason, no `id`, or no line in the section where
 /// the id stands in backquotes.
 pub(crate) fn untold(divergences: &str, section: &str) -> Vec<String> {
-    let entries = divergences.split("[[ignore]]").skip(1);
+    let entries = divergences.split("\n[[ignore]]\n").skip(1);
     let wrong = entries.enumerate().filter_map(|(at, entry)| {
         let value = |key: &str| entry.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
         let id = value("id").map(|id| id.trim_matches('"'));
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_difference_without_its_line_is_found() {
-        let entry = |lines: &str| format!("# head\n\n[[ignore]]\nscenario = \"s\"\n{lines}\n");
+        let entry = |lines: &str| format!("# [[ignore]] entries\n\n[[ignore]]\nscenario = \"s\"\n{lines}\n");
         assert!(untold(&entry("id = \"octal\"\nreason = \"r\""), "| `octal` | a | b |").is_empty());
         for (lines, section) in [
             ("id = \"octal\"\nreason = \"r\"", "| `other` | octal | b |"),

@@ -34,7 +34,7 @@ fn watcher_options(specs: &[OptionSpec]) -> String {
             Effect::Reload => "replaces the workers",
             Effect::Stream => "opens the stream anew",
         };
-        [code(spec.key), kind(spec.kind).to_owned(), default(spec.default), meaning, changed.to_owned()]
+        [code(spec.key), measured(spec), default(spec.default), meaning, changed.to_owned()]
     });
     table(["option", "type", "default", "meaning", "`set`"], rows)
 }
@@ -50,8 +50,17 @@ fn settings<C>(settings: &[Setting<C>]) -> String {
 fn meaning(doc: &str, support: Support) -> String {
     match support {
         Support::Works => doc.to_owned(),
-        Support::Ignored(reason) => format!("{doc} *Accepted without effect: {reason}.*"),
-        Support::Refused(reason) => format!("{doc} *Refused: {reason}.*"),
+        Support::Ignored(reason) => format!("{doc} *Accepted without effect: \"{reason}\".*"),
+        Support::Refused(reason) => format!("{doc} *Refused: \"{reason}\".*"),
+    }
+}
+
+/// The type, and what a number counts.
+fn measured(spec: &OptionSpec) -> String {
+    match (kind(spec.kind), spec.unit) {
+        (kind, "") => kind.to_owned(),
+        (kind, unit) if kind.contains(unit) => kind.to_owned(),
+        (kind, unit) => format!("{kind} of {unit}"),
     }
 }
 
@@ -95,7 +104,7 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
 /// What has no documentation: names of which one of the texts is missing or is no sentence.
 pub(crate) fn undocumented<'a>(items: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> Vec<String> {
     let is_bad = |text: &&str| text.trim().len() < 10 || !text.trim_end().ends_with(['.', '?', '!']);
-    let bad = items.filter_map(|(name, texts)| texts.iter().any(|text| is_bad(text)).then(|| name.to_owned()));
+    let bad = items.filter_map(|(name, texts)| texts.iter().any(is_bad).then(|| name.to_owned()));
     bad.map(|name| format!("{name}: is not documented in full sentences")).collect()
 }
 
@@ -139,8 +148,8 @@ mod tests {
 
     #[test]
     fn what_is_refused_says_so() {
-        assert_eq!(meaning("A.", Support::Refused("not yet")), "A. *Refused: not yet.*");
-        assert_eq!(meaning("A.", Support::Ignored("dead")), "A. *Accepted without effect: dead.*");
+        assert_eq!(meaning("A.", Support::Refused("not yet")), "A. *Refused: \"not yet\".*");
+        assert_eq!(meaning("A.", Support::Ignored("dead")), "A. *Accepted without effect: \"dead\".*");
     }
 
     #[test]
