@@ -44,6 +44,13 @@ pub(crate) fn strange_items(file: &File) -> Vec<String> {
     found
 }
 
+/// Modules of a binary: it parses arguments, calls the library, and has no rooms of its own.
+pub(crate) fn own_modules(file: &File) -> Vec<String> {
+    let tokens = lex(&file.text).tokens;
+    let modules = tokens.iter().filter(|token| token.text == "mod");
+    modules.map(|token| file.complaint(token.line, "a binary has no modules; the library has")).collect()
+}
+
 /// The items of a file without their attributes: each ends with a `;` or a block.
 fn items<'a, 't>(tokens: &'a [Token<'t>]) -> Vec<&'a [Token<'t>]> {
     let mut items = Vec::new();
@@ -127,6 +134,12 @@ mod tests {
             let text = format!("mod before;\n{text}\nmod after;\n");
             assert_eq!(strange_items(&File::new("src/x/mod.rs", &text)).len(), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn binaries_have_no_modules() {
+        assert!(own_modules(&File::new("src/bin/a.rs", "use circus::ctl; fn main() {} // mod x")).is_empty());
+        assert_eq!(own_modules(&File::new("src/bin/a.rs", "mod x;\nfn main() {}")).len(), 1);
     }
 
     #[test]
