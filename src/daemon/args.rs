@@ -17,7 +17,7 @@ pub struct Args {
     /// A Python logging configuration (refused: circusd runs no Python)
     #[arg(long, value_name = "FILE")]
     pub logger_config: Option<String>,
-    /// Go to the background
+    /// Go to the background; the exit status says whether the daemon has started
     #[arg(long)]
     pub daemon: bool,
     /// Write circusd's pid to this file
