@@ -160,22 +160,15 @@ pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, 
 
 /// Binds the control and the event endpoint, unless strangers could reach them.
 fn bind(circus: &CircusConfig) -> Result<Endpoints, Refusal> {
-    let owner = match circus.endpoint_owner.as_deref() {
-        None => None,
-        Some(name) => Some(sys::user_id(name).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))?),
-    };
     Ok(Endpoints {
-        control: bind_one(circus, "endpoint", &circus.endpoint, owner)?,
-        events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint, owner)?,
+        control: bind_one(circus, "endpoint", &circus.endpoint)?,
+        events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint)?,
     })
 }
 
-pub(super) fn bind_one(
-    circus: &CircusConfig,
-    key: &str,
-    endpoint: &str,
-    owner: Option<u32>,
-) -> Result<sys::BoundEndpoint, Refusal> {
+pub(super) fn bind_one(circus: &CircusConfig, key: &str, endpoint: &str) -> Result<sys::BoundEndpoint, Refusal> {
+    let look_up = |name| sys::user_id(name).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)));
+    let owner = circus.endpoint_owner.as_deref().map(look_up).transpose()?;
     let bound = sys::bind_endpoint(endpoint, Some(circus.endpoint_mode), owner).map_err(error)?;
     if sys::is_exposed(&bound.endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine {
         return Err(error(format!(

@@ -87,7 +87,7 @@ impl Daemon {
     fn move_endpoints(&mut self, circus: &CircusConfig) -> Result<(), super::boot::Refusal> {
         let before = self.kept.config.circus.clone();
         let bind = |key, new: &str, old: &str| {
-            if new == old { Ok(None) } else { bind_one(circus, key, new, None).map(Some) }
+            if new == old { Ok(None) } else { bind_one(circus, key, new).map(Some) }
         };
         let control = bind("endpoint", &circus.endpoint, &before.endpoint)?;
         let events = bind("pubsub_endpoint", &circus.pubsub_endpoint, &before.pubsub_endpoint)?;

@@ -17,11 +17,20 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "Whether endpoints may be reached from other machines, by anyone and without a password."
     ),
     field!(check_delay, Seconds, "5", "Seconds; the longest pause of the back-off that crash loops get."),
-    field!(debug, Bool, "no", "Whether plugins write to circusd's standard output and log everything."),
+    Setting {
+        support: Support::Ignored("makes plugins and circusd-stats verbose, and neither is supported yet"),
+        ..field!(debug, Bool, "no", "Whether plugins and circusd-stats log everything, to circusd's standard output.")
+    },
     unused!(debug_gc, Bool, "no", "A switch of Python's garbage collector.", DEAD),
     field!(endpoint, Text, "tcp://127.0.0.1:5555", "Where requests are answered."),
     field!(endpoint_mode, Octal, "0600", "The mode of the socket file of an ipc endpoint."),
-    field!(endpoint_owner, Text, "", "The user who owns the socket file of an ipc endpoint, by name or number."),
+    field!(
+        endpoint_owner,
+        Text,
+        "",
+        "The user who owns the socket file of an ipc endpoint, by name or number. Requests can then give watchers no \
+         other uid, and add has to give it."
+    ),
     field!(fqdn_prefix, Text, "", "A name that is put before that of the machine."),
     unused!(httpd, Bool, "no", "Whether the web console is started.", NO_HTTPD),
     unused!(httpd_close_outputs, Bool, "no", "Whether the web console is silent.", DEAD),
