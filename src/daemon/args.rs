@@ -23,7 +23,8 @@ pub struct Args {
     /// Write circusd's pid to this file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<String>,
-    /// Read the configuration, say what is wrong with it, and exit: 0 if nothing is
+    /// Read the configuration, say what is wrong with it and what means something else than in Circus 0.19, and exit:
+    /// 0 if nothing is wrong
     #[arg(long)]
     pub check: bool,
     /// Print the version

@@ -41,18 +41,24 @@ fn run(args: &Args, file: &str) -> Result<u8, Refusal> {
     }
     sys::sanitize_stdio().map_err(|error| Refusal::Error(format!("unable to open descriptors 0 to 2: {error}")))?;
     let host = sys::host();
-    let Loaded { config, problems } = config::load(file, &host);
     if args.check {
-        let text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-        print(&text);
-        return Ok(u8::from(!problems.is_empty()));
+        return Ok(check(file, &host));
     }
+    let Loaded { config, problems } = config::load(file, &host);
     let Some(config) = config else { return Err(Refusal::Problems(problems)) };
     if args.daemon {
         return run_in_the_background(args, file, config, host, &problems);
     }
     let daemon = boot::boot(args, config, host, &problems)?;
     Ok(turn(daemon, file))
+}
+
+/// Tells all about a configuration. What only means something else than in Circus is no failure.
+fn check(file: &str, host: &Host) -> u8 {
+    let problems = config::check(file, host);
+    let text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+    print(&text);
+    u8::from(problems.iter().any(|problem| problem.severity > Severity::Note))
 }
 
 /// The configuration was read by whoever called us, who may have given it as a pipe; all else is the daemon's.
@@ -106,6 +112,7 @@ fn turn(mut daemon: Daemon, file: &str) -> u8 {
 /// The weight of a problem in the log.
 pub(super) fn weight(severity: Severity) -> crate::arbiter::Level {
     match severity {
+        Severity::Note => crate::arbiter::Level::Info,
         Severity::Warning | Severity::Skipped => crate::arbiter::Level::Warning,
         Severity::Fatal => crate::arbiter::Level::Critical,
     }
