@@ -6,6 +6,7 @@
 mod codec;
 mod errno;
 mod notice;
+mod object;
 mod reply;
 mod request;
 mod signal;
@@ -14,10 +15,8 @@ mod spawn;
 pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice, encode_reply};
 pub use errno::{ErrNo, Fault};
 pub use notice::{EventKind, Notice, resource_name};
+pub use object::Object;
 pub use reply::{Body, Reply, ReplyTo};
 pub use request::{MatchMethod, Request, Selection};
 pub use signal::{Signal, SignalError};
 pub use spawn::{SpawnError, Stage};
-
-/// An object of the wire, keys in the order they were written.
-pub type Object = serde_json::Map<String, serde_json::Value>;
