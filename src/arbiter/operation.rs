@@ -90,13 +90,13 @@ pub(super) struct Operation {
     pub(super) tickets: Vec<Ticket>,
     /// The processes there were when it began.
     pub(super) before: Vec<Pid>,
-    /// Why it will be reported as failed, once it has ended.
-    pub(super) failure: Option<String>,
+    /// It is for the sake of a changed option: a watcher that is stopped by then stays so.
+    pub(super) only_if_up: bool,
 }
 
 impl Operation {
-    pub(super) fn new(kind: OperationKind, tickets: Vec<Ticket>) -> Self {
-        Self { kind, progress: Progress::Starting, tickets, before: Vec::new(), failure: None }
+    pub(super) fn new(kind: OperationKind, tickets: Vec<Ticket>, only_if_up: bool) -> Self {
+        Self { kind, progress: Progress::Starting, tickets, before: Vec::new(), only_if_up }
     }
 }
 

@@ -18,7 +18,7 @@ impl Arbiter {
         self.submit_operation(key, kind, tickets, false, now);
     }
 
-    /// The same for an operation that must see what was changed just now.
+    /// The same for an operation that must see what was changed just now, and is only for a watcher that is up.
     pub(super) fn submit_fresh(&mut self, key: WatcherKey, kind: OperationKind, tickets: Vec<Ticket>, now: Now) {
         self.submit_operation(key, kind, tickets, true, now);
     }
@@ -38,14 +38,18 @@ impl Arbiter {
             Admission::JoinWaiting(place) => {
                 if let Some(waiting) = watcher.waiting.get_mut(place) {
                     waiting.tickets.extend(tickets);
+                    waiting.only_if_up &= fresh;
                 }
             }
             // A watcher that stops of its own accord finishes that first.
-            Admission::Begin | Admission::Wait => watcher.waiting.push_back(Operation::new(kind, tickets)),
+            Admission::Begin | Admission::Wait => {
+                watcher.waiting.push_back(Operation::new(kind, tickets, fresh));
+            }
             Admission::ClearAndJoin => {
                 if let Some(running) = &mut watcher.running {
                     running.tickets.extend(tickets);
                 }
+                self.withdraw_from_rollouts(key);
                 self.cancel_waiting(key, kind, now);
             }
             Admission::Overtake => {
@@ -53,7 +57,7 @@ impl Arbiter {
                 self.cancel_waiting(key, kind, now);
                 self.cancel_running(key, kind, now);
                 if let Some(watcher) = self.watchers.get_mut(&key) {
-                    watcher.waiting.push_front(Operation::new(kind, tickets));
+                    watcher.waiting.push_front(Operation::new(kind, tickets, false));
                 }
             }
         }
@@ -161,6 +165,11 @@ impl Arbiter {
         operation.before = watcher.lasting_pids();
         let kind = operation.kind;
         let idle = watcher.state == WatcherState::Stopped;
+        if idle && operation.only_if_up {
+            watcher.running = Some(operation);
+            self.end_operation(key, None, now);
+            return true;
+        }
         operation.progress = match kind {
             OperationKind::Start => Progress::Starting,
             OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => Progress::Stopping,
@@ -202,17 +211,20 @@ impl Arbiter {
     pub(super) fn begin_stopping(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         watcher.state = WatcherState::Stopping;
-        if watcher.counts().outgoing > 0 {
-            let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
-            for id in ids {
-                watcher.change(id, |worker| worker.outgoing = false);
-            }
-        }
         for wid in watcher.slots.clear() {
             self.deadlines.cancel(Timer::Retry(key, wid));
         }
         self.deadlines.cancel(Timer::Warmup(key));
-        self.reconcile(key, now);
+        // Everybody hears of it, also who is on the way out already: a kill with a long timeout does not hold up a stop.
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
+        for id in ids {
+            if let Some(watcher) = self.watchers.get_mut(&key) {
+                watcher.change(id, |worker| worker.outgoing = false);
+            }
+            self.terminate(id, signal, timeout, now);
+        }
     }
 
     fn started(&mut self, key: WatcherKey, now: Now) {

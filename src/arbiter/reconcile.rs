@@ -2,7 +2,7 @@
 
 use super::core::Arbiter;
 use super::deadlines::Timer;
-use super::ids::{WatcherKey, WorkerId};
+use super::ids::WatcherKey;
 use super::operation::Progress;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
@@ -14,25 +14,12 @@ impl Arbiter {
     pub(super) fn reconcile(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         match watcher.state {
-            WatcherState::Stopped => {}
-            WatcherState::Stopping => self.end_all(key, now),
+            // Everybody has been told, and nobody is launched.
+            WatcherState::Stopped | WatcherState::Stopping => {}
             WatcherState::Starting { .. } | WatcherState::Active => {
                 self.end_surplus(key, now);
                 self.launch_missing(key, now);
             }
-        }
-    }
-
-    fn end_all(&mut self, key: WatcherKey, now: Now) {
-        let Some(watcher) = self.watchers.get(&key) else { return };
-        let counts = watcher.counts();
-        if counts.starting + counts.running + counts.outgoing == 0 {
-            return;
-        }
-        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
-        let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| !w.is_ending()).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.terminate(id, signal, timeout, now);
         }
     }
 

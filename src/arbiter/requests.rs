@@ -351,14 +351,15 @@ impl Arbiter {
         }
         watcher.config = Arc::new(config);
         let config = watcher.config.clone();
-        let active = watcher.state != WatcherState::Stopped;
+        // Who starts later starts with what is set now.
+        let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
         for _ in &effects {
             self.publish(key, EventKind::Updated, now);
         }
         if effects.contains(&Effect::Stream) {
             self.act(Action::UpdateStreams(key, config));
         }
-        if effects.contains(&Effect::Reload) && active {
+        if effects.contains(&Effect::Reload) && up {
             let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
             self.submit_fresh(key, OperationKind::Reload, vec![Ticket::Job(job)], now);
             return answer;

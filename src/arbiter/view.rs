@@ -2,6 +2,7 @@
 
 use super::core::{Arbiter, Phase};
 use super::ids::{Pid, Wid, WorkerId};
+use super::job::{Job, Then};
 use super::watcher::{Watcher, WatcherState};
 use super::worker::{Worker, WorkerState};
 
@@ -60,7 +61,9 @@ impl Arbiter {
             pid: worker.pid,
             state: worker.state,
         };
-        let rolled_out = self.rollouts.values().any(|rollout| rollout.will_start(watcher.key));
+        let listed = |job: &Job| matches!(&job.then, Then::Start(keys) if keys.contains(&watcher.key));
+        let rolled_out = self.rollouts.values().any(|rollout| rollout.will_start(watcher.key))
+            || self.jobs.values().any(listed);
         WatcherView {
             state: watcher.state,
             numprocesses: watcher.config.numprocesses,

@@ -337,7 +337,7 @@ impl Sim {
             let view = self.arbiter.view(&name).expect("a launch for a watcher that is not there");
             // Those that come up only to be told to stop are not told yet.
             let doomed = |w: &&WorkerView| w.state == WorkerState::Starting { doomed: true };
-            let fresh = fresh - view.workers.iter().filter(doomed).count();
+            let fresh = fresh.saturating_sub(view.workers.iter().filter(doomed).count());
             let most = view.numprocesses as usize * if view.busy { 2 } else { 1 };
             assert!(fresh < most.max(1) || view.busy, "{name}: {fresh} processes, and one more is launched");
         }

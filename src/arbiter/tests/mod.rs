@@ -1,0 +1,6 @@
+//! Scenarios of the core, each a story: what happens, and what the core wants done.
+
+mod lifecycle;
+mod products;
+mod rig;
+mod spawning;

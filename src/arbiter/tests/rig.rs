@@ -1,0 +1,274 @@
+//! A core on the bench: launches are answered by hand or at once, time is jumped, and what comes out is text.
+
+use serde_json::{Value, json};
+
+use crate::arbiter::{
+    Action, Arbiter, Event, Exit, Launch, Mono, Now, Pid, Reach, SignalTarget, WatcherState, WorkerState,
+};
+use crate::config::{CircusConfig, Config, Host, WatcherConfig};
+use crate::proto::{Body, Format, Object, Reply, ReplyTo, Request, RequestId, SpawnError, Stage};
+
+const MS: u64 = 1_000_000;
+
+/// The core, its clock, and what it has wanted so far and was not asked about yet.
+pub(super) struct Rig {
+    pub(super) arbiter: Arbiter,
+    now_ms: u64,
+    next_pid: i32,
+    /// What the next launches come to, instead of a process.
+    pub(super) failures: Vec<SpawnError>,
+    /// Launches are kept here instead of being answered.
+    pub(super) hold_launches: bool,
+    pub(super) held: Vec<Launch>,
+    said: Vec<String>,
+    replies: Vec<Reply>,
+    next_request: u64,
+    pub(super) alive: Vec<i32>,
+}
+
+/// A watcher with these options changed.
+pub(super) fn watcher(name: &str, change: impl FnOnce(&mut WatcherConfig)) -> WatcherConfig {
+    let mut config = WatcherConfig::new(name, "worker $(circus.wid)", "/");
+    config.graceful_timeout = 5.0;
+    change(&mut config);
+    config
+}
+
+impl Rig {
+    pub(super) fn new(watchers: Vec<WatcherConfig>) -> Self {
+        Self::with_circus(watchers, |_| {})
+    }
+
+    pub(super) fn with_circus(watchers: Vec<WatcherConfig>, change: impl FnOnce(&mut CircusConfig)) -> Self {
+        let mut rig = Self::unstarted(watchers, change);
+        rig.settle();
+        rig.said.clear();
+        rig
+    }
+
+    /// Before anything was started.
+    pub(super) fn unstarted(watchers: Vec<WatcherConfig>, change: impl FnOnce(&mut CircusConfig)) -> Self {
+        let mut circus = CircusConfig::default();
+        change(&mut circus);
+        let config = Config { circus, watchers, sockets: Vec::new() };
+        Self {
+            arbiter: Arbiter::new(config, Host::default(), 7),
+            now_ms: 1_000_000,
+            next_pid: 100,
+            failures: Vec::new(),
+            hold_launches: false,
+            held: Vec::new(),
+            said: Vec::new(),
+            replies: Vec::new(),
+            next_request: 0,
+            alive: Vec::new(),
+        }
+    }
+
+    /// One watcher `w` with this many processes.
+    pub(super) fn fleet(numprocesses: u32) -> Self {
+        Self::new(vec![watcher("w", |w| w.numprocesses = numprocesses)])
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { mono: Mono(self.now_ms * MS), unix: self.now_ms as f64 / 1e3 }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.arbiter.handle_event(event, self.now());
+        self.settle();
+    }
+
+    /// Does what the core wants until it wants nothing.
+    pub(super) fn settle(&mut self) {
+        loop {
+            while let Some(action) = self.arbiter.poll_action() {
+                self.act(action);
+            }
+            let Some(launch) = self.arbiter.poll_launch(self.now()) else {
+                if self.arbiter.has_launches() {
+                    continue;
+                }
+                break;
+            };
+            self.said.push(format!("launch {}", launch.argv.join(" ")));
+            if self.hold_launches {
+                self.held.push(launch);
+            } else {
+                self.answer(launch);
+            }
+        }
+        while let Some(action) = self.arbiter.poll_action() {
+            self.act(action);
+        }
+    }
+
+    /// Lets a launch come to what is due.
+    pub(super) fn answer(&mut self, launch: Launch) {
+        let event = if self.failures.is_empty() {
+            self.next_pid += 1;
+            self.alive.push(self.next_pid);
+            Event::Spawned { worker: launch.worker, pid: Pid(self.next_pid) }
+        } else {
+            Event::SpawnFailed { worker: launch.worker, error: self.failures.remove(0) }
+        };
+        self.arbiter.handle_event(event, self.now());
+    }
+
+    fn act(&mut self, action: Action) {
+        let text = match action {
+            Action::OpenSockets(_) => {
+                self.arbiter.handle_event(Event::SocketsOpened(Vec::new()), self.now());
+                return;
+            }
+            Action::Signal { pid, signal, reach, watcher } => {
+                assert!(self.alive.contains(&pid.0), "a signal to {}, which is gone", pid.0);
+                if reach == Reach::ProcessAndChildren {
+                    let pids = vec![Pid(pid.0 + 1000)];
+                    self.arbiter.handle_event(Event::ChildrenSignalled { watcher, pids }, self.now());
+                }
+                let reach = match reach {
+                    Reach::Process => "",
+                    Reach::ProcessAndChildren => " and children",
+                    Reach::Tree => " tree",
+                };
+                format!("{signal} {}{reach}", pid.0)
+            }
+            Action::SignalRequest { job, pids, signal, target } => {
+                let pids: Vec<i32> = pids.iter().map(|pid| pid.0).collect();
+                let target = if target == SignalTarget::Process { String::new() } else { format!(" {target:?}") };
+                self.said.push(format!("request {signal} {pids:?}{target}"));
+                self.arbiter.handle_event(Event::SignalDone { job, result: Ok(()) }, self.now());
+                return;
+            }
+            Action::Publish(notice) => {
+                let body = crate::proto::encode_notice(&notice).1;
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                let detail = |key: &str| body.get(key).map(|value| format!(" {value}")).unwrap_or_default();
+                format!("{}.{}{}{}", notice.resource, notice.kind.name(), detail("process_pid"), detail("exit_code"))
+            }
+            Action::Reply(reply) => {
+                self.replies.push(reply);
+                return;
+            }
+            Action::Log(..) => return,
+            Action::CloseStreams(_) => return,
+            Action::UpdateStreams(..) => "update streams".into(),
+            Action::Restart => "restart".into(),
+            Action::Exit(status) => format!("exit {status}"),
+        };
+        self.said.push(text);
+    }
+
+    /// What the core wanted since the last time.
+    pub(super) fn said(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.said)
+    }
+
+    pub(super) fn expect<const N: usize>(&mut self, expected: [&str; N]) {
+        assert_eq!(self.said(), expected);
+    }
+
+    /// Lets this many milliseconds pass, from deadline to deadline.
+    pub(super) fn pass(&mut self, ms: u64) {
+        let end = self.now_ms + ms;
+        while let Some(at) = self.arbiter.next_deadline().map(|at| at.0.div_ceil(MS)).filter(|at| *at <= end) {
+            self.now_ms = self.now_ms.max(at);
+            self.arbiter.handle_timeout(self.now());
+            self.settle();
+        }
+        self.now_ms = end;
+    }
+
+    /// These processes are gone, all collected at once.
+    pub(super) fn exit_all(&mut self, pids: &[i32], exit_code: i32) {
+        self.alive.retain(|pid| !pids.contains(pid));
+        self.tell(Event::Exited(pids.iter().map(|pid| Exit { pid: Pid(*pid), exit_code }).collect()));
+    }
+
+    pub(super) fn exit(&mut self, pid: i32, exit_code: i32) {
+        self.exit_all(&[pid], exit_code);
+    }
+
+    /// A request whose answer, if there is one now, is returned.
+    pub(super) fn ask(&mut self, request: Request) -> Option<Value> {
+        let id = self.send(request);
+        self.answer_to(id)
+    }
+
+    /// A request by its command and properties, through the table of commands.
+    pub(super) fn command(&mut self, command: &str, properties: Value) -> Option<Value> {
+        let id = self.send_command(command, properties);
+        self.answer_to(id)
+    }
+
+    pub(super) fn send_command(&mut self, command: &str, properties: Value) -> u64 {
+        let Value::Object(properties) = properties else { panic!("properties are an object") };
+        let envelope = crate::proto::Envelope {
+            id: RequestId::Absent,
+            command: command.into(),
+            properties: Some(properties),
+            cast: false,
+        };
+        self.send(crate::commands::decode(&envelope).unwrap())
+    }
+
+    pub(super) fn send(&mut self, request: Request) -> u64 {
+        let id = self.next_request;
+        self.next_request += 1;
+        let to = ReplyTo {
+            identity: vec![1],
+            delimiter: false,
+            id: RequestId::Json(id.to_string()),
+            format: Format::Json,
+            cast: false,
+        };
+        self.tell(Event::Request(Box::new(to), request));
+        id
+    }
+
+    /// The answer to a request, without `id` and time: `{"status": "ok", ...}`, or the errno and the reason.
+    pub(super) fn answer_to(&mut self, id: u64) -> Option<Value> {
+        let wanted = RequestId::Json(id.to_string());
+        let found = self.replies.iter().position(|reply| reply.to.id == wanted)?;
+        let reply = self.replies.remove(found);
+        assert!(!self.replies.iter().any(|other| other.to.id == wanted), "answered twice");
+        Some(match reply.body {
+            Body::Ok(properties) => Value::Object(properties),
+            Body::Error(fault) => json!({"errno": fault.errno as u8, "reason": fault.reason}),
+        })
+    }
+
+    pub(super) fn state(&self, name: &str) -> WatcherState {
+        self.arbiter.view(name).unwrap().state
+    }
+
+    /// The pids of the workers that are not on their way out, the oldest first.
+    pub(super) fn running(&self, name: &str) -> Vec<i32> {
+        let view = self.arbiter.view(name).unwrap();
+        let running = view.workers.iter().filter(|worker| worker.state == WorkerState::Running);
+        running.filter_map(|worker| worker.pid).map(|pid| pid.0).collect()
+    }
+
+    pub(super) fn fail(&mut self, times: usize, errno: i32) {
+        let error = SpawnError { stage: Stage::Exec, errno, detail: "/bin/x".into() };
+        self.failures.extend(std::iter::repeat_n(error, times));
+    }
+
+    /// Ends the story: everything stops, and nothing is left of it.
+    pub(super) fn assert_quiescent(mut self) {
+        self.hold_launches = false;
+        for launch in std::mem::take(&mut self.held) {
+            self.answer(launch);
+        }
+        self.settle();
+        assert_eq!(self.arbiter.pending_answers(), 0, "somebody still waits");
+        let id = self.send(Request::Quit { waiting: true });
+        let alive = self.alive.clone();
+        self.exit_all(&alive, -15);
+        assert_eq!(self.answer_to(id), Some(Value::Object(Object::new())));
+        assert_eq!(self.said().last().map(String::as_str), Some("exit 0"));
+        assert_eq!(self.arbiter.next_deadline(), None, "a timer was left");
+        assert!(self.arbiter.views().iter().all(|view| view.workers.is_empty()));
+    }
+}

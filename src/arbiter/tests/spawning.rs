@@ -1,0 +1,110 @@
+//! Launches that come to nothing: each stage with each errno.
+
+use serde_json::json;
+
+use super::rig::{Rig, watcher};
+use crate::arbiter::WatcherState;
+use crate::proto::{SpawnError, Stage};
+
+const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const EACCES: i32 = 13;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ETXTBSY: i32 = 26;
+
+#[test]
+fn every_stage_and_errno_either_waits_or_gives_up() {
+    for stage in Stage::ALL {
+        for errno in [0, EPERM, ENOENT, EAGAIN, ENOMEM, EACCES, ENFILE, EMFILE, ETXTBSY] {
+            let transient = [EAGAIN, ENOMEM, EMFILE, ENFILE, ETXTBSY].contains(&errno);
+            let mut rig = Rig::new(vec![watcher("w", |w| w.autostart = false)]);
+            let error = SpawnError { stage, errno, detail: "x".into() };
+            rig.failures = vec![error; 5];
+            let answer = rig.command("start", json!({"name": "w", "waiting": true}));
+            assert_eq!(answer, Some(json!({"info": {"started": [], "kept": []}})), "{stage:?} {errno}");
+            if transient {
+                assert_eq!(rig.state("w"), WatcherState::Starting { spawned: false }, "{stage:?} {errno}");
+                rig.expect(["launch worker 1"]);
+                // 100 + 200 + 400 + 800 + 1600 ms, and 10 % more.
+                rig.pass(3410);
+                assert_eq!(rig.state("w"), WatcherState::Active, "{stage:?} {errno}");
+            } else {
+                assert_eq!(rig.state("w"), WatcherState::Stopped, "{stage:?} {errno}");
+                let launches = rig.said().iter().filter(|line| line.starts_with("launch")).count();
+                assert_eq!(launches, 5, "{stage:?} {errno}: max_retry");
+            }
+            rig.failures.clear();
+            rig.assert_quiescent();
+        }
+    }
+}
+
+#[test]
+fn infinite_retries_neither_block_nor_spin() {
+    let mut rig = Rig::with_circus(vec![watcher("w", |w| w.max_retry = -1), watcher("x", |_| {})], |_| {});
+    assert_eq!(rig.state("x"), WatcherState::Active);
+    rig.command("stop", json!({"name": "w"}));
+    rig.exit(101, -15);
+    rig.fail(1000, ENOENT);
+    rig.command("start", json!({"name": "w"}));
+    rig.said();
+    rig.pass(60_000);
+    let launches = rig.said().len();
+    assert!((15..25).contains(&launches), "{launches} launches in a minute");
+    assert_eq!(rig.command("status", json!({"name": "w"})), Some(json!({"status": "starting"})));
+    rig.failures.clear();
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_watcher_whose_start_waits_does_not_hold_up_the_others() {
+    let mut rig = Rig::unstarted(vec![watcher("a", |w| w.priority = 1), watcher("b", |_| {})], |_| {});
+    rig.fail(1, EAGAIN);
+    rig.settle();
+    rig.expect(["launch worker 1", "launch worker 1", "b.spawn 101", "b.start"]);
+    rig.pass(111);
+    rig.expect(["launch worker 1", "a.spawn 102", "a.start"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_failed_respawn_stops_the_watcher_after_max_retry() {
+    let mut rig = Rig::new(vec![watcher("w", |w| {
+        w.numprocesses = 2;
+        w.max_retry = 3;
+    })]);
+    rig.pass(2000);
+    rig.fail(3, ENOENT);
+    rig.exit(101, -9);
+    rig.expect(["w.reap 101 -9", "launch worker 1", "launch worker 1", "launch worker 1", "SIGTERM 102", "w.kill 102"]);
+    rig.exit(102, -15);
+    rig.expect(["w.reap 102 -15", "w.stop"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_command_line_that_cannot_be_split_is_a_failed_launch() {
+    let mut rig = Rig::new(vec![watcher("w", |w| w.cmd = "sleep 'open".into())]);
+    assert_eq!(rig.state("w"), WatcherState::Stopped);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_stop_while_a_launch_is_on_its_way_ends_the_process_when_it_comes() {
+    let mut rig = Rig::unstarted(vec![watcher("w", |_| {})], |_| {});
+    rig.hold_launches = true;
+    rig.settle();
+    let stop = rig.send_command("stop", json!({"name": "w", "waiting": true}));
+    assert_eq!(rig.answer_to(stop), None);
+    rig.said();
+    let launch = rig.held.remove(0);
+    rig.answer(launch);
+    rig.settle();
+    rig.expect(["w.spawn 101", "SIGTERM 101", "w.kill 101"]);
+    rig.exit(101, -15);
+    assert_eq!(rig.answer_to(stop), Some(json!({"info": null})));
+    rig.assert_quiescent();
+}

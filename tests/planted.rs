@@ -1,0 +1,143 @@
+//! Does the simulator bite? Each of these bugs is planted into a copy of the core, and must be found.
+//!
+//! `cargo test --test planted -- --ignored` takes some minutes: each bug is a build of its own.
+#![expect(clippy::disallowed_methods, reason = "it runs cargo, and reads cargo's own variables")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
+const BUGS: [(&str, &str, &str, &str); 15] = [
+    (
+        "a death that was asked for gives no reap",
+        "workers.rs",
+        "        self.publish(id.watcher, EventKind::Reap {",
+        "        if worker.asked {\n            return Some((id, worker, exit));\n        }\n        self.publish(id.watcher, EventKind::Reap {",
+    ),
+    ("one process too many is launched", "reconcile.rs", "for _ in 0..missing {", "for _ in 0..=missing {"),
+    (
+        "a timer is left when a worker has gone",
+        "workers.rs",
+        "        self.deadlines.cancel(Timer::Escalate(id));\n        self.deadlines.cancel(Timer::Expire(id));\n        self.publish",
+        "        self.publish",
+    ),
+    ("a wid is used twice", "slots.rs", "self.free.pop_first()", "self.free.first().copied()"),
+    (
+        "who was cancelled is not told",
+        "operations.rs",
+        "self.tickets_done(operation.tickets, None, Some(Fault::command(reason)), now);",
+        "let _ = (reason, now);",
+    ),
+    (
+        "an early death is not counted",
+        "slots.rs",
+        "history.early_deaths = history.early_deaths.saturating_add(1);",
+        "history.early_deaths = 1;",
+    ),
+    ("a stop waits its turn", "operation.rs", "if new.overtakes() {", "if new.overtakes() && running.is_none() {"),
+    (
+        "SIGKILL never follows",
+        "core.rs",
+        "Timer::Escalate(worker) => self.escalate(worker, now),",
+        "Timer::Escalate(worker) => self.deadlines.set(Timer::Escalate(worker), Mono(now.mono.0 + 1_000_000_000)),",
+    ),
+    (
+        "a pending restart starts a watcher that was stopped meanwhile",
+        "operations.rs",
+        "                self.withdraw_from_rollouts(key);\n                self.cancel_waiting(key, kind, now);\n            }\n            Admission::Overtake",
+        "                self.cancel_waiting(key, kind, now);\n            }\n            Admission::Overtake",
+    ),
+    (
+        "of many deaths at once only the first is seen",
+        "workers.rs",
+        "exits.iter().filter_map(",
+        "exits.iter().take(1).filter_map(",
+    ),
+    (
+        "a stop leaves the timers of those that wait",
+        "operations.rs",
+        "        watcher.state = WatcherState::Stopping;\n        for wid in watcher.slots.clear() {\n            self.deadlines.cancel(Timer::Retry(key, wid));\n        }",
+        "        watcher.state = WatcherState::Stopping;\n        watcher.slots.clear();",
+    ),
+    (
+        "a surplus worker that will not go keeps a place",
+        "reconcile.rs",
+        "watcher.change(id, |worker| worker.outgoing = true);",
+        "",
+    ),
+    ("set starts a watcher that is being stopped", "requests.rs", "effects.contains(&Effect::Reload) && up", "effects.contains(&Effect::Reload)"),
+    (
+        "the end comes before everybody has gone",
+        "ending.rs",
+        "self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);",
+        "self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);\n            self.job_part_done(job, None, None, now);",
+    ),
+    ("a stop forgets a process that is on its way", "workers.rs", "        if doomed {\n", "        if doomed && now.unix < 0.0 {\n"),
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A copy of the crate that builds in our target directory, with the C++ parts built already.
+fn copy_of_the_crate(to: &Path) {
+    for folder in ["src", "tests/sim", "examples"] {
+        copy_tree(&root().join(folder), &to.join(folder));
+    }
+    std::fs::copy(root().join("Cargo.lock"), to.join("Cargo.lock")).unwrap();
+    std::fs::write(to.join("README.md"), "").unwrap();
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let crates = root().join("crates");
+    let manifest = manifest.replace("crates/zmq-sys\" }", &format!("{}/zmq-sys\" }}", crates.display()));
+    let manifest = manifest.replace("members = [\"crates/zmq-sys\"]", "members = []");
+    std::fs::write(to.join("Cargo.toml"), manifest).unwrap();
+}
+
+/// Runs the simulator there; whether it found something.
+fn finds_something(folder: &Path) -> bool {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let build = |extra: &[&str]| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(folder).args(["test", "--quiet", "--offline", "--test", "sim"]).args(extra);
+        cargo.env("CARGO_TARGET_DIR", &target).env("CIRCUS_SIM_SEEDS", "1000").env("RUST_BACKTRACE", "0");
+        cargo.output().unwrap()
+    };
+    let built = build(&["--no-run"]);
+    assert!(built.status.success(), "the bug does not build: {}", String::from_utf8_lossy(&built.stderr));
+    !build(&[]).status.success()
+}
+
+#[test]
+#[ignore = "takes minutes; .ci/run runs it"]
+fn every_planted_bug_is_found_within_a_thousand_seeds() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_of_the_crate(folder.path());
+    let mut missed = Vec::new();
+    for (name, file, right, wrong) in BUGS {
+        let path = folder.path().join("src/arbiter").join(file);
+        let sound = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(sound.matches(right).count(), 1, "{name}: its line is not, or not once, in {file}");
+        std::fs::write(&path, sound.replace(right, wrong)).unwrap();
+        let found = finds_something(folder.path());
+        println!("{}: {name}", if found { "found" } else { "MISSED" });
+        if !found {
+            missed.push(name);
+        }
+        std::fs::write(&path, sound).unwrap();
+    }
+    assert!(missed.is_empty(), "not found within 1000 seeds: {missed:?}");
+    assert!(!finds_something(folder.path()), "the simulator finds something without any bug planted");
+}
