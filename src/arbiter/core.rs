@@ -9,6 +9,7 @@ use super::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
 use super::job::Job;
 use super::rng::Rng;
 use super::rollout::Rollout;
+use super::stats::Inquiries;
 use super::time::{Mono, Now};
 use super::watcher::Watcher;
 use super::worker::WorkerState;
@@ -53,6 +54,8 @@ pub struct Arbiter {
     pub(super) launches: VecDeque<WorkerId>,
     /// `signal` requests on their way.
     pub(super) signalling: std::collections::BTreeSet<JobId>,
+    /// Questions about what processes use.
+    pub(super) inquiries: Inquiries,
     /// Who waits for the end.
     pub(super) end_waiters: Vec<ReplyTo>,
     /// Whether the end is a new beginning.
@@ -85,6 +88,7 @@ impl Arbiter {
             outbox: VecDeque::new(),
             launches: VecDeque::new(),
             signalling: std::collections::BTreeSet::new(),
+            inquiries: Inquiries::default(),
             end_waiters: Vec::new(),
             ending_restarts: false,
             spawned: 0,
@@ -115,6 +119,7 @@ impl Arbiter {
                 self.signalling.remove(&job);
                 self.job_part_done(job, None, result.err(), now);
             }
+            Event::Sampled { job, samples } => self.sampled(job, samples, now),
             Event::Intent(Intent::Quit) => self.quit(None, now),
             Event::Intent(Intent::Reload) => self.reload_all(now),
         }
@@ -214,9 +219,15 @@ impl Arbiter {
     }
 
     pub(super) fn open_job(&mut self, job: Job) -> JobId {
+        let id = self.name_job();
+        self.jobs.insert(id, job);
+        id
+    }
+
+    /// A name that no job has had.
+    pub(super) fn name_job(&mut self) -> JobId {
         let id = JobId(self.next_job);
         self.next_job += 1;
-        self.jobs.insert(id, job);
         id
     }
 

@@ -5,6 +5,7 @@
 
 mod codec;
 mod errno;
+mod info;
 mod notice;
 mod object;
 mod reply;
@@ -14,9 +15,10 @@ mod spawn;
 
 pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice, encode_reply};
 pub use errno::{ErrNo, Fault};
+pub use info::{ProcessInfo, Usage, clock_time, human_size};
 pub use notice::{EventKind, Notice, resource_name};
 pub use object::Object;
 pub use reply::{Body, Reply, ReplyTo};
-pub use request::{MatchMethod, Request, Selection};
+pub use request::{AskedProcess, MatchMethod, Request, Selection};
 pub use signal::{Signal, SignalError};
 pub use spawn::{SpawnError, Stage};
