@@ -11,4 +11,6 @@ mod rig;
 
 mod crowd;
 mod independence;
+mod signals;
 mod web;
+mod wire;

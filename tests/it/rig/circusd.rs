@@ -48,12 +48,15 @@ impl Circusd {
 
     /// Starts circusd. Its log is `circusd.log`, its standard output `circusd.out`.
     pub(crate) fn launch(site: Site, args: &[&str]) -> Self {
-        let mut command = site.circusd();
-        command.args(args);
-        command.stderr(File::create(site.path("circusd.log")).unwrap());
-        command.stdout(File::create(site.path("circusd.out")).unwrap());
-        let child = command.spawn().unwrap();
-        Self { child, context: Context::new().unwrap(), site }
+        Self { child: spawn(&site, args), context: Context::new().unwrap(), site }
+    }
+
+    /// Starts the site's circusd again, after it has ended.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        assert!(!self.lives());
+        self.child = spawn(&self.site, &[self.path("circus.ini").to_str().unwrap()]);
+        self.wait_until_it_listens();
     }
 
     #[track_caller]
@@ -162,6 +165,14 @@ impl Circusd {
     pub(crate) fn lives(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
+}
+
+fn spawn(site: &Site, args: &[&str]) -> Child {
+    let mut command = site.circusd();
+    command.args(args);
+    command.stderr(File::create(site.path("circusd.log")).unwrap());
+    command.stdout(File::create(site.path("circusd.out")).unwrap());
+    command.spawn().unwrap()
 }
 
 /// The last lines of a text.
