@@ -226,10 +226,10 @@ impl Arbiter {
         if name.trim().is_empty() {
             return Err(Fault::message("message invalid 'name' is empty"));
         }
+        let config = options::from_add(&name, &cmd, args.as_ref(), options, &self.host)?;
         if self.find(&name).is_ok() {
             return Err(Fault::command(format!("{name:?} already exist").replace('"', "'")));
         }
-        let config = options::from_add(&name, &cmd, args.as_ref(), options, &self.host)?;
         let key = self.register(config);
         self.publish(key, EventKind::Add, now);
         if !start {

@@ -7,6 +7,7 @@ mod codec;
 mod errno;
 mod info;
 mod notice;
+mod object;
 mod reply;
 mod request;
 mod signal;
@@ -16,10 +17,8 @@ pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice,
 pub use errno::{ErrNo, Fault};
 pub use info::{ProcessInfo, Usage, clock_time, human_size};
 pub use notice::{EventKind, Notice, resource_name};
+pub use object::Object;
 pub use reply::{Body, Reply, ReplyTo};
 pub use request::{AskedProcess, MatchMethod, Request, Selection};
 pub use signal::{Signal, SignalError};
 pub use spawn::{SpawnError, Stage};
-
-/// An object of the wire, keys in the order they were written.
-pub type Object = serde_json::Map<String, serde_json::Value>;

@@ -219,12 +219,6 @@ impl Rig {
         self.exit_all(&[pid], exit_code);
     }
 
-    /// A request whose answer, if there is one now, is returned.
-    pub(super) fn ask(&mut self, request: Request) -> Option<Value> {
-        let id = self.send(request);
-        self.answer_to(id)
-    }
-
     /// A request by its command and properties, through the table of commands.
     pub(super) fn command(&mut self, command: &str, properties: Value) -> Option<Value> {
         let id = self.send_command(command, properties);
