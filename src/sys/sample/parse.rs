@@ -2,6 +2,7 @@
 
 use std::str::{FromStr, SplitAsciiWhitespace};
 
+use crate::config::split_words;
 use crate::sys::process::{is_zombie, stat_fields};
 
 /// The figures of `/proc/PID/stat`, in the kernel's units.
@@ -95,12 +96,10 @@ pub(super) fn command(cmdline: &[u8]) -> Option<String> {
 
 /// The first word as a shell would see it; up to the first space, where the shell would wait for a closing quote.
 fn first_word(text: &str) -> Option<String> {
-    if text.contains(['\'', '"', '\\', '#']) {
-        let mut words = shlex::Shlex::new(text);
-        let word = words.next();
-        if let (Some(word), false) = (word, words.had_error) {
-            return Some(word);
-        }
+    if text.contains(['\'', '"', '\\'])
+        && let Ok(words) = split_words(text)
+    {
+        return words.into_iter().next();
     }
     text.split_ascii_whitespace().next().map(str::to_owned)
 }
@@ -167,6 +166,7 @@ mod tests {
             (b"/opt/my\\ app/run me\x00", Some("run")),
             (b"'/opt/my app/run'\x00", Some("run")),
             (b"it's/here x\x00", Some("here")),
+            (b"#1 x\x00", Some("#1")),
             (b"caf\xc3\xa9 \xff\x00", Some("caf\u{e9}")),
             (b"/\x00", Some("")),
             (b"\x00\x00", None),
