@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::action::{Action, Launch, Level};
 use super::deadlines::{Deadlines, Timer};
 use super::event::{Event, Intent, SocketInfo};
@@ -9,6 +11,7 @@ use super::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
 use super::job::Job;
 use super::rng::Rng;
 use super::rollout::Rollout;
+use super::stats::Inquiries;
 use super::time::{Mono, Now};
 use super::watcher::Watcher;
 use super::worker::WorkerState;
@@ -16,7 +19,7 @@ use crate::config::{CircusConfig, Config, Host, WatcherConfig};
 use crate::proto::{EventKind, Notice, ReplyTo, SpawnError, Stage};
 
 /// How the daemon as a whole is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// The managed sockets are not open yet.
     Opening,
@@ -29,7 +32,10 @@ pub(super) enum Phase {
 }
 
 /// The core: a pure state machine. See the module's documentation for the model.
-#[derive(Debug)]
+///
+/// Between two turns, when its actions are drained, all of it is plain data: another generation of the daemon can read
+/// what this one wrote.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arbiter {
     pub(super) circus: CircusConfig,
     pub(super) host: Host,
@@ -49,10 +55,13 @@ pub struct Arbiter {
     next_watcher: u32,
     next_job: u64,
     next_rollout: u64,
+    #[serde(skip)]
     outbox: VecDeque<Action>,
     pub(super) launches: VecDeque<WorkerId>,
     /// `signal` requests on their way.
     pub(super) signalling: std::collections::BTreeSet<JobId>,
+    /// Questions about what processes use.
+    pub(super) inquiries: Inquiries,
     /// Who waits for the end.
     pub(super) end_waiters: Vec<ReplyTo>,
     /// Whether the end is a new beginning.
@@ -85,6 +94,7 @@ impl Arbiter {
             outbox: VecDeque::new(),
             launches: VecDeque::new(),
             signalling: std::collections::BTreeSet::new(),
+            inquiries: Inquiries::default(),
             end_waiters: Vec::new(),
             ending_restarts: false,
             spawned: 0,
@@ -115,6 +125,7 @@ impl Arbiter {
                 self.signalling.remove(&job);
                 self.job_part_done(job, None, result.err(), now);
             }
+            Event::Sampled { job, samples } => self.sampled(job, samples, now),
             Event::Intent(Intent::Quit) => self.quit(None, now),
             Event::Intent(Intent::Reload) => self.reload_all(now),
         }
@@ -214,9 +225,15 @@ impl Arbiter {
     }
 
     pub(super) fn open_job(&mut self, job: Job) -> JobId {
+        let id = self.name_job();
+        self.jobs.insert(id, job);
+        id
+    }
+
+    /// A name that no job has had.
+    pub(super) fn name_job(&mut self) -> JobId {
         let id = JobId(self.next_job);
         self.next_job += 1;
-        self.jobs.insert(id, job);
         id
     }
 

@@ -64,6 +64,7 @@ impl Arbiter {
     /// Everything is stopped.
     pub(super) fn finish(&mut self, now: Now) {
         self.phase = Phase::Ended;
+        self.refuse_inquiries(now);
         for to in std::mem::take(&mut self.end_waiters) {
             self.reply(Reply { to, body: Body::Ok(Object::new()), time: now.unix });
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
-use crate::proto::{Fault, ReplyTo, Request, SpawnError};
+use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError};
 
 /// Something that happened, in the core's terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,13 @@ pub enum Event {
         job: JobId,
         /// The first failure, if any.
         result: Result<(), Fault>,
+    },
+    /// The figures that were asked for.
+    Sampled {
+        /// As the order named it.
+        job: JobId,
+        /// One for each target, in order; `None` where the process has ended.
+        samples: Vec<Option<ProcessInfo>>,
     },
     /// The operator's wish, from a signal to the daemon.
     Intent(Intent),

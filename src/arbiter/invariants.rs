@@ -104,6 +104,7 @@ mod checks {
                 let expected = awaited.contains(id) || self.signalling.contains(id);
                 assert!(expected, "a job waits for nothing: {job:?}");
             }
+            assert!(!self.inquiries.is_stuck(), "a question waits, and none is asked");
         }
     }
 }

@@ -138,7 +138,13 @@ impl Arbiter {
         let Some(operation) = &mut watcher.running else { return self.begin_next(key, now) };
         match &mut operation.progress {
             Progress::Starting if settled => {
-                self.end_operation(key, None, now);
+                match operation.kind {
+                    // A reload of a watcher that was stopped has started it.
+                    OperationKind::Reload | OperationKind::ReloadSequential => self.reloaded(key, now),
+                    OperationKind::Start | OperationKind::Stop | OperationKind::Restart | OperationKind::Remove => {
+                        self.end_operation(key, None, now);
+                    }
+                }
                 true
             }
             // `stopped` takes it from here.
@@ -269,7 +275,9 @@ impl Arbiter {
 
     fn begin_surge(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        if watcher.config.send_hup {
+        // A changed option reaches new processes only, whatever a HUP means to the old ones.
+        let for_an_option = watcher.running.as_ref().is_some_and(|op| op.only_if_up);
+        if watcher.config.send_hup && !for_an_option {
             return self.hang_up(key, now);
         }
         let Some(watcher) = self.watchers.get_mut(&key) else { return };

@@ -1,4 +1,4 @@
-//! Requests that change something. Those that only ask are in `queries`.
+//! Requests that change something. Those that only ask are in `queries` and `stats`.
 
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ impl Arbiter {
                 self.add(&to, name, cmd, args, &options, start, waiting, now)
             }
             Request::Decr { name, nb, waiting } => self.resize(&to, &name, nb.saturating_neg(), waiting, now),
+            Request::DStats => self.daemon_stats(&to, now),
             Request::Get { name, keys } => self.get(&name, &keys),
             Request::GlobalOptions { option } => self.global_options(option.as_deref()),
             Request::Incr { name, nb, waiting } => self.resize(&to, &name, nb, waiting, now),
@@ -64,6 +65,8 @@ impl Arbiter {
                 self.signal_request(&to, &name, signum, pid, target)
             }
             Request::Start { selection, waiting } => self.start(&to, selection.as_ref(), waiting, now),
+            // No watcher has an extended_stats hook yet.
+            Request::Stats { name, process, extended: _ } => self.stats(&to, name, process, now),
             Request::Status { name } => self.status(name.as_deref()),
             Request::Stop { selection, waiting } => self.stop(&to, selection.as_ref(), waiting, now),
         };
@@ -223,10 +226,10 @@ impl Arbiter {
         if name.trim().is_empty() {
             return Err(Fault::message("message invalid 'name' is empty"));
         }
+        let config = options::from_add(&name, &cmd, args.as_ref(), options, &self.host)?;
         if self.find(&name).is_ok() {
             return Err(Fault::command(format!("{name:?} already exist").replace('"', "'")));
         }
-        let config = options::from_add(&name, &cmd, args.as_ref(), options, &self.host)?;
         let key = self.register(config);
         self.publish(key, EventKind::Add, now);
         if !start {

@@ -18,6 +18,7 @@ mod table;
 
 mod add;
 mod decr;
+mod dstats;
 mod get;
 mod globaloptions;
 mod incr;
@@ -35,6 +36,7 @@ mod rm;
 mod set;
 mod signal;
 mod start;
+mod stats;
 mod status;
 mod stop;
 

@@ -39,3 +39,4 @@ pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };
 pub use problem::{Place, Problem, Severity};
+pub use words::split as split_words;

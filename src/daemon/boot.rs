@@ -13,6 +13,7 @@ use super::launch::Launcher;
 use super::log::{self, Log};
 use super::main::weight;
 use super::registry::{Holding, Registry};
+use super::sampling::Samples;
 use super::turn::{CONTROL, Daemon, EVENTS, OUTPUT, SIGNALS};
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Host, Problem};
@@ -123,6 +124,7 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
         launcher: Launcher { sockets, nofile, streams: std::collections::HashMap::new(), output },
         registry,
         proc: sys::Proc::default(),
+        samples: Samples::default(),
         log,
         pending: std::collections::HashMap::new(),
         condemned: Vec::new(),

@@ -64,6 +64,7 @@ impl Daemon {
         self.follow(&config.circus);
         self.replace_sockets(&config.sockets);
         self.kept.config = config.clone();
+        self.samples.abandon();
         self.arbiter = Arbiter::new(config, self.kept.host.clone(), seed(self.now));
     }
 

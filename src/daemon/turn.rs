@@ -4,7 +4,7 @@
 //! 2. collect ALL dead children, before anything in this turn can signal a pid;
 //! 3. signals, as intents; requests, so many a turn;
 //! 4. what is due;
-//! 5. actions, each result fed straight back; launches, so many a turn;
+//! 5. actions, each result fed straight back; looks at processes and launches, so many a turn;
 //! 6. look at the ZeroMQ sockets again: sending may have eaten their news.
 //!
 //! Where a limit ended step 3 or 5 early, the next turn does not wait.
@@ -22,6 +22,7 @@ use super::clock;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
 use super::registry::{Holding, Registry};
+use super::sampling::Samples;
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
 use crate::output::Message;
@@ -58,6 +59,7 @@ pub(super) struct Daemon {
     pub(super) launcher: Launcher,
     pub(super) registry: Registry,
     pub(super) proc: sys::Proc,
+    pub(super) samples: Samples,
     pub(super) log: Log,
     pub(super) pending: HashMap<i32, PendingLaunch>,
     /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
@@ -214,12 +216,17 @@ impl Daemon {
 
     // -- actions -----------------------------------------------------------------------------------------------------
 
-    /// Does what the arbiter wants. Whether launches are left for the next turn.
+    /// Does what the arbiter wants. Whether something is left for the next turn.
     fn drain(&mut self) -> bool {
         let mut launches = 0;
+        self.samples.begin_turn();
         loop {
             while let Some(action) = self.arbiter.poll_action() {
                 self.act(action);
+            }
+            if let Some(sampled) = self.samples.take() {
+                self.feed(sampled);
+                continue;
             }
             if launches == LAUNCHES_A_TURN {
                 break;
@@ -233,7 +240,7 @@ impl Daemon {
             self.act(action);
         }
         self.kill_the_condemned();
-        self.arbiter.has_launches()
+        self.arbiter.has_launches() || self.samples.are_wanted()
     }
 
     fn take_output_messages(&mut self) {

@@ -4,3 +4,4 @@ mod lifecycle;
 mod products;
 mod rig;
 mod spawning;
+mod stats;

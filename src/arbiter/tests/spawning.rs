@@ -87,7 +87,7 @@ fn a_failed_respawn_stops_the_watcher_after_max_retry() {
 
 #[test]
 fn a_command_line_that_cannot_be_split_is_a_failed_launch() {
-    let mut rig = Rig::new(vec![watcher("w", |w| w.cmd = "sleep 'open".into())]);
+    let rig = Rig::new(vec![watcher("w", |w| w.cmd = "sleep 'open".into())]);
     assert_eq!(rig.state("w"), WatcherState::Stopped);
     rig.assert_quiescent();
 }
