@@ -32,6 +32,15 @@ pub(super) enum Refusal {
     Pidfile(String),
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Error(text) | Self::Pidfile(text) => f.write_str(text),
+            Self::Problems(problems) => problems.iter().try_for_each(|problem| write!(f, "{problem}; ")),
+        }
+    }
+}
+
 impl Refusal {
     /// Says so.
     pub(super) fn tell(&self) {
@@ -157,12 +166,15 @@ pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, 
     sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| Refusal::Pidfile(failure.to_string()))
 }
 
+/// Who is to own the files of ipc endpoints.
+pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, Refusal> {
+    let Some(name) = circus.endpoint_owner.as_deref() else { return Ok(None) };
+    sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
+}
+
 /// Binds the control and the event endpoint, unless strangers could reach them.
 fn bind(circus: &CircusConfig) -> Result<Endpoints, Refusal> {
-    let owner = match circus.endpoint_owner.as_deref() {
-        None => None,
-        Some(name) => Some(sys::user_id(name).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))?),
-    };
+    let owner = owner(circus)?;
     Ok(Endpoints {
         control: bind_one(circus, "endpoint", &circus.endpoint, owner)?,
         events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint, owner)?,
