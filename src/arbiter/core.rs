@@ -64,6 +64,8 @@ pub struct Arbiter {
     pub(super) inquiries: Inquiries,
     /// Who waits for the end.
     pub(super) end_waiters: Vec<ReplyTo>,
+    /// Whether a signal has asked for the end.
+    pub(super) quit_by_signal: bool,
     /// Whether the end is a new beginning.
     pub(super) ending_restarts: bool,
     pub(super) spawned: u64,
@@ -96,6 +98,7 @@ impl Arbiter {
             signalling: std::collections::BTreeSet::new(),
             inquiries: Inquiries::default(),
             end_waiters: Vec::new(),
+            quit_by_signal: false,
             ending_restarts: false,
             spawned: 0,
             reaped: 0,
@@ -113,6 +116,7 @@ impl Arbiter {
         match event {
             Event::SocketsOpened(sockets) => self.sockets_opened(sockets),
             Event::Request(to, request) => self.handle_request(*to, request, now),
+            Event::Created { worker, pid } => self.worker_created(worker, pid, now),
             Event::Spawned { worker, pid } => self.worker_spawned(worker, pid, now),
             Event::SpawnFailed { worker, error } => self.worker_failed(worker, &error, now),
             Event::Exited(exits) => self.workers_exited(&exits, now),
@@ -126,8 +130,8 @@ impl Arbiter {
                 self.job_part_done(job, None, result.err(), now);
             }
             Event::Sampled { job, samples } => self.sampled(job, samples, now),
-            Event::Intent(Intent::Quit) => self.quit(None, now),
-            Event::Intent(Intent::Reload) => self.reload_all(now),
+            Event::Intent(Intent::Quit) => self.quit_by_signal(now),
+            Event::Intent(Intent::Reload) => self.reload_all(),
         }
         self.drive(now);
     }
@@ -159,7 +163,14 @@ impl Arbiter {
 
     /// The next thing to do, in order. Drain until `None`.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.outbox.pop_front()
+        loop {
+            let action = self.outbox.pop_front()?;
+            // Between the wish and now the process may have been collected: its number may be another's.
+            let gone = matches!(&action, Action::Signal { pid, .. } if !self.pids.contains_key(pid));
+            if !gone {
+                return Some(action);
+            }
+        }
     }
 
     /// The next process to start. Launches are apart from the other actions so that the daemon may take a few of a
@@ -269,6 +280,13 @@ impl Arbiter {
     pub(super) fn by_priority(&self) -> Vec<WatcherKey> {
         let mut keys: Vec<WatcherKey> = self.watchers.keys().copied().collect();
         keys.sort_by_key(|key| std::cmp::Reverse(self.watchers.get(key).map_or(0, |w| w.config.priority)));
+        keys
+    }
+
+    /// The same with the smallest priority first, and among equals in order of arrival: the order of a stop.
+    pub(super) fn by_ascending_priority(&self) -> Vec<WatcherKey> {
+        let mut keys: Vec<WatcherKey> = self.watchers.keys().copied().collect();
+        keys.sort_by_key(|key| self.watchers.get(key).map_or(0, |w| w.config.priority));
         keys
     }
 

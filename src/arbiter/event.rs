@@ -12,6 +12,13 @@ pub enum Event {
     SocketsOpened(Vec<SocketInfo>),
     /// A client asks.
     Request(Box<ReplyTo>, Request),
+    /// A process of ours exists; whether it gets to its program is still to be seen.
+    Created {
+        /// As the launch named it.
+        worker: WorkerId,
+        /// Its pid.
+        pid: Pid,
+    },
     /// A process of ours exists and runs its program.
     Spawned {
         /// As the launch named it.

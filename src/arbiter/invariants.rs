@@ -65,7 +65,11 @@ mod checks {
                 WorkerState::Starting { .. } => {}
                 WorkerState::Running => assert!(worker.pid.is_some(), "at work, without a process"),
                 WorkerState::Terminating { kill_at, .. } => {
-                    assert_eq!(self.deadlines.get(Timer::Escalate(id)), kill_at, "told to stop, without a deadline");
+                    assert_eq!(
+                        self.deadlines.get(Timer::Escalate(id)),
+                        Some(kill_at),
+                        "told to stop, without a deadline"
+                    );
                 }
             }
         }

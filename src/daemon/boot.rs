@@ -32,6 +32,15 @@ pub(super) enum Refusal {
     Pidfile(String),
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Error(text) | Self::Pidfile(text) => f.write_str(text),
+            Self::Problems(problems) => problems.iter().try_for_each(|problem| write!(f, "{problem}; ")),
+        }
+    }
+}
+
 impl Refusal {
     /// Says so.
     pub(super) fn tell(&self) {
@@ -160,17 +169,27 @@ pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, 
     sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| Refusal::Pidfile(failure.to_string()))
 }
 
+/// Who is to own the files of ipc endpoints.
+pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, Refusal> {
+    let Some(name) = circus.endpoint_owner.as_deref() else { return Ok(None) };
+    sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
+}
+
 /// Binds the control and the event endpoint, unless strangers could reach them.
 fn bind(circus: &CircusConfig) -> Result<Endpoints, Refusal> {
+    let owner = owner(circus)?;
     Ok(Endpoints {
-        control: bind_one(circus, "endpoint", &circus.endpoint)?,
-        events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint)?,
+        control: bind_one(circus, "endpoint", &circus.endpoint, owner)?,
+        events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint, owner)?,
     })
 }
 
-pub(super) fn bind_one(circus: &CircusConfig, key: &str, endpoint: &str) -> Result<sys::BoundEndpoint, Refusal> {
-    let look_up = |name| sys::user_id(name).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)));
-    let owner = circus.endpoint_owner.as_deref().map(look_up).transpose()?;
+pub(super) fn bind_one(
+    circus: &CircusConfig,
+    key: &str,
+    endpoint: &str,
+    owner: Option<u32>,
+) -> Result<sys::BoundEndpoint, Refusal> {
     let bound = sys::bind_endpoint(endpoint, Some(circus.endpoint_mode), owner).map_err(error)?;
     if sys::is_exposed(&bound.endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine {
         return Err(error(format!(

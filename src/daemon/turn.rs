@@ -26,6 +26,7 @@ use super::sampling::Samples;
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
 use crate::output::Message;
+use crate::proto::{SpawnError, Stage};
 use crate::sys;
 
 pub(super) const SIGNALS: Token = Token(0);
@@ -144,7 +145,10 @@ impl Daemon {
             match caught {
                 sys::Caught::Terminate(signal) => {
                     self.say(Level::Info, &format!("Got signal {}", with_underscore(signal)));
-                    intents.push(Intent::Quit);
+                    // Two that come together are one wish.
+                    if !intents.contains(&Intent::Quit) {
+                        intents.push(Intent::Quit);
+                    }
                 }
                 sys::Caught::Reload => {
                     self.say(Level::Info, "Got signal SIG_HUP");
@@ -176,15 +180,27 @@ impl Daemon {
     /// A process exists; whether it reaches its program is to be seen.
     pub(super) fn watch_launch(&mut self, pid: i32, launch: PendingLaunch) {
         let token = Token(LAUNCHES + usize::try_from(pid).unwrap_or(0));
-        self.registry.hold(Holding::Launch(pid), &launch.status);
-        let registered =
-            self.poll.registry().register(&mut SourceFd(&launch.status.as_raw_fd()), token, Interest::READABLE);
-        self.pending.insert(pid, launch);
-        if let Err(error) = registered {
-            // Its death or its success will be seen by the reaper alone.
-            self.say(Level::Error, &format!("unable to watch the start of process {pid}: {error}"));
+        let worker = launch.worker;
+        self.feed(Event::Created { worker, pid: Pid(pid) });
+        let mut source = SourceFd(&launch.status.as_raw_fd());
+        if let Err(error) = self.poll.registry().register(&mut source, token, Interest::READABLE) {
+            // Nobody would hear of its success: it is no use.
+            let _gone = sys::send(nix::unistd::Pid::from_raw(pid), crate::proto::Signal::KILL);
+            let errno = error.raw_os_error().unwrap_or(0);
+            let error = SpawnError { stage: Stage::Fork, errno, detail: "watching its start".into() };
+            return self.feed(Event::SpawnFailed { worker, error });
         }
+        self.registry.hold(Holding::Launch(pid), &launch.status);
+        self.pending.insert(pid, launch);
         self.look_at_launch(pid);
+    }
+
+    /// Those that a life before this one has left behind are of no interest any more.
+    pub(super) fn forget_launches(&mut self) {
+        for (pid, launch) in std::mem::take(&mut self.pending) {
+            drop(self.poll.registry().deregister(&mut SourceFd(&launch.status.as_raw_fd())));
+            self.registry.release(&Holding::Launch(pid));
+        }
     }
 
     fn look_at_launch(&mut self, pid: i32) {

@@ -9,8 +9,11 @@
 
 mod rig;
 
+mod background;
+mod check;
 mod crowd;
 mod independence;
+mod owner;
 mod signals;
 mod web;
 mod wire;

@@ -680,6 +680,9 @@ impl Sim {
         }
         self.pass(300_000 * MS);
         self.drain();
+        while self.sampling.is_some() {
+            self.turn();
+        }
         self.check();
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.pending_answers(), 0);

@@ -96,10 +96,13 @@ impl Reader<'_> {
     fn shell(&self) -> Option<Problem> {
         let script = format!("{} {}", self.text("cmd"), self.text("args"));
         let active = script::active(&script).filter(|_| self.is("shell"))?;
+        let there = match active {
+            '\n' => "a new line was a blank".to_owned(),
+            active => format!("the program got '{active}' as it stands"),
+        };
         let shown = active.escape_debug();
         let text = format!(
-            "cmd and args are a script, so that the shell acts on '{shown}'; 0.19 quoted every word again, and the \
-             program got '{shown}' as it stands"
+            "cmd and args are a script, so that the shell acts on '{shown}'; 0.19 quoted every word again, and {there}"
         );
         self.note("shell", &text)
     }
