@@ -1,5 +1,7 @@
 //! From bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
 
+use std::path::Path;
+
 use super::turn::Daemon;
 use crate::arbiter::{Event, Level};
 use crate::commands;
@@ -17,7 +19,7 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = commands::decode(&envelope).and_then(with_numbers);
+        let request = commands::decode(&envelope).and_then(with_numbers).and_then(with_folders);
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
@@ -36,6 +38,24 @@ impl Daemon {
             self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
         }
     }
+}
+
+/// A stream's file needs a folder: what would fail at the next start is refused now.
+fn with_folders(request: Request) -> Result<Request, Fault> {
+    if let Request::Set { options, .. } | Request::Add { options, .. } = &request {
+        for stream in ["stdout_stream", "stderr_stream"] {
+            let dotted = options.get(&format!("{stream}.filename"));
+            let nested = options.get(stream).and_then(|stream| stream.get("filename"));
+            for file in dotted.into_iter().chain(nested).filter_map(serde_json::Value::as_str) {
+                let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty());
+                if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                    let folder = folder.display();
+                    return Err(Fault::command(format!("'{stream}.filename': the folder {folder} does not exist")));
+                }
+            }
+        }
+    }
+    Ok(request)
 }
 
 /// `set` stores users and groups as numbers: names are looked up here, where the system may be asked.
