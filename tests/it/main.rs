@@ -11,6 +11,8 @@ mod rig;
 
 mod crowd;
 mod independence;
+mod output;
 mod signals;
+mod startup;
 mod web;
 mod wire;
