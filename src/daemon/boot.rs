@@ -92,6 +92,8 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
     let circus = &config.circus;
     let nofile = sys::raise_nofile().map_err(error)?;
     let placeholders = hold_numbers(config.sockets.len())?;
+    // From here on a SIGTERM is taken up by the first turn, so that nothing of what follows is left behind.
+    let signals = sys::Signals::install().map_err(error)?;
     if let Some(umask) = circus.umask {
         sys::set_umask(umask);
     }
@@ -108,7 +110,6 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
     drop(placeholders);
     let sockets = sys::open_all(&config.sockets).map_err(error)?;
     log.line(Level::Info, now.unix, "Registering signals...");
-    let signals = sys::Signals::install().map_err(error)?;
     log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     let poll = Poll::new().map_err(error)?;

@@ -11,6 +11,7 @@ mod launch;
 mod lives;
 mod log;
 mod main;
+mod owner;
 mod registry;
 mod requests;
 mod sampling;

@@ -1,6 +1,6 @@
 //! From bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
 
-use serde_json::Value;
+use std::path::Path;
 
 use super::turn::Daemon;
 use crate::arbiter::{Event, Level};
@@ -19,7 +19,8 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = commands::decode(&envelope).and_then(with_numbers).and_then(|request| self.permitted(request));
+        let request = commands::decode(&envelope).and_then(with_numbers).and_then(with_folders);
+        let request = request.and_then(|request| self.permitted(request));
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
@@ -32,19 +33,6 @@ impl Daemon {
         }
     }
 
-    /// With `endpoint_owner`, who reaches the endpoint starts programs as that user and as nobody else.
-    fn permitted(&self, request: Request) -> Result<Request, Fault> {
-        let circus = &self.kept.config.circus;
-        let Some(owner) = circus.endpoint_owner.as_deref().filter(|_| circus.endpoint.starts_with("ipc://")) else {
-            return Ok(request);
-        };
-        if chooses_user(&request, |uid| is_user(uid, owner)) {
-            Ok(request)
-        } else {
-            Err(Fault::message("uid does not match endpoint_owner"))
-        }
-    }
-
     fn refuse(&mut self, to: ReplyTo, fault: Fault) {
         if !to.cast {
             let reply = Reply { to, body: Body::Error(fault), time: self.now.unix };
@@ -53,24 +41,22 @@ impl Daemon {
     }
 }
 
-/// Whether the user that a request asks for is one it may ask for; `add` has to ask.
-fn chooses_user(request: &Request, permitted: impl Fn(&Value) -> bool) -> bool {
-    if let Request::Add { options, .. } = request {
-        options.get("uid").is_some_and(permitted)
-    } else if let Request::Set { options, .. } = request {
-        options.get("uid").is_none_or(permitted)
-    } else {
-        true
+/// A stream's file needs a folder: what would fail at the next start is refused now.
+fn with_folders(request: Request) -> Result<Request, Fault> {
+    if let Request::Set { options, .. } | Request::Add { options, .. } = &request {
+        for stream in ["stdout_stream", "stderr_stream"] {
+            let dotted = options.get(&format!("{stream}.filename"));
+            let nested = options.get(stream).and_then(|stream| stream.get("filename"));
+            for file in dotted.into_iter().chain(nested).filter_map(serde_json::Value::as_str) {
+                let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty());
+                if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                    let folder = folder.display();
+                    return Err(Fault::command(format!("'{stream}.filename': the folder {folder} does not exist")));
+                }
+            }
+        }
     }
-}
-
-/// Whether a `uid` and the name or number of a user mean the same one.
-fn is_user(uid: &Value, user: &str) -> bool {
-    let asked = match uid {
-        Value::String(name) => sys::user_id(name).ok(),
-        uid => uid.as_u64().and_then(|uid| u32::try_from(uid).ok()),
-    };
-    asked.is_some() && asked == sys::user_id(user).ok()
+    Ok(request)
 }
 
 /// `set` stores users and groups as numbers: names are looked up here, where the system may be asked.
@@ -82,52 +68,4 @@ fn with_numbers(mut request: Request) -> Result<Request, Fault> {
         })?;
     }
     Ok(request)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn add(options: Value) -> Request {
-        let options = options.as_object().cloned().unwrap();
-        Request::Add { name: "w".into(), cmd: "x".into(), args: None, options, start: false, waiting: false }
-    }
-
-    fn set(options: Value) -> Request {
-        Request::Set { name: "w".into(), options: options.as_object().cloned().unwrap(), waiting: false }
-    }
-
-    #[test]
-    fn whoever_owns_the_endpoint_starts_programs_as_himself() {
-        for (request, permitted) in [
-            (add(json!({"uid": 7})), true),
-            (add(json!({"uid": 8})), false),
-            (add(json!({})), false),
-            (add(json!({"uid": null})), false),
-            (set(json!({"uid": 7})), true),
-            (set(json!({"uid": 8, "cmd": "x"})), false),
-            (set(json!({"cmd": "x"})), true),
-            (Request::NumWatchers, true),
-        ] {
-            assert_eq!(chooses_user(&request, |uid| *uid == json!(7)), permitted, "{request:?}");
-        }
-    }
-
-    #[test]
-    fn users_are_compared_and_not_their_spelling() {
-        for (uid, user, same) in [
-            (json!("root"), "root", true),
-            (json!(0), "root", true),
-            (json!("0"), "root", true),
-            (json!("root"), "0", true),
-            (json!(1), "root", false),
-            (json!("no such user"), "no such user", false),
-            (json!(-1), "root", false),
-            (json!({}), "root", false),
-        ] {
-            assert_eq!(is_user(&uid, user), same, "{uid} {user}");
-        }
-    }
 }

@@ -56,6 +56,8 @@ impl Circusd {
     pub(crate) fn restart(&mut self) {
         assert!(!self.lives());
         self.child = spawn(&self.site, &[self.path("circus.ini").to_str().unwrap()]);
+        // What clients of the one before are left with is another test's affair.
+        self.context = Context::new().unwrap();
         self.wait_until_it_listens();
     }
 

@@ -15,6 +15,6 @@ pub(crate) use circusd::{Circusd, Ended, ask};
 pub(crate) use events::{Events, Happening};
 pub(crate) use http::{Answer, Http};
 pub(crate) use process::Process;
-pub(crate) use python::python;
-pub(crate) use site::{Output, Site};
+pub(crate) use python::{python, skipped};
+pub(crate) use site::{Output, Site, run};
 pub(crate) use wait::{PATIENCE, look_until, observe_for, wait_for, wait_until};
