@@ -38,7 +38,10 @@ pub(crate) const DISALLOWED_CALLS: &[&str] = &[
     "src/sys/host.rs",
     "src/sys/spawn/tests.rs",
     "src/sys/testing.rs",
+    "tests/check/main.rs",
     "tests/guard/main.rs",
+    "tests/man/main.rs",
+    "tests/man/render.rs",
     "tests/planted.rs",
     "tests/sim/main.rs",
 ];
