@@ -107,8 +107,7 @@ impl Arbiter {
             // Nobody will look any more.
             self.at_work()?;
         }
-        // What is wrong with a question is said at once.
-        self.subjects(&question)?;
+        self.check(&question)?;
         if !to.cast {
             self.inquiries.waiting.push_back(Inquiry { to: to.clone(), question });
             self.take_up_inquiry(now);
@@ -195,6 +194,15 @@ impl Arbiter {
                 info.into()
             }
             _ => GONE.into(),
+        }
+    }
+
+    /// What is wrong with a question is said at once; whom it means is found out when its turn comes.
+    fn check(&self, question: &Question) -> Result<(), Fault> {
+        match question {
+            Question::Everybody | Question::Daemon => Ok(()),
+            Question::Watcher(name) => self.watcher(name).map(drop),
+            Question::Process(..) => self.subjects(question).map(drop),
         }
     }
 
