@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::action::{Action, Launch, Level};
 use super::deadlines::{Deadlines, Timer};
 use super::event::{Event, Intent, SocketInfo};
@@ -17,7 +19,7 @@ use crate::config::{CircusConfig, Config, Host, WatcherConfig};
 use crate::proto::{EventKind, Notice, ReplyTo, SpawnError, Stage};
 
 /// How the daemon as a whole is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// The managed sockets are not open yet.
     Opening,
@@ -30,7 +32,10 @@ pub(super) enum Phase {
 }
 
 /// The core: a pure state machine. See the module's documentation for the model.
-#[derive(Debug)]
+///
+/// Between two turns, when its actions are drained, all of it is plain data: another generation of the daemon can read
+/// what this one wrote.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arbiter {
     pub(super) circus: CircusConfig,
     pub(super) host: Host,
@@ -50,6 +55,7 @@ pub struct Arbiter {
     next_watcher: u32,
     next_job: u64,
     next_rollout: u64,
+    #[serde(skip)]
     outbox: VecDeque<Action>,
     pub(super) launches: VecDeque<WorkerId>,
     /// `signal` requests on their way.

@@ -61,7 +61,7 @@ impl Counts {
 }
 
 /// A group of identical processes.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Watcher {
     pub(super) key: WatcherKey,
     pub(super) config: Arc<WatcherConfig>,
