@@ -167,10 +167,6 @@ impl Rig {
             Action::Log(..) => return,
             Action::CloseStreams(_) => return,
             Action::UpdateStreams(..) => "update streams".into(),
-            Action::Sample { job, .. } => {
-                self.arbiter.handle_event(Event::Sampled { job, samples: Vec::new() }, self.now());
-                return;
-            }
             Action::Restart => "restart".into(),
             Action::Exit(status) => format!("exit {status}"),
         };
