@@ -11,8 +11,12 @@ mod rig;
 
 mod crowd;
 mod independence;
+mod launch;
 mod output;
+mod rest;
 mod signals;
+mod sockets;
 mod startup;
+mod trees;
 mod web;
 mod wire;
