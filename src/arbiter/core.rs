@@ -1,6 +1,6 @@
 //! The arbiter itself: what it knows, and the five calls it is driven by.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::action::{Action, Launch, Level};
 use super::deadlines::{Deadlines, Timer};
@@ -8,7 +8,7 @@ use super::event::{Event, Intent, SocketInfo};
 use super::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
 use super::job::Job;
 use super::rng::Rng;
-use super::rollout::Rollout;
+use super::rollout::{Rollout, Start};
 use super::time::{Mono, Now};
 use super::watcher::Watcher;
 use super::worker::WorkerState;
@@ -40,6 +40,8 @@ pub struct Arbiter {
     pub(super) pids: HashMap<Pid, WorkerId>,
     pub(super) sockets: Vec<SocketInfo>,
     pub(super) socket_numbers: BTreeMap<String, i32>,
+    /// Who waits for a connection to which socket: those that are watched.
+    pub(super) demanded: BTreeMap<String, BTreeSet<WatcherKey>>,
     pub(super) jobs: BTreeMap<JobId, Job>,
     pub(super) rollouts: BTreeMap<RolloutId, Rollout>,
     /// Rollouts that can go on; taken up when the event at hand is dealt with.
@@ -52,7 +54,7 @@ pub struct Arbiter {
     outbox: VecDeque<Action>,
     pub(super) launches: VecDeque<WorkerId>,
     /// `signal` requests on their way.
-    pub(super) signalling: std::collections::BTreeSet<JobId>,
+    pub(super) signalling: BTreeSet<JobId>,
     /// Who waits for the end.
     pub(super) end_waiters: Vec<ReplyTo>,
     /// Whether the end is a new beginning.
@@ -74,6 +76,7 @@ impl Arbiter {
             pids: HashMap::new(),
             sockets: Vec::new(),
             socket_numbers: BTreeMap::new(),
+            demanded: BTreeMap::new(),
             jobs: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             due_rollouts: VecDeque::new(),
@@ -84,7 +87,7 @@ impl Arbiter {
             next_rollout: 0,
             outbox: VecDeque::new(),
             launches: VecDeque::new(),
-            signalling: std::collections::BTreeSet::new(),
+            signalling: BTreeSet::new(),
             end_waiters: Vec::new(),
             ending_restarts: false,
             spawned: 0,
@@ -115,6 +118,7 @@ impl Arbiter {
                 self.signalling.remove(&job);
                 self.job_part_done(job, None, result.err(), now);
             }
+            Event::Acceptable(socket) => self.acceptable(&socket, now),
             Event::Intent(Intent::Quit) => self.quit(None, now),
             Event::Intent(Intent::Reload) => self.reload_all(now),
         }
@@ -134,6 +138,7 @@ impl Arbiter {
                     self.progress(key, now);
                 }
                 Timer::Warmup(key) => self.progress(key, now),
+                Timer::Rearm(key) => self.attend(key, now),
                 Timer::Rollout(id) => self.due_rollouts.push_back(id),
             }
             self.drive(now);
@@ -235,7 +240,7 @@ impl Arbiter {
             self.phase = Phase::Running;
             self.log(Level::Info, "sockets started");
             let keys = self.autostarting(self.by_priority());
-            self.start_in_order(keys, None);
+            self.start_in_order(keys, None, Start::AsAtBoot);
             self.log(Level::Info, "Arbiter now waiting for commands");
         }
     }

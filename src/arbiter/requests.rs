@@ -9,6 +9,7 @@ use super::core::{Arbiter, Phase};
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use super::job::{Form, Job, Then};
 use super::operation::{OperationKind, Ticket};
+use super::rollout::Start;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
 use crate::config::options::{self, Effect};
@@ -64,7 +65,8 @@ impl Arbiter {
                 self.signal_request(&to, &name, signum, pid, target)
             }
             Request::Start { selection, waiting } => self.start(&to, selection.as_ref(), waiting, now),
-            Request::Status { name } => self.status(name.as_deref()),
+            Request::Status { name, verbose: false } => self.status(name.as_deref()),
+            Request::Status { name, verbose: true } => self.verbose_status(name.as_deref(), now),
             Request::Stop { selection, waiting } => self.stop(&to, selection.as_ref(), waiting, now),
         };
         match answer {
@@ -123,7 +125,8 @@ impl Arbiter {
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
         let keys = self.autostarting(keys);
-        self.start_in_order(keys, Some(job));
+        let start = if selection.is_some() { Start::All } else { Start::AsAtBoot };
+        self.start_in_order(keys, Some(job), start);
         answer
     }
 
@@ -230,6 +233,7 @@ impl Arbiter {
         let key = self.register(config);
         self.publish(key, EventKind::Add, now);
         if !start {
+            self.attend(key, now);
             return ok();
         }
         self.operate(to, key, OperationKind::Start, Form::TopLevel, waiting, now)

@@ -15,6 +15,15 @@ use super::job::Then;
 use super::operation::{OperationKind, Ticket};
 use super::time::{Mono, Now, seconds};
 
+/// Who of those in a rollout starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Start {
+    /// All: they were named.
+    All,
+    /// As when circusd starts: those with on_demand wait for a connection.
+    AsAtBoot,
+}
+
 /// Watchers in the order in which they start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rollout {
@@ -23,6 +32,7 @@ pub(super) struct Rollout {
     current: Option<WatcherKey>,
     not_before: Option<Mono>,
     job: Option<JobId>,
+    start: Start,
 }
 
 impl Rollout {
@@ -39,8 +49,8 @@ impl Rollout {
 
 impl Arbiter {
     /// Starts these watchers in this order; `job` is done with the last of them.
-    pub(super) fn start_in_order(&mut self, keys: Vec<WatcherKey>, job: Option<JobId>) {
-        self.open_rollout(Rollout { left: keys.into(), current: None, not_before: None, job });
+    pub(super) fn start_in_order(&mut self, keys: Vec<WatcherKey>, job: Option<JobId>, start: Start) {
+        self.open_rollout(Rollout { left: keys.into(), current: None, not_before: None, job, start });
     }
 
     /// The watcher that a rollout waited for has been tried.
@@ -64,13 +74,17 @@ impl Arbiter {
             return;
         }
         rollout.not_before = None;
-        match rollout.left.pop_front() {
+        let (next, start, job) = (rollout.left.pop_front(), rollout.start, rollout.job);
+        rollout.current = next;
+        match next {
+            Some(key) if start == Start::AsAtBoot && self.starts_on_demand(key) => {
+                self.attend(key, now);
+                self.rollout_part_done(id, now);
+            }
             Some(key) => {
-                rollout.current = Some(key);
                 self.submit(key, OperationKind::Start, vec![Ticket::Rollout(id)], now);
             }
             None => {
-                let job = rollout.job;
                 self.rollouts.remove(&id);
                 if let Some(job) = job {
                     self.job_part_done(job, None, None, now);

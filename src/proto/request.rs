@@ -47,6 +47,6 @@ pub enum Request {
     Set { name: String, options: Object, waiting: bool },
     Signal { name: String, signum: Signal, pid: Option<i64>, childpid: Option<i64>, children: bool, recursive: bool },
     Start { selection: Option<Selection>, waiting: bool },
-    Status { name: Option<String> },
+    Status { name: Option<String>, verbose: bool },
     Stop { selection: Option<Selection>, waiting: bool },
 }
