@@ -112,7 +112,6 @@ impl Arbiter {
             && watcher.config.numprocesses > 0
             && idle
             && lacks_workers
-            && !self.rollouts.values().any(|rollout| rollout.will_start(watcher.key))
     }
 
     /// The sockets that a connection for this watcher can come to: those it names, or with use_sockets alone all.

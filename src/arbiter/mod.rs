@@ -73,6 +73,7 @@ mod requests;
 mod rng;
 mod rollout;
 mod slots;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -81,7 +82,7 @@ mod watcher;
 mod worker;
 mod workers;
 
-pub use action::{Action, Launch, Level, Reach, SignalTarget};
+pub use action::{Action, Launch, Level, Reach, SampleTarget, SignalTarget};
 pub use core::Arbiter;
 pub use event::{Event, Exit, Intent, SocketAddress, SocketInfo};
 pub use ids::{JobId, Pid, WatcherKey, Wid, WorkerId};

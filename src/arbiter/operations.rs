@@ -40,6 +40,7 @@ impl Arbiter {
                 if let Some(waiting) = watcher.waiting.get_mut(place) {
                     waiting.tickets.extend(tickets);
                     waiting.only_if_up &= fresh;
+                    waiting.replaces |= fresh;
                 }
             }
             // A watcher that stops of its own accord finishes that first.
@@ -56,9 +57,16 @@ impl Arbiter {
             Admission::Overtake => {
                 self.withdraw_from_rollouts(key);
                 self.cancel_waiting(key, kind, now);
-                self.cancel_running(key, kind, now);
-                if let Some(watcher) = self.watchers.get_mut(&key) {
-                    watcher.waiting.push_front(Operation::new(kind, tickets, false));
+                let stoppers = self.cancel_running(key, kind, now);
+                let Some(watcher) = self.watchers.get_mut(&key) else { return };
+                let mut operation = Operation::new(kind, tickets, false);
+                operation.tickets.extend(stoppers);
+                if watcher.state == WatcherState::Stopping {
+                    // Everybody has been told already: from now on it is for this operation's sake.
+                    operation.progress = Progress::Stopping;
+                    watcher.running = Some(operation);
+                } else {
+                    watcher.waiting.push_front(operation);
                 }
             }
         }
@@ -72,14 +80,16 @@ impl Arbiter {
         }
     }
 
-    fn cancel_running(&mut self, key: WatcherKey, by: OperationKind, now: Now) {
-        let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        let Some(operation) = watcher.running.take() else { return };
-        if operation.kind == OperationKind::Stop {
-            // rm overtakes a stop: who asked for the stop still gets it.
-            watcher.waiting.push_back(operation);
-        } else {
-            self.report_cancelled(operation, by, now);
+    /// Returns those who asked for a stop: whatever overtakes it, they get it.
+    fn cancel_running(&mut self, key: WatcherKey, by: OperationKind, now: Now) -> Vec<Ticket> {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return Vec::new() };
+        match watcher.running.take() {
+            None => Vec::new(),
+            Some(operation) if operation.kind == OperationKind::Stop => operation.tickets,
+            Some(operation) => {
+                self.report_cancelled(operation, by, now);
+                Vec::new()
+            }
         }
     }
 
@@ -146,7 +156,13 @@ impl Arbiter {
         let Some(operation) = &mut watcher.running else { return self.begin_next(key, now) };
         match &mut operation.progress {
             Progress::Starting if settled => {
-                self.end_operation(key, None, now);
+                match operation.kind {
+                    // A reload of a watcher that was stopped has started it.
+                    OperationKind::Reload | OperationKind::ReloadSequential => self.reloaded(key, now),
+                    OperationKind::Start | OperationKind::Stop | OperationKind::Restart | OperationKind::Remove => {
+                        self.end_operation(key, None, now);
+                    }
+                }
                 true
             }
             // `stopped` takes it from here.
@@ -281,7 +297,8 @@ impl Arbiter {
 
     fn begin_surge(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        if watcher.config.send_hup {
+        let replaces = watcher.running.as_ref().is_some_and(|op| op.replaces);
+        if watcher.config.send_hup && !replaces {
             return self.hang_up(key, now);
         }
         let Some(watcher) = self.watchers.get_mut(&key) else { return };

@@ -1,4 +1,5 @@
-//! Requests that only ask. They are answered at once, whatever else is going on.
+//! Requests that only ask. They are answered at once, whatever else is going on; `stats` has those that the kernel must
+//! be asked for.
 
 use serde_json::Value;
 

@@ -63,7 +63,7 @@ impl Counts {
 }
 
 /// A group of identical processes.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Watcher {
     pub(super) key: WatcherKey,
     pub(super) config: Arc<WatcherConfig>,
@@ -120,14 +120,15 @@ impl Watcher {
         self.counts
     }
 
-    /// Those with a pid: what `list` and `numprocesses` speak of.
+    /// Those that got to their program: what `list` and `numprocesses` speak of.
     pub(super) fn pids(&self) -> Vec<Pid> {
-        self.workers.values().filter_map(|worker| worker.pid).collect()
+        self.workers.values().filter(|worker| worker.is_up()).filter_map(|worker| worker.pid).collect()
     }
 
     /// The processes an operation's answer speaks of, ascending.
     pub(super) fn lasting_pids(&self) -> Vec<Pid> {
-        let mut pids: Vec<Pid> = self.workers.values().filter(|w| !w.is_ending()).filter_map(|w| w.pid).collect();
+        let mut pids: Vec<Pid> =
+            self.workers.values().filter(|w| w.is_up() && !w.is_ending()).filter_map(|w| w.pid).collect();
         pids.sort_unstable();
         pids
     }

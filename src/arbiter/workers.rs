@@ -16,10 +16,13 @@ use super::time::{Now, seconds};
 use super::watcher::WatcherState;
 use super::worker::{Worker, WorkerState};
 use crate::config::{Respawn, WatcherConfig};
-use crate::proto::{EventKind, Signal, SpawnError, Stage};
+use crate::proto::{EventKind, Signal, SpawnError};
 
 /// What a back-off is at most where check_delay says nothing.
 const DEFAULT_BOUND: Duration = Duration::from_secs(5);
+
+/// SIGKILL is sent again after this time, to whoever is still there: sending it may have failed.
+const KILL_AGAIN: Duration = Duration::from_secs(5);
 
 /// So many early deaths in a row of a new process end a graceful reload: the old processes are kept.
 const HOPELESS: u32 = 5;
@@ -44,24 +47,45 @@ impl Arbiter {
         self.launches.push_back(worker);
     }
 
+    /// A process exists that is changing its user, say, before it runs its program.
+    pub(super) fn worker_created(&mut self, id: WorkerId, pid: Pid, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
+        let doomed = watcher.change(id, |worker| {
+            worker.pid = Some(pid);
+            worker.state == WorkerState::Starting { doomed: true }
+        });
+        if let Some(doomed) = doomed {
+            self.spawned += 1;
+            self.pids.insert(pid, id);
+            if doomed {
+                self.doom(id, now);
+            }
+        }
+    }
+
+    /// Whoever comes up only to be told to stop has as long for both as for a stop alone.
+    fn doom(&mut self, id: WorkerId, now: Now) {
+        if let Some(watcher) = self.watchers.get(&id.watcher) {
+            let due = now.mono.after(seconds(watcher.config.graceful_timeout));
+            self.deadlines.set(Timer::Escalate(id), due);
+        }
+    }
+
     pub(super) fn worker_spawned(&mut self, id: WorkerId, pid: Pid, now: Now) {
-        self.spawned += 1;
-        let Some(watcher) = self.watchers.get_mut(&id.watcher) else {
-            // The watcher was removed without stopping it while the process came up.
-            self.released += 1;
-            return;
-        };
+        // Where there is no record, the watcher was removed without stopping it while the process came up.
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let doomed = watcher.change(id, |worker| {
             let doomed = worker.state == WorkerState::Starting { doomed: true };
+            let new = worker.pid.is_none();
             worker.pid = Some(pid);
             worker.started = now;
             worker.state = WorkerState::Running;
-            (doomed, worker.wid)
+            (doomed, worker.wid, new)
         });
-        let Some((doomed, wid)) = doomed else {
-            self.released += 1;
-            return;
-        };
+        let Some((doomed, wid, new)) = doomed else { return };
+        self.spawned += u64::from(new);
+        self.deadlines.cancel(Timer::Escalate(id));
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         watcher.slots.launched(wid);
         watcher.past.spawned += 1;
         if let WatcherState::Starting { spawned } = &mut watcher.state {
@@ -83,6 +107,16 @@ impl Arbiter {
     pub(super) fn worker_failed(&mut self, id: WorkerId, error: &SpawnError, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let Some(worker) = watcher.dismiss(id) else { return };
+        if let Some(pid) = worker.pid {
+            // It never was a worker; the reaper's word about it is of no interest.
+            self.pids.remove(&pid);
+            self.released += 1;
+        }
+        self.deadlines.cancel(Timer::Escalate(id));
+        for job in worker.awaited_by.clone() {
+            self.job_part_done(job, None, None, now);
+        }
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let wid = worker.wid;
         watcher.past.failed += 1;
         watcher.past.last_failure = Some(LastFailure { wid, error: error.clone(), time: now.unix });
@@ -154,17 +188,21 @@ impl Arbiter {
                     worker.state = WorkerState::Starting { doomed: true };
                     worker.asked = true;
                 });
+                if pid.is_some() && self.deadlines.get(Timer::Escalate(id)).is_none() {
+                    self.doom(id, now);
+                }
                 return;
             }
             WorkerState::Running => {}
-            WorkerState::Terminating { kill_at: None, .. } => return,
-            WorkerState::Terminating { kill_at: Some(at), signal: sent } => {
+            // SIGKILL is on its way, and is repeated until it helps.
+            WorkerState::Terminating { signal: Signal::KILL, .. } => return,
+            WorkerState::Terminating { kill_at: at, signal: sent } => {
                 due = due.min(at);
                 send = sent != signal;
             }
         }
         let Some(pid) = pid else { return };
-        let kill_at = (signal != Signal::KILL).then_some(due);
+        let kill_at = if signal == Signal::KILL { now.mono.after(KILL_AGAIN) } else { due };
         let reach = if signal == Signal::KILL {
             Reach::Tree
         } else if watcher.config.stop_children {
@@ -177,10 +215,7 @@ impl Arbiter {
             worker.asked = true;
         });
         self.deadlines.cancel(Timer::Expire(id));
-        match kill_at {
-            Some(at) => self.deadlines.set(Timer::Escalate(id), at),
-            None => self.deadlines.cancel(Timer::Escalate(id)),
-        }
+        self.deadlines.set(Timer::Escalate(id), kill_at);
         if send {
             self.act(Action::Signal { pid, signal, reach, watcher: id.watcher });
             self.publish(id.watcher, EventKind::Kill { process_pid: pid.0 }, now);
@@ -189,7 +224,28 @@ impl Arbiter {
 
     /// A worker that was told to stop has had its time.
     pub(super) fn escalate(&mut self, id: WorkerId, now: Now) {
-        self.terminate(id, Signal::KILL, Duration::ZERO, now);
+        let Some(worker) = self.watchers.get(&id.watcher).and_then(|watcher| watcher.workers().get(&id)) else {
+            return;
+        };
+        let pid = worker.pid;
+        match (worker.state, pid) {
+            (WorkerState::Terminating { signal, .. }, Some(_)) if signal != Signal::KILL => {
+                self.terminate(id, Signal::KILL, Duration::ZERO, now);
+            }
+            // Killed already, or on its way to its program for too long.
+            (WorkerState::Terminating { .. } | WorkerState::Starting { doomed: true }, Some(pid)) => {
+                self.deadlines.set(Timer::Escalate(id), now.mono.after(KILL_AGAIN));
+                if let Some(watcher) = self.watchers.get_mut(&id.watcher) {
+                    watcher.change(id, |worker| {
+                        if let WorkerState::Terminating { kill_at, .. } = &mut worker.state {
+                            *kill_at = now.mono.after(KILL_AGAIN);
+                        }
+                    });
+                }
+                self.act(Action::Signal { pid, signal: Signal::KILL, reach: Reach::Tree, watcher: id.watcher });
+            }
+            _ => {}
+        }
     }
 
     /// A worker has reached its max_age. Its successor comes when it is gone.
@@ -345,10 +401,8 @@ fn death(exit_code: i32) -> String {
 /// A failed launch in words: what was being done, to what, and what the kernel said.
 pub(super) fn describe(error: &SpawnError) -> String {
     match error.stage {
-        Stage::Command | Stage::Environment | Stage::User | Stage::Socket if error.errno == 0 => {
-            format!("failed to {}: {}", error.stage.doing(), error.detail)
-        }
-        _ => format!("failed to {}: {} ({})", error.stage.doing(), error.detail, error.reason()),
+        stage if error.errno == 0 => format!("failed to {}: {}", stage.doing(), error.detail),
+        stage => format!("failed to {}: {} ({})", stage.doing(), error.detail, error.reason()),
     }
 }
 

@@ -19,6 +19,7 @@ mod table;
 
 mod add;
 mod decr;
+mod dstats;
 mod get;
 mod globaloptions;
 mod incr;
@@ -36,6 +37,7 @@ mod rm;
 mod set;
 mod signal;
 mod start;
+mod stats;
 mod status;
 mod stop;
 

@@ -36,3 +36,4 @@ pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };
 pub use problem::{Place, Problem, Severity};
+pub use words::split as split_words;

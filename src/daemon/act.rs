@@ -21,6 +21,7 @@ impl Daemon {
                 let result = self.signal_request(&pids, signal, target);
                 self.feed(Event::SignalDone { job, result });
             }
+            Action::Sample { job, targets } => self.samples.begin(job, targets),
             Action::Publish(notice) => {
                 let (topic, body) = encode_notice(&notice);
                 self.publisher.publish(&topic, &body);

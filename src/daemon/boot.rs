@@ -14,6 +14,7 @@ use super::launch::Launcher;
 use super::log::{self, Log};
 use super::main::weight;
 use super::registry::{Holding, Registry};
+use super::sampling::Samples;
 use super::turn::{CONTROL, Daemon, EVENTS, OUTPUT, SIGNALS};
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Host, Problem};
@@ -30,6 +31,15 @@ pub(super) enum Refusal {
     Problems(Vec<Problem>),
     /// The pidfile: as in Circus, on standard output too.
     Pidfile(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Error(text) | Self::Pidfile(text) => f.write_str(text),
+            Self::Problems(problems) => problems.iter().try_for_each(|problem| write!(f, "{problem}; ")),
+        }
+    }
 }
 
 impl Refusal {
@@ -127,6 +137,7 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
         },
         registry,
         proc: sys::Proc::default(),
+        samples: Samples::default(),
         log,
         pending: std::collections::HashMap::new(),
         condemned: Vec::new(),
@@ -162,12 +173,15 @@ pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, 
     sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| Refusal::Pidfile(failure.to_string()))
 }
 
+/// Who is to own the files of ipc endpoints.
+pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, Refusal> {
+    let Some(name) = circus.endpoint_owner.as_deref() else { return Ok(None) };
+    sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
+}
+
 /// Binds the control and the event endpoint, unless strangers could reach them.
 fn bind(circus: &CircusConfig) -> Result<Endpoints, Refusal> {
-    let owner = match circus.endpoint_owner.as_deref() {
-        None => None,
-        Some(name) => Some(sys::user_id(name).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))?),
-    };
+    let owner = owner(circus)?;
     Ok(Endpoints {
         control: bind_one(circus, "endpoint", &circus.endpoint, owner)?,
         events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint, owner)?,

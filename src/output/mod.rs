@@ -49,5 +49,3 @@ mod tests;
 
 pub use handle::OutputHandle;
 pub use message::{Message, SinkId, Source, StreamName, SyncId};
-
-use message::{OutletId, SourceId};

@@ -10,11 +10,12 @@ use super::barrier::Purpose;
 use super::handle::Command;
 use super::intake::{Intake, READ, Standing};
 use super::medium::{Medium, Now};
+use super::message::{OutletId, SourceId};
 use super::open::Opened;
 use super::outlet::Outlet;
 use super::pump::{Pump, Sink};
 use super::stamp::Layout;
-use super::{OutletId, SinkId, Source, SourceId};
+use super::{SinkId, Source};
 
 /// Reads from one source at its worker's death: all that a pipe of the largest size holds.
 const ALL: usize = 1024 * 1024 / READ + 1;

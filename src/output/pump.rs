@@ -11,12 +11,13 @@ use super::alarms::Alarms;
 use super::barrier::{Barrier, Purpose, SourceView, View};
 use super::intake::{Intake, SCRATCH, Standing};
 use super::medium::Now;
+use super::message::{OutletId, SourceId};
 use super::open::Key;
 use super::outlet::{Desk, Outlet};
 use super::pace::Change;
 use super::serve::{Outcome, Turn};
 use super::stamp::Layout;
-use super::{Message, OutletId, SinkId, SourceId};
+use super::{Message, SinkId};
 
 /// Reads from one source before the next has its turn.
 const SHARE: usize = 4;

@@ -12,6 +12,10 @@
 //! [`Signals`] is a descriptor for the poll loop and a list of intents. [`open_all`] makes the managed sockets,
 //! [`bind_endpoint`] those of ZeroMQ. Both name who is in the way.
 //!
+//! # Looking at processes
+//!
+//! [`Proc`] says who is whose child, [`Sampler`] what they use.
+//!
 //! # The order of a start
 //!
 //! [`sanitize_stdio`], [`daemonize`], [`raise_nofile`], [`Pidfile::claim`], [`open_all`] (the workers' numbers, from 3
@@ -34,6 +38,7 @@ mod pidfile;
 mod process;
 mod python;
 mod reap;
+mod sample;
 mod signals;
 mod socket_file;
 mod sockets;
@@ -55,6 +60,7 @@ pub use pidfile::{Pidfile, PidfileError};
 pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};
+pub use sample::Sampler;
 pub use signals::{Caught, Signals};
 pub use socket_file::SocketFile;
 pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own};

@@ -67,6 +67,10 @@ pub fn from_add(
     if watcher.copy_env {
         copy_env(&mut watcher, host);
     }
+    if watcher.singleton && watcher.numprocesses > 1 {
+        let count = watcher.numprocesses;
+        return Err(Fault::command(format!("Cannot have {count} processes with a singleton watcher")));
+    }
     match contradiction(&watcher) {
         Some(text) => Err(Fault::command(text)),
         None => Ok(watcher),
@@ -348,7 +352,7 @@ mod tests {
         assert_eq!(add(None, json!({"stdout_stream": {}})), (3, "'stdout_stream' must have a 'class' key".into()));
         assert_eq!(
             add(None, json!({"singleton": true, "numprocesses": 3})),
-            (5, "Singleton watcher has a single process".into())
+            (5, "Cannot have 3 processes with a singleton watcher".into())
         );
         assert_eq!(add(Some(json!("'")), json!({})), (5, "'args': a single quote (') is never closed".into()));
         assert_eq!(add(Some(json!(5)), json!({})), (3, "'args' isn't a string or a list of strings".into()));

@@ -1,0 +1,125 @@
+//! The rules of the house that a machine can check (DESIGN section 6, MODELS section 3).
+//!
+//! Each rule is a pure function over the text of files, in a module of its own, with tests that it finds what it is for.
+//! Here the rules meet the checkout. `BLESS=1 cargo test --test guard` rewrites README's generated tables.
+
+mod layers;
+mod lexer;
+mod marks;
+mod paths;
+mod readme;
+mod shape;
+mod tables;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use circus::config::{Host, load};
+
+/// Fails with every violation, a line each.
+fn expect_none(violations: impl IntoIterator<Item = String>) {
+    let violations: Vec<String> = violations.into_iter().collect();
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+/// Whether README's tables are to be rewritten.
+#[expect(clippy::disallowed_methods, reason = "the test's own switch")]
+fn blessing() -> bool {
+    std::env::var_os("BLESS").is_some_and(|value| value == "1")
+}
+
+#[test]
+fn layers_are_kept() {
+    let files = tree::files(&["src"], ".rs");
+    expect_none(files.iter().flat_map(layers::violations));
+    expect_none(layers::stale(&files));
+    expect_none(layers::unknown_crates(&tree::read("Cargo.toml").text));
+    let rooms = tree::names(Path::new("src")).into_iter().filter(|name| !name.ends_with(".rs") && name != "bin");
+    assert_eq!(rooms.count(), layers::ROOMS.len(), "a room of the table does not exist");
+}
+
+#[test]
+fn binaries_are_clients_of_the_library() {
+    expect_none(tree::files(&["src/bin"], ".rs").iter().flat_map(shape::own_modules));
+}
+
+#[test]
+fn unsafe_code_stays_where_it_is_and_says_why() {
+    let files = tree::rust();
+    expect_none(marks::unlicensed(&files, "unsafe", marks::UNSAFE));
+    expect_none(files.iter().flat_map(marks::unjustified));
+}
+
+#[test]
+fn forbidden_calls_stay_in_their_homes() {
+    expect_none(marks::unlicensed(&tree::rust(), "disallowed_methods", marks::DISALLOWED_CALLS));
+}
+
+#[test]
+fn lints_are_expected_and_never_allowed() {
+    expect_none(tree::rust().iter().flat_map(marks::silenced));
+    expect_none(
+        ["Cargo.toml", "crates/zmq-sys/Cargo.toml"].map(tree::read).iter().flat_map(marks::silenced_in_manifest),
+    );
+}
+
+#[test]
+fn modules_are_lists() {
+    let files = tree::files(&["src"], ".rs");
+    let lists = files.iter().filter(|file| file.path.ends_with("/mod.rs") || file.path == "src/lib.rs");
+    expect_none(lists.flat_map(shape::strange_items));
+}
+
+#[test]
+fn the_top_of_the_project_is_as_planned() {
+    expect_none(shape::strangers(&tree::names(Path::new(""))));
+}
+
+#[test]
+fn every_command_and_option_is_documented() {
+    expect_none(tables::undocumented(tables::documented()));
+}
+
+#[test]
+fn the_tables_of_the_readme_are_in_step() {
+    let text = tree::read("README.md").text;
+    let blocks = tables::blocks();
+    if blessing() {
+        let blessed = blocks.iter().try_fold(text, |text, (name, body)| readme::with_block(&text, name, body));
+        fs::write(tree::top().join("README.md"), blessed.expect("README.md has every block")).unwrap();
+    } else {
+        expect_none(readme::out_of_step(&text, &blocks));
+    }
+}
+
+#[test]
+fn every_deliberate_difference_is_told() {
+    let text = tree::read("README.md").text;
+    let section = readme::section(&text, "Differences from Circus").expect("README.md has the section");
+    expect_none(readme::untold(&tree::read("tests/conformance/divergences.toml").text, section));
+}
+
+#[test]
+fn the_readme_has_its_two_commands() {
+    let text = tree::read("README.md").text;
+    for name in ["example", "tests"] {
+        let command = readme::command(&text, name);
+        assert!(command.is_some_and(|command| command.starts_with("cargo ")), "{name}: {command:?}");
+    }
+}
+
+#[test]
+fn every_example_loads_without_a_problem() {
+    // Streams write there, and it is there once anything was built without a CARGO_TARGET_DIR.
+    fs::create_dir_all(tree::top().join("target")).unwrap();
+    let examples = tree::files(&["examples"], ".ini");
+    assert!(!examples.is_empty());
+    for example in examples {
+        let cwd = tree::top().to_string_lossy().into_owned();
+        let loaded = load(&example.path, &Host { env: BTreeMap::new(), cwd });
+        expect_none(loaded.problems.iter().map(ToString::to_string));
+        assert!(loaded.config.is_some(), "{}", example.path);
+    }
+}
