@@ -8,7 +8,7 @@
 //! - `ignore`: SIGTERM does nothing. `polite TEXT`: at SIGTERM the worker prints a line, without its end, and leaves.
 //! - `hup PATH`: SIGHUP writes the file, and kills no more.
 //! - `session`: a session of its own.
-//! - `child STEPS`: another of these, whose steps are the words of this one argument.
+//! - `child STEPS`: another of these, whose steps are the words of this one argument; in theirs, `+` is a space.
 //! - `serve FD`: answers HTTP on an inherited socket.
 #![expect(unsafe_code, reason = "a descriptor that was inherited has to be believed in")]
 #![expect(clippy::disallowed_methods, reason = "an example program, not the daemon: it may wait and start others")]
@@ -54,7 +54,9 @@ fn main() -> io::Result<()> {
             "session" => drop(nix::unistd::setsid()?),
             "child" => {
                 let steps = word()?;
-                std::process::Command::new(std::env::current_exe()?).args(steps.split_whitespace()).spawn()?;
+                std::process::Command::new(std::env::current_exe()?)
+                    .args(steps.split_whitespace().map(|word| word.replace('+', " ")))
+                    .spawn()?;
             }
             "serve" => serve(i32::try_from(number(&word()?)?).map_err(io::Error::other)?)?,
             unknown => return Err(io::Error::other(format!("{unknown} is no step"))),

@@ -1,6 +1,6 @@
 //! The arbiter itself: what it knows, and the five calls it is driven by.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::event::{Event, Intent, SocketInfo};
 use super::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
 use super::job::Job;
 use super::rng::Rng;
-use super::rollout::Rollout;
+use super::rollout::{Rollout, Start};
 use super::stats::Inquiries;
 use super::time::{Mono, Now};
 use super::watcher::Watcher;
@@ -46,6 +46,8 @@ pub struct Arbiter {
     pub(super) pids: HashMap<Pid, WorkerId>,
     pub(super) sockets: Vec<SocketInfo>,
     pub(super) socket_numbers: BTreeMap<String, i32>,
+    /// Who waits for a connection to which socket: those that are watched.
+    pub(super) demanded: BTreeMap<String, BTreeSet<WatcherKey>>,
     pub(super) jobs: BTreeMap<JobId, Job>,
     pub(super) rollouts: BTreeMap<RolloutId, Rollout>,
     /// Rollouts that can go on; taken up when the event at hand is dealt with.
@@ -59,7 +61,7 @@ pub struct Arbiter {
     outbox: VecDeque<Action>,
     pub(super) launches: VecDeque<WorkerId>,
     /// `signal` requests on their way.
-    pub(super) signalling: std::collections::BTreeSet<JobId>,
+    pub(super) signalling: BTreeSet<JobId>,
     /// Questions about what processes use.
     pub(super) inquiries: Inquiries,
     /// Who waits for the end.
@@ -85,6 +87,7 @@ impl Arbiter {
             pids: HashMap::new(),
             sockets: Vec::new(),
             socket_numbers: BTreeMap::new(),
+            demanded: BTreeMap::new(),
             jobs: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             due_rollouts: VecDeque::new(),
@@ -95,7 +98,7 @@ impl Arbiter {
             next_rollout: 0,
             outbox: VecDeque::new(),
             launches: VecDeque::new(),
-            signalling: std::collections::BTreeSet::new(),
+            signalling: BTreeSet::new(),
             inquiries: Inquiries::default(),
             end_waiters: Vec::new(),
             quit_by_signal: false,
@@ -129,6 +132,7 @@ impl Arbiter {
                 self.signalling.remove(&job);
                 self.job_part_done(job, None, result.err(), now);
             }
+            Event::Acceptable(socket) => self.acceptable(&socket, now),
             Event::Sampled { job, samples } => self.sampled(job, samples, now),
             Event::Intent(Intent::Quit) => self.quit_by_signal(now),
             Event::Intent(Intent::Reload) => self.reload_all(),
@@ -149,6 +153,7 @@ impl Arbiter {
                     self.progress(key, now);
                 }
                 Timer::Warmup(key) => self.progress(key, now),
+                Timer::Rearm(key) => self.attend(key, now),
                 Timer::Rollout(id) => self.due_rollouts.push_back(id),
             }
             self.drive(now);
@@ -263,7 +268,7 @@ impl Arbiter {
             self.phase = Phase::Running;
             self.log(Level::Info, "sockets started");
             let keys = self.autostarting(self.by_priority());
-            self.start_in_order(keys, None);
+            self.start_in_order(keys, None, Start::AsAtBoot);
             self.log(Level::Info, "Arbiter now waiting for commands");
         }
     }

@@ -50,6 +50,8 @@ pub enum Event {
         /// The first failure, if any.
         result: Result<(), Fault>,
     },
+    /// Somebody waits to be accepted at the watched socket of this name.
+    Acceptable(String),
     /// The figures that were asked for.
     Sampled {
         /// As the order named it.
@@ -90,6 +92,8 @@ pub struct SocketInfo {
     pub backlog: i32,
     /// Where it listens.
     pub address: SocketAddress,
+    /// Nobody listens there but workers, each at a socket of its own (`so_reuseport`).
+    pub per_worker: bool,
 }
 
 /// Where a managed socket listens.

@@ -8,6 +8,7 @@ use super::deadlines::Timer;
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use super::job::{Changes, Form, Then};
 use super::operation::{Admission, Operation, OperationKind, Progress, Ticket, admit};
+use super::rollout::Start;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
 use crate::proto::{Body, EventKind, Fault, Object, Reply, Signal};
@@ -107,6 +108,7 @@ impl Arbiter {
             }
         }
         self.answer_resized(key, now);
+        self.attend(key, now);
     }
 
     fn step(&mut self, key: WatcherKey, now: Now) -> bool {
@@ -131,9 +133,15 @@ impl Arbiter {
             WatcherState::Active
                 if watcher.slots.vacated > 0 && watcher.workers().is_empty() && watcher.running.is_none() =>
             {
-                // respawn = False, and the last worker is gone.
-                self.begin_stopping(key, now);
-                return true;
+                // Who dies is not replaced, and the last worker is gone.
+                if !watcher.config.on_demand {
+                    self.begin_stopping(key, now);
+                    return true;
+                }
+                if watcher.is_settled() && watcher.slots.waiting() == 0 {
+                    self.fall_asleep(key);
+                    return true;
+                }
             }
             WatcherState::Starting { .. } | WatcherState::Active | WatcherState::Stopped => {}
         }
@@ -176,12 +184,15 @@ impl Arbiter {
     }
 
     fn begin_next(&mut self, key: WatcherKey, now: Now) -> bool {
+        let on_demand = self.starts_on_demand(key);
         let Some(watcher) = self.watchers.get_mut(&key) else { return false };
         let Some(mut operation) = watcher.waiting.pop_front() else { return false };
         operation.before = watcher.lasting_pids();
         let kind = operation.kind;
         let idle = watcher.state == WatcherState::Stopped;
-        if idle && operation.only_if_up {
+        let reloads = matches!(kind, OperationKind::Reload | OperationKind::ReloadSequential);
+        // With nobody there, there is nobody to be replaced either; who waits for a connection goes on waiting.
+        if idle && (operation.only_if_up || reloads && on_demand) {
             watcher.running = Some(operation);
             self.end_operation(key, None, now);
             return true;
@@ -264,10 +275,11 @@ impl Arbiter {
             self.publish(key, EventKind::Stop, now);
             self.act(Action::CloseStreams(key));
         }
+        let on_demand = self.starts_on_demand(key);
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let Some(operation) = &mut watcher.running else { return };
         match operation.kind {
-            OperationKind::Restart if operation.progress == Progress::Stopping => {
+            OperationKind::Restart if operation.progress == Progress::Stopping && !on_demand => {
                 operation.progress = Progress::Starting;
                 self.begin_starting(key, now);
             }
@@ -392,6 +404,7 @@ impl Arbiter {
 
     /// The watcher is gone for good.
     pub(super) fn forget(&mut self, key: WatcherKey, now: Now) {
+        self.neglect(key);
         let Some(watcher) = self.watchers.remove(&key) else { return };
         self.withdraw_from_rollouts(key);
         for operation in watcher.running.into_iter().chain(watcher.waiting) {
@@ -418,7 +431,7 @@ impl Arbiter {
         match std::mem::replace(&mut job.then, Then::Answer) {
             Then::Start(keys) => {
                 job.left = 1;
-                self.start_in_order(keys, Some(id));
+                self.start_in_order(keys, Some(id), Start::AsAtBoot);
             }
             then @ (Then::Answer | Then::Exit | Then::Restart) => {
                 let Some(job) = self.jobs.remove(&id) else { return };

@@ -9,6 +9,7 @@ use super::core::{Arbiter, Phase};
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use super::job::{Form, Job, Then};
 use super::operation::{OperationKind, Ticket};
+use super::rollout::Start;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
 use crate::config::options::{self, Effect};
@@ -74,7 +75,8 @@ impl Arbiter {
             Request::Start { selection, waiting } => self.start(&to, selection.as_ref(), waiting, now),
             // No watcher has an extended_stats hook yet.
             Request::Stats { name, process, extended: _ } => self.stats(&to, name, process, now),
-            Request::Status { name } => self.status(name.as_deref()),
+            Request::Status { name, verbose: false } => self.status(name.as_deref()),
+            Request::Status { name, verbose: true } => self.verbose_status(name.as_deref(), now),
             Request::Stop { selection, waiting } => self.stop(&to, selection.as_ref(), waiting, now),
         };
         match answer {
@@ -133,7 +135,8 @@ impl Arbiter {
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
         let keys = self.autostarting(keys);
-        self.start_in_order(keys, Some(job));
+        let start = if selection.is_some() { Start::All } else { Start::AsAtBoot };
+        self.start_in_order(keys, Some(job), start);
         answer
     }
 
@@ -237,6 +240,7 @@ impl Arbiter {
         let key = self.register(config);
         self.publish(key, EventKind::Add, now);
         if !start {
+            self.attend(key, now);
             return ok();
         }
         self.operate(to, key, OperationKind::Start, Form::TopLevel, waiting, now)

@@ -16,6 +16,15 @@ use super::operation::{OperationKind, Ticket};
 use super::time::{Mono, Now, seconds};
 use crate::proto::Fault;
 
+/// Who of those in a rollout starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Start {
+    /// All: they were named.
+    All,
+    /// As when circusd starts: those with on_demand wait for a connection.
+    AsAtBoot,
+}
+
 /// Watchers in the order in which they start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rollout {
@@ -26,6 +35,7 @@ pub(super) struct Rollout {
     current: Option<WatcherKey>,
     not_before: Option<Mono>,
     job: Option<JobId>,
+    start: Start,
 }
 
 impl Rollout {
@@ -46,13 +56,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Arbiter {
     /// Starts these watchers in this order; `job` is done with the last of them.
-    pub(super) fn start_in_order(&mut self, keys: Vec<WatcherKey>, job: Option<JobId>) {
-        self.one_after_the_other(OperationKind::Start, keys, job);
+    pub(super) fn start_in_order(&mut self, keys: Vec<WatcherKey>, job: Option<JobId>, start: Start) {
+        let kind = OperationKind::Start;
+        self.open_rollout(Rollout { kind, start, left: keys.into(), current: None, not_before: None, job });
     }
 
     /// Does this with these watchers in this order; `job` is done with the last of them.
     pub(super) fn one_after_the_other(&mut self, kind: OperationKind, keys: Vec<WatcherKey>, job: Option<JobId>) {
-        self.open_rollout(Rollout { kind, left: keys.into(), current: None, not_before: None, job });
+        let start = Start::All;
+        self.open_rollout(Rollout { kind, start, left: keys.into(), current: None, not_before: None, job });
     }
 
     /// Whether a watcher that a rollout waits for still makes its way: launches are paced or taken up, workers stop.
@@ -93,15 +105,21 @@ impl Arbiter {
             return;
         }
         rollout.not_before = None;
-        match rollout.left.pop_front() {
+        let (next, kind, start, job) = (rollout.left.pop_front(), rollout.kind, rollout.start, rollout.job);
+        let waits = start == Start::AsAtBoot && next.is_some_and(|key| self.starts_on_demand(key));
+        match next {
+            Some(key) if waits => {
+                self.attend(key, now);
+                self.due_rollouts.push_back(id);
+            }
             Some(key) => {
-                rollout.current = Some(key);
-                let kind = rollout.kind;
+                if let Some(rollout) = self.rollouts.get_mut(&id) {
+                    rollout.current = Some(key);
+                }
                 self.deadlines.set(Timer::Rollout(id), now.mono.after(PATIENCE));
                 self.submit(key, kind, vec![Ticket::Rollout(id)], now);
             }
             None => {
-                let job = rollout.job;
                 self.rollouts.remove(&id);
                 self.deadlines.cancel(Timer::Rollout(id));
                 if let Some(job) = job {

@@ -112,8 +112,7 @@ impl Arbiter {
             // Nobody will look any more.
             self.at_work()?;
         }
-        // What is wrong with a question is said at once.
-        self.subjects(&question)?;
+        self.check(&question)?;
         if self.inquiries.waiting.len() >= MOST_WAITING {
             return Err(Fault::command("too many stats requests wait for their answer"));
         }
@@ -214,6 +213,15 @@ impl Arbiter {
                 info.into()
             }
             _ => GONE.into(),
+        }
+    }
+
+    /// What is wrong with a question is said at once; whom it means is found out when its turn comes.
+    fn check(&self, question: &Question) -> Result<(), Fault> {
+        match question {
+            Question::Everybody | Question::Daemon => Ok(()),
+            Question::Watcher(name) => self.watcher(name).map(drop),
+            Question::Process(..) => self.subjects(question).map(drop),
         }
     }
 

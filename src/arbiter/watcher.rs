@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::demand::Demand;
 use super::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
 use super::operation::Operation;
+use super::past::Past;
 use super::slots::Slots;
 use super::time::{Mono, Now};
 use super::worker::{Standing, Worker};
@@ -80,6 +82,8 @@ pub(super) struct Watcher {
     pub(super) next_spawn: Mono,
     /// Told to go for good: no name leads here any more.
     pub(super) removed: bool,
+    pub(super) demand: Demand,
+    pub(super) past: Past,
 }
 
 impl Watcher {
@@ -99,6 +103,8 @@ impl Watcher {
             resizing: Vec::new(),
             next_spawn: Mono(0),
             removed: false,
+            demand: Demand::default(),
+            past: Past::default(),
         }
     }
 

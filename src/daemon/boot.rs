@@ -9,6 +9,7 @@ use mio::{Interest, Poll, Waker};
 
 use super::args::Args;
 use super::clock;
+use super::environment::Environments;
 use super::launch::Launcher;
 use super::log::{self, Log};
 use super::main::weight;
@@ -131,7 +132,13 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
         signals,
         router,
         publisher,
-        launcher: Launcher { sockets, nofile, streams: std::collections::HashMap::new(), output },
+        launcher: Launcher {
+            sockets,
+            nofile,
+            environments: Environments::new(host.clone()),
+            streams: std::collections::HashMap::new(),
+            output,
+        },
         registry,
         proc: sys::Proc::default(),
         samples: Samples::default(),

@@ -2,7 +2,7 @@
 //!
 //! 1. wait until something is ready or due, then read the clock once;
 //! 2. collect ALL dead children, before anything in this turn can signal a pid;
-//! 3. signals, as intents; requests, so many a turn;
+//! 3. signals, as intents; requests, so many a turn; connections to sockets that are watched;
 //! 4. what is due;
 //! 5. actions, each result fed straight back; looks at processes and launches, so many a turn;
 //! 6. look at the ZeroMQ sockets again: sending may have eaten their news.
@@ -35,6 +35,8 @@ pub(super) const EVENTS: Token = Token(2);
 pub(super) const OUTPUT: Token = Token(3);
 /// Status pipes are known by their process: this, and its pid.
 const LAUNCHES: usize = 16;
+/// Managed sockets that are watched: this, and their number. Above every pid that Linux can give.
+pub(super) const DEMAND: usize = LAUNCHES + (1 << 22) + 1;
 
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
 const REQUESTS_A_TURN: usize = 128;
@@ -106,7 +108,7 @@ impl Daemon {
         if ready.contains(&SIGNALS) || hurried {
             self.take_signals(&mut intents);
         }
-        for token in ready {
+        for token in ready.iter().filter(|token| token.0 < DEMAND) {
             if let Some(pid) = token.0.checked_sub(LAUNCHES).and_then(|pid| i32::try_from(pid).ok()) {
                 self.look_at_launch(pid);
             }
@@ -118,6 +120,7 @@ impl Daemon {
             self.take_output_messages();
         }
         let more_requests = self.take_requests();
+        self.take_demands(ready);
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
         self.publisher.ready();

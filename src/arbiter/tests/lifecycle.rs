@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::rig::{Rig, watcher};
 use crate::arbiter::{Event, Intent, WatcherState};
+use crate::config::Respawn;
 
 #[test]
 fn a_watcher_starts_and_stops() {
@@ -182,7 +183,7 @@ fn a_watcher_told_to_stop_before_its_turn_is_not_started() {
 fn without_respawn_the_last_death_stops_the_watcher() {
     let mut rig = Rig::new(vec![watcher("w", |w| {
         w.numprocesses = 2;
-        w.respawn = false;
+        w.respawn = Respawn::Never;
     })]);
     rig.exit(101, 0);
     rig.expect(["w.reap 101 0"]);
@@ -198,7 +199,7 @@ fn without_respawn_the_last_death_stops_the_watcher() {
 fn start_tops_up_and_says_who_was_kept() {
     let mut rig = Rig::new(vec![watcher("w", |w| {
         w.numprocesses = 2;
-        w.respawn = false;
+        w.respawn = Respawn::Never;
     })]);
     rig.exit(101, 0);
     let started = rig.command("start", json!({"name": "w", "waiting": true}));
