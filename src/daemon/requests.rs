@@ -19,12 +19,8 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-<<<<<<< HEAD
-        let request = commands::decode(&envelope).and_then(with_numbers).and_then(with_folders);
-        let request = request.and_then(|request| self.permitted(request));
-=======
         let request = commands::decode(&envelope).and_then(looked_up).and_then(with_folders);
->>>>>>> main
+        let request = request.and_then(|request| self.permitted(request));
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {

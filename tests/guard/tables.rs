@@ -62,30 +62,6 @@ fn measured(spec: &OptionSpec) -> String {
     }
 }
 
-<<<<<<< HEAD
-=======
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text | Kind::StreamKey => "text",
-        Kind::Bool => "yes or no",
-        Kind::Respawn => "yes, no or on-failure",
-        Kind::Codes => "exit statuses",
-        Kind::Int => "whole number",
-        Kind::Octal => "octal mode",
-        Kind::Seconds => "seconds",
-        Kind::WholeSeconds => "whole seconds",
-        Kind::Signal => "signal",
-        Kind::Account => "name or number",
-        Kind::Args => "words",
-        Kind::Env => "variables",
-        Kind::Names => "names",
-        Kind::Limit => "number or nothing",
-        Kind::Stream => "stream",
-        Kind::Hooks | Kind::Hook => "hook",
-    }
-}
-
->>>>>>> main
 fn default(text: &str) -> String {
     if text.is_empty() { String::new() } else { code(text) }
 }

@@ -75,6 +75,8 @@ impl Kind {
         match self {
             Self::Text | Self::StreamKey => "text",
             Self::Bool => "yes or no",
+            Self::Respawn => "yes, no or on-failure",
+            Self::Codes => "exit statuses",
             Self::Int => "whole number",
             Self::Octal => "octal mode",
             Self::Seconds => "seconds",
