@@ -1,18 +1,13 @@
 //! circusctl: controls a Circus daemon.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use circus::ctl::{self, Environment, Network, Streams};
 
 fn main() -> ExitCode {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the edge of the program: the environment is read here and nowhere else"
-    )]
-    let endpoint = std::env::var("CIRCUSCTL_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
-    let environment = Environment { endpoint, id_prefix: random_id() };
+    let environment = environment();
     let mut streams =
         Streams { input: &mut io::stdin().lock(), output: &mut io::stdout().lock(), errors: &mut io::stderr().lock() };
     let mut network = match Network::new() {
@@ -31,6 +26,22 @@ fn main() -> ExitCode {
             let _ = writeln!(streams.errors, "circusctl: error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What circusctl takes from its surroundings.
+#[expect(clippy::disallowed_methods, reason = "the edge of the program: the environment is read here and nowhere else")]
+fn environment() -> Environment {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let auto_complete = variable("AUTO_COMPLETE").map(|_| ctl::AutoComplete {
+        words: variable("COMP_WORDS").unwrap_or_default(),
+        word: variable("COMP_CWORD").and_then(|number| number.trim().parse().ok()).unwrap_or_default(),
+    });
+    Environment {
+        endpoint: variable("CIRCUSCTL_ENDPOINT"),
+        id_prefix: random_id(),
+        interactive: io::stdin().is_terminal() && io::stdout().is_terminal(),
+        auto_complete,
     }
 }
 

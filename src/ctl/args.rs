@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::Globals;
 use super::globals::{ENDPOINT, GLOBAL_OPTIONS, HELP, JSON, PRETTIFY, SSH, SSH_KEYFILE, TIMEOUT, VERSION};
+use super::{Completion, Globals};
 use crate::commands::{COMMANDS, CommandSpec, ConsoleOption, Invocation};
 
 /// The words after a command. In capitals, so that no option has this id.
@@ -24,6 +24,8 @@ pub enum Parsed {
     Help(Option<&'static CommandSpec>),
     /// The version.
     Version,
+    /// A script for a shell, or what the script asks for.
+    Completion(Completion),
 }
 
 /// A command line that is not of the grammar: exit status 2.
@@ -33,6 +35,13 @@ pub struct SyntaxError(pub String);
 /// Reads a command line, without the program's name.
 pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Parsed, SyntaxError> {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if let [first, rest @ ..] = args.as_slice()
+        && first == "completion"
+    {
+        // What follows may be any line, so it is not for the grammar.
+        let words = rest.iter().map(|word| word.to_string_lossy().into_owned());
+        return Ok(Parsed::Completion(Completion(words.collect())));
+    }
     let matches = grammar().try_get_matches_from(&args).map_err(|error| explain(&error, &args))?;
     let (name, inner) = match matches.subcommand() {
         None => return parsed_without_command(&Levels { outer: &matches, inner: None }),

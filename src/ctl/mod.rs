@@ -6,6 +6,9 @@
 
 mod answer;
 mod args;
+mod complete;
+mod completion;
+mod editor;
 mod globals;
 mod listen;
 mod network;
@@ -13,9 +16,11 @@ mod run;
 mod shell;
 mod text;
 mod transport;
+mod words;
 
 pub use answer::{Outcome, answer};
 pub use args::{Parsed, SyntaxError, parse};
+pub use completion::{AutoComplete, Completion};
 pub use globals::{GLOBAL_OPTIONS, Globals};
 pub use network::Network;
 pub use run::{Environment, Exit, Streams, run};

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Connector, Globals, Outcome, Parsed, SyntaxError, answer, args, listen, shell, text};
+use super::{
+    AutoComplete, CallError, Connector, Globals, Outcome, Parsed, SyntaxError, answer, args, completion, listen, shell,
+    text,
+};
 use crate::commands::{self, Action, CommandSpec, Invocation};
+use crate::proto::Object;
 
 const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:5555";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +48,10 @@ pub struct Environment {
     pub endpoint: Option<String>,
     /// The beginning of request ids, which no other client of the daemon has.
     pub id_prefix: String,
+    /// Whether somebody sits at a terminal.
+    pub interactive: bool,
+    /// `AUTO_COMPLETE`, and what goes with it.
+    pub auto_complete: Option<AutoComplete>,
 }
 
 /// The three streams.
@@ -66,7 +74,11 @@ pub fn run(
     streams: &mut Streams<'_>,
     connector: &mut dyn Connector,
 ) -> io::Result<Exit> {
+    let auto_complete = environment.auto_complete.clone();
     let mut session = Session { environment, connector, requests: 0 };
+    if let Some(asked) = auto_complete {
+        return emit(&completion::auto_complete(&mut session, &asked), streams);
+    }
     match args::parse(arguments.into_iter().collect::<Vec<_>>()) {
         Ok(Parsed::Shell(globals)) => shell::run(&mut session, &globals, streams),
         parsed => session.perform(parsed, &Globals::default(), streams),
@@ -92,6 +104,7 @@ impl Session<'_> {
             Err(SyntaxError(reason)) => Outcome::failed(Exit::Usage, text::syntax(&reason)),
             Ok(Parsed::Version) => Outcome::done(text::VERSION),
             Ok(Parsed::Help(Some(spec))) => Outcome::done(commands::command_help(spec).trim_end()),
+            Ok(Parsed::Completion(asked)) => completion::complete(self, &asked),
             Ok(Parsed::Help(None) | Parsed::Shell(_)) => Outcome::done(text::help().trim_end()),
             Ok(Parsed::Command(globals, spec, invocation)) => {
                 let globals = globals.or(defaults);
@@ -110,18 +123,32 @@ impl Session<'_> {
             Ok(properties) => properties,
             Err(error) => return Outcome::failed(Exit::Failure, format!("{error}\n")),
         };
-        let id = self.next_id();
-        let request = json!({"command": spec.name, "properties": properties, "id": id});
-        let endpoint = self.endpoint(globals);
-        let timeout = globals.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let reply = self
-            .connector
-            .control(&endpoint)
-            .and_then(|mut transport| transport.call(request.to_string().as_bytes(), &id, timeout));
-        match reply {
+        match self.send(globals, spec.name, properties) {
             Ok(reply) => answer(spec, invocation, globals, &reply),
-            Err(error) => Outcome::failed(Exit::Failure, text::no_reply(&error, &endpoint, timeout)),
+            Err(error) => {
+                let (endpoint, timeout) = (self.endpoint(globals), timeout(globals));
+                Outcome::failed(Exit::Failure, text::no_reply(&error, &endpoint, timeout))
+            }
         }
+    }
+
+    /// What the daemon answers, as an object; nothing where it does not.
+    pub(super) fn ask(&mut self, globals: &Globals, command: &str, properties: Object) -> Option<Object> {
+        let reply = self.send(globals, command, properties).ok()?;
+        serde_json::from_slice(&reply).ok()
+    }
+
+    fn send(&mut self, globals: &Globals, command: &str, properties: Object) -> Result<Vec<u8>, CallError> {
+        let id = self.next_id();
+        let request = json!({"command": command, "properties": properties, "id": id});
+        let endpoint = self.endpoint(globals);
+        let mut transport = self.connector.control(&endpoint)?;
+        transport.call(request.to_string().as_bytes(), &id, timeout(globals))
+    }
+
+    /// Whether somebody sits at a terminal.
+    pub(super) fn is_interactive(&self) -> bool {
+        self.environment.interactive
     }
 
     fn next_id(&mut self) -> String {
@@ -135,6 +162,10 @@ impl Session<'_> {
     }
 }
 
+fn timeout(globals: &Globals) -> Duration {
+    globals.timeout.unwrap_or(DEFAULT_TIMEOUT)
+}
+
 /// Prints an outcome.
 pub(super) fn emit(outcome: &Outcome, streams: &mut Streams<'_>) -> io::Result<Exit> {
     streams.output.write_all(outcome.stdout.as_bytes())?;
@@ -146,7 +177,6 @@ pub(super) fn emit(outcome: &Outcome, streams: &mut Streams<'_>) -> io::Result<E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::CallError;
     use crate::ctl::testing::{FakeDaemon, Seen};
 
     const OK: &str = r#"{"status": "ok", "time": 1.5, "id": "id-1"}"#;

@@ -1,7 +1,9 @@
 //! circusctl without a command: a prompt, one command a line.
 
+use std::cell::RefCell;
 use std::io;
 
+use super::editor::Editor;
 use super::run::{Session, emit};
 use super::{Exit, Globals, Outcome, Streams, args, text};
 use crate::commands::{self, COMMANDS, Invocation};
@@ -20,16 +22,43 @@ pub(super) fn run(session: &mut Session<'_>, globals: &Globals, streams: &mut St
             return Ok(Exit::Failure);
         }
     }
+    if session.is_interactive() {
+        let session = RefCell::new(session);
+        let mut editor = Editor::new(&session, globals)?;
+        return obey_all(&session, globals, streams, &mut |_| editor.next_line(PROMPT));
+    }
+    obey_all(&RefCell::new(session), globals, streams, &mut next_line)
+}
+
+/// A line of input.
+pub(super) enum Line {
+    /// A command, or nothing.
+    Text(String),
+    /// What was typed does not count.
+    Abandoned,
+    /// There is no more.
+    End,
+}
+
+fn obey_all<'s>(
+    session: &RefCell<&'s mut Session<'_>>,
+    globals: &Globals,
+    streams: &mut Streams<'_>,
+    next_line: &mut dyn FnMut(&mut Streams<'_>) -> io::Result<Line>,
+) -> io::Result<Exit> {
     let mut last = String::new();
-    while let Some(line) = next_line(streams)? {
-        if !line.is_empty() {
-            last = line;
+    loop {
+        match next_line(streams)? {
+            Line::End => break,
+            Line::Abandoned => continue,
+            Line::Text(line) if line.trim().is_empty() => {}
+            Line::Text(line) => line.trim().clone_into(&mut last),
         }
         match last.as_str() {
             "" => {}
             "EOF" => return Ok(Exit::Success),
             line => {
-                if obey(session, globals, line, streams)? == Exit::Usage {
+                if obey(&mut session.borrow_mut(), globals, line, streams)? == Exit::Usage {
                     return Ok(Exit::Usage);
                 }
             }
@@ -39,13 +68,13 @@ pub(super) fn run(session: &mut Session<'_>, globals: &Globals, streams: &mut St
     Ok(Exit::Success)
 }
 
-/// The next line without the space around it; `None` at the end of the input.
-fn next_line(streams: &mut Streams<'_>) -> io::Result<Option<String>> {
+/// The next line of a file or a pipe.
+fn next_line(streams: &mut Streams<'_>) -> io::Result<Line> {
     streams.output.write_all(PROMPT.as_bytes())?;
     streams.output.flush()?;
     let mut line = Vec::new();
     let read = streams.input.read_until(b'\n', &mut line)?;
-    Ok((read > 0).then(|| String::from_utf8_lossy(&line).trim().to_owned()))
+    Ok(if read > 0 { Line::Text(String::from_utf8_lossy(&line).into_owned()) } else { Line::End })
 }
 
 fn obey(session: &mut Session<'_>, globals: &Globals, line: &str, streams: &mut Streams<'_>) -> io::Result<Exit> {

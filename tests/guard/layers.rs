@@ -50,8 +50,8 @@ pub(crate) const ROOMS: &[Room] = &[
     },
     Room {
         name: "ctl",
-        rooms: &["net", "commands", "config", "proto"],
-        crates: &["clap", "serde_json", "shlex"],
+        rooms: &["net", "sys", "commands", "config", "proto"],
+        crates: &["clap", "nix", "rustyline", "serde_json", "shlex"],
         pure: false,
     },
 ];
@@ -87,6 +87,7 @@ const CRATES: &[&str] = &[
     "nix",
     "regex",
     "rmp_serde",
+    "rustyline",
     "serde",
     "serde_json",
     "shlex",
