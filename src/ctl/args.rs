@@ -127,17 +127,13 @@ impl Levels<'_> {
 }
 
 fn globals(levels: &Levels<'_>) -> Result<Globals, SyntaxError> {
-    for name in [SSH, SSH_KEYFILE] {
-        if levels.value(name).is_some() {
-            let instead = "forward the endpoint with 'ssh -L' and name it with --endpoint";
-            return Err(SyntaxError(format!("--{name} is not available yet: {instead}")));
-        }
-    }
     Ok(Globals {
         endpoint: levels.value(ENDPOINT).cloned(),
         timeout: levels.value(TIMEOUT).map(|text| seconds(text)).transpose()?,
         json: levels.flag(JSON),
         prettify: levels.flag(PRETTIFY),
+        ssh: levels.value(SSH).cloned(),
+        ssh_keyfile: levels.value(SSH_KEYFILE).cloned(),
     })
 }
 
@@ -236,12 +232,14 @@ mod tests {
             timeout: Some(Duration::from_secs(7)),
             json: true,
             prettify: true,
+            ssh: Some("me@there".into()),
+            ssh_keyfile: Some("key".into()),
         };
         for line in [
-            "--endpoint ipc://x --timeout 7 --json --prettify list a1",
-            "list a1 --endpoint ipc://x --timeout=7 --json --prettify",
-            "--json list --endpoint=ipc://x a1 --timeout 7 --prettify",
-            "--endpoint ipc://y list a1 --endpoint ipc://x --timeout 7 --json --prettify",
+            "--endpoint ipc://x --timeout 7 --json --prettify --ssh me@there --ssh_keyfile key list a1",
+            "list a1 --endpoint ipc://x --timeout=7 --json --prettify --ssh me@there --ssh_keyfile key",
+            "--json list --endpoint=ipc://x a1 --ssh=me@there --timeout 7 --prettify --ssh_keyfile=key",
+            "--endpoint ipc://y --ssh me@there list a1 --endpoint ipc://x --timeout 7 --json --prettify --ssh_keyfile key",
         ] {
             assert_eq!(command(line), (globals.clone(), "list", Invocation::new(["a1"])), "{line}");
         }
@@ -339,7 +337,5 @@ mod tests {
         ] {
             assert_eq!(refused(line), reason, "{line}");
         }
-        assert!(refused("list --ssh me@there").starts_with("--ssh is not available yet: forward the endpoint"));
-        assert!(refused("--ssh_keyfile k list").starts_with("--ssh_keyfile is not available yet"));
     }
 }

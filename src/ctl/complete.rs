@@ -1,7 +1,7 @@
 //! What may stand at a place of a command line: the one answer behind the shell's tabulator and the completion of bash,
 //! zsh and fish. Read from the table of commands; what only the daemon knows is named here and asked for elsewhere.
 
-use super::globals::{ENDPOINT, GLOBAL_OPTIONS};
+use super::globals::{ENDPOINT, GLOBAL_OPTIONS, SSH};
 use crate::commands::{COMMANDS, CommandSpec, ConsoleOption};
 use crate::config::options::WATCHER_OPTIONS;
 use crate::proto::Signal;
@@ -26,6 +26,8 @@ pub(super) enum Choice {
 pub(super) struct Choices {
     pub(super) choices: Vec<Choice>,
     pub(super) endpoint: Option<String>,
+    /// Whether the daemon is on another machine, which nobody wants to log in to for a word.
+    pub(super) remote: bool,
 }
 
 /// What may follow `words`, the words behind `circusctl`, where `typed` has been typed of the next one.
@@ -39,7 +41,7 @@ pub(super) fn choices(words: &[String], typed: &str) -> Choices {
         (None, None) => commands(line.words.first().map(String::as_str)),
         (None, Some(spec)) => arguments(spec, line.words.get(1..).unwrap_or_default()),
     };
-    Choices { choices, endpoint: line.endpoint }
+    Choices { choices, endpoint: line.endpoint, remote: line.remote }
 }
 
 /// A line up to the place in question.
@@ -52,6 +54,7 @@ struct Line {
     /// Whether there was a `--`.
     ended: bool,
     endpoint: Option<String>,
+    remote: bool,
 }
 
 impl Line {
@@ -83,6 +86,7 @@ impl Line {
         if option.name == ENDPOINT {
             self.endpoint = Some(value.into());
         }
+        self.remote |= option.name == SSH;
     }
 
     fn command(&self) -> Option<&'static CommandSpec> {
@@ -236,6 +240,7 @@ mod tests {
         assert_eq!(choices(&words, "").endpoint.as_deref(), Some("ipc://x"));
         assert_eq!(choices(&["--endpoint=ipc://y".to_owned()], "").endpoint.as_deref(), Some("ipc://y"));
         assert_eq!(choices(&[], "").endpoint, None);
+        assert!(choices(&["--ssh", "me@there", "stop"].map(str::to_owned), "").remote);
     }
 
     #[test]

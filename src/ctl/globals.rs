@@ -10,12 +10,8 @@ pub const GLOBAL_OPTIONS: &[ConsoleOption] = &[
     ConsoleOption::flag(HELP, "Show help and exit"),
     ConsoleOption::flag(JSON, "output to JSON"),
     ConsoleOption::flag(PRETTIFY, "prettify output"),
-    ConsoleOption::value(SSH, "SSH", "SSH Server in the format user@host:port (not available yet)"),
-    ConsoleOption::value(
-        SSH_KEYFILE,
-        "SSH_KEYFILE",
-        "the path to the keyfile to authorise the user (not available yet)",
-    ),
+    ConsoleOption::value(SSH, "SSH", "SSH Server in the format user@host:port"),
+    ConsoleOption::value(SSH_KEYFILE, "SSH_KEYFILE", "the path to the keyfile to authorise the user"),
     ConsoleOption::value(TIMEOUT, "TIMEOUT", "connection timeout in seconds (5)"),
     ConsoleOption::flag(VERSION, "display version and exit"),
 ];
@@ -40,6 +36,10 @@ pub struct Globals {
     pub json: bool,
     /// With `json`: in many lines, keys sorted.
     pub prettify: bool,
+    /// The server to go through.
+    pub ssh: Option<String>,
+    /// The key for it.
+    pub ssh_keyfile: Option<String>,
 }
 
 impl Globals {
@@ -50,6 +50,8 @@ impl Globals {
             timeout: self.timeout.or(other.timeout),
             json: self.json || other.json,
             prettify: self.prettify || other.prettify,
+            ssh: self.ssh.or_else(|| other.ssh.clone()),
+            ssh_keyfile: self.ssh_keyfile.or_else(|| other.ssh_keyfile.clone()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::run::emit;
+use super::run::{emit, reach};
 use super::{CallError, Connector, Event, Exit, Globals, Outcome, Streams, text};
 use crate::commands::Invocation;
 
@@ -15,11 +15,13 @@ pub(super) fn listen(
     invocation: &Invocation,
     streams: &mut Streams<'_>,
 ) -> io::Result<Exit> {
-    let endpoint = globals.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
+    let named = globals.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
     let everything = [String::new()];
     let topics = if invocation.words().is_empty() { &everything } else { invocation.words() };
-    let failed = |error: CallError| Outcome::failed(Exit::Failure, text::unusable(endpoint, &error.to_string()));
-    let mut events = match connector.subscribe(endpoint, topics) {
+    let failed = |error: CallError| Outcome::failed(Exit::Failure, text::unusable(named, &error));
+    let subscribed =
+        reach(connector, globals, named.to_owned()).and_then(|endpoint| connector.subscribe(&endpoint, topics));
+    let mut events = match subscribed {
         Ok(events) => events,
         Err(error) => return emit(&failed(error), streams),
     };

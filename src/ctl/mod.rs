@@ -16,6 +16,7 @@ mod run;
 mod shell;
 mod text;
 mod transport;
+mod tunnel;
 mod words;
 
 pub use answer::{Outcome, answer};
@@ -25,6 +26,7 @@ pub use globals::{GLOBAL_OPTIONS, Globals};
 pub use network::Network;
 pub use run::{Environment, Exit, Streams, run};
 pub use transport::{CallError, Connector, Event, Subscription, Transport};
+pub use tunnel::Ssh;
 
 #[cfg(test)]
 mod testing;

@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use super::transport::{CallError, Connector, Event, Subscription, Transport};
-use crate::net;
+use super::tunnel::{Ssh, Tunnel};
+use crate::{net, sys};
 
-/// ZeroMQ.
-pub struct Network(net::Context);
+/// ZeroMQ, and ssh.
+pub struct Network {
+    context: net::Context,
+    /// What is open, and where it leads.
+    tunnels: Vec<(Ssh, String, Tunnel)>,
+}
 
 /// Between two looks for an event; it only bounds a wait that an event ends at once.
 const LONG: Duration = Duration::from_secs(3600);
@@ -14,7 +19,8 @@ const LONG: Duration = Duration::from_secs(3600);
 impl Network {
     /// A network of this process's own.
     pub fn new() -> Result<Self, CallError> {
-        net::Context::new().map(Self).map_err(failed)
+        let context = net::Context::new().map_err(failed)?;
+        Ok(Self { context, tunnels: Vec::new() })
     }
 }
 
@@ -24,12 +30,24 @@ fn failed(error: impl std::fmt::Display) -> CallError {
 
 impl Connector for Network {
     fn control(&mut self, endpoint: &str) -> Result<Box<dyn Transport>, CallError> {
-        let dealer = net::Dealer::connect(&self.0, endpoint).map_err(failed)?;
+        let dealer = net::Dealer::connect(&self.context, endpoint).map_err(failed)?;
         Ok(Box::new(dealer))
     }
 
+    fn tunnel(&mut self, ssh: &Ssh, endpoint: &str) -> Result<String, CallError> {
+        self.tunnels.retain(|(.., tunnel)| tunnel.is_open());
+        let known = self.tunnels.iter().find(|(through, to, _)| (through, to.as_str()) == (ssh, endpoint));
+        if let Some((.., tunnel)) = known {
+            return Ok(tunnel.endpoint());
+        }
+        let tunnel = Tunnel::open(ssh, endpoint, &sys::host()).map_err(CallError::NoTunnel)?;
+        let here = tunnel.endpoint();
+        self.tunnels.push((ssh.clone(), endpoint.to_owned(), tunnel));
+        Ok(here)
+    }
+
     fn subscribe(&mut self, endpoint: &str, topics: &[String]) -> Result<Box<dyn Subscription>, CallError> {
-        let subscriber = net::Subscriber::connect(&self.0, endpoint, topics).map_err(failed)?;
+        let subscriber = net::Subscriber::connect(&self.context, endpoint, topics).map_err(failed)?;
         Ok(Box::new(subscriber))
     }
 }

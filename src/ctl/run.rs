@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    AutoComplete, CallError, Connector, Globals, Outcome, Parsed, SyntaxError, answer, args, completion, listen, shell,
-    text,
+    AutoComplete, CallError, Connector, Globals, Outcome, Parsed, Ssh, SyntaxError, answer, args, completion, listen,
+    shell, text,
 };
 use crate::commands::{self, Action, CommandSpec, Invocation};
 use crate::proto::Object;
@@ -142,6 +142,7 @@ impl Session<'_> {
         let id = self.next_id();
         let request = json!({"command": command, "properties": properties, "id": id});
         let endpoint = self.endpoint(globals);
+        let endpoint = reach(self.connector, globals, endpoint)?;
         let mut transport = self.connector.control(&endpoint)?;
         transport.call(request.to_string().as_bytes(), &id, timeout(globals))
     }
@@ -159,6 +160,17 @@ impl Session<'_> {
     fn endpoint(&self, globals: &Globals) -> String {
         let given = globals.endpoint.clone().or_else(|| self.environment.endpoint.clone());
         given.unwrap_or_else(|| DEFAULT_ENDPOINT.into())
+    }
+}
+
+/// The endpoint to connect to: this one, or where the way to it begins.
+pub(super) fn reach(connector: &mut dyn Connector, globals: &Globals, endpoint: String) -> Result<String, CallError> {
+    match &globals.ssh {
+        None => Ok(endpoint),
+        Some(server) => {
+            let ssh = Ssh { server: server.clone(), keyfile: globals.ssh_keyfile.clone() };
+            connector.tunnel(&ssh, &endpoint)
+        }
     }
 }
 
@@ -312,6 +324,22 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn ssh_leads_to_the_endpoint_as_it_is_seen_from_there() {
+        let mut daemon = FakeDaemon::answering([OK, OK]);
+        daemon.environment.endpoint = Some("ipc:///there".into());
+        daemon.run("list --ssh me@far");
+        daemon.run("list --ssh me@far:7 --ssh_keyfile key --endpoint tcp://db:1");
+        let heard = daemon.heard.borrow();
+        assert_eq!(heard[0].endpoint, "through me@far with None to ipc:///there");
+        assert_eq!(heard[1].endpoint, "through me@far:7 with Some(\"key\") to tcp://db:1");
+        let mut daemon = FakeDaemon::default();
+        assert_eq!(daemon.run("list --ssh nowhere"), seen("", "error: --ssh: there is no way\n", 1));
+        assert_eq!(daemon.run("listen --ssh nowhere"), seen("", "error: --ssh: there is no way\n", 1));
+        daemon.run("listen --ssh far");
+        assert_eq!(daemon.subscriptions[0].0, "through far with None to tcp://127.0.0.1:5556");
     }
 
     #[test]

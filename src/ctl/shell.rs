@@ -64,17 +64,20 @@ fn obey_all<'s>(
             }
         }
     }
-    writeln!(streams.output)?;
     Ok(Exit::Success)
 }
 
-/// The next line of a file or a pipe.
+/// The next line of a file or a pipe. At its end the prompt's line ends too, as it does at a terminal.
 fn next_line(streams: &mut Streams<'_>) -> io::Result<Line> {
     streams.output.write_all(PROMPT.as_bytes())?;
     streams.output.flush()?;
     let mut line = Vec::new();
     let read = streams.input.read_until(b'\n', &mut line)?;
-    Ok(if read > 0 { Line::Text(String::from_utf8_lossy(&line).into_owned()) } else { Line::End })
+    if read > 0 {
+        return Ok(Line::Text(String::from_utf8_lossy(&line).into_owned()));
+    }
+    writeln!(streams.output)?;
+    Ok(Line::End)
 }
 
 fn obey(session: &mut Session<'_>, globals: &Globals, line: &str, streams: &mut Streams<'_>) -> io::Result<Exit> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CallError, Connector, Environment, Event, Streams, Subscription, Transport, run};
+use super::{CallError, Connector, Environment, Event, Ssh, Streams, Subscription, Transport, run};
 
 type Replies = Rc<RefCell<VecDeque<Result<String, CallError>>>>;
 
@@ -91,6 +91,13 @@ impl Connector for FakeDaemon {
     fn control(&mut self, endpoint: &str) -> Result<Box<dyn Transport>, CallError> {
         let (replies, heard) = (Rc::clone(&self.replies), Rc::clone(&self.heard));
         Ok(Box::new(FakeTransport { endpoint: endpoint.into(), replies, heard }))
+    }
+
+    fn tunnel(&mut self, ssh: &Ssh, endpoint: &str) -> Result<String, CallError> {
+        match ssh.server.as_str() {
+            "nowhere" => Err(CallError::NoTunnel("there is no way".into())),
+            server => Ok(format!("through {server} with {:?} to {endpoint}", ssh.keyfile)),
+        }
     }
 
     fn subscribe(&mut self, endpoint: &str, topics: &[String]) -> Result<Box<dyn Subscription>, CallError> {

@@ -39,13 +39,16 @@ pub(super) fn no_reply(error: &CallError, endpoint: &str, timeout: Duration) -> 
         CallError::Unreachable => format!(
             "{TIMED_OUT}\nno connection to {endpoint} within {seconds} s. Is circusd running there? {ANOTHER}\n"
         ),
-        CallError::Failed(reason) => unusable(endpoint, reason),
+        CallError::Failed(_) | CallError::NoTunnel(_) => unusable(endpoint, error),
     }
 }
 
 /// What is said when an endpoint cannot be used at all.
-pub(super) fn unusable(endpoint: &str, reason: &str) -> String {
-    format!("error: cannot use the endpoint {endpoint}: {reason}. {ANOTHER}\n")
+pub(super) fn unusable(endpoint: &str, error: &CallError) -> String {
+    match error {
+        CallError::NoTunnel(reason) => format!("error: --ssh: {reason}\n"),
+        error => format!("error: cannot use the endpoint {endpoint}: {error}. {ANOTHER}\n"),
+    }
 }
 
 const ANOTHER: &str = "--endpoint or CIRCUSCTL_ENDPOINT names another one.";

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Ssh;
+
 /// A way to a daemon's control endpoint.
 pub trait Transport {
     /// Sends a request, waits for the reply that has its id, and returns it as it came. Replies to other requests are
@@ -29,6 +31,9 @@ pub trait Connector {
     /// To a control endpoint.
     fn control(&mut self, endpoint: &str) -> Result<Box<dyn Transport>, CallError>;
 
+    /// Opens a way through a server to an endpoint as it is seen from there, unless it is open; where it begins here.
+    fn tunnel(&mut self, ssh: &Ssh, endpoint: &str) -> Result<String, CallError>;
+
     /// To a pubsub endpoint, for topics that begin with one of these.
     fn subscribe(&mut self, endpoint: &str, topics: &[String]) -> Result<Box<dyn Subscription>, CallError>;
 }
@@ -42,6 +47,8 @@ pub enum CallError {
     Unreachable,
     /// The endpoint cannot be used at all, with the reason.
     Failed(String),
+    /// ssh does not lead there, with the reason.
+    NoTunnel(String),
 }
 
 impl std::fmt::Display for CallError {
@@ -49,7 +56,7 @@ impl std::fmt::Display for CallError {
         match self {
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Unreachable => f.write_str("nothing answers there"),
-            Self::Failed(reason) => f.write_str(reason),
+            Self::Failed(reason) | Self::NoTunnel(reason) => f.write_str(reason),
         }
     }
 }

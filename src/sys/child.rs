@@ -52,6 +52,7 @@ pub(super) struct Script {
     pub(super) gid: Option<u32>,
     pub(super) uid: Option<u32>,
     pub(super) umask: Option<u32>,
+    pub(super) ends_with_us: bool,
     /// The paths to try, in order.
     pub(super) programs: Vec<CString>,
     /// Pointers into `argv_text`, the last one null.
@@ -184,6 +185,11 @@ fn steps(script: &mut Script, status: &mut Option<RawFd>) -> Result<Infallible, 
     if let Some(umask) = script.umask {
         // SAFETY: takes no pointers.
         unsafe { libc::syscall(libc::SYS_umask, umask) };
+    }
+    if script.ends_with_us {
+        // Behind the change of identity, which would take it back.
+        // SAFETY: takes no pointers.
+        unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGTERM, 0_usize, 0_usize, 0_usize) };
     }
     if let Some((text, place)) = &mut script.listen_pid {
         // SAFETY: takes no arguments.

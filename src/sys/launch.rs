@@ -40,6 +40,8 @@ pub struct Launch<'fd> {
     pub sockets: Pass<'fd>,
     /// The limits on open files that circusd was started with, before it raised its own; `rlimits` overrides them.
     pub nofile: Option<Nofile>,
+    /// Whether the kernel sends it SIGTERM when the thread that started it ends, however it ends.
+    pub ends_with_us: bool,
 }
 
 /// The identity of a child. What is `None` stays as it is.
@@ -91,6 +93,7 @@ impl<'fd> Launch<'fd> {
             stderr: Stdio::Null,
             sockets: Pass::None,
             nofile: None,
+            ends_with_us: false,
         }
     }
 
@@ -125,6 +128,7 @@ impl<'fd> Launch<'fd> {
             gid: credentials.gid,
             uid: credentials.uid,
             umask: self.umask,
+            ends_with_us: self.ends_with_us,
             programs: self.candidates(program)?,
             argv: pointers(&argv_text),
             envp,

@@ -11,6 +11,7 @@ mod rig;
 
 mod background;
 mod check;
+mod console;
 mod crowd;
 mod independence;
 mod launch;
@@ -19,6 +20,7 @@ mod owner;
 mod rest;
 mod signals;
 mod sockets;
+mod ssh;
 mod startup;
 mod trees;
 mod web;

@@ -16,6 +16,7 @@ fn read(text: &str) -> (Option<Config>, Vec<String>) {
     assert_eq!(bad, []);
     let (config, problems) = assemble(&ini, &host(), &|_| true);
     let severity = |problem: &Problem| match problem.severity {
+        Severity::Note => "note",
         Severity::Warning => "warning",
         Severity::Skipped => "skipped",
         Severity::Fatal => "fatal",
@@ -310,14 +311,21 @@ fn sockets_with_errors_are_left_out() {
 fn everything_about_circus() {
     let circus = sound(
         "[circus]\ncheck_delay = 1_0.5\nendpoint = ipc:///run/x\nendpoint_owner = me\nendpoint_mode = 0660\numask = 027\n\
-         warmup_delay = 2\ndebug = yes\npidfile = /p\nloglevel = DEBUG\nlogoutput = -\nfqdn_prefix = x\nstrict = on\n\
+         warmup_delay = 2\ndebug = no\npidfile = /p\nloglevel = DEBUG\nlogoutput = -\nfqdn_prefix = x\nstrict = on\n\
          pubsub_endpoint = ipc:///run/y\nhttpd_host = x\n",
     )
     .circus;
     assert_eq!((circus.check_delay, circus.warmup_delay, circus.umask), (10.5, 2.0, Some(0o27)));
     assert_eq!((circus.endpoint.as_str(), circus.endpoint_mode), ("ipc:///run/x", 0o660));
-    assert_eq!((circus.loglevel.as_deref(), circus.strict, circus.debug), (Some("debug"), true, true));
+    assert_eq!((circus.loglevel.as_deref(), circus.strict, circus.debug), (Some("debug"), true, false));
     assert_eq!(circus.multicast_endpoint, "");
+}
+
+#[test]
+fn debug_is_kept_for_those_who_will_heed_it() {
+    let (config, problems) = read("[circus]\ndebug = yes\n");
+    assert!(config.unwrap().circus.debug);
+    assert!(problems.iter().all(|problem| problem.starts_with("warning 2: [circus] debug: ")) && problems.len() == 1);
 }
 
 #[test]

@@ -19,7 +19,10 @@ pub(in crate::ctl) fn candidates(
     words: &[String],
     typed: &str,
 ) -> Vec<String> {
-    let line = choices(words, typed);
+    let mut line = choices(words, typed);
+    if line.remote {
+        line.choices.retain(|choice| matches!(choice, Choice::Word(_)));
+    }
     let globals = Globals { endpoint: line.endpoint, timeout: Some(PATIENCE), ..Globals::default() }.or(globals);
     let mut found: Vec<String> = Vec::new();
     for choice in line.choices {

@@ -1,0 +1,120 @@
+//! `circusctl --ssh`, with a script in the place of ssh: nothing here leaves the machine.
+#![expect(clippy::disallowed_methods, reason = "a test starts the programs that it tests")]
+
+use std::io::copy;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::rig::{Process, Site, run, wait_for, wait_until};
+
+/// Puts a program called ssh into the site: a shell script.
+fn install(site: &Site, script: &str) {
+    let path = site.write("ssh", &format!("#!/bin/sh\necho \"$@\" > {{dir}}/arguments\n{script}\n"));
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// One that forwards: this test binary again, as [`forward`].
+fn install_forwarding(site: &Site) {
+    let test = std::env::current_exe().unwrap();
+    install(
+        site,
+        &format!(
+            "for word; do case $word in /*:/*) export FORWARD=$word ;; esac; done\n\
+             echo $$ > {{dir}}/ssh.process\n\
+             exec '{}' ssh::forward --exact --ignored --nocapture",
+            test.display()
+        ),
+    );
+}
+
+#[test]
+#[ignore = "is no test but the ssh of the others"]
+fn forward() {
+    let Ok(words) = std::env::var("FORWARD") else { return };
+    let (here, there) = words.split_once(':').unwrap();
+    let listener = UnixListener::bind(here).unwrap();
+    for near in listener.incoming() {
+        let (near, far) = (near.unwrap(), UnixStream::connect(there).unwrap());
+        let (mut near2, mut far2) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        let (mut near, mut far) = (near, far);
+        std::thread::spawn(move || copy(&mut near, &mut far));
+        std::thread::spawn(move || copy(&mut far2, &mut near2));
+    }
+}
+
+fn circusctl(site: &Site, args: &[&str]) -> Command {
+    let mut command = site.command(env!("CARGO_BIN_EXE_circusctl"));
+    command.env("PATH", format!("{}:/usr/bin:/bin", site.path("").display())).env("TMPDIR", site.path("tmp"));
+    std::fs::create_dir_all(site.path("tmp")).unwrap();
+    command.args(["--ssh", "me@far:2222", "--ssh_keyfile", "key"]).args(args);
+    command
+}
+
+fn ssh(site: &Site) -> Process {
+    wait_for("ssh was started", || site.read("ssh.process").trim().parse().ok().map(Process))
+}
+
+#[test]
+fn commands_go_through_and_nothing_is_left() {
+    let circusd = Site::new().start("[watcher:web]\ncmd = {knobs}");
+    install_forwarding(&circusd);
+    let output = run(&mut circusctl(&circusd, &["status"]));
+    assert_eq!((output.status, output.stdout.as_str()), (Some(0), "web: active\n"), "{output:?}");
+    let words = circusd.read("arguments");
+    assert!(words.starts_with("-N -T -o BatchMode=yes"), "{words}");
+    assert!(words.ends_with(&format!(":{} -i key -p 2222 me@far\n", circusd.path("control").display())), "{words}");
+    let ssh = ssh(&circusd);
+    wait_until("ssh has ended", || !ssh.lives());
+    assert_eq!(std::fs::read_dir(circusd.path("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_shell_opens_one_way_for_all_its_commands() {
+    let circusd = Site::new().start("[watcher:web]\ncmd = {knobs}");
+    install_forwarding(&circusd);
+    let input = circusd.write("commands", "numwatchers\nstatus web\n");
+    let mut command = circusctl(&circusd, &[]);
+    let output = run(command.stdin(std::fs::File::open(input).unwrap()));
+    assert!(output.stdout.contains("(circusctl) 1\n(circusctl) active\n"), "{output:?}");
+    assert_eq!(output.status, Some(0));
+}
+
+#[test]
+fn ssh_ends_with_circusctl_however_that_ends() {
+    let circusd = Site::new().start("[watcher:web]\ncmd = {knobs}");
+    install_forwarding(&circusd);
+    let endpoint = circusd.pubsub_endpoint();
+    let mut command = circusctl(&circusd, &["listen", "--endpoint", &endpoint]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let ssh = ssh(&circusd);
+    wait_until("the way is open", || {
+        std::fs::read_dir(circusd.path("tmp")).unwrap().count() == 0
+            && ssh.argv().iter().any(|word| word == "ssh::forward")
+    });
+    Process(child.id() as i32).send(Signal::SIGKILL);
+    child.wait().unwrap();
+    wait_until("ssh has ended", || !ssh.lives());
+}
+
+#[test]
+fn failures_are_told() {
+    let site = Site::new();
+    let output = run(circusctl(&site, &["status"]).env("PATH", "/nonexistent"));
+    let missing =
+        "error: --ssh: ssh cannot be started: [Errno 2] No such file or directory. Is the OpenSSH client installed";
+    assert_eq!(output.status, Some(1));
+    assert!(output.stderr.starts_with(missing), "{output:?}");
+
+    install(&site, "echo 'me@far: Permission denied (publickey).' >&2; exit 255");
+    let output = run(&mut circusctl(&site, &["status"]));
+    let told = "me@far: Permission denied (publickey).\n\
+                error: --ssh: ssh to me@far:2222 ended with status 255; it says why above\n";
+    assert_eq!((output.status, output.stderr.as_str()), (Some(1), told));
+    assert_eq!(std::fs::read_dir(site.path("tmp")).unwrap().count(), 0);
+
+    let output = run(circusctl(&site, &["status", "--endpoint", "ipc://relative"]).stdin(Stdio::null()));
+    assert!(output.stderr.contains("ipc://relative cannot be forwarded"), "{output:?}");
+}
