@@ -65,14 +65,24 @@ const BUGS: [(&str, &str, &str, &str); 15] = [
         "watcher.change(id, |worker| worker.outgoing = true);",
         "",
     ),
-    ("set starts a watcher that is being stopped", "requests.rs", "effects.contains(&Effect::Reload) && up", "effects.contains(&Effect::Reload)"),
+    (
+        "set starts a watcher that is being stopped",
+        "requests.rs",
+        "effects.contains(&Effect::Reload) && up",
+        "effects.contains(&Effect::Reload)",
+    ),
     (
         "the end comes before everybody has gone",
         "ending.rs",
         "self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);",
         "self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);\n            self.job_part_done(job, None, None, now);",
     ),
-    ("a stop forgets a process that is on its way", "workers.rs", "        if doomed {\n", "        if doomed && now.unix < 0.0 {\n"),
+    (
+        "a stop forgets a process that is on its way",
+        "workers.rs",
+        "        if doomed {\n",
+        "        if doomed && now.unix < 0.0 {\n",
+    ),
 ];
 
 fn root() -> PathBuf {

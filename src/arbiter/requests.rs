@@ -342,10 +342,7 @@ impl Arbiter {
         }
         // All or nothing: a refused option leaves the watcher as it was.
         let mut config = (*watcher.config).clone();
-        let mut effects = Vec::new();
-        for (option, value) in changes {
-            effects.push(options::apply(&mut config, option, value, &self.host)?);
-        }
+        let effects = options::apply(&mut config, changes, &self.host)?;
         watcher.config = Arc::new(config);
         let config = watcher.config.clone();
         // Who starts later starts with what is set now.

@@ -62,8 +62,8 @@ impl Arbiter {
             state: worker.state,
         };
         let listed = |job: &Job| matches!(&job.then, Then::Start(keys) if keys.contains(&watcher.key));
-        let rolled_out = self.rollouts.values().any(|rollout| rollout.will_start(watcher.key))
-            || self.jobs.values().any(listed);
+        let rolled_out =
+            self.rollouts.values().any(|rollout| rollout.will_start(watcher.key)) || self.jobs.values().any(listed);
         WatcherView {
             state: watcher.state,
             numprocesses: watcher.config.numprocesses,

@@ -19,6 +19,7 @@ mod expand;
 mod fnmatch;
 mod ini;
 mod load;
+mod log_output;
 mod model;
 mod nearest;
 pub mod options;
@@ -32,6 +33,7 @@ mod words;
 pub use command::argv;
 pub use fnmatch::fnmatch;
 pub use load::{Loaded, load};
+pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };

@@ -150,12 +150,14 @@ impl Launcher {
     /// The watcher's stream options changed: what is open follows, what is not is opened when it is needed.
     pub(super) fn update_streams(&mut self, watcher: WatcherKey, config: &WatcherConfig) -> Result<(), String> {
         let Some(streams) = self.streams.get(&watcher) else { return Ok(()) };
-        for (sink, stream) in [(streams.stdout, &config.stdout_stream), (streams.stderr, &config.stderr_stream)] {
-            if let (Some(sink), Some(stream)) = (sink, stream) {
-                self.output.set(sink, stream)?;
-            }
-        }
-        Ok(())
+        let output = &mut self.output;
+        let mut update = |sink, stream: &Option<_>| match (sink, stream) {
+            (Some(sink), Some(stream)) => output.set(sink, stream),
+            (None | Some(_), None) | (None, Some(_)) => Ok(()),
+        };
+        let stdout = update(streams.stdout, &config.stdout_stream);
+        // One that fails does not keep the other from changing.
+        update(streams.stderr, &config.stderr_stream).and(stdout)
     }
 }
 

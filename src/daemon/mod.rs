@@ -13,6 +13,7 @@ mod log;
 mod main;
 mod registry;
 mod requests;
+mod syslog;
 mod turn;
 
 pub use args::Args;

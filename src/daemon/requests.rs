@@ -3,7 +3,8 @@
 use super::turn::Daemon;
 use crate::arbiter::{Event, Level};
 use crate::commands;
-use crate::config::options::{AccountKind, resolve_accounts};
+use crate::config::options::{AccountKind, named_files, resolve_accounts};
+use crate::output::check_file;
 use crate::proto::{Body, Fault, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
 use crate::sys;
 
@@ -17,7 +18,7 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = commands::decode(&envelope).and_then(with_numbers);
+        let request = commands::decode(&envelope).and_then(with_numbers).and_then(with_files);
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
@@ -45,6 +46,16 @@ fn with_numbers(mut request: Request) -> Result<Request, Fault> {
             AccountKind::User => sys::user_id(name).ok(),
             AccountKind::Group => sys::group_id(name).ok(),
         })?;
+    }
+    Ok(request)
+}
+
+/// A stream to a file that cannot be written is refused while somebody is there to hear it.
+fn with_files(request: Request) -> Result<Request, Fault> {
+    if let Request::Set { options, .. } | Request::Add { options, .. } = &request {
+        for (option, file) in named_files(options) {
+            check_file(file).map_err(|text| Fault::command(format!("'{option}': {text}")))?;
+        }
     }
     Ok(request)
 }

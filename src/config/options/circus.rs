@@ -51,7 +51,13 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         },
         ..field!(loglevel, Text, "", "critical, error, warning, info or debug; without, info.")
     },
-    field!(logoutput, Text, "", "Where to log: - is standard error; a file; syslog://HOST:PORT?FACILITY."),
+    field!(
+        logoutput,
+        Text,
+        "",
+        "Where to log: - is standard error; a file, opened again when it was moved; syslog://HOST:PORT?FACILITY; \
+         syslog:///dev/log?FACILITY."
+    ),
     Setting {
         support: Support::Ignored("is not supported yet: no client will discover this circusd"),
         ..field!(multicast_endpoint, Text, "", "The UDP address at which clients discover this circusd; empty is none.")
