@@ -149,7 +149,7 @@ mod tests {
             ("syslog://:514?user", "there is no host and no path"),
             ("syslog://host:port", "'port' is no port"),
             ("syslog://host:70000", "'70000' is no port"),
-            ("syslog://::1", "':1' is no port"),
+            ("syslog://[::1]x", "'x' is no port"),
         ] {
             let error = LogOutput::parse(text).unwrap_err();
             assert!(error.starts_with(&format!("{text}: {problem}; write syslog://HOST")), "{error}");

@@ -5,7 +5,7 @@ use crate::arbiter::{Event, Level};
 use crate::commands;
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
 use crate::output::check_file;
-use crate::proto::{Body, Fault, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
+use crate::proto::{Body, ErrNo, Fault, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
 use crate::sys;
 
 impl Daemon {
@@ -54,7 +54,7 @@ fn with_numbers(mut request: Request) -> Result<Request, Fault> {
 fn with_files(request: Request) -> Result<Request, Fault> {
     if let Request::Set { options, .. } | Request::Add { options, .. } = &request {
         for (option, file) in named_files(options) {
-            check_file(file).map_err(|text| Fault::command(format!("'{option}': {text}")))?;
+            check_file(file).map_err(|text| Fault::new(ErrNo::Os, format!("'{option}': {text}")))?;
         }
     }
     Ok(request)
