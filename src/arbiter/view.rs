@@ -46,7 +46,7 @@ impl Arbiter {
 
     /// How many answers are owed.
     pub fn pending_answers(&self) -> usize {
-        self.end_waiters.len() + self.jobs.values().filter(|job| job.to.is_some()).count()
+        self.end_waiters.len() + self.inquiries.len() + self.jobs.values().filter(|job| job.to.is_some()).count()
     }
 
     /// Whether everything is stopped and the last action was given out.

@@ -55,5 +55,3 @@ mod tests;
 pub use handle::OutputHandle;
 pub use message::{Message, SinkId, Source, StreamName, SyncId};
 pub use path::check_file;
-
-use message::{OutletId, SourceId};

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use memchr::{memchr_iter, memrchr};
 
+use super::Message;
 use super::medium::{Lines, Medium, Now, Stop};
+use super::message::SourceId;
 use super::stamp::Layout;
 use super::upkeep::Upkeep;
-use super::{Message, SourceId};
 
 /// What waits for a medium that takes no more: enough for a burst, little beside a fleet.
 pub(crate) const QUEUE_LIMIT: usize = 256 * 1024;

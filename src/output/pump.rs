@@ -11,13 +11,14 @@ use super::alarms::Alarms;
 use super::barrier::{Barrier, Purpose, SourceView, View};
 use super::intake::{Intake, SCRATCH, Standing};
 use super::medium::Now;
+use super::message::{OutletId, SourceId};
 use super::open::Key;
 use super::outlet::{Desk, Outlet};
 use super::pace::Change;
 use super::serve::{Outcome, Turn};
 use super::stamp::Layout;
 use super::upkeep::Upkeep;
-use super::{Message, OutletId, SinkId, SourceId};
+use super::{Message, SinkId};
 
 /// Reads from one source before the next has its turn.
 const SHARE: usize = 4;
@@ -130,7 +131,7 @@ impl Pump {
         self.desk.tidy();
     }
 
-    fn mark_ready(&mut self, id: SourceId) {
+    pub(super) fn mark_ready(&mut self, id: SourceId) {
         if let Some(intake) = self.sources.get_mut(&id)
             && intake.standing == Standing::Idle
         {

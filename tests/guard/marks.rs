@@ -39,6 +39,7 @@ pub(crate) const DISALLOWED_CALLS: &[&str] = &[
     "src/sys/spawn/tests.rs",
     "src/sys/testing.rs",
     "tests/guard/main.rs",
+    "tests/planted.rs",
     "tests/sim/main.rs",
 ];
 

@@ -71,7 +71,7 @@ impl Expected {
         }
         let k = self.early.entry(process.wid).or_default();
         *k += 1;
-        let wait = (100 * MS << (*k - 1).min(20)).min(5000 * MS);
+        let wait = ((100 * MS) << (*k - 1).min(20)).min(5000 * MS);
         self.waits.insert(
             process.wid,
             Wait { from: now + wait * 9 / 10, until: now + wait * 11 / 10 + MS, epoch: self.epoch },

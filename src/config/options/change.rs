@@ -76,6 +76,10 @@ pub fn from_add(
     if watcher.copy_env {
         copy_env(&mut watcher, host);
     }
+    if watcher.singleton && watcher.numprocesses > 1 {
+        let count = watcher.numprocesses;
+        return Err(Fault::command(format!("Cannot have {count} processes with a singleton watcher")));
+    }
     match contradiction(&watcher) {
         Some(text) => Err(Fault::command(text)),
         None => Ok(watcher),
@@ -130,6 +134,9 @@ pub(in crate::config) fn contradiction(watcher: &WatcherConfig) -> Option<String
     }
     if watcher.copy_path && !watcher.copy_env {
         return Some("copy_env and copy_path must have the same value".into());
+    }
+    if watcher.virtualenv.is_some() && !watcher.copy_env {
+        return Some("copy_env must be True to use virtualenv".into());
     }
     None
 }
@@ -256,7 +263,7 @@ mod tests {
         for (key, value, reason) in [
             ("hooks", json!({"before_start": ["m.f", false]}), "'hooks' is refused: hooks are not supported yet"),
             ("hooks.before_start", json!("m.f"), "'hooks.before_start' is refused: hooks are not supported yet"),
-            ("on_demand", json!(true), "'on_demand' is refused: is not supported yet"),
+            ("virtualenv", json!("/v"), "copy_env must be True to use virtualenv"),
             ("rlimit_core", json!(-2), "'rlimit_core': -2 is out of range"),
             ("uid", json!(-1), "'uid': -1 is out of range"),
             (
@@ -267,7 +274,6 @@ mod tests {
         ] {
             assert_eq!(refusal(key, value), (ErrNo::Command as u8, reason.into()));
         }
-        assert_eq!(apply(&mut watcher(), "on_demand", &json!(false), &host()), Ok(Effect::Nothing));
         assert_eq!(apply(&mut watcher(), "hooks", &json!({}), &host()), Ok(Effect::Nothing));
     }
 
@@ -279,6 +285,10 @@ mod tests {
             ("stop_signal", json!(10), Effect::Nothing),
             ("max_retry", json!(9), Effect::Nothing),
             ("priority", json!(1), Effect::Nothing),
+            ("on_demand", json!(true), Effect::Nothing),
+            ("respawn", json!("on-failure"), Effect::Nothing),
+            ("success_codes", json!([0, 3]), Effect::Nothing),
+            ("executable", json!("/bin/busybox"), Effect::Reload),
             ("autostart", json!(true), Effect::Nothing),
             ("retry_in", json!(2.5), Effect::Nothing),
             ("cmd", json!("y"), Effect::Reload),
@@ -388,7 +398,7 @@ mod tests {
         assert_eq!(add(None, json!({"stdout_stream": {}})), (3, "'stdout_stream' must have a 'class' key".into()));
         assert_eq!(
             add(None, json!({"singleton": true, "numprocesses": 3})),
-            (5, "Singleton watcher has a single process".into())
+            (5, "Cannot have 3 processes with a singleton watcher".into())
         );
         assert_eq!(add(Some(json!("'")), json!({})), (5, "'args': a single quote (') is never closed".into()));
         assert_eq!(add(Some(json!(5)), json!({})), (3, "'args' isn't a string or a list of strings".into()));
