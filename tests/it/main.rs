@@ -9,10 +9,13 @@
 
 mod rig;
 
+mod background;
+mod check;
 mod crowd;
 mod independence;
 mod launch;
 mod output;
+mod owner;
 mod rest;
 mod signals;
 mod sockets;
