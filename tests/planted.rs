@@ -15,7 +15,12 @@ const BUGS: [(&str, &str, &str, &str); 15] = [
         "        self.publish(id.watcher, EventKind::Reap {",
         "        if worker.asked {\n            return Some((id, worker, exit));\n        }\n        self.publish(id.watcher, EventKind::Reap {",
     ),
-    ("one process too many is launched", "reconcile.rs", "for _ in 0..missing {", "for _ in 0..=missing {"),
+    (
+        "one process too many is launched",
+        "reconcile.rs",
+        "for _ in 0..missing.min(room) {",
+        "for _ in 0..=missing.min(room) {",
+    ),
     (
         "a timer is left when a worker has gone",
         "workers.rs",

@@ -46,6 +46,14 @@ pub enum Action {
     Reply(Reply),
     /// Write a line to the daemon's log.
     Log(Level, String),
+    /// Watch a managed socket, or watch it no longer: while it is watched, `Event::Acceptable` says when somebody has
+    /// connected, also somebody who had before.
+    WatchSocket {
+        /// Its name.
+        name: String,
+        /// Whether it is watched from now on.
+        on: bool,
+    },
     /// The watcher's workers are gone: its streams can be closed.
     CloseStreams(WatcherKey),
     /// The watcher's stream options changed.

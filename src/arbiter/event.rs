@@ -12,6 +12,13 @@ pub enum Event {
     SocketsOpened(Vec<SocketInfo>),
     /// A client asks.
     Request(Box<ReplyTo>, Request),
+    /// A process of ours exists; whether it gets to its program is still to be seen.
+    Created {
+        /// As the launch named it.
+        worker: WorkerId,
+        /// Its pid.
+        pid: Pid,
+    },
     /// A process of ours exists and runs its program.
     Spawned {
         /// As the launch named it.
@@ -43,6 +50,8 @@ pub enum Event {
         /// The first failure, if any.
         result: Result<(), Fault>,
     },
+    /// Somebody waits to be accepted at the watched socket of this name.
+    Acceptable(String),
     /// The figures that were asked for.
     Sampled {
         /// As the order named it.
@@ -83,6 +92,8 @@ pub struct SocketInfo {
     pub backlog: i32,
     /// Where it listens.
     pub address: SocketAddress,
+    /// Nobody listens there but workers, each at a socket of its own (`so_reuseport`).
+    pub per_worker: bool,
 }
 
 /// Where a managed socket listens.

@@ -28,6 +28,9 @@
 //! | Starting, Active | a launch failed `max_retry` times | Stopping (a graceful reload keeps the old processes instead) |
 //! | Active | a worker died | its place is filled: at once, or after a back-off if it died young |
 //! | Active | a worker died, `respawn = False` | its place stays empty; with the last one Stopping |
+//! | Active | a worker succeeded, `respawn = on-failure` | likewise |
+//! | Active | a worker died, `on_demand` | its place stays empty until the next connection; with the last one Stopped, without an event |
+//! | Stopped | a connection, `on_demand` | Starting |
 //! | Active | start | empty places are filled, back-offs end |
 //! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to who remains |
 //! | Stopping | the last worker is reaped | Stopped, event `stop`; a restart starts, a removed watcher is forgotten |
@@ -54,6 +57,7 @@
 mod action;
 mod core;
 mod deadlines;
+mod demand;
 mod ending;
 mod event;
 mod ids;
@@ -61,8 +65,10 @@ mod invariants;
 mod job;
 mod operation;
 mod operations;
+mod past;
 mod queries;
 mod reconcile;
+mod report;
 mod requests;
 mod rng;
 mod rollout;

@@ -9,13 +9,21 @@ use super::core::{Arbiter, Phase};
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use super::job::{Form, Job, Then};
 use super::operation::{OperationKind, Ticket};
+use super::rollout::Start;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
 use crate::config::options::{self, Effect};
-use crate::proto::{Body, EventKind, Fault, Object, Reply, ReplyTo, Request, Selection, Signal};
+use crate::proto::{Body, ErrNo, EventKind, Fault, Object, Reply, ReplyTo, Request, Selection, Signal};
 
 /// What a request comes to: an answer now, or one that its job gives later.
 pub(super) type Answer = Result<Option<Object>, Fault>;
+
+/// More than the kernel has pids for: PID_MAX_LIMIT of proc(5).
+const MOST_PROCESSES: u32 = 4_194_304;
+
+fn too_many() -> Fault {
+    Fault::message(format!("'numprocesses' cannot be more than {MOST_PROCESSES}"))
+}
 
 fn ok() -> Answer {
     Ok(Some(Object::new()))
@@ -67,7 +75,8 @@ impl Arbiter {
             Request::Start { selection, waiting } => self.start(&to, selection.as_ref(), waiting, now),
             // No watcher has an extended_stats hook yet.
             Request::Stats { name, process, extended: _ } => self.stats(&to, name, process, now),
-            Request::Status { name } => self.status(name.as_deref()),
+            Request::Status { name, verbose: false } => self.status(name.as_deref()),
+            Request::Status { name, verbose: true } => self.verbose_status(name.as_deref(), now),
             Request::Stop { selection, waiting } => self.stop(&to, selection.as_ref(), waiting, now),
         };
         match answer {
@@ -126,14 +135,15 @@ impl Arbiter {
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
         let keys = self.autostarting(keys);
-        self.start_in_order(keys, Some(job));
+        let start = if selection.is_some() { Start::All } else { Start::AsAtBoot };
+        self.start_in_order(keys, Some(job), start);
         answer
     }
 
     fn stop(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Answer {
         self.at_work()?;
         let keys = match selection {
-            None => self.by_priority(),
+            None => self.by_ascending_priority(),
             Some(selection) => self.select(selection)?,
         };
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
@@ -154,10 +164,11 @@ impl Arbiter {
     }
 
     /// Stops these watchers side by side, told in ascending order of priority.
-    fn stop_all(&mut self, to: &ReplyTo, keys: Vec<WatcherKey>, then: Then, waiting: bool, now: Now) -> Answer {
+    fn stop_all(&mut self, to: &ReplyTo, mut keys: Vec<WatcherKey>, then: Then, waiting: bool, now: Now) -> Answer {
         // One part more than there are watchers, so that none finishes the job before all have been told.
         let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, Then::Answer, waiting);
-        for key in keys.into_iter().rev() {
+        keys.sort_by_key(|key| self.watchers.get(key).map_or((0, *key), |w| (w.config.priority, *key)));
+        for key in keys {
             self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);
         }
         // Only now: a stop takes its watcher off every list of those still to be started.
@@ -187,21 +198,17 @@ impl Arbiter {
             let key = self.find(name)?;
             return self.operate(to, key, kind, Form::Info, waiting, now);
         }
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
         let keys = self.visible(self.by_priority());
-        let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, Then::Answer, waiting);
-        for key in keys {
-            self.submit(key, kind, vec![Ticket::Job(job)], now);
-        }
-        self.job_part_done(job, None, None, now);
+        self.one_after_the_other(kind, keys, Some(job));
         answer
     }
 
-    /// SIGHUP: every watcher reloads, the stopped ones start.
-    pub(super) fn reload_all(&mut self, now: Now) {
+    /// SIGHUP: one watcher after the other reloads, the stopped ones start.
+    pub(super) fn reload_all(&mut self) {
         if self.phase == Phase::Running {
-            for key in self.visible(self.by_priority()) {
-                self.submit(key, OperationKind::Reload, Vec::new(), now);
-            }
+            let keys = self.visible(self.by_priority());
+            self.one_after_the_other(OperationKind::Reload, keys, None);
         }
     }
 
@@ -233,6 +240,7 @@ impl Arbiter {
         let key = self.register(config);
         self.publish(key, EventKind::Add, now);
         if !start {
+            self.attend(key, now);
             return ok();
         }
         self.operate(to, key, OperationKind::Start, Form::TopLevel, waiting, now)
@@ -292,6 +300,9 @@ impl Arbiter {
         }
         let count = i64::from(watcher.config.numprocesses).saturating_add(by).clamp(0, i64::from(u32::MAX));
         let count = u32::try_from(count).unwrap_or(0);
+        if count > MOST_PROCESSES {
+            return Err(too_many());
+        }
         Arc::make_mut(&mut watcher.config).numprocesses = count;
         self.wait_for_size(to, key, Form::Count(count), waiting, now)
     }
@@ -320,6 +331,9 @@ impl Arbiter {
         let key = self.find(name)?;
         let Some(watcher) = self.watchers.get(&key) else { return ok() };
         let signal = signum.unwrap_or(watcher.config.stop_signal);
+        if !signal.exists() {
+            return Err(Fault::new(ErrNo::Os, "[Errno 22] Invalid argument"));
+        }
         let timeout = seconds(graceful_timeout.unwrap_or(watcher.config.graceful_timeout));
         let meant = |known: Option<Pid>| known.is_some_and(|known| pid.is_none_or(|pid| i64::from(known.0) == pid));
         let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| meant(w.pid)).map(|(id, _)| *id).collect();
@@ -348,6 +362,12 @@ impl Arbiter {
         let mut effects = Vec::new();
         for (option, value) in changes {
             effects.push(options::apply(&mut config, option, value, &self.host)?);
+        }
+        if changes.contains_key("stop_signal") && !config.stop_signal.exists() {
+            return Err(Fault::message("'stop_signal' isn't a signal"));
+        }
+        if config.numprocesses > MOST_PROCESSES {
+            return Err(too_many());
         }
         watcher.config = Arc::new(config);
         let config = watcher.config.clone();
@@ -384,6 +404,7 @@ impl Arbiter {
         let ids: Vec<(WorkerId, Pid)> = watcher
             .workers()
             .iter()
+            .filter(|(_, worker)| worker.is_up())
             .filter_map(|(id, worker)| Some((*id, worker.pid?)))
             .filter(|(_, pid)| meant(*pid))
             .collect();
@@ -409,6 +430,11 @@ impl Arbiter {
 
     /// The watchers that a selection means, the greatest priority first.
     fn select(&self, selection: &Selection) -> Result<Vec<WatcherKey>, Fault> {
+        if selection.method != crate::proto::MatchMethod::Regex
+            && let Ok(key) = self.find(&selection.name)
+        {
+            return Ok(vec![key]);
+        }
         let matches = crate::commands::matcher(selection)?;
         let mut keys = self.by_priority();
         // Of two watchers with the same name only the later one is addressable.

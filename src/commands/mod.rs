@@ -11,6 +11,7 @@ mod help;
 mod matching;
 mod props;
 mod python;
+mod report;
 mod selection;
 mod show;
 mod spec;

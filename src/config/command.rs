@@ -1,7 +1,8 @@
 //! The words of a worker's command line.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -28,6 +29,28 @@ pub fn argv(watcher: &WatcherConfig, wid: u32, sockets: &BTreeMap<String, i32>) 
         Some(Args::List(list)) => argv.extend(list.iter().map(|word| expand(word).into_owned())),
     }
     if argv.is_empty() { Err("cmd is empty, so there is nothing to execute".into()) } else { Ok(argv) }
+}
+
+/// The managed sockets that a watcher names, in lower case: in cmd, args and shell_args, and in its own options.
+pub fn named_sockets(watcher: &WatcherConfig) -> BTreeSet<String> {
+    let named = RefCell::new(BTreeSet::new());
+    let look = |text: &str| {
+        let seen = expand(text, |name| {
+            named.borrow_mut().extend(name.strip_prefix("sockets.").map(str::to_owned));
+            None
+        });
+        drop(seen);
+    };
+    look(&watcher.cmd);
+    match &watcher.args {
+        None => {}
+        Some(Args::Text(text)) => look(text),
+        Some(Args::List(list)) => list.iter().for_each(|word| look(word)),
+    }
+    watcher.shell_args.iter().for_each(|text| look(text));
+    let mut named = named.into_inner();
+    named.extend(watcher.stdin_socket.iter().chain(&watcher.sockets).map(|name| name.to_lowercase()));
+    named
 }
 
 /// The script is cmd and args as they are, so that whatever a shell can do works.
@@ -103,6 +126,19 @@ mod tests {
         let list = Some(Args::List(vec!["$(circus.wid)".into(), "a b".into()]));
         assert_eq!(of(&watcher("x", list)).unwrap(), ["x", "3", "a b"]);
         assert_eq!(of(&watcher("", text("y"))).unwrap(), ["y"]);
+    }
+
+    #[test]
+    fn sockets_that_a_watcher_names() {
+        let names = |watcher: &WatcherConfig| named_sockets(watcher).into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(names(&watcher("x $(circus.wid)", None)), "");
+        assert_eq!(names(&watcher("x $(circus.sockets.Web)((circus.sockets.a))", text("${socket:b}"))), "a b web");
+        let list = Some(Args::List(vec!["--fd".into(), "$(CIRCUS.sockets.c)".into()]));
+        let mut watcher = watcher("x", list);
+        watcher.shell_args = Some("$(circus.sockets.d)".into());
+        watcher.stdin_socket = Some("in".into());
+        watcher.sockets = vec!["e".into(), "c".into()];
+        assert_eq!(names(&watcher), "c d e in");
     }
 
     #[test]

@@ -29,11 +29,11 @@ mod socket;
 mod watcher;
 mod words;
 
-pub use command::argv;
+pub use command::{argv, named_sockets};
 pub use fnmatch::fnmatch;
 pub use load::{Loaded, load};
 pub use model::{
-    Account, Args, CircusConfig, Config, Family, Host, SocketConfig, SocketType, StreamConfig, WatcherConfig,
+    Account, Args, CircusConfig, Config, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };
 pub use problem::{Place, Problem, Severity};
 pub use words::split as split_words;

@@ -52,8 +52,16 @@ pub(super) fn read<'a>(source: &mut Source<'a>) -> Watchers<'a> {
 impl Watcher<'_> {
     /// A problem with one of the watcher's keys, which leaves the watcher out.
     pub(super) fn problem(&self, key: &str, text: &str) -> Problem {
-        let place = self.section.get(key).map_or(&self.section.place, |entry| &entry.place);
-        Problem::skipped(place, format!("{}: {text}", named(self.section, key)))
+        Problem::skipped(self.place(key), format!("{}: {text}", named(self.section, key)))
+    }
+
+    /// Something about one of the watcher's keys that its author should know.
+    pub(super) fn warning(&self, key: &str, text: &str) -> Problem {
+        Problem::warning(self.place(key), format!("{}: {text}", named(self.section, key)))
+    }
+
+    fn place(&self, key: &str) -> &Place {
+        self.section.get(key).map_or(&self.section.place, |entry| &entry.place)
     }
 }
 

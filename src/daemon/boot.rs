@@ -9,6 +9,7 @@ use mio::{Interest, Poll, Waker};
 
 use super::args::Args;
 use super::clock;
+use super::environment::Environments;
 use super::launch::Launcher;
 use super::log::{self, Log};
 use super::main::weight;
@@ -30,6 +31,15 @@ pub(super) enum Refusal {
     Problems(Vec<Problem>),
     /// The pidfile: as in Circus, on standard output too.
     Pidfile(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Error(text) | Self::Pidfile(text) => f.write_str(text),
+            Self::Problems(problems) => problems.iter().try_for_each(|problem| write!(f, "{problem}; ")),
+        }
+    }
 }
 
 impl Refusal {
@@ -83,6 +93,8 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
     let circus = &config.circus;
     let nofile = sys::raise_nofile().map_err(error)?;
     let placeholders = hold_numbers(config.sockets.len())?;
+    // From here on a SIGTERM is taken up by the first turn, so that nothing of what follows is left behind.
+    let signals = sys::Signals::install().map_err(error)?;
     if let Some(umask) = circus.umask {
         sys::set_umask(umask);
     }
@@ -96,7 +108,6 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
     drop(placeholders);
     let sockets = sys::open_all(&config.sockets).map_err(error)?;
     log.line(Level::Info, now.unix, "Registering signals...");
-    let signals = sys::Signals::install().map_err(error)?;
     log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     let poll = Poll::new().map_err(error)?;
@@ -118,7 +129,13 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
         signals,
         router,
         publisher,
-        launcher: Launcher { sockets, nofile, streams: std::collections::HashMap::new(), output },
+        launcher: Launcher {
+            sockets,
+            nofile,
+            environments: Environments::new(host.clone()),
+            streams: std::collections::HashMap::new(),
+            output,
+        },
         registry,
         proc: sys::Proc::default(),
         samples: Samples::default(),
@@ -157,12 +174,15 @@ pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, 
     sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| Refusal::Pidfile(failure.to_string()))
 }
 
+/// Who is to own the files of ipc endpoints.
+pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, Refusal> {
+    let Some(name) = circus.endpoint_owner.as_deref() else { return Ok(None) };
+    sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
+}
+
 /// Binds the control and the event endpoint, unless strangers could reach them.
 fn bind(circus: &CircusConfig) -> Result<Endpoints, Refusal> {
-    let owner = match circus.endpoint_owner.as_deref() {
-        None => None,
-        Some(name) => Some(sys::user_id(name).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))?),
-    };
+    let owner = owner(circus)?;
     Ok(Endpoints {
         control: bind_one(circus, "endpoint", &circus.endpoint, owner)?,
         events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint, owner)?,

@@ -7,6 +7,8 @@ mod act;
 mod args;
 mod boot;
 mod clock;
+mod demand;
+mod environment;
 mod launch;
 mod lives;
 mod log;

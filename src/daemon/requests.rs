@@ -1,10 +1,12 @@
 //! From bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
 
+use std::path::Path;
+
 use super::turn::Daemon;
 use crate::arbiter::{Event, Level};
 use crate::commands;
 use crate::config::options::{AccountKind, resolve_accounts};
-use crate::proto::{Body, Fault, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
+use crate::proto::{Body, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
 use crate::sys;
 
 impl Daemon {
@@ -17,7 +19,7 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = commands::decode(&envelope).and_then(with_numbers);
+        let request = commands::decode(&envelope).and_then(looked_up).and_then(with_folders);
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
@@ -38,8 +40,30 @@ impl Daemon {
     }
 }
 
-/// `set` stores users and groups as numbers: names are looked up here, where the system may be asked.
-fn with_numbers(mut request: Request) -> Result<Request, Fault> {
+/// A stream's file needs a folder: what would fail at the next start is refused now.
+fn with_folders(request: Request) -> Result<Request, Fault> {
+    if let Request::Set { options, .. } | Request::Add { options, .. } = &request {
+        for stream in ["stdout_stream", "stderr_stream"] {
+            let dotted = options.get(&format!("{stream}.filename"));
+            let nested = options.get(stream).and_then(|stream| stream.get("filename"));
+            for file in dotted.into_iter().chain(nested).filter_map(serde_json::Value::as_str) {
+                let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty());
+                if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                    let folder = folder.display();
+                    return Err(Fault::command(format!("'{stream}.filename': the folder {folder} does not exist")));
+                }
+            }
+        }
+    }
+    Ok(request)
+}
+
+/// What the system has to be asked about a request: `set` stores users and groups as numbers, and a virtual
+/// environment has to be one.
+fn looked_up(mut request: Request) -> Result<Request, Fault> {
+    if let Request::Add { options, .. } | Request::Set { options, .. } = &request {
+        check_virtualenv(options)?;
+    }
     if let Request::Set { options, .. } = &mut request {
         resolve_accounts(options, |kind, name| match kind {
             AccountKind::User => sys::user_id(name).ok(),
@@ -47,4 +71,12 @@ fn with_numbers(mut request: Request) -> Result<Request, Fault> {
         })?;
     }
     Ok(request)
+}
+
+fn check_virtualenv(options: &Object) -> Result<(), Fault> {
+    let text = |key: &str| options.get(key).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    match text("virtualenv").map(|root| sys::Virtualenv::find(root, text("virtualenv_py_ver"))) {
+        Some(Err(reason)) => Err(Fault::command(format!("'virtualenv': {reason}"))),
+        Some(Ok(_)) | None => Ok(()),
+    }
 }

@@ -109,12 +109,19 @@ impl Pump {
     fn attach(&mut self, fd: OwnedFd, sink_id: SinkId, source: Source) -> io::Result<()> {
         let Some(sink) = self.sinks.get_mut(&sink_id) else { return Err(io::Error::other("its sink is closed")) };
         let id = SourceId(self.last_token + 1);
-        let intake = Intake::new(fd, sink_id, source)?;
-        self.registry.register(&mut SourceFd(&intake.raw_fd()), Token(id.0), Interest::READABLE)?;
+        let mut intake = Intake::new(fd, sink_id, source)?;
+        let watched = self.registry.register(&mut SourceFd(&intake.raw_fd()), Token(id.0), Interest::READABLE);
+        if watched.is_err() {
+            // Closing it would end its worker by SIGPIPE: it is asked instead, which is only dearer.
+            intake.pace.keep_asking();
+        }
         sink.sources += 1;
         self.last_token = id.0;
         self.by_pid.insert((source.pid, id));
         self.sources.insert(id, intake);
+        if watched.is_err() {
+            self.mark_ready(id);
+        }
         Ok(())
     }
 

@@ -125,7 +125,7 @@ impl Pump {
         self.desk.tidy();
     }
 
-    fn mark_ready(&mut self, id: SourceId) {
+    pub(super) fn mark_ready(&mut self, id: SourceId) {
         if let Some(intake) = self.sources.get_mut(&id)
             && intake.standing == Standing::Idle
         {

@@ -58,6 +58,6 @@ pub enum Request {
     Signal { name: String, signum: Signal, pid: Option<i64>, childpid: Option<i64>, children: bool, recursive: bool },
     Start { selection: Option<Selection>, waiting: bool },
     Stats { name: Option<String>, process: Option<AskedProcess>, extended: bool },
-    Status { name: Option<String> },
+    Status { name: Option<String>, verbose: bool },
     Stop { selection: Option<Selection>, waiting: bool },
 }

@@ -68,6 +68,8 @@ fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Text | Kind::StreamKey => "text",
         Kind::Bool => "yes or no",
+        Kind::Respawn => "yes, no or on-failure",
+        Kind::Codes => "exit statuses",
         Kind::Int => "whole number",
         Kind::Octal => "octal mode",
         Kind::Seconds => "seconds",

@@ -106,7 +106,6 @@ fn a_second_one_hastens() {
 /// The signals must be caught before anything is left in the file system. Hundreds of sockets, so that there is time to
 /// hit.
 #[test]
-#[ignore = "fault: SIGTERM while circusd opens its sockets leaves them, its endpoints and its pidfile behind"]
 fn while_it_opens_its_sockets() {
     let sockets: String = (0..500).map(|n| format!("[socket:s{n}]\npath = {{dir}}/s{n}\n")).collect();
     let site = Site::new();

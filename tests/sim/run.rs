@@ -6,7 +6,7 @@ use circus::arbiter::{
     Action, Arbiter, Event, Exit, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketInfo, WatcherState,
     WorkerId, WorkerState, WorkerView,
 };
-use circus::config::{CircusConfig, Config, Host, WatcherConfig, options};
+use circus::config::{CircusConfig, Config, Host, Respawn, WatcherConfig, options};
 use circus::proto::{
     Body, EventKind, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal, SpawnError,
     Stage,
@@ -153,6 +153,17 @@ impl Sim {
         }
         self.drain();
         self.turn();
+        if self.rng.chance(5) {
+            self.hand_over();
+        }
+    }
+
+    /// Another generation of the daemon reads what this one has written, and goes on where it was.
+    fn hand_over(&mut self) {
+        let written = rmp_serde::to_vec(&self.arbiter).unwrap();
+        let read: Arbiter = rmp_serde::from_slice(&written).unwrap();
+        assert_eq!(read, self.arbiter, "the state was read differently than it was written");
+        self.arbiter = read;
     }
 
     fn pass_at_most(&mut self, ms: u64) {
@@ -297,7 +308,7 @@ impl Sim {
                 assert!(mine.is_empty(), "the end came while {mine:?} were alive");
                 self.ended = true;
             }
-            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) => {}
+            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) | Action::WatchSocket { .. } => {}
         }
     }
 
@@ -487,7 +498,7 @@ impl Sim {
             18 => Request::Stats { name: self.rng.chance(50).then(|| name.clone()), process: None, extended: false },
             19 => Request::DStats,
             20 => Request::List { name: Some(name.clone()) },
-            _ => Request::Status { name: None },
+            _ => Request::Status { name: None, verbose: self.rng.chance(50) },
         };
         self.expect(&name, &request);
         self.send(request);
@@ -680,6 +691,9 @@ impl Sim {
         }
         self.pass(300_000 * MS);
         self.drain();
+        while self.sampling.is_some() {
+            self.turn();
+        }
         self.check();
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.pending_answers(), 0);
@@ -742,7 +756,7 @@ fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expected) {
     config.numprocesses = expected.numprocesses;
     config.singleton = expected.singleton;
     config.autostart = expected.autostart;
-    config.respawn = expected.respawn;
+    config.respawn = if expected.respawn { Respawn::Always } else { Respawn::Never };
     config.send_hup = expected.send_hup;
     config.warmup_delay = if expected.warmup { 0.3 } else { 0.0 };
     config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);

@@ -1,5 +1,7 @@
 //! Scenarios of the core, each a story: what happens, and what the core wants done.
 
+mod demand;
+mod failure;
 mod lifecycle;
 mod products;
 mod rig;

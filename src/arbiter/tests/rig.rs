@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::arbiter::{
-    Action, Arbiter, Event, Exit, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SignalTarget, WatcherState,
-    WorkerState,
+    Action, Arbiter, Event, Exit, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SignalTarget, SocketAddress,
+    SocketInfo, WatcherState, WorkerState,
 };
-use crate::config::{CircusConfig, Config, Host, WatcherConfig};
+use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{Body, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, SpawnError, Stage};
 
 const MS: u64 = 1_000_000;
@@ -27,6 +27,13 @@ pub(super) struct Rig {
     replies: Vec<Reply>,
     next_request: u64,
     pub(super) alive: Vec<i32>,
+}
+
+/// What the daemon would report of a socket that it opened.
+fn info(socket: &SocketConfig, number: i32) -> SocketInfo {
+    let address = SocketAddress::Inet(socket.host.clone(), socket.port);
+    let (name, backlog, per_worker) = (socket.name.clone(), socket.backlog, socket.so_reuseport);
+    SocketInfo { name, number, backlog, address, per_worker }
 }
 
 /// A watcher with these options changed.
@@ -53,7 +60,11 @@ impl Rig {
     pub(super) fn unstarted(watchers: Vec<WatcherConfig>, change: impl FnOnce(&mut CircusConfig)) -> Self {
         let mut circus = CircusConfig::default();
         change(&mut circus);
-        let config = Config { circus, watchers, sockets: Vec::new() };
+        Self::with_sockets(watchers, circus, Vec::new())
+    }
+
+    pub(super) fn with_sockets(watchers: Vec<WatcherConfig>, circus: CircusConfig, sockets: Vec<SocketConfig>) -> Self {
+        let config = Config { circus, watchers, sockets };
         Self {
             arbiter: Arbiter::new(config, Host::default(), 7),
             now_ms: 1_000_000,
@@ -121,10 +132,12 @@ impl Rig {
 
     fn act(&mut self, action: Action) {
         let text = match action {
-            Action::OpenSockets(_) => {
-                self.arbiter.handle_event(Event::SocketsOpened(Vec::new()), self.now());
+            Action::OpenSockets(sockets) => {
+                let infos = sockets.iter().zip(3..).map(|(socket, number)| info(socket, number)).collect();
+                self.arbiter.handle_event(Event::SocketsOpened(infos), self.now());
                 return;
             }
+            Action::WatchSocket { name, on } => format!("{} {name}", if on { "watch" } else { "unwatch" }),
             Action::Signal { pid, signal, reach, watcher } => {
                 assert!(self.alive.contains(&pid.0), "a signal to {}, which is gone", pid.0);
                 if reach == Reach::ProcessAndChildren {
@@ -167,10 +180,6 @@ impl Rig {
             Action::Log(..) => return,
             Action::CloseStreams(_) => return,
             Action::UpdateStreams(..) => "update streams".into(),
-            Action::Sample { job, .. } => {
-                self.arbiter.handle_event(Event::Sampled { job, samples: Vec::new() }, self.now());
-                return;
-            }
             Action::Restart => "restart".into(),
             Action::Exit(status) => format!("exit {status}"),
         };

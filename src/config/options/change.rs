@@ -114,6 +114,9 @@ pub(in crate::config) fn contradiction(watcher: &WatcherConfig) -> Option<String
     if watcher.copy_path && !watcher.copy_env {
         return Some("copy_env and copy_path must have the same value".into());
     }
+    if watcher.virtualenv.is_some() && !watcher.copy_env {
+        return Some("copy_env must be True to use virtualenv".into());
+    }
     None
 }
 
@@ -234,7 +237,7 @@ mod tests {
         for (key, value, reason) in [
             ("hooks", json!({"before_start": ["m.f", false]}), "'hooks' is refused: hooks are not supported yet"),
             ("hooks.before_start", json!("m.f"), "'hooks.before_start' is refused: hooks are not supported yet"),
-            ("on_demand", json!(true), "'on_demand' is refused: is not supported yet"),
+            ("virtualenv", json!("/v"), "copy_env must be True to use virtualenv"),
             ("rlimit_core", json!(-2), "'rlimit_core': -2 is out of range"),
             ("uid", json!(-1), "'uid': -1 is out of range"),
             (
@@ -245,7 +248,6 @@ mod tests {
         ] {
             assert_eq!(refusal(key, value), (ErrNo::Command as u8, reason.into()));
         }
-        assert_eq!(apply(&mut watcher(), "on_demand", &json!(false), &host()), Ok(Effect::Nothing));
         assert_eq!(apply(&mut watcher(), "hooks", &json!({}), &host()), Ok(Effect::Nothing));
     }
 
@@ -257,6 +259,10 @@ mod tests {
             ("stop_signal", json!(10), Effect::Nothing),
             ("max_retry", json!(9), Effect::Nothing),
             ("priority", json!(1), Effect::Nothing),
+            ("on_demand", json!(true), Effect::Nothing),
+            ("respawn", json!("on-failure"), Effect::Nothing),
+            ("success_codes", json!([0, 3]), Effect::Nothing),
+            ("executable", json!("/bin/busybox"), Effect::Reload),
             ("autostart", json!(true), Effect::Nothing),
             ("retry_in", json!(2.5), Effect::Nothing),
             ("cmd", json!("y"), Effect::Reload),

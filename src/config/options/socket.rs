@@ -29,18 +29,17 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         put: |socket, value| choose(&mut socket.family, &FAMILIES, &String::read(value)?),
     },
     field!(host, Text, "localhost", "The host name or address to listen at."),
-    Setting {
-        support: Support::Refused("binding to an interface is not supported yet"),
-        ..field!(interface, Text, "", "The network interface to listen at.")
-    },
+    field!(interface, Text, "", "The network interface to listen at (SO_BINDTODEVICE)."),
     field!(path, Text, "", "The path of a unix socket; it makes the family AF_UNIX."),
     field!(port, Int, "8080", "The port to listen at; 0 lets the kernel choose."),
     field!(proto, Text, "", "The protocol, by its name in /etc/protocols."),
     field!(replace, Bool, "no", "Whether what exists at path is removed first."),
-    Setting {
-        support: Support::Refused("a socket for each worker is not supported yet"),
-        ..field!(so_reuseport, Bool, "no", "Whether each worker gets a socket of its own, bound with SO_REUSEPORT.")
-    },
+    field!(
+        so_reuseport,
+        Bool,
+        "no",
+        "Whether each worker of a watcher that names the socket gets one of its own, bound with SO_REUSEPORT."
+    ),
     Setting {
         key: "type",
         kind: Kind::Text,
