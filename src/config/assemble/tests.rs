@@ -229,13 +229,30 @@ fn watchers_that_cannot_be_built_are_left_out() {
 }
 
 #[test]
+fn keys_that_a_stream_does_not_look_at_are_told() {
+    let (config, problems) = read(
+        "[DEFAULT]\nstdout_stream.max_bytes = 5\nstdout_stream.filename = f\n[watcher:w]\ncmd=x\n\
+         stdout_stream.class = WatchedFileStream\nstdout_stream.backup_count = 2\nstdout_stream.time_fromat = %H\n\
+         [watcher:t]\ncmd=x\nstderr_stream.class = TimedRotatingFileStream\nstderr_stream.rotate_when = noon\n",
+    );
+    assert_eq!(config.unwrap().watchers.len(), 1);
+    assert_eq!(
+        problems,
+        [
+            "skipped 11: [watcher:t] stderr_stream.rotate_when: 'noon' is not S, M, H, D, MIDNIGHT or W0 to W6",
+            "warning 7: [watcher:w] stdout_stream.backup_count: has no effect with WatchedFileStream",
+            "warning 8: [watcher:w] stdout_stream.time_fromat: is no key of a stream; did you mean 'time_format'?",
+        ]
+    );
+}
+
+#[test]
 fn what_has_no_part_yet_is_refused_by_name() {
     let (config, problems) = read(
         "[circus]\nhttpd_port = 80\nmulticast_endpoint = udp://237.219.251.97:12027\n\
          stats_endpoint = tcp://127.0.0.1:1\nssh_server = x\nloglevel = loud\n\
          [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m.f\n[watcher:many]\n\
-         stdout_stream.class = FancyStdoutStream\n[plugin:flapping]\nuse = x\n\
-",
+         stdout_stream.class = QueueStream\n[plugin:flapping]\nuse = x\n",
     );
     assert_eq!(config.unwrap().watchers.len(), 1);
     let texts: Vec<_> = problems.iter().map(|text| text.split_once(": ").unwrap()).collect();
