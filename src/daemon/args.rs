@@ -17,13 +17,14 @@ pub struct Args {
     /// A Python logging configuration (refused: circusd runs no Python)
     #[arg(long, value_name = "FILE")]
     pub logger_config: Option<String>,
-    /// Go to the background
+    /// Go to the background; the exit status says whether the daemon has started
     #[arg(long)]
     pub daemon: bool,
     /// Write circusd's pid to this file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<String>,
-    /// Read the configuration, say what is wrong with it, and exit: 0 if nothing is
+    /// Read the configuration, say what is wrong with it and what means something else than in Circus 0.19, and exit:
+    /// 0 if nothing is wrong
     #[arg(long)]
     pub check: bool,
     /// Print the version

@@ -99,6 +99,9 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
         sys::set_umask(umask);
     }
     let mut log = open_log(circus, args.log_level.as_deref(), args.log_output.as_deref()).map_err(error)?;
+    if args.daemon {
+        log.spare_the_caller();
+    }
     let now = clock::now();
     for problem in problems {
         log.line(weight(problem.severity), now.unix, &problem.to_string());

@@ -68,6 +68,14 @@ impl Log {
         Ok(Self { target, least, pid: std::process::id(), zone: TimeZone::system() })
     }
 
+    /// For a daemon on its way to the background: standard error is still its caller's, who wants to hear of problems
+    /// only, and then nobody's.
+    pub(super) fn spare_the_caller(&mut self) {
+        if matches!(self.target, Target::Stderr) {
+            self.least = self.least.max(Level::Warning);
+        }
+    }
+
     /// Whether a line of this level would be written.
     pub(super) fn takes(&self, level: Level) -> bool {
         level >= self.least

@@ -13,6 +13,7 @@ mod launch;
 mod lives;
 mod log;
 mod main;
+mod owner;
 mod registry;
 mod requests;
 mod sampling;

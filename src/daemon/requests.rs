@@ -19,6 +19,7 @@ impl Daemon {
             }
         };
         let request = commands::decode(&envelope).and_then(looked_up).and_then(with_files);
+        let request = request.and_then(|request| self.permitted(request));
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 
 use serde_json::json;
 
-use crate::rig::{Answer, Circusd, Http, Output, Process, Site, run, skipped, wait_until};
+use crate::rig::{Answer, Circusd, Http, Output, Process, Site, run, skipped, spawn, wait_until};
 
 /// Starts circusd with these sections; it has to refuse.
 #[track_caller]
@@ -322,9 +322,4 @@ fn standard_descriptors_that_are_closed_are_nobodys() {
     assert_eq!(site.circusctl(&["listsockets"]).stdout.split(':').next(), Some("3"));
     assert_eq!(site.circusctl(&["quit"]).status, Some(0));
     assert_eq!(child.wait().unwrap().code(), Some(0));
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test starts the program that it tests")]
-fn spawn(command: &mut std::process::Command) -> std::process::Child {
-    command.spawn().unwrap()
 }
