@@ -106,7 +106,7 @@ impl Pump {
     fn agree(&mut self, id: OutletId) {
         let Upkeep { roll, .. } = self.keep_up(id);
         let others = self.sinks.values().filter(|sink| sink.outlet == id).map(|sink| sink.upkeep.roll);
-        let other = others.filter(|other| *other != Roll::Never && *other != roll).last();
+        let other = others.filter(|other| *other != Roll::Never && *other != roll).next_back();
         if let (Some(other), Some(outlet)) = (other, self.outlets.get(&id)) {
             let name = outlet.name();
             self.desk.warn(format!("{name} is rolled {other} for another stream; from now on {roll}"));
