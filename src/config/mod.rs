@@ -22,6 +22,7 @@ mod expand;
 mod fnmatch;
 mod ini;
 mod load;
+mod log_output;
 mod model;
 mod nearest;
 pub mod options;
@@ -35,6 +36,7 @@ mod words;
 pub use command::{argv, named_sockets};
 pub use fnmatch::fnmatch;
 pub use load::{Loaded, check, load};
+pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };

@@ -11,7 +11,7 @@ pub struct Args {
     /// How much to log: critical, error, warning, info or debug
     #[arg(long, value_name = "LEVEL", value_parser = levels())]
     pub log_level: Option<String>,
-    /// Where to log: a file, or - for standard error
+    /// Where to log: a file, - for standard error, or a URL such as syslog:///dev/log?daemon
     #[arg(long, value_name = "FILE")]
     pub log_output: Option<String>,
     /// A Python logging configuration (refused: circusd runs no Python)

@@ -17,6 +17,7 @@ mod owner;
 mod registry;
 mod requests;
 mod sampling;
+mod syslog;
 mod turn;
 
 pub use args::Args;

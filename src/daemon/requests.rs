@@ -1,12 +1,11 @@
 //! From bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
 
-use std::path::Path;
-
 use super::turn::Daemon;
 use crate::arbiter::{Event, Level};
 use crate::commands;
-use crate::config::options::{AccountKind, resolve_accounts};
-use crate::proto::{Body, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
+use crate::config::options::{AccountKind, named_files, resolve_accounts};
+use crate::output::check_file;
+use crate::proto::{Body, ErrNo, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
 use crate::sys;
 
 impl Daemon {
@@ -19,7 +18,7 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = commands::decode(&envelope).and_then(looked_up).and_then(with_folders);
+        let request = commands::decode(&envelope).and_then(looked_up).and_then(with_files);
         let request = request.and_then(|request| self.permitted(request));
         let to = address(envelope.id, envelope.cast);
         match request {
@@ -41,19 +40,11 @@ impl Daemon {
     }
 }
 
-/// A stream's file needs a folder: what would fail at the next start is refused now.
-fn with_folders(request: Request) -> Result<Request, Fault> {
+/// A stream to a file that cannot be written is refused while somebody is there to hear it.
+fn with_files(request: Request) -> Result<Request, Fault> {
     if let Request::Set { options, .. } | Request::Add { options, .. } = &request {
-        for stream in ["stdout_stream", "stderr_stream"] {
-            let dotted = options.get(&format!("{stream}.filename"));
-            let nested = options.get(stream).and_then(|stream| stream.get("filename"));
-            for file in dotted.into_iter().chain(nested).filter_map(serde_json::Value::as_str) {
-                let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty());
-                if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-                    let folder = folder.display();
-                    return Err(Fault::command(format!("'{stream}.filename': the folder {folder} does not exist")));
-                }
-            }
+        for (option, file) in named_files(options) {
+            check_file(file).map_err(|text| Fault::new(ErrNo::Os, format!("'{option}': {text}")))?;
         }
     }
     Ok(request)

@@ -6,6 +6,7 @@
 //!
 //! Some tests need Python programs, in the interpreter that `CIRCUS_TEST_PYTHON` names: one with circus==0.19.0, pyzmq,
 //! chaussette and gunicorn. Without it they say `SKIPPED name: reason` on standard error.
+#![expect(clippy::unwrap_used, reason = "what a test's helpers do not expect fails the test")]
 
 mod rig;
 
@@ -15,6 +16,7 @@ mod console;
 mod crowd;
 mod independence;
 mod launch;
+mod original;
 mod output;
 mod owner;
 mod rest;

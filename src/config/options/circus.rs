@@ -88,7 +88,8 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Text,
         "",
         "/var/log/circusd.log",
-        "Where to log: - is standard error; a file; syslog://HOST:PORT?FACILITY."
+        "Where to log: - is standard error; a file, opened again when it was moved; syslog://HOST:PORT?FACILITY; \
+         syslog:///dev/log?FACILITY."
     ),
     Setting {
         support: Support::Ignored("is not supported yet: no client will discover this circusd"),
