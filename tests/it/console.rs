@@ -1,5 +1,4 @@
 //! circusctl at a terminal, and what other shells complete for it.
-#![expect(clippy::disallowed_methods, reason = "a test starts the programs that it tests")]
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

@@ -20,7 +20,6 @@ fn read(text: &str) -> (Option<Config>, Vec<String>) {
         Severity::Warning => "warning",
         Severity::Skipped => "skipped",
         Severity::Fatal => "fatal",
-        Severity::Note => "note",
     };
     let problems = problems.iter().map(|problem| format!("{} {}: {}", severity(problem), problem.line, problem.text));
     (config, problems.collect())
