@@ -24,7 +24,8 @@
 //! A room sees those below it and none beside it: in layer 2 nobody knows of the others, and [`daemon`] introduces them.
 //! Of the pair in layer 1, [`commands`] may see [`config`]. `tests/guard` reads the source and fails where this is
 //! broken, for the world outside too: only [`net`] names ZeroMQ, and layers 0 and 1 and the arbiter name nothing that
-//! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration).
+//! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration). [`ctl`]
+//! also sees [`sys`], for the one process that it starts: the ssh client of `--ssh`.
 //!
 //! # The core
 //!

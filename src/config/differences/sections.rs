@@ -82,6 +82,14 @@ impl Reader<'_> {
         if self.is("copy_env") {
             notes.extend(self.entry("copy_env").and_then(|entry| env::copied(self.section, entry, host)));
         }
+        if self.is("copy_path") {
+            let text = "PYTHONPATH is what python3 in circusd's own PATH imports from; 0.19, a Python program, took what \
+                        it imported from itself";
+            notes.extend(self.note("copy_path", text));
+        }
+        if !self.text("executable").is_empty() {
+            notes.extend(self.note("executable", "is what is executed; 0.19 did not look at it"));
+        }
         if self.is("on_demand") {
             let text = "the first connection to a socket of this watcher starts it, and so does the start command; \
                         0.19 looked at all sockets, every check_delay, for the first watcher alone";
@@ -263,18 +271,20 @@ mod tests {
     #[test]
     fn the_rest() {
         let text = "[circus]\ncheck_delay = -1\n[watcher:w]\ncmd = x\nmax_retry = -1\non_demand = yes\n\
-                    stdout_stream.filename = f\nstdout_stream.max_bytes = 5\n\
+                    copy_path = yes\nexecutable = /bin/x\nstdout_stream.filename = f\nstdout_stream.max_bytes = 5\n\
                     stderr_stream.class = TimedRotatingFileStream\nstderr_stream.utc = False\n\
                     [plugin:flap]\nuse = circus.plugins.flapping.Flapping\n";
         assert_eq!(
             of(text),
             [
                 "2: [circus] check_delay: dead workers are replaced all the same",
-                "8: [watcher:w] stdout_stream.max_bytes: a full file is emptied",
-                "10: [watcher:w] stderr_stream.utc: means what it says",
+                "10: [watcher:w] stdout_stream.max_bytes: a full file is emptied",
+                "12: [watcher:w] stderr_stream.utc: means what it says",
+                "7: [watcher:w] copy_path: PYTHONPATH is what python3 in circusd's own PATH imports from",
+                "8: [watcher:w] executable: is what is executed",
                 "6: [watcher:w] on_demand: the first connection to a socket of this watcher starts it",
                 "5: [watcher:w] max_retry: a command that cannot be executed is tried for ever",
-                "12: [plugin:flap] use: 0.19 refused every stop that it asked for",
+                "14: [plugin:flap] use: 0.19 refused every stop that it asked for",
             ]
         );
     }
