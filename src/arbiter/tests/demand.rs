@@ -37,7 +37,7 @@ fn the_first_connection_starts_it_and_the_watching_ends() {
     rig.expect(["watch web"]);
     assert_eq!(rig.command("status", json!({"name": "w"})), Some(json!({"status": "stopped"})));
     rig.connect("web");
-    rig.expect(["unwatch web", "launch worker 1", "launch worker 2", "w.spawn 101", "w.spawn 102", "w.start"]);
+    rig.expect(["unwatch web", "launch worker 1", "w.spawn 101", "launch worker 2", "w.spawn 102", "w.start"]);
     // News that was on its way already means nobody any more.
     rig.connect("web");
     rig.connect("nobody's");
