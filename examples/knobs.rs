@@ -2,13 +2,13 @@
 //! After the last step it waits for a signal.
 //!
 //! - `say TEXT`: a line. `raw TEXT`: without its end. `warn TEXT`: a line on standard error.
-//! - `lines N TEXT`: so many lines, numbered. `chatter`: lines without end.
+//! - `lines N TEXT`: so many lines, numbered. `chatter N`: lines of all lengths.
 //! - `write PATH TEXT`: into a file.
 //! - `sleep MS`, `exit STATUS`, `fall`: dies of SIGKILL.
 //! - `ignore`: SIGTERM does nothing. `polite TEXT`: at SIGTERM the worker prints a line, without its end, and leaves.
 //! - `hup PATH`: SIGHUP writes the file, and kills no more.
 //! - `session`: a session of its own.
-//! - `child STEPS`: another of these, whose steps are the words of this one argument.
+//! - `child STEPS`: another of these, whose steps are the words of this one argument; in theirs, `+` is a space.
 //! - `serve FD`: answers HTTP on an inherited socket.
 #![expect(unsafe_code, reason = "a descriptor that was inherited has to be believed in")]
 #![expect(clippy::disallowed_methods, reason = "an example program, not the daemon: it may wait and start others")]
@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
                 let (count, text) = (number(&word()?)?, word()?);
                 print(&(0..count).map(|n| format!("{text} {n}\n")).collect::<String>())?;
             }
-            "chatter" => chatter()?,
+            "chatter" => chatter(number(&word()?)?)?,
             "write" => std::fs::write(word()?, word()?)?,
             "sleep" => std::thread::sleep(Duration::from_millis(number(&word()?)?)),
             "exit" => std::process::exit(i32::try_from(number(&word()?)?).map_err(io::Error::other)?),
@@ -54,7 +54,9 @@ fn main() -> io::Result<()> {
             "session" => drop(nix::unistd::setsid()?),
             "child" => {
                 let steps = word()?;
-                std::process::Command::new(std::env::current_exe()?).args(steps.split_whitespace()).spawn()?;
+                std::process::Command::new(std::env::current_exe()?)
+                    .args(steps.split_whitespace().map(|word| word.replace('+', " ")))
+                    .spawn()?;
             }
             "serve" => serve(i32::try_from(number(&word()?)?).map_err(io::Error::other)?)?,
             unknown => return Err(io::Error::other(format!("{unknown} is no step"))),
@@ -80,10 +82,10 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 /// Lines of all lengths in writes that end anywhere, so that a reader who does not put them together tears them.
-fn chatter() -> io::Result<()> {
+fn chatter(count: u64) -> io::Result<()> {
     let pid = std::process::id();
     let mut rest = String::new();
-    for n in 0_u64.. {
+    for n in 0..count {
         let body = "x".repeat(usize::try_from(n.wrapping_mul(37) % 300).unwrap_or(0));
         rest.push_str(&format!("<{pid} {n} {body}>\n"));
         if rest.len() > 1000 {
@@ -91,7 +93,7 @@ fn chatter() -> io::Result<()> {
             rest.drain(..1000);
         }
     }
-    Ok(())
+    print(&rest)
 }
 
 fn at_signal(signal: i32, mut act: impl FnMut() + Send + 'static) {

@@ -359,10 +359,7 @@ impl Arbiter {
         }
         // All or nothing: a refused option leaves the watcher as it was.
         let mut config = (*watcher.config).clone();
-        let mut effects = Vec::new();
-        for (option, value) in changes {
-            effects.push(options::apply(&mut config, option, value, &self.host)?);
-        }
+        let effects = options::apply(&mut config, changes, &self.host)?;
         if changes.contains_key("stop_signal") && !config.stop_signal.exists() {
             return Err(Fault::message("'stop_signal' isn't a signal"));
         }

@@ -20,6 +20,9 @@ use crate::commands::py_repr;
 use crate::proto::{AskedProcess, Body, Fault, Object, ProcessInfo, Reply, ReplyTo};
 
 /// What stands in place of the figures of a process that has ended.
+/// So many questions may wait for their answers; who asks beyond that is refused at once.
+const MOST_WAITING: usize = 10_000;
+
 const GONE: &str = "No such process (stopped?)";
 
 /// Whom the figures are wanted of.
@@ -58,7 +61,9 @@ type Group = (String, Vec<Subject>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Sampling {
     job: JobId,
-    inquiry: Inquiry,
+    question: Question,
+    /// Everybody who had asked the same by the time it was taken up.
+    to: Vec<ReplyTo>,
     groups: Vec<Group>,
 }
 
@@ -107,8 +112,10 @@ impl Arbiter {
             // Nobody will look any more.
             self.at_work()?;
         }
-        // What is wrong with a question is said at once.
-        self.subjects(&question)?;
+        self.check(&question)?;
+        if self.inquiries.waiting.len() >= MOST_WAITING {
+            return Err(Fault::command("too many stats requests wait for their answer"));
+        }
         if !to.cast {
             self.inquiries.waiting.push_back(Inquiry { to: to.clone(), question });
             self.take_up_inquiry(now);
@@ -135,7 +142,16 @@ impl Arbiter {
             };
             let job = self.name_job();
             let nobody = targets.is_empty();
-            self.inquiries.sampling = Some(Sampling { job, inquiry, groups });
+            let Inquiry { to, question } = inquiry;
+            let mut asked = vec![to];
+            self.inquiries.waiting.retain(|other| {
+                let same = other.question == question;
+                if same {
+                    asked.push(other.to.clone());
+                }
+                !same
+            });
+            self.inquiries.sampling = Some(Sampling { job, question, to: asked, groups });
             if nobody {
                 self.answer_inquiry(Vec::new(), now);
             } else {
@@ -154,7 +170,7 @@ impl Arbiter {
 
     fn answer_inquiry(&mut self, samples: Vec<Option<ProcessInfo>>, now: Now) {
         let Some(sampling) = self.inquiries.sampling.take() else { return };
-        let Sampling { inquiry: Inquiry { to, question }, groups, .. } = sampling;
+        let Sampling { question, to, groups, .. } = sampling;
         let mut samples = samples.into_iter();
         let properties = match question {
             Question::Everybody => {
@@ -172,7 +188,9 @@ impl Arbiter {
             }
             Question::Daemon => object([("info", samples.next().flatten().map_or_else(|| GONE.into(), on_wire))]),
         };
-        self.reply(Reply { to, body: Body::Ok(properties), time: now.unix });
+        for to in to {
+            self.reply(Reply { to, body: Body::Ok(properties.clone()), time: now.unix });
+        }
     }
 
     /// The figures of several processes, by pid.
@@ -198,6 +216,15 @@ impl Arbiter {
         }
     }
 
+    /// What is wrong with a question is said at once; whom it means is found out when its turn comes.
+    fn check(&self, question: &Question) -> Result<(), Fault> {
+        match question {
+            Question::Everybody | Question::Daemon => Ok(()),
+            Question::Watcher(name) => self.watcher(name).map(drop),
+            Question::Process(..) => self.subjects(question).map(drop),
+        }
+    }
+
     /// The processes that a question means.
     fn subjects(&self, question: &Question) -> Result<Vec<Group>, Fault> {
         match question {
@@ -220,7 +247,8 @@ impl Arbiter {
     pub(super) fn refuse_inquiries(&mut self, now: Now) {
         let Err(fault) = self.at_work() else { return };
         let Inquiries { sampling, waiting } = std::mem::take(&mut self.inquiries);
-        for Inquiry { to, .. } in sampling.map(|sampling| sampling.inquiry).into_iter().chain(waiting) {
+        let sampled = sampling.into_iter().flat_map(|sampling| sampling.to);
+        for to in sampled.chain(waiting.into_iter().map(|inquiry| inquiry.to)) {
             self.reply(Reply { to, body: Body::Error(fault.clone()), time: now.unix });
         }
     }

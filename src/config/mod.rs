@@ -8,17 +8,21 @@
 //!    [`Problem`] instead of stopping at the first;
 //! 4. what remains is a [`Config`], plain data.
 //!
+//! [`check`] also tells, through `differences`, what means something else than in Circus 0.19.
+//!
 //! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`].
 
 mod assemble;
 mod circus;
 mod command;
 mod defaults;
+mod differences;
 mod env;
 mod expand;
 mod fnmatch;
 mod ini;
 mod load;
+mod log_output;
 mod model;
 mod nearest;
 pub mod options;
@@ -31,7 +35,8 @@ mod words;
 
 pub use command::{argv, named_sockets};
 pub use fnmatch::fnmatch;
-pub use load::{Loaded, load};
+pub use load::{Loaded, check, load};
+pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };

@@ -93,10 +93,15 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
     let circus = &config.circus;
     let nofile = sys::raise_nofile().map_err(error)?;
     let placeholders = hold_numbers(config.sockets.len())?;
+    // From here on a SIGTERM is taken up by the first turn, so that nothing of what follows is left behind.
+    let signals = sys::Signals::install().map_err(error)?;
     if let Some(umask) = circus.umask {
         sys::set_umask(umask);
     }
     let mut log = open_log(circus, args.log_level.as_deref(), args.log_output.as_deref()).map_err(error)?;
+    if args.daemon {
+        log.spare_the_caller();
+    }
     let now = clock::now();
     for problem in problems {
         log.line(weight(problem.severity), now.unix, &problem.to_string());
@@ -106,7 +111,6 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
     drop(placeholders);
     let sockets = sys::open_all(&config.sockets).map_err(error)?;
     log.line(Level::Info, now.unix, "Registering signals...");
-    let signals = sys::Signals::install().map_err(error)?;
     log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     let poll = Poll::new().map_err(error)?;

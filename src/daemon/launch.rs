@@ -180,12 +180,13 @@ impl Launcher {
     /// The watcher's stream options changed: what is open follows, what is not is opened when it is needed.
     pub(super) fn update_streams(&mut self, watcher: WatcherKey, config: &WatcherConfig) -> Result<(), String> {
         let Some(streams) = self.streams.get(&watcher) else { return Ok(()) };
+        let mut failed = Vec::new();
         for (sink, stream) in [(streams.stdout, &config.stdout_stream), (streams.stderr, &config.stderr_stream)] {
             if let (Some(sink), Some(stream)) = (sink, stream) {
-                self.output.set(sink, stream)?;
+                failed.extend(self.output.set(sink, stream).err());
             }
         }
-        Ok(())
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     }
 }
 

@@ -13,9 +13,11 @@ mod launch;
 mod lives;
 mod log;
 mod main;
+mod owner;
 mod registry;
 mod requests;
 mod sampling;
+mod syslog;
 mod turn;
 
 pub use args::Args;

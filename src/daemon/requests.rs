@@ -3,8 +3,9 @@
 use super::turn::Daemon;
 use crate::arbiter::{Event, Level};
 use crate::commands;
-use crate::config::options::{AccountKind, resolve_accounts};
-use crate::proto::{Body, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
+use crate::config::options::{AccountKind, named_files, resolve_accounts};
+use crate::output::check_file;
+use crate::proto::{Body, ErrNo, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
 use crate::sys;
 
 impl Daemon {
@@ -17,7 +18,8 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = commands::decode(&envelope).and_then(looked_up);
+        let request = commands::decode(&envelope).and_then(looked_up).and_then(with_files);
+        let request = request.and_then(|request| self.permitted(request));
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
@@ -36,6 +38,16 @@ impl Daemon {
             self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
         }
     }
+}
+
+/// A stream to a file that cannot be written is refused while somebody is there to hear it.
+fn with_files(request: Request) -> Result<Request, Fault> {
+    if let Request::Set { options, .. } | Request::Add { options, .. } = &request {
+        for (option, file) in named_files(options) {
+            check_file(file).map_err(|text| Fault::new(ErrNo::Os, format!("'{option}': {text}")))?;
+        }
+    }
+    Ok(request)
 }
 
 /// What the system has to be asked about a request: `set` stores users and groups as numbers, and a virtual

@@ -50,7 +50,7 @@ mod tree;
 mod virtualenv;
 
 pub use account::{group_id, resolve, user_id};
-pub use daemonize::{Side, daemonize};
+pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
 pub use host::{host, sanitize_stdio, set_umask};
 pub use kill::{SendError, send};

@@ -6,11 +6,22 @@
 //!
 //! Some tests need Python programs, in the interpreter that `CIRCUS_TEST_PYTHON` names: one with circus==0.19.0, pyzmq,
 //! chaussette and gunicorn. Without it they say `SKIPPED name: reason` on standard error.
+#![expect(clippy::unwrap_used, reason = "what a test's helpers do not expect fails the test")]
 
 mod rig;
 
+mod background;
+mod check;
 mod crowd;
 mod independence;
+mod launch;
+mod original;
+mod output;
+mod owner;
+mod rest;
 mod signals;
+mod sockets;
+mod startup;
+mod trees;
 mod web;
 mod wire;

@@ -44,6 +44,14 @@ impl Sockets {
         }
     }
 
+    /// Another generation begins to watch what this one did, and hears of those who wait.
+    pub(crate) fn watch_anew<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
+        let before = std::mem::take(&mut self.watched);
+        self.news.clear();
+        names.for_each(|name| self.watch(name, true));
+        assert_eq!(self.watched, before, "another generation watches others");
+    }
+
     pub(crate) fn is_watched(&self, name: &str) -> bool {
         self.watched.contains(name)
     }

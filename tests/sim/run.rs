@@ -167,6 +167,18 @@ impl Sim {
         }
         self.drain();
         self.turn();
+        if self.rng.chance(5) {
+            self.hand_over();
+        }
+    }
+
+    /// Another generation of the daemon reads what this one has written, and goes on where it was.
+    fn hand_over(&mut self) {
+        let written = rmp_serde::to_vec(&self.arbiter).unwrap();
+        let read: Arbiter = rmp_serde::from_slice(&written).unwrap();
+        assert_eq!(read, self.arbiter, "the state was read differently than it was written");
+        self.arbiter = read;
+        self.sockets.watch_anew(self.arbiter.watched_sockets());
     }
 
     fn pass_at_most(&mut self, ms: u64) {

@@ -595,30 +595,6 @@ fn commands_that_wait_are_told_when_a_stop_overtakes_them() {
     rig.assert_quiescent();
 }
 
-#[test]
-fn its_state_can_be_written_down_at_any_moment() {
-    let fleet = vec![
-        watcher("slow", |w| w.warmup_delay = 1.0),
-        watcher("w", |w| {
-            w.numprocesses = 3;
-            w.max_age = 100;
-        }),
-    ];
-    let mut rig = Rig::new(fleet);
-    rig.exit(102, 1);
-    rig.send_command("reload", json!({"name": "w", "waiting": true}));
-    rig.send_command("restart", json!({"name": "slow", "waiting": true}));
-    let written = rmp_serde::to_vec(&rig.arbiter).unwrap();
-    let read: crate::arbiter::Arbiter = rmp_serde::from_slice(&written).unwrap();
-    assert_eq!(read, rig.arbiter);
-    // It goes on where it was.
-    rig.arbiter = read;
-    let alive = rig.alive.clone();
-    rig.exit_all(&alive, -15);
-    rig.pass(5000);
-    rig.assert_quiescent();
-}
-
 impl Rig {
     /// As `assert_quiescent`, where this request is answered by the end only.
     fn assert_quiescent_after(mut self, id: u64) {

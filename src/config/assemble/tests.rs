@@ -19,6 +19,7 @@ fn read(text: &str) -> (Option<Config>, Vec<String>) {
         Severity::Warning => "warning",
         Severity::Skipped => "skipped",
         Severity::Fatal => "fatal",
+        Severity::Note => "note",
     };
     let problems = problems.iter().map(|problem| format!("{} {}: {}", severity(problem), problem.line, problem.text));
     (config, problems.collect())
@@ -228,13 +229,30 @@ fn watchers_that_cannot_be_built_are_left_out() {
 }
 
 #[test]
+fn keys_that_a_stream_does_not_look_at_are_told() {
+    let (config, problems) = read(
+        "[DEFAULT]\nstdout_stream.max_bytes = 5\nstdout_stream.filename = f\n[watcher:w]\ncmd=x\n\
+         stdout_stream.class = WatchedFileStream\nstdout_stream.backup_count = 2\nstdout_stream.time_fromat = %H\n\
+         [watcher:t]\ncmd=x\nstderr_stream.class = TimedRotatingFileStream\nstderr_stream.rotate_when = noon\n",
+    );
+    assert_eq!(config.unwrap().watchers.len(), 1);
+    assert_eq!(
+        problems,
+        [
+            "skipped 11: [watcher:t] stderr_stream.rotate_when: 'noon' is not S, M, H, D, MIDNIGHT or W0 to W6",
+            "warning 7: [watcher:w] stdout_stream.backup_count: has no effect with WatchedFileStream",
+            "warning 8: [watcher:w] stdout_stream.time_fromat: is no key of a stream; did you mean 'time_format'?",
+        ]
+    );
+}
+
+#[test]
 fn what_has_no_part_yet_is_refused_by_name() {
     let (config, problems) = read(
         "[circus]\nhttpd_port = 80\nmulticast_endpoint = udp://237.219.251.97:12027\n\
          stats_endpoint = tcp://127.0.0.1:1\nssh_server = x\nloglevel = loud\n\
          [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m.f\n[watcher:many]\n\
-         stdout_stream.class = FancyStdoutStream\n[plugin:flapping]\nuse = x\n\
-",
+         stdout_stream.class = QueueStream\n[plugin:flapping]\nuse = x\n",
     );
     assert_eq!(config.unwrap().watchers.len(), 1);
     let texts: Vec<_> = problems.iter().map(|text| text.split_once(": ").unwrap()).collect();
@@ -308,12 +326,16 @@ fn sockets_with_errors_are_left_out() {
 
 #[test]
 fn everything_about_circus() {
-    let circus = sound(
+    let (config, problems) = read(
         "[circus]\ncheck_delay = 1_0.5\nendpoint = ipc:///run/x\nendpoint_owner = me\nendpoint_mode = 0660\numask = 027\n\
          warmup_delay = 2\ndebug = yes\npidfile = /p\nloglevel = DEBUG\nlogoutput = -\nfqdn_prefix = x\nstrict = on\n\
          pubsub_endpoint = ipc:///run/y\nhttpd_host = x\n",
-    )
-    .circus;
+    );
+    assert_eq!(
+        problems,
+        ["warning 8: [circus] debug: makes plugins and circusd-stats verbose, and neither is supported yet"]
+    );
+    let circus = config.unwrap().circus;
     assert_eq!((circus.check_delay, circus.warmup_delay, circus.umask), (10.5, 2.0, Some(0o27)));
     assert_eq!((circus.endpoint.as_str(), circus.endpoint_mode), ("ipc:///run/x", 0o660));
     assert_eq!((circus.loglevel.as_deref(), circus.strict, circus.debug), (Some("debug"), true, true));

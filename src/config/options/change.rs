@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::streams::settle;
+use super::streams::{file_of, settle};
 use super::{Effect, OptionSpec, find};
 use crate::config::{Args, Host, WatcherConfig, python, words};
 use crate::proto::{Fault, Object};
@@ -20,25 +20,34 @@ pub fn validate(options: &Object) -> Result<Vec<String>, Fault> {
     Ok(unknown)
 }
 
-/// Changes one option. On a fault the watcher is as it was.
-pub fn apply(watcher: &mut WatcherConfig, key: &str, value: &Value, host: &Host) -> Result<Effect, Fault> {
+/// Changes options, and says what each change does. They are judged together, as one may be of no use without the
+/// other; on a fault the watcher is as it was.
+pub fn apply(watcher: &mut WatcherConfig, changes: &Object, host: &Host) -> Result<Vec<Effect>, Fault> {
+    let mut changed = watcher.clone();
+    let mut effects = Vec::with_capacity(changes.len());
+    for (key, value) in changes {
+        effects.push(apply_one(&mut changed, key, value, host)?);
+    }
+    settle_streams(&mut changed)?;
+    if let Some(text) = contradiction(&changed) {
+        return Err(Fault::command(text));
+    }
+    *watcher = changed;
+    Ok(effects)
+}
+
+fn apply_one(watcher: &mut WatcherConfig, key: &str, value: &Value, host: &Host) -> Result<Effect, Fault> {
     if let Some(text) = watcher.freeform.get_mut(key) {
         *text = python::display(value);
         return Ok(Effect::Nothing);
     }
     let (spec, suffix) = find(key).ok_or_else(|| unknown(key))?;
     check(spec, key, value)?;
-    let mut changed = watcher.clone();
-    put(&mut changed, spec, (key, suffix), value)?;
-    settle_streams(&mut changed)?;
-    if key == "copy_env" {
-        copy_env(&mut changed, host);
-    }
-    if let Some(text) = contradiction(&changed) {
-        return Err(Fault::command(text));
-    }
     let had_stream = if key.starts_with("stderr") { &watcher.stderr_stream } else { &watcher.stdout_stream }.is_some();
-    *watcher = changed;
+    put(watcher, spec, (key, suffix), value)?;
+    if key == "copy_env" {
+        copy_env(watcher, host);
+    }
     Ok(match spec.effect {
         // Workers that run without a pipe cannot be given one.
         Effect::Stream if !had_stream => Effect::Reload,
@@ -96,6 +105,18 @@ pub fn resolve_accounts(options: &mut Object, look_up: impl Fn(AccountKind, &str
         *value = number.or_else(|| look_up(kind, name)).ok_or_else(|| no_account(kind, name))?.into();
     }
     Ok(())
+}
+
+/// The files that the streams in the options of a `set` or an `add` name, with the option that names them. Whether they
+/// can be written is for the caller to see, who may look at the disk.
+pub fn named_files(options: &Object) -> impl Iterator<Item = (String, &str)> {
+    options.iter().filter_map(|(key, value)| match (key.as_str(), value) {
+        ("stdout_stream.filename" | "stderr_stream.filename", Value::String(file)) => {
+            Some((key.clone(), file.as_str()))
+        }
+        ("stdout_stream" | "stderr_stream", stream) => Some((format!("{key}.filename"), file_of(stream)?)),
+        _ => None,
+    })
 }
 
 fn no_account(kind: AccountKind, name: &str) -> Fault {
@@ -191,6 +212,11 @@ mod tests {
 
     fn watcher() -> WatcherConfig {
         WatcherConfig { dynamic: false, env: Some([].into()), ..WatcherConfig::new("w", "x", "/") }
+    }
+
+    fn apply(watcher: &mut WatcherConfig, key: &str, value: &Value, host: &Host) -> Result<Effect, Fault> {
+        let changes = [(key.to_owned(), value.clone())].into_iter().collect();
+        super::apply(watcher, &changes, host).map(|effects| effects[0])
     }
 
     /// The refusal of one option, as `set` would answer it.
@@ -290,6 +316,26 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_a_stream_that_need_each_other_are_set_together() {
+        let mut watcher = watcher();
+        let file = json!({"stdout_stream.filename": "/f"});
+        assert_eq!(super::apply(&mut watcher, &object(file), &host()), Ok(vec![Effect::Reload]));
+        let class = ("stdout_stream.class".to_owned(), json!("TimedRotatingFileStream"));
+        let alone = super::apply(&mut watcher, &[class.clone()].into_iter().collect(), &host()).unwrap_err();
+        assert!(alone.reason.starts_with("stdout_stream.rotate_when is missing"), "{}", alone.reason);
+        let both = [class, ("stdout_stream.rotate_when".to_owned(), json!("midnight"))].into_iter().collect();
+        assert_eq!(super::apply(&mut watcher, &both, &host()), Ok(vec![Effect::Stream, Effect::Stream]));
+        assert_eq!(watcher.stdout_stream.unwrap().class, "TimedRotatingFileStream");
+    }
+
+    #[test]
+    fn a_first_stream_of_several_keys_reloads() {
+        let changes = object(json!({"stderr_stream.class": "FancyStdoutStream", "stderr_stream.color": "red"}));
+        let effects = super::apply(&mut watcher(), &changes, &host()).unwrap();
+        assert!(effects.contains(&Effect::Reload));
+    }
+
+    #[test]
     fn numprocesses_has_a_floor_and_a_singleton_a_ceiling() {
         let mut watcher = watcher();
         apply(&mut watcher, "numprocesses", &json!(-3), &host()).unwrap();
@@ -356,6 +402,17 @@ mod tests {
         );
         assert_eq!(add(Some(json!("'")), json!({})), (5, "'args': a single quote (') is never closed".into()));
         assert_eq!(add(Some(json!(5)), json!({})), (3, "'args' isn't a string or a list of strings".into()));
+    }
+
+    #[test]
+    fn files_that_streams_name() {
+        let options = object(json!({
+            "stdout_stream.filename": "/a", "stderr_stream": {"class": "circus.stream.WatchedFileStream", "filename": "b"},
+            "stderr_stream.filename": 3, "stdout_stream": {"class": "StdoutStream", "filename": "/c"}, "cmd": "/d",
+        }));
+        let files: Vec<_> = named_files(&options).collect();
+        let named = |option: &str, file| (option.to_owned(), file);
+        assert_eq!(files, [named("stdout_stream.filename", "/a"), named("stderr_stream.filename", "b")]);
     }
 
     #[test]

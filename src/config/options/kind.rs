@@ -70,6 +70,28 @@ const HOOK_POINTS: [&str; 11] = [
 ];
 
 impl Kind {
+    /// What it is called in manuals.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Text | Self::StreamKey => "text",
+            Self::Bool => "yes or no",
+            Self::Respawn => "yes, no or on-failure",
+            Self::Codes => "exit statuses",
+            Self::Int => "whole number",
+            Self::Octal => "octal mode",
+            Self::Seconds => "seconds",
+            Self::WholeSeconds => "whole seconds",
+            Self::Signal => "signal",
+            Self::Account => "name or number",
+            Self::Args => "words",
+            Self::Env => "variables",
+            Self::Names => "names",
+            Self::Limit => "number or nothing",
+            Self::Stream => "stream",
+            Self::Hooks | Self::Hook => "hook",
+        }
+    }
+
     /// Reads the text of a file. The error says what the text is not.
     pub fn read(self, text: &str) -> Result<Value, String> {
         match self {

@@ -12,10 +12,11 @@ mod reply;
 mod setting;
 mod socket;
 mod spec;
+mod stream_values;
 mod streams;
 mod table;
 
-pub use change::{AccountKind, apply, from_add, resolve_accounts, validate};
+pub use change::{AccountKind, apply, from_add, named_files, resolve_accounts, validate};
 pub use circus::CIRCUS_OPTIONS;
 pub use kind::Kind;
 pub(super) use reply::named;
@@ -23,8 +24,9 @@ pub use reply::{get, shown};
 pub use setting::Setting;
 pub use socket::SOCKET_OPTIONS;
 pub use spec::{Effect, Listed, OptionSpec, Scope, Support, find};
+pub use stream_values::RotateWhen;
 pub use table::WATCHER_OPTIONS;
 
 pub(super) use change::contradiction;
 pub(super) use field::Field;
-pub(super) use streams::{regular_file, settle};
+pub(super) use streams::{idle_key, regular_file, settle};

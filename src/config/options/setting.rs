@@ -14,6 +14,8 @@ pub struct Setting<C: 'static> {
     pub default: &'static str,
     /// What it means, in a sentence or two.
     pub doc: &'static str,
+    /// A value, as one would write it.
+    pub example: &'static str,
     /// Whether it has an effect.
     pub support: Support,
     /// Stores a value of the option's kind.
@@ -28,28 +30,30 @@ impl<C> Setting<C> {
     }
 }
 
-/// A row that is stored in the field of this name.
+/// A row that is stored in the field of this name: key, kind, default, example, doc.
 macro_rules! field {
-    ($key:ident, $kind:ident, $default:expr, $doc:expr) => {
+    ($key:ident, $kind:ident, $default:expr, $example:expr, $doc:expr) => {
         Setting {
             key: stringify!($key),
             kind: Kind::$kind,
             default: $default,
             doc: $doc,
+            example: $example,
             support: Support::Works,
             put: |section, value| store(&mut section.$key, value),
         }
     };
 }
 
-/// A row that is checked and has no field.
+/// A row that is checked and has no field: key, kind, default, example, doc, support.
 macro_rules! unused {
-    ($key:ident, $kind:ident, $default:expr, $doc:expr, $support:expr) => {
+    ($key:ident, $kind:ident, $default:expr, $example:expr, $doc:expr, $support:expr) => {
         Setting {
             key: stringify!($key),
             kind: Kind::$kind,
             default: $default,
             doc: $doc,
+            example: $example,
             support: $support,
             put: |_, _| Ok(()),
         }

@@ -18,26 +18,28 @@ const TYPES: [(&str, SocketType); 5] = [
 
 /// Every option of a managed socket.
 pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
-    field!(backlog, Int, "2048", "How many connections may wait to be accepted."),
-    field!(blocking, Bool, "no", "Whether accepting blocks."),
+    field!(backlog, Int, "2048", "128", "How many connections may wait to be accepted."),
+    field!(blocking, Bool, "no", "yes", "Whether accepting blocks."),
     Setting {
         key: "family",
         kind: Kind::Text,
         default: "AF_INET",
         doc: "AF_INET, AF_INET6 or AF_UNIX.",
+        example: "AF_INET6",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.family, &FAMILIES, &String::read(value)?),
     },
-    field!(host, Text, "localhost", "The host name or address to listen at."),
-    field!(interface, Text, "", "The network interface to listen at (SO_BINDTODEVICE)."),
-    field!(path, Text, "", "The path of a unix socket; it makes the family AF_UNIX."),
-    field!(port, Int, "8080", "The port to listen at; 0 lets the kernel choose."),
-    field!(proto, Text, "", "The protocol, by its name in /etc/protocols."),
-    field!(replace, Bool, "no", "Whether what exists at path is removed first."),
+    field!(host, Text, "localhost", "127.0.0.1", "The host name or address to listen at."),
+    field!(interface, Text, "", "eth0", "The network interface to listen at (SO_BINDTODEVICE)."),
+    field!(path, Text, "", "/run/web.sock", "The path of a unix socket; it makes the family AF_UNIX."),
+    field!(port, Int, "8080", "8000", "The port to listen at; 0 lets the kernel choose."),
+    field!(proto, Text, "", "tcp", "The protocol, by its name in /etc/protocols."),
+    field!(replace, Bool, "no", "yes", "Whether what exists at path is removed first."),
     field!(
         so_reuseport,
         Bool,
         "no",
+        "yes",
         "Whether each worker of a watcher that names the socket gets one of its own, bound with SO_REUSEPORT."
     ),
     Setting {
@@ -45,10 +47,11 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         kind: Kind::Text,
         default: "SOCK_STREAM",
         doc: "SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM or SOCK_SEQPACKET.",
+        example: "SOCK_DGRAM",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.kind, &TYPES, &String::read(value)?),
     },
-    field!(umask, Octal, "010", "The bits that the mode of a unix socket lacks."),
+    field!(umask, Octal, "010", "007", "The bits that the mode of a unix socket lacks."),
 ];
 
 fn choose<T: Copy>(field: &mut T, choices: &[(&str, T)], text: &str) -> Result<(), String> {

@@ -365,8 +365,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "stdout_stream.*",
         kind: Kind::StreamKey,
-        doc: "What the stream is made of: class (FileStream where a filename is given), filename, max_bytes, \
-              backup_count, time_format.",
+        doc: "What the stream is made of. class: FileStream (where only a filename is given), WatchedFileStream, \
+              TimedRotatingFileStream, StdoutStream or FancyStdoutStream. Of files: filename, time_format; \
+              FileStream: max_bytes, backup_count; TimedRotatingFileStream: rotate_when (S, M, H, D, MIDNIGHT, W0 to \
+              W6), rotate_interval, utc, backup_count. FancyStdoutStream: color, time_format.",
         example: "/var/log/web.log",
         effect: Effect::Stream,
         listed: Listed::Never,

@@ -1,6 +1,4 @@
 //! A circusd that runs.
-#![expect(clippy::disallowed_methods, reason = "a test starts the programs that it tests")]
-
 use std::fs::File;
 use std::ops::Deref;
 use std::process::Child;
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::events::Events;
 use super::process::Process;
-use super::site::Site;
+use super::site::{Site, spawn};
 use super::wait::{PATIENCE, look_until, wait_until};
 
 /// How a circusd ended.
@@ -48,14 +46,16 @@ impl Circusd {
 
     /// Starts circusd. Its log is `circusd.log`, its standard output `circusd.out`.
     pub(crate) fn launch(site: Site, args: &[&str]) -> Self {
-        Self { child: spawn(&site, args), context: Context::new().unwrap(), site }
+        Self { child: launch(&site, args), context: Context::new().unwrap(), site }
     }
 
     /// Starts the site's circusd again, after it has ended.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
         assert!(!self.lives());
-        self.child = spawn(&self.site, &[self.path("circus.ini").to_str().unwrap()]);
+        self.child = launch(&self.site, &[self.path("circus.ini").to_str().unwrap()]);
+        // What clients of the one before are left with is another test's affair.
+        self.context = Context::new().unwrap();
         self.wait_until_it_listens();
     }
 
@@ -167,12 +167,12 @@ impl Circusd {
     }
 }
 
-fn spawn(site: &Site, args: &[&str]) -> Child {
+fn launch(site: &Site, args: &[&str]) -> Child {
     let mut command = site.circusd();
     command.args(args);
     command.stderr(File::create(site.path("circusd.log")).unwrap());
     command.stdout(File::create(site.path("circusd.out")).unwrap());
-    command.spawn().unwrap()
+    spawn(&mut command)
 }
 
 /// The last lines of a text.

@@ -1,7 +1,9 @@
 //! A client of HTTP that tells how a request ended.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use super::wait::PATIENCE;
 
@@ -25,13 +27,29 @@ pub(crate) struct Http(pub(crate) u16);
 impl Http {
     /// Asks for `/`.
     pub(crate) fn get(self) -> Answer {
-        let started = TcpStream::connect((Ipv4Addr::LOCALHOST, self.0));
-        started.map_or_else(|error| Answer::Refused(error.to_string()), |connection| ended(exchange(connection)))
+        self.connect().map_or_else(|error| Answer::Refused(error.to_string()), |open| ended(exchange(open)))
+    }
+
+    fn connect(self) -> io::Result<TcpStream> {
+        let connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.0))?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        Ok(connection)
+    }
+
+    /// Asks for `/` at a unix socket.
+    pub(crate) fn get_at(path: &Path) -> Answer {
+        UnixStream::connect(path).map_or_else(
+            |error| Answer::Refused(error.to_string()),
+            |connection| {
+                connection.set_read_timeout(Some(PATIENCE)).unwrap();
+                ended(exchange(connection))
+            },
+        )
     }
 
     /// Begins a request; a server that has accepted it waits for the rest.
     pub(crate) fn begin(self) -> Begun {
-        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.0)).unwrap();
+        let mut connection = self.connect().unwrap();
         connection.write_all(b"GET / HTTP/1.0\r\n").unwrap();
         Begun(connection)
     }
@@ -64,13 +82,12 @@ fn ended(result: io::Result<Answer>) -> Answer {
     })
 }
 
-fn exchange(mut connection: TcpStream) -> io::Result<Answer> {
+fn exchange(mut connection: impl Read + Write) -> io::Result<Answer> {
     connection.write_all(b"GET / HTTP/1.0\r\n")?;
     finish(connection)
 }
 
-fn finish(mut connection: TcpStream) -> io::Result<Answer> {
-    connection.set_read_timeout(Some(PATIENCE))?;
+fn finish(mut connection: impl Read + Write) -> io::Result<Answer> {
     connection.write_all(b"Host: localhost\r\n\r\n")?;
     let mut text = String::new();
     connection.read_to_string(&mut text)?;

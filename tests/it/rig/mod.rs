@@ -12,9 +12,9 @@ mod site;
 mod wait;
 
 pub(crate) use circusd::{Circusd, Ended, ask};
-pub(crate) use events::{Events, Happening};
+pub(crate) use events::Happening;
 pub(crate) use http::{Answer, Http};
 pub(crate) use process::Process;
-pub(crate) use python::python;
-pub(crate) use site::{Output, Site};
-pub(crate) use wait::{PATIENCE, look_until, observe_for, wait_for, wait_until};
+pub(crate) use python::{python, skipped};
+pub(crate) use site::{Output, Site, run, spawn};
+pub(crate) use wait::{PATIENCE, observe_for, wait_for, wait_until};

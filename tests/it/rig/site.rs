@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test starts the programs that it tests")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::Circusd;
 use super::process::Process;
@@ -148,6 +148,12 @@ pub(crate) fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Output { stdout: text(output.stdout), stderr: text(output.stderr), status: output.status.code() }
+}
+
+/// Starts a program.
+#[track_caller]
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    command.spawn().unwrap()
 }
 
 /// A program of `examples/`, beside the binaries that cargo built for this test.
