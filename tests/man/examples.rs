@@ -51,7 +51,7 @@ fn those_of_watchers() {
     for spec in WATCHER_OPTIONS {
         let Some((key, value)) = written(spec) else { continue };
         // The first definition of a key counts, so the rest is what an option may need.
-        let rest = "cmd = x\ncopy_env = yes\nshell = yes\n[socket:web]\nport = 0\n[socket:api]\nport = 0\n";
+        let rest = "cmd = x $(circus.sockets.web)\ncopy_env = yes\nshell = yes\n[socket:web]\nport = 0\n[socket:api]\nport = 0\n";
         assert_loads(&format!("[watcher:w]\n{key} = {value}\n{rest}"), spec.support);
     }
 }
