@@ -172,5 +172,5 @@ impl Expected {
 }
 
 pub(crate) fn any_socket(rng: &mut Rng) -> &'static str {
-    rng.pick(&SOCKETS)
+    rng.pick::<&'static str>(&SOCKETS)
 }

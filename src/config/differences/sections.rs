@@ -271,10 +271,10 @@ mod tests {
     #[test]
     fn what_0_19_took_no_notice_of_or_knew_better() {
         assert_eq!(
-            of("[watcher:w]\ncmd = x\ncopy_env = yes\ncopy_path = yes\nexecutable = /bin/x\n"),
+            of("[watcher:w]\ncmd = x\ncopy_path = yes\nexecutable = /bin/x\n"),
             [
-                "4: [watcher:w] copy_path: PYTHONPATH is what python3 in circusd's PATH imports from",
-                "5: [watcher:w] executable: is executed in place of the first word of cmd",
+                "3: [watcher:w] copy_path: PYTHONPATH is what python3 in circusd's PATH imports from",
+                "4: [watcher:w] executable: is executed in place of the first word of cmd",
             ]
         );
         assert_eq!(of("[watcher:w]\ncmd = x\ncopy_path = no\nexecutable =\n"), [""; 0]);
