@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 15] = [
+const BUGS: [(&str, &str, &str, &str); 19] = [
     (
         "a death that was asked for gives no reap",
         "workers.rs",
@@ -88,6 +88,30 @@ const BUGS: [(&str, &str, &str, &str); 15] = [
         "workers.rs",
         "        if doomed {\n            self.terminate(",
         "        if doomed && now.unix < 0.0 {\n            self.terminate(",
+    ),
+    (
+        "who sleeps does not hear a connection",
+        "demand.rs",
+        "WatcherState::Stopped => watcher.config.autostart,",
+        "WatcherState::Stopped => false,",
+    ),
+    (
+        "a connection that nobody accepts makes a crash loop",
+        "demand.rs",
+        "        demand.rests_until = demand.rests_until.max(Some(now.mono.after(rest)));\n",
+        "",
+    ),
+    (
+        "whatever starts everybody wakes the sleepers",
+        "rollout.rs",
+        "let waits = start == Start::AsAtBoot && next",
+        "let waits = start == Start::All && next",
+    ),
+    (
+        "who has succeeded is replaced",
+        "workers.rs",
+        "Respawn::OnFailure => asked || !succeeded(config, exit_code),",
+        "Respawn::OnFailure => true,",
     ),
 ];
 

@@ -147,19 +147,19 @@ impl Arbiter {
         let jitter = self.rng.around_one(0.1);
         let bound = self.back_off_bound();
         let demand = &mut self.watchers.get_mut(&key)?.demand;
-        // Of several that die together only the first counts.
+        // Several that die together are one failure.
         let rests = demand.rests_until.is_some_and(|at| at > now.mono);
         match spell {
-            Spell::Good => demand.failures = 0,
+            Spell::Good => {
+                demand.failures = 0;
+                return None;
+            }
             Spell::Brief if !rests => demand.failures = 1,
             Spell::Bad if !rests => demand.failures = demand.failures.saturating_add(1),
             Spell::Brief | Spell::Bad => {}
         }
-        if spell == Spell::Good || rests {
-            return None;
-        }
         let rest = back_off(demand.failures, bound).mul_f64(jitter);
-        demand.rests_until = Some(now.mono.after(rest));
-        Some(rest)
+        demand.rests_until = demand.rests_until.max(Some(now.mono.after(rest)));
+        (!rests).then_some(rest)
     }
 }

@@ -44,6 +44,11 @@ impl Arbiter {
         self.watchers.values().map(|watcher| self.view_of(watcher)).collect()
     }
 
+    /// The sockets that are to be watched, for whoever takes up an arbiter that another has written down.
+    pub fn watched_sockets(&self) -> impl Iterator<Item = &str> {
+        self.demanded.keys().map(String::as_str)
+    }
+
     /// How many answers are owed.
     pub fn pending_answers(&self) -> usize {
         self.end_waiters.len() + self.inquiries.len() + self.jobs.values().filter(|job| job.to.is_some()).count()

@@ -26,6 +26,7 @@ fn problems(sections: &str) -> Vec<String> {
     let site = tempfile::tempdir().unwrap();
     let path = |name: &str| site.path().join(name);
     fs::create_dir(path("conf.d")).unwrap();
+    fs::create_dir_all(path("venv/lib/python3.11/site-packages")).unwrap();
     for name in ["conf.d/one.ini", "more.ini"] {
         fs::write(path(name), "").unwrap();
     }

@@ -13,6 +13,8 @@ pub(crate) enum Temper {
     Healthy,
     /// Exits by itself after so many milliseconds.
     DiesAfter(u64),
+    /// Has done its work after so many milliseconds: exit status 0.
+    SucceedsAfter(u64),
     /// Takes so many milliseconds to stop.
     StopsAfter(u64),
     /// Only SIGKILL helps.

@@ -4,6 +4,7 @@
 //! and `CIRCUS_SIM_TRACE=1` tells what happens in it.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod demand;
 mod kernel;
 mod model;
 mod rng;

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use circus::config::Respawn;
+
+use super::demand::Waiting;
 use super::kernel::{MS, Process, Temper};
 
 /// A place that waits out a back-off.
@@ -18,7 +21,7 @@ pub(crate) struct Expected {
     pub(crate) up: bool,
     pub(crate) numprocesses: u32,
     pub(crate) autostart: bool,
-    pub(crate) respawn: bool,
+    pub(crate) respawn: Respawn,
     pub(crate) warmup: bool,
     pub(crate) singleton: bool,
     pub(crate) send_hup: bool,
@@ -34,6 +37,13 @@ pub(crate) struct Expected {
     pub(crate) waits: BTreeMap<u32, Wait>,
     /// Wids whose count a command may have changed.
     pub(crate) uncounted: BTreeSet<u32>,
+    /// Processes that have succeeded since the last command and are not replaced (`respawn = on-failure`).
+    pub(crate) finished: usize,
+    /// Some process has succeeded: how many there are in the end is not predicted.
+    pub(crate) has_finished: bool,
+    /// The socket that it waits at (`on_demand`).
+    pub(crate) socket: Option<&'static str>,
+    pub(crate) waiting: Waiting,
 }
 
 impl Expected {
@@ -42,7 +52,7 @@ impl Expected {
             up: false,
             numprocesses,
             autostart: true,
-            respawn: true,
+            respawn: Respawn::Always,
             warmup: false,
             singleton: false,
             send_hup: false,
@@ -53,6 +63,10 @@ impl Expected {
             early: BTreeMap::new(),
             waits: BTreeMap::new(),
             uncounted: BTreeSet::new(),
+            finished: 0,
+            has_finished: false,
+            socket: None,
+            waiting: Waiting::default(),
         }
     }
 
@@ -60,11 +74,12 @@ impl Expected {
     pub(crate) fn touched(&mut self) {
         self.epoch += 1;
         self.waits.clear();
+        self.finished = 0;
         self.uncounted.extend(self.early.keys());
     }
 
     /// Its worker died by itself while nothing was being done with it; predicts the next launch.
-    pub(crate) fn died(&mut self, process: &Process, now: u64) {
+    fn died(&mut self, process: &Process, now: u64) {
         let lived = now - process.born;
         if lived >= 1000 * MS || self.uncounted.contains(&process.wid) {
             return;
@@ -76,6 +91,24 @@ impl Expected {
             process.wid,
             Wait { from: now + wait * 9 / 10, until: now + wait * 11 / 10 + MS, epoch: self.epoch },
         );
+    }
+
+    /// Its worker ended by itself with this exit code while nothing was being done with it.
+    pub(crate) fn ended(&mut self, process: &Process, exit_code: i32, now: u64) {
+        if self.socket.is_some() {
+            if now - process.born < 1000 * MS {
+                self.waiting.failed(now);
+            }
+            return;
+        }
+        match self.respawn {
+            Respawn::OnFailure if exit_code == 0 => {
+                self.finished += 1;
+                self.has_finished = true;
+            }
+            Respawn::Always | Respawn::OnFailure => self.died(process, now),
+            Respawn::Never => {}
+        }
     }
 
     /// Its worker is gone, whatever the reason.

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus::arbiter::{
-    Action, Arbiter, Event, Exit, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketInfo, WatcherState,
-    WorkerId, WorkerState, WorkerView,
+    Action, Arbiter, Event, Exit, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
+    SocketInfo, WatcherState, WorkerId, WorkerState, WorkerView,
 };
-use circus::config::{CircusConfig, Config, Host, Respawn, WatcherConfig, options};
+use circus::config::{CircusConfig, Config, Host, Respawn, SocketConfig, WatcherConfig, options};
 use circus::proto::{
     Body, EventKind, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal, SpawnError,
     Stage,
 };
 use serde_json::json;
 
+use super::demand::{SOCKETS, Sockets, any_socket};
 use super::kernel::{Kernel, MS, Process, Temper};
 use super::model::Expected;
 use super::rng::Rng;
@@ -28,6 +29,7 @@ pub(crate) struct Totals {
     escalated: u64,
     failed_launches: u64,
     quits: u64,
+    awoken: u64,
 }
 
 impl Totals {
@@ -40,6 +42,7 @@ impl Totals {
         self.escalated += other.escalated;
         self.failed_launches += other.failed_launches;
         self.quits += other.quits;
+        self.awoken += other.awoken;
     }
 }
 
@@ -64,6 +67,9 @@ struct Sim {
     released: BTreeSet<i32>,
     ended: bool,
     trace: bool,
+    sockets: Sockets,
+    /// The end was asked for.
+    ending: bool,
     totals: Totals,
 }
 
@@ -98,7 +104,8 @@ impl Sim {
             configs.push(config);
             watchers.insert(name, expected);
         }
-        let config = Config { circus: circus_config(&mut rng), watchers: configs, sockets: Vec::new() };
+        let sockets = SOCKETS.map(SocketConfig::new).to_vec();
+        let config = Config { circus: circus_config(&mut rng), watchers: configs, sockets };
         let mut sim = Self {
             arbiter: Arbiter::new(config, Host::default(), seed),
             rng,
@@ -115,6 +122,8 @@ impl Sim {
             released: BTreeSet::new(),
             ended: false,
             trace,
+            sockets: Sockets::default(),
+            ending: false,
             totals: Totals::default(),
         };
         sim.drain();
@@ -147,7 +156,12 @@ impl Sim {
             47..49 if self.rng.chance(20) => self.intent(Intent::Reload),
             49..50 if self.rng.chance(10) => self.intent(Intent::Quit),
             50..52 => self.tell(Event::Exited(vec![Exit { pid: Pid(999_999), exit_code: 0 }])),
-            52..75 => self.pass_at_most(50),
+            52..56 => {
+                let socket = any_socket(&mut self.rng);
+                self.say(|| format!("somebody connects to {socket}"));
+                self.sockets.connect(socket);
+            }
+            56..75 => self.pass_at_most(50),
             75..92 => self.pass_at_most(1500),
             _ => self.pass_at_most(10_000),
         }
@@ -164,6 +178,7 @@ impl Sim {
         let read: Arbiter = rmp_serde::from_slice(&written).unwrap();
         assert_eq!(read, self.arbiter, "the state was read differently than it was written");
         self.arbiter = read;
+        self.sockets.watch_anew(self.arbiter.watched_sockets());
     }
 
     fn pass_at_most(&mut self, ms: u64) {
@@ -177,7 +192,8 @@ impl Sim {
         loop {
             let due = self.arbiter.next_deadline().map(|at| at.0);
             let coming = self.coming.iter().map(|(at, ..)| *at).min();
-            let next = [due, coming, self.kernel.next_exit()].into_iter().flatten().min().unwrap_or(u64::MAX);
+            let news = self.sockets.has_news().then_some(self.now);
+            let next = [due, coming, self.kernel.next_exit(), news].into_iter().flatten().min().unwrap_or(u64::MAX);
             if next > end {
                 break;
             }
@@ -211,6 +227,10 @@ impl Sim {
     /// One turn of the daemon's loop: reap, launches that came through, timers.
     fn turn(&mut self) {
         self.look();
+        self.sockets.serve(self.kernel.processes.values(), &self.watchers);
+        while let Some(socket) = self.sockets.next_news() {
+            self.awake(socket);
+        }
         let now = self.now;
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= now);
@@ -234,6 +254,23 @@ impl Sim {
         self.check();
     }
 
+    /// Tells the core of a connection.
+    fn awake(&mut self, socket: &'static str) {
+        let waiters = self.watchers.iter_mut().filter(|(_, expected)| expected.socket == Some(socket));
+        let names: Vec<String> = waiters.map(|(name, expected)| (expected.waiting.call(), name.clone()).1).collect();
+        let before: Vec<_> = names.iter().map(|name| self.arbiter.view(name)).collect();
+        self.tell(Event::Acceptable(socket.into()));
+        for (name, before) in names.iter().zip(before) {
+            let after = self.arbiter.view(name);
+            if let (Some(before), Some(after), Some(expected)) = (before, after, self.watchers.get_mut(name)) {
+                expected.awoken(name, &before, &after, self.now);
+                self.totals.awoken += u64::from(before.state != after.state);
+            }
+        }
+        self.drain();
+        self.sockets.serve(self.kernel.processes.values(), &self.watchers);
+    }
+
     fn exited(&mut self, exits: &[(i32, i32, Process)]) {
         let mut quiet = Vec::new();
         for (pid, code, process) in exits {
@@ -246,14 +283,14 @@ impl Sim {
         }
         let told = exits.iter().map(|(pid, exit_code, _)| Exit { pid: Pid(*pid), exit_code: *exit_code });
         self.tell(Event::Exited(told.collect()));
-        for ((pid, _, process), (released, quiet)) in exits.iter().zip(quiet) {
+        for ((pid, code, process), (released, quiet)) in exits.iter().zip(quiet) {
             self.kernel.recycle(*pid);
             self.totals.reaped += 1;
             let Some(expected) = self.watchers.get_mut(&process.watcher) else { continue };
             expected.gone(process, self.now, quiet);
             let asked = process.told || process.signalled;
-            if !released && quiet && !asked && expected.respawn {
-                expected.died(process, self.now);
+            if !released && quiet && !asked {
+                expected.ended(process, *code, self.now);
             }
         }
         self.drain();
@@ -283,8 +320,14 @@ impl Sim {
     fn act(&mut self, action: Action) {
         match action {
             Action::OpenSockets(sockets) => {
-                assert!(sockets.is_empty());
-                self.tell(Event::SocketsOpened(Vec::<SocketInfo>::new()));
+                let info = |(socket, number): (SocketConfig, i32)| SocketInfo {
+                    name: socket.name,
+                    number,
+                    backlog: socket.backlog,
+                    address: SocketAddress::Inet(socket.host, socket.port),
+                    per_worker: false,
+                };
+                self.tell(Event::SocketsOpened(sockets.into_iter().zip(3..).map(info).collect()));
             }
             Action::Signal { pid, signal, reach, .. } => self.signal(pid, signal, reach),
             Action::SignalRequest { job, pids, signal, .. } => {
@@ -308,7 +351,8 @@ impl Sim {
                 assert!(mine.is_empty(), "the end came while {mine:?} were alive");
                 self.ended = true;
             }
-            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) | Action::WatchSocket { .. } => {}
+            Action::WatchSocket { name, on } => self.sockets.watch(&name, on),
+            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) => {}
         }
     }
 
@@ -328,7 +372,7 @@ impl Sim {
         match temper {
             Temper::Stubborn => {}
             Temper::StopsAfter(ms) => self.kernel.end(pid.0, self.now + ms * MS, 0),
-            Temper::Healthy | Temper::DiesAfter(_) | Temper::Unlaunchable(_) => {
+            Temper::Healthy | Temper::DiesAfter(_) | Temper::SucceedsAfter(_) | Temper::Unlaunchable(_) => {
                 self.kernel.end(pid.0, self.now + MS, -signal.0);
             }
         }
@@ -356,6 +400,12 @@ impl Sim {
         let temper = expected.as_ref().map_or(Temper::Healthy, |expected| expected.temper);
         if let Some(expected) = expected {
             expected.launched(wid, self.now);
+            if expected.socket.is_some() {
+                expected.waiting.launched(&name);
+            }
+            let busy = self.arbiter.view(&name).is_none_or(|view| view.busy);
+            let most = (expected.numprocesses as usize).saturating_sub(expected.finished);
+            assert!(busy || expected.finished == 0 || fresh < most, "{name}: who has succeeded is replaced");
         }
         let process = Process {
             watcher: name.clone(),
@@ -369,7 +419,11 @@ impl Sim {
         };
         let outcome = match temper {
             Temper::Unlaunchable(errno) => Err(SpawnError { stage: Stage::Exec, errno, detail: name }),
-            Temper::Healthy | Temper::DiesAfter(_) | Temper::StopsAfter(_) | Temper::Stubborn => Ok(process),
+            Temper::Healthy
+            | Temper::DiesAfter(_)
+            | Temper::SucceedsAfter(_)
+            | Temper::StopsAfter(_)
+            | Temper::Stubborn => Ok(process),
         };
         // Some launches take a while, as those that change their user do.
         if self.rng.chance(15) {
@@ -384,8 +438,10 @@ impl Sim {
         match outcome {
             Ok(mut process) => {
                 process.born = self.now;
-                if let Temper::DiesAfter(ms) = process.temper {
-                    process.exit = Some((self.now + ms * MS, 3));
+                match process.temper {
+                    Temper::DiesAfter(ms) => process.exit = Some((self.now + ms * MS, 3)),
+                    Temper::SucceedsAfter(ms) => process.exit = Some((self.now + ms * MS, 0)),
+                    Temper::Healthy | Temper::StopsAfter(_) | Temper::Stubborn | Temper::Unlaunchable(_) => {}
                 }
                 let watcher = process.watcher.clone();
                 let pid = self.kernel.fork(&mut self.rng, process);
@@ -519,6 +575,7 @@ impl Sim {
             ) {
                 expected.touched();
             }
+            expected.called_by(request, all, alone);
             match request {
                 Request::Start { .. } if !all || expected.autostart => {
                     expected.up = true;
@@ -576,7 +633,7 @@ impl Sim {
         let start = self.rng.chance(70);
         expected.up = start;
         expected.autostart = true;
-        expected.respawn = true;
+        expected.respawn = Respawn::Always;
         expected.warmup = false;
         expected.singleton = false;
         expected.send_hup = false;
@@ -584,6 +641,13 @@ impl Sim {
         let mut options = Object::new();
         options.insert("numprocesses".into(), json!(config.numprocesses));
         options.insert("graceful_timeout".into(), json!(config.graceful_timeout));
+        if let Some(socket) = expected.socket {
+            options.insert("on_demand".into(), json!(true));
+            options.insert("stdin_socket".into(), json!(socket));
+        }
+        if start {
+            expected.waiting.call();
+        }
         self.watchers.insert(name.clone(), expected);
         self.send(Request::Add { name, cmd: "x".into(), args: Some(json!("$(circus.wid)")), options, start, waiting });
     }
@@ -622,7 +686,9 @@ impl Sim {
             return;
         }
         let name = self.rng.pick(&names).clone();
-        let temper = match self.rng.below(10) {
+        let temper = match self.rng.below(12) {
+            10 => Temper::SucceedsAfter(self.rng.below(900)),
+            11 => Temper::SucceedsAfter(1100 + self.rng.below(5000)),
             0..4 => Temper::Healthy,
             4 => Temper::DiesAfter(self.rng.below(900)),
             5 => Temper::DiesAfter(1100 + self.rng.below(5000)),
@@ -644,9 +710,13 @@ impl Sim {
             expected.touched();
             if intent == Intent::Reload {
                 expected.up = true;
+                if !expected.autostart {
+                    expected.waiting.call();
+                }
             }
         }
         self.totals.quits += u64::from(intent == Intent::Quit);
+        self.ending |= intent == Intent::Quit;
         self.tell(Event::Intent(intent));
         if intent == Intent::Quit {
             self.drain();
@@ -666,10 +736,13 @@ impl Sim {
     fn check(&mut self) {
         assert!(self.arbiter.next_deadline().is_none_or(|at| at.0 > self.now || self.ended), "a deadline was missed");
         assert!(self.unannounced.is_empty(), "spawned and not published: {:?}", self.unannounced);
-        for (name, expected) in &self.watchers {
-            let view = self.arbiter.view(name);
-            if view.is_some_and(|view| view.state == WatcherState::Active && !view.busy) {
+        for (name, expected) in &mut self.watchers {
+            let Some(view) = self.arbiter.view(name) else { continue };
+            if view.state == WatcherState::Active && !view.busy {
                 expected.check_waits(self.now);
+            }
+            if !self.ending {
+                expected.check_waiting(name, &view, &self.sockets, self.now);
             }
         }
     }
@@ -684,13 +757,16 @@ impl Sim {
         }
         for process in self.kernel.processes.values_mut() {
             let ending = process.told || process.signalled || process.murdered;
-            if let (Temper::DiesAfter(_), false) = (process.temper, ending) {
+            if let (Temper::DiesAfter(_) | Temper::SucceedsAfter(_), false) = (process.temper, ending) {
                 process.temper = Temper::Healthy;
                 process.exit = None;
             }
         }
         self.pass(300_000 * MS);
+        SOCKETS.into_iter().for_each(|socket| self.sockets.connect(socket));
+        self.pass(20_000 * MS);
         self.drain();
+        self.turn();
         while self.sampling.is_some() {
             self.turn();
         }
@@ -701,7 +777,12 @@ impl Sim {
             let view = self.arbiter.view(name).expect("a watcher got lost");
             assert!(!view.busy, "{name} is still busy");
             assert_eq!(view.numprocesses, expected.numprocesses, "{name}: numprocesses");
-            if expected.unsure || !expected.respawn {
+            if let Some(socket) = expected.socket {
+                let lost = expected.answers_connections() && self.sockets.has_waiting(socket);
+                assert!(!lost, "{name}: nobody has accepted who waits at {socket}");
+                continue;
+            }
+            if expected.unsure || expected.respawn == Respawn::Never || expected.has_finished {
                 continue;
             }
             // A watcher that wants no process does not come up, or stays up.
@@ -736,6 +817,7 @@ impl Sim {
         }
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.next_deadline(), None, "a timer was left after the end");
+        assert!(!self.sockets.are_watched(), "a socket is watched after the end");
         let mine: Vec<_> = self.kernel.processes.keys().filter(|pid| !self.released.contains(pid)).collect();
         assert!(mine.is_empty(), "left alive: {mine:?}");
     }
@@ -750,13 +832,17 @@ fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expected) {
         expected.numprocesses = 1;
     }
     expected.autostart = rng.chance(85);
-    expected.respawn = rng.chance(85);
+    expected.respawn =
+        *rng.pick(&[Respawn::Always, Respawn::Always, Respawn::Always, Respawn::OnFailure, Respawn::Never]);
+    expected.socket = rng.chance(25).then(|| any_socket(rng));
     expected.warmup = rng.chance(15);
     expected.send_hup = rng.chance(10);
     config.numprocesses = expected.numprocesses;
     config.singleton = expected.singleton;
     config.autostart = expected.autostart;
-    config.respawn = if expected.respawn { Respawn::Always } else { Respawn::Never };
+    config.respawn = expected.respawn;
+    config.on_demand = expected.socket.is_some();
+    config.stdin_socket = expected.socket.map(str::to_owned);
     config.send_hup = expected.send_hup;
     config.warmup_delay = if expected.warmup { 0.3 } else { 0.0 };
     config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);

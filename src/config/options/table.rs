@@ -424,7 +424,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         doc: "The virtual environment of Python to run in: its bin goes before PATH, and its packages into PYTHONPATH. \
               Needs copy_env.",
-        example: "/srv/venv",
+        example: "venv",
         listed: Listed::Never,
         scope: Scope::Watcher,
         ..field!(virtualenv)

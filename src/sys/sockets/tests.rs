@@ -181,3 +181,39 @@ fn a_worker_accepts_on_it() {
     client.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"back\n");
 }
+
+#[test]
+fn workers_listen_side_by_side_where_nobody_else_does() {
+    let kept = open(&SocketConfig { so_reuseport: true, ..inet("web") }).unwrap();
+    let at = ("127.0.0.1", port(&kept));
+    assert!(kept.per_worker);
+    assert_ne!(at.1, 0, "the kernel's choice is known before the first worker");
+    assert!(std::net::TcpStream::connect(at).is_err(), "nobody listens yet");
+    let own: Vec<_> = (0..2).map(|_| std::net::TcpListener::from(open_own(&kept).unwrap())).collect();
+    for listener in &own {
+        assert_eq!(listener.local_addr().unwrap().port(), at.1);
+        let flags = FdFlag::from_bits_truncate(fcntl(listener, FcntlArg::F_GETFD).unwrap());
+        assert!(flags.contains(FdFlag::FD_CLOEXEC));
+    }
+    // The kernel hands the connections to those two alone.
+    let clients: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(at).unwrap()).collect();
+    let accepted: Vec<usize> =
+        own.iter().map(|listener| std::iter::from_fn(|| listener.accept().ok()).count()).collect();
+    assert_eq!(accepted.iter().sum::<usize>(), clients.len());
+    assert!(accepted.iter().all(|count| *count > 0), "{accepted:?}");
+}
+
+#[test]
+fn datagrams_reach_no_socket_that_only_keeps_the_address() {
+    let reused = SocketConfig { so_reuseport: true, kind: SocketType::Datagram, ..inet("d") };
+    let free = port(&open(&SocketConfig { kind: SocketType::Datagram, ..inet("d") }).unwrap());
+    let kept = open(&SocketConfig { port: free, ..reused }).unwrap();
+    let own = std::net::UdpSocket::from(open_own(&kept).unwrap());
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..20 {
+        client.send_to(b"hi", ("127.0.0.1", free)).unwrap();
+        own.set_nonblocking(false).unwrap();
+        own.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        assert_eq!(own.recv(&mut [0; 8]).unwrap(), 2);
+    }
+}
