@@ -1,18 +1,20 @@
 //! The arbiter itself: what it knows, and the five calls it is driven by.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::action::{Action, Launch, Level};
 use super::deadlines::{Deadlines, Timer};
 use super::event::{Event, Intent, SocketInfo};
 use super::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
 use super::job::Job;
+use super::reloadconfig::Reconfiguration;
 use super::rng::Rng;
 use super::rollout::Rollout;
 use super::time::{Mono, Now};
 use super::watcher::Watcher;
 use super::worker::WorkerState;
-use crate::config::{CircusConfig, Config, Host, WatcherConfig};
+use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{EventKind, Notice, ReplyTo, SpawnError, Stage};
 
 /// How the daemon as a whole is.
@@ -40,6 +42,12 @@ pub struct Arbiter {
     pub(super) pids: HashMap<Pid, WorkerId>,
     pub(super) sockets: Vec<SocketInfo>,
     pub(super) socket_numbers: BTreeMap<String, i32>,
+    /// What the file says of them.
+    pub(super) socket_configs: Vec<SocketConfig>,
+    /// Requests to read the file again; the first is being dealt with.
+    pub(super) reconfigurations: VecDeque<Reconfiguration>,
+    /// The job of the last one that was carried out; it may have ended.
+    pub(super) reconfiguring: Option<JobId>,
     pub(super) jobs: BTreeMap<JobId, Job>,
     pub(super) rollouts: BTreeMap<RolloutId, Rollout>,
     /// Rollouts that can go on; taken up when the event at hand is dealt with.
@@ -74,6 +82,9 @@ impl Arbiter {
             pids: HashMap::new(),
             sockets: Vec::new(),
             socket_numbers: BTreeMap::new(),
+            socket_configs: config.sockets.clone(),
+            reconfigurations: VecDeque::new(),
+            reconfiguring: None,
             jobs: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             due_rollouts: VecDeque::new(),
@@ -92,7 +103,7 @@ impl Arbiter {
             released: 0,
         };
         for watcher in config.watchers {
-            arbiter.register(watcher);
+            arbiter.register(Arc::new(watcher));
         }
         arbiter.act(Action::OpenSockets(config.sockets));
         arbiter
@@ -115,6 +126,8 @@ impl Arbiter {
                 self.signalling.remove(&job);
                 self.job_part_done(job, None, result.err(), now);
             }
+            Event::ConfigLoaded(loaded) => self.config_loaded(loaded, now),
+            Event::TakenOver(result) => self.taken_over(result, now),
             Event::Intent(Intent::Quit) => self.quit(None, now),
             Event::Intent(Intent::Reload) => self.reload_all(now),
         }
@@ -205,12 +218,35 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn register(&mut self, config: WatcherConfig) -> WatcherKey {
-        let key = WatcherKey(self.next_watcher);
+    /// A watcher of the file.
+    pub(super) fn register(&mut self, config: Arc<WatcherConfig>) -> WatcherKey {
+        let mut watcher = Watcher::new(WatcherKey(self.next_watcher), Arc::clone(&config));
+        watcher.set_baseline(config);
+        self.take_in(watcher)
+    }
+
+    /// A watcher that came by `add`.
+    pub(super) fn register_dynamic(&mut self, config: WatcherConfig) -> WatcherKey {
+        self.take_in(Watcher::new(WatcherKey(self.next_watcher), Arc::new(config)))
+    }
+
+    fn take_in(&mut self, watcher: Watcher) -> WatcherKey {
+        let key = watcher.key;
         self.next_watcher += 1;
-        self.names.insert(config.name.to_lowercase(), key);
-        self.watchers.insert(key, Watcher::new(key, config));
+        self.names.insert(watcher.name().to_lowercase(), key);
+        self.watchers.insert(key, watcher);
         key
+    }
+
+    /// Finds out anew which names lead where.
+    pub(super) fn index_names(&mut self) {
+        let shown = self.watchers.iter().filter(|(_, watcher)| !watcher.removed);
+        self.names = shown.map(|(key, watcher)| (watcher.name().to_lowercase(), *key)).collect();
+    }
+
+    pub(super) fn note_sockets(&mut self, sockets: Vec<SocketInfo>) {
+        self.socket_numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
+        self.sockets = sockets;
     }
 
     pub(super) fn open_job(&mut self, job: Job) -> JobId {
@@ -229,8 +265,7 @@ impl Arbiter {
     }
 
     fn sockets_opened(&mut self, sockets: Vec<SocketInfo>) {
-        self.socket_numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
-        self.sockets = sockets;
+        self.note_sockets(sockets);
         if self.phase == Phase::Opening {
             self.phase = Phase::Running;
             self.log(Level::Info, "sockets started");

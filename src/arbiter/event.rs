@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
+use crate::config::Config;
 use crate::proto::{Fault, ReplyTo, Request, SpawnError};
 
 /// Something that happened, in the core's terms.
@@ -43,6 +44,10 @@ pub enum Event {
         /// The first failure, if any.
         result: Result<(), Fault>,
     },
+    /// What the configuration file means now, with the warnings about it; or what is wrong with it.
+    ConfigLoaded(Result<(Box<Config>, Vec<String>), Vec<String>>),
+    /// The daemon has taken over its part of a configuration, and these are the managed sockets; or why nothing of it was.
+    TakenOver(Result<Vec<SocketInfo>, String>),
     /// The operator's wish, from a signal to the daemon.
     Intent(Intent),
 }

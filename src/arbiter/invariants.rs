@@ -100,9 +100,11 @@ mod checks {
                 awaited.extend(&watcher.resizing);
                 awaited.extend(watcher.workers().values().flat_map(|worker| &worker.awaited_by));
             }
+            awaited.extend(self.jobs.values().filter_map(|job| job.part_of));
             for (id, job) in &self.jobs {
                 let expected = awaited.contains(id) || self.signalling.contains(id);
                 assert!(expected, "a job waits for nothing: {job:?}");
+                assert!(job.part_of.is_none_or(|whole| self.jobs.contains_key(&whole)), "a part of nothing: {job:?}");
             }
         }
     }

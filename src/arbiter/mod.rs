@@ -29,6 +29,7 @@
 //! | Active | a worker died | its place is filled: at once, or after a back-off if it died young |
 //! | Active | a worker died, `respawn = False` | its place stays empty; with the last one Stopping |
 //! | Active | start | empty places are filled, back-offs end |
+//! | any | reloadconfig | `reloadconfig` has the plan; it is carried out by start, stop, reload and rm |
 //! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to who remains |
 //! | Stopping | the last worker is reaped | Stopped, event `stop`; a restart starts, a removed watcher is forgotten |
 //! | Stopping | start, reload, restart | wait their turn (`operation` has the rules) |
@@ -63,6 +64,7 @@ mod operation;
 mod operations;
 mod queries;
 mod reconcile;
+mod reloadconfig;
 mod requests;
 mod rng;
 mod rollout;

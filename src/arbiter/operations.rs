@@ -8,7 +8,7 @@ use super::deadlines::Timer;
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use super::job::{Changes, Form, Then};
 use super::operation::{Admission, Operation, OperationKind, Progress, Ticket, admit};
-use super::time::{Now, seconds};
+use super::time::Now;
 use super::watcher::WatcherState;
 use crate::proto::{Body, EventKind, Fault, Object, Reply, Signal};
 
@@ -217,7 +217,7 @@ impl Arbiter {
         self.deadlines.cancel(Timer::Warmup(key));
         // Everybody hears of it, also who is on the way out already: a kill with a long timeout does not hold up a stop.
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let (signal, timeout) = watcher.parting().ask();
         let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
         for id in ids {
             if let Some(watcher) = self.watchers.get_mut(&key) {
@@ -240,6 +240,7 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.state != WatcherState::Stopped {
             watcher.state = WatcherState::Stopped;
+            watcher.parting = None;
             for wid in watcher.slots.clear() {
                 self.deadlines.cancel(Timer::Retry(key, wid));
             }
@@ -300,7 +301,7 @@ impl Arbiter {
 
     fn retire_outgoing(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
-        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let (signal, timeout) = watcher.parting().ask();
         let old: Vec<_> = watcher.workers().iter().filter(|(_, w)| w.outgoing).map(|(id, _)| *id).collect();
         for id in old {
             self.terminate(id, signal, timeout, now);
@@ -342,7 +343,7 @@ impl Arbiter {
             self.deadlines.set(Timer::Warmup(key), watcher.next_spawn);
             return false;
         }
-        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let (signal, timeout) = watcher.parting().ask();
         if let Some(operation) = &mut watcher.running {
             operation.progress = Progress::Replacing { left, current: Some(id) };
         }
@@ -405,6 +406,7 @@ impl Arbiter {
             }
             then @ (Then::Answer | Then::Exit | Then::Restart) => {
                 let Some(job) = self.jobs.remove(&id) else { return };
+                let fault = job.fault.clone();
                 if let Some(to) = job.to {
                     let body = match job.fault {
                         Some(fault) => Body::Error(fault),
@@ -412,11 +414,21 @@ impl Arbiter {
                     };
                     self.reply(Reply { to, body, time: now.unix });
                 }
+                if let Some(whole) = job.part_of {
+                    self.job_part_done(whole, None, fault, now);
+                }
                 match then {
                     Then::Exit | Then::Restart => self.finish(now),
                     Then::Answer | Then::Start(_) => {}
                 }
             }
+        }
+    }
+
+    /// So many parts of a job are to come.
+    pub(super) fn expect_parts(&mut self, id: JobId, parts: u32) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.left = job.left.saturating_add(parts);
         }
     }
 
@@ -452,6 +464,7 @@ impl Form {
             }
             Self::TopLevel => return changes.unwrap_or_default().properties(),
             Self::Count(count) => drop(object.insert("numprocesses".into(), (*count).into())),
+            Self::Given(properties) => return properties.clone(),
         }
         object
     }

@@ -46,7 +46,7 @@ impl Arbiter {
 
     /// How many answers are owed.
     pub fn pending_answers(&self) -> usize {
-        self.end_waiters.len() + self.jobs.values().filter(|job| job.to.is_some()).count()
+        self.end_waiters.len() + self.reconfigurations.len() + self.jobs.values().filter(|job| job.to.is_some()).count()
     }
 
     /// Whether everything is stopped and the last action was given out.
@@ -62,8 +62,8 @@ impl Arbiter {
             state: worker.state,
         };
         let listed = |job: &Job| matches!(&job.then, Then::Start(keys) if keys.contains(&watcher.key));
-        let rolled_out = self.rollouts.values().any(|rollout| rollout.will_start(watcher.key))
-            || self.jobs.values().any(listed);
+        let rolled_out =
+            self.rollouts.values().any(|rollout| rollout.will_start(watcher.key)) || self.jobs.values().any(listed);
         WatcherView {
             state: watcher.state,
             numprocesses: watcher.config.numprocesses,

@@ -5,7 +5,7 @@ use crate::proto::{Envelope, ErrNo, Fault, Object, Request};
 use super::python::repr_text;
 use super::{
     CommandSpec, add, decr, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses, numwatchers,
-    options, props, quit, reload, restart, rm, set, signal, start, status, stop,
+    options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, status, stop,
 };
 
 /// Every command, in alphabetical order.
@@ -24,6 +24,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     options::SPEC,
     quit::SPEC,
     reload::SPEC,
+    reloadconfig::SPEC,
     restart::SPEC,
     rm::SPEC,
     set::SPEC,

@@ -1,7 +1,8 @@
 //! The words of a worker's command line.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -51,6 +52,25 @@ fn shell<'w>(
         argv.extend(words("shell_args", &expand(text))?);
     }
     Ok(argv)
+}
+
+/// The managed sockets that a watcher's command line names, in lower case, whether they exist or not.
+pub(super) fn sockets_named(watcher: &WatcherConfig) -> BTreeSet<String> {
+    let named = RefCell::new(BTreeSet::new());
+    let note = |text: &str| {
+        expand(text, |name| {
+            named.borrow_mut().extend(name.strip_prefix("sockets.").map(str::to_owned));
+            None
+        });
+    };
+    note(&watcher.cmd);
+    match &watcher.args {
+        None => {}
+        Some(Args::Text(text)) => note(text),
+        Some(Args::List(list)) => list.iter().for_each(|word| note(word)),
+    }
+    watcher.shell_args.iter().for_each(|text| note(text));
+    named.into_inner()
 }
 
 fn words(option: &str, text: &str) -> Result<Vec<String>, String> {
@@ -103,6 +123,15 @@ mod tests {
         let list = Some(Args::List(vec!["$(circus.wid)".into(), "a b".into()]));
         assert_eq!(of(&watcher("x", list)).unwrap(), ["x", "3", "a b"]);
         assert_eq!(of(&watcher("", text("y"))).unwrap(), ["y"]);
+    }
+
+    #[test]
+    fn sockets_are_named_in_every_spelling() {
+        let mut watcher = watcher("x $(circus.sockets.Web) $(circus.wid)", text("${socket:api}"));
+        watcher.shell_args = Some("((circus.sockets.admin))".into());
+        assert_eq!(sockets_named(&watcher), ["admin", "api", "web"].map(str::to_owned).into());
+        watcher.args = Some(Args::List(vec!["a$(circus.sockets.list)".into()]));
+        assert!(sockets_named(&watcher).contains("list"));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //!    [`Problem`] instead of stopping at the first;
 //! 4. what remains is a [`Config`], plain data.
 //!
-//! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`].
+//! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`]. When the file
+//! is read again, [`plan`] says what lies between the configuration in force and the new one.
 
 mod assemble;
 mod circus;
@@ -22,6 +23,7 @@ mod load;
 mod model;
 mod nearest;
 pub mod options;
+mod plan;
 mod problem;
 mod python;
 mod section;
@@ -35,4 +37,5 @@ pub use load::{Loaded, load};
 pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };
+pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use problem::{Place, Problem, Severity};

@@ -55,7 +55,7 @@ fn run(args: &Args, file: &str) -> Result<u8, Refusal> {
         return Ok(u8::from(!problems.is_empty()));
     }
     let Some(config) = config else { return Err(Refusal::Problems(problems)) };
-    let mut daemon = boot::boot(args, config, host, &problems)?;
+    let mut daemon = boot::boot(args, file, config, host, problems)?;
     loop {
         match daemon.run() {
             Outcome::Exit(status) => {

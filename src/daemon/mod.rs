@@ -1,7 +1,7 @@
 //! Layer 3: circusd. It translates what is ready into events and actions into calls, and decides nothing.
 //!
 //! [`main`] reads the command line and the configuration, `boot` opens everything in the one order that is safe, `turn`
-//! is the loop, `act`, `launch` and `requests` are its hands, and `lives` ends it or begins anew.
+//! is the loop, `act`, `launch`, `requests`, `reconfigure` and `sockets` are its hands, and `lives` ends it or begins anew.
 
 mod act;
 mod args;
@@ -11,8 +11,10 @@ mod launch;
 mod lives;
 mod log;
 mod main;
+mod reconfigure;
 mod registry;
 mod requests;
+mod sockets;
 mod turn;
 
 pub use args::Args;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::holder;
 use super::socket_file::SocketFile;
@@ -29,7 +29,7 @@ pub struct ManagedSocket {
     pub config: SocketConfig,
     fd: OwnedFd,
     /// The file, which goes after the descriptor.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 /// Where a managed socket is bound.
@@ -76,6 +76,42 @@ impl AsFd for ManagedSocket {
     }
 }
 
+impl ManagedSocket {
+    /// Takes over what can be changed while it is open: the name, the backlog, whether it blocks, the mode of its file.
+    /// Those who wait in its queue stay there.
+    pub fn adjust(&mut self, config: &SocketConfig) -> Result<(), SocketError> {
+        self.adjust_described(config).map_err(|reason| error(config, reason))?;
+        self.name.clone_from(&config.name);
+        self.backlog = config.backlog;
+        self.config = config.clone();
+        Ok(())
+    }
+
+    fn adjust_described(&self, config: &SocketConfig) -> Result<(), Reason> {
+        let socket = SockRef::from(&self.fd);
+        if self.config.backlog != config.backlog && listens(config) {
+            socket.listen(config.backlog).map_err(os("listen"))?;
+        }
+        if self.config.blocking != config.blocking {
+            socket.set_nonblocking(!config.blocking).map_err(os("set whether it blocks"))?;
+        }
+        match &self.file {
+            Some(file) if self.config.umask != config.umask => {
+                file.change_mode(0o777 & !config.umask).map_err(os("change the mode of its file"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn error(config: &SocketConfig, (errno, reason): Reason) -> SocketError {
+    SocketError { name: config.name.clone(), address: shown(config), errno, reason }
+}
+
+fn listens(config: &SocketConfig) -> bool {
+    matches!(config.kind, SocketType::Stream | SocketType::SeqPacket)
+}
+
 /// Opens these, in order of name; all or none.
 pub fn open_all(configs: &[SocketConfig]) -> Result<Vec<ManagedSocket>, SocketError> {
     let mut sorted: Vec<&SocketConfig> = configs.iter().collect();
@@ -85,12 +121,7 @@ pub fn open_all(configs: &[SocketConfig]) -> Result<Vec<ManagedSocket>, SocketEr
 
 /// Opens one.
 pub fn open(config: &SocketConfig) -> Result<ManagedSocket, SocketError> {
-    open_described(config).map_err(|(errno, reason)| SocketError {
-        name: config.name.clone(),
-        address: shown(config),
-        errno,
-        reason,
-    })
+    open_described(config).map_err(|reason| error(config, reason))
 }
 
 /// The error number, and the reason in words.
@@ -110,20 +141,12 @@ fn open_described(config: &SocketConfig) -> Result<ManagedSocket, Reason> {
             (socket, address, None)
         }
     };
-    if matches!(config.kind, SocketType::Stream | SocketType::SeqPacket) {
+    if listens(config) {
         fd.listen(config.backlog).map_err(os("listen"))?;
     }
     fd.set_nonblocking(!config.blocking).map_err(os("set whether it blocks"))?;
     let (name, backlog) = (config.name.clone(), config.backlog);
-    Ok(ManagedSocket {
-        name,
-        number: fd.as_raw_fd(),
-        backlog,
-        address,
-        config: config.clone(),
-        fd: fd.into(),
-        _file: file,
-    })
+    Ok(ManagedSocket { name, number: fd.as_raw_fd(), backlog, address, config: config.clone(), fd: fd.into(), file })
 }
 
 fn bind_file(socket: &Socket, config: &SocketConfig, path: &str) -> Result<SocketFile, Reason> {

@@ -155,14 +155,7 @@ fn table() -> Vec<(&'static str, Value, [&'static str; 6])> {
         (
             "set",
             json!({"name": "w", "options": {"cmd": "y"}, "waiting": true}),
-            [
-                "ok, stopped",
-                "waits, starting",
-                "waits, starting",
-                "waits, active",
-                "ok, stopping",
-                "error 5, stopping",
-            ],
+            ["ok, stopped", "waits, starting", "waits, starting", "waits, active", "ok, stopping", "error 5, stopping"],
         ),
         (
             "add",

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::arbiter::{
-    Action, Arbiter, Event, Exit, Launch, Mono, Now, Pid, Reach, SignalTarget, WatcherState, WorkerState,
+    Action, Arbiter, Event, Exit, Launch, Mono, Now, Pid, Reach, SignalTarget, SocketAddress, SocketInfo, WatcherState,
+    WorkerState,
 };
-use crate::config::{CircusConfig, Config, Host, WatcherConfig};
+use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{Body, Format, Object, Reply, ReplyTo, Request, RequestId, SpawnError, Stage};
 
 const MS: u64 = 1_000_000;
@@ -24,6 +25,21 @@ pub(super) struct Rig {
     replies: Vec<Reply>,
     next_request: u64,
     pub(super) alive: Vec<i32>,
+    /// The configuration file as it is now, or what is wrong with it.
+    pub(super) file: Result<Config, Vec<String>>,
+    /// Why nothing of a new configuration can be taken over.
+    pub(super) refusal: Option<String>,
+}
+
+/// Open sockets: at 3, 4, ... and, so that another is told from the one before, by its port.
+fn sockets(config: &Config) -> Vec<SocketInfo> {
+    let info = |(number, socket): (i32, &SocketConfig)| SocketInfo {
+        name: socket.name.clone(),
+        number,
+        backlog: socket.backlog,
+        address: SocketAddress::Inet("127.0.0.1".into(), socket.port),
+    };
+    (3..).zip(&config.sockets).map(info).collect()
 }
 
 /// A watcher with these options changed.
@@ -50,9 +66,13 @@ impl Rig {
     pub(super) fn unstarted(watchers: Vec<WatcherConfig>, change: impl FnOnce(&mut CircusConfig)) -> Self {
         let mut circus = CircusConfig::default();
         change(&mut circus);
-        let config = Config { circus, watchers, sockets: Vec::new() };
+        Self::of_file(Config { circus, watchers, sockets: Vec::new() })
+    }
+
+    /// This file, before anything was started.
+    pub(super) fn of_file(config: Config) -> Self {
         Self {
-            arbiter: Arbiter::new(config, Host::default(), 7),
+            arbiter: Arbiter::new(config.clone(), Host::default(), 7),
             now_ms: 1_000_000,
             next_pid: 100,
             failures: Vec::new(),
@@ -62,6 +82,8 @@ impl Rig {
             replies: Vec::new(),
             next_request: 0,
             alive: Vec::new(),
+            file: Ok(config),
+            refusal: None,
         }
     }
 
@@ -118,7 +140,8 @@ impl Rig {
     fn act(&mut self, action: Action) {
         let text = match action {
             Action::OpenSockets(_) => {
-                self.arbiter.handle_event(Event::SocketsOpened(Vec::new()), self.now());
+                let sockets = self.file.as_ref().map(sockets).unwrap_or_default();
+                self.arbiter.handle_event(Event::SocketsOpened(sockets), self.now());
                 return;
             }
             Action::Signal { pid, signal, reach, watcher } => {
@@ -154,6 +177,20 @@ impl Rig {
             Action::Log(..) => return,
             Action::CloseStreams(_) => return,
             Action::UpdateStreams(..) => "update streams".into(),
+            Action::LoadConfig => {
+                let loaded = self.file.clone().map(|config| (Box::new(config), Vec::new()));
+                self.arbiter.handle_event(Event::ConfigLoaded(loaded), self.now());
+                return;
+            }
+            Action::TakeOver(config) => {
+                let result = match &self.refusal {
+                    Some(problem) => Err(problem.clone()),
+                    None => Ok(sockets(&config)),
+                };
+                self.said.push(format!("take over {}", if result.is_ok() { "done" } else { "refused" }));
+                self.arbiter.handle_event(Event::TakenOver(result), self.now());
+                return;
+            }
             Action::Restart => "restart".into(),
             Action::Exit(status) => format!("exit {status}"),
         };
@@ -235,7 +272,12 @@ impl Rig {
         assert!(!self.replies.iter().any(|other| other.to.id == wanted), "answered twice");
         Some(match reply.body {
             Body::Ok(properties) => Value::Object(properties),
-            Body::Error(fault) => json!({"errno": fault.errno as u8, "reason": fault.reason}),
+            Body::Error(fault) if fault.details.is_empty() => {
+                json!({"errno": fault.errno as u8, "reason": fault.reason})
+            }
+            Body::Error(fault) => {
+                json!({"errno": fault.errno as u8, "reason": fault.reason, "details": fault.details})
+            }
         })
     }
 

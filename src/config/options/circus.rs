@@ -2,7 +2,7 @@
 
 use super::field::{Field, store};
 use super::setting::{field, unused};
-use super::{Kind, Setting, Support};
+use super::{Change, Kind, Setting, Support};
 use crate::config::CircusConfig;
 
 const DEAD: Support = Support::Ignored("has no effect, as in Circus 0.19");
@@ -16,13 +16,16 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "no",
         "Whether endpoints may be reached from other machines, by anyone and without a password."
     ),
-    field!(check_delay, Seconds, "5", "Seconds; the longest pause of the back-off that crash loops get."),
+    Setting {
+        change: Change::Live,
+        ..field!(check_delay, Seconds, "5", "Seconds; the longest pause of the back-off that crash loops get.")
+    },
     field!(debug, Bool, "no", "Whether plugins write to circusd's standard output and log everything."),
     unused!(debug_gc, Bool, "no", "A switch of Python's garbage collector.", DEAD),
     field!(endpoint, Text, "tcp://127.0.0.1:5555", "Where requests are answered."),
     field!(endpoint_mode, Octal, "0600", "The mode of the socket file of an ipc endpoint."),
     field!(endpoint_owner, Text, "", "The user who owns the socket file of an ipc endpoint, by name or number."),
-    field!(fqdn_prefix, Text, "", "A name that is put before that of the machine."),
+    Setting { change: Change::Live, ..field!(fqdn_prefix, Text, "", "A name that is put before that of the machine.") },
     unused!(httpd, Bool, "no", "Whether the web console is started.", NO_HTTPD),
     unused!(httpd_close_outputs, Bool, "no", "Whether the web console is silent.", DEAD),
     unused!(httpd_host, Text, "localhost", "Where the web console listens.", Support::Works),
@@ -49,9 +52,13 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             circus.loglevel = level;
             Ok(())
         },
+        change: Change::Live,
         ..field!(loglevel, Text, "", "critical, error, warning, info or debug; without, info.")
     },
-    field!(logoutput, Text, "", "Where to log: - is standard error; a file; syslog://HOST:PORT?FACILITY."),
+    Setting {
+        change: Change::Live,
+        ..field!(logoutput, Text, "", "Where to log: - is standard error; a file; syslog://HOST:PORT?FACILITY.")
+    },
     Setting {
         support: Support::Ignored("is not supported yet: no client will discover this circusd"),
         ..field!(multicast_endpoint, Text, "", "The UDP address at which clients discover this circusd; empty is none.")
@@ -74,7 +81,15 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         ..field!(stats_endpoint, Text, "tcp://127.0.0.1:5557", "Where circusd-stats publishes.")
     },
     unused!(stream_backend, Text, "", "thread or gevent.", DEAD),
-    field!(strict, Bool, "no", "Whether any error in a watcher, socket or included file keeps circusd from starting."),
+    Setting {
+        change: Change::Live,
+        ..field!(
+            strict,
+            Bool,
+            "no",
+            "Whether any error in a watcher, socket or included file keeps circusd from starting."
+        )
+    },
     Setting {
         put: |circus, value| {
             let mask = u32::read(value)?;
@@ -84,9 +99,13 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             circus.umask = Some(mask);
             Ok(())
         },
+        change: Change::Live,
         ..field!(umask, Octal, "", "The umask of circusd and its workers; without, the one circusd was started with.")
     },
-    field!(warmup_delay, WholeSeconds, "0", "Seconds between the starts of two watchers."),
+    Setting {
+        change: Change::Live,
+        ..field!(warmup_delay, WholeSeconds, "0", "Seconds between the starts of two watchers.")
+    },
 ];
 
 #[cfg(test)]

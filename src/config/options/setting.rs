@@ -1,8 +1,17 @@
-//! Options of `[circus]` and of sockets, which nothing changes at run time.
+//! Options of `[circus]` and of sockets. At run time only `reloadconfig` changes them.
 
 use serde_json::Value;
 
 use super::{Kind, Support};
+
+/// What it takes to change an option of something that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is done to what is there.
+    Live,
+    /// It counts from the next beginning: a socket is opened anew, circusd is restarted.
+    Anew,
+}
 
 /// One option of a `[circus]` or `[socket:NAME]` section, `C` being what the section means.
 pub struct Setting<C: 'static> {
@@ -18,6 +27,12 @@ pub struct Setting<C: 'static> {
     pub support: Support,
     /// Stores a value of the option's kind.
     pub put: fn(&mut C, &Value) -> Result<(), String>,
+    /// What it takes to change it.
+    pub change: Change,
+    /// Whether two sections mean different things by it.
+    pub differs: fn(&C, &C) -> bool,
+    /// Makes the first section mean what the second does.
+    pub copy: fn(&mut C, &C),
 }
 
 impl<C> Setting<C> {
@@ -28,7 +43,7 @@ impl<C> Setting<C> {
     }
 }
 
-/// A row that is stored in the field of this name.
+/// A row that is stored in the field of this name. Unless it says otherwise, a change of it counts anew.
 macro_rules! field {
     ($key:ident, $kind:ident, $default:expr, $doc:expr) => {
         Setting {
@@ -38,6 +53,9 @@ macro_rules! field {
             doc: $doc,
             support: Support::Works,
             put: |section, value| store(&mut section.$key, value),
+            change: Change::Anew,
+            differs: |one, other| one.$key != other.$key,
+            copy: |to, from| to.$key.clone_from(&from.$key),
         }
     };
 }
@@ -52,6 +70,9 @@ macro_rules! unused {
             doc: $doc,
             support: $support,
             put: |_, _| Ok(()),
+            change: Change::Live,
+            differs: |_, _| false,
+            copy: |_, _| {},
         }
     };
 }

@@ -2,7 +2,7 @@
 
 use super::field::{Field, store};
 use super::setting::field;
-use super::{Kind, Setting, Support};
+use super::{Change, Kind, Setting, Support};
 use crate::config::{Family, SocketConfig, SocketType};
 
 const FAMILIES: [(&str, Family); 3] =
@@ -18,8 +18,8 @@ const TYPES: [(&str, SocketType); 5] = [
 
 /// Every option of a managed socket.
 pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
-    field!(backlog, Int, "2048", "How many connections may wait to be accepted."),
-    field!(blocking, Bool, "no", "Whether accepting blocks."),
+    Setting { change: Change::Live, ..field!(backlog, Int, "2048", "How many connections may wait to be accepted.") },
+    Setting { change: Change::Live, ..field!(blocking, Bool, "no", "Whether accepting blocks.") },
     Setting {
         key: "family",
         kind: Kind::Text,
@@ -27,6 +27,9 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         doc: "AF_INET, AF_INET6 or AF_UNIX.",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.family, &FAMILIES, &String::read(value)?),
+        change: Change::Anew,
+        differs: |one, other| one.family != other.family,
+        copy: |to, from| to.family = from.family,
     },
     field!(host, Text, "localhost", "The host name or address to listen at."),
     Setting {
@@ -36,7 +39,7 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
     field!(path, Text, "", "The path of a unix socket; it makes the family AF_UNIX."),
     field!(port, Int, "8080", "The port to listen at; 0 lets the kernel choose."),
     field!(proto, Text, "", "The protocol, by its name in /etc/protocols."),
-    field!(replace, Bool, "no", "Whether what exists at path is removed first."),
+    Setting { change: Change::Live, ..field!(replace, Bool, "no", "Whether what exists at path is removed first.") },
     Setting {
         support: Support::Refused("a socket for each worker is not supported yet"),
         ..field!(so_reuseport, Bool, "no", "Whether each worker gets a socket of its own, bound with SO_REUSEPORT.")
@@ -48,8 +51,11 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         doc: "SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM or SOCK_SEQPACKET.",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.kind, &TYPES, &String::read(value)?),
+        change: Change::Anew,
+        differs: |one, other| one.kind != other.kind,
+        copy: |to, from| to.kind = from.kind,
     },
-    field!(umask, Octal, "010", "The bits that the mode of a unix socket lacks."),
+    Setting { change: Change::Live, ..field!(umask, Octal, "010", "The bits that the mode of a unix socket lacks.") },
 ];
 
 fn choose<T: Copy>(field: &mut T, choices: &[(&str, T)], text: &str) -> Result<(), String> {
