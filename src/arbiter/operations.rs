@@ -160,6 +160,14 @@ impl Arbiter {
     }
 
     fn begin_next(&mut self, key: WatcherKey, now: Now) -> bool {
+        let Some(watcher) = self.watchers.get(&key) else { return false };
+        let starts = |operation: &Operation| operation.kind.starts() && !operation.only_if_up;
+        if watcher.state == WatcherState::Stopped
+            && watcher.waiting.front().is_some_and(starts)
+            && self.has_predecessor(key)
+        {
+            return false;
+        }
         let Some(watcher) = self.watchers.get_mut(&key) else { return false };
         let Some(mut operation) = watcher.waiting.pop_front() else { return false };
         operation.before = watcher.lasting_pids();
@@ -194,6 +202,13 @@ impl Arbiter {
             OperationKind::ReloadSequential => {}
         }
         true
+    }
+
+    /// Whether a watcher of the same name was removed and is still stopping.
+    pub(super) fn has_predecessor(&self, key: WatcherKey) -> bool {
+        let resource = self.watchers.get(&key).map(|watcher| &watcher.resource);
+        let before = self.watchers.range(..key).map(|(_, watcher)| watcher);
+        before.filter(|watcher| watcher.removed).any(|watcher| Some(&watcher.resource) == resource)
     }
 
     fn begin_starting(&mut self, key: WatcherKey, now: Now) {
@@ -383,6 +398,10 @@ impl Arbiter {
         }
         for job in watcher.resizing {
             self.job_part_done(job, None, None, now);
+        }
+        let successors = self.watchers.range(key..).filter(|(_, other)| other.resource == watcher.resource);
+        for successor in successors.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.progress(successor, now);
         }
     }
 

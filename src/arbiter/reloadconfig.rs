@@ -219,7 +219,10 @@ impl Arbiter {
                 work.scale.insert(key);
             }
             WatcherChange::Replaced { gracefully: true, .. } => {
-                watcher.scale(&config);
+                // As long as the file wants as many as before, it is for whoever changed the number to say.
+                if watcher.baseline().numprocesses != config.numprocesses {
+                    watcher.scale(&config);
+                }
                 work.reload.insert(key);
             }
             WatcherChange::Replaced { gracefully: false, starts, .. } => {
@@ -242,10 +245,9 @@ impl Arbiter {
         let stops = self.open_job(stopping);
         self.expect_parts(job, 1);
         for key in self.by_priority().into_iter().rev() {
-            let kind = match (work.stop.contains(&key), work.remove.contains(&key)) {
-                _ if self.makes_room_for(key, &work) => OperationKind::Remove,
-                (_, true) => OperationKind::Remove,
-                (true, false) => OperationKind::Stop,
+            let kind = match (work.remove.contains(&key), work.stop.contains(&key)) {
+                (true, _) => OperationKind::Remove,
+                (false, true) => OperationKind::Stop,
                 (false, false) => continue,
             };
             self.expect_parts(stops, 1);
@@ -268,13 +270,6 @@ impl Arbiter {
             }
             self.progress(key, now);
         }
-    }
-
-    /// Whether a watcher was removed before and is still stopping, while one of its name is to start.
-    fn makes_room_for(&self, key: WatcherKey, work: &Work) -> bool {
-        let name = |key: &WatcherKey| self.watchers.get(key).map(|watcher| watcher.resource.as_str());
-        self.watchers.get(&key).is_some_and(|watcher| watcher.removed)
-            && work.start.iter().any(|starting| name(starting) == name(&key))
     }
 
     /// New processes for a watcher that is up. SIGHUP would not take a socket from the old ones.

@@ -3,6 +3,7 @@
 //! `CIRCUS_SIM_SEEDS=1000 cargo test --test sim` runs more seeds than the default 256; `CIRCUS_SIM_SEED=17` repeats one
 //! and `CIRCUS_SIM_TRACE=1` tells what happens in it.
 
+mod file;
 mod kernel;
 mod model;
 mod rng;

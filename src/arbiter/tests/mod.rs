@@ -2,5 +2,6 @@
 
 mod lifecycle;
 mod products;
+mod reloadconfig;
 mod rig;
 mod spawning;

@@ -27,6 +27,8 @@ pub(super) struct Rig {
     pub(super) alive: Vec<i32>,
     /// The configuration file as it is now, or what is wrong with it.
     pub(super) file: Result<Config, Vec<String>>,
+    /// Files are read, and their configuration taken over, by hand.
+    pub(super) hold_files: bool,
     /// Why nothing of a new configuration can be taken over.
     pub(super) refusal: Option<String>,
 }
@@ -83,6 +85,7 @@ impl Rig {
             next_request: 0,
             alive: Vec::new(),
             file: Ok(config),
+            hold_files: false,
             refusal: None,
         }
     }
@@ -177,6 +180,7 @@ impl Rig {
             Action::Log(..) => return,
             Action::CloseStreams(_) => return,
             Action::UpdateStreams(..) => "update streams".into(),
+            Action::LoadConfig | Action::TakeOver(_) if self.hold_files => return,
             Action::LoadConfig => {
                 let loaded = self.file.clone().map(|config| (Box::new(config), Vec::new()));
                 self.arbiter.handle_event(Event::ConfigLoaded(loaded), self.now());
