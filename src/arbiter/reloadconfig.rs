@@ -16,6 +16,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::{Action, Level};
 use super::core::Arbiter;
 use super::event::SocketInfo;
@@ -29,7 +31,7 @@ use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherSte
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 
 /// A request, until its operations are under way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reconfiguration {
     to: ReplyTo,
     waiting: bool,
