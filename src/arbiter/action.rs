@@ -33,12 +33,27 @@ pub enum Action {
         /// Whom exactly.
         target: SignalTarget,
     },
+    /// Look at these processes, a few in each turn; answer with `Event::Sampled`. One such order is out at a time.
+    Sample {
+        /// To be named in the answer.
+        job: JobId,
+        /// The processes; by the time they are looked at they may be gone.
+        targets: Vec<SampleTarget>,
+    },
     /// Publish an event.
     Publish(Notice),
     /// Answer a client.
     Reply(Reply),
     /// Write a line to the daemon's log.
     Log(Level, String),
+    /// Watch a managed socket, or watch it no longer: while it is watched, `Event::Acceptable` says when somebody has
+    /// connected, also somebody who had before.
+    WatchSocket {
+        /// Its name.
+        name: String,
+        /// Whether it is watched from now on.
+        on: bool,
+    },
     /// The watcher's workers are gone: its streams can be closed.
     CloseStreams(WatcherKey),
     /// The watcher's stream options changed.
@@ -76,6 +91,15 @@ pub enum SignalTarget {
     Children,
     /// This direct child of the process.
     Child(i64),
+}
+
+/// Whose figures are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleTarget {
+    /// A worker, with its direct children.
+    Process(Pid),
+    /// The daemon itself, without its children.
+    Daemon,
 }
 
 /// The weight of a line in the log.

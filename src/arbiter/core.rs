@@ -1,7 +1,9 @@
 //! The arbiter itself: what it knows, and the five calls it is driven by.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Launch, Level};
 use super::deadlines::{Deadlines, Timer};
@@ -10,7 +12,8 @@ use super::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
 use super::job::Job;
 use super::reloadconfig::Reconfiguration;
 use super::rng::Rng;
-use super::rollout::Rollout;
+use super::rollout::{Rollout, Start};
+use super::stats::Inquiries;
 use super::time::{Mono, Now};
 use super::watcher::Watcher;
 use super::worker::WorkerState;
@@ -18,7 +21,7 @@ use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{EventKind, Notice, ReplyTo, SpawnError, Stage};
 
 /// How the daemon as a whole is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// The managed sockets are not open yet.
     Opening,
@@ -31,7 +34,10 @@ pub(super) enum Phase {
 }
 
 /// The core: a pure state machine. See the module's documentation for the model.
-#[derive(Debug)]
+///
+/// Between two turns, when its actions are drained, all of it is plain data: another generation of the daemon can read
+/// what this one wrote.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arbiter {
     pub(super) circus: CircusConfig,
     pub(super) host: Host,
@@ -48,6 +54,8 @@ pub struct Arbiter {
     pub(super) reconfigurations: VecDeque<Reconfiguration>,
     /// The job of the last one that was carried out; it may have ended.
     pub(super) reconfiguring: Option<JobId>,
+    /// Who waits for a connection to which socket: those that are watched.
+    pub(super) demanded: BTreeMap<String, BTreeSet<WatcherKey>>,
     pub(super) jobs: BTreeMap<JobId, Job>,
     pub(super) rollouts: BTreeMap<RolloutId, Rollout>,
     /// Rollouts that can go on; taken up when the event at hand is dealt with.
@@ -57,12 +65,17 @@ pub struct Arbiter {
     next_watcher: u32,
     next_job: u64,
     next_rollout: u64,
+    #[serde(skip)]
     outbox: VecDeque<Action>,
     pub(super) launches: VecDeque<WorkerId>,
     /// `signal` requests on their way.
-    pub(super) signalling: std::collections::BTreeSet<JobId>,
+    pub(super) signalling: BTreeSet<JobId>,
+    /// Questions about what processes use.
+    pub(super) inquiries: Inquiries,
     /// Who waits for the end.
     pub(super) end_waiters: Vec<ReplyTo>,
+    /// Whether a signal has asked for the end.
+    pub(super) quit_by_signal: bool,
     /// Whether the end is a new beginning.
     pub(super) ending_restarts: bool,
     pub(super) spawned: u64,
@@ -85,6 +98,7 @@ impl Arbiter {
             socket_configs: config.sockets.clone(),
             reconfigurations: VecDeque::new(),
             reconfiguring: None,
+            demanded: BTreeMap::new(),
             jobs: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             due_rollouts: VecDeque::new(),
@@ -95,8 +109,10 @@ impl Arbiter {
             next_rollout: 0,
             outbox: VecDeque::new(),
             launches: VecDeque::new(),
-            signalling: std::collections::BTreeSet::new(),
+            signalling: BTreeSet::new(),
+            inquiries: Inquiries::default(),
             end_waiters: Vec::new(),
+            quit_by_signal: false,
             ending_restarts: false,
             spawned: 0,
             reaped: 0,
@@ -114,6 +130,7 @@ impl Arbiter {
         match event {
             Event::SocketsOpened(sockets) => self.sockets_opened(sockets),
             Event::Request(to, request) => self.handle_request(*to, request, now),
+            Event::Created { worker, pid } => self.worker_created(worker, pid, now),
             Event::Spawned { worker, pid } => self.worker_spawned(worker, pid, now),
             Event::SpawnFailed { worker, error } => self.worker_failed(worker, &error, now),
             Event::Exited(exits) => self.workers_exited(&exits, now),
@@ -126,10 +143,12 @@ impl Arbiter {
                 self.signalling.remove(&job);
                 self.job_part_done(job, None, result.err(), now);
             }
+            Event::Acceptable(socket) => self.acceptable(&socket, now),
+            Event::Sampled { job, samples } => self.sampled(job, samples, now),
             Event::ConfigLoaded(loaded) => self.config_loaded(loaded, now),
             Event::TakenOver(result) => self.taken_over(result, now),
-            Event::Intent(Intent::Quit) => self.quit(None, now),
-            Event::Intent(Intent::Reload) => self.reload_all(now),
+            Event::Intent(Intent::Quit) => self.quit_by_signal(now),
+            Event::Intent(Intent::Reload) => self.reload_all(),
         }
         self.drive(now);
     }
@@ -147,6 +166,7 @@ impl Arbiter {
                     self.progress(key, now);
                 }
                 Timer::Warmup(key) => self.progress(key, now),
+                Timer::Rearm(key) => self.attend(key, now),
                 Timer::Rollout(id) => self.due_rollouts.push_back(id),
             }
             self.drive(now);
@@ -161,7 +181,14 @@ impl Arbiter {
 
     /// The next thing to do, in order. Drain until `None`.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.outbox.pop_front()
+        loop {
+            let action = self.outbox.pop_front()?;
+            // Between the wish and now the process may have been collected: its number may be another's.
+            let gone = matches!(&action, Action::Signal { pid, .. } if !self.pids.contains_key(pid));
+            if !gone {
+                return Some(action);
+            }
+        }
     }
 
     /// The next process to start. Launches are apart from the other actions so that the daemon may take a few of a
@@ -250,9 +277,15 @@ impl Arbiter {
     }
 
     pub(super) fn open_job(&mut self, job: Job) -> JobId {
+        let id = self.name_job();
+        self.jobs.insert(id, job);
+        id
+    }
+
+    /// A name that no job has had.
+    pub(super) fn name_job(&mut self) -> JobId {
         let id = JobId(self.next_job);
         self.next_job += 1;
-        self.jobs.insert(id, job);
         id
     }
 
@@ -270,7 +303,7 @@ impl Arbiter {
             self.phase = Phase::Running;
             self.log(Level::Info, "sockets started");
             let keys = self.autostarting(self.by_priority());
-            self.start_in_order(keys, None);
+            self.start_in_order(keys, None, Start::AsAtBoot);
             self.log(Level::Info, "Arbiter now waiting for commands");
         }
     }
@@ -287,6 +320,13 @@ impl Arbiter {
     pub(super) fn by_priority(&self) -> Vec<WatcherKey> {
         let mut keys: Vec<WatcherKey> = self.watchers.keys().copied().collect();
         keys.sort_by_key(|key| std::cmp::Reverse(self.watchers.get(key).map_or(0, |w| w.config.priority)));
+        keys
+    }
+
+    /// The same with the smallest priority first, and among equals in order of arrival: the order of a stop.
+    pub(super) fn by_ascending_priority(&self) -> Vec<WatcherKey> {
+        let mut keys: Vec<WatcherKey> = self.watchers.keys().copied().collect();
+        keys.sort_by_key(|key| self.watchers.get(key).map_or(0, |w| w.config.priority));
         keys
     }
 

@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Retry(WatcherKey, Wid),
     /// The pause between two spawns of a watcher is over.
     Warmup(WatcherKey),
+    /// A watcher has rested and waits for a connection again.
+    Rearm(WatcherKey),
     /// The pause between the starts of two watchers is over.
     Rollout(RolloutId),
 }

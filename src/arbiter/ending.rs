@@ -10,19 +10,23 @@ use super::time::Now;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 
 impl Arbiter {
-    /// Stops everything, then exits. Asked again, it hastens: who is still stopping is killed now.
+    /// Stops everything, then exits. An end that was to be a new beginning becomes one for good.
     pub(super) fn quit(&mut self, waiter: Option<ReplyTo>, now: Now) {
         self.end_waiters.extend(waiter);
         match self.phase {
             Phase::Opening | Phase::Running => self.begin_ending(Then::Exit, now),
-            Phase::Ending => {
-                self.ending_restarts = false;
-                if self.end_waiters.is_empty() {
-                    self.hasten(now);
-                }
-            }
+            Phase::Ending => self.ending_restarts = false,
             Phase::Ended => {}
         }
+    }
+
+    /// The same by a signal to the daemon. A second one hastens: who is still stopping is killed now.
+    pub(super) fn quit_by_signal(&mut self, now: Now) {
+        if self.quit_by_signal && self.phase == Phase::Ending {
+            return self.hasten(now);
+        }
+        self.quit_by_signal = true;
+        self.quit(None, now);
     }
 
     /// Stops everything, then starts anew from the configuration file.
@@ -38,8 +42,7 @@ impl Arbiter {
         for job in self.cancel_rollouts() {
             self.job_part_done(job, None, Some(Fault::command(format!("start was cancelled by {by}"))), now);
         }
-        let mut keys = self.by_priority();
-        keys.reverse();
+        let keys = self.by_ascending_priority();
         let left = u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_add(1);
         let job = self.open_job(Job { left, then, ..Job::for_nobody() });
         for key in keys {
@@ -65,6 +68,7 @@ impl Arbiter {
     /// Everything is stopped.
     pub(super) fn finish(&mut self, now: Now) {
         self.phase = Phase::Ended;
+        self.refuse_inquiries(now);
         for to in std::mem::take(&mut self.end_waiters) {
             self.reply(Reply { to, body: Body::Ok(Object::new()), time: now.unix });
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use crate::config::Config;
-use crate::proto::{Fault, ReplyTo, Request, SpawnError};
+use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError};
 
 /// Something that happened, in the core's terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,13 @@ pub enum Event {
     SocketsOpened(Vec<SocketInfo>),
     /// A client asks.
     Request(Box<ReplyTo>, Request),
+    /// A process of ours exists; whether it gets to its program is still to be seen.
+    Created {
+        /// As the launch named it.
+        worker: WorkerId,
+        /// Its pid.
+        pid: Pid,
+    },
     /// A process of ours exists and runs its program.
     Spawned {
         /// As the launch named it.
@@ -48,6 +55,15 @@ pub enum Event {
     ConfigLoaded(Result<(Box<Config>, Vec<String>), Vec<String>>),
     /// The daemon has taken over its part of a configuration, and these are the managed sockets; or why nothing of it was.
     TakenOver(Result<Vec<SocketInfo>, String>),
+    /// Somebody waits to be accepted at the watched socket of this name.
+    Acceptable(String),
+    /// The figures that were asked for.
+    Sampled {
+        /// As the order named it.
+        job: JobId,
+        /// One for each target, in order; `None` where the process has ended.
+        samples: Vec<Option<ProcessInfo>>,
+    },
     /// The operator's wish, from a signal to the daemon.
     Intent(Intent),
 }
@@ -81,6 +97,8 @@ pub struct SocketInfo {
     pub backlog: i32,
     /// Where it listens.
     pub address: SocketAddress,
+    /// Nobody listens there but workers, each at a socket of its own (`so_reuseport`).
+    pub per_worker: bool,
 }
 
 /// Where a managed socket listens.

@@ -45,12 +45,23 @@ pub(super) struct Job {
     pub(super) fault: Option<Fault>,
     /// The job that this one is a part of.
     pub(super) part_of: Option<JobId>,
+    /// The job that ends after this one, whatever becomes of either.
+    pub(super) followed_by: Option<JobId>,
 }
 
 impl Job {
     /// A job of no parts yet, for nobody.
     pub(super) fn for_nobody() -> Self {
-        Self { to: None, left: 0, form: Form::Plain, then: Then::Answer, done: None, fault: None, part_of: None }
+        Self {
+            to: None,
+            left: 0,
+            form: Form::Plain,
+            then: Then::Answer,
+            done: None,
+            fault: None,
+            part_of: None,
+            followed_by: None,
+        }
     }
 }
 

@@ -28,6 +28,9 @@
 //! | Starting, Active | a launch failed `max_retry` times | Stopping (a graceful reload keeps the old processes instead) |
 //! | Active | a worker died | its place is filled: at once, or after a back-off if it died young |
 //! | Active | a worker died, `respawn = False` | its place stays empty; with the last one Stopping |
+//! | Active | a worker succeeded, `respawn = on-failure` | likewise |
+//! | Active | a worker died, `on_demand` | its place stays empty until the next connection; with the last one Stopped, without an event |
+//! | Stopped | a connection, `on_demand` | Starting |
 //! | Active | start | empty places are filled, back-offs end |
 //! | any | reloadconfig | `reloadconfig` has the plan; it is carried out by start, stop, reload and rm |
 //! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to who remains |
@@ -55,6 +58,7 @@
 mod action;
 mod core;
 mod deadlines;
+mod demand;
 mod ending;
 mod event;
 mod ids;
@@ -62,13 +66,16 @@ mod invariants;
 mod job;
 mod operation;
 mod operations;
+mod past;
 mod queries;
 mod reconcile;
 mod reloadconfig;
+mod report;
 mod requests;
 mod rng;
 mod rollout;
 mod slots;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -77,7 +84,7 @@ mod watcher;
 mod worker;
 mod workers;
 
-pub use action::{Action, Launch, Level, Reach, SignalTarget};
+pub use action::{Action, Launch, Level, Reach, SampleTarget, SignalTarget};
 pub use core::Arbiter;
 pub use event::{Event, Exit, Intent, SocketAddress, SocketInfo};
 pub use ids::{JobId, Pid, WatcherKey, Wid, WorkerId};

@@ -101,11 +101,13 @@ pub(super) struct Operation {
     pub(super) before: Vec<Pid>,
     /// It is for the sake of a changed option: a watcher that is stopped by then stays so.
     pub(super) only_if_up: bool,
+    /// It must replace the processes: a changed option reaches new ones only, whatever a HUP means to the old ones.
+    pub(super) replaces: bool,
 }
 
 impl Operation {
-    pub(super) fn new(kind: OperationKind, tickets: Vec<Ticket>, only_if_up: bool) -> Self {
-        Self { kind, progress: Progress::Starting, tickets, before: Vec::new(), only_if_up }
+    pub(super) fn new(kind: OperationKind, tickets: Vec<Ticket>, fresh: bool) -> Self {
+        Self { kind, progress: Progress::Starting, tickets, before: Vec::new(), only_if_up: fresh, replaces: fresh }
     }
 }
 

@@ -8,6 +8,7 @@ use super::deadlines::Timer;
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use super::job::{Changes, Form, Then};
 use super::operation::{Admission, Operation, OperationKind, Progress, Ticket, admit};
+use super::rollout::Start;
 use super::time::Now;
 use super::watcher::WatcherState;
 use crate::proto::{Body, EventKind, Fault, Object, Reply, Signal};
@@ -39,6 +40,7 @@ impl Arbiter {
                 if let Some(waiting) = watcher.waiting.get_mut(place) {
                     waiting.tickets.extend(tickets);
                     waiting.only_if_up &= fresh;
+                    waiting.replaces |= fresh;
                 }
             }
             // A watcher that stops of its own accord finishes that first.
@@ -55,9 +57,16 @@ impl Arbiter {
             Admission::Overtake => {
                 self.withdraw_from_rollouts(key);
                 self.cancel_waiting(key, kind, now);
-                self.cancel_running(key, kind, now);
-                if let Some(watcher) = self.watchers.get_mut(&key) {
-                    watcher.waiting.push_front(Operation::new(kind, tickets, false));
+                let stoppers = self.cancel_running(key, kind, now);
+                let Some(watcher) = self.watchers.get_mut(&key) else { return };
+                let mut operation = Operation::new(kind, tickets, false);
+                operation.tickets.extend(stoppers);
+                if watcher.state == WatcherState::Stopping {
+                    // Everybody has been told already: from now on it is for this operation's sake.
+                    operation.progress = Progress::Stopping;
+                    watcher.running = Some(operation);
+                } else {
+                    watcher.waiting.push_front(operation);
                 }
             }
         }
@@ -71,14 +80,16 @@ impl Arbiter {
         }
     }
 
-    fn cancel_running(&mut self, key: WatcherKey, by: OperationKind, now: Now) {
-        let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        let Some(operation) = watcher.running.take() else { return };
-        if operation.kind == OperationKind::Stop {
-            // rm overtakes a stop: who asked for the stop still gets it.
-            watcher.waiting.push_back(operation);
-        } else {
-            self.report_cancelled(operation, by, now);
+    /// Returns those who asked for a stop: whatever overtakes it, they get it.
+    fn cancel_running(&mut self, key: WatcherKey, by: OperationKind, now: Now) -> Vec<Ticket> {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return Vec::new() };
+        match watcher.running.take() {
+            None => Vec::new(),
+            Some(operation) if operation.kind == OperationKind::Stop => operation.tickets,
+            Some(operation) => {
+                self.report_cancelled(operation, by, now);
+                Vec::new()
+            }
         }
     }
 
@@ -97,6 +108,7 @@ impl Arbiter {
             }
         }
         self.answer_resized(key, now);
+        self.attend(key, now);
     }
 
     fn step(&mut self, key: WatcherKey, now: Now) -> bool {
@@ -121,9 +133,15 @@ impl Arbiter {
             WatcherState::Active
                 if watcher.slots.vacated > 0 && watcher.workers().is_empty() && watcher.running.is_none() =>
             {
-                // respawn = False, and the last worker is gone.
-                self.begin_stopping(key, now);
-                return true;
+                // Who dies is not replaced, and the last worker is gone.
+                if !watcher.config.on_demand {
+                    self.begin_stopping(key, now);
+                    return true;
+                }
+                if watcher.is_settled() && watcher.slots.waiting() == 0 {
+                    self.fall_asleep(key);
+                    return true;
+                }
             }
             WatcherState::Starting { .. } | WatcherState::Active | WatcherState::Stopped => {}
         }
@@ -138,7 +156,13 @@ impl Arbiter {
         let Some(operation) = &mut watcher.running else { return self.begin_next(key, now) };
         match &mut operation.progress {
             Progress::Starting if settled => {
-                self.end_operation(key, None, now);
+                match operation.kind {
+                    // A reload of a watcher that was stopped has started it.
+                    OperationKind::Reload | OperationKind::ReloadSequential => self.reloaded(key, now),
+                    OperationKind::Start | OperationKind::Stop | OperationKind::Restart | OperationKind::Remove => {
+                        self.end_operation(key, None, now);
+                    }
+                }
                 true
             }
             // `stopped` takes it from here.
@@ -168,12 +192,15 @@ impl Arbiter {
         {
             return false;
         }
+        let on_demand = self.starts_on_demand(key);
         let Some(watcher) = self.watchers.get_mut(&key) else { return false };
         let Some(mut operation) = watcher.waiting.pop_front() else { return false };
         operation.before = watcher.lasting_pids();
         let kind = operation.kind;
         let idle = watcher.state == WatcherState::Stopped;
-        if idle && operation.only_if_up {
+        let reloads = matches!(kind, OperationKind::Reload | OperationKind::ReloadSequential);
+        // With nobody there, there is nobody to be replaced either; who waits for a connection goes on waiting.
+        if idle && (operation.only_if_up || reloads && on_demand) {
             watcher.running = Some(operation);
             self.end_operation(key, None, now);
             return true;
@@ -264,10 +291,11 @@ impl Arbiter {
             self.publish(key, EventKind::Stop, now);
             self.act(Action::CloseStreams(key));
         }
+        let on_demand = self.starts_on_demand(key);
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let Some(operation) = &mut watcher.running else { return };
         match operation.kind {
-            OperationKind::Restart if operation.progress == Progress::Stopping => {
+            OperationKind::Restart if operation.progress == Progress::Stopping && !on_demand => {
                 operation.progress = Progress::Starting;
                 self.begin_starting(key, now);
             }
@@ -285,7 +313,8 @@ impl Arbiter {
 
     fn begin_surge(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        if watcher.config.send_hup {
+        let replaces = watcher.running.as_ref().is_some_and(|op| op.replaces);
+        if watcher.config.send_hup && !replaces {
             return self.hang_up(key, now);
         }
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
@@ -391,6 +420,7 @@ impl Arbiter {
 
     /// The watcher is gone for good.
     pub(super) fn forget(&mut self, key: WatcherKey, now: Now) {
+        self.neglect(key);
         let Some(watcher) = self.watchers.remove(&key) else { return };
         self.withdraw_from_rollouts(key);
         for operation in watcher.running.into_iter().chain(watcher.waiting) {
@@ -421,7 +451,7 @@ impl Arbiter {
         match std::mem::replace(&mut job.then, Then::Answer) {
             Then::Start(keys) => {
                 job.left = 1;
-                self.start_in_order(keys, Some(id));
+                self.start_in_order(keys, Some(id), Start::AsAtBoot);
             }
             then @ (Then::Answer | Then::Exit | Then::Restart) => {
                 let Some(job) = self.jobs.remove(&id) else { return };
@@ -435,6 +465,9 @@ impl Arbiter {
                 }
                 if let Some(whole) = job.part_of {
                     self.job_part_done(whole, None, fault, now);
+                }
+                if let Some(next) = job.followed_by {
+                    self.job_part_done(next, None, None, now);
                 }
                 match then {
                     Then::Exit | Then::Restart => self.finish(now),

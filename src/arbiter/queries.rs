@@ -1,4 +1,5 @@
-//! Requests that only ask. They are answered at once, whatever else is going on.
+//! Requests that only ask. They are answered at once, whatever else is going on; `stats` has those that the kernel must
+//! be asked for.
 
 use serde_json::Value;
 
@@ -17,13 +18,13 @@ fn one(key: &str, value: impl Into<Value>) -> Object {
 }
 
 impl Arbiter {
-    fn watcher(&self, name: &str) -> Result<&Watcher, Fault> {
+    pub(super) fn watcher(&self, name: &str) -> Result<&Watcher, Fault> {
         let key = self.find(name)?;
         self.watchers.get(&key).ok_or_else(|| Fault::message(format!("program {name} not found")))
     }
 
     /// The watchers that clients see.
-    fn shown(&self) -> impl Iterator<Item = &Watcher> {
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Watcher> {
         self.watchers.values().filter(|watcher| !watcher.removed)
     }
 

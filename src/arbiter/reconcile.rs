@@ -8,6 +8,9 @@ use super::time::{Now, seconds};
 use super::watcher::WatcherState;
 use super::worker::WorkerState;
 
+/// How many launches of one watcher are asked for ahead.
+const MOST_ON_THEIR_WAY: usize = 256;
+
 impl Arbiter {
     /// Brings a watcher's workers closer to what is wanted, as far as is possible now. Calling it again at once
     /// changes nothing.
@@ -46,13 +49,15 @@ impl Arbiter {
     fn launch_missing(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         let missing = watcher.missing();
+        // A crowd is asked for in portions: each that comes up makes room for the next.
+        let room = MOST_ON_THEIR_WAY.saturating_sub(watcher.counts().starting);
         if missing == 0 {
             return self.deadlines.cancel(Timer::Warmup(key));
         }
         // A graceful reload brings up the new processes back to back.
         let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
         let pause = if surging { std::time::Duration::ZERO } else { seconds(watcher.config.warmup_delay) };
-        for _ in 0..missing {
+        for _ in 0..missing.min(room) {
             let Some(watcher) = self.watchers.get_mut(&key) else { return };
             if !pause.is_zero() {
                 if watcher.next_spawn > now.mono {

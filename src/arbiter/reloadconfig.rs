@@ -31,7 +31,7 @@ use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherSte
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 
 /// A request, until its operations are under way.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Reconfiguration {
     to: ReplyTo,
     waiting: bool,
@@ -81,21 +81,38 @@ impl Arbiter {
             Ok((plan, loaded)) if plan.is_empty() => self.carry_out(loaded, now),
             Ok((_, loaded)) => {
                 let circus = in_force(&old.circus, &loaded.0.circus);
-                self.act(Action::TakeOver(Box::new(Config { circus, ..(*loaded.0).clone() })));
+                let config = Config { circus, ..(*loaded.0).clone() };
                 if let Some(current) = self.reconfigurations.front_mut() {
                     current.loaded = Some(loaded);
                 }
+                // A socket that may be closed must not be watched.
+                self.attend_all(now);
+                self.act(Action::TakeOver(Box::new(config)));
             }
+        }
+    }
+
+    /// Whether the daemon is at it, so that sockets come and go.
+    pub(super) fn is_taking_over(&self) -> bool {
+        self.reconfigurations.front().is_some_and(|current| current.loaded.is_some())
+    }
+
+    fn attend_all(&mut self, now: Now) {
+        for key in self.watchers.keys().copied().collect::<Vec<_>>() {
+            self.attend(key, now);
         }
     }
 
     /// The daemon has done its part, or nothing at all.
     pub(super) fn taken_over(&mut self, result: Result<Vec<SocketInfo>, String>, now: Now) {
         let loaded = self.reconfigurations.front_mut().and_then(|current| current.loaded.take());
+        if let Ok(sockets) = &result {
+            self.note_sockets(sockets.clone());
+        }
+        self.attend_all(now);
         match result {
             Err(problem) => self.conclude(Err(vec![problem]), now),
-            Ok(sockets) => {
-                self.note_sockets(sockets);
+            Ok(_) => {
                 // With the end at hand there is nobody to carry it out for.
                 if let Some(loaded) = loaded {
                     self.carry_out(loaded, now);
@@ -172,7 +189,7 @@ impl Arbiter {
     fn follow_the_one_before(&mut self, job: JobId) {
         let before = self.reconfiguring.replace(job);
         if let Some(before) = before.and_then(|before| self.jobs.get_mut(&before)) {
-            before.part_of = Some(job);
+            before.followed_by = Some(job);
             self.expect_parts(job, 1);
         }
     }
@@ -246,7 +263,7 @@ impl Arbiter {
         let stopping = Job { left: 1, part_of: Some(job), ..Job::for_nobody() };
         let stops = self.open_job(stopping);
         self.expect_parts(job, 1);
-        for key in self.by_priority().into_iter().rev() {
+        for key in self.by_ascending_priority() {
             let kind = match (work.remove.contains(&key), work.stop.contains(&key)) {
                 (true, _) => OperationKind::Remove,
                 (false, true) => OperationKind::Stop,
@@ -274,14 +291,13 @@ impl Arbiter {
         }
     }
 
-    /// New processes for a watcher that is up. SIGHUP would not take a socket from the old ones.
+    /// New processes for a watcher that is up.
     fn renew_processes(&mut self, key: WatcherKey, job: JobId, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
-        let kind = if watcher.config.send_hup { OperationKind::Restart } else { OperationKind::Reload };
         if up {
             self.expect_parts(job, 1);
-            self.submit_fresh(key, kind, vec![Ticket::Job(job)], now);
+            self.submit_fresh(key, OperationKind::Reload, vec![Ticket::Job(job)], now);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Requests that change something. Those that only ask are in `queries`.
+//! Requests that change something. Those that only ask are in `queries` and `stats`.
 
 use std::sync::Arc;
 
@@ -9,13 +9,21 @@ use super::core::{Arbiter, Phase};
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use super::job::{Form, Job, Then};
 use super::operation::{OperationKind, Ticket};
+use super::rollout::Start;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
 use crate::config::options::{self, Effect};
-use crate::proto::{Body, EventKind, Fault, Object, Reply, ReplyTo, Request, Selection, Signal};
+use crate::proto::{Body, ErrNo, EventKind, Fault, Object, Reply, ReplyTo, Request, Selection, Signal};
 
 /// What a request comes to: an answer now, or one that its job gives later.
 pub(super) type Answer = Result<Option<Object>, Fault>;
+
+/// More than the kernel has pids for: PID_MAX_LIMIT of proc(5).
+const MOST_PROCESSES: u32 = 4_194_304;
+
+fn too_many() -> Fault {
+    Fault::message(format!("'numprocesses' cannot be more than {MOST_PROCESSES}"))
+}
 
 fn ok() -> Answer {
     Ok(Some(Object::new()))
@@ -28,6 +36,7 @@ impl Arbiter {
                 self.add(&to, name, cmd, args, &options, start, waiting, now)
             }
             Request::Decr { name, nb, waiting } => self.resize(&to, &name, nb.saturating_neg(), waiting, now),
+            Request::DStats => self.daemon_stats(&to, now),
             Request::Get { name, keys } => self.get(&name, &keys),
             Request::GlobalOptions { option } => self.global_options(option.as_deref()),
             Request::Incr { name, nb, waiting } => self.resize(&to, &name, nb, waiting, now),
@@ -65,7 +74,10 @@ impl Arbiter {
                 self.signal_request(&to, &name, signum, pid, target)
             }
             Request::Start { selection, waiting } => self.start(&to, selection.as_ref(), waiting, now),
-            Request::Status { name } => self.status(name.as_deref()),
+            // No watcher has an extended_stats hook yet.
+            Request::Stats { name, process, extended: _ } => self.stats(&to, name, process, now),
+            Request::Status { name, verbose: false } => self.status(name.as_deref()),
+            Request::Status { name, verbose: true } => self.verbose_status(name.as_deref(), now),
             Request::Stop { selection, waiting } => self.stop(&to, selection.as_ref(), waiting, now),
         };
         match answer {
@@ -124,14 +136,15 @@ impl Arbiter {
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
         let keys = self.autostarting(keys);
-        self.start_in_order(keys, Some(job));
+        let start = if selection.is_some() { Start::All } else { Start::AsAtBoot };
+        self.start_in_order(keys, Some(job), start);
         answer
     }
 
     fn stop(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Answer {
         self.at_work()?;
         let keys = match selection {
-            None => self.by_priority(),
+            None => self.by_ascending_priority(),
             Some(selection) => self.select(selection)?,
         };
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
@@ -152,10 +165,11 @@ impl Arbiter {
     }
 
     /// Stops these watchers side by side, told in ascending order of priority.
-    fn stop_all(&mut self, to: &ReplyTo, keys: Vec<WatcherKey>, then: Then, waiting: bool, now: Now) -> Answer {
+    fn stop_all(&mut self, to: &ReplyTo, mut keys: Vec<WatcherKey>, then: Then, waiting: bool, now: Now) -> Answer {
         // One part more than there are watchers, so that none finishes the job before all have been told.
         let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, Then::Answer, waiting);
-        for key in keys.into_iter().rev() {
+        keys.sort_by_key(|key| self.watchers.get(key).map_or((0, *key), |w| (w.config.priority, *key)));
+        for key in keys {
             self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);
         }
         // Only now: a stop takes its watcher off every list of those still to be started.
@@ -185,21 +199,17 @@ impl Arbiter {
             let key = self.find(name)?;
             return self.operate(to, key, kind, Form::Info, waiting, now);
         }
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
         let keys = self.visible(self.by_priority());
-        let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, Then::Answer, waiting);
-        for key in keys {
-            self.submit(key, kind, vec![Ticket::Job(job)], now);
-        }
-        self.job_part_done(job, None, None, now);
+        self.one_after_the_other(kind, keys, Some(job));
         answer
     }
 
-    /// SIGHUP: every watcher reloads, the stopped ones start.
-    pub(super) fn reload_all(&mut self, now: Now) {
+    /// SIGHUP: one watcher after the other reloads, the stopped ones start.
+    pub(super) fn reload_all(&mut self) {
         if self.phase == Phase::Running {
-            for key in self.visible(self.by_priority()) {
-                self.submit(key, OperationKind::Reload, Vec::new(), now);
-            }
+            let keys = self.visible(self.by_priority());
+            self.one_after_the_other(OperationKind::Reload, keys, None);
         }
     }
 
@@ -224,13 +234,14 @@ impl Arbiter {
         if name.trim().is_empty() {
             return Err(Fault::message("message invalid 'name' is empty"));
         }
+        let config = options::from_add(&name, &cmd, args.as_ref(), options, &self.host)?;
         if self.find(&name).is_ok() {
             return Err(Fault::command(format!("{name:?} already exist").replace('"', "'")));
         }
-        let config = options::from_add(&name, &cmd, args.as_ref(), options, &self.host)?;
         let key = self.register_dynamic(config);
         self.publish(key, EventKind::Add, now);
         if !start {
+            self.attend(key, now);
             return ok();
         }
         self.operate(to, key, OperationKind::Start, Form::TopLevel, waiting, now)
@@ -290,6 +301,9 @@ impl Arbiter {
         }
         let count = i64::from(watcher.config.numprocesses).saturating_add(by).clamp(0, i64::from(u32::MAX));
         let count = u32::try_from(count).unwrap_or(0);
+        if count > MOST_PROCESSES {
+            return Err(too_many());
+        }
         Arc::make_mut(&mut watcher.config).numprocesses = count;
         self.wait_for_size(to, key, Form::Count(count), waiting, now)
     }
@@ -319,6 +333,9 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get(&key) else { return ok() };
         let usual = watcher.parting();
         let signal = signum.unwrap_or(usual.signal);
+        if !signal.exists() {
+            return Err(Fault::new(ErrNo::Os, "[Errno 22] Invalid argument"));
+        }
         let timeout = seconds(graceful_timeout.unwrap_or(usual.timeout));
         let meant = |known: Option<Pid>| known.is_some_and(|known| pid.is_none_or(|pid| i64::from(known.0) == pid));
         let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| meant(w.pid)).map(|(id, _)| *id).collect();
@@ -344,9 +361,12 @@ impl Arbiter {
         }
         // All or nothing: a refused option leaves the watcher as it was.
         let mut config = (*watcher.config).clone();
-        let mut effects = Vec::new();
-        for (option, value) in changes {
-            effects.push(options::apply(&mut config, option, value, &self.host)?);
+        let effects = options::apply(&mut config, changes, &self.host)?;
+        if changes.contains_key("stop_signal") && !config.stop_signal.exists() {
+            return Err(Fault::message("'stop_signal' isn't a signal"));
+        }
+        if config.numprocesses > MOST_PROCESSES {
+            return Err(too_many());
         }
         watcher.config = Arc::new(config);
         let config = watcher.config.clone();
@@ -383,6 +403,7 @@ impl Arbiter {
         let ids: Vec<(WorkerId, Pid)> = watcher
             .workers()
             .iter()
+            .filter(|(_, worker)| worker.is_up())
             .filter_map(|(id, worker)| Some((*id, worker.pid?)))
             .filter(|(_, pid)| meant(*pid))
             .collect();
@@ -408,6 +429,11 @@ impl Arbiter {
 
     /// The watchers that a selection means, the greatest priority first.
     fn select(&self, selection: &Selection) -> Result<Vec<WatcherKey>, Fault> {
+        if selection.method != crate::proto::MatchMethod::Regex
+            && let Ok(key) = self.find(&selection.name)
+        {
+            return Ok(vec![key]);
+        }
         let matches = crate::commands::matcher(selection)?;
         let mut keys = self.by_priority();
         // Of two watchers with the same name only the later one is addressable.

@@ -14,15 +14,28 @@ use super::ids::{JobId, RolloutId, WatcherKey};
 use super::job::Then;
 use super::operation::{OperationKind, Ticket};
 use super::time::{Mono, Now, seconds};
+use crate::proto::Fault;
+
+/// Who of those in a rollout starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Start {
+    /// All: they were named.
+    All,
+    /// As when circusd starts: those with on_demand wait for a connection.
+    AsAtBoot,
+}
 
 /// Watchers in the order in which they start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rollout {
+    /// What is done with each: a start or a reload.
+    kind: OperationKind,
     left: VecDeque<WatcherKey>,
     /// The one that is starting.
     current: Option<WatcherKey>,
     not_before: Option<Mono>,
     job: Option<JobId>,
+    start: Start,
 }
 
 impl Rollout {
@@ -37,10 +50,29 @@ impl Rollout {
     }
 }
 
+/// How long a rollout waits for processes that exist and do not get to their program (a working directory on a dead
+/// file system, say) before it looks again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Arbiter {
     /// Starts these watchers in this order; `job` is done with the last of them.
-    pub(super) fn start_in_order(&mut self, keys: Vec<WatcherKey>, job: Option<JobId>) {
-        self.open_rollout(Rollout { left: keys.into(), current: None, not_before: None, job });
+    pub(super) fn start_in_order(&mut self, keys: Vec<WatcherKey>, job: Option<JobId>, start: Start) {
+        let kind = OperationKind::Start;
+        self.open_rollout(Rollout { kind, start, left: keys.into(), current: None, not_before: None, job });
+    }
+
+    /// Does this with these watchers in this order; `job` is done with the last of them.
+    pub(super) fn one_after_the_other(&mut self, kind: OperationKind, keys: Vec<WatcherKey>, job: Option<JobId>) {
+        let start = Start::All;
+        self.open_rollout(Rollout { kind, start, left: keys.into(), current: None, not_before: None, job });
+    }
+
+    /// Whether a watcher that a rollout waits for still makes its way: launches are paced or taken up, workers stop.
+    fn is_on_its_way(&self, key: WatcherKey) -> bool {
+        let Some(watcher) = self.watchers.get(&key) else { return false };
+        let counts = watcher.counts();
+        let stuck = counts.starting > 0 && counts.dying + counts.outgoing == 0 && watcher.missing() == 0;
+        watcher.running.is_some() && !stuck
     }
 
     /// The watcher that a rollout waited for has been tried.
@@ -48,6 +80,8 @@ impl Arbiter {
         let pause = seconds(self.circus.warmup_delay);
         let Some(rollout) = self.rollouts.get_mut(&id) else { return };
         rollout.current = None;
+        self.deadlines.cancel(Timer::Rollout(id));
+        let Some(rollout) = self.rollouts.get_mut(&id) else { return };
         if pause > Duration::ZERO && !rollout.left.is_empty() {
             rollout.not_before = Some(now.mono.after(pause));
         }
@@ -56,22 +90,38 @@ impl Arbiter {
 
     pub(super) fn advance_rollout(&mut self, id: RolloutId, now: Now) {
         let Some(rollout) = self.rollouts.get_mut(&id) else { return };
-        if rollout.current.is_some() {
-            return;
+        if let Some(key) = rollout.current {
+            if self.is_on_its_way(key) {
+                return self.deadlines.set(Timer::Rollout(id), now.mono.after(PATIENCE));
+            }
+            // Its processes do not get to their program: the others wait no longer.
+            if let Some(rollout) = self.rollouts.get_mut(&id) {
+                rollout.current = None;
+            }
         }
+        let Some(rollout) = self.rollouts.get_mut(&id) else { return };
         if let Some(at) = rollout.not_before.filter(|at| *at > now.mono) {
             self.deadlines.set(Timer::Rollout(id), at);
             return;
         }
         rollout.not_before = None;
-        match rollout.left.pop_front() {
+        let (next, kind, start, job) = (rollout.left.pop_front(), rollout.kind, rollout.start, rollout.job);
+        let waits = start == Start::AsAtBoot && next.is_some_and(|key| self.starts_on_demand(key));
+        match next {
+            Some(key) if waits => {
+                self.attend(key, now);
+                self.due_rollouts.push_back(id);
+            }
             Some(key) => {
-                rollout.current = Some(key);
-                self.submit(key, OperationKind::Start, vec![Ticket::Rollout(id)], now);
+                if let Some(rollout) = self.rollouts.get_mut(&id) {
+                    rollout.current = Some(key);
+                }
+                self.deadlines.set(Timer::Rollout(id), now.mono.after(PATIENCE));
+                self.submit(key, kind, vec![Ticket::Rollout(id)], now);
             }
             None => {
-                let job = rollout.job;
                 self.rollouts.remove(&id);
+                self.deadlines.cancel(Timer::Rollout(id));
                 if let Some(job) = job {
                     self.job_part_done(job, None, None, now);
                 }
@@ -81,12 +131,24 @@ impl Arbiter {
 
     /// Takes a watcher out of every rollout, begun or to come, that has not reached it yet: it was told to stop, or is gone.
     pub(super) fn withdraw_from_rollouts(&mut self, key: WatcherKey) {
-        for rollout in self.rollouts.values_mut() {
+        let mut cheated = Vec::new();
+        for rollout in self.rollouts.values_mut().filter(|rollout| rollout.left.contains(&key)) {
             rollout.left.retain(|other| *other != key);
+            cheated.extend(rollout.job);
         }
-        for job in self.jobs.values_mut() {
-            if let Then::Start(keys) = &mut job.then {
+        for (id, job) in &mut self.jobs {
+            if let Then::Start(keys) = &mut job.then
+                && keys.contains(&key)
+            {
                 keys.retain(|other| *other != key);
+                cheated.push(*id);
+            }
+        }
+        for job in cheated {
+            // It goes on with the others; who asked for all is told at the end that one is missing.
+            if let (Some(job), Some(watcher)) = (self.jobs.get_mut(&job), self.watchers.get(&key)) {
+                let reason = format!("{} was stopped before it was started", watcher.name());
+                job.fault.get_or_insert(Fault::command(reason));
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ids::Wid;
+use super::past::Setback;
 
 /// What is remembered of a place between two workers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub(super) struct Slots {
     free: BTreeSet<Wid>,
     highest: u32,
     /// Places that wait before their next worker; nobody else may take them.
-    backing_off: BTreeSet<Wid>,
+    backing_off: BTreeMap<Wid, Setback>,
     /// Places whose back-off is over and whose next worker is not launched yet.
     due: BTreeSet<Wid>,
     histories: BTreeMap<Wid, History>,
@@ -52,8 +53,13 @@ impl Slots {
     }
 
     /// The worker in this place is gone; its successor waits.
-    pub(super) fn back_off(&mut self, wid: Wid) {
-        self.backing_off.insert(wid);
+    pub(super) fn back_off(&mut self, wid: Wid, setback: Setback) {
+        self.backing_off.insert(wid, setback);
+    }
+
+    /// The places that wait, and why.
+    pub(super) fn setbacks(&self) -> impl Iterator<Item = (Wid, &Setback)> {
+        self.backing_off.iter().map(|(wid, setback)| (*wid, setback))
     }
 
     /// The successor need not wait (any more).
@@ -64,7 +70,7 @@ impl Slots {
 
     /// Gives up a place that waits, the highest first; `None` if none waits.
     pub(super) fn cancel_one(&mut self) -> Option<Wid> {
-        let wid = self.due.pop_last().or_else(|| self.backing_off.pop_last())?;
+        let wid = self.due.pop_last().or_else(|| self.backing_off.pop_last().map(|(wid, _)| wid))?;
         self.histories.remove(&wid);
         self.release(wid);
         Some(wid)
@@ -83,7 +89,7 @@ impl Slots {
 
     /// Ends every back-off and forgets why, and returns the places that waited.
     pub(super) fn forgive(&mut self) -> Vec<Wid> {
-        let waited: Vec<Wid> = self.backing_off.iter().copied().collect();
+        let waited: Vec<Wid> = self.backing_off.keys().copied().collect();
         for wid in &waited {
             self.make_due(*wid);
         }
@@ -101,7 +107,7 @@ impl Slots {
     }
 
     pub(super) fn is_backing_off(&self, wid: Wid) -> bool {
-        self.backing_off.contains(&wid)
+        self.backing_off.contains_key(&wid)
     }
 
     /// A worker died before it had lived `min_uptime`: how many in a row now.
@@ -140,6 +146,7 @@ pub(super) fn back_off(k: u32, bound: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arbiter::past::Cause;
 
     #[test]
     fn the_lowest_free_number_is_taken() {
@@ -157,7 +164,7 @@ mod tests {
     fn a_place_that_waits_is_nobody_elses() {
         let mut slots = Slots::default();
         let first = slots.take();
-        slots.back_off(first);
+        slots.back_off(first, Setback { cause: Cause::Exit(1), times: 1, wait: Duration::ZERO });
         assert_eq!(slots.take(), Wid(2));
         slots.make_due(first);
         assert_eq!(slots.take(), first);

@@ -46,7 +46,8 @@ impl Arbiter {
 
     /// How many answers are owed.
     pub fn pending_answers(&self) -> usize {
-        self.end_waiters.len() + self.reconfigurations.len() + self.jobs.values().filter(|job| job.to.is_some()).count()
+        let owed = self.jobs.values().filter(|job| job.to.is_some()).count();
+        owed + self.end_waiters.len() + self.inquiries.len() + self.reconfigurations.len()
     }
 
     /// Whether everything is stopped and the last action was given out.

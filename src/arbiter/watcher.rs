@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::demand::Demand;
 use super::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
 use super::operation::Operation;
+use super::past::Past;
 use super::slots::Slots;
 use super::time::{Mono, Now, seconds};
 use super::worker::{Standing, Worker};
@@ -79,7 +81,7 @@ impl Parting {
 }
 
 /// A group of identical processes.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Watcher {
     pub(super) key: WatcherKey,
     pub(super) config: Arc<WatcherConfig>,
@@ -102,6 +104,8 @@ pub(super) struct Watcher {
     pub(super) next_spawn: Mono,
     /// Told to go for good: no name leads here any more.
     pub(super) removed: bool,
+    pub(super) demand: Demand,
+    pub(super) past: Past,
 }
 
 impl Watcher {
@@ -123,6 +127,8 @@ impl Watcher {
             resizing: Vec::new(),
             next_spawn: Mono(0),
             removed: false,
+            demand: Demand::default(),
+            past: Past::default(),
         }
     }
 
@@ -163,14 +169,15 @@ impl Watcher {
         self.counts
     }
 
-    /// Those with a pid: what `list` and `numprocesses` speak of.
+    /// Those that got to their program: what `list` and `numprocesses` speak of.
     pub(super) fn pids(&self) -> Vec<Pid> {
-        self.workers.values().filter_map(|worker| worker.pid).collect()
+        self.workers.values().filter(|worker| worker.is_up()).filter_map(|worker| worker.pid).collect()
     }
 
     /// The processes an operation's answer speaks of, ascending.
     pub(super) fn lasting_pids(&self) -> Vec<Pid> {
-        let mut pids: Vec<Pid> = self.workers.values().filter(|w| !w.is_ending()).filter_map(|w| w.pid).collect();
+        let mut pids: Vec<Pid> =
+            self.workers.values().filter(|w| w.is_up() && !w.is_ending()).filter_map(|w| w.pid).collect();
         pids.sort_unstable();
         pids
     }

@@ -22,8 +22,8 @@ pub enum WorkerState {
     Terminating {
         /// By this signal.
         signal: Signal,
-        /// SIGKILL follows then; `None` once it was sent.
-        kill_at: Option<Mono>,
+        /// SIGKILL follows then, and again and again until it helps.
+        kill_at: Mono,
     },
 }
 
@@ -78,6 +78,14 @@ impl Worker {
             WorkerState::Queued | WorkerState::Starting { doomed: false } => Standing::Starting,
             WorkerState::Running => Standing::Running,
             WorkerState::Starting { doomed: true } | WorkerState::Terminating { .. } => Standing::Dying,
+        }
+    }
+
+    /// Whether it has got to its program.
+    pub(super) fn is_up(&self) -> bool {
+        match self.state {
+            WorkerState::Queued | WorkerState::Starting { .. } => false,
+            WorkerState::Running | WorkerState::Terminating { .. } => true,
         }
     }
 

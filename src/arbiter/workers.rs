@@ -6,17 +6,23 @@ use std::time::Duration;
 use super::action::{Action, Level, Reach};
 use super::core::Arbiter;
 use super::deadlines::Timer;
+use super::demand::Spell;
 use super::event::Exit;
 use super::ids::{Pid, WatcherKey, Wid, WorkerId};
 use super::operation::{OperationKind, Progress};
+use super::past::{Cause, LastExit, LastFailure, Setback};
 use super::slots::back_off;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
 use super::worker::{Worker, WorkerState};
-use crate::proto::{EventKind, Signal, SpawnError, Stage};
+use crate::config::{Respawn, WatcherConfig};
+use crate::proto::{EventKind, Signal, SpawnError};
 
 /// What a back-off is at most where check_delay says nothing.
 const DEFAULT_BOUND: Duration = Duration::from_secs(5);
+
+/// SIGKILL is sent again after this time, to whoever is still there: sending it may have failed.
+const KILL_AGAIN: Duration = Duration::from_secs(5);
 
 /// So many early deaths in a row of a new process end a graceful reload: the old processes are kept.
 const HOPELESS: u32 = 5;
@@ -41,25 +47,47 @@ impl Arbiter {
         self.launches.push_back(worker);
     }
 
+    /// A process exists that is changing its user, say, before it runs its program.
+    pub(super) fn worker_created(&mut self, id: WorkerId, pid: Pid, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
+        let doomed = watcher.change(id, |worker| {
+            worker.pid = Some(pid);
+            worker.state == WorkerState::Starting { doomed: true }
+        });
+        if let Some(doomed) = doomed {
+            self.spawned += 1;
+            self.pids.insert(pid, id);
+            if doomed {
+                self.doom(id, now);
+            }
+        }
+    }
+
+    /// Whoever comes up only to be told to stop has as long for both as for a stop alone.
+    fn doom(&mut self, id: WorkerId, now: Now) {
+        if let Some(watcher) = self.watchers.get(&id.watcher) {
+            let due = now.mono.after(seconds(watcher.config.graceful_timeout));
+            self.deadlines.set(Timer::Escalate(id), due);
+        }
+    }
+
     pub(super) fn worker_spawned(&mut self, id: WorkerId, pid: Pid, now: Now) {
-        self.spawned += 1;
-        let Some(watcher) = self.watchers.get_mut(&id.watcher) else {
-            // The watcher was removed without stopping it while the process came up.
-            self.released += 1;
-            return;
-        };
+        // Where there is no record, the watcher was removed without stopping it while the process came up.
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let doomed = watcher.change(id, |worker| {
             let doomed = worker.state == WorkerState::Starting { doomed: true };
+            let new = worker.pid.is_none();
             worker.pid = Some(pid);
             worker.started = now;
             worker.state = WorkerState::Running;
-            (doomed, worker.wid)
+            (doomed, worker.wid, new)
         });
-        let Some((doomed, wid)) = doomed else {
-            self.released += 1;
-            return;
-        };
+        let Some((doomed, wid, new)) = doomed else { return };
+        self.spawned += u64::from(new);
+        self.deadlines.cancel(Timer::Escalate(id));
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         watcher.slots.launched(wid);
+        watcher.past.spawned += 1;
         if let WatcherState::Starting { spawned } = &mut watcher.state {
             *spawned = true;
         }
@@ -80,7 +108,19 @@ impl Arbiter {
     pub(super) fn worker_failed(&mut self, id: WorkerId, error: &SpawnError, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let Some(worker) = watcher.dismiss(id) else { return };
+        if let Some(pid) = worker.pid {
+            // It never was a worker; the reaper's word about it is of no interest.
+            self.pids.remove(&pid);
+            self.released += 1;
+        }
+        self.deadlines.cancel(Timer::Escalate(id));
+        for job in worker.awaited_by.clone() {
+            self.job_part_done(job, None, None, now);
+        }
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let wid = worker.wid;
+        watcher.past.failed += 1;
+        watcher.past.last_failure = Some(LastFailure { wid, error: error.clone(), time: now.unix });
         let text = format!("error in '{}': {}", watcher.name(), describe(error));
         if worker.is_ending() || worker.outgoing {
             watcher.slots.release(wid);
@@ -92,7 +132,7 @@ impl Arbiter {
         // A failed try does not use up the pause between two starts.
         watcher.next_spawn = now.mono;
         if may_mend_itself(error) || tries < 0 {
-            let wait = self.back_off(id.watcher, wid, failures, now);
+            let wait = self.back_off(id.watcher, wid, Cause::Launch(error.clone()), failures, now);
             self.log(Level::Warning, format!("{text}; next try in {} ms", wait.as_millis()));
         } else if i64::from(failures) < tries {
             watcher.slots.make_due(wid);
@@ -111,6 +151,9 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
         if !surging {
+            if watcher.config.on_demand {
+                self.note_spell(key, Spell::Bad, now);
+            }
             return self.begin_stopping(key, now);
         }
         let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
@@ -146,17 +189,21 @@ impl Arbiter {
                     worker.state = WorkerState::Starting { doomed: true };
                     worker.asked = true;
                 });
+                if pid.is_some() && self.deadlines.get(Timer::Escalate(id)).is_none() {
+                    self.doom(id, now);
+                }
                 return;
             }
             WorkerState::Running => {}
-            WorkerState::Terminating { kill_at: None, .. } => return,
-            WorkerState::Terminating { kill_at: Some(at), signal: sent } => {
+            // SIGKILL is on its way, and is repeated until it helps.
+            WorkerState::Terminating { signal: Signal::KILL, .. } => return,
+            WorkerState::Terminating { kill_at: at, signal: sent } => {
                 due = due.min(at);
                 send = sent != signal;
             }
         }
         let Some(pid) = pid else { return };
-        let kill_at = (signal != Signal::KILL).then_some(due);
+        let kill_at = if signal == Signal::KILL { now.mono.after(KILL_AGAIN) } else { due };
         let reach = if signal == Signal::KILL {
             Reach::Tree
         } else if watcher.parting().stop_children {
@@ -169,10 +216,7 @@ impl Arbiter {
             worker.asked = true;
         });
         self.deadlines.cancel(Timer::Expire(id));
-        match kill_at {
-            Some(at) => self.deadlines.set(Timer::Escalate(id), at),
-            None => self.deadlines.cancel(Timer::Escalate(id)),
-        }
+        self.deadlines.set(Timer::Escalate(id), kill_at);
         if send {
             self.act(Action::Signal { pid, signal, reach, watcher: id.watcher });
             self.publish(id.watcher, EventKind::Kill { process_pid: pid.0 }, now);
@@ -181,7 +225,28 @@ impl Arbiter {
 
     /// A worker that was told to stop has had its time.
     pub(super) fn escalate(&mut self, id: WorkerId, now: Now) {
-        self.terminate(id, Signal::KILL, Duration::ZERO, now);
+        let Some(worker) = self.watchers.get(&id.watcher).and_then(|watcher| watcher.workers().get(&id)) else {
+            return;
+        };
+        let pid = worker.pid;
+        match (worker.state, pid) {
+            (WorkerState::Terminating { signal, .. }, Some(_)) if signal != Signal::KILL => {
+                self.terminate(id, Signal::KILL, Duration::ZERO, now);
+            }
+            // Killed already, or on its way to its program for too long.
+            (WorkerState::Terminating { .. } | WorkerState::Starting { doomed: true }, Some(pid)) => {
+                self.deadlines.set(Timer::Escalate(id), now.mono.after(KILL_AGAIN));
+                if let Some(watcher) = self.watchers.get_mut(&id.watcher) {
+                    watcher.change(id, |worker| {
+                        if let WorkerState::Terminating { kill_at, .. } = &mut worker.state {
+                            *kill_at = now.mono.after(KILL_AGAIN);
+                        }
+                    });
+                }
+                self.act(Action::Signal { pid, signal: Signal::KILL, reach: Reach::Tree, watcher: id.watcher });
+            }
+            _ => {}
+        }
     }
 
     /// A worker has reached its max_age. Its successor comes when it is gone.
@@ -209,8 +274,17 @@ impl Arbiter {
 
     fn bury(&mut self, exit: Exit, now: Now) -> Option<(WorkerId, Worker, Exit)> {
         let id = self.pids.remove(&exit.pid)?;
-        let worker = self.watchers.get_mut(&id.watcher)?.dismiss(id)?;
+        let watcher = self.watchers.get_mut(&id.watcher)?;
+        let worker = watcher.dismiss(id)?;
         self.reaped += 1;
+        watcher.past.reaped += 1;
+        watcher.past.last_exit = Some(LastExit {
+            wid: worker.wid,
+            pid: exit.pid,
+            exit_code: exit.exit_code,
+            lived: now.mono.since(worker.started.mono),
+            time: now.unix,
+        });
         self.deadlines.cancel(Timer::Escalate(id));
         self.deadlines.cancel(Timer::Expire(id));
         self.publish(id.watcher, EventKind::Reap { process_pid: exit.pid.0, exit_code: exit.exit_code }, now);
@@ -222,15 +296,21 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let lived = now.mono.since(worker.started.mono);
         let replaced_by_reload = watcher.running.as_ref().is_some_and(|op| op.replaces(id));
+        let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
+        let waits_for_demand = watcher.config.on_demand && !surging;
+        let made_up_for = !waits_for_demand && makes_up_for(&watcher.config, worker.asked, exit_code);
         let young = lived < seconds(watcher.config.min_uptime);
         let kept_up = match watcher.state {
             WatcherState::Stopped | WatcherState::Stopping => false,
             WatcherState::Starting { .. } | WatcherState::Active => true,
         };
-        if kept_up && !watcher.config.respawn && !worker.outgoing && !replaced_by_reload {
+        if kept_up && !made_up_for && !worker.outgoing && !replaced_by_reload {
             watcher.slots.release(worker.wid);
             if watcher.missing() > 0 {
                 watcher.slots.vacated += 1;
+            }
+            if waits_for_demand && !(young && worker.asked) {
+                self.ended_on_demand(id.watcher, worker.wid, young.then_some(lived), exit_code, now);
             }
         } else if kept_up && young && !worker.asked && !worker.outgoing {
             self.died_early(id.watcher, worker.wid, lived, exit_code, now);
@@ -239,6 +319,28 @@ impl Arbiter {
                 watcher.slots.absolve(worker.wid);
             }
             watcher.slots.release(worker.wid);
+        }
+    }
+
+    /// A worker that a connection had started ended by itself; `young`: how long it lived, where that is too short.
+    fn ended_on_demand(&mut self, key: WatcherKey, wid: Wid, young: Option<Duration>, exit_code: i32, now: Now) {
+        let Some(watcher) = self.watchers.get(&key) else { return };
+        let name = watcher.name().to_owned();
+        let spell = match young {
+            None => Spell::Good,
+            Some(_) if succeeded(&watcher.config, exit_code) => Spell::Brief,
+            Some(_) => Spell::Bad,
+        };
+        let rest = self.note_spell(key, spell, now);
+        if let (Spell::Bad, Some(lived), Some(rest)) = (spell, young, rest) {
+            let (wid, lived, rest) = (wid.0, lived.as_secs_f64(), rest.as_millis());
+            let death = death(exit_code);
+            self.log(
+                Level::Warning,
+                format!(
+                    "{name}: process {wid} died after {lived:.1} s ({death}); no connection starts one for {rest} ms"
+                ),
+            );
         }
     }
 
@@ -251,7 +353,7 @@ impl Arbiter {
             return self.give_up(key, format!("the new processes die at once ({})", death(exit_code)), now);
         }
         let (name, lived) = (watcher.name().to_owned(), lived.as_secs_f64());
-        let wait = self.back_off(key, wid, k, now).as_millis();
+        let wait = self.back_off(key, wid, Cause::Exit(exit_code), k, now).as_millis();
         let (wid, death) = (wid.0, death(exit_code));
         self.log(
             Level::Warning,
@@ -262,16 +364,34 @@ impl Arbiter {
     }
 
     /// Makes a place wait before its next worker: 100 ms, doubled each time, within check_delay.
-    fn back_off(&mut self, key: WatcherKey, wid: Wid, k: u32, now: Now) -> Duration {
-        let bound = seconds(self.circus.check_delay);
-        let bound = if bound.is_zero() { DEFAULT_BOUND } else { bound };
-        let wait = back_off(k, bound).mul_f64(self.rng.around_one(0.1));
+    fn back_off(&mut self, key: WatcherKey, wid: Wid, cause: Cause, k: u32, now: Now) -> Duration {
+        let wait = back_off(k, self.back_off_bound()).mul_f64(self.rng.around_one(0.1));
         if let Some(watcher) = self.watchers.get_mut(&key) {
-            watcher.slots.back_off(wid);
+            watcher.slots.back_off(wid, Setback { cause, times: k, wait });
             self.deadlines.set(Timer::Retry(key, wid), now.mono.after(wait));
         }
         wait
     }
+
+    /// The most that a back-off lasts.
+    pub(super) fn back_off_bound(&self) -> Duration {
+        let bound = seconds(self.circus.check_delay);
+        if bound.is_zero() { DEFAULT_BOUND } else { bound }
+    }
+}
+
+/// Whether a worker that ended so is replaced.
+fn makes_up_for(config: &WatcherConfig, asked: bool, exit_code: i32) -> bool {
+    match config.respawn {
+        Respawn::Always => true,
+        // An end that was asked for says nothing about the work: max_age and kill mean a new worker.
+        Respawn::OnFailure => asked || !succeeded(config, exit_code),
+        Respawn::Never => false,
+    }
+}
+
+fn succeeded(config: &WatcherConfig, exit_code: i32) -> bool {
+    u8::try_from(exit_code).is_ok_and(|code| config.success_codes.contains(&code))
 }
 
 /// An exit code in words.
@@ -282,10 +402,8 @@ fn death(exit_code: i32) -> String {
 /// A failed launch in words: what was being done, to what, and what the kernel said.
 pub(super) fn describe(error: &SpawnError) -> String {
     match error.stage {
-        Stage::Command | Stage::User | Stage::Socket if error.errno == 0 => {
-            format!("failed to {}: {}", error.stage.doing(), error.detail)
-        }
-        _ => format!("failed to {}: {} ({})", error.stage.doing(), error.detail, error.reason()),
+        stage if error.errno == 0 => format!("failed to {}: {}", stage.doing(), error.detail),
+        stage => format!("failed to {}: {} ({})", stage.doing(), error.detail, error.reason()),
     }
 }
 

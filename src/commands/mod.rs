@@ -11,6 +11,7 @@ mod help;
 mod matching;
 mod props;
 mod python;
+mod report;
 mod selection;
 mod show;
 mod spec;
@@ -18,6 +19,7 @@ mod table;
 
 mod add;
 mod decr;
+mod dstats;
 mod get;
 mod globaloptions;
 mod incr;
@@ -36,6 +38,7 @@ mod rm;
 mod set;
 mod signal;
 mod start;
+mod stats;
 mod status;
 mod stop;
 

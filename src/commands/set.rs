@@ -58,17 +58,19 @@ fn console_value(key: &str, text: &str) -> Result<Value, UsageError> {
     match key {
         "numprocesses" | "max_retry" | "max_age" | "max_age_variance" | "priority" => console::integer(text, key),
         "warmup_delay" | "graceful_timeout" | "retry_in" | "min_uptime" => console::number(text, key),
-        "send_hup" | "stop_children" | "shell" | "copy_env" | "copy_path" | "respawn" | "autostart" | "singleton"
+        "send_hup" | "stop_children" | "shell" | "copy_env" | "copy_path" | "autostart" | "singleton"
         | "use_sockets" | "on_demand" | "close_child_stdin" | "close_child_stdout" | "close_child_stderr" => {
             boolean(text, key)
         }
+        "respawn" if text.trim().eq_ignore_ascii_case("on-failure") => Ok("on-failure".into()),
+        "respawn" => boolean(text, key),
         "stop_signal" => match Signal::parse(text) {
             Ok(Signal(number)) => Ok(number.into()),
             Err(_) => Err(UsageError(format!("{key}: '{text}' isn't a signal"))),
         },
         "uid" | "gid" => Ok(text.parse::<u32>().map_or_else(|_| text.into(), Value::from)),
         "cmd" | "args" | "working_dir" | "executable" | "shell_args" | "stdin_socket" | "sockets" | "virtualenv"
-        | "virtualenv_py_ver" => Ok(text.into()),
+        | "virtualenv_py_ver" | "success_codes" => Ok(text.into()),
         "env" => environment(text),
         _ if key.starts_with("rlimit_") => match text.trim() {
             "" => Ok(Value::Null),
@@ -141,6 +143,9 @@ mod tests {
             ("warmup_delay", "0.5", json!(0.5)),
             ("send_hup", "True", json!(true)),
             ("autostart", "off", json!(false)),
+            ("respawn", "no", json!(false)),
+            ("respawn", "On-Failure", json!("on-failure")),
+            ("success_codes", "0, 3", json!("0, 3")),
             ("stop_signal", "INT", json!(2)),
             ("stop_signal", "sigusr1", json!(10)),
             ("uid", "daemon", json!("daemon")),

@@ -49,6 +49,18 @@ pub(super) fn process_count(reply: &Value, _invocation: &Invocation) -> String {
     }
 }
 
+/// The figures of a process in a line: `PID  CMDLINE USER NICE RSS VMS CPU MEM CTIME`.
+pub(super) fn process_line(info: &Value) -> String {
+    let text = |key| info.get(key).map(python::py_str).unwrap_or_default();
+    let others = ["cmdline", "username", "nice", "mem_info1", "mem_info2", "cpu", "mem", "ctime"].map(text);
+    format!("{}  {}", text("pid"), others.join(" "))
+}
+
+/// The children among the figures of a process.
+pub(super) fn children(info: &Value) -> &[Value] {
+    info.get("children").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

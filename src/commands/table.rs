@@ -4,14 +4,15 @@ use crate::proto::{Envelope, ErrNo, Fault, Object, Request};
 
 use super::python::repr_text;
 use super::{
-    CommandSpec, add, decr, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses, numwatchers,
-    options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, status, stop,
+    CommandSpec, add, decr, dstats, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
+    numwatchers, options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, stats, status, stop,
 };
 
 /// Every command, in alphabetical order.
 pub const COMMANDS: &[CommandSpec] = &[
     add::SPEC,
     decr::SPEC,
+    dstats::SPEC,
     get::SPEC,
     globaloptions::SPEC,
     incr::SPEC,
@@ -30,6 +31,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     set::SPEC,
     signal::SPEC,
     start::SPEC,
+    stats::SPEC,
     status::SPEC,
     stop::SPEC,
 ];

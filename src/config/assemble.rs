@@ -9,7 +9,7 @@ use super::nearest::suggestion;
 use super::options::{CIRCUS_OPTIONS, SOCKET_OPTIONS, find, regular_file};
 use super::section::Source;
 use super::watcher::{self, Watcher};
-use super::{Config, Host, Problem, Severity, SocketConfig, circus, socket};
+use super::{Config, Host, Problem, Severity, SocketConfig, circus, named_sockets, socket};
 
 /// What the sections mean. Without a configuration, a problem says why. The disk is asked one thing only, through
 /// `is_directory`: whether the directory of a stream's file is there.
@@ -22,8 +22,11 @@ pub(super) fn assemble(ini: &Ini, host: &Host, is_directory: &dyn Fn(&Path) -> b
     let mut watchers = watcher::read(&mut source);
     plugins(&mut source);
     watchers.sound.retain(|watcher| {
-        let problems: Vec<_> =
-            socket_problems(watcher, &sockets).chain(stream_problems(watcher, host, is_directory)).collect();
+        source.problems.extend(demand_warning(watcher, &sockets));
+        let problems: Vec<_> = socket_problems(watcher, &sockets)
+            .chain(stream_problems(watcher, host, is_directory))
+            .chain(virtualenv_problem(watcher, host, is_directory))
+            .collect();
         let sound = problems.is_empty();
         if let Some(problem) = problems.first() {
             let place = super::Place { file: problem.file.clone(), line: problem.line };
@@ -96,6 +99,29 @@ fn socket_problems<'w>(watcher: &'w Watcher<'_>, sockets: &'w [SocketConfig]) ->
         let hint = suggestion(name, sockets.iter().map(|socket| socket.name.as_str()));
         watcher.problem(key, &format!("there is no sound [socket:{name}]{hint}"))
     })
+}
+
+/// Without a socket that listens while no worker runs, no connection can start an on_demand watcher.
+fn demand_warning(watcher: &Watcher<'_>, sockets: &[SocketConfig]) -> Option<Problem> {
+    let config = &watcher.config;
+    let named = named_sockets(config);
+    let is_own = |socket: &&SocketConfig| named.contains(&socket.name) || named.is_empty() && config.use_sockets;
+    let own: Vec<&SocketConfig> = sockets.iter().filter(is_own).collect();
+    if !config.on_demand || own.iter().any(|socket| !socket.so_reuseport) {
+        return None;
+    }
+    let why = if own.is_empty() {
+        "the watcher names no managed socket"
+    } else {
+        "with so_reuseport nobody listens while no worker runs"
+    };
+    Some(watcher.warning("on_demand", &format!("{why}, so only start with its name starts it")))
+}
+
+fn virtualenv_problem(watcher: &Watcher<'_>, host: &Host, is_directory: &dyn Fn(&Path) -> bool) -> Option<Problem> {
+    let lib = Path::new(&host.cwd).join(watcher.config.virtualenv.as_ref()?).join("lib");
+    let text = || format!("there is no virtual environment: the directory {} does not exist", lib.display());
+    (!is_directory(&lib)).then(|| watcher.problem("virtualenv", &text()))
 }
 
 fn stream_problems<'w>(

@@ -1,5 +1,7 @@
 //! `[circus]`.
 
+use super::log_output::{LogOutput, facilities, unknown_facility};
+use super::nearest::suggestion;
 use super::options::CIRCUS_OPTIONS;
 use super::section::Source;
 use super::{CircusConfig, Place, Problem, Severity};
@@ -18,6 +20,9 @@ pub(super) fn read(source: &mut Source<'_>) -> CircusConfig {
             format!("[circus] loglevel: '{}' is no level, so it is info", source.environment.expand(&entry.value));
         source.problems.push(Problem::warning(&entry.place, text));
     }
+    if let Some(output) = &circus.logoutput {
+        source.problems.extend(log_problem(output, place("logoutput")));
+    }
     for (key, endpoint) in [
         ("endpoint", &circus.endpoint),
         ("pubsub_endpoint", &circus.pubsub_endpoint),
@@ -26,6 +31,16 @@ pub(super) fn read(source: &mut Source<'_>) -> CircusConfig {
         source.problems.extend(endpoint_problem(key, endpoint, &circus, place(key)));
     }
     circus
+}
+
+fn log_problem(output: &str, place: &Place) -> Option<Problem> {
+    if let Err(text) = LogOutput::parse(output) {
+        return Some(Problem::fatal(place, format!("[circus] logoutput: {text}")));
+    }
+    let unknown = unknown_facility(output)?;
+    let hint = suggestion(unknown, facilities());
+    let text = format!("[circus] logoutput: no facility is called '{unknown}', so it is user{hint}");
+    Some(Problem::warning(place, text))
 }
 
 fn endpoint_problem(key: &str, endpoint: &str, circus: &CircusConfig, place: &Place) -> Option<Problem> {
@@ -63,6 +78,17 @@ fn is_exposed(endpoint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_the_log_goes() {
+        let place = Place { file: "c.ini".into(), line: 2 };
+        let said = |output| log_problem(output, &place).map(|problem| (problem.severity, problem.text));
+        assert_eq!(said("/var/log/circus.log"), None);
+        assert_eq!(said("syslog:///dev/log?local0"), None);
+        let text = "[circus] logoutput: no facility is called 'locl0', so it is user; did you mean 'local0'?";
+        assert_eq!(said("syslog:///dev/log?locl0"), Some((Severity::Warning, text.into())));
+        assert!(said("syslog://host:x").is_some_and(|(severity, _)| severity == Severity::Fatal));
+    }
 
     #[test]
     fn who_can_reach_an_endpoint() {

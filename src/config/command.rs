@@ -31,6 +31,28 @@ pub fn argv(watcher: &WatcherConfig, wid: u32, sockets: &BTreeMap<String, i32>) 
     if argv.is_empty() { Err("cmd is empty, so there is nothing to execute".into()) } else { Ok(argv) }
 }
 
+/// The managed sockets that a watcher names, in lower case: in cmd, args and shell_args, and in its own options.
+pub fn named_sockets(watcher: &WatcherConfig) -> BTreeSet<String> {
+    let named = RefCell::new(BTreeSet::new());
+    let look = |text: &str| {
+        let seen = expand(text, |name| {
+            named.borrow_mut().extend(name.strip_prefix("sockets.").map(str::to_owned));
+            None
+        });
+        drop(seen);
+    };
+    look(&watcher.cmd);
+    match &watcher.args {
+        None => {}
+        Some(Args::Text(text)) => look(text),
+        Some(Args::List(list)) => list.iter().for_each(|word| look(word)),
+    }
+    watcher.shell_args.iter().for_each(|text| look(text));
+    let mut named = named.into_inner();
+    named.extend(watcher.stdin_socket.iter().chain(&watcher.sockets).map(|name| name.to_lowercase()));
+    named
+}
+
 /// The script is cmd and args as they are, so that whatever a shell can do works.
 fn shell<'w>(
     watcher: &'w WatcherConfig,
@@ -52,25 +74,6 @@ fn shell<'w>(
         argv.extend(words("shell_args", &expand(text))?);
     }
     Ok(argv)
-}
-
-/// The managed sockets that a watcher's command line names, in lower case, whether they exist or not.
-pub(super) fn sockets_named(watcher: &WatcherConfig) -> BTreeSet<String> {
-    let named = RefCell::new(BTreeSet::new());
-    let note = |text: &str| {
-        expand(text, |name| {
-            named.borrow_mut().extend(name.strip_prefix("sockets.").map(str::to_owned));
-            None
-        });
-    };
-    note(&watcher.cmd);
-    match &watcher.args {
-        None => {}
-        Some(Args::Text(text)) => note(text),
-        Some(Args::List(list)) => list.iter().for_each(|word| note(word)),
-    }
-    watcher.shell_args.iter().for_each(|text| note(text));
-    named.into_inner()
 }
 
 fn words(option: &str, text: &str) -> Result<Vec<String>, String> {
@@ -126,12 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_named_in_every_spelling() {
-        let mut watcher = watcher("x $(circus.sockets.Web) $(circus.wid)", text("${socket:api}"));
-        watcher.shell_args = Some("((circus.sockets.admin))".into());
-        assert_eq!(sockets_named(&watcher), ["admin", "api", "web"].map(str::to_owned).into());
-        watcher.args = Some(Args::List(vec!["a$(circus.sockets.list)".into()]));
-        assert!(sockets_named(&watcher).contains("list"));
+    fn sockets_that_a_watcher_names() {
+        let names = |watcher: &WatcherConfig| named_sockets(watcher).into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(names(&watcher("x $(circus.wid)", None)), "");
+        assert_eq!(names(&watcher("x $(circus.sockets.Web)((circus.sockets.a))", text("${socket:b}"))), "a b web");
+        let list = Some(Args::List(vec!["--fd".into(), "$(CIRCUS.sockets.c)".into()]));
+        let mut watcher = watcher("x", list);
+        watcher.shell_args = Some("$(circus.sockets.d)".into());
+        watcher.stdin_socket = Some("in".into());
+        watcher.sockets = vec!["e".into(), "c".into()];
+        assert_eq!(names(&watcher), "c d e in");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CircusConfig, Family, SocketConfig, SocketType, WatcherConfig};
+use super::{CircusConfig, Family, Respawn, SocketConfig, SocketType, WatcherConfig};
 use crate::proto::Signal;
 
 impl WatcherConfig {
@@ -33,13 +33,16 @@ impl WatcherConfig {
             use_sockets: false,
             sockets: Vec::new(),
             on_demand: false,
-            respawn: true,
+            respawn: Respawn::Always,
+            success_codes: vec![0],
             autostart: true,
             max_age: 0,
             max_age_variance: 30,
             min_uptime: 1.0,
             rlimits: BTreeMap::new(),
             stdin_socket: None,
+            virtualenv: None,
+            virtualenv_py_ver: None,
             close_child_stdin: true,
             close_child_stdout: false,
             close_child_stderr: false,

@@ -164,6 +164,11 @@ fn dollars<'v>(text: &str, look_up: impl Fn(&str) -> Option<&'v str>) -> String 
     out
 }
 
+/// The names in `$NAME` of a text; one behind `$$` is no reference here, but was one in Circus.
+pub(super) fn references(text: &str) -> impl Iterator<Item = &str> {
+    text.split('$').skip(1).map(|after| split_name(after).0).filter(|name| !name.is_empty())
+}
+
 /// The variable name that a text begins with, perhaps empty, and what follows it.
 fn split_name(text: &str) -> (&str, &str) {
     if !text.starts_with(|c: char| c.is_ascii_uppercase()) {

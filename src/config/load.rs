@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::assemble::{assemble, forbids};
+use super::differences::notes;
 use super::env::expand_os;
 use super::fnmatch::fnmatch;
 use super::ini::Ini;
@@ -43,12 +44,24 @@ impl Loaded {
 /// Reads a configuration file. A relative path is relative to where circusd was started.
 pub fn load(path: &str, host: &Host) -> Loaded {
     let mut problems = Vec::new();
-    let config = read(path, host, &mut problems);
+    let config = read(path, host, &mut problems).and_then(|ini| understand(&ini, host, &mut problems));
     sort(path, &mut problems);
     Loaded { config, problems }
 }
 
-fn read(path: &str, host: &Host, problems: &mut Vec<Problem>) -> Option<Config> {
+/// Reads a configuration file only to tell what is wrong with it, and what means something else than in Circus 0.19.
+pub fn check(path: &str, host: &Host) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Some(ini) = read(path, host, &mut problems) {
+        let _config = understand(&ini, host, &mut problems);
+        problems.extend(notes(&ini, host));
+    }
+    sort(path, &mut problems);
+    problems
+}
+
+/// The main file, and what it includes.
+fn read(path: &str, host: &Host, problems: &mut Vec<Problem>) -> Option<Ini> {
     let text = match read_main(Path::new(path)) {
         Ok(text) => text,
         Err(error) => {
@@ -58,10 +71,14 @@ fn read(path: &str, host: &Host, problems: &mut Vec<Problem>) -> Option<Config> 
     };
     let mut ini = parse(path, &text, Severity::Fatal, problems);
     includes(path, &mut ini, host, problems);
-    let (config, found) = assemble(&ini, host, &|directory| directory.is_dir());
+    Some(ini)
+}
+
+fn understand(ini: &Ini, host: &Host, problems: &mut Vec<Problem>) -> Option<Config> {
+    let (config, found) = assemble(ini, host, &|directory| directory.is_dir());
     problems.extend(found);
     let config = config.filter(|_| problems.iter().all(|problem| problem.severity < Severity::Fatal))?;
-    let forbidden = forbids(&ini, &config, problems);
+    let forbidden = forbids(ini, &config, problems);
     let allowed = forbidden.is_none();
     problems.extend(forbidden);
     allowed.then_some(config)

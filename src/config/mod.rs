@@ -8,6 +8,8 @@
 //!    [`Problem`] instead of stopping at the first;
 //! 4. what remains is a [`Config`], plain data.
 //!
+//! [`check`] also tells, through `differences`, what means something else than in Circus 0.19.
+//!
 //! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`]. When the file
 //! is read again, [`plan`] says what lies between the configuration in force and the new one.
 
@@ -15,11 +17,13 @@ mod assemble;
 mod circus;
 mod command;
 mod defaults;
+mod differences;
 mod env;
 mod expand;
 mod fnmatch;
 mod ini;
 mod load;
+mod log_output;
 mod model;
 mod nearest;
 pub mod options;
@@ -31,11 +35,13 @@ mod socket;
 mod watcher;
 mod words;
 
-pub use command::argv;
+pub use command::{argv, named_sockets};
 pub use fnmatch::fnmatch;
-pub use load::{Loaded, load};
+pub use load::{Loaded, check, load};
+pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
-    Account, Args, CircusConfig, Config, Family, Host, SocketConfig, SocketType, StreamConfig, WatcherConfig,
+    Account, Args, CircusConfig, Config, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use problem::{Place, Problem, Severity};
+pub use words::split as split_words;

@@ -91,6 +91,17 @@ pub struct StreamConfig {
     pub options: BTreeMap<String, Value>,
 }
 
+/// Which deaths of a watcher's workers are made up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Respawn {
+    /// All.
+    Always,
+    /// Those that circusd brought about, and those with an exit status that is none of `success_codes`.
+    OnFailure,
+    /// None: the watcher stops with its last worker.
+    Never,
+}
+
 /// `[watcher:NAME]`, or what `add` made. Each field's meaning, unit and default stand in `WATCHER_OPTIONS`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each option is described once, in config::WATCHER_OPTIONS")]
@@ -122,7 +133,9 @@ pub struct WatcherConfig {
     /// `sockets = a, b`: only these, with LISTEN_FDS.
     pub sockets: Vec<String>,
     pub on_demand: bool,
-    pub respawn: bool,
+    pub respawn: Respawn,
+    /// The exit statuses that are no failure.
+    pub success_codes: Vec<u8>,
     pub autostart: bool,
     pub max_age: i64,
     pub max_age_variance: i64,
@@ -130,6 +143,8 @@ pub struct WatcherConfig {
     /// By lower-case name without `rlimit_`; `None` is unlimited.
     pub rlimits: BTreeMap<String, Option<u64>>,
     pub stdin_socket: Option<String>,
+    pub virtualenv: Option<String>,
+    pub virtualenv_py_ver: Option<String>,
     pub close_child_stdin: bool,
     pub close_child_stdout: bool,
     pub close_child_stderr: bool,
@@ -192,7 +207,7 @@ pub struct SocketConfig {
     pub replace: bool,
     /// SO_BINDTODEVICE.
     pub interface: Option<String>,
-    /// Each worker gets a socket of its own.
+    /// Each worker that names it gets a socket of its own.
     pub so_reuseport: bool,
     /// Whether accept blocks.
     pub blocking: bool,

@@ -11,9 +11,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::command::sockets_named;
 use super::options::{CIRCUS_OPTIONS, Change, SOCKET_OPTIONS, Setting, differences};
-use super::{CircusConfig, Config, SocketConfig, WatcherConfig};
+use super::{CircusConfig, Config, SocketConfig, WatcherConfig, named_sockets};
 
 /// What becomes of everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -146,7 +145,7 @@ pub fn same_place(one: &SocketConfig, other: &SocketConfig) -> bool {
 fn lost_sockets(old: &Config, new: &Config) -> Vec<String> {
     let there = |config: &Config, name: &str| config.sockets.iter().any(|socket| socket.name == name);
     let lost = |watcher: &WatcherConfig| {
-        let names = sockets_named(watcher).into_iter().filter(|name| there(old, name) && !there(new, name));
+        let names = named_sockets(watcher).into_iter().filter(|name| there(old, name) && !there(new, name));
         let text =
             |name| format!("watcher '{}' uses the socket '{name}', which is not in the file any more", watcher.name);
         names.map(text).collect::<Vec<_>>()
@@ -160,7 +159,8 @@ fn sockets(old: &[SocketConfig], new: &[SocketConfig]) -> Vec<SocketStep> {
         (Some(_), None) => SocketChange::Removed,
         (Some(before), Some(after)) => match split(SOCKET_OPTIONS, before, after) {
             (live, anew) if live.is_empty() && anew.is_empty() => SocketChange::Kept,
-            (live, anew) if anew.is_empty() => SocketChange::Adjusted(live),
+            // With so_reuseport every worker has one of its own, which only its successor can have otherwise.
+            (live, anew) if anew.is_empty() && !before.so_reuseport => SocketChange::Adjusted(live),
             (live, anew) => SocketChange::Replaced([anew, live].concat()),
         },
     };
@@ -207,8 +207,7 @@ fn held<'n>(watcher: &WatcherConfig, closing: &BTreeSet<&'n str>) -> Vec<&'n str
         return Vec::new();
     }
     let inherits_all = watcher.use_sockets && watcher.sockets.is_empty();
-    let mut names = sockets_named(watcher);
-    names.extend(watcher.sockets.iter().chain(&watcher.stdin_socket).map(|name| name.to_lowercase()));
+    let names = named_sockets(watcher);
     closing.iter().copied().filter(|name| inherits_all || names.contains(*name)).collect()
 }
 

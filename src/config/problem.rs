@@ -15,6 +15,8 @@ pub struct Place {
 /// What a problem keeps from happening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// Nothing, and nothing is wrong: it only means something else than it did in Circus 0.19.
+    Note,
     /// Nothing: the daemon starts, but something is probably not meant as it is written.
     Warning,
     /// The watcher, socket, plugin or included file is left out.
@@ -47,6 +49,10 @@ impl Problem {
         (self.severity, &self.file, &self.text) == (other.severity, &other.file, &other.text)
     }
 
+    pub(super) fn note(place: &Place, text: impl Into<String>) -> Self {
+        Self::new(Severity::Note, place, text)
+    }
+
     pub(super) fn warning(place: &Place, text: impl Into<String>) -> Self {
         Self::new(Severity::Warning, place, text)
     }
@@ -62,9 +68,10 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.severity == Severity::Note { "note: " } else { "" };
         match self.line {
-            0 => write!(f, "{}: {}", self.file, self.text),
-            line => write!(f, "{}:{line}: {}", self.file, self.text),
+            0 => write!(f, "{}: {kind}{}", self.file, self.text),
+            line => write!(f, "{}:{line}: {kind}{}", self.file, self.text),
         }
     }
 }
@@ -78,5 +85,6 @@ mod tests {
         let place = |line| Place { file: "web.ini".into(), line };
         assert_eq!(Problem::warning(&place(7), "unknown key 'x'").to_string(), "web.ini:7: unknown key 'x'");
         assert_eq!(Problem::fatal(&place(0), "is a directory").to_string(), "web.ini: is a directory");
+        assert_eq!(Problem::note(&place(7), "x").to_string(), "web.ini:7: note: x");
     }
 }

@@ -38,5 +38,13 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> Option<So
         source.problems.push(Problem::skipped(&section.place, text));
         return None;
     }
+    if socket.so_reuseport && socket.family == Family::Unix {
+        let text = format!(
+            "[{}] so_reuseport: a path belongs to one socket; only AF_INET and AF_INET6 can share an address",
+            section.name
+        );
+        source.problems.push(Problem::skipped(&section.place, text));
+        return None;
+    }
     sound.then_some(socket)
 }

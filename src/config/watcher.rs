@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::env::WatcherEnv;
 use super::ini::{Entry, Section};
 use super::nearest::suggestion;
-use super::options::{Field as _, OptionSpec, Scope, Support, WATCHER_OPTIONS, contradiction, find, settle};
+use super::options::{Field as _, OptionSpec, Scope, Support, WATCHER_OPTIONS, contradiction, find, idle_key, settle};
 use super::section::{Source, named};
 use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, python};
 
@@ -52,8 +52,16 @@ pub(super) fn read<'a>(source: &mut Source<'a>) -> Watchers<'a> {
 impl Watcher<'_> {
     /// A problem with one of the watcher's keys, which leaves the watcher out.
     pub(super) fn problem(&self, key: &str, text: &str) -> Problem {
-        let place = self.section.get(key).map_or(&self.section.place, |entry| &entry.place);
-        Problem::skipped(place, format!("{}: {text}", named(self.section, key)))
+        Problem::skipped(self.place(key), format!("{}: {text}", named(self.section, key)))
+    }
+
+    /// Something about one of the watcher's keys that its author should know.
+    pub(super) fn warning(&self, key: &str, text: &str) -> Problem {
+        Problem::warning(self.place(key), format!("{}: {text}", named(self.section, key)))
+    }
+
+    fn place(&self, key: &str) -> &Place {
+        self.section.get(key).map_or(&self.section.place, |entry| &entry.place)
     }
 }
 
@@ -136,10 +144,18 @@ fn typed(source: &Source<'_>, spec: &OptionSpec, entry: &Entry, env: &WatcherEnv
 }
 
 fn stream(source: &mut Source<'_>, section: &Section, key: &str, stream: &mut Option<StreamConfig>) {
-    let Some(Err(text)) = stream.as_mut().map(|stream| settle(key, stream)) else { return };
-    let first = source.ini.entries(section).find(|entry| entry.key.starts_with(key));
-    let place = first.map_or(&section.place, |entry| &entry.place);
-    source.problems.push(Problem::skipped(place, format!("[{}] {text}", section.name)));
+    let (Some(stream), ini) = (stream, source.ini) else { return };
+    let entries = || ini.entries(section).filter_map(|entry| Some((entry, entry.key.strip_prefix(key)?)));
+    if let Err(text) = settle(key, stream) {
+        let place = entries().next().map_or(&section.place, |(entry, _)| &entry.place);
+        source.problems.push(Problem::skipped(place, format!("[{}] {text}", section.name)));
+        return;
+    }
+    // What [DEFAULT] says is for streams of several classes.
+    source.problems.extend(entries().filter(|(entry, _)| !ini.is_default(entry)).filter_map(|(entry, name)| {
+        let text = idle_key(stream, name.strip_prefix('.')?)?;
+        Some(Problem::warning(&entry.place, format!("{}: {text}", named(section, &entry.key))))
+    }));
 }
 
 /// Plugins define keys of their own, which have a dot in them; what else nobody knows is probably misspelt.

@@ -2,8 +2,8 @@
 //! `#` begins no comment, a backslash before a line end is kept as that line end, and between double quotes a
 //! backslash escapes only itself and the quote.
 
-/// Splits a text into words.
-pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
+/// Splits a text into words; an error says what is wrong with it.
+pub fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut chars = text.chars();
     // `None` between words; a pair of quotes begins a word even if nothing is in it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::commands::ConsoleOption;
 
 /// The options of circusctl itself. They stand before or after the command.
-pub(super) const GLOBAL_OPTIONS: &[ConsoleOption] = &[
+pub const GLOBAL_OPTIONS: &[ConsoleOption] = &[
     ConsoleOption::value(ENDPOINT, "ENDPOINT", "connection endpoint (or CIRCUSCTL_ENDPOINT; tcp://127.0.0.1:5555)"),
     ConsoleOption::flag(HELP, "Show help and exit"),
     ConsoleOption::flag(JSON, "output to JSON"),

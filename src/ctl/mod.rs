@@ -16,7 +16,7 @@ mod transport;
 
 pub use answer::{Outcome, answer};
 pub use args::{Parsed, SyntaxError, parse};
-pub use globals::Globals;
+pub use globals::{GLOBAL_OPTIONS, Globals};
 pub use network::Network;
 pub use run::{Environment, Exit, Streams, run};
 pub use transport::{CallError, Connector, Event, Subscription, Transport};

@@ -21,6 +21,7 @@ impl Daemon {
                 let result = self.signal_request(&pids, signal, target);
                 self.feed(Event::SignalDone { job, result });
             }
+            Action::Sample { job, targets } => self.samples.begin(job, targets),
             Action::Publish(notice) => {
                 let (topic, body) = encode_notice(&notice);
                 self.publisher.publish(&topic, &body);
@@ -29,6 +30,7 @@ impl Daemon {
                 self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
             }
             Action::Log(level, text) => self.say(level, &text),
+            Action::WatchSocket { name, on } => self.watch_socket(&name, on),
             Action::CloseStreams(watcher) => self.launcher.close_streams(watcher),
             Action::UpdateStreams(watcher, config) => {
                 if let Err(error) = self.launcher.update_streams(watcher, &config) {

@@ -11,19 +11,20 @@ pub struct Args {
     /// How much to log: critical, error, warning, info or debug
     #[arg(long, value_name = "LEVEL", value_parser = levels())]
     pub log_level: Option<String>,
-    /// Where to log: a file, or - for standard error
+    /// Where to log: a file, - for standard error, or a URL such as syslog:///dev/log?daemon
     #[arg(long, value_name = "FILE")]
     pub log_output: Option<String>,
     /// A Python logging configuration (refused: circusd runs no Python)
     #[arg(long, value_name = "FILE")]
     pub logger_config: Option<String>,
-    /// Go to the background
+    /// Go to the background; the exit status says whether the daemon has started
     #[arg(long)]
     pub daemon: bool,
     /// Write circusd's pid to this file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<String>,
-    /// Read the configuration, say what is wrong with it, and exit: 0 if nothing is
+    /// Read the configuration, say what is wrong with it and what means something else than in Circus 0.19, and exit:
+    /// 0 if nothing is wrong
     #[arg(long)]
     pub check: bool,
     /// Print the version

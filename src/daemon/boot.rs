@@ -9,10 +9,12 @@ use mio::{Interest, Poll, Waker};
 
 use super::args::Args;
 use super::clock;
+use super::environment::Environments;
 use super::launch::Launcher;
 use super::log::{self, Log};
 use super::main::weight;
 use super::registry::{Holding, Registry};
+use super::sampling::Samples;
 use super::turn::{CONTROL, Daemon, EVENTS, OUTPUT, SIGNALS};
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Host, Problem};
@@ -29,6 +31,15 @@ pub(super) enum Refusal {
     Problems(Vec<Problem>),
     /// The pidfile: as in Circus, on standard output too.
     Pidfile(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Error(text) | Self::Pidfile(text) => f.write_str(text),
+            Self::Problems(problems) => problems.iter().try_for_each(|problem| write!(f, "{problem}; ")),
+        }
+    }
 }
 
 impl Refusal {
@@ -96,8 +107,13 @@ pub(super) fn boot(
     let circus = &config.circus;
     let nofile = sys::raise_nofile().map_err(error)?;
     let placeholders = hold_numbers(config.sockets.len())?;
+    // From here on a SIGTERM is taken up by the first turn, so that nothing of what follows is left behind.
+    let signals = sys::Signals::install().map_err(error)?;
     let own_umask = circus.umask.map(sys::set_umask);
     let mut log = open_log(circus, args.log_level.as_deref(), args.log_output.as_deref()).map_err(error)?;
+    if args.daemon {
+        log.spare_the_caller();
+    }
     let now = clock::now();
     for problem in &problems {
         log.line(weight(problem.severity), now.unix, &problem.to_string());
@@ -107,7 +123,6 @@ pub(super) fn boot(
     drop(placeholders);
     let sockets = sys::open_all(&config.sockets).map_err(error)?;
     log.line(Level::Info, now.unix, "Registering signals...");
-    let signals = sys::Signals::install().map_err(error)?;
     log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     let poll = Poll::new().map_err(error)?;
@@ -129,9 +144,16 @@ pub(super) fn boot(
         signals,
         router,
         publisher,
-        launcher: Launcher { sockets, nofile, streams: std::collections::HashMap::new(), output },
+        launcher: Launcher {
+            sockets,
+            nofile,
+            environments: Environments::new(host.clone()),
+            streams: std::collections::HashMap::new(),
+            output,
+        },
         registry,
         proc: sys::Proc::default(),
+        samples: Samples::default(),
         log,
         pending: std::collections::HashMap::new(),
         condemned: Vec::new(),
@@ -171,12 +193,15 @@ pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, 
     sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| Refusal::Pidfile(failure.to_string()))
 }
 
+/// Who is to own the files of ipc endpoints.
+pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, Refusal> {
+    let Some(name) = circus.endpoint_owner.as_deref() else { return Ok(None) };
+    sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
+}
+
 /// Binds the control and the event endpoint, unless strangers could reach them.
 fn bind(circus: &CircusConfig) -> Result<Endpoints, Refusal> {
-    let owner = match circus.endpoint_owner.as_deref() {
-        None => None,
-        Some(name) => Some(sys::user_id(name).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))?),
-    };
+    let owner = owner(circus)?;
     Ok(Endpoints {
         control: bind_one(circus, "endpoint", &circus.endpoint, owner)?,
         events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint, owner)?,

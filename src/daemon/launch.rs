@@ -1,13 +1,14 @@
 //! From what the core wants started to what the kernel is asked for, and back.
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
+use super::environment::Environments;
 use crate::arbiter::{Launch, WatcherKey, WorkerId};
-use crate::config::{StreamConfig, WatcherConfig};
+use crate::config::{StreamConfig, WatcherConfig, named_sockets};
 use crate::output::{OutputHandle, SinkId, Source, StreamName};
 use crate::proto::{SpawnError, Stage};
 use crate::sys;
@@ -29,9 +30,13 @@ pub(super) struct Streams {
 pub(super) struct Launcher {
     pub(super) sockets: Vec<sys::ManagedSocket>,
     pub(super) nofile: sys::Nofile,
+    pub(super) environments: Environments,
     pub(super) streams: HashMap<WatcherKey, Streams>,
     pub(super) output: OutputHandle,
 }
+
+/// The sockets that a worker has for itself, by name.
+type OwnSockets = BTreeMap<String, OwnedFd>;
 
 /// The two ends of a stream's pipe.
 struct Pipe {
@@ -51,18 +56,19 @@ impl Launcher {
         };
         let stdout = self.pipe(launch.worker.watcher, config, StreamName::Stdout)?;
         let stderr = self.pipe(launch.worker.watcher, config, StreamName::Stderr)?;
-        let env = config.env.as_ref().map(|env| env.iter().map(|(k, v)| (k.clone(), v.clone())).collect());
+        let env = self.environments.of(config)?;
+        let own = self.own_sockets(config)?;
         let spawned = sys::spawn(&sys::Launch {
             executable: config.executable.clone(),
-            env: env.unwrap_or_default(),
+            env,
             cwd: config.working_dir.clone(),
             umask: None,
             credentials,
             rlimits: config.rlimits.iter().map(|(name, limit)| (name.clone(), *limit)).collect(),
-            stdin: self.stdin(config)?,
+            stdin: self.stdin(config, &own)?,
             stdout: stdio(config.close_child_stdout, stdout.as_ref()),
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
-            sockets: self.passed(config)?,
+            sockets: self.passed(config, &own)?,
             nofile: Some(self.nofile),
             ..sys::Launch::new(launch.argv)
         })?;
@@ -76,30 +82,54 @@ impl Launcher {
         Ok(spawned)
     }
 
-    fn stdin(&self, config: &WatcherConfig) -> Result<sys::Stdio<'_>, SpawnError> {
+    fn stdin<'a>(&'a self, config: &WatcherConfig, own: &'a OwnSockets) -> Result<sys::Stdio<'a>, SpawnError> {
         match &config.stdin_socket {
-            Some(name) => Ok(sys::Stdio::Fd(self.socket(name)?)),
+            Some(name) => Ok(sys::Stdio::Fd(self.socket(name, own)?.1)),
             None if config.close_child_stdin => Ok(sys::Stdio::Null),
             None => Ok(sys::Stdio::Inherit),
         }
     }
 
-    fn passed(&self, config: &WatcherConfig) -> Result<sys::Pass<'_>, SpawnError> {
+    fn passed<'a>(&'a self, config: &WatcherConfig, own: &'a OwnSockets) -> Result<sys::Pass<'a>, SpawnError> {
         if !config.sockets.is_empty() {
-            let named = config.sockets.iter().map(|name| Ok((name.clone(), self.socket(name)?)));
+            let named = config.sockets.iter().map(|name| Ok((name.clone(), self.socket(name, own)?.1)));
             return Ok(sys::Pass::Listen(named.collect::<Result<_, _>>()?));
         }
         if config.use_sockets {
-            return Ok(sys::Pass::SameNumbers(self.sockets.iter().map(|socket| socket.as_fd()).collect()));
+            let all = self.sockets.iter().map(|socket| self.socket(&socket.name, own));
+            return Ok(sys::Pass::SameNumbers(all.collect::<Result<_, _>>()?));
         }
         Ok(sys::Pass::None)
     }
 
-    fn socket(&self, name: &str) -> Result<BorrowedFd<'_>, SpawnError> {
+    /// A managed socket as this worker gets it: its number, which is the one of the shared socket also where the worker
+    /// has its own, and the descriptor.
+    fn socket<'a>(&'a self, name: &str, own: &'a OwnSockets) -> Result<(RawFd, BorrowedFd<'a>), SpawnError> {
         let wanted = name.to_lowercase();
-        self.sockets.iter().find(|socket| socket.name == wanted).map(|socket| socket.as_fd()).ok_or_else(|| {
-            SpawnError { stage: Stage::Socket, errno: 0, detail: format!("there is no [socket:{name}]") }
-        })
+        let Some(shared) = self.sockets.iter().find(|socket| socket.name == wanted) else {
+            return Err(no_socket(0, format!("there is no [socket:{name}]")));
+        };
+        Ok((shared.number, own.get(&wanted).map_or_else(|| shared.as_fd(), |own| own.as_fd())))
+    }
+
+    /// Fresh sockets for a worker: of those with so_reuseport that its watcher names and it will get. Our copies are
+    /// closed when it has been started.
+    fn own_sockets(&self, config: &WatcherConfig) -> Result<OwnSockets, SpawnError> {
+        let mut own = OwnSockets::new();
+        if self.sockets.iter().all(|socket| !socket.per_worker) {
+            return Ok(own);
+        }
+        let named = named_sockets(config);
+        let by_number = config.use_sockets && config.sockets.is_empty();
+        let gets =
+            |name: &String| by_number || config.sockets.contains(name) || config.stdin_socket.as_ref() == Some(name);
+        for socket in self.sockets.iter().filter(|socket| socket.per_worker) {
+            if named.contains(&socket.name) && gets(&socket.name) {
+                let fresh = sys::open_own(socket).map_err(|error| no_socket(error.errno, error.to_string()))?;
+                own.insert(socket.name.clone(), fresh);
+            }
+        }
+        Ok(own)
     }
 
     /// A pipe into the sink of this stream, if it has one.
@@ -150,13 +180,18 @@ impl Launcher {
     /// The watcher's stream options changed: what is open follows, what is not is opened when it is needed.
     pub(super) fn update_streams(&mut self, watcher: WatcherKey, config: &WatcherConfig) -> Result<(), String> {
         let Some(streams) = self.streams.get(&watcher) else { return Ok(()) };
+        let mut failed = Vec::new();
         for (sink, stream) in [(streams.stdout, &config.stdout_stream), (streams.stderr, &config.stderr_stream)] {
             if let (Some(sink), Some(stream)) = (sink, stream) {
-                self.output.set(sink, stream)?;
+                failed.extend(self.output.set(sink, stream).err());
             }
         }
-        Ok(())
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     }
+}
+
+fn no_socket(errno: i32, detail: String) -> SpawnError {
+    SpawnError { stage: Stage::Socket, errno, detail }
 }
 
 fn stdio<'fd>(closed: bool, pipe: Option<&'fd Pipe>) -> sys::Stdio<'fd> {

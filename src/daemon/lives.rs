@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::boot::{bind_one, open_network, seed};
+use super::boot::{Refusal, bind_one, open_network, owner, seed};
 use super::main::weight;
 use super::turn::Daemon;
 use crate::arbiter::{Arbiter, Level};
@@ -47,47 +47,57 @@ impl Daemon {
             }
         };
         self.outcome = None;
-        self.follow(&config.circus);
+        self.forget_launches();
+        let mut config = config;
+        self.follow(&mut config.circus);
         self.replace_sockets(&config.sockets);
         self.kept.config = config.clone();
+        self.samples.abandon();
         self.arbiter = Arbiter::new(config, self.kept.host.clone(), seed(self.now));
     }
 
-    /// Takes over what `[circus]` says now; what fails stays as it was.
-    fn follow(&mut self, circus: &CircusConfig) {
+    /// Takes over what `[circus]` says now; what fails stays as it was, and is tried again the next time.
+    fn follow(&mut self, circus: &mut CircusConfig) {
         self.follow_umask(circus.umask);
         match self.log_of(circus) {
             Ok(log) => self.log = log,
             Err(error) => self.say(Level::Error, &error),
         }
-        let before = &self.kept.config.circus;
+        let before = self.kept.config.circus.clone();
         if (&circus.endpoint, &circus.pubsub_endpoint) != (&before.endpoint, &before.pubsub_endpoint)
-            && let Err(refusal) = self.move_endpoints(circus)
+            && let Err(refusal) = self.move_endpoints(circus, &before)
         {
-            self.say(Level::Error, &format!("the endpoints stay as they are: {refusal:?}"));
+            self.say(Level::Error, &format!("the endpoints stay as they are: {refusal}"));
+            (circus.endpoint, circus.pubsub_endpoint) = (before.endpoint, before.pubsub_endpoint);
         }
     }
 
-    fn move_endpoints(&mut self, circus: &CircusConfig) -> Result<(), super::boot::Refusal> {
-        let before = self.kept.config.circus.clone();
+    /// Binds what is new, and only when all of it works lets go of the old.
+    fn move_endpoints(&mut self, circus: &CircusConfig, before: &CircusConfig) -> Result<(), Refusal> {
+        let owner = owner(circus)?;
         let bind = |key, new: &str, old: &str| {
-            if new == old { Ok(None) } else { bind_one(circus, key, new, None).map(Some) }
+            if new == old { Ok(None) } else { bind_one(circus, key, new, owner).map(Some) }
         };
         let control = bind("endpoint", &circus.endpoint, &before.endpoint)?;
         let events = bind("pubsub_endpoint", &circus.pubsub_endpoint, &before.pubsub_endpoint)?;
         let kept = &mut self.kept;
+        let (router, publisher) = open_network(
+            &kept.context,
+            control.as_ref().unwrap_or(&kept.control),
+            events.as_ref().unwrap_or(&kept.events),
+            &self.poll,
+            &mut self.registry,
+        )?;
+        drop(self.poll.registry().deregister(&mut self.router));
+        drop(self.poll.registry().deregister(&mut self.publisher));
+        std::mem::replace(&mut self.router, router).close(LAST_WORDS);
+        std::mem::replace(&mut self.publisher, publisher).close(LAST_WORDS);
         if let Some(control) = control {
             kept.control = control;
         }
         if let Some(events) = events {
             kept.events = events;
         }
-        drop(self.poll.registry().deregister(&mut self.router));
-        drop(self.poll.registry().deregister(&mut self.publisher));
-        let (router, publisher) =
-            open_network(&kept.context, &kept.control, &kept.events, &self.poll, &mut self.registry)?;
-        std::mem::replace(&mut self.router, router).close(LAST_WORDS);
-        std::mem::replace(&mut self.publisher, publisher).close(LAST_WORDS);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The daemon's log: lines as Circus writes them, to standard error or a file.
+//! The daemon's log: lines as Circus writes them, to standard error, a file or the system log.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::syslog::Syslog;
 use crate::arbiter::Level;
+use crate::config::LogOutput;
 
 /// Where lines go.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ enum Target {
         path: PathBuf,
         open: Option<(File, u64, u64)>,
     },
+    Syslog(Syslog),
 }
 
 /// The log.
@@ -52,18 +55,25 @@ fn name(level: Level) -> &'static str {
 }
 
 impl Log {
-    /// A log to `output`: `-` and `stdout` are standard error, as in Circus; anything else is a file.
+    /// A log to `output`, as the option `logoutput` says it.
     pub(super) fn open(output: &str, least: Level) -> Result<Self, String> {
-        let target = match output {
-            "-" | "stdout" => Target::Stderr,
-            url if url.starts_with("syslog:") => {
-                return Err(format!("logoutput {url}: the system log cannot be written to yet; use a file or -"));
+        let target = match LogOutput::parse(output).map_err(|text| format!("logoutput {text}"))? {
+            LogOutput::Stderr => Target::Stderr,
+            LogOutput::File(path) => {
+                let file = open(Path::new(&path)).map_err(|error| cannot(&path, &error))?;
+                Target::File { path: path.into(), open: Some(file) }
             }
-            path => {
-                Target::File { path: path.into(), open: Some(open(Path::new(path)).map_err(|e| cannot(path, &e))?) }
-            }
+            LogOutput::Syslog(address, facility) => Target::Syslog(Syslog::open(&address, facility)?),
         };
         Ok(Self { target, least, pid: std::process::id(), zone: TimeZone::system() })
+    }
+
+    /// For a daemon on its way to the background: standard error is still its caller's, who wants to hear of problems
+    /// only, and then nobody's.
+    pub(super) fn spare_the_caller(&mut self) {
+        if matches!(self.target, Target::Stderr) {
+            self.least = self.least.max(Level::Warning);
+        }
     }
 
     /// Whether a line of this level would be written.
@@ -77,11 +87,17 @@ impl Log {
             return;
         }
         let time = Timestamp::from_millisecond((unix * 1e3) as i64).unwrap_or(Timestamp::UNIX_EPOCH);
-        let stamp = time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
-        let line = format!("{stamp} circus[{}] [{}] {text}\n", self.pid, name(level));
+        let time = time.to_zoned(self.zone.clone());
+        let text = format!("[{}] {text}", name(level));
+        let pid = self.pid;
+        let line = || format!("{} circus[{pid}] {text}\n", time.strftime("%Y-%m-%d %H:%M:%S"));
         let written = match &mut self.target {
-            Target::Stderr => io::stderr().write_all(line.as_bytes()),
-            Target::File { path, open } => write_watched(path, open, line.as_bytes()),
+            Target::Stderr => io::stderr().write_all(line().as_bytes()),
+            Target::File { path, open } => write_watched(path, open, line().as_bytes()),
+            Target::Syslog(syslog) => {
+                syslog.line(level, &format!("{} circus[{pid}]", time.strftime("%b %d %H:%M:%S")), &text);
+                Ok(())
+            }
         };
         // There is nobody to tell.
         drop(written);
@@ -130,13 +146,49 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_file_is_opened_again() {
+    fn a_moved_or_removed_file_is_opened_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
+        let read = |name| std::fs::read_to_string(dir.path().join(name)).unwrap();
         let mut log = Log::open(path.to_str().unwrap(), Level::Info).unwrap();
         log.line(Level::Info, 0.0, "one");
         std::fs::rename(&path, dir.path().join("old")).unwrap();
         log.line(Level::Info, 0.0, "two");
-        assert!(std::fs::read_to_string(&path).unwrap().ends_with("two\n"));
+        assert!(read("old").ends_with("one\n") && read("log").ends_with("two\n"));
+        std::fs::remove_file(&path).unwrap();
+        log.line(Level::Info, 0.0, "three");
+        assert_eq!(read("log").lines().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_again_is_written_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let sub = dir.path().join("sub");
+        std::fs::create_dir(&sub).unwrap();
+        let mut log = Log::open(sub.join("log").to_str().unwrap(), Level::Info).unwrap();
+        std::fs::rename(&sub, dir.path().join("gone")).unwrap();
+        log.line(Level::Info, 0.0, "one");
+        assert!(std::fs::read_to_string(dir.path().join("gone/log")).unwrap().ends_with("one\n"));
+    }
+
+    #[test]
+    fn the_system_log_has_its_own_time_format() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        let mut log = Log::open(&format!("syslog://{}?daemon", path.display()), Level::Info).unwrap();
+        log.line(Level::Debug, 0.0, "not this");
+        log.line(Level::Info, 1.7e9, "a b");
+        let mut buffer = [0; 1024];
+        let length = socket.recv(&mut buffer).unwrap();
+        let text = std::str::from_utf8(&buffer[..length]).unwrap();
+        let rest = text.strip_prefix("<30>Nov 1").unwrap();
+        assert!(rest.ends_with(&format!(" circus[{}] [INFO] a b\0", std::process::id())), "{text}");
+        assert_eq!(rest.split(' ').nth(1).unwrap().len(), "22:13:20".len());
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_an_error() {
+        assert!(Log::open("syslog://host:x", Level::Info).is_err_and(|text| text.starts_with("logoutput syslog://")));
     }
 }

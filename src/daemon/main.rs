@@ -7,8 +7,8 @@ use clap::CommandFactory as _;
 
 use super::args::Args;
 use super::boot::{self, Refusal};
-use super::turn::Outcome;
-use crate::config::{self, Loaded, Severity};
+use super::turn::{Daemon, Outcome};
+use crate::config::{self, Config, Host, Loaded, Problem, Severity};
 use crate::sys;
 
 /// circusd. It returns when the fleet is stopped.
@@ -35,32 +35,71 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn run(args: &Args, file: &str) -> Result<u8, Refusal> {
-    for (given, what) in [
-        (args.logger_config.is_some(), "--logger-config: circusd runs no Python; use --log-level and --log-output"),
-        (
-            args.daemon,
-            "--daemon: circusd cannot go to the background yet; start it with setsid or by a service manager",
-        ),
-    ] {
-        if given {
-            return Err(Refusal::Error(what.into()));
-        }
+    if args.logger_config.is_some() {
+        let text = "--logger-config: circusd runs no Python; use --log-level and --log-output";
+        return Err(Refusal::Error(text.into()));
     }
     sys::sanitize_stdio().map_err(|error| Refusal::Error(format!("unable to open descriptors 0 to 2: {error}")))?;
     let host = sys::host();
-    let Loaded { config, problems } = config::load(file, &host);
     if args.check {
-        let text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-        print(&text);
-        return Ok(u8::from(!problems.is_empty()));
+        return Ok(check(file, &host));
     }
+    let Loaded { config, problems } = config::load(file, &host);
     let Some(config) = config else { return Err(Refusal::Problems(problems)) };
-    let mut daemon = boot::boot(args, file, config, host, problems)?;
+    if args.daemon {
+        return run_in_the_background(args, file, config, host, problems);
+    }
+    let daemon = boot::boot(args, file, config, host, problems)?;
+    Ok(turn(daemon, file))
+}
+
+/// Tells all about a configuration. What only means something else than in Circus is no failure.
+fn check(file: &str, host: &Host) -> u8 {
+    let problems = config::check(file, host);
+    let text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+    print(&text);
+    u8::from(problems.iter().any(|problem| problem.severity > Severity::Note))
+}
+
+/// The configuration was read by whoever called us, who may have given it as a pipe; all else is the daemon's.
+fn run_in_the_background(
+    args: &Args,
+    file: &str,
+    config: Config,
+    host: Host,
+    problems: Vec<Problem>,
+) -> Result<u8, Refusal> {
+    let cannot = |error| Refusal::Error(format!("--daemon: unable to go to the background: {error}"));
+    let background = match sys::daemonize().map_err(cannot)? {
+        sys::Side::Daemon(background) => background,
+        sys::Side::Caller(starting) => {
+            return match starting.wait() {
+                sys::Started::Ready => Ok(0),
+                sys::Started::Refused => Ok(1),
+                sys::Started::Died => Err(Refusal::Error("--daemon: it ended before it was ready".into())),
+            };
+        }
+    };
+    match boot::boot(args, file, config, host, problems) {
+        Ok(daemon) => {
+            background.ready().map_err(cannot)?;
+            Ok(turn(daemon, file))
+        }
+        Err(refusal) => {
+            refusal.tell();
+            background.refused();
+            Ok(1)
+        }
+    }
+}
+
+/// Turns until the end.
+fn turn(mut daemon: Daemon, file: &str) -> u8 {
     loop {
         match daemon.run() {
             Outcome::Exit(status) => {
                 daemon.close();
-                return Ok(status);
+                return status;
             }
             Outcome::Restart => {
                 let Loaded { config, problems } = config::load(file, &sys::host());
@@ -73,6 +112,7 @@ fn run(args: &Args, file: &str) -> Result<u8, Refusal> {
 /// The weight of a problem in the log.
 pub(super) fn weight(severity: Severity) -> crate::arbiter::Level {
     match severity {
+        Severity::Note => crate::arbiter::Level::Info,
         Severity::Warning | Severity::Skipped => crate::arbiter::Level::Warning,
         Severity::Fatal => crate::arbiter::Level::Critical,
     }

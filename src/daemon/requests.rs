@@ -3,8 +3,9 @@
 use super::turn::Daemon;
 use crate::arbiter::{Event, Level};
 use crate::commands;
-use crate::config::options::{AccountKind, resolve_accounts};
-use crate::proto::{Body, Fault, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
+use crate::config::options::{AccountKind, named_files, resolve_accounts};
+use crate::output::check_file;
+use crate::proto::{Body, ErrNo, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
 use crate::sys;
 
 impl Daemon {
@@ -17,7 +18,8 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = commands::decode(&envelope).and_then(with_numbers);
+        let request = commands::decode(&envelope).and_then(looked_up).and_then(with_files);
+        let request = request.and_then(|request| self.permitted(request));
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
@@ -38,8 +40,22 @@ impl Daemon {
     }
 }
 
-/// `set` stores users and groups as numbers: names are looked up here, where the system may be asked.
-fn with_numbers(mut request: Request) -> Result<Request, Fault> {
+/// A stream to a file that cannot be written is refused while somebody is there to hear it.
+fn with_files(request: Request) -> Result<Request, Fault> {
+    if let Request::Set { options, .. } | Request::Add { options, .. } = &request {
+        for (option, file) in named_files(options) {
+            check_file(file).map_err(|text| Fault::new(ErrNo::Os, format!("'{option}': {text}")))?;
+        }
+    }
+    Ok(request)
+}
+
+/// What the system has to be asked about a request: `set` stores users and groups as numbers, and a virtual
+/// environment has to be one.
+fn looked_up(mut request: Request) -> Result<Request, Fault> {
+    if let Request::Add { options, .. } | Request::Set { options, .. } = &request {
+        check_virtualenv(options)?;
+    }
     if let Request::Set { options, .. } = &mut request {
         resolve_accounts(options, |kind, name| match kind {
             AccountKind::User => sys::user_id(name).ok(),
@@ -47,4 +63,12 @@ fn with_numbers(mut request: Request) -> Result<Request, Fault> {
         })?;
     }
     Ok(request)
+}
+
+fn check_virtualenv(options: &Object) -> Result<(), Fault> {
+    let text = |key: &str| options.get(key).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    match text("virtualenv").map(|root| sys::Virtualenv::find(root, text("virtualenv_py_ver"))) {
+        Some(Err(reason)) => Err(Fault::command(format!("'virtualenv': {reason}"))),
+        Some(Ok(_)) | None => Ok(()),
+    }
 }

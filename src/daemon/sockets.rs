@@ -18,6 +18,7 @@ impl Daemon {
             name: socket.name.clone(),
             number: socket.number,
             backlog: socket.backlog,
+            per_worker: socket.per_worker,
             address: match &socket.address {
                 sys::Address::Inet { host, port } => SocketAddress::Inet(host.clone(), *port),
                 sys::Address::Unix { path } => SocketAddress::Unix(path.clone()),

@@ -2,9 +2,9 @@
 //!
 //! 1. wait until something is ready or due, then read the clock once;
 //! 2. collect ALL dead children, before anything in this turn can signal a pid;
-//! 3. signals, as intents; requests, so many a turn;
+//! 3. signals, as intents; requests, so many a turn; connections to sockets that are watched;
 //! 4. what is due;
-//! 5. actions, each result fed straight back; launches, so many a turn;
+//! 5. actions, each result fed straight back; looks at processes and launches, so many a turn;
 //! 6. look at the ZeroMQ sockets again: sending may have eaten their news.
 //!
 //! Where a limit ended step 3 or 5 early, the next turn does not wait.
@@ -22,9 +22,11 @@ use super::clock;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
 use super::registry::{Holding, Registry};
+use super::sampling::Samples;
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
 use crate::output::Message;
+use crate::proto::{SpawnError, Stage};
 use crate::sys;
 
 pub(super) const SIGNALS: Token = Token(0);
@@ -33,6 +35,8 @@ pub(super) const EVENTS: Token = Token(2);
 pub(super) const OUTPUT: Token = Token(3);
 /// Status pipes are known by their process: this, and its pid.
 const LAUNCHES: usize = 16;
+/// Managed sockets that are watched: this, and their number. Above every pid that Linux can give.
+pub(super) const DEMAND: usize = LAUNCHES + (1 << 22) + 1;
 
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
 const REQUESTS_A_TURN: usize = 128;
@@ -58,6 +62,7 @@ pub(super) struct Daemon {
     pub(super) launcher: Launcher,
     pub(super) registry: Registry,
     pub(super) proc: sys::Proc,
+    pub(super) samples: Samples,
     pub(super) log: Log,
     pub(super) pending: HashMap<i32, PendingLaunch>,
     /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
@@ -103,7 +108,7 @@ impl Daemon {
         if ready.contains(&SIGNALS) || hurried {
             self.take_signals(&mut intents);
         }
-        for token in ready {
+        for token in ready.iter().filter(|token| token.0 < DEMAND) {
             if let Some(pid) = token.0.checked_sub(LAUNCHES).and_then(|pid| i32::try_from(pid).ok()) {
                 self.look_at_launch(pid);
             }
@@ -115,6 +120,7 @@ impl Daemon {
             self.take_output_messages();
         }
         let more_requests = self.take_requests();
+        self.take_demands(ready);
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
         self.publisher.ready();
@@ -142,7 +148,10 @@ impl Daemon {
             match caught {
                 sys::Caught::Terminate(signal) => {
                     self.say(Level::Info, &format!("Got signal {}", with_underscore(signal)));
-                    intents.push(Intent::Quit);
+                    // Two that come together are one wish.
+                    if !intents.contains(&Intent::Quit) {
+                        intents.push(Intent::Quit);
+                    }
                 }
                 sys::Caught::Reload => {
                     self.say(Level::Info, "Got signal SIG_HUP");
@@ -174,15 +183,27 @@ impl Daemon {
     /// A process exists; whether it reaches its program is to be seen.
     pub(super) fn watch_launch(&mut self, pid: i32, launch: PendingLaunch) {
         let token = Token(LAUNCHES + usize::try_from(pid).unwrap_or(0));
-        self.registry.hold(Holding::Launch(pid), &launch.status);
-        let registered =
-            self.poll.registry().register(&mut SourceFd(&launch.status.as_raw_fd()), token, Interest::READABLE);
-        self.pending.insert(pid, launch);
-        if let Err(error) = registered {
-            // Its death or its success will be seen by the reaper alone.
-            self.say(Level::Error, &format!("unable to watch the start of process {pid}: {error}"));
+        let worker = launch.worker;
+        self.feed(Event::Created { worker, pid: Pid(pid) });
+        let mut source = SourceFd(&launch.status.as_raw_fd());
+        if let Err(error) = self.poll.registry().register(&mut source, token, Interest::READABLE) {
+            // Nobody would hear of its success: it is no use.
+            let _gone = sys::send(nix::unistd::Pid::from_raw(pid), crate::proto::Signal::KILL);
+            let errno = error.raw_os_error().unwrap_or(0);
+            let error = SpawnError { stage: Stage::Fork, errno, detail: "watching its start".into() };
+            return self.feed(Event::SpawnFailed { worker, error });
         }
+        self.registry.hold(Holding::Launch(pid), &launch.status);
+        self.pending.insert(pid, launch);
         self.look_at_launch(pid);
+    }
+
+    /// Those that a life before this one has left behind are of no interest any more.
+    pub(super) fn forget_launches(&mut self) {
+        for (pid, launch) in std::mem::take(&mut self.pending) {
+            drop(self.poll.registry().deregister(&mut SourceFd(&launch.status.as_raw_fd())));
+            self.registry.release(&Holding::Launch(pid));
+        }
     }
 
     fn look_at_launch(&mut self, pid: i32) {
@@ -214,12 +235,17 @@ impl Daemon {
 
     // -- actions -----------------------------------------------------------------------------------------------------
 
-    /// Does what the arbiter wants. Whether launches are left for the next turn.
+    /// Does what the arbiter wants. Whether something is left for the next turn.
     fn drain(&mut self) -> bool {
         let mut launches = 0;
+        self.samples.begin_turn();
         loop {
             while let Some(action) = self.arbiter.poll_action() {
                 self.act(action);
+            }
+            if let Some(sampled) = self.samples.take() {
+                self.feed(sampled);
+                continue;
             }
             if launches == LAUNCHES_A_TURN {
                 break;
@@ -233,7 +259,7 @@ impl Daemon {
             self.act(action);
         }
         self.kill_the_condemned();
-        self.arbiter.has_launches()
+        self.arbiter.has_launches() || self.samples.are_wanted()
     }
 
     fn take_output_messages(&mut self) {

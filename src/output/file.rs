@@ -1,19 +1,28 @@
-//! FileStream: a regular file that is appended to, and rolled by size.
+//! FileStream, WatchedFileStream, TimedRotatingFileStream: a regular file that is appended to, watched, and rolled by
+//! size or time.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::Message;
+use super::aside::{delete_oldest, move_aside};
 use super::medium::{Heritage, Lines, Medium, Now, Stop, Written};
 use super::path::open_for_append;
-use super::rotation::{Rotation, Step, shift_backups};
+use super::rotation::{Rotation, Step, first_line, shift_backups};
+use super::schedule::Schedule;
+use super::upkeep::{Roll, Upkeep};
 
 /// After a failed rotation the file grows on for so long.
 const ROLL_AGAIN: Duration = Duration::from_secs(60);
+
+/// A file that cannot be opened again is spoken of so often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// A log file.
 #[derive(Debug)]
@@ -21,25 +30,58 @@ pub(crate) struct LogFile {
     named: PathBuf,
     real: PathBuf,
     file: File,
-    rotation: Rotation,
+    upkeep: Upkeep,
+    /// When it is rolled by time.
+    deadline: Option<Timestamp>,
     /// The last byte written was no newline.
     mid_line: bool,
     roll_not_before: Option<Instant>,
+    lost_not_before: Option<Instant>,
 }
 
 impl LogFile {
     /// `named` is the configured name, `real` the one without links, which rotation works on.
-    pub(crate) fn new(named: PathBuf, real: PathBuf, file: File, rotation: Rotation) -> Self {
-        Self { named, real, file, rotation, mid_line: false, roll_not_before: None }
+    pub(crate) fn new(named: PathBuf, real: PathBuf, file: File) -> Self {
+        Self {
+            named,
+            real,
+            file,
+            upkeep: Upkeep::default(),
+            deadline: None,
+            mid_line: false,
+            roll_not_before: None,
+            lost_not_before: None,
+        }
     }
 
-    fn step(&self, lines: Lines<'_>, now: Now) -> io::Result<Step> {
-        if self.rotation.max_bytes == 0 || self.roll_not_before.is_some_and(|then| now.mono < then) {
-            return Ok(Step::Write(lines.bytes.len()));
+    fn step(&mut self, lines: Lines<'_>, now: Now) -> io::Result<Step> {
+        let resting = self.roll_not_before.is_some_and(|then| now.mono < then);
+        match self.upkeep.roll {
+            Roll::BySize(rotation) if !resting => {
+                // Asked of the file and not counted here: others may append to it or empty it.
+                let size = self.file.metadata()?.len();
+                Ok(rotation.step(size, self.mid_line, lines.bytes, lines.uncounted))
+            }
+            Roll::ByTime(schedule) if !resting => {
+                let deadline = self.deadline(schedule)?;
+                Ok(Schedule::step(deadline, now.wall, self.mid_line, lines.bytes))
+            }
+            // If it was moved away, the rest of its last line goes with it.
+            Roll::Never | Roll::BySize(_) | Roll::ByTime(_) if self.upkeep.watched && self.mid_line => {
+                Ok(Step::Write(first_line(lines.bytes)))
+            }
+            Roll::Never | Roll::BySize(_) | Roll::ByTime(_) => Ok(Step::Write(lines.bytes.len())),
         }
-        // Asked of the file and not counted here: others may append to it or empty it.
-        let size = self.file.metadata()?.len();
-        Ok(self.rotation.step(size, self.mid_line, lines.bytes, lines.uncounted))
+    }
+
+    /// A file that was here before us goes on from its last line.
+    fn deadline(&mut self, schedule: Schedule) -> io::Result<Timestamp> {
+        if let Some(deadline) = self.deadline {
+            return Ok(deadline);
+        }
+        let written = self.file.metadata()?.mtime();
+        let written = Timestamp::from_second(written).unwrap_or(Timestamp::UNIX_EPOCH);
+        Ok(*self.deadline.insert(schedule.deadline(written, &schedule.zone())))
     }
 
     fn advance(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> io::Result<usize> {
@@ -58,25 +100,72 @@ impl LogFile {
         Ok(written)
     }
 
-    /// A rotation that fails loses no line: the file passes its size instead.
+    /// A rotation that fails loses no line: the file grows on instead.
     fn roll(&mut self, now: Now, messages: &mut Vec<Message>) {
-        let rolled = if self.rotation.backup_count == 0 {
-            self.file.set_len(0)
-        } else {
-            shift_backups(&self.real, self.rotation.backup_count).and_then(|()| self.reopen())
+        let rolled = match self.upkeep.roll {
+            Roll::Never => Ok(()),
+            Roll::BySize(rotation) => self.roll_by_size(rotation),
+            Roll::ByTime(schedule) => self.roll_by_time(schedule, now, messages),
         };
         self.roll_not_before = rolled.err().map(|error| {
-            let path = self.real.display();
-            messages.push(Message::Warning(format!("cannot rotate '{path}', it grows past max_bytes: {error}")));
+            messages.push(Message::Warning(format!("cannot rotate '{}', it grows on: {error}", self.real.display())));
             now.mono + ROLL_AGAIN
         });
+    }
+
+    fn roll_by_size(&mut self, rotation: Rotation) -> io::Result<()> {
+        match rotation.backup_count {
+            0 => self.file.set_len(0),
+            count => {
+                shift_backups(&self.real, count)?;
+                self.reopen()
+            }
+        }
+    }
+
+    fn roll_by_time(&mut self, schedule: Schedule, now: Now, messages: &mut Vec<Message>) -> io::Result<()> {
+        let zone = schedule.zone();
+        let suffix = schedule.suffix(self.deadline(schedule)?, &zone);
+        move_aside(&self.real, &suffix)?;
+        self.reopen()?;
+        self.deadline = Some(schedule.deadline(now.wall, &zone));
+        if schedule.backup_count > 0
+            && let Err(error) = delete_oldest(&self.real, schedule.digits(), schedule.backup_count)
+        {
+            let text = format!("cannot delete old files of '{}': {error}", self.real.display());
+            messages.push(Message::Warning(text));
+        }
+        Ok(())
+    }
+
+    /// Somebody else may have moved the file away, or removed it.
+    fn look_again(&mut self, now: Now, messages: &mut Vec<Message>) {
+        let open = self.file.metadata().ok().as_ref().map(identity);
+        if fs::metadata(&self.named).is_ok_and(|found| Some(identity(&found)) == open) {
+            return;
+        }
+        let Err(error) = self.reopen() else {
+            self.lost_not_before = None;
+            return;
+        };
+        if self.lost_not_before.is_none_or(|then| then <= now.mono) {
+            self.lost_not_before = Some(now.mono + TELL_AGAIN);
+            let name = self.named.display();
+            let text = format!("'{name}' was moved away and cannot be opened, the old file is written on: {error}");
+            messages.push(Message::Warning(text));
+        }
     }
 }
 
 impl Medium for LogFile {
     fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written {
         let mut bytes = 0;
+        let mut looked = !self.upkeep.watched;
         while let Some(rest) = lines.bytes.get(bytes..).filter(|rest| !rest.is_empty()) {
+            if !looked && !self.mid_line {
+                self.look_again(now, messages);
+                looked = true;
+            }
             match self.advance(Lines { bytes: rest, ..lines }, now, messages) {
                 Ok(more) => bytes += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -105,26 +194,22 @@ impl Medium for LogFile {
 
     fn heritage(&self) -> Heritage {
         let file = self.file.metadata().ok().as_ref().map(identity);
-        Heritage { rotation: self.rotation, file, mid_line: self.mid_line }
+        Heritage { roll: self.upkeep.roll, deadline: self.deadline, file, mid_line: self.mid_line }
     }
 
-    fn follow(&mut self, older: Heritage) -> Option<String> {
-        self.mid_line = older.mid_line && older.file == self.heritage().file;
-        let (old, new) = (older.rotation, self.rotation);
-        if new.max_bytes == 0 {
-            self.rotation = old;
-            return None;
+    fn follow(&mut self, older: Heritage) {
+        let same = older.file == self.heritage().file;
+        self.mid_line = older.mid_line && same;
+        self.upkeep.roll = older.roll;
+        self.deadline = older.deadline.filter(|_| same);
+    }
+
+    fn keep_up(&mut self, upkeep: Upkeep) {
+        if upkeep.roll != self.upkeep.roll {
+            self.deadline = None;
+            self.roll_not_before = None;
         }
-        (old.max_bytes != 0 && old != new).then(|| {
-            format!(
-                "'{}' was rolled at {} bytes with {} backups for another stream; from now on at {} bytes with {}",
-                self.real.display(),
-                old.max_bytes,
-                old.backup_count,
-                new.max_bytes,
-                new.backup_count
-            )
-        })
+        self.upkeep = upkeep;
     }
 }
 
@@ -134,23 +219,62 @@ fn identity(found: &Metadata) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::Path;
 
     use super::*;
+    use crate::config::options::RotateWhen;
+
+    fn kept(path: &Path, upkeep: Upkeep) -> LogFile {
+        let place = open_for_append(path).unwrap();
+        let mut log = LogFile::new(path.to_path_buf(), place.real, place.file);
+        log.keep_up(upkeep);
+        log
+    }
 
     fn log(path: &Path, max_bytes: u64, backup_count: u64) -> LogFile {
-        let place = open_for_append(path).unwrap();
-        LogFile::new(path.to_path_buf(), place.real, place.file, Rotation { max_bytes, backup_count })
+        kept(path, Upkeep { roll: Roll::BySize(Rotation { max_bytes, backup_count }), watched: false })
+    }
+
+    fn watched(path: &Path) -> LogFile {
+        kept(path, Upkeep { watched: true, ..Upkeep::default() })
+    }
+
+    fn timed(path: &Path, when: RotateWhen, backup_count: u64) -> LogFile {
+        let schedule = Schedule { when, interval: 1, utc: true, backup_count };
+        kept(path, Upkeep { roll: Roll::ByTime(schedule), watched: false })
     }
 
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    fn put(log: &mut LogFile, text: &str, uncounted: usize) {
-        let now = Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH };
+    fn put_at(log: &mut LogFile, wall: Timestamp, text: &str, uncounted: usize) -> Vec<Message> {
+        let now = Now { mono: Instant::now(), wall };
         let mut messages = Vec::new();
         let written = log.write(Lines { bytes: text.as_bytes(), uncounted }, now, &mut messages);
-        assert!(written.stop.is_none() && messages.is_empty(), "{written:?} {messages:?}");
+        assert!(written.stop.is_none(), "{written:?}");
         assert_eq!(written.bytes, text.len());
+        messages
+    }
+
+    fn put(log: &mut LogFile, text: &str, uncounted: usize) {
+        assert_eq!(put_at(log, Timestamp::UNIX_EPOCH, text, uncounted), []);
+    }
+
+    /// Writes at a time, without anything to complain of.
+    fn put_when(log: &mut LogFile, wall: &str, text: &str) {
+        assert_eq!(put_at(log, wall.parse().unwrap(), text, 0), []);
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+
+    /// A file whose last line is of this time.
+    fn written_at(path: &Path, text: &str, time: &str) {
+        fs::write(path, text).unwrap();
+        let time = std::time::SystemTime::from(time.parse::<Timestamp>().unwrap());
+        File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
     }
 
     fn read(folder: &Path, name: &str) -> String {
@@ -210,14 +334,108 @@ mod tests {
     }
 
     #[test]
-    fn the_newer_rotation_holds_and_says_so() {
+    fn a_watched_file_is_opened_again_when_it_was_moved_or_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("r.log");
-        let older = log(&path, 25, 1).heritage();
-        assert!(log(&path, 30, 1).follow(older).unwrap().contains("from now on at 30 bytes"));
-        let mut silent = log(&path, 0, 0);
-        assert_eq!(silent.follow(older), None);
-        assert_eq!(silent.rotation.max_bytes, 25);
-        assert_eq!(log(&path, 25, 1).follow(older), None);
+        let path = folder.path().join("w.log");
+        let mut log = watched(&path);
+        put(&mut log, "one\n", 0);
+        fs::rename(&path, folder.path().join("w.old")).unwrap();
+        put(&mut log, "two\n", 0);
+        assert_eq!((read(folder.path(), "w.old"), read(folder.path(), "w.log")), ("one\n".into(), "two\n".into()));
+        fs::remove_file(&path).unwrap();
+        put(&mut log, "three\n", 0);
+        assert_eq!(read(folder.path(), "w.log"), "three\n");
+    }
+
+    #[test]
+    fn the_rest_of_a_line_stays_in_the_file_that_was_moved_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.log");
+        let mut log = watched(&path);
+        put(&mut log, "begin", 0);
+        fs::rename(&path, folder.path().join("w.old")).unwrap();
+        put(&mut log, " and end\nnext\n", 0);
+        assert_eq!(read(folder.path(), "w.old"), "begin and end\n");
+        assert_eq!(read(folder.path(), "w.log"), "next\n");
+    }
+
+    #[test]
+    fn a_watched_file_that_cannot_be_opened_again_is_spoken_of_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let sub = folder.path().join("sub");
+        fs::create_dir(&sub).unwrap();
+        let mut log = watched(&sub.join("w.log"));
+        fs::rename(&sub, folder.path().join("gone")).unwrap();
+        let said = put_at(&mut log, Timestamp::UNIX_EPOCH, "one\n", 0);
+        assert!(
+            matches!(&said[..], [Message::Warning(text)] if text.contains("the old file is written on")),
+            "{said:?}"
+        );
+        put(&mut log, "two\n", 0);
+        assert_eq!(read(folder.path(), "gone/w.log"), "one\ntwo\n");
+        fs::create_dir(&sub).unwrap();
+        put(&mut log, "three\n", 0);
+        assert_eq!(read(folder.path(), "sub/w.log"), "three\n");
+    }
+
+    #[test]
+    fn a_file_is_rolled_by_time_and_named_after_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.log");
+        written_at(&path, "found\n", "2024-02-03T10:00:00Z");
+        let mut log = timed(&path, RotateWhen::Midnight, 2);
+        put_when(&mut log, "2024-02-03T23:59:59.9Z", "saturday\n");
+        put_when(&mut log, "2024-02-04T00:00:00Z", "sunday\n");
+        put_when(&mut log, "2024-02-04T23:00:00Z", "sunday evening\n");
+        // Nothing was said on Monday.
+        put_when(&mut log, "2024-02-06T12:00:00Z", "tuesday\n");
+        put_when(&mut log, "2024-02-07T12:00:00Z", "wednesday\n");
+        assert_eq!(names(folder.path()), ["t.log", "t.log.20240204", "t.log.20240206"]);
+        assert_eq!(read(folder.path(), "t.log.20240204"), "sunday\nsunday evening\n");
+        assert_eq!(read(folder.path(), "t.log"), "wednesday\n");
+    }
+
+    #[test]
+    fn a_line_that_was_begun_before_the_deadline_ends_in_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.log");
+        written_at(&path, "", "2024-02-03T10:00:00Z");
+        let mut log = timed(&path, RotateWhen::Second, 0);
+        put_when(&mut log, "2024-02-03T10:00:00.5Z", "begin");
+        put_when(&mut log, "2024-02-03T10:00:05Z", " and end\nnext\n");
+        assert_eq!(read(folder.path(), "t.log.20240203100000"), "begin and end\n");
+        assert_eq!(read(folder.path(), "t.log"), "next\n");
+    }
+
+    #[test]
+    fn a_rotation_by_time_that_fails_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let sub = folder.path().join("sub");
+        fs::create_dir(&sub).unwrap();
+        written_at(&sub.join("t.log"), "", "2024-02-03T10:00:00Z");
+        let mut log = timed(&sub.join("t.log"), RotateWhen::Hour, 1);
+        fs::rename(&sub, folder.path().join("gone")).unwrap();
+        let said = put_at(&mut log, "2024-02-03T12:00:00Z".parse().unwrap(), "one\n", 0);
+        assert!(matches!(&said[..], [Message::Warning(text)] if text.contains("it grows on")), "{said:?}");
+        put_when(&mut log, "2024-02-03T12:00:01Z", "two\n");
+        assert_eq!(read(folder.path(), "gone/t.log"), "one\ntwo\n");
+    }
+
+    #[test]
+    fn a_deadline_goes_on_in_the_medium_that_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.log");
+        written_at(&path, "", "2024-02-03T10:00:00Z");
+        let mut older = timed(&path, RotateWhen::Hour, 0);
+        put_when(&mut older, "2024-02-03T10:59:00Z", "one\n");
+        let place = open_for_append(&path).unwrap();
+        let mut newer = LogFile::new(path.clone(), place.real, place.file);
+        newer.follow(older.heritage());
+        newer.keep_up(older.upkeep);
+        put_when(&mut newer, "2024-02-03T11:00:00Z", "two\n");
+        assert_eq!(read(folder.path(), "t.log.2024020310"), "one\n");
+        newer.keep_up(Upkeep::default());
+        put_when(&mut newer, "2024-02-09T11:00:00Z", "three\n");
+        assert_eq!(read(folder.path(), "t.log"), "two\nthree\n");
     }
 }

@@ -63,16 +63,16 @@ impl OutputHandle {
     /// once, each keeps its own `time_format`, and the rotation that was configured last holds for all of them (a
     /// message says so when it differs).
     pub fn open(&mut self, config: &StreamConfig) -> Result<SinkId, String> {
-        let opened = open(config)?;
-        self.next_id += 1;
-        let sink = SinkId(self.next_id);
+        let sink = SinkId(self.next_id + 1);
+        let opened = open(config, sink.0)?;
+        self.next_id = sink.0;
         self.send(Command::Open(sink, opened));
         Ok(sink)
     }
 
     /// Gives a sink another configuration while its sources stay attached. On an error the old one stays.
     pub fn set(&mut self, sink: SinkId, config: &StreamConfig) -> Result<(), String> {
-        let opened = open(config)?;
+        let opened = open(config, sink.0)?;
         self.send(Command::Set(sink, opened));
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::Message;
-use super::rotation::Rotation;
+use super::upkeep::{Roll, Upkeep};
 
 /// The two clocks, read once a turn: one for deadlines, one for what is printed.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,9 @@ pub(crate) enum Stop {
 /// What a medium leaves to the one that takes its place: at a change of configuration, or over an upgrade.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heritage {
-    pub(crate) rotation: Rotation,
+    pub(crate) roll: Roll,
+    /// When it is rolled by time; `None` where that was not looked at yet.
+    pub(crate) deadline: Option<Timestamp>,
     /// Which file it was (device and inode).
     pub(crate) file: Option<(u64, u64)>,
     /// The last line has no end yet.
@@ -67,6 +69,9 @@ pub(crate) trait Medium: Send {
     /// What a successor needs to know.
     fn heritage(&self) -> Heritage;
 
-    /// Follows an older medium of the same name. Says so if the two were configured differently.
-    fn follow(&mut self, older: Heritage) -> Option<String>;
+    /// Follows an older medium of the same name.
+    fn follow(&mut self, older: Heritage);
+
+    /// What its streams ask for now. Only files grow, so nothing else has to look.
+    fn keep_up(&mut self, _upkeep: Upkeep) {}
 }

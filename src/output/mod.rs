@@ -5,13 +5,14 @@
 //!
 //! ```text
 //!  pipe -> Intake -> Unfinished -> Layout -> Outlet -> Medium
-//!          reads     whole lines   prefix    order,    file, FIFO,
-//!                                            queue     terminal
+//!          reads     whole lines   prefix,   order,    file, FIFO,
+//!                                  colour    queue     terminal
 //! ```
 //!
 //! * An *intake* is an attached pipe. It is read when it is readable, a bounded share each turn, until end-of-file.
 //! * What it reads is cut behind the last newline. The rest waits for its end, at most 200 ms or 64 KiB.
-//! * A *sink* is what a stream's configuration asked for: a layout (`time_format`) and an outlet. Several sinks may
+//! * A *sink* is what a stream's configuration asked for: a layout (`time_format`, `color`), an upkeep (rotation) and an
+//!   outlet. Several sinks may
 //!   share one outlet: there is one for each place, whoever names it.
 //! * An *outlet* takes lines from several intakes and puts them in order. What its medium does not take waits in a
 //!   queue. While a slow reader's queue is full its intakes are not read, and nobody else notices; a full disk's queue
@@ -25,7 +26,9 @@
 //! the `Heritage` of its medium. A new class of stream is a `Medium` or a `Layout` in a file of its own.
 
 mod alarms;
+mod aside;
 mod barrier;
+mod fancy;
 mod file;
 mod handle;
 mod intake;
@@ -38,16 +41,17 @@ mod pace;
 mod path;
 mod pump;
 mod rotation;
+mod schedule;
 mod serve;
 mod source;
 mod stamp;
 mod stdout;
 mod thread;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;
 
 pub use handle::OutputHandle;
 pub use message::{Message, SinkId, Source, StreamName, SyncId};
-
-use message::{OutletId, SourceId};
+pub use path::check_file;

@@ -10,11 +10,12 @@ use super::barrier::Purpose;
 use super::handle::Command;
 use super::intake::{Intake, READ, Standing};
 use super::medium::{Medium, Now};
+use super::message::{OutletId, SourceId};
 use super::open::Opened;
 use super::outlet::Outlet;
 use super::pump::{Pump, Sink};
-use super::stamp::Layout;
-use super::{OutletId, SinkId, Source, SourceId};
+use super::upkeep::{Roll, Upkeep};
+use super::{SinkId, Source};
 
 /// Reads from one source at its worker's death: all that a pipe of the largest size holds.
 const ALL: usize = 1024 * 1024 / READ + 1;
@@ -23,10 +24,7 @@ impl Pump {
     /// Carries out everything but `Shutdown`, which is the loop's as well.
     pub(crate) fn obey(&mut self, command: Command, now: Now) {
         match command {
-            Command::Open(id, opened) => {
-                let (layout, outlet) = self.adopt(opened, now);
-                self.sinks.insert(id, Sink { layout, outlet, sources: 0, closed: false });
-            }
+            Command::Open(id, opened) => self.open(id, opened, now),
             Command::Set(id, opened) => self.set(id, opened, now),
             Command::Close(id) => self.close(id, now),
             Command::Attach(fd, sink, source) => {
@@ -64,28 +62,63 @@ impl Pump {
         }
     }
 
-    /// The outlet of a place: the one there is, with the newer medium, or a new one.
-    fn adopt(&mut self, opened: Opened, now: Now) -> (Layout, OutletId) {
-        let Opened { key, name, medium, layout } = opened;
-        if let Some(id) = self.by_key.get(&key).copied() {
-            self.orphans.remove(&id);
-            self.unwatch_outlet(id);
-            self.tend(id, now, |outlet, now, desk| outlet.replace(medium, now, desk));
-            self.watch_outlet(id);
-            return (layout, id);
+    fn open(&mut self, id: SinkId, opened: Opened, now: Now) {
+        let sink = self.adopt(opened, now);
+        let outlet = sink.outlet;
+        self.sinks.insert(id, sink);
+        self.agree(outlet);
+    }
+
+    /// A sink on the outlet of its place: the one there is, with the newer medium, or a new one.
+    fn adopt(&mut self, opened: Opened, now: Now) -> Sink {
+        let Opened { key, name, medium, layout, upkeep } = opened;
+        let outlet = match self.by_key.get(&key).copied() {
+            Some(id) => {
+                self.orphans.remove(&id);
+                self.unwatch_outlet(id);
+                self.tend(id, now, |outlet, now, desk| outlet.replace(medium, now, desk));
+                id
+            }
+            None => {
+                let id = OutletId(self.next_token());
+                self.outlets.insert(id, Outlet::new(name, medium));
+                self.by_key.insert(key, id);
+                id
+            }
+        };
+        self.watch_outlet(outlet);
+        self.last_configured += 1;
+        Sink { layout, upkeep, configured: self.last_configured, outlet, sources: 0, closed: false }
+    }
+
+    /// What the streams of a place ask of it may have changed.
+    pub(super) fn keep_up(&mut self, id: OutletId) -> Upkeep {
+        let mut sinks: Vec<_> = self.sinks.values().filter(|sink| sink.outlet == id).collect();
+        sinks.sort_unstable_by_key(|sink| sink.configured);
+        let upkeep = Upkeep::shared(sinks.into_iter().map(|sink| sink.upkeep));
+        if let Some(outlet) = self.outlets.get_mut(&id) {
+            outlet.keep_up(upkeep);
         }
-        let id = OutletId(self.next_token());
-        self.outlets.insert(id, Outlet::new(name, medium));
-        self.by_key.insert(key, id);
-        self.watch_outlet(id);
-        (layout, id)
+        upkeep
+    }
+
+    /// The same after a stream was configured, who is told if another had asked for something else.
+    fn agree(&mut self, id: OutletId) {
+        let Upkeep { roll, .. } = self.keep_up(id);
+        let others = self.sinks.values().filter(|sink| sink.outlet == id).map(|sink| sink.upkeep.roll);
+        let other = others.filter(|other| *other != Roll::Never && *other != roll).last();
+        if let (Some(other), Some(outlet)) = (other, self.outlets.get(&id)) {
+            let name = outlet.name();
+            self.desk.warn(format!("{name} is rolled {other} for another stream; from now on {roll}"));
+        }
     }
 
     fn set(&mut self, id: SinkId, opened: Opened, now: Now) {
-        let (layout, outlet) = self.adopt(opened, now);
+        let Sink { layout, upkeep, configured, outlet, .. } = self.adopt(opened, now);
         let Some(sink) = self.sinks.get_mut(&id) else { return self.retire_outlet(outlet) };
-        sink.layout = layout;
+        (sink.layout, sink.upkeep, sink.configured) = (layout, upkeep, configured);
         let old = std::mem::replace(&mut sink.outlet, outlet);
+        self.agree(outlet);
         if old == outlet {
             return;
         }
@@ -108,12 +141,19 @@ impl Pump {
     fn attach(&mut self, fd: OwnedFd, sink_id: SinkId, source: Source) -> io::Result<()> {
         let Some(sink) = self.sinks.get_mut(&sink_id) else { return Err(io::Error::other("its sink is closed")) };
         let id = SourceId(self.last_token + 1);
-        let intake = Intake::new(fd, sink_id, source)?;
-        self.registry.register(&mut SourceFd(&intake.raw_fd()), Token(id.0), Interest::READABLE)?;
+        let mut intake = Intake::new(fd, sink_id, source)?;
+        let watched = self.registry.register(&mut SourceFd(&intake.raw_fd()), Token(id.0), Interest::READABLE);
+        if watched.is_err() {
+            // Closing it would end its worker by SIGPIPE: it is asked instead, which is only dearer.
+            intake.pace.keep_asking();
+        }
         sink.sources += 1;
         self.last_token = id.0;
         self.by_pid.insert((source.pid, id));
         self.sources.insert(id, intake);
+        if watched.is_err() {
+            self.mark_ready(id);
+        }
         Ok(())
     }
 

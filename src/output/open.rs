@@ -7,14 +7,15 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
+use super::fancy::Fancy;
 use super::file::LogFile;
 use super::medium::Medium;
 use super::path::{Place, open_for_append};
 use super::rotation::Rotation;
+use super::schedule::Schedule;
 use super::stamp::{Layout, Stamp};
 use super::stdout::Device;
+use super::upkeep::{Roll, Upkeep};
 use crate::config::StreamConfig;
 
 /// By which two streams know that they write to the same place.
@@ -35,25 +36,44 @@ pub(crate) struct Opened {
     pub(crate) name: String,
     pub(crate) medium: Box<dyn Medium>,
     pub(crate) layout: Layout,
+    pub(crate) upkeep: Upkeep,
 }
 
-/// Opens what `config` names. A new class is one line here.
-pub(crate) fn open(config: &StreamConfig) -> Result<Opened, String> {
+/// Opens what `config` names. `turn` is any number that differs from the last. A new class is one line here.
+pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, String> {
     match config.class.as_str() {
-        "FileStream" => file_stream(config),
+        "FileStream" => file_stream(config, Upkeep { roll: by_size(config)?, watched: false }),
+        "WatchedFileStream" => file_stream(config, Upkeep { roll: Roll::Never, watched: true }),
+        "TimedRotatingFileStream" => file_stream(config, Upkeep { roll: by_time(config)?, watched: false }),
         "StdoutStream" => inherited(Key::Stdout, Layout::Plain),
-        other => Err(format!("unknown stream class '{other}'; FileStream and StdoutStream are known")),
+        "FancyStdoutStream" => {
+            let fancy = Fancy::new(config.text("color")?, config.text("time_format")?, turn);
+            inherited(Key::Stdout, Layout::Fancy(fancy))
+        }
+        other => Err(format!("unknown stream class '{other}'")),
     }
 }
 
-fn file_stream(config: &StreamConfig) -> Result<Opened, String> {
-    let layout = match text(config, "time_format")? {
+fn by_size(config: &StreamConfig) -> Result<Roll, String> {
+    let rotation = Rotation { max_bytes: config.size("max_bytes")?, backup_count: config.size("backup_count")? };
+    Ok(if rotation.max_bytes == 0 { Roll::Never } else { Roll::BySize(rotation) })
+}
+
+fn by_time(config: &StreamConfig) -> Result<Roll, String> {
+    Ok(Roll::ByTime(Schedule {
+        when: config.rotate_when()?,
+        interval: config.rotate_interval()?,
+        utc: config.flag("utc")?,
+        backup_count: config.size("backup_count")?,
+    }))
+}
+
+fn file_stream(config: &StreamConfig, upkeep: Upkeep) -> Result<Opened, String> {
+    let layout = match config.text("time_format")? {
         Some(format) => Layout::Stamped(Stamp::new(format)),
         None => Layout::Plain,
     };
-    let max_bytes = number(config, "max_bytes")?;
-    let rotation = Rotation { max_bytes, backup_count: number(config, "backup_count")? };
-    let named = match text(config, "filename")? {
+    let named = match config.text("filename")? {
         // Containers do this; opened by name, a socket would be refused and a redirected file overwritten.
         Some("/dev/stdout" | "/proc/self/fd/1") => return inherited(Key::Stdout, layout),
         Some("/dev/stderr" | "/proc/self/fd/2") => return inherited(Key::Stderr, layout),
@@ -64,13 +84,13 @@ fn file_stream(config: &StreamConfig) -> Result<Opened, String> {
     let named = std::path::absolute(&named).map_err(fault)?;
     let place = open_for_append(&named).map_err(fault)?;
     let (name, key) = (format!("'{}'", named.display()), Key::Path(place.real.clone()));
-    Ok(Opened { key, name, medium: medium(&named, place, rotation).map_err(fault)?, layout })
+    Ok(Opened { key, name, medium: medium(&named, place).map_err(fault)?, layout, upkeep })
 }
 
-fn medium(named: &Path, place: Place, rotation: Rotation) -> io::Result<Box<dyn Medium>> {
+fn medium(named: &Path, place: Place) -> io::Result<Box<dyn Medium>> {
     let kind = place.file.metadata()?.file_type();
     if kind.is_file() {
-        return Ok(Box::new(LogFile::new(named.to_path_buf(), place.real, place.file, rotation)));
+        return Ok(Box::new(LogFile::new(named.to_path_buf(), place.real, place.file)));
     }
     if kind.is_fifo() || kind.is_char_device() {
         return Ok(Box::new(Device::named(named.to_path_buf(), place.file)?));
@@ -84,7 +104,7 @@ fn inherited(key: Key, layout: Layout) -> Result<Opened, String> {
         Key::Stdout | Key::Path(_) => ("standard output", Device::inherited(io::stdout().as_fd())),
     };
     let device = device.map_err(|error| format!("cannot use {name}: {error}"))?;
-    Ok(Opened { key, name: name.to_owned(), medium: Box::new(device), layout })
+    Ok(Opened { key, name: name.to_owned(), medium: Box::new(device), layout, upkeep: Upkeep::default() })
 }
 
 /// A file of a name of its own, readable by its owner alone. It stays, as in Circus.
@@ -102,34 +122,16 @@ fn temporary() -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-fn text<'c>(config: &'c StreamConfig, key: &str) -> Result<Option<&'c str>, String> {
-    match config.options.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(format!("{key} is {other}, which is no text")),
-    }
-}
-
-/// A whole number, as INI text or JSON; what is below 0 means 0.
-fn number(config: &StreamConfig, key: &str) -> Result<u64, String> {
-    let read = match config.options.get(key) {
-        None | Some(Value::Null) => Some(0),
-        Some(Value::String(text)) => text.trim().parse::<i64>().ok(),
-        Some(Value::Number(number)) => number.as_i64(),
-        Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => None,
-    };
-    read.map(|number| u64::try_from(number).unwrap_or(0)).ok_or_else(|| {
-        let value = config.options.get(key).unwrap_or(&Value::Null);
-        format!("{key} is {value}, which is no whole number")
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::config::options::RotateWhen;
+
+    fn open(config: &StreamConfig) -> Result<Opened, String> {
+        super::open(config, 0)
+    }
 
     fn config(class: &str, options: Value) -> StreamConfig {
         StreamConfig { class: class.into(), options: serde_json::from_value(options).unwrap() }
@@ -148,16 +150,28 @@ mod tests {
         assert!(text.starts_with("cannot open '") && text.contains("its directory"), "{text}");
         assert!(refusal("FileStream", json!({"filename": folder.path()})).contains("directory"));
         let text = refusal("FileStream", json!({"filename": folder.path().join("log"), "max_bytes": "ten"}));
-        assert_eq!(text, "max_bytes is \"ten\", which is no whole number");
-        assert!(refusal("FileStream", json!({"filename": 3})).contains("filename is 3"));
+        assert_eq!(text, "max_bytes: 'ten' is not a whole number");
+        assert_eq!(refusal("FileStream", json!({"filename": 3})), "filename: 3 is not a text");
+        assert!(refusal("TimedRotatingFileStream", json!({})).starts_with("rotate_when is missing"));
     }
 
     #[test]
-    fn numbers_are_read_from_ini_and_json() {
-        for (value, means) in [(json!("25"), 25), (json!(25), 25), (json!(" 7 "), 7), (json!(-1), 0), (json!(null), 0)]
-        {
-            assert_eq!(number(&config("FileStream", json!({"max_bytes": value})), "max_bytes"), Ok(means));
-        }
+    fn every_class_asks_for_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let upkeep = |class: &str, options: Value| {
+            let mut config = config(class, options);
+            config.options.insert("filename".into(), json!(folder.path().join("log")));
+            open(&config).ok().unwrap().upkeep
+        };
+        assert_eq!(upkeep("FileStream", json!({"backup_count": 3})), Upkeep::default(), "it grows for ever");
+        let size = Rotation { max_bytes: 10, backup_count: 3 };
+        let asked = upkeep("FileStream", json!({"max_bytes": "10", "backup_count": "3", "rotate_when": "S"}));
+        assert_eq!(asked, Upkeep { roll: Roll::BySize(size), watched: false });
+        assert_eq!(upkeep("WatchedFileStream", json!({})), Upkeep { roll: Roll::Never, watched: true });
+        let when = RotateWhen::Weekday(2);
+        let time = Schedule { when, interval: 1, utc: false, backup_count: 0 };
+        let asked = upkeep("TimedRotatingFileStream", json!({"rotate_when": "w2", "utc": "False"}));
+        assert_eq!(asked, Upkeep { roll: Roll::ByTime(time), watched: false });
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use memchr::{memchr_iter, memrchr};
 
+use super::Message;
 use super::medium::{Lines, Medium, Now, Stop};
-use super::stamp::{Layout, render};
-use super::{Message, SourceId};
+use super::message::SourceId;
+use super::stamp::Layout;
+use super::upkeep::Upkeep;
 
 /// What waits for a medium that takes no more: enough for a burst, little beside a fleet.
 pub(crate) const QUEUE_LIMIT: usize = 256 * 1024;
@@ -117,6 +119,11 @@ impl Outlet {
         }
     }
 
+    /// For messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn medium(&self) -> &dyn Medium {
         self.medium.as_ref()
     }
@@ -204,7 +211,7 @@ impl Outlet {
             if ends_other {
                 desk.text.push(b'\n');
             }
-            render(&desk.prefix, continues, piece.bytes, &mut desk.text);
+            layout.render(&desk.prefix, continues, piece.bytes, &mut desk.text);
             &desk.text
         };
         let ended = piece.bytes.last() == Some(&b'\n');
@@ -329,9 +336,14 @@ impl Outlet {
 
     /// Puts a newer medium of the same name in place.
     pub(crate) fn replace(&mut self, mut newer: Box<dyn Medium>, now: Now, desk: &mut Desk) {
-        desk.messages.extend(newer.follow(self.medium.heritage()).map(Message::Warning));
+        newer.follow(self.medium.heritage());
         self.medium = newer;
         self.begin_again(now, desk);
+    }
+
+    /// What its streams ask of it now.
+    pub(crate) fn keep_up(&mut self, upkeep: Upkeep) {
+        self.medium.keep_up(upkeep);
     }
 
     /// Opens the medium again by its name. Where that fails the old one stays.
@@ -369,6 +381,7 @@ mod tests {
     use std::os::fd::BorrowedFd;
     use std::sync::{Arc, Mutex};
 
+    use super::super::fancy::Fancy;
     use super::super::medium::{Heritage, Written};
     use super::super::stamp::Stamp;
     use super::*;
@@ -403,9 +416,7 @@ mod tests {
         fn heritage(&self) -> Heritage {
             Heritage::default()
         }
-        fn follow(&mut self, _: Heritage) -> Option<String> {
-            None
-        }
+        fn follow(&mut self, _: Heritage) {}
     }
 
     struct Stage {
@@ -552,6 +563,23 @@ mod tests {
         stage.put(2, "other\n");
         stage.put(1, "er\n");
         assert_eq!(stage.text(), "long\nother\ner\n");
+    }
+
+    #[test]
+    fn a_painted_line_that_was_interrupted_leaves_no_paint_behind() {
+        let mut stage = Stage::new(Layout::Fancy(Fancy::new(Some("green"), Some("T"), 0)));
+        stage.put(1, "on");
+        stage.put(1, "e, ");
+        stage.put(2, "\ntwo\n");
+        stage.put(1, "three");
+        stage.outlet.finish(SourceId(1), &stage.layout, stage.now, &mut stage.desk);
+        let (on, off) = ("\x1b[0;32;40m", "\x1b[0m");
+        let lines = [
+            format!("{on}T [7] | on{off}{on}e, {off}\n"),
+            format!("{on}T [7] | two{off}\n"),
+            format!("{on}T [7] | three{off}\n"),
+        ];
+        assert_eq!(stage.text(), lines.concat());
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, readlinkat};
 use nix::sys::stat::Mode;
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, faccessat, geteuid};
 
 /// As many links in a row as anybody needs.
 const MOST_LINKS: usize = 8;
@@ -44,6 +44,26 @@ pub(crate) fn open_for_append(path: &Path) -> io::Result<Place> {
         return Ok(Place { file: both.into(), real });
     }
     Ok(Place { file, real })
+}
+
+/// Whether a stream could write to a file of this name, as far as that can be told without making it. The error says
+/// why not.
+pub fn check_file(name: &str) -> Result<(), String> {
+    look_at(Path::new(name)).map_err(|error| format!("cannot write to '{name}': {error}"))
+}
+
+fn look_at(path: &Path) -> io::Result<()> {
+    let real = resolve(path)?;
+    let allowed = |path: &Path, way| faccessat(AT_FDCWD, path, way, AtFlags::AT_EACCESS).map_err(io::Error::from);
+    match fs::metadata(&real) {
+        Ok(found) if found.is_dir() => Err(Errno::EISDIR.into()),
+        Ok(_) => allowed(&real, AccessFlags::W_OK),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = real.parent().unwrap_or(Path::new("/"));
+            allowed(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| within(error, folder))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn is_fifo(path: &Path) -> bool {
@@ -137,6 +157,19 @@ mod tests {
         let error = open_for_append(&folder.path().join("no/log")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(error.to_string().contains("/no'"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_could_be_written_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |name: &str| check_file(folder.path().join(name).to_str().unwrap());
+        assert_eq!(check("new"), Ok(()));
+        assert!(!folder.path().join("new").exists());
+        fs::write(folder.path().join("old"), "").unwrap();
+        assert_eq!(check("old"), Ok(()));
+        assert_eq!(check_file("/dev/stderr"), Ok(()));
+        assert!(check("no/log").is_err_and(|text| text.starts_with("cannot write to '") && text.contains("/no': ")));
+        assert!(check(".").is_err_and(|text| text.contains("directory")));
     }
 
     #[test]

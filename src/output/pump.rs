@@ -11,12 +11,14 @@ use super::alarms::Alarms;
 use super::barrier::{Barrier, Purpose, SourceView, View};
 use super::intake::{Intake, SCRATCH, Standing};
 use super::medium::Now;
+use super::message::{OutletId, SourceId};
 use super::open::Key;
 use super::outlet::{Desk, Outlet};
 use super::pace::Change;
 use super::serve::{Outcome, Turn};
 use super::stamp::Layout;
-use super::{Message, OutletId, SinkId, SourceId};
+use super::upkeep::Upkeep;
+use super::{Message, SinkId};
 
 /// Reads from one source before the next has its turn.
 const SHARE: usize = 4;
@@ -24,6 +26,9 @@ const SHARE: usize = 4;
 /// What a stream's configuration asked for.
 pub(super) struct Sink {
     pub(super) layout: Layout,
+    pub(super) upkeep: Upkeep,
+    /// When it was configured, counted from the first.
+    pub(super) configured: u64,
     pub(super) outlet: OutletId,
     pub(super) sources: usize,
     pub(super) closed: bool,
@@ -51,6 +56,7 @@ pub(crate) struct Pump {
     pub(super) scratch: Vec<u8>,
     pub(super) desk: Desk,
     pub(super) last_token: usize,
+    pub(super) last_configured: u64,
     pub(super) turn: u64,
     pub(super) finished: bool,
 }
@@ -71,6 +77,7 @@ impl Pump {
             scratch: vec![0; SCRATCH],
             desk: Desk::default(),
             last_token: 0,
+            last_configured: 0,
             turn: 0,
             finished: false,
         }
@@ -124,7 +131,7 @@ impl Pump {
         self.desk.tidy();
     }
 
-    fn mark_ready(&mut self, id: SourceId) {
+    pub(super) fn mark_ready(&mut self, id: SourceId) {
         if let Some(intake) = self.sources.get_mut(&id)
             && intake.standing == Standing::Idle
         {
@@ -242,6 +249,7 @@ impl Pump {
     pub(super) fn retire_outlet(&mut self, id: OutletId) {
         self.orphans.remove(&id);
         if self.sinks.values().any(|sink| sink.outlet == id) {
+            self.keep_up(id);
             return;
         }
         if self.outlets.get(&id).is_some_and(|outlet| !outlet.is_empty()) {

@@ -1,4 +1,4 @@
-//! When a file is rolled, and what becomes of its predecessors.
+//! When a file is rolled by its size, and what becomes of its predecessors.
 //!
 //! The decision is pure; it is Circus's: a file is rolled before a line that would bring it to `max_bytes`, and a time
 //! prefix is not counted as part of that line. It falls between lines, so a line is never split over two files.
@@ -51,7 +51,8 @@ impl Rotation {
     }
 }
 
-fn first_line(lines: &[u8]) -> usize {
+/// How much of `lines` belongs to the line that a file ends in.
+pub(crate) fn first_line(lines: &[u8]) -> usize {
     memchr(b'\n', lines).map_or(lines.len(), |end| end + 1)
 }
 

@@ -1,8 +1,8 @@
 //! One source's turn: read, cut into lines, pass on.
 
-use super::SourceId;
 use super::intake::{Got, Intake};
 use super::medium::Now;
+use super::message::SourceId;
 use super::outlet::{Desk, Outlet, Piece};
 use super::source::LINE_WAIT;
 use super::stamp::Layout;

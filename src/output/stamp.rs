@@ -1,4 +1,4 @@
-//! What is put around a worker's lines: nothing, or `<time> [<pid>] | ` before each.
+//! What is put around a worker's lines: nothing, `<time> [<pid>] | ` before each, or that and a colour.
 //!
 //! Pure: the time is an argument. The text of a second is made once.
 
@@ -8,6 +8,8 @@ use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
+use super::fancy::Fancy;
+
 /// How the lines of one stream are dressed.
 #[derive(Clone, Debug)]
 pub(crate) enum Layout {
@@ -15,6 +17,8 @@ pub(crate) enum Layout {
     Plain,
     /// Each line behind its time and its worker's pid.
     Stamped(Stamp),
+    /// The same in a colour.
+    Fancy(Fancy),
 }
 
 impl Layout {
@@ -23,11 +27,16 @@ impl Layout {
         out.clear();
         match self {
             Self::Plain => {}
-            Self::Stamped(stamp) => {
-                out.extend_from_slice(stamp.text(wall, TimeZone::system).as_bytes());
-                // Writing into a Vec cannot fail.
-                let _ = write!(out, " [{pid}] | ");
-            }
+            Self::Stamped(stamp) => stamp.prefix(pid, wall, out),
+            Self::Fancy(fancy) => fancy.prefix(pid, wall, out),
+        }
+    }
+
+    /// Writes `lines` behind their prefix; the first is the rest of a line that has it already where `continues`.
+    pub(crate) fn render(&self, prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Plain | Self::Stamped(_) => render(prefix, continues, lines, out),
+            Self::Fancy(fancy) => fancy.render(prefix, continues, lines, out),
         }
     }
 
@@ -35,13 +44,12 @@ impl Layout {
     pub(crate) fn ends_lines(&self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Stamped(_) => true,
+            Self::Stamped(_) | Self::Fancy(_) => true,
         }
     }
 }
 
-/// Puts `prefix` before each line of `lines`; the first is the rest of a line that has its prefix where `continues`.
-pub(crate) fn render(prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
+fn render(prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
     let mut dressed = continues;
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         if !dressed {
@@ -66,6 +74,13 @@ impl Stamp {
     pub(crate) fn new(format: &str) -> Self {
         let translated = microseconds(format);
         Self { fine: translated != format || format.contains("%N"), format: translated, made: None }
+    }
+
+    /// Appends `<time> [<pid>] | `.
+    pub(crate) fn prefix(&mut self, pid: i32, wall: Timestamp, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.text(wall, TimeZone::system).as_bytes());
+        // Writing into a Vec cannot fail.
+        let _ = write!(out, " [{pid}] | ");
     }
 
     fn text(&mut self, wall: Timestamp, zone: impl FnOnce() -> TimeZone) -> &str {

@@ -1,4 +1,4 @@
-//! StdoutStream, FIFOs, terminals and devices: what is no regular file and may therefore make a writer wait.
+//! StdoutStream, FancyStdoutStream, FIFOs, terminals and devices: what is no regular file and may therefore make a writer wait.
 //!
 //! circusd shares its standard output with its workers and with whoever started it, and O_NONBLOCK would be set for
 //! all of them. So a pipe or terminal is opened a second time through /proc, which gives an open file of our own that
@@ -164,9 +164,8 @@ impl Medium for Device {
         Heritage { mid_line: self.mid_line, ..Heritage::default() }
     }
 
-    fn follow(&mut self, older: Heritage) -> Option<String> {
+    fn follow(&mut self, older: Heritage) {
         self.mid_line = older.mid_line;
-        None
     }
 }
 

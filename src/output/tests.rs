@@ -230,6 +230,63 @@ fn two_rotations_of_one_file_are_spoken_of() {
     room.wait_for_text("from now on at 50 bytes");
 }
 
+#[test]
+fn a_running_stream_changes_its_class() {
+    let mut room = Room::new();
+    let sink = room.file("w.log", json!({"max_bytes": 10}));
+    let mut worker = room.worker(1, sink);
+    let mut say = |room: &mut Room, text: &str| {
+        worker.write_all(text.as_bytes()).unwrap();
+        room.settle();
+    };
+    say(&mut room, "one\ntwo\nthree\n");
+    assert_eq!(room.read("w.log"), "three\n", "emptied before it would hold 10 bytes");
+    let mut watched = room.config("w.log", json!({}));
+    watched.class = "WatchedFileStream".into();
+    room.output.set(sink, &watched).unwrap();
+    say(&mut room, "four\nfive\nsix\n");
+    assert_eq!(room.read("w.log"), "three\nfour\nfive\nsix\n", "not rolled any more");
+    fs::rename(room.path("w.log"), room.path("w.old")).unwrap();
+    say(&mut room, "seven\n");
+    assert_eq!(room.read("w.log"), "seven\n");
+    let plain = room.config("w.log", json!({}));
+    room.output.set(sink, &plain).unwrap();
+    fs::rename(room.path("w.log"), room.path("w.old")).unwrap();
+    say(&mut room, "eight\n");
+    assert_eq!(room.read("w.old"), "seven\neight\n", "not watched any more");
+    assert!(room.said.is_empty(), "{:?}", room.said);
+}
+
+#[test]
+fn a_stream_that_goes_takes_its_rotation_with_it() {
+    let mut room = Room::new();
+    let small = room.file("r.log", json!({"max_bytes": 10}));
+    let plain = room.file("r.log", json!({}));
+    let mut worker = room.worker(1, plain);
+    worker.write_all(b"one\ntwo\nthree\n").unwrap();
+    room.settle();
+    assert_eq!(room.read("r.log"), "three\n", "one file, one rotation");
+    room.output.close(small);
+    worker.write_all(b"four\nfive\n").unwrap();
+    room.settle();
+    assert_eq!(room.read("r.log"), "three\nfour\nfive\n");
+}
+
+#[test]
+fn a_file_is_rolled_by_time_as_it_is_written() {
+    let mut room = Room::new();
+    fs::write(room.path("t.log"), "old\n").unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
+    File::options().write(true).open(room.path("t.log")).unwrap().set_modified(long_ago).unwrap();
+    let mut timed = room.config("t.log", json!({"rotate_when": "h", "utc": "True", "time_format": "T"}));
+    timed.class = "TimedRotatingFileStream".into();
+    let sink = room.output.open(&timed).unwrap();
+    room.worker(1, sink).write_all(b"new\n").unwrap();
+    room.settle();
+    assert_eq!(room.read("t.log.1970010200"), "old\n");
+    assert_eq!(room.read("t.log"), "T [1] | new\n");
+}
+
 fn open_fifo(path: &Path) -> File {
     File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap()
 }

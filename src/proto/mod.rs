@@ -5,7 +5,9 @@
 
 mod codec;
 mod errno;
+mod info;
 mod notice;
+mod object;
 mod reply;
 mod request;
 mod signal;
@@ -13,11 +15,10 @@ mod spawn;
 
 pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice, encode_reply};
 pub use errno::{ErrNo, Fault};
+pub use info::{ProcessInfo, Usage, clock_time, human_size};
 pub use notice::{EventKind, Notice, resource_name};
+pub use object::Object;
 pub use reply::{Body, Reply, ReplyTo};
-pub use request::{MatchMethod, Request, Selection};
+pub use request::{AskedProcess, MatchMethod, Request, Selection};
 pub use signal::{Signal, SignalError};
 pub use spawn::{SpawnError, Stage};
-
-/// An object of the wire, keys in the order they were written.
-pub type Object = serde_json::Map<String, serde_json::Value>;

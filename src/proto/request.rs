@@ -25,12 +25,22 @@ pub struct Selection {
     pub method: MatchMethod,
 }
 
+/// The process that a command is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedProcess {
+    /// As the client gave it: the answer repeats it.
+    pub given: Value,
+    /// The process id that it is.
+    pub pid: i64,
+}
+
 /// A request that is well-formed. `waiting`: answer when done, not when begun.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the properties are described once, in commands::COMMANDS")]
 pub enum Request {
     Add { name: String, cmd: String, args: Option<Value>, options: Object, start: bool, waiting: bool },
     Decr { name: String, nb: i64, waiting: bool },
+    DStats,
     Get { name: String, keys: Vec<String> },
     GlobalOptions { option: Option<String> },
     Incr { name: String, nb: i64, waiting: bool },
@@ -48,6 +58,7 @@ pub enum Request {
     Set { name: String, options: Object, waiting: bool },
     Signal { name: String, signum: Signal, pid: Option<i64>, childpid: Option<i64>, children: bool, recursive: bool },
     Start { selection: Option<Selection>, waiting: bool },
-    Status { name: Option<String> },
+    Stats { name: Option<String>, process: Option<AskedProcess>, extended: bool },
+    Status { name: Option<String>, verbose: bool },
     Stop { selection: Option<Selection>, waiting: bool },
 }

@@ -85,6 +85,11 @@ impl Signal {
         }
     }
 
+    /// Whether the kernel has a signal of this number; 0 asks only whether a process is there.
+    pub fn exists(self) -> bool {
+        (0..=64).contains(&self.0)
+    }
+
     /// The name without `SIG`, where the number has one.
     pub fn name(self) -> Option<&'static str> {
         NAMES.iter().find(|(_, number)| *number == self.0).map(|(name, _)| *name)

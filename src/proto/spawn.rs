@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 pub enum Stage {
     /// The command line: empty, or quotes that do not close.
     Command,
+    /// The environment: a virtual environment that is none, a python3 that says nothing.
+    Environment,
     /// The user or group name is not known.
     User,
-    /// A socket that the watcher names does not exist.
+    /// A socket that the watcher names: it does not exist, or none can be made for the worker.
     Socket,
     /// Pipes for its output.
     Pipe,
@@ -38,8 +40,9 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Command,
+        Self::Environment,
         Self::User,
         Self::Socket,
         Self::Pipe,
@@ -60,12 +63,34 @@ impl Stage {
         Self::ALL.get(usize::from(number)).copied()
     }
 
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Environment => "environment",
+            Self::User => "user",
+            Self::Socket => "socket",
+            Self::Pipe => "pipe",
+            Self::Fork => "fork",
+            Self::Setsid => "setsid",
+            Self::Descriptors => "descriptors",
+            Self::Chdir => "chdir",
+            Self::Rlimit => "rlimit",
+            Self::Groups => "groups",
+            Self::Gid => "gid",
+            Self::Uid => "uid",
+            Self::Close => "close",
+            Self::Exec => "exec",
+        }
+    }
+
     /// What the program was doing, as in "failed to ...".
     pub fn doing(self) -> &'static str {
         match self {
             Self::Command => "understand the command line",
+            Self::Environment => "prepare the environment",
             Self::User => "look up the user or group",
-            Self::Socket => "find the socket",
+            Self::Socket => "open the socket",
             Self::Pipe => "open pipes for the output",
             Self::Fork => "create a process",
             Self::Setsid => "start a session",
@@ -92,7 +117,43 @@ pub struct SpawnError {
     pub detail: String,
 }
 
+/// The names of Linux's error numbers that a start can fail with.
+const ERRNO_NAMES: [(i32, &str); 26] = [
+    (1, "EPERM"),
+    (2, "ENOENT"),
+    (3, "ESRCH"),
+    (4, "EINTR"),
+    (5, "EIO"),
+    (7, "E2BIG"),
+    (8, "ENOEXEC"),
+    (9, "EBADF"),
+    (11, "EAGAIN"),
+    (12, "ENOMEM"),
+    (13, "EACCES"),
+    (14, "EFAULT"),
+    (16, "EBUSY"),
+    (19, "ENODEV"),
+    (20, "ENOTDIR"),
+    (21, "EISDIR"),
+    (22, "EINVAL"),
+    (23, "ENFILE"),
+    (24, "EMFILE"),
+    (26, "ETXTBSY"),
+    (36, "ENAMETOOLONG"),
+    (38, "ENOSYS"),
+    (40, "ELOOP"),
+    (80, "ELIBBAD"),
+    (98, "EADDRINUSE"),
+    (99, "EADDRNOTAVAIL"),
+];
+
 impl SpawnError {
+    /// The error number's name, `ENOENT`; `None` where the kernel had no part in it.
+    pub fn errno_name(&self) -> Option<String> {
+        let known = ERRNO_NAMES.iter().find(|(errno, _)| *errno == self.errno);
+        (self.errno != 0).then(|| known.map_or_else(|| format!("errno {}", self.errno), |(_, name)| (*name).to_owned()))
+    }
+
     /// What the kernel said, as Python prints it: `[Errno 2] No such file or directory`.
     pub fn reason(&self) -> String {
         let text = std::io::Error::from_raw_os_error(self.errno).to_string();

@@ -45,6 +45,11 @@ pub fn group_id(text: &str) -> Result<u32, SpawnError> {
     group(&account(text)).map(|group| group.gid.as_raw())
 }
 
+/// The name of a user given by number, where it has one.
+pub(super) fn user_name(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
+}
+
 fn account(text: &str) -> Account {
     text.trim().parse().map_or_else(|_| Account::Name(text.to_owned()), Account::Number)
 }

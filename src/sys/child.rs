@@ -128,9 +128,14 @@ impl Script {
             Stage::Gid => self.details.gid.as_bytes(),
             Stage::Uid => self.details.uid.as_bytes(),
             Stage::Exec => self.details.program.as_bytes(),
-            Stage::Command | Stage::User | Stage::Socket | Stage::Pipe | Stage::Fork | Stage::Setsid | Stage::Close => {
-                b""
-            }
+            Stage::Command
+            | Stage::Environment
+            | Stage::User
+            | Stage::Socket
+            | Stage::Pipe
+            | Stage::Fork
+            | Stage::Setsid
+            | Stage::Close => b"",
         }
     }
 }

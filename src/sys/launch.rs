@@ -69,8 +69,8 @@ pub enum Stdio<'fd> {
 pub enum Pass<'fd> {
     /// None.
     None,
-    /// These, at circusd's own numbers, and not one environment variable: `use_sockets`.
-    SameNumbers(Vec<BorrowedFd<'fd>>),
+    /// These, at these numbers, which are circusd's own, and not one environment variable: `use_sockets`.
+    SameNumbers(Vec<(RawFd, BorrowedFd<'fd>)>),
     /// These, by name, at 3, 4, ... with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
     Listen(Vec<(String, BorrowedFd<'fd>)>),
 }
@@ -156,11 +156,11 @@ impl<'fd> Launch<'fd> {
         match &self.sockets {
             Pass::None => {}
             Pass::SameNumbers(fds) => {
-                if let Some(fd) = fds.iter().find(|fd| fd.as_raw_fd() < LISTEN_FIRST) {
-                    let detail = format!("socket at {}, where a standard stream belongs", fd.as_raw_fd());
+                if let Some((target, _)) = fds.iter().find(|(target, _)| *target < LISTEN_FIRST) {
+                    let detail = format!("socket at {target}, where a standard stream belongs");
                     return Err(SpawnError { stage: Stage::Descriptors, errno: libc::EINVAL, detail });
                 }
-                moves.extend(fds.iter().map(|fd| socket(fd.as_raw_fd(), fd.as_raw_fd())));
+                moves.extend(fds.iter().map(|(target, fd)| socket(fd.as_raw_fd(), *target)));
             }
             Pass::Listen(named) => {
                 moves.extend((LISTEN_FIRST..).zip(named).map(|(target, (_, fd))| socket(fd.as_raw_fd(), target)));
@@ -313,11 +313,11 @@ mod tests {
     #[test]
     fn a_number_cannot_be_given_twice() {
         let file = std::fs::File::open("/dev/null").unwrap();
-        let sockets = Pass::SameNumbers(vec![file.as_fd(), file.as_fd()]);
+        let sockets = Pass::SameNumbers(vec![(9, file.as_fd()), (9, file.as_fd())]);
         let launch = Launch { sockets, ..Launch::new(vec!["a".into()]) };
         assert_eq!(refusal(&launch), (Stage::Descriptors, libc::EINVAL));
         let stderr = std::io::stderr();
-        let launch = Launch { sockets: Pass::SameNumbers(vec![stderr.as_fd()]), ..Launch::new(vec!["a".into()]) };
+        let launch = Launch { sockets: Pass::SameNumbers(vec![(2, stderr.as_fd())]), ..Launch::new(vec!["a".into()]) };
         assert_eq!(refusal(&launch), (Stage::Descriptors, libc::EINVAL));
     }
 }

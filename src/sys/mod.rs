@@ -12,6 +12,10 @@
 //! [`Signals`] is a descriptor for the poll loop and a list of intents. [`open_all`] makes the managed sockets,
 //! [`exchange`] changes them while they are in use, [`bind_endpoint`] makes those of ZeroMQ. All name who is in the way.
 //!
+//! # Looking at processes
+//!
+//! [`Proc`] says who is whose child, [`Sampler`] what they use.
+//!
 //! # The order of a start
 //!
 //! [`sanitize_stdio`], [`daemonize`], [`raise_nofile`], [`Pidfile::claim`], [`open_all`] (the workers' numbers, from 3
@@ -33,7 +37,9 @@ mod launch;
 mod limits;
 mod pidfile;
 mod process;
+mod python;
 mod reap;
+mod sample;
 mod signals;
 mod socket_file;
 mod sockets;
@@ -42,9 +48,10 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod virtualenv;
 
 pub use account::{group_id, resolve, user_id};
-pub use daemonize::{Side, daemonize};
+pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
 pub use exchange::exchange;
 pub use host::{host, sanitize_stdio, set_umask};
@@ -53,10 +60,13 @@ pub use launch::{Credentials, Launch, Pass, Stdio};
 pub use limits::{Nofile, nofile, raise_nofile};
 pub use pidfile::{Pidfile, PidfileError};
 pub use process::{Proc, Stat};
+pub use python::python_path;
 pub use reap::{Exit, reap};
+pub use sample::Sampler;
 pub use signals::{Caught, Signals};
 pub use socket_file::SocketFile;
-pub use sockets::{Address, ManagedSocket, SocketError, open, open_all};
+pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own};
 pub use spawn::{Spawned, reserve, spawn};
 pub use status::{StatusRead, read_status};
 pub use tree::{kill_tree, kill_trees};
+pub use virtualenv::Virtualenv;

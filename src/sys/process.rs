@@ -48,6 +48,11 @@ impl Proc {
         parse_stat(&text)
     }
 
+    /// Whether there is such a process, be it a zombie.
+    pub fn exists(&self, pid: Pid) -> bool {
+        self.of(pid).exists()
+    }
+
     /// When a process started: its name for good, together with its pid.
     pub fn started(&self, pid: Pid) -> Option<u64> {
         self.stat(pid).map(|stat| stat.started)
@@ -118,7 +123,8 @@ fn numbers_in(directory: &Path) -> impl Iterator<Item = i32> + use<> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn by_parent(stats: &[Stat]) -> BTreeMap<Pid, Vec<Pid>> {
+/// Who is whose child.
+pub(super) fn by_parent(stats: &[Stat]) -> BTreeMap<Pid, Vec<Pid>> {
     let mut table: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
     for stat in stats {
         table.entry(stat.parent).or_default().push(stat.pid);
@@ -126,13 +132,23 @@ fn by_parent(stats: &[Stat]) -> BTreeMap<Pid, Vec<Pid>> {
     table
 }
 
-/// `1234 (na) me) S 1 1234 1234 ...`: the name may contain anything, so it ends at the last parenthesis.
+/// The fields of a stat from the state on. `1234 (na) me) S 1 1234 1234 ...`: the name may contain anything, so it ends
+/// at the last parenthesis.
+pub(super) fn stat_fields(text: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    Some(std::str::from_utf8(text.get(close + 1..)?).ok()?.split_ascii_whitespace())
+}
+
+/// Whether this state is that of a process that has ended.
+pub(super) fn is_zombie(state: &str) -> bool {
+    matches!(state, "Z" | "X" | "x")
+}
+
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|byte| *byte == b'(')?;
-    let close = text.iter().rposition(|byte| *byte == b')')?;
     let pid = std::str::from_utf8(text.get(..open)?).ok()?.trim().parse().ok()?;
-    let mut fields = std::str::from_utf8(text.get(close + 1..)?).ok()?.split_ascii_whitespace();
-    let zombie = matches!(fields.next()?, "Z" | "X" | "x");
+    let mut fields = stat_fields(text)?;
+    let zombie = is_zombie(fields.next()?);
     let mut id = || fields.next()?.parse().ok().map(Pid::from_raw);
     let (parent, group, session) = (id()?, id()?, id()?);
     // Field 22 of proc(5); 7 is next.

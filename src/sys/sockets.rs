@@ -21,6 +21,8 @@ pub struct ManagedSocket {
     pub name: String,
     /// Its number here, and in workers with `use_sockets`.
     pub number: RawFd,
+    /// Nobody listens at it: it keeps the address for the sockets that [`open_own`] makes (`so_reuseport`).
+    pub per_worker: bool,
     /// The length of its queue of connections.
     pub backlog: i32,
     /// Where it is bound; the real port where the kernel chose.
@@ -80,7 +82,7 @@ impl ManagedSocket {
     /// Takes over what can be changed while it is open: the name, the backlog, whether it blocks, the mode of its file.
     /// Those who wait in its queue stay there.
     pub fn adjust(&mut self, config: &SocketConfig) -> Result<(), SocketError> {
-        self.adjust_described(config).map_err(|reason| error(config, reason))?;
+        self.adjust_described(config).map_err(|reason| describe(config, reason))?;
         self.name.clone_from(&config.name);
         self.backlog = config.backlog;
         self.config = config.clone();
@@ -89,8 +91,8 @@ impl ManagedSocket {
 
     fn adjust_described(&self, config: &SocketConfig) -> Result<(), Reason> {
         let socket = SockRef::from(&self.fd);
-        if self.config.backlog != config.backlog && listens(config) {
-            socket.listen(config.backlog).map_err(os("listen"))?;
+        if self.config.backlog != config.backlog && !self.per_worker {
+            listen(&socket, config)?;
         }
         if self.config.blocking != config.blocking {
             socket.set_nonblocking(!config.blocking).map_err(os("set whether it blocks"))?;
@@ -104,14 +106,6 @@ impl ManagedSocket {
     }
 }
 
-fn error(config: &SocketConfig, (errno, reason): Reason) -> SocketError {
-    SocketError { name: config.name.clone(), address: shown(config), errno, reason }
-}
-
-fn listens(config: &SocketConfig) -> bool {
-    matches!(config.kind, SocketType::Stream | SocketType::SeqPacket)
-}
-
 /// Opens these, in order of name; all or none.
 pub fn open_all(configs: &[SocketConfig]) -> Result<Vec<ManagedSocket>, SocketError> {
     let mut sorted: Vec<&SocketConfig> = configs.iter().collect();
@@ -121,7 +115,11 @@ pub fn open_all(configs: &[SocketConfig]) -> Result<Vec<ManagedSocket>, SocketEr
 
 /// Opens one.
 pub fn open(config: &SocketConfig) -> Result<ManagedSocket, SocketError> {
-    open_described(config).map_err(|reason| error(config, reason))
+    open_described(config).map_err(|reason| describe(config, reason))
+}
+
+fn describe(config: &SocketConfig, (errno, reason): Reason) -> SocketError {
+    SocketError { name: config.name.clone(), address: shown(config), errno, reason }
 }
 
 /// The error number, and the reason in words.
@@ -141,12 +139,51 @@ fn open_described(config: &SocketConfig) -> Result<ManagedSocket, Reason> {
             (socket, address, None)
         }
     };
-    if listens(config) {
-        fd.listen(config.backlog).map_err(os("listen"))?;
+    if !config.so_reuseport {
+        listen(&fd, config)?;
     }
     fd.set_nonblocking(!config.blocking).map_err(os("set whether it blocks"))?;
     let (name, backlog) = (config.name.clone(), config.backlog);
-    Ok(ManagedSocket { name, number: fd.as_raw_fd(), backlog, address, config: config.clone(), fd: fd.into(), file })
+    Ok(ManagedSocket {
+        name,
+        number: fd.as_raw_fd(),
+        per_worker: config.so_reuseport,
+        backlog,
+        address,
+        config: config.clone(),
+        fd: fd.into(),
+        file,
+    })
+}
+
+/// A socket of one worker's own, beside `kept`, which has the address: the kernel shares the connections out among all
+/// that listen there.
+pub fn open_own(kept: &ManagedSocket) -> Result<OwnedFd, SocketError> {
+    let mut config = kept.config.clone();
+    if let Address::Inet { host, port } = &kept.address {
+        // No name is looked up again, and every worker gets the port that the kernel chose for the first.
+        (config.host, config.port) = (host.clone(), *port);
+    }
+    let open = || {
+        let (socket, wanted) = inet_socket(&config, kind(config.kind))?;
+        socket.bind(&SockAddr::from(wanted)).map_err(|error| not_bound(&error, wanted))?;
+        listen(&socket, &config)?;
+        socket.set_nonblocking(!config.blocking).map_err(os("set whether it blocks"))?;
+        Ok(socket.into())
+    };
+    open().map_err(|reason| describe(&config, reason))
+}
+
+/// Whether sockets of this type are connected to, rather than sent to.
+fn takes_connections(kind: SocketType) -> bool {
+    match kind {
+        SocketType::Stream | SocketType::SeqPacket => true,
+        SocketType::Datagram | SocketType::Raw | SocketType::Rdm => false,
+    }
+}
+
+fn listen(socket: &Socket, config: &SocketConfig) -> Result<(), Reason> {
+    if takes_connections(config.kind) { socket.listen(config.backlog).map_err(os("listen")) } else { Ok(()) }
 }
 
 fn bind_file(socket: &Socket, config: &SocketConfig, path: &str) -> Result<SocketFile, Reason> {
@@ -171,6 +208,18 @@ fn bind_file(socket: &Socket, config: &SocketConfig, path: &str) -> Result<Socke
 }
 
 fn bind_inet(config: &SocketConfig, kind: Type) -> Result<(Socket, Address), Reason> {
+    let (socket, wanted) = inet_socket(config, kind)?;
+    // One that only keeps the address for others must not be sent what they should get.
+    let mut bound = wanted;
+    if !config.so_reuseport || takes_connections(config.kind) {
+        socket.bind(&SockAddr::from(wanted)).map_err(|error| not_bound(&error, wanted))?;
+        bound = socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(wanted);
+    }
+    Ok((socket, Address::Inet { host: bound.ip().to_string(), port: bound.port() }))
+}
+
+/// A socket with its options, and the address that it is to have.
+fn inet_socket(config: &SocketConfig, kind: Type) -> Result<(Socket, SocketAddr), Reason> {
     let wanted = resolve(config)?;
     let socket = Socket::new(Domain::for_address(wanted), kind, protocol(config)?).map_err(os("create it"))?;
     socket.set_reuse_address(true).map_err(os("set SO_REUSEADDR"))?;
@@ -184,9 +233,7 @@ fn bind_inet(config: &SocketConfig, kind: Type) -> Result<(Socket, Address), Rea
         };
         socket.bind_device(Some(interface.as_bytes())).map_err(failed)?;
     }
-    socket.bind(&SockAddr::from(wanted)).map_err(|error| not_bound(&error, wanted))?;
-    let bound = socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(wanted);
-    Ok((socket, Address::Inet { host: bound.ip().to_string(), port: bound.port() }))
+    Ok((socket, wanted))
 }
 
 /// What is wrong with an internet address, and what to do.

@@ -1,9 +1,7 @@
 //! README's tables, as the library's own tables have them.
 
 use circus::commands::{COMMANDS, CommandSpec, synopsis};
-use circus::config::options::{
-    CIRCUS_OPTIONS, Effect, Kind, OptionSpec, SOCKET_OPTIONS, Setting, Support, WATCHER_OPTIONS,
-};
+use circus::config::options::{CIRCUS_OPTIONS, Effect, OptionSpec, SOCKET_OPTIONS, Setting, Support, WATCHER_OPTIONS};
 
 /// The blocks of README that are generated, by name.
 pub(crate) fn blocks() -> Vec<(&'static str, String)> {
@@ -42,7 +40,7 @@ fn watcher_options(specs: &[OptionSpec]) -> String {
 fn settings<C>(settings: &[Setting<C>]) -> String {
     let rows = settings.iter().map(|setting| {
         let meaning = meaning(setting.doc, setting.support);
-        [code(setting.key), kind(setting.kind).to_owned(), default(setting.default), meaning]
+        [code(setting.key), setting.kind.describe().to_owned(), default(setting.default), meaning]
     });
     table(["option", "type", "default", "meaning"], rows)
 }
@@ -57,29 +55,10 @@ fn meaning(doc: &str, support: Support) -> String {
 
 /// The type, and what a number counts.
 fn measured(spec: &OptionSpec) -> String {
-    match (kind(spec.kind), spec.unit) {
+    match (spec.kind.describe(), spec.unit) {
         (kind, "") => kind.to_owned(),
         (kind, unit) if kind.contains(unit) => kind.to_owned(),
         (kind, unit) => format!("{kind} of {unit}"),
-    }
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text | Kind::StreamKey => "text",
-        Kind::Bool => "yes or no",
-        Kind::Int => "whole number",
-        Kind::Octal => "octal mode",
-        Kind::Seconds => "seconds",
-        Kind::WholeSeconds => "whole seconds",
-        Kind::Signal => "signal",
-        Kind::Account => "name or number",
-        Kind::Args => "words",
-        Kind::Env => "variables",
-        Kind::Names => "names",
-        Kind::Limit => "number or nothing",
-        Kind::Stream => "stream",
-        Kind::Hooks | Kind::Hook => "hook",
     }
 }
 

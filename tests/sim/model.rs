@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use circus::config::WatcherConfig;
+use circus::config::{Respawn, WatcherConfig};
 
 use super::kernel::{MS, Process, Temper};
 
@@ -63,7 +63,7 @@ impl Expected {
         Self {
             up: config.autostart,
             autostart: config.autostart,
-            respawn: config.respawn,
+            respawn: config.respawn == Respawn::Always,
             warmup: config.warmup_delay > 0.0,
             singleton: config.singleton,
             send_hup: config.send_hup,
@@ -97,7 +97,7 @@ impl Expected {
         }
         let k = self.early.entry(process.wid).or_default();
         *k += 1;
-        let wait = (100 * MS << (*k - 1).min(20)).min(5000 * MS);
+        let wait = ((100 * MS) << (*k - 1).min(20)).min(5000 * MS);
         self.waits.insert(
             process.wid,
             Wait { from: now + wait * 9 / 10, until: now + wait * 11 / 10 + MS, epoch: self.epoch },

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus::arbiter::{
-    Action, Arbiter, Event, Exit, Intent, Launch, Mono, Now, Pid, Reach, SocketAddress, SocketInfo, WatcherState,
-    WorkerId, WorkerState, WorkerView,
+    Action, Arbiter, Event, Exit, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
+    SocketInfo, WatcherState, WorkerId, WorkerState, WorkerView,
 };
-use circus::config::{CircusConfig, Host, SocketConfig, WatcherConfig, options};
+use circus::config::{CircusConfig, Host, Respawn, SocketConfig, WatcherConfig, options};
 use circus::proto::{
-    Body, EventKind, Format, Object, Reply, ReplyTo, Request, RequestId, Selection, Signal, SpawnError, Stage,
+    Body, EventKind, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal, SpawnError,
+    Stage,
 };
 use serde_json::json;
 
@@ -60,6 +61,8 @@ struct Sim {
     outstanding: HashMap<u64, String>,
     /// Launches whose outcome is not known yet.
     coming: Vec<(u64, WorkerId, Result<Process, SpawnError>)>,
+    /// Processes that are to be looked at.
+    sampling: Option<(JobId, Vec<SampleTarget>)>,
     /// Deaths told to the core whose `reap` has not been published yet.
     unreaped: BTreeMap<i32, i32>,
     unannounced: BTreeSet<i32>,
@@ -115,6 +118,7 @@ impl Sim {
             next_request: 0,
             outstanding: HashMap::new(),
             coming: Vec::new(),
+            sampling: None,
             unreaped: BTreeMap::new(),
             unannounced: BTreeSet::new(),
             released: BTreeSet::new(),
@@ -159,6 +163,17 @@ impl Sim {
         }
         self.drain();
         self.turn();
+        if self.rng.chance(5) {
+            self.hand_over();
+        }
+    }
+
+    /// Another generation of the daemon reads what this one has written, and goes on where it was.
+    fn hand_over(&mut self) {
+        let written = rmp_serde::to_vec(&self.arbiter).unwrap();
+        let read: Arbiter = rmp_serde::from_slice(&written).unwrap();
+        assert_eq!(read, self.arbiter, "the state was read differently than it was written");
+        self.arbiter = read;
     }
 
     fn pass_at_most(&mut self, ms: u64) {
@@ -187,8 +202,26 @@ impl Sim {
         self.unix += passed as f64 / 1e9;
     }
 
+    /// Looks at the processes that it was told to look at; sometimes only later.
+    fn look(&mut self) {
+        if self.rng.chance(30) {
+            return;
+        }
+        while let Some((job, targets)) = self.sampling.take() {
+            let look = |target| match target {
+                SampleTarget::Process(Pid(pid)) => self.kernel.processes.contains_key(&pid).then_some(pid),
+                SampleTarget::Daemon => Some(0),
+            };
+            let seen = |pid| ProcessInfo { pid, usage: None, username: None, command: None, children: Vec::new() };
+            let samples = targets.into_iter().map(|target| look(target).map(seen)).collect();
+            self.tell(Event::Sampled { job, samples });
+            self.drain();
+        }
+    }
+
     /// One turn of the daemon's loop: reap, launches that came through, timers.
     fn turn(&mut self) {
+        self.look();
         let now = self.now;
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= now);
@@ -284,6 +317,10 @@ impl Sim {
                 }
                 self.tell(Event::SignalDone { job, result: Ok(()) });
             }
+            Action::Sample { job, targets } => {
+                assert!(!targets.is_empty() && self.sampling.is_none(), "one order to look at somebody at a time");
+                self.sampling = Some((job, targets));
+            }
             Action::Publish(notice) => self.published(&notice.kind),
             Action::Reply(reply) => self.replied(reply),
             Action::Restart | Action::Exit(_) => {
@@ -291,7 +328,7 @@ impl Sim {
                 assert!(mine.is_empty(), "the end came while {mine:?} were alive");
                 self.ended = true;
             }
-            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) => {}
+            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) | Action::WatchSocket { .. } => {}
         }
     }
 
@@ -501,6 +538,8 @@ impl Sim {
                 1 => Request::Stop { selection: None, waiting },
                 _ => Request::Restart { selection: everyone, waiting },
             },
+            18 => Request::Stats { name: self.rng.chance(50).then(|| name.clone()), process: None, extended: false },
+            19 => Request::DStats,
             20..23 => {
                 for _ in 0..self.rng.below(3) {
                     self.file.edit(&mut self.rng);
@@ -509,7 +548,7 @@ impl Sim {
                 return self.send(Request::ReloadConfig { dry_run, waiting });
             }
             23 => Request::List { name: Some(name.clone()) },
-            _ => Request::Status { name: None },
+            _ => Request::Status { name: None, verbose: self.rng.chance(50) },
         };
         self.expect(&name, &request);
         self.send(request);
@@ -524,7 +563,10 @@ impl Sim {
             if !(all || other == name) {
                 continue;
             }
-            if !matches!(request, Request::List { .. } | Request::Status { .. }) {
+            if !matches!(
+                request,
+                Request::List { .. } | Request::Status { .. } | Request::Stats { .. } | Request::DStats
+            ) {
                 expected.touched();
             }
             match request {
@@ -701,6 +743,9 @@ impl Sim {
         }
         self.pass(300_000 * MS);
         self.drain();
+        while self.sampling.is_some() {
+            self.turn();
+        }
         self.check();
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.pending_answers(), 0);
@@ -755,6 +800,7 @@ fn opened(sockets: &[SocketConfig]) -> Vec<SocketInfo> {
         name: socket.name.clone(),
         number: socket.port.into(),
         backlog: socket.backlog,
+        per_worker: socket.so_reuseport,
         address: SocketAddress::Inet("127.0.0.1".into(), socket.port),
     };
     sockets.iter().map(info).collect()
@@ -775,7 +821,7 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     config.numprocesses = expected.numprocesses;
     config.singleton = expected.singleton;
     config.autostart = expected.autostart;
-    config.respawn = expected.respawn;
+    config.respawn = if expected.respawn { Respawn::Always } else { Respawn::Never };
     config.send_hup = expected.send_hup;
     config.warmup_delay = if expected.warmup { 0.3 } else { 0.0 };
     config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);

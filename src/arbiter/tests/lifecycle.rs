@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::rig::{Rig, watcher};
 use crate::arbiter::{Event, Intent, WatcherState};
+use crate::config::Respawn;
 
 #[test]
 fn a_watcher_starts_and_stops() {
@@ -182,7 +183,7 @@ fn a_watcher_told_to_stop_before_its_turn_is_not_started() {
 fn without_respawn_the_last_death_stops_the_watcher() {
     let mut rig = Rig::new(vec![watcher("w", |w| {
         w.numprocesses = 2;
-        w.respawn = false;
+        w.respawn = Respawn::Never;
     })]);
     rig.exit(101, 0);
     rig.expect(["w.reap 101 0"]);
@@ -198,7 +199,7 @@ fn without_respawn_the_last_death_stops_the_watcher() {
 fn start_tops_up_and_says_who_was_kept() {
     let mut rig = Rig::new(vec![watcher("w", |w| {
         w.numprocesses = 2;
-        w.respawn = false;
+        w.respawn = Respawn::Never;
     })]);
     rig.exit(101, 0);
     let started = rig.command("start", json!({"name": "w", "waiting": true}));
@@ -453,6 +454,129 @@ fn set_never_starts_a_watcher_that_is_being_stopped() {
     rig.command("set", json!({"name": "w", "options": {"cmd": "other"}, "waiting": true}));
     rig.exit(101, -15);
     assert_eq!(rig.state("w"), WatcherState::Stopped);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn the_first_term_during_a_restart_is_graceful_and_ends_it_for_good() {
+    let mut rig = Rig::fleet(1);
+    rig.command("restart", json!({}));
+    rig.said();
+    rig.tell(Event::Intent(Intent::Quit));
+    rig.expect([]);
+    rig.tell(Event::Intent(Intent::Quit));
+    rig.expect(["SIGKILL 101 tree", "w.kill 101"]);
+    rig.exit(101, -9);
+    rig.expect(["w.reap 101 -9", "w.stop", "exit 0"]);
+}
+
+#[test]
+fn a_client_that_repeats_quit_kills_nobody_but_a_second_signal_does() {
+    let mut rig = Rig::fleet(1);
+    let quit = rig.send_command("quit", json!({"waiting": true}));
+    rig.command("quit", json!({}));
+    rig.expect(["SIGTERM 101", "w.kill 101"]);
+    rig.tell(Event::Intent(Intent::Quit));
+    rig.expect([]);
+    rig.tell(Event::Intent(Intent::Quit));
+    rig.expect(["SIGKILL 101 tree", "w.kill 101"]);
+    rig.exit(101, -9);
+    assert_eq!(rig.answer_to(quit), Some(json!({})));
+}
+
+#[test]
+fn sigkill_is_repeated_until_it_helps() {
+    let mut rig = Rig::fleet(1);
+    rig.command("stop", json!({"name": "w"}));
+    rig.pass(5000);
+    rig.expect(["SIGTERM 101", "w.kill 101", "SIGKILL 101 tree", "w.kill 101"]);
+    rig.pass(10_000);
+    rig.expect(["SIGKILL 101 tree", "SIGKILL 101 tree"]);
+    rig.exit(101, -9);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn two_stops_during_a_restart_are_both_answered() {
+    let mut rig = Rig::fleet(1);
+    rig.command("restart", json!({"name": "w"}));
+    let stops: Vec<u64> = (0..2).map(|_| rig.send_command("stop", json!({"name": "w", "waiting": true}))).collect();
+    let rm = rig.send_command("rm", json!({"name": "w", "waiting": true}));
+    rig.command("stop", json!({}));
+    rig.exit(101, -15);
+    for stop in stops {
+        assert_eq!(rig.answer_to(stop), Some(json!({"info": null})));
+    }
+    assert_eq!(rig.answer_to(rm), Some(json!({})));
+    assert!(rig.arbiter.views().is_empty(), "a removed watcher is forgotten");
+    rig.assert_quiescent();
+}
+
+#[test]
+fn watchers_of_one_priority_stop_in_order() {
+    let mut rig = Rig::new(vec![watcher("a", |_| {}), watcher("b", |w| w.priority = 1), watcher("c", |_| {})]);
+    rig.command("stop", json!({}));
+    let told: Vec<String> = rig.said().into_iter().filter(|line| line.contains(".kill")).collect();
+    assert_eq!(told, ["a.kill 102", "c.kill 103", "b.kill 101"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_reload_of_all_takes_one_watcher_after_the_other() {
+    let mut rig = Rig::new(vec![watcher("a", |_| {}), watcher("b", |_| {})]);
+    rig.tell(Event::Intent(Intent::Reload));
+    rig.expect(["launch worker 2", "a.spawn 103", "SIGTERM 101", "a.kill 101"]);
+    rig.exit(101, -15);
+    rig.expect(["a.reap 101 -15", "a.reload", "launch worker 2", "b.spawn 104", "SIGTERM 102", "b.kill 102"]);
+    rig.exit(102, -15);
+    rig.expect(["b.reap 102 -15", "b.reload"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn who_waits_for_a_restart_of_several_hears_that_one_was_stopped() {
+    let mut rig = Rig::new(vec![watcher("a1", |_| {}), watcher("a2", |_| {})]);
+    let restart = rig.send_command("restart", json!({"name": "a*", "waiting": true}));
+    rig.command("stop", json!({"name": "a1"}));
+    rig.exit_all(&[101, 102], -15);
+    assert_eq!(rig.answer_to(restart).unwrap()["errno"], 5);
+    assert_eq!(rig.state("a1"), WatcherState::Stopped);
+    assert_eq!(rig.state("a2"), WatcherState::Active);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn an_option_reaches_new_processes_even_where_a_hup_reloads() {
+    let mut rig = Rig::new(vec![watcher("w", |w| w.send_hup = true)]);
+    rig.command("set", json!({"name": "w", "options": {"cmd": "other"}}));
+    rig.expect(["w.updated", "launch other", "w.spawn 102", "SIGTERM 101", "w.kill 101"]);
+    rig.exit(101, -15);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_signal_that_does_not_exist_is_refused() {
+    let mut rig = Rig::fleet(1);
+    let refused = json!({"errno": 4, "reason": "[Errno 22] Invalid argument"});
+    assert_eq!(rig.command("kill", json!({"name": "w", "signum": 99})), Some(refused));
+    assert_eq!(rig.command("set", json!({"name": "w", "options": {"stop_signal": 99}})).unwrap()["errno"], 3);
+    rig.expect([]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn more_processes_than_there_are_pids_are_refused_and_a_crowd_is_asked_for_in_portions() {
+    let mut rig = Rig::fleet(1);
+    assert_eq!(rig.command("incr", json!({"name": "w", "nb": 1_000_000_000})).unwrap()["errno"], 3);
+    rig.hold_launches = true;
+    rig.command("incr", json!({"name": "w", "nb": 600}));
+    assert_eq!(rig.held.len(), 256);
+    rig.hold_launches = false;
+    for launch in std::mem::take(&mut rig.held) {
+        rig.answer(launch);
+    }
+    rig.settle();
+    assert_eq!(rig.running("w").len(), 601);
     rig.assert_quiescent();
 }
 

@@ -1,7 +1,10 @@
 //! Scenarios of the core, each a story: what happens, and what the core wants done.
 
+mod demand;
+mod failure;
 mod lifecycle;
 mod products;
 mod reloadconfig;
 mod rig;
 mod spawning;
+mod stats;

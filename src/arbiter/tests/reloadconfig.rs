@@ -54,10 +54,10 @@ fn watchers_come_go_change_and_grow() {
     let request = waiting(&mut rig);
     rig.expect([
         "take over done",
-        "SIGTERM 103",
-        "gone.kill 103",
         "SIGTERM 101",
         "change.kill 101",
+        "SIGTERM 103",
+        "gone.kill 103",
         "launch count",
         "count.spawn 105",
     ]);
@@ -99,7 +99,7 @@ fn all_stop_before_the_first_starts_and_priority_says_who_that_is() {
     rig.file = Ok(file(vec![moved("a", 1), moved("b", 2), moved("c", 2), moved("d", 9)]));
     let request = waiting(&mut rig);
     let kills: Vec<String> = rig.said().into_iter().filter(|said| said.contains("kill")).collect();
-    assert_eq!(kills, ["a.kill 101", "c.kill 103", "b.kill 102"]);
+    assert_eq!(kills, ["a.kill 101", "b.kill 102", "c.kill 103"]);
     rig.exit_all(&[102, 103], -15);
     assert!(!rig.said().iter().any(|said| said.starts_with("launch")), "a has not stopped yet");
     rig.exit(101, -15);
@@ -236,10 +236,12 @@ fn a_socket_that_moves_gives_its_users_new_processes_first() {
     let request = waiting(&mut rig);
     rig.expect([
         "take over done",
+        "launch hup",
+        "hup.spawn 104",
         "SIGTERM 101",
         "hup.kill 101",
         "launch user 3",
-        "user.spawn 104",
+        "user.spawn 105",
         "SIGTERM 103",
         "user.kill 103",
     ]);
@@ -248,7 +250,7 @@ fn a_socket_that_moves_gives_its_users_new_processes_first() {
     rig.exit_all(&[101, 103], -15);
     let answer = rig.answer_to(request).unwrap();
     assert_eq!(answer["sockets"], json!([{"name": "web", "change": "replaced", "why": ["port"]}]));
-    assert_eq!((rig.running("other"), rig.running("hup")), (vec![102], vec![105]));
+    assert_eq!((rig.running("other"), rig.running("hup")), (vec![102], vec![104]));
     assert_eq!(rig.state("idle"), WatcherState::Stopped);
     rig.assert_quiescent();
 }
@@ -375,5 +377,19 @@ fn watchers_that_come_while_the_file_is_taken_over_are_seen() {
     ]);
     let answer = rig.answer_to(request).unwrap();
     assert_eq!(changes(&answer, "watchers"), json!({"fresh": "replaced", "w": "added"}));
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_watcher_that_waits_for_a_connection_waits_at_the_new_socket() {
+    let web = |port| SocketConfig { port, ..SocketConfig::new("web") };
+    let waits = |name: &str| filed(name, |w| (w.on_demand, w.sockets) = (true, vec!["web".into()]));
+    let mut rig = started(Config { sockets: vec![web(1)], ..file(vec![waits("a")]) });
+    rig.file = Ok(Config { sockets: vec![web(2)], ..file(vec![waits("a"), waits("b")]) });
+    assert!(rig.command("reloadconfig", json!({"waiting": true})).is_some());
+    // The old one is not watched any more when it is closed.
+    rig.expect(["unwatch web", "take over done", "watch web"]);
+    rig.tell(Event::Acceptable("web".into()));
+    rig.expect(["unwatch web", "launch a", "a.spawn 101", "a.start", "launch b", "b.spawn 102", "b.start"]);
     rig.assert_quiescent();
 }

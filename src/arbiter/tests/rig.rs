@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::arbiter::{
-    Action, Arbiter, Event, Exit, Launch, Mono, Now, Pid, Reach, SignalTarget, SocketAddress, SocketInfo, WatcherState,
-    WorkerState,
+    Action, Arbiter, Event, Exit, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SignalTarget, SocketAddress,
+    SocketInfo, WatcherState, WorkerState,
 };
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
-use crate::proto::{Body, Format, Object, Reply, ReplyTo, Request, RequestId, SpawnError, Stage};
+use crate::proto::{Body, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, SpawnError, Stage};
 
 const MS: u64 = 1_000_000;
 
@@ -21,6 +21,8 @@ pub(super) struct Rig {
     /// Launches are kept here instead of being answered.
     pub(super) hold_launches: bool,
     pub(super) held: Vec<Launch>,
+    /// Who is to be looked at, until `look` does.
+    pub(super) looks: Vec<(JobId, Vec<SampleTarget>)>,
     said: Vec<String>,
     replies: Vec<Reply>,
     next_request: u64,
@@ -33,15 +35,16 @@ pub(super) struct Rig {
     pub(super) refusal: Option<String>,
 }
 
-/// Open sockets: at 3, 4, ... and, so that another is told from the one before, by its port.
-fn sockets(config: &Config) -> Vec<SocketInfo> {
-    let info = |(number, socket): (i32, &SocketConfig)| SocketInfo {
-        name: socket.name.clone(),
-        number,
-        backlog: socket.backlog,
-        address: SocketAddress::Inet("127.0.0.1".into(), socket.port),
-    };
-    (3..).zip(&config.sockets).map(info).collect()
+/// What the daemon would report of its sockets: at 3, 4, ...
+fn infos(sockets: &[SocketConfig]) -> Vec<SocketInfo> {
+    sockets.iter().zip(3..).map(|(socket, number)| info(socket, number)).collect()
+}
+
+/// What the daemon would report of a socket that it opened.
+fn info(socket: &SocketConfig, number: i32) -> SocketInfo {
+    let address = SocketAddress::Inet(socket.host.clone(), socket.port);
+    let (name, backlog, per_worker) = (socket.name.clone(), socket.backlog, socket.so_reuseport);
+    SocketInfo { name, number, backlog, address, per_worker }
 }
 
 /// A watcher with these options changed.
@@ -68,7 +71,11 @@ impl Rig {
     pub(super) fn unstarted(watchers: Vec<WatcherConfig>, change: impl FnOnce(&mut CircusConfig)) -> Self {
         let mut circus = CircusConfig::default();
         change(&mut circus);
-        Self::of_file(Config { circus, watchers, sockets: Vec::new() })
+        Self::with_sockets(watchers, circus, Vec::new())
+    }
+
+    pub(super) fn with_sockets(watchers: Vec<WatcherConfig>, circus: CircusConfig, sockets: Vec<SocketConfig>) -> Self {
+        Self::of_file(Config { circus, watchers, sockets })
     }
 
     /// This file, before anything was started.
@@ -80,6 +87,7 @@ impl Rig {
             failures: Vec::new(),
             hold_launches: false,
             held: Vec::new(),
+            looks: Vec::new(),
             said: Vec::new(),
             replies: Vec::new(),
             next_request: 0,
@@ -142,11 +150,11 @@ impl Rig {
 
     fn act(&mut self, action: Action) {
         let text = match action {
-            Action::OpenSockets(_) => {
-                let sockets = self.file.as_ref().map(sockets).unwrap_or_default();
-                self.arbiter.handle_event(Event::SocketsOpened(sockets), self.now());
+            Action::OpenSockets(sockets) => {
+                self.arbiter.handle_event(Event::SocketsOpened(infos(&sockets)), self.now());
                 return;
             }
+            Action::WatchSocket { name, on } => format!("{} {name}", if on { "watch" } else { "unwatch" }),
             Action::Signal { pid, signal, reach, watcher } => {
                 assert!(self.alive.contains(&pid.0), "a signal to {}, which is gone", pid.0);
                 if reach == Reach::ProcessAndChildren {
@@ -166,6 +174,15 @@ impl Rig {
                 self.said.push(format!("request {signal} {pids:?}{target}"));
                 self.arbiter.handle_event(Event::SignalDone { job, result: Ok(()) }, self.now());
                 return;
+            }
+            Action::Sample { job, targets } => {
+                let name = |target: &SampleTarget| match target {
+                    SampleTarget::Process(pid) => pid.0.to_string(),
+                    SampleTarget::Daemon => "circusd".into(),
+                };
+                let names: Vec<String> = targets.iter().map(name).collect();
+                self.looks.push((job, targets));
+                format!("look at {}", names.join(" "))
             }
             Action::Publish(notice) => {
                 let body = crate::proto::encode_notice(&notice).1;
@@ -189,7 +206,7 @@ impl Rig {
             Action::TakeOver(config) => {
                 let result = match &self.refusal {
                     Some(problem) => Err(problem.clone()),
-                    None => Ok(sockets(&config)),
+                    None => Ok(infos(&config.sockets)),
                 };
                 self.said.push(format!("take over {}", if result.is_ok() { "done" } else { "refused" }));
                 self.arbiter.handle_event(Event::TakenOver(result), self.now());
@@ -199,6 +216,22 @@ impl Rig {
             Action::Exit(status) => format!("exit {status}"),
         };
         self.said.push(text);
+    }
+
+    /// Looks at those who are to be looked at: the living have been called by their pid, the daemon `circusd`.
+    pub(super) fn look(&mut self) {
+        assert!(self.looks.len() < 2, "one order at a time");
+        let Some((job, targets)) = self.looks.pop() else { return };
+        let see = |target| {
+            let (pid, command) = match target {
+                SampleTarget::Process(Pid(pid)) if self.alive.contains(&pid) => (pid, format!("worker-{pid}")),
+                SampleTarget::Process(_) => return None,
+                SampleTarget::Daemon => (1, "circusd".into()),
+            };
+            Some(ProcessInfo { pid, usage: None, username: None, command: Some(command), children: Vec::new() })
+        };
+        let samples = targets.into_iter().map(see).collect();
+        self.tell(Event::Sampled { job, samples });
     }
 
     /// What the core wanted since the last time.
@@ -229,12 +262,6 @@ impl Rig {
 
     pub(super) fn exit(&mut self, pid: i32, exit_code: i32) {
         self.exit_all(&[pid], exit_code);
-    }
-
-    /// A request whose answer, if there is one now, is returned.
-    pub(super) fn ask(&mut self, request: Request) -> Option<Value> {
-        let id = self.send(request);
-        self.answer_to(id)
     }
 
     /// A request by its command and properties, through the table of commands.

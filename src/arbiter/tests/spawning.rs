@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::rig::{Rig, watcher};
-use crate::arbiter::WatcherState;
+use crate::arbiter::{Event, Pid, WatcherState};
 use crate::proto::{SpawnError, Stage};
 
 const EPERM: i32 = 1;
@@ -87,7 +87,7 @@ fn a_failed_respawn_stops_the_watcher_after_max_retry() {
 
 #[test]
 fn a_command_line_that_cannot_be_split_is_a_failed_launch() {
-    let mut rig = Rig::new(vec![watcher("w", |w| w.cmd = "sleep 'open".into())]);
+    let rig = Rig::new(vec![watcher("w", |w| w.cmd = "sleep 'open".into())]);
     assert_eq!(rig.state("w"), WatcherState::Stopped);
     rig.assert_quiescent();
 }
@@ -106,5 +106,44 @@ fn a_stop_while_a_launch_is_on_its_way_ends_the_process_when_it_comes() {
     rig.expect(["w.spawn 101", "SIGTERM 101", "w.kill 101"]);
     rig.exit(101, -15);
     assert_eq!(rig.answer_to(stop), Some(json!({"info": null})));
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_process_that_does_not_get_to_its_program_can_be_stopped_and_holds_up_nobody() {
+    let mut rig = Rig::unstarted(vec![watcher("a", |w| w.priority = 1), watcher("b", |_| {})], |_| {});
+    rig.hold_launches = true;
+    rig.settle();
+    let stuck = rig.held.remove(0);
+    rig.alive.push(500);
+    rig.tell(Event::Created { worker: stuck.worker, pid: Pid(500) });
+    assert_eq!(rig.command("list", json!({"name": "a"})), Some(json!({"pids": []})));
+    rig.hold_launches = false;
+    rig.pass(10_000);
+    rig.expect(["launch worker 1", "launch worker 1", "b.spawn 101", "b.start"]);
+    let stop = rig.send_command("stop", json!({"name": "a", "waiting": true}));
+    rig.expect([]);
+    rig.pass(5000);
+    rig.expect(["SIGKILL 500 tree"]);
+    rig.tell(Event::Spawned { worker: stuck.worker, pid: Pid(500) });
+    rig.exit(500, -9);
+    assert_eq!(rig.answer_to(stop), Some(json!({"info": null})));
+    rig.assert_quiescent();
+}
+
+#[test]
+fn nobody_who_was_collected_is_signalled() {
+    // A newcomer's success and the death of an old process come in one breath: the surge is over, the old one is gone.
+    let mut rig = Rig::fleet(1);
+    rig.hold_launches = true;
+    rig.command("reload", json!({"name": "w"}));
+    let launch = rig.held.remove(0);
+    let now = rig.now();
+    rig.alive.push(102);
+    rig.arbiter.handle_event(Event::Spawned { worker: launch.worker, pid: Pid(102) }, now);
+    rig.exit(101, -9);
+    let said = rig.said();
+    assert!(!said.iter().any(|line| line.starts_with("SIG")), "{said:?}");
+    rig.hold_launches = false;
     rig.assert_quiescent();
 }

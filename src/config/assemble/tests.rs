@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::options::{get, shown};
-use crate::config::{Account, Args, Family, SocketType, WatcherConfig, argv};
+use crate::config::{Account, Args, Family, Respawn, SocketType, WatcherConfig, argv};
 
 fn host() -> Host {
     let env = [("OUTER", "outer"), ("HOME", "/home/me"), ("CD", "fast")];
@@ -19,6 +19,7 @@ fn read(text: &str) -> (Option<Config>, Vec<String>) {
         Severity::Warning => "warning",
         Severity::Skipped => "skipped",
         Severity::Fatal => "fatal",
+        Severity::Note => "note",
     };
     let problems = problems.iter().map(|problem| format!("{} {}: {}", severity(problem), problem.line, problem.text));
     (config, problems.collect())
@@ -68,7 +69,8 @@ fn everything_about_a_watcher() {
     .remove(0);
     assert_eq!((watcher.numprocesses, watcher.max_retry, watcher.priority, watcher.warmup_delay), (2, -1, 12, 2.0));
     assert!(watcher.send_hup && watcher.stop_children && watcher.copy_env && watcher.autostart && watcher.use_sockets);
-    assert!(!watcher.shell && !watcher.respawn && !watcher.close_child_stdin);
+    assert!(!watcher.shell && !watcher.close_child_stdin);
+    assert_eq!(watcher.respawn, Respawn::Never);
     assert_eq!((watcher.stop_signal.0, watcher.graceful_timeout, watcher.min_uptime), (2, 7.0, 0.5));
     assert_eq!((watcher.max_age, watcher.max_age_variance), (300, 7));
     assert_eq!((&watcher.uid, &watcher.gid), (&Some(Account::Name("daemon".into())), &Some(Account::Number(1))));
@@ -218,7 +220,6 @@ fn watchers_that_cannot_be_built_are_left_out() {
         [
             "skipped 5: [watcher:badstream] stdout_stream.class: there is no stream class 'NoSuchStream'",
             "skipped 6: [watcher:badsingle] Singleton watcher has a single process",
-            "skipped 11: [watcher:badpath] copy_path: refused: there is no Python path to copy; set PYTHONPATH in [env:NAME]",
             "skipped 10: [watcher:badpath] copy_env and copy_path must have the same value",
             "skipped 13: [watcher:badconf] stream configuration invalid: stdout_stream has neither a class nor a filename",
             "skipped 15: [watcher:badsocket] stdin_socket: there is no sound [socket:web]",
@@ -228,36 +229,38 @@ fn watchers_that_cannot_be_built_are_left_out() {
 }
 
 #[test]
+fn keys_that_a_stream_does_not_look_at_are_told() {
+    let (config, problems) = read(
+        "[DEFAULT]\nstdout_stream.max_bytes = 5\nstdout_stream.filename = f\n[watcher:w]\ncmd=x\n\
+         stdout_stream.class = WatchedFileStream\nstdout_stream.backup_count = 2\nstdout_stream.time_fromat = %H\n\
+         [watcher:t]\ncmd=x\nstderr_stream.class = TimedRotatingFileStream\nstderr_stream.rotate_when = noon\n",
+    );
+    assert_eq!(config.unwrap().watchers.len(), 1);
+    assert_eq!(
+        problems,
+        [
+            "skipped 11: [watcher:t] stderr_stream.rotate_when: 'noon' is not S, M, H, D, MIDNIGHT or W0 to W6",
+            "warning 7: [watcher:w] stdout_stream.backup_count: has no effect with WatchedFileStream",
+            "warning 8: [watcher:w] stdout_stream.time_fromat: is no key of a stream; did you mean 'time_format'?",
+        ]
+    );
+}
+
+#[test]
 fn what_has_no_part_yet_is_refused_by_name() {
     let (config, problems) = read(
         "[circus]\nhttpd_port = 80\nmulticast_endpoint = udp://237.219.251.97:12027\n\
          stats_endpoint = tcp://127.0.0.1:1\nssh_server = x\nloglevel = loud\n\
-         [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m.f\n[watcher:many]\nvirtualenv = /v\n\
-         executable = /x\non_demand = yes\nstdout_stream.class = FancyStdoutStream\n[plugin:flapping]\nuse = x\n\
-         [socket:s]\nso_reuseport = yes\ninterface = eth0\n",
+         [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m.f\n[watcher:many]\n\
+         stdout_stream.class = QueueStream\n[plugin:flapping]\nuse = x\n",
     );
     assert_eq!(config.unwrap().watchers.len(), 1);
     let texts: Vec<_> = problems.iter().map(|text| text.split_once(": ").unwrap()).collect();
     assert_eq!(
         texts.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
-        [
-            "warning 3",
-            "warning 4",
-            "warning 5",
-            "warning 6",
-            "skipped 19",
-            "skipped 20",
-            "skipped 10",
-            "skipped 12",
-            "skipped 13",
-            "skipped 14",
-            "skipped 15",
-            "skipped 16"
-        ]
+        ["warning 3", "warning 4", "warning 5", "warning 6", "skipped 10", "skipped 12", "skipped 13"]
     );
-    for key in
-        ["multicast_endpoint", "ssh_server", "hooks.before_start", "virtualenv", "so_reuseport", "[plugin:flapping]"]
-    {
+    for key in ["multicast_endpoint", "ssh_server", "hooks.before_start", "[plugin:flapping]"] {
         assert!(texts.iter().any(|(_, text)| text.contains(key)), "{key}");
     }
     for line in ["statsd = yes", "httpd = on", "loggerconfig = x.yaml"] {
@@ -323,12 +326,16 @@ fn sockets_with_errors_are_left_out() {
 
 #[test]
 fn everything_about_circus() {
-    let circus = sound(
+    let (config, problems) = read(
         "[circus]\ncheck_delay = 1_0.5\nendpoint = ipc:///run/x\nendpoint_owner = me\nendpoint_mode = 0660\numask = 027\n\
          warmup_delay = 2\ndebug = yes\npidfile = /p\nloglevel = DEBUG\nlogoutput = -\nfqdn_prefix = x\nstrict = on\n\
          pubsub_endpoint = ipc:///run/y\nhttpd_host = x\n",
-    )
-    .circus;
+    );
+    assert_eq!(
+        problems,
+        ["warning 8: [circus] debug: makes plugins and circusd-stats verbose, and neither is supported yet"]
+    );
+    let circus = config.unwrap().circus;
     assert_eq!((circus.check_delay, circus.warmup_delay, circus.umask), (10.5, 2.0, Some(0o27)));
     assert_eq!((circus.endpoint.as_str(), circus.endpoint_mode), ("ipc:///run/x", 0o660));
     assert_eq!((circus.loglevel.as_deref(), circus.strict, circus.debug), (Some("debug"), true, true));
@@ -392,4 +399,61 @@ proptest::proptest! {
             None => proptest::prop_assert!(problems.iter().any(|problem| problem.severity == Severity::Fatal)),
         }
     }
+}
+
+#[test]
+fn on_demand_needs_a_socket_that_listens_without_workers() {
+    let sockets = "[socket:web]\nport = 0\n[socket:own]\nport = 0\nso_reuseport = yes\n";
+    let warned = |watcher: &str| problems(&format!("[watcher:w]\non_demand = yes\n{watcher}\n{sockets}"));
+    assert_eq!(warned("cmd = x $(circus.sockets.web)"), [""; 0]);
+    assert_eq!(warned("cmd = x\nuse_sockets = yes"), [""; 0]);
+    assert_eq!(warned("cmd = x\nstdin_socket = web"), [""; 0]);
+    assert_eq!(
+        warned("cmd = x"),
+        [
+            "warning 2: [watcher:w] on_demand: the watcher names no managed socket, so only start with its name starts it"
+        ]
+    );
+    assert_eq!(
+        warned("cmd = x ${socket:own}"),
+        [
+            "warning 2: [watcher:w] on_demand: with so_reuseport nobody listens while no worker runs, so only start with \
+          its name starts it"
+        ]
+    );
+}
+
+#[test]
+fn a_path_is_not_shared() {
+    let text = "[watcher:w]\ncmd = x\n[socket:s]\npath = /tmp/s\nso_reuseport = yes\n";
+    assert_eq!(
+        problems(text),
+        ["skipped 3: [socket:s] so_reuseport: a path belongs to one socket; only AF_INET and AF_INET6 can share an \
+          address"]
+    );
+}
+
+#[test]
+fn a_virtual_environment_is_there_and_needs_copy_env() {
+    let text = |watcher: &str| format!("[watcher:good]\ncmd = x\n[watcher:w]\ncmd = x\nvirtualenv = v\n{watcher}");
+    assert_eq!(problems(&text("copy_env = yes")), [""; 0]);
+    assert_eq!(problems(&text("")), ["skipped 3: [watcher:w] copy_env must be True to use virtualenv"]);
+    let (ini, _) = Ini::parse("f", &text("copy_env = yes"));
+    let (_, problems) = assemble(&ini, &host(), &|directory| directory != Path::new("/work/v/lib"));
+    assert_eq!(
+        problems.first().map(|problem| problem.text.as_str()),
+        Some("[watcher:w] virtualenv: there is no virtual environment: the directory /work/v/lib does not exist")
+    );
+}
+
+#[test]
+fn what_counts_as_success() {
+    let watcher = watcher("[watcher:w]\ncmd = x\nrespawn = on-failure\nsuccess_codes = 3, 0\n");
+    assert_eq!((watcher.respawn, watcher.success_codes.clone()), (Respawn::OnFailure, vec![0, 3]));
+    assert_eq!(shown(&watcher).get("respawn"), Some(&json!("on-failure")));
+    assert_eq!(shown(&watcher).get("success_codes"), Some(&json!([0, 3])));
+    assert_eq!(
+        problems("[watcher:g]\ncmd = x\n[watcher:w]\ncmd = x\nsuccess_codes = 256\n"),
+        ["skipped 5: [watcher:w] success_codes: 256 is out of range"]
+    );
 }

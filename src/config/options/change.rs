@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::streams::settle;
+use super::streams::{file_of, settle};
 use super::{Effect, OptionSpec, find};
 use crate::config::{Args, Host, WatcherConfig, python, words};
 use crate::proto::{Fault, Object};
@@ -20,25 +20,34 @@ pub fn validate(options: &Object) -> Result<Vec<String>, Fault> {
     Ok(unknown)
 }
 
-/// Changes one option. On a fault the watcher is as it was.
-pub fn apply(watcher: &mut WatcherConfig, key: &str, value: &Value, host: &Host) -> Result<Effect, Fault> {
+/// Changes options, and says what each change does. They are judged together, as one may be of no use without the
+/// other; on a fault the watcher is as it was.
+pub fn apply(watcher: &mut WatcherConfig, changes: &Object, host: &Host) -> Result<Vec<Effect>, Fault> {
+    let mut changed = watcher.clone();
+    let mut effects = Vec::with_capacity(changes.len());
+    for (key, value) in changes {
+        effects.push(apply_one(&mut changed, key, value, host)?);
+    }
+    settle_streams(&mut changed)?;
+    if let Some(text) = contradiction(&changed) {
+        return Err(Fault::command(text));
+    }
+    *watcher = changed;
+    Ok(effects)
+}
+
+fn apply_one(watcher: &mut WatcherConfig, key: &str, value: &Value, host: &Host) -> Result<Effect, Fault> {
     if let Some(text) = watcher.freeform.get_mut(key) {
         *text = python::display(value);
         return Ok(Effect::Nothing);
     }
     let (spec, suffix) = find(key).ok_or_else(|| unknown(key))?;
     check(spec, key, value)?;
-    let mut changed = watcher.clone();
-    put(&mut changed, spec, (key, suffix), value)?;
-    settle_streams(&mut changed)?;
-    if key == "copy_env" {
-        copy_env(&mut changed, host);
-    }
-    if let Some(text) = contradiction(&changed) {
-        return Err(Fault::command(text));
-    }
     let had_stream = if key.starts_with("stderr") { &watcher.stderr_stream } else { &watcher.stdout_stream }.is_some();
-    *watcher = changed;
+    put(watcher, spec, (key, suffix), value)?;
+    if key == "copy_env" {
+        copy_env(watcher, host);
+    }
     Ok(match spec.effect {
         // Workers that run without a pipe cannot be given one.
         Effect::Stream if !had_stream => Effect::Reload,
@@ -67,6 +76,10 @@ pub fn from_add(
     if watcher.copy_env {
         copy_env(&mut watcher, host);
     }
+    if watcher.singleton && watcher.numprocesses > 1 {
+        let count = watcher.numprocesses;
+        return Err(Fault::command(format!("Cannot have {count} processes with a singleton watcher")));
+    }
     match contradiction(&watcher) {
         Some(text) => Err(Fault::command(text)),
         None => Ok(watcher),
@@ -94,6 +107,18 @@ pub fn resolve_accounts(options: &mut Object, look_up: impl Fn(AccountKind, &str
     Ok(())
 }
 
+/// The files that the streams in the options of a `set` or an `add` name, with the option that names them. Whether they
+/// can be written is for the caller to see, who may look at the disk.
+pub fn named_files(options: &Object) -> impl Iterator<Item = (String, &str)> {
+    options.iter().filter_map(|(key, value)| match (key.as_str(), value) {
+        ("stdout_stream.filename" | "stderr_stream.filename", Value::String(file)) => {
+            Some((key.clone(), file.as_str()))
+        }
+        ("stdout_stream" | "stderr_stream", stream) => Some((format!("{key}.filename"), file_of(stream)?)),
+        _ => None,
+    })
+}
+
 fn no_account(kind: AccountKind, name: &str) -> Fault {
     let name = python::repr(&name.into());
     Fault::command(match kind {
@@ -109,6 +134,9 @@ pub(in crate::config) fn contradiction(watcher: &WatcherConfig) -> Option<String
     }
     if watcher.copy_path && !watcher.copy_env {
         return Some("copy_env and copy_path must have the same value".into());
+    }
+    if watcher.virtualenv.is_some() && !watcher.copy_env {
+        return Some("copy_env must be True to use virtualenv".into());
     }
     None
 }
@@ -186,6 +214,11 @@ mod tests {
         WatcherConfig { dynamic: false, env: Some([].into()), ..WatcherConfig::new("w", "x", "/") }
     }
 
+    fn apply(watcher: &mut WatcherConfig, key: &str, value: &Value, host: &Host) -> Result<Effect, Fault> {
+        let changes = [(key.to_owned(), value.clone())].into_iter().collect();
+        super::apply(watcher, &changes, host).map(|effects| effects[0])
+    }
+
     /// The refusal of one option, as `set` would answer it.
     fn refusal(key: &str, value: Value) -> (u8, String) {
         let mut watcher = watcher();
@@ -230,7 +263,7 @@ mod tests {
         for (key, value, reason) in [
             ("hooks", json!({"before_start": ["m.f", false]}), "'hooks' is refused: hooks are not supported yet"),
             ("hooks.before_start", json!("m.f"), "'hooks.before_start' is refused: hooks are not supported yet"),
-            ("on_demand", json!(true), "'on_demand' is refused: is not supported yet"),
+            ("virtualenv", json!("/v"), "copy_env must be True to use virtualenv"),
             ("rlimit_core", json!(-2), "'rlimit_core': -2 is out of range"),
             ("uid", json!(-1), "'uid': -1 is out of range"),
             (
@@ -241,7 +274,6 @@ mod tests {
         ] {
             assert_eq!(refusal(key, value), (ErrNo::Command as u8, reason.into()));
         }
-        assert_eq!(apply(&mut watcher(), "on_demand", &json!(false), &host()), Ok(Effect::Nothing));
         assert_eq!(apply(&mut watcher(), "hooks", &json!({}), &host()), Ok(Effect::Nothing));
     }
 
@@ -253,6 +285,10 @@ mod tests {
             ("stop_signal", json!(10), Effect::Nothing),
             ("max_retry", json!(9), Effect::Nothing),
             ("priority", json!(1), Effect::Nothing),
+            ("on_demand", json!(true), Effect::Nothing),
+            ("respawn", json!("on-failure"), Effect::Nothing),
+            ("success_codes", json!([0, 3]), Effect::Nothing),
+            ("executable", json!("/bin/busybox"), Effect::Reload),
             ("autostart", json!(true), Effect::Nothing),
             ("retry_in", json!(2.5), Effect::Nothing),
             ("cmd", json!("y"), Effect::Reload),
@@ -277,6 +313,26 @@ mod tests {
         assert_eq!(apply(&mut watcher, "stdout_stream.time_format", &json!("%M"), &host), Ok(Effect::Stream));
         let stream = watcher.stdout_stream.unwrap();
         assert_eq!((stream.class.as_str(), stream.options.get("time_format")), ("StdoutStream", Some(&json!("%M"))));
+    }
+
+    #[test]
+    fn keys_of_a_stream_that_need_each_other_are_set_together() {
+        let mut watcher = watcher();
+        let file = json!({"stdout_stream.filename": "/f"});
+        assert_eq!(super::apply(&mut watcher, &object(file), &host()), Ok(vec![Effect::Reload]));
+        let class = ("stdout_stream.class".to_owned(), json!("TimedRotatingFileStream"));
+        let alone = super::apply(&mut watcher, &[class.clone()].into_iter().collect(), &host()).unwrap_err();
+        assert!(alone.reason.starts_with("stdout_stream.rotate_when is missing"), "{}", alone.reason);
+        let both = [class, ("stdout_stream.rotate_when".to_owned(), json!("midnight"))].into_iter().collect();
+        assert_eq!(super::apply(&mut watcher, &both, &host()), Ok(vec![Effect::Stream, Effect::Stream]));
+        assert_eq!(watcher.stdout_stream.unwrap().class, "TimedRotatingFileStream");
+    }
+
+    #[test]
+    fn a_first_stream_of_several_keys_reloads() {
+        let changes = object(json!({"stderr_stream.class": "FancyStdoutStream", "stderr_stream.color": "red"}));
+        let effects = super::apply(&mut watcher(), &changes, &host()).unwrap();
+        assert!(effects.contains(&Effect::Reload));
     }
 
     #[test]
@@ -342,10 +398,21 @@ mod tests {
         assert_eq!(add(None, json!({"stdout_stream": {}})), (3, "'stdout_stream' must have a 'class' key".into()));
         assert_eq!(
             add(None, json!({"singleton": true, "numprocesses": 3})),
-            (5, "Singleton watcher has a single process".into())
+            (5, "Cannot have 3 processes with a singleton watcher".into())
         );
         assert_eq!(add(Some(json!("'")), json!({})), (5, "'args': a single quote (') is never closed".into()));
         assert_eq!(add(Some(json!(5)), json!({})), (3, "'args' isn't a string or a list of strings".into()));
+    }
+
+    #[test]
+    fn files_that_streams_name() {
+        let options = object(json!({
+            "stdout_stream.filename": "/a", "stderr_stream": {"class": "circus.stream.WatchedFileStream", "filename": "b"},
+            "stderr_stream.filename": 3, "stdout_stream": {"class": "StdoutStream", "filename": "/c"}, "cmd": "/d",
+        }));
+        let files: Vec<_> = named_files(&options).collect();
+        let named = |option: &str, file| (option.to_owned(), file);
+        assert_eq!(files, [named("stdout_stream.filename", "/a"), named("stderr_stream.filename", "b")]);
     }
 
     #[test]

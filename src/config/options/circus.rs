@@ -1,8 +1,8 @@
 //! The options of `[circus]`.
 
 use super::field::{Field, store};
-use super::setting::{field, unused};
-use super::{Change, Kind, Setting, Support};
+use super::setting::{field, live, unused};
+use super::{Kind, Setting, Support};
 use crate::config::CircusConfig;
 
 const DEAD: Support = Support::Ignored("has no effect, as in Circus 0.19");
@@ -14,28 +14,57 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         allow_anyone_on_the_network_to_control_this_machine,
         Bool,
         "no",
+        "yes",
         "Whether endpoints may be reached from other machines, by anyone and without a password."
     ),
+    live!(check_delay, Seconds, "5", "2", "Seconds; the longest pause of the back-off that crash loops get."),
     Setting {
-        change: Change::Live,
-        ..field!(check_delay, Seconds, "5", "Seconds; the longest pause of the back-off that crash loops get.")
+        support: Support::Ignored("makes plugins and circusd-stats verbose, and neither is supported yet"),
+        ..field!(
+            debug,
+            Bool,
+            "no",
+            "yes",
+            "Whether plugins and circusd-stats log everything, to circusd's standard output."
+        )
     },
-    field!(debug, Bool, "no", "Whether plugins write to circusd's standard output and log everything."),
-    unused!(debug_gc, Bool, "no", "A switch of Python's garbage collector.", DEAD),
-    field!(endpoint, Text, "tcp://127.0.0.1:5555", "Where requests are answered."),
-    field!(endpoint_mode, Octal, "0600", "The mode of the socket file of an ipc endpoint."),
-    field!(endpoint_owner, Text, "", "The user who owns the socket file of an ipc endpoint, by name or number."),
-    Setting { change: Change::Live, ..field!(fqdn_prefix, Text, "", "A name that is put before that of the machine.") },
-    unused!(httpd, Bool, "no", "Whether the web console is started.", NO_HTTPD),
-    unused!(httpd_close_outputs, Bool, "no", "Whether the web console is silent.", DEAD),
-    unused!(httpd_host, Text, "localhost", "Where the web console listens.", Support::Works),
-    unused!(httpd_port, Int, "8080", "Where the web console listens.", Support::Works),
-    unused!(include, Text, "", "Files or patterns of files to read after this one, relative to it.", Support::Works),
-    unused!(include_dir, Text, "", "Directories whose *.ini to read after this one, relative to it.", Support::Works),
+    unused!(debug_gc, Bool, "no", "yes", "A switch of Python's garbage collector.", DEAD),
+    field!(endpoint, Text, "tcp://127.0.0.1:5555", "ipc:///run/circus/control", "Where requests are answered."),
+    field!(endpoint_mode, Octal, "0600", "0660", "The mode of the socket file of an ipc endpoint."),
+    field!(
+        endpoint_owner,
+        Text,
+        "",
+        "deploy",
+        "The user who owns the socket file of an ipc endpoint, by name or number. Requests can then give watchers no \
+         other uid, and add has to give it."
+    ),
+    live!(fqdn_prefix, Text, "", "web", "A name that is put before that of the machine."),
+    unused!(httpd, Bool, "no", "yes", "Whether the web console is started.", NO_HTTPD),
+    unused!(httpd_close_outputs, Bool, "no", "yes", "Whether the web console is silent.", DEAD),
+    unused!(httpd_host, Text, "localhost", "127.0.0.1", "Where the web console listens.", Support::Works),
+    unused!(httpd_port, Int, "8080", "8081", "Where the web console listens.", Support::Works),
+    unused!(
+        include,
+        Text,
+        "",
+        "conf.d/*.ini more.ini",
+        "Files or patterns of files to read after this one, relative to it.",
+        Support::Works
+    ),
+    unused!(
+        include_dir,
+        Text,
+        "",
+        "conf.d",
+        "Directories whose *.ini to read after this one, relative to it.",
+        Support::Works
+    ),
     unused!(
         loggerconfig,
         Text,
         "",
+        "logging.yaml",
         "A file of Python's logging module.",
         Support::Refused("files of Python's logging module cannot be read; use loglevel and logoutput")
     ),
@@ -52,44 +81,58 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             circus.loglevel = level;
             Ok(())
         },
-        change: Change::Live,
-        ..field!(loglevel, Text, "", "critical, error, warning, info or debug; without, info.")
+        ..live!(loglevel, Text, "", "debug", "critical, error, warning, info or debug; without, info.")
     },
-    Setting {
-        change: Change::Live,
-        ..field!(logoutput, Text, "", "Where to log: - is standard error; a file; syslog://HOST:PORT?FACILITY.")
-    },
+    live!(
+        logoutput,
+        Text,
+        "",
+        "/var/log/circusd.log",
+        "Where to log: - is standard error; a file, opened again when it was moved; syslog://HOST:PORT?FACILITY; \
+         syslog:///dev/log?FACILITY."
+    ),
     Setting {
         support: Support::Ignored("is not supported yet: no client will discover this circusd"),
-        ..field!(multicast_endpoint, Text, "", "The UDP address at which clients discover this circusd; empty is none.")
+        ..field!(
+            multicast_endpoint,
+            Text,
+            "",
+            "udp://237.219.251.97:12027",
+            "The UDP address at which clients discover this circusd; empty is none."
+        )
     },
-    field!(pidfile, Text, "", "The file for circusd's process id."),
-    unused!(prereload_fn, Text, "", "A Python function.", DEAD),
-    unused!(proc_name, Text, "", "The name of circusd in process listings.", DEAD),
-    field!(pubsub_endpoint, Text, "tcp://127.0.0.1:5556", "Where events are published."),
-    unused!(ssh_server, Text, "", "A host to tunnel through.", DEAD),
+    field!(pidfile, Text, "", "/run/circusd.pid", "The file for circusd's process id."),
+    unused!(prereload_fn, Text, "", "module.function", "A Python function.", DEAD),
+    unused!(proc_name, Text, "", "circusd", "The name of circusd in process listings.", DEAD),
+    field!(pubsub_endpoint, Text, "tcp://127.0.0.1:5556", "ipc:///run/circus/events", "Where events are published."),
+    unused!(ssh_server, Text, "", "me@example.org", "A host to tunnel through.", DEAD),
     unused!(
         statsd,
         Bool,
         "no",
+        "yes",
         "Whether circusd-stats is started.",
         Support::Refused("circusd-stats is not supported yet")
     ),
-    unused!(statsd_close_outputs, Bool, "no", "Whether circusd-stats is silent.", DEAD),
+    unused!(statsd_close_outputs, Bool, "no", "yes", "Whether circusd-stats is silent.", DEAD),
     Setting {
         support: Support::Ignored("does not start circusd-stats, which is not supported yet"),
-        ..field!(stats_endpoint, Text, "tcp://127.0.0.1:5557", "Where circusd-stats publishes.")
-    },
-    unused!(stream_backend, Text, "", "thread or gevent.", DEAD),
-    Setting {
-        change: Change::Live,
         ..field!(
-            strict,
-            Bool,
-            "no",
-            "Whether any error in a watcher, socket or included file keeps circusd from starting."
+            stats_endpoint,
+            Text,
+            "tcp://127.0.0.1:5557",
+            "ipc:///run/circus/stats",
+            "Where circusd-stats publishes."
         )
     },
+    unused!(stream_backend, Text, "", "gevent", "thread or gevent.", DEAD),
+    live!(
+        strict,
+        Bool,
+        "no",
+        "yes",
+        "Whether any error in a watcher, socket or included file keeps circusd from starting."
+    ),
     Setting {
         put: |circus, value| {
             let mask = u32::read(value)?;
@@ -99,13 +142,15 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             circus.umask = Some(mask);
             Ok(())
         },
-        change: Change::Live,
-        ..field!(umask, Octal, "", "The umask of circusd and its workers; without, the one circusd was started with.")
+        ..live!(
+            umask,
+            Octal,
+            "",
+            "027",
+            "The umask of circusd and its workers; without, the one circusd was started with."
+        )
     },
-    Setting {
-        change: Change::Live,
-        ..field!(warmup_delay, WholeSeconds, "0", "Seconds between the starts of two watchers.")
-    },
+    live!(warmup_delay, WholeSeconds, "0", "1", "Seconds between the starts of two watchers."),
 ];
 
 #[cfg(test)]

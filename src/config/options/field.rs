@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::kind::bounded_seconds;
-use crate::config::{Account, Args, python};
+use super::Kind;
+use super::kind::{ON_FAILURE, bounded_seconds};
+use crate::config::{Account, Args, Respawn, python};
 use crate::proto::Signal;
 
 /// A field that an option fills.
@@ -37,6 +38,26 @@ impl Field for bool {
 
     fn show(&self) -> Value {
         (*self).into()
+    }
+}
+
+impl Field for Respawn {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Bool(true) => Ok(Self::Always),
+            Value::Bool(false) => Ok(Self::Never),
+            Value::String(text) if text == ON_FAILURE => Ok(Self::OnFailure),
+            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => refused(value),
+        }
+    }
+
+    /// The two values that Circus has are shown as it shows them.
+    fn show(&self) -> Value {
+        match self {
+            Self::Always => true.into(),
+            Self::Never => false.into(),
+            Self::OnFailure => ON_FAILURE.into(),
+        }
     }
 }
 
@@ -206,6 +227,26 @@ impl Field for Vec<String> {
     }
 }
 
+/// Exit statuses, each once and in order.
+impl Field for Vec<u8> {
+    fn read(value: &Value) -> Result<Self, String> {
+        let code = |value: &Value| i64::read(value)?.try_into().or_else(|_| out_of_range(value));
+        let mut codes: Self = match value {
+            Value::String(text) => return Self::read(&Kind::Codes.read(text)?),
+            Value::Number(_) | Value::Bool(_) => vec![code(value)?],
+            Value::Array(codes) => codes.iter().map(code).collect::<Result<_, _>>()?,
+            Value::Null | Value::Object(_) => return refused(value),
+        };
+        codes.sort_unstable();
+        codes.dedup();
+        Ok(codes)
+    }
+
+    fn show(&self) -> Value {
+        self.iter().copied().collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -220,6 +261,24 @@ mod tests {
         assert_eq!(i64::read(&json!(true)), Ok(1));
         assert_eq!(i64::read(&json!(u64::MAX)), Err("18446744073709551615 is out of range".into()));
         assert_eq!(f64::read(&json!(1e300)), Ok(1e9));
+    }
+
+    #[test]
+    fn three_ways_to_respawn_and_any_exit_status() {
+        for (value, respawn) in
+            [(json!(true), Respawn::Always), (json!(false), Respawn::Never), (json!("on-failure"), Respawn::OnFailure)]
+        {
+            assert_eq!(Respawn::read(&value), Ok(respawn));
+            assert_eq!(respawn.show(), value);
+        }
+        assert!(Respawn::read(&json!("always")).is_err());
+        for (value, codes) in
+            [(json!("3, 0,3"), vec![0, 3]), (json!([7, 0]), vec![0, 7]), (json!(5), vec![5]), (json!(""), vec![])]
+        {
+            assert_eq!(Vec::<u8>::read(&value), Ok(codes), "{value}");
+        }
+        assert_eq!(Vec::<u8>::read(&json!("0, 256")), Err("256 is out of range".into()));
+        assert_eq!(Vec::<u8>::read(&json!([-1])), Err("-1 is out of range".into()));
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub enum Kind {
     Text,
     /// yes, true, on, 1 or no, false, off, 0.
     Bool,
+    /// A boolean, or `on-failure`.
+    Respawn,
+    /// Exit statuses: whole numbers from 0 to 255 with commas between them; on the wire also a list.
+    Codes,
     /// A whole number.
     Int,
     /// A mode in octal.
@@ -47,6 +51,9 @@ pub enum Kind {
 /// Longer than any machine runs, and short enough to be added to any time without overflow.
 const FOREVER: f64 = 1e9;
 
+/// The third value of `respawn`.
+pub(super) const ON_FAILURE: &str = "on-failure";
+
 /// The points at which hooks run.
 const HOOK_POINTS: [&str; 11] = [
     "before_start",
@@ -63,6 +70,28 @@ const HOOK_POINTS: [&str; 11] = [
 ];
 
 impl Kind {
+    /// What it is called in manuals.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Text | Self::StreamKey => "text",
+            Self::Bool => "yes or no",
+            Self::Respawn => "yes, no or on-failure",
+            Self::Codes => "exit statuses",
+            Self::Int => "whole number",
+            Self::Octal => "octal mode",
+            Self::Seconds => "seconds",
+            Self::WholeSeconds => "whole seconds",
+            Self::Signal => "signal",
+            Self::Account => "name or number",
+            Self::Args => "words",
+            Self::Env => "variables",
+            Self::Names => "names",
+            Self::Limit => "number or nothing",
+            Self::Stream => "stream",
+            Self::Hooks | Self::Hook => "hook",
+        }
+    }
+
     /// Reads the text of a file. The error says what the text is not.
     pub fn read(self, text: &str) -> Result<Value, String> {
         match self {
@@ -70,6 +99,11 @@ impl Kind {
             Self::Bool => {
                 python::boolean(text).map(Value::from).ok_or(format!("'{text}' is not a boolean (yes or no)"))
             }
+            Self::Respawn if python::trim(text).eq_ignore_ascii_case(ON_FAILURE) => Ok(ON_FAILURE.into()),
+            Self::Respawn => python::boolean(text)
+                .map(Value::from)
+                .ok_or(format!("'{text}' is neither a boolean (yes or no) nor {ON_FAILURE}")),
+            Self::Codes => codes(text),
             Self::Int | Self::WholeSeconds => {
                 python::int(text).map(Value::from).map_err(number(text, "a whole number"))
             }
@@ -92,6 +126,10 @@ impl Kind {
             Self::StreamKey | Self::Hook => true,
             Self::Text => value.is_string() || value.is_null(),
             Self::Bool => value.is_boolean(),
+            Self::Respawn => value.is_boolean() || value.as_str() == Some(ON_FAILURE),
+            Self::Codes => {
+                value.is_string() || is_int(value) || value.as_array().is_some_and(|all| all.iter().all(is_int))
+            }
             Self::Int | Self::Octal | Self::Signal => is_int(value),
             Self::Seconds | Self::WholeSeconds => value.is_number() || value.is_boolean(),
             Self::Account => is_int(value) || value.is_string(),
@@ -108,7 +146,9 @@ impl Kind {
     /// What a value of this kind is called in a refusal.
     fn article(self) -> &'static str {
         match self {
-            Self::Bool => "a valid boolean",
+            // The reference knows no third value, and clients know its text.
+            Self::Bool | Self::Respawn => "a valid boolean",
+            Self::Codes => "a list of integers",
             Self::Int | Self::Octal | Self::Signal | Self::Limit => "an integer",
             Self::Seconds | Self::WholeSeconds => "a number",
             Self::Account => "an integer or string",
@@ -124,6 +164,11 @@ fn number(text: &str, expected: &str) -> impl Fn(NotANumber) -> String {
         NotANumber::Shape => format!("'{text}' is not {expected}"),
         NotANumber::Range => format!("{text} is out of range"),
     }
+}
+
+fn codes(text: &str) -> Result<Value, String> {
+    let words = text.split(',').map(python::trim).filter(|word| !word.is_empty());
+    words.map(|word| python::int(word).map(Value::from).map_err(number(word, "an exit status"))).collect()
 }
 
 fn seconds(text: &str) -> Result<Value, NotANumber> {
@@ -252,6 +297,10 @@ mod tests {
             (Kind::Account, "daemon", json!("daemon")),
             (Kind::Account, " 1", json!(1)),
             (Kind::Names, "a, b,,", json!(["a", "b"])),
+            (Kind::Respawn, "no", json!(false)),
+            (Kind::Respawn, " On-Failure", json!("on-failure")),
+            (Kind::Codes, "0, 3,", json!([0, 3])),
+            (Kind::Codes, "", json!([])),
             (Kind::Limit, "", json!(null)),
             (Kind::Limit, "-1", json!(-1)),
         ] {
@@ -263,6 +312,8 @@ mod tests {
     fn texts_that_are_refused() {
         for (kind, text, error) in [
             (Kind::Bool, "perhaps", "'perhaps' is not a boolean (yes or no)"),
+            (Kind::Respawn, "never", "'never' is neither a boolean (yes or no) nor on-failure"),
+            (Kind::Codes, "0, x", "'x' is not an exit status"),
             (Kind::Int, "two", "'two' is not a whole number"),
             (Kind::Int, "99999999999999999999", "99999999999999999999 is out of range"),
             (Kind::Octal, "9", "'9' is not an octal mode such as 022"),
@@ -295,7 +346,7 @@ mod tests {
         #[test]
         fn what_a_file_may_say_the_wire_may_say_too(text in "[-+0-9._eE a-z]{0,12}") {
             for kind in [Kind::Text, Kind::Bool, Kind::Int, Kind::Octal, Kind::Seconds, Kind::Signal, Kind::Account,
-                         Kind::Args, Kind::Names] {
+                         Kind::Args, Kind::Names, Kind::Respawn, Kind::Codes] {
                 if let Ok(value) = kind.read(&text) {
                     prop_assert_eq!(kind.check("key", &value), Ok(()));
                 }

@@ -14,10 +14,11 @@ mod reply;
 mod setting;
 mod socket;
 mod spec;
+mod stream_values;
 mod streams;
 mod table;
 
-pub use change::{AccountKind, apply, from_add, resolve_accounts, validate};
+pub use change::{AccountKind, apply, from_add, named_files, resolve_accounts, validate};
 pub use circus::CIRCUS_OPTIONS;
 pub use kind::Kind;
 pub(super) use reply::named;
@@ -25,9 +26,10 @@ pub use reply::{get, shown};
 pub use setting::{Change, Setting};
 pub use socket::SOCKET_OPTIONS;
 pub use spec::{Effect, Listed, OptionSpec, Scope, Support, find};
+pub use stream_values::RotateWhen;
 pub use table::WATCHER_OPTIONS;
 
 pub(super) use change::contradiction;
 pub(super) use difference::differences;
 pub(super) use field::Field;
-pub(super) use streams::{regular_file, settle};
+pub(super) use streams::{idle_key, regular_file, settle};

@@ -23,6 +23,8 @@ pub struct Setting<C: 'static> {
     pub default: &'static str,
     /// What it means, in a sentence or two.
     pub doc: &'static str,
+    /// A value, as one would write it.
+    pub example: &'static str,
     /// Whether it has an effect.
     pub support: Support,
     /// Stores a value of the option's kind.
@@ -43,38 +45,48 @@ impl<C> Setting<C> {
     }
 }
 
-/// A row that is stored in the field of this name. Unless it says otherwise, a change of it counts anew.
+/// A row that is stored in the field of this name: key, kind, default, example, doc. Unless it says otherwise, a change
+/// of it counts anew.
 macro_rules! field {
-    ($key:ident, $kind:ident, $default:expr, $doc:expr) => {
+    ($key:ident, $kind:ident, $default:expr, $example:expr, $doc:expr) => {
         Setting {
             key: stringify!($key),
             kind: Kind::$kind,
             default: $default,
             doc: $doc,
+            example: $example,
             support: Support::Works,
             put: |section, value| store(&mut section.$key, value),
-            change: Change::Anew,
+            change: crate::config::options::Change::Anew,
             differs: |one, other| one.$key != other.$key,
             copy: |to, from| to.$key.clone_from(&from.$key),
         }
     };
 }
 
-/// A row that is checked and has no field.
+/// The same for an option that is changed in what is there.
+macro_rules! live {
+    ($($row:tt)*) => {
+        Setting { change: crate::config::options::Change::Live, ..field!($($row)*) }
+    };
+}
+
+/// A row that is checked and has no field: key, kind, default, example, doc, support.
 macro_rules! unused {
-    ($key:ident, $kind:ident, $default:expr, $doc:expr, $support:expr) => {
+    ($key:ident, $kind:ident, $default:expr, $example:expr, $doc:expr, $support:expr) => {
         Setting {
             key: stringify!($key),
             kind: Kind::$kind,
             default: $default,
             doc: $doc,
+            example: $example,
             support: $support,
             put: |_, _| Ok(()),
-            change: Change::Live,
+            change: crate::config::options::Change::Live,
             differs: |_, _| false,
             copy: |_, _| {},
         }
     };
 }
 
-pub(super) use {field, unused};
+pub(super) use {field, live, unused};

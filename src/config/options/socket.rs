@@ -1,7 +1,7 @@
 //! The options of a managed socket.
 
 use super::field::{Field, store};
-use super::setting::field;
+use super::setting::{field, live};
 use super::{Change, Kind, Setting, Support};
 use crate::config::{Family, SocketConfig, SocketType};
 
@@ -18,44 +18,46 @@ const TYPES: [(&str, SocketType); 5] = [
 
 /// Every option of a managed socket.
 pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
-    Setting { change: Change::Live, ..field!(backlog, Int, "2048", "How many connections may wait to be accepted.") },
-    Setting { change: Change::Live, ..field!(blocking, Bool, "no", "Whether accepting blocks.") },
+    live!(backlog, Int, "2048", "128", "How many connections may wait to be accepted."),
+    live!(blocking, Bool, "no", "yes", "Whether accepting blocks."),
     Setting {
         key: "family",
         kind: Kind::Text,
         default: "AF_INET",
         doc: "AF_INET, AF_INET6 or AF_UNIX.",
+        example: "AF_INET6",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.family, &FAMILIES, &String::read(value)?),
         change: Change::Anew,
         differs: |one, other| one.family != other.family,
         copy: |to, from| to.family = from.family,
     },
-    field!(host, Text, "localhost", "The host name or address to listen at."),
-    Setting {
-        support: Support::Refused("binding to an interface is not supported yet"),
-        ..field!(interface, Text, "", "The network interface to listen at.")
-    },
-    field!(path, Text, "", "The path of a unix socket; it makes the family AF_UNIX."),
-    field!(port, Int, "8080", "The port to listen at; 0 lets the kernel choose."),
-    field!(proto, Text, "", "The protocol, by its name in /etc/protocols."),
-    Setting { change: Change::Live, ..field!(replace, Bool, "no", "Whether what exists at path is removed first.") },
-    Setting {
-        support: Support::Refused("a socket for each worker is not supported yet"),
-        ..field!(so_reuseport, Bool, "no", "Whether each worker gets a socket of its own, bound with SO_REUSEPORT.")
-    },
+    field!(host, Text, "localhost", "127.0.0.1", "The host name or address to listen at."),
+    field!(interface, Text, "", "eth0", "The network interface to listen at (SO_BINDTODEVICE)."),
+    field!(path, Text, "", "/run/web.sock", "The path of a unix socket; it makes the family AF_UNIX."),
+    field!(port, Int, "8080", "8000", "The port to listen at; 0 lets the kernel choose."),
+    field!(proto, Text, "", "tcp", "The protocol, by its name in /etc/protocols."),
+    live!(replace, Bool, "no", "yes", "Whether what exists at path is removed first."),
+    field!(
+        so_reuseport,
+        Bool,
+        "no",
+        "yes",
+        "Whether each worker of a watcher that names the socket gets one of its own, bound with SO_REUSEPORT."
+    ),
     Setting {
         key: "type",
         kind: Kind::Text,
         default: "SOCK_STREAM",
         doc: "SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM or SOCK_SEQPACKET.",
+        example: "SOCK_DGRAM",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.kind, &TYPES, &String::read(value)?),
         change: Change::Anew,
         differs: |one, other| one.kind != other.kind,
         copy: |to, from| to.kind = from.kind,
     },
-    Setting { change: Change::Live, ..field!(umask, Octal, "010", "The bits that the mode of a unix socket lacks.") },
+    live!(umask, Octal, "010", "007", "The bits that the mode of a unix socket lacks."),
 ];
 
 fn choose<T: Copy>(field: &mut T, choices: &[(&str, T)], text: &str) -> Result<(), String> {

@@ -3,19 +3,37 @@
 use serde_json::Value;
 
 use super::Support;
+use crate::config::nearest::suggestion;
 use crate::config::{StreamConfig, python};
 use crate::proto::Object;
 
-const LATER: Support = Support::Refused("is not supported yet; FileStream and StdoutStream are");
+/// A class of streams.
+struct Class {
+    name: &'static str,
+    support: Support,
+    /// The keys that it looks at.
+    keys: &'static [&'static str],
+}
+
+const ONLY_IN_PYTHON: Support =
+    Support::Refused("is a queue in the memory of the Python program that embeds Circus, and circusd is none");
 
 /// The classes that Circus has.
-const CLASSES: [(&str, Support); 6] = [
-    ("FileStream", Support::Works),
-    ("StdoutStream", Support::Works),
-    ("FancyStdoutStream", LATER),
-    ("QueueStream", LATER),
-    ("TimedRotatingFileStream", LATER),
-    ("WatchedFileStream", LATER),
+const CLASSES: [Class; 6] = [
+    Class {
+        name: "FileStream",
+        support: Support::Works,
+        keys: &["filename", "max_bytes", "backup_count", "time_format"],
+    },
+    Class { name: "StdoutStream", support: Support::Works, keys: &[] },
+    Class { name: "FancyStdoutStream", support: Support::Works, keys: &["color", "time_format"] },
+    Class { name: "QueueStream", support: ONLY_IN_PYTHON, keys: &[] },
+    Class {
+        name: "TimedRotatingFileStream",
+        support: Support::Works,
+        keys: &["filename", "rotate_when", "rotate_interval", "utc", "backup_count", "time_format"],
+    },
+    Class { name: "WatchedFileStream", support: Support::Works, keys: &["filename", "time_format"] },
 ];
 
 /// Stores one key of a stream, which is made where there is none.
@@ -55,41 +73,77 @@ pub(super) fn show(stream: Option<&StreamConfig>, dynamic: bool) -> Value {
 
 /// Finds the class, which may be left out where a filename is given, and checks what it is given.
 pub(in crate::config) fn settle(key: &str, stream: &mut StreamConfig) -> Result<(), String> {
-    // The full Python path of a class of Circus means the class.
-    if let Some(class) = stream.class.strip_prefix("circus.stream.").and_then(|path| path.rsplit('.').next()) {
-        stream.class = class.into();
-    }
+    stream.class = short_name(&stream.class).into();
     if stream.class.is_empty() {
         if !stream.options.contains_key("filename") {
             return Err(format!("stream configuration invalid: {key} has neither a class nor a filename"));
         }
         stream.class = "FileStream".into();
     }
-    match CLASSES.iter().find(|(class, _)| *class == stream.class) {
-        Some((_, Support::Works | Support::Ignored(_))) => {}
-        Some((class, Support::Refused(reason))) => return Err(format!("{key}.class = {class} {reason}")),
-        None if stream.class.contains('.') => {
-            return Err(format!("{key}.class = {} is a Python class, which cannot be loaded here", stream.class));
-        }
-        None => {
-            let hint = crate::config::nearest::suggestion(&stream.class, CLASSES.iter().map(|(class, _)| *class));
-            return Err(format!("{key}.class: there is no stream class '{}'{hint}", stream.class));
-        }
-    }
-    ["max_bytes", "backup_count"].into_iter().try_for_each(|number| check_number(key, number, stream))
+    let class = class_of(key, stream)?;
+    class.keys.iter().try_for_each(|name| check_value(name, stream)).map_err(|text| format!("{key}.{text}"))
 }
 
-fn check_number(key: &str, number: &str, stream: &StreamConfig) -> Result<(), String> {
-    match stream.options.get(number) {
-        None => Ok(()),
-        Some(value) if value.is_i64() || value.as_str().is_some_and(|text| python::int(text).is_ok()) => Ok(()),
-        Some(value) => Err(format!("{key}.{number}: {} is not a whole number", python::repr(value))),
+/// The full Python path of a class of Circus means the class.
+fn short_name(class: &str) -> &str {
+    class.strip_prefix("circus.stream.").and_then(|path| path.rsplit('.').next()).unwrap_or(class)
+}
+
+fn class_of(key: &str, stream: &StreamConfig) -> Result<&'static Class, String> {
+    match CLASSES.iter().find(|class| class.name == stream.class) {
+        Some(class) => match class.support {
+            Support::Works | Support::Ignored(_) => Ok(class),
+            Support::Refused(reason) => Err(format!("{key}.class = {} {reason}", class.name)),
+        },
+        None if stream.class.contains('.') => {
+            Err(format!("{key}.class = {} is a Python class, which cannot be loaded here", stream.class))
+        }
+        None => {
+            let hint = suggestion(&stream.class, CLASSES.iter().map(|class| class.name));
+            Err(format!("{key}.class: there is no stream class '{}'{hint}", stream.class))
+        }
+    }
+}
+
+fn check_value(name: &str, stream: &StreamConfig) -> Result<(), String> {
+    match name {
+        "max_bytes" | "backup_count" => stream.size(name).map(drop),
+        "rotate_when" => stream.rotate_when().map(drop),
+        "rotate_interval" => stream.rotate_interval().map(drop),
+        "utc" => stream.flag(name).map(drop),
+        _ => stream.text(name).map(drop),
+    }
+}
+
+/// Why a key of a sound stream has no effect, if it has none.
+pub(in crate::config) fn idle_key(stream: &StreamConfig, name: &str) -> Option<String> {
+    let class = CLASSES.iter().find(|class| class.name == stream.class)?;
+    let mut known = CLASSES.iter().flat_map(|class| class.keys.iter().copied());
+    if name == "class" || class.keys.contains(&name) {
+        None
+    } else if name == "refresh_time" {
+        Some("has no effect, as in Circus 0.19".into())
+    } else if known.any(|key| key == name) {
+        Some(format!("has no effect with {}", class.name))
+    } else {
+        Some(format!("is no key of a stream{}", suggestion(name, class.keys.iter().copied())))
     }
 }
 
 /// The file that a stream writes to, whose directory must exist.
 pub(in crate::config) fn regular_file(stream: &StreamConfig) -> Option<&str> {
-    stream.options.get("filename").and_then(Value::as_str).filter(|_| stream.class == "FileStream")
+    let file = stream.options.get("filename").and_then(Value::as_str)?;
+    writes_files(&stream.class).then_some(file)
+}
+
+/// The same of a whole stream that a client sends.
+pub(super) fn file_of(stream: &Value) -> Option<&str> {
+    let file = stream.get("filename").and_then(Value::as_str)?;
+    writes_files(short_name(stream.get("class")?.as_str()?)).then_some(file)
+}
+
+fn writes_files(class: &str) -> bool {
+    CLASSES.iter().any(|known| known.name == class && known.keys.contains(&"filename"))
 }
 
 #[cfg(test)]
@@ -112,10 +166,13 @@ mod tests {
             settled(json!({"class": "FilStream"})),
             Err("stdout_stream.class: there is no stream class 'FilStream'; did you mean 'FileStream'?".into())
         );
-        assert_eq!(
-            settled(json!({"class": "QueueStream"})),
-            Err("stdout_stream.class = QueueStream is not supported yet; FileStream and StdoutStream are".into())
+        assert!(
+            settled(json!({"class": "QueueStream"}))
+                .is_err_and(|e| e.starts_with("stdout_stream.class = QueueStream is a queue in the memory"))
         );
+        for class in ["FancyStdoutStream", "WatchedFileStream"] {
+            assert_eq!(settled(json!({"class": class})), Ok(class.into()));
+        }
         assert!(settled(json!({"class": "my.Stream"})).is_err());
         assert!(settled(json!({"max_bytes": 5})).is_err_and(|e| e.starts_with("stream configuration invalid")));
     }
@@ -127,5 +184,40 @@ mod tests {
             settled(json!({"filename": "x", "max_bytes": "a"})),
             Err("stdout_stream.max_bytes: 'a' is not a whole number".into())
         );
+        assert!(settled(json!({"class": "StdoutStream", "max_bytes": "a"})).is_ok(), "nobody looks at it");
+    }
+
+    #[test]
+    fn rotation_by_time_must_say_when() {
+        let timed = |more: Value| {
+            let mut stream = json!({"class": "TimedRotatingFileStream", "filename": "x"});
+            stream.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            settled(stream)
+        };
+        assert!(timed(json!({"rotate_when": "midnight", "utc": "False", "rotate_interval": "2"})).is_ok());
+        assert!(timed(json!({})).is_err_and(|e| e.starts_with("stdout_stream.rotate_when is missing")));
+        assert!(
+            timed(json!({"rotate_when": "x"})).is_err_and(|e| e.starts_with("stdout_stream.rotate_when: 'x' is not"))
+        );
+        assert!(timed(json!({"rotate_when": "S", "utc": "maybe"})).is_err());
+        assert!(timed(json!({"rotate_when": "S", "rotate_interval": 0})).is_err());
+    }
+
+    #[test]
+    fn keys_without_effect() {
+        let idle = |class: &str, name| idle_key(&from_object(&json!({"class": class})).unwrap(), name);
+        assert_eq!(idle("FileStream", "max_bytes"), None);
+        assert_eq!(idle("FileStream", "class"), None);
+        assert_eq!(idle("WatchedFileStream", "max_bytes"), Some("has no effect with WatchedFileStream".into()));
+        assert_eq!(idle("FileStream", "max_byte"), Some("is no key of a stream; did you mean 'max_bytes'?".into()));
+        assert_eq!(idle("FileStream", "refresh_time"), Some("has no effect, as in Circus 0.19".into()));
+    }
+
+    #[test]
+    fn only_classes_with_files_need_a_directory() {
+        let file =
+            |class: &str| regular_file(&from_object(&json!({"class": class, "filename": "f"})).unwrap()).is_some();
+        assert!(file("FileStream") && file("WatchedFileStream") && file("TimedRotatingFileStream"));
+        assert!(!file("StdoutStream") && !file("FancyStdoutStream"));
     }
 }

@@ -35,7 +35,6 @@ macro_rules! field {
 }
 
 const NO_HOOKS: Support = Support::Refused("hooks are not supported yet");
-const NO_VIRTUALENV: Support = Support::Refused("virtual environments are not supported yet; set PATH in [env:NAME]");
 
 /// Every option of a watcher, by name.
 pub static WATCHER_OPTIONS: &[OptionSpec] = &[
@@ -92,10 +91,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether PYTHONPATH is set to the paths that Circus, a Python program, would itself import from.",
+        doc: "Whether PYTHONPATH, where nothing else sets it, is what python3 in circusd's own PATH imports from. \
+              Needs copy_env.",
         example: "yes",
         listed: Listed::Never,
-        support: Support::Refused("there is no Python path to copy; set PYTHONPATH in [env:NAME]"),
         ..field!(copy_path)
     },
     OptionSpec {
@@ -105,9 +104,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(env)
     },
     OptionSpec {
-        doc: "The program to execute, where it is not the first word of cmd.",
+        doc: "The program to execute instead of the first word of cmd, which stays its name; with shell, instead of \
+              /bin/sh.",
         example: "/bin/busybox",
-        support: Support::Refused("is not supported yet; name the program in cmd"),
+        scope: Scope::Watcher,
         ..field!(executable)
     },
     OptionSpec {
@@ -205,10 +205,11 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether the watcher starts with the first connection to its sockets.",
+        doc: "Whether the watcher starts with the first connection to its sockets: those that cmd, args, sockets or \
+              stdin_socket name, or with use_sockets alone all. When its workers have ended, after a stop too, it \
+              waits again. Only start with its name starts it otherwise; with autostart = no nothing else does.",
         example: "yes",
         effect: Effect::Nothing,
-        support: Support::Refused("is not supported yet"),
         ..field!(on_demand)
     },
     OptionSpec {
@@ -220,10 +221,11 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(priority)
     },
     OptionSpec {
-        kind: Kind::Bool,
+        kind: Kind::Respawn,
         default: "yes",
-        doc: "Whether a worker that ends is replaced. Without, the watcher stops with its last worker.",
-        example: "no",
+        doc: "Whether a worker that ends is replaced. Without, the watcher stops with its last worker. With on-failure \
+              those are replaced that fail: that end by a signal or with an exit status that is not in success_codes.",
+        example: "on-failure",
         effect: Effect::Nothing,
         ..field!(respawn)
     },
@@ -363,8 +365,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "stdout_stream.*",
         kind: Kind::StreamKey,
-        doc: "What the stream is made of: class (FileStream where a filename is given), filename, max_bytes, \
-              backup_count, time_format.",
+        doc: "What the stream is made of. class: FileStream (where only a filename is given), WatchedFileStream, \
+              TimedRotatingFileStream, StdoutStream or FancyStdoutStream. Of files: filename, time_format; \
+              FileStream: max_bytes, backup_count; TimedRotatingFileStream: rotate_when (S, M, H, D, MIDNIGHT, W0 to \
+              W6), rotate_interval, utc, backup_count. FancyStdoutStream: color, time_format.",
         example: "/var/log/web.log",
         effect: Effect::Stream,
         listed: Listed::Never,
@@ -394,6 +398,16 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(stop_signal)
     },
     OptionSpec {
+        kind: Kind::Codes,
+        default: "0",
+        doc: "The exit statuses that respawn = on-failure takes for a success.",
+        example: "0, 3",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        ..field!(success_codes)
+    },
+    OptionSpec {
         kind: Kind::Account,
         doc: "The user of the workers, by name or number. Without a gid, also the user's group.",
         example: "www-data",
@@ -408,22 +422,19 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(use_sockets)
     },
     OptionSpec {
-        key: "virtualenv",
-        doc: "The virtual environment to run in.",
+        doc: "The virtual environment of Python to run in: its bin goes before PATH, and its packages into PYTHONPATH. \
+              Needs copy_env.",
         example: "/srv/venv",
         listed: Listed::Never,
         scope: Scope::Watcher,
-        support: NO_VIRTUALENV,
-        ..USUAL
+        ..field!(virtualenv)
     },
     OptionSpec {
-        key: "virtualenv_py_ver",
-        doc: "The Python version of the virtual environment.",
+        doc: "The version of Python whose packages in the virtual environment are meant; without, the latest there is.",
         example: "3.11",
         listed: Listed::Never,
         scope: Scope::Watcher,
-        support: NO_VIRTUALENV,
-        ..USUAL
+        ..field!(virtualenv_py_ver)
     },
     OptionSpec {
         kind: Kind::WholeSeconds,

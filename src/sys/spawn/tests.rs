@@ -94,7 +94,7 @@ fn managed_sockets_keep_their_numbers_and_come_without_variables() {
     numbers.sort_unstable_by_key(|number| number.to_string());
     let expected: String = numbers.iter().map(|number| format!("{number} ")).collect();
     let mut launch = shell(&format!("{DESCRIPTORS}; echo; env | grep -c LISTEN"));
-    launch.sockets = Pass::SameNumbers(vec![fds[2], fds[0]]);
+    launch.sockets = Pass::SameNumbers([fds[2], fds[0]].map(|fd| (fd.as_raw_fd(), fd)).to_vec());
     both_ways(&launch, |launch| assert_eq!(output(&mut launch.clone()).0, format!("{expected}\n0\n")));
 }
 

@@ -32,6 +32,8 @@ fn every_example_of_a_file_is_of_its_kind() {
             Kind::Env | Kind::Stream | Kind::Hooks => {}
             Kind::Text
             | Kind::Bool
+            | Kind::Respawn
+            | Kind::Codes
             | Kind::Int
             | Kind::Octal
             | Kind::Seconds

@@ -1,0 +1,128 @@
+//! The worker of the tests: its arguments are steps, done one after the other, as in `knobs say hello sleep 50 exit 3`.
+//! After the last step it waits for a signal.
+//!
+//! - `say TEXT`: a line. `raw TEXT`: without its end. `warn TEXT`: a line on standard error.
+//! - `lines N TEXT`: so many lines, numbered. `chatter N`: lines of all lengths.
+//! - `write PATH TEXT`: into a file.
+//! - `sleep MS`, `exit STATUS`, `fall`: dies of SIGKILL.
+//! - `ignore`: SIGTERM does nothing. `polite TEXT`: at SIGTERM the worker prints a line, without its end, and leaves.
+//! - `hup PATH`: SIGHUP writes the file, and kills no more.
+//! - `session`: a session of its own.
+//! - `child STEPS`: another of these, whose steps are the words of this one argument; in theirs, `+` is a space.
+//! - `serve FD`: answers HTTP on an inherited socket.
+#![expect(unsafe_code, reason = "a descriptor that was inherited has to be believed in")]
+#![expect(clippy::disallowed_methods, reason = "an example program, not the daemon: it may wait and start others")]
+
+use std::io::{self, BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::os::fd::FromRawFd as _;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, raise};
+use signal_hook::iterator::Signals;
+
+fn main() -> io::Result<()> {
+    let mut words = std::env::args().skip(1);
+    while let Some(step) = words.next() {
+        let mut word = || words.next().ok_or_else(|| io::Error::other(format!("{step}: an argument is missing")));
+        match step.as_str() {
+            "say" => println!("{}", word()?),
+            "raw" => print(&word()?)?,
+            "warn" => eprintln!("{}", word()?),
+            "lines" => {
+                let (count, text) = (number(&word()?)?, word()?);
+                print(&(0..count).map(|n| format!("{text} {n}\n")).collect::<String>())?;
+            }
+            "chatter" => chatter(number(&word()?)?)?,
+            "write" => std::fs::write(word()?, word()?)?,
+            "sleep" => std::thread::sleep(Duration::from_millis(number(&word()?)?)),
+            "exit" => std::process::exit(i32::try_from(number(&word()?)?).map_err(io::Error::other)?),
+            "fall" => raise(Signal::SIGKILL)?,
+            "ignore" => at_signal(libc::SIGTERM, || ()),
+            "polite" => {
+                let text = word()?;
+                at_signal(libc::SIGTERM, move || {
+                    drop(print(&text));
+                    std::process::exit(0)
+                });
+            }
+            "hup" => {
+                let path = word()?;
+                at_signal(libc::SIGHUP, move || drop(std::fs::write(&path, "heard")));
+            }
+            "session" => drop(nix::unistd::setsid()?),
+            "child" => {
+                let steps = word()?;
+                std::process::Command::new(std::env::current_exe()?)
+                    .args(steps.split_whitespace().map(|word| word.replace('+', " ")))
+                    .spawn()?;
+            }
+            "serve" => serve(i32::try_from(number(&word()?)?).map_err(io::Error::other)?)?,
+            unknown => return Err(io::Error::other(format!("{unknown} is no step"))),
+        }
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+fn number(text: &str) -> io::Result<u64> {
+    text.parse().map_err(|_| io::Error::other(format!("{text} is no number")))
+}
+
+/// Past the buffer of standard output, which ends its writes at line ends.
+fn print(text: &str) -> io::Result<()> {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let written = nix::unistd::write(io::stdout(), rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Lines of all lengths in writes that end anywhere, so that a reader who does not put them together tears them.
+fn chatter(count: u64) -> io::Result<()> {
+    let pid = std::process::id();
+    let mut rest = String::new();
+    for n in 0..count {
+        let body = "x".repeat(usize::try_from(n.wrapping_mul(37) % 300).unwrap_or(0));
+        rest.push_str(&format!("<{pid} {n} {body}>\n"));
+        if rest.len() > 1000 {
+            print(rest.get(..1000).unwrap_or_default())?;
+            rest.drain(..1000);
+        }
+    }
+    print(&rest)
+}
+
+fn at_signal(signal: i32, mut act: impl FnMut() + Send + 'static) {
+    match Signals::new([signal]) {
+        Ok(mut signals) => drop(std::thread::spawn(move || signals.forever().for_each(|_| act()))),
+        Err(error) => eprintln!("signal {signal}: {error}"),
+    }
+}
+
+/// Answers on a listening socket of either family, until the process ends.
+fn serve(fd: i32) -> io::Result<()> {
+    // SAFETY: circusd passed this socket at this number, and nothing else here owns it. The type is only a way to ask.
+    let listener = unsafe { TcpListener::from_raw_fd(fd) };
+    if listener.local_addr().is_ok() {
+        listener.set_nonblocking(false)?;
+        loop {
+            answer(listener.accept()?.0)?;
+        }
+    }
+    let listener = UnixListener::from(std::os::fd::OwnedFd::from(listener));
+    listener.set_nonblocking(false)?;
+    loop {
+        answer(listener.accept()?.0)?;
+    }
+}
+
+fn answer(mut connection: impl io::Read + io::Write) -> io::Result<()> {
+    let mut line = String::new();
+    BufReader::new(&mut connection).read_line(&mut line)?;
+    let body = format!("{}\n", std::process::id());
+    write!(connection, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}

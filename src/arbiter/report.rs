@@ -1,0 +1,105 @@
+//! `status` with `verbose`: how each watcher is, and why.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::core::Arbiter;
+use super::deadlines::Timer;
+use super::past::{Cause, LastExit, LastFailure, Setback};
+use super::requests::Answer;
+use super::time::Now;
+use super::watcher::Watcher;
+use crate::proto::{Object, SpawnError};
+
+impl Arbiter {
+    /// What `status` answers, and `details` beside it: of one watcher, or of each by name.
+    pub(super) fn verbose_status(&self, name: Option<&str>, now: Now) -> Answer {
+        let mut answer = self.status(name)?.unwrap_or_default();
+        let details = match name {
+            Some(name) => self.details(self.watcher(name)?, now),
+            None => {
+                self.shown().map(|watcher| (watcher.name().to_owned(), self.details(watcher, now).into())).collect()
+            }
+        };
+        answer.insert("details".into(), details.into());
+        Ok(Some(answer))
+    }
+
+    fn details(&self, watcher: &Watcher, now: Now) -> Object {
+        let counts = watcher.counts();
+        let past = &watcher.past;
+        let mut details = Object::new();
+        let mut put = |key: &str, value: Value| drop(details.insert(key.into(), value));
+        put("state", watcher.state.name().into());
+        put("wanted", watcher.config.numprocesses.into());
+        put("running", counts.running.into());
+        put("starting", counts.starting.into());
+        put("stopping", (counts.dying + counts.outgoing).into());
+        put("not_replaced", watcher.slots.vacated.into());
+        put("operation", watcher.running.as_ref().map(|operation| operation.kind.name()).into());
+        put("queued", watcher.waiting.iter().map(|operation| operation.kind.name()).collect());
+        put("backing_off", self.back_offs(watcher, now).into());
+        put("waits_for", self.sockets_waited_for(watcher));
+        put("rests", self.left(Timer::Rearm(watcher.key), now).map(|left| left.as_secs_f64()).into());
+        put("spawned", past.spawned.into());
+        put("reaped", past.reaped.into());
+        put("failed", past.failed.into());
+        put("last_exit", past.last_exit.as_ref().map(last_exit).into());
+        put("last_failure", past.last_failure.as_ref().map(last_failure).into());
+        details
+    }
+
+    fn back_offs(&self, watcher: &Watcher, now: Now) -> Vec<Value> {
+        let row = |(wid, setback): (_, &Setback)| {
+            let left = self.left(Timer::Retry(watcher.key, wid), now).unwrap_or_default();
+            let mut row = cause(&setback.cause);
+            row.insert("wid".into(), wid.0.into());
+            row.insert("times".into(), setback.times.into());
+            row.insert("wait".into(), setback.wait.as_secs_f64().into());
+            row.insert("left".into(), left.as_secs_f64().into());
+            row.into()
+        };
+        watcher.slots.setbacks().map(row).collect()
+    }
+
+    /// The sockets at which a watcher waits for a connection; null where it does not wait.
+    fn sockets_waited_for(&self, watcher: &Watcher) -> Value {
+        self.is_waiting(watcher).then(|| self.own_sockets(watcher).into_iter().collect::<Vec<_>>()).into()
+    }
+
+    fn left(&self, timer: Timer, now: Now) -> Option<Duration> {
+        self.deadlines.get(timer).map(|at| at.since(now.mono))
+    }
+}
+
+fn cause(cause: &Cause) -> Object {
+    match cause {
+        Cause::Exit(exit_code) => Object::from_iter([("exit_code".into(), (*exit_code).into())]),
+        Cause::Launch(error) => launch(error),
+    }
+}
+
+fn last_exit(exit: &LastExit) -> Value {
+    json!({
+        "wid": exit.wid.0, "pid": exit.pid.0, "exit_code": exit.exit_code, "lived": exit.lived.as_secs_f64(),
+        "time": exit.time,
+    })
+}
+
+fn last_failure(failure: &LastFailure) -> Value {
+    let mut row = launch(&failure.error);
+    row.insert("wid".into(), failure.wid.0.into());
+    row.insert("time".into(), failure.time.into());
+    row.into()
+}
+
+/// A launch that failed: at which stage, with which errno (0 where the kernel had no part in it), and about what.
+fn launch(error: &SpawnError) -> Object {
+    Object::from_iter([
+        ("stage".into(), error.stage.name().into()),
+        ("errno".into(), error.errno.into()),
+        ("error".into(), error.errno_name().into()),
+        ("detail".into(), error.detail.as_str().into()),
+    ])
+}

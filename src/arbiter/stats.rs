@@ -1,0 +1,271 @@
+//! `stats` and `dstats`: what the core knows of its processes, and what the kernel does.
+//!
+//! One question is with the daemon at a time; it looks at the processes over several turns, and answers with
+//! `Event::Sampled`. The others wait in line as they came, so that what they take up until then is small, and whom
+//! they mean is found out when their turn comes.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::action::{Action, SampleTarget};
+use super::core::{Arbiter, Phase};
+use super::ids::{JobId, Pid, Wid, WorkerId};
+use super::requests::Answer;
+use super::time::Now;
+use super::watcher::Watcher;
+use super::worker::Worker;
+use crate::commands::py_repr;
+use crate::proto::{AskedProcess, Body, Fault, Object, ProcessInfo, Reply, ReplyTo};
+
+/// What stands in place of the figures of a process that has ended.
+/// So many questions may wait for their answers; who asks beyond that is refused at once.
+const MOST_WAITING: usize = 10_000;
+
+const GONE: &str = "No such process (stopped?)";
+
+/// Whom the figures are wanted of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Question {
+    /// Every watcher's processes.
+    Everybody,
+    /// One watcher's processes.
+    Watcher(String),
+    /// One process of a watcher.
+    Process(String, AskedProcess),
+    /// The daemon.
+    Daemon,
+}
+
+/// A question and who asked it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Inquiry {
+    to: ReplyTo,
+    question: Question,
+}
+
+/// A process whose figures were asked for, as it was then.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Subject {
+    worker: WorkerId,
+    pid: Pid,
+    wid: Wid,
+    started: f64,
+}
+
+/// A watcher, by its name, and those of its processes that are meant.
+type Group = (String, Vec<Subject>);
+
+/// The question that is with the daemon.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Sampling {
+    job: JobId,
+    question: Question,
+    /// Everybody who had asked the same by the time it was taken up.
+    to: Vec<ReplyTo>,
+    groups: Vec<Group>,
+}
+
+/// Everything that is to be answered with figures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Inquiries {
+    sampling: Option<Sampling>,
+    waiting: VecDeque<Inquiry>,
+}
+
+impl Inquiries {
+    /// How many answers are owed.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + usize::from(self.sampling.is_some())
+    }
+
+    /// Whether somebody waits who need not.
+    #[cfg(debug_assertions)]
+    pub(super) fn is_stuck(&self) -> bool {
+        self.sampling.is_none() && !self.waiting.is_empty()
+    }
+}
+
+impl Arbiter {
+    pub(super) fn stats(
+        &mut self,
+        to: &ReplyTo,
+        name: Option<String>,
+        process: Option<AskedProcess>,
+        now: Now,
+    ) -> Answer {
+        let question = match (name, process) {
+            (None, _) => Question::Everybody,
+            (Some(name), None) => Question::Watcher(name),
+            (Some(name), Some(process)) => Question::Process(name, process),
+        };
+        self.inquire(to, question, now)
+    }
+
+    pub(super) fn daemon_stats(&mut self, to: &ReplyTo, now: Now) -> Answer {
+        self.inquire(to, Question::Daemon, now)
+    }
+
+    fn inquire(&mut self, to: &ReplyTo, question: Question, now: Now) -> Answer {
+        if self.phase == Phase::Ended {
+            // Nobody will look any more.
+            self.at_work()?;
+        }
+        self.check(&question)?;
+        if self.inquiries.waiting.len() >= MOST_WAITING {
+            return Err(Fault::command("too many stats requests wait for their answer"));
+        }
+        if !to.cast {
+            self.inquiries.waiting.push_back(Inquiry { to: to.clone(), question });
+            self.take_up_inquiry(now);
+        }
+        Ok(None)
+    }
+
+    /// Puts the next question to the daemon, unless one is with it.
+    fn take_up_inquiry(&mut self, now: Now) {
+        while self.inquiries.sampling.is_none() {
+            let Some(inquiry) = self.inquiries.waiting.pop_front() else { return };
+            let groups = match self.subjects(&inquiry.question) {
+                Ok(groups) => groups,
+                Err(fault) => {
+                    self.reply(Reply { to: inquiry.to, body: Body::Error(fault), time: now.unix });
+                    continue;
+                }
+            };
+            let targets: Vec<SampleTarget> = match inquiry.question {
+                Question::Daemon => vec![SampleTarget::Daemon],
+                Question::Everybody | Question::Watcher(_) | Question::Process(..) => {
+                    groups.iter().flat_map(|(_, subjects)| subjects).map(|s| SampleTarget::Process(s.pid)).collect()
+                }
+            };
+            let job = self.name_job();
+            let nobody = targets.is_empty();
+            let Inquiry { to, question } = inquiry;
+            let mut asked = vec![to];
+            self.inquiries.waiting.retain(|other| {
+                let same = other.question == question;
+                if same {
+                    asked.push(other.to.clone());
+                }
+                !same
+            });
+            self.inquiries.sampling = Some(Sampling { job, question, to: asked, groups });
+            if nobody {
+                self.answer_inquiry(Vec::new(), now);
+            } else {
+                self.act(Action::Sample { job, targets });
+            }
+        }
+    }
+
+    /// The figures have come, in the order in which they were asked for.
+    pub(super) fn sampled(&mut self, job: JobId, samples: Vec<Option<ProcessInfo>>, now: Now) {
+        if self.inquiries.sampling.as_ref().is_some_and(|sampling| sampling.job == job) {
+            self.answer_inquiry(samples, now);
+            self.take_up_inquiry(now);
+        }
+    }
+
+    fn answer_inquiry(&mut self, samples: Vec<Option<ProcessInfo>>, now: Now) {
+        let Some(sampling) = self.inquiries.sampling.take() else { return };
+        let Sampling { question, to, groups, .. } = sampling;
+        let mut samples = samples.into_iter();
+        let properties = match question {
+            Question::Everybody => {
+                let infos = groups.into_iter().map(|(name, subjects)| (name, self.infos(&subjects, &mut samples)));
+                object([("infos", infos.collect())])
+            }
+            Question::Watcher(name) => {
+                let subjects: Vec<Subject> = groups.into_iter().flat_map(|(_, subjects)| subjects).collect();
+                object([("name", name.into()), ("info", self.infos(&subjects, &mut samples))])
+            }
+            Question::Process(_, process) => {
+                let subject = groups.iter().flat_map(|(_, subjects)| subjects).next();
+                let info = subject.map_or_else(|| GONE.into(), |subject| self.info(subject, samples.next().flatten()));
+                object([("process", process.given), ("info", info)])
+            }
+            Question::Daemon => object([("info", samples.next().flatten().map_or_else(|| GONE.into(), on_wire))]),
+        };
+        for to in to {
+            self.reply(Reply { to, body: Body::Ok(properties.clone()), time: now.unix });
+        }
+    }
+
+    /// The figures of several processes, by pid.
+    fn infos(&self, subjects: &[Subject], samples: &mut impl Iterator<Item = Option<ProcessInfo>>) -> Value {
+        let infos = subjects.iter().map(|subject| {
+            let sample = samples.next().flatten();
+            (subject.pid.0.to_string(), self.info(subject, sample))
+        });
+        infos.collect::<Object>().into()
+    }
+
+    /// The figures of a process, and what we know of it besides.
+    fn info(&self, subject: &Subject, sample: Option<ProcessInfo>) -> Value {
+        // One that has been collected meanwhile may have been mistaken for a newcomer with its pid.
+        let alive = self.pids.get(&subject.pid) == Some(&subject.worker);
+        match sample.filter(|_| alive).map(on_wire) {
+            Some(Value::Object(mut info)) => {
+                info.insert("started".into(), subject.started.into());
+                info.insert("wid".into(), subject.wid.0.into());
+                info.into()
+            }
+            _ => GONE.into(),
+        }
+    }
+
+    /// What is wrong with a question is said at once; whom it means is found out when its turn comes.
+    fn check(&self, question: &Question) -> Result<(), Fault> {
+        match question {
+            Question::Everybody | Question::Daemon => Ok(()),
+            Question::Watcher(name) => self.watcher(name).map(drop),
+            Question::Process(..) => self.subjects(question).map(drop),
+        }
+    }
+
+    /// The processes that a question means.
+    fn subjects(&self, question: &Question) -> Result<Vec<Group>, Fault> {
+        match question {
+            Question::Everybody => Ok(self.shown().map(group).collect()),
+            Question::Watcher(name) => Ok(vec![group(self.watcher(name)?)]),
+            Question::Process(name, process) => {
+                let (shown, mut subjects) = group(self.watcher(name)?);
+                subjects.retain(|subject| i64::from(subject.pid.0) == process.pid);
+                if subjects.is_empty() {
+                    let (pid, name) = (py_repr(&process.given), py_repr(&name.as_str().into()));
+                    return Err(Fault::message(format!("process {pid} not found in {name}")));
+                }
+                Ok(vec![(shown, subjects)])
+            }
+            Question::Daemon => Ok(Vec::new()),
+        }
+    }
+
+    /// The end has come first: who still waits for figures is told so.
+    pub(super) fn refuse_inquiries(&mut self, now: Now) {
+        let Err(fault) = self.at_work() else { return };
+        let Inquiries { sampling, waiting } = std::mem::take(&mut self.inquiries);
+        let sampled = sampling.into_iter().flat_map(|sampling| sampling.to);
+        for to in sampled.chain(waiting.into_iter().map(|inquiry| inquiry.to)) {
+            self.reply(Reply { to, body: Body::Error(fault.clone()), time: now.unix });
+        }
+    }
+}
+
+fn group(watcher: &Watcher) -> Group {
+    let subject = |(id, worker): (&WorkerId, &Worker)| {
+        Some(Subject { worker: *id, pid: worker.pid?, wid: worker.wid, started: worker.started.unix })
+    };
+    (watcher.name().to_owned(), watcher.workers().iter().filter_map(subject).collect())
+}
+
+fn on_wire(info: ProcessInfo) -> Value {
+    // Plain data with keys that are strings can always be written.
+    serde_json::to_value(info).unwrap_or_default()
+}
+
+fn object<const N: usize>(entries: [(&str, Value); N]) -> Object {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}

@@ -1,0 +1,135 @@
+//! `respawn = on-failure`, and the status that says why.
+
+use serde_json::{Value, json};
+
+use super::rig::{Rig, watcher};
+use crate::arbiter::WatcherState;
+use crate::config::{Respawn, SocketConfig};
+use crate::proto::{SpawnError, Stage};
+
+fn on_failure(numprocesses: u32, success_codes: &[u8]) -> Rig {
+    let mut rig = Rig::new(vec![watcher("w", |w| {
+        w.numprocesses = numprocesses;
+        w.respawn = Respawn::OnFailure;
+        w.success_codes = success_codes.to_vec();
+    })]);
+    rig.pass(2000);
+    rig
+}
+
+fn details(rig: &mut Rig) -> Value {
+    rig.command("status", json!({"name": "w", "verbose": true})).unwrap()["details"].take()
+}
+
+#[test]
+fn who_fails_is_replaced_and_who_succeeds_is_not() {
+    let mut rig = on_failure(2, &[0, 3]);
+    rig.exit(101, 1);
+    rig.expect(["w.reap 101 1", "launch worker 1", "w.spawn 103"]);
+    rig.exit(102, -11);
+    rig.expect(["w.reap 102 -11", "launch worker 2", "w.spawn 104"]);
+    rig.exit(103, 3);
+    rig.expect(["w.reap 103 3"]);
+    assert_eq!(details(&mut rig)["not_replaced"], json!(1));
+    rig.pass(60_000);
+    rig.expect([]);
+    rig.exit(104, 0);
+    rig.expect(["w.reap 104 0", "w.stop"]);
+    assert_eq!(
+        rig.command("start", json!({"name": "w", "waiting": true})).unwrap()["info"]["started"],
+        json!([105, 106])
+    );
+    rig.assert_quiescent();
+}
+
+#[test]
+fn nothing_but_the_codes_is_a_success() {
+    let mut rig = on_failure(1, &[3]);
+    rig.exit(101, 0);
+    rig.expect(["w.reap 101 0", "launch worker 1", "w.spawn 102"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn an_end_that_was_asked_for_is_made_up_for() {
+    let mut rig = on_failure(1, &[0]);
+    rig.command("kill", json!({"name": "w"}));
+    rig.exit(101, 0);
+    rig.expect(["SIGTERM 101", "w.kill 101", "w.reap 101 0", "launch worker 1", "w.spawn 102"]);
+    rig.command("reload", json!({"name": "w"}));
+    rig.exit(102, 0);
+    assert_eq!(rig.running("w"), [103]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn failures_at_once_wait_as_ever() {
+    let mut rig = on_failure(1, &[0]);
+    rig.exit(101, 2);
+    rig.exit(102, 2);
+    rig.said();
+    rig.pass(89);
+    rig.expect([]);
+    rig.pass(22);
+    rig.expect(["launch worker 1", "w.spawn 103"]);
+    // Success counts, however young.
+    rig.exit(103, 0);
+    assert_eq!(rig.state("w"), WatcherState::Stopped);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn status_says_what_is_backing_off_and_why() {
+    let mut rig = Rig::fleet(1);
+    for pid in 101..104 {
+        rig.exit(pid, -11);
+        rig.pass(if pid == 103 { 100 } else { 1000 });
+    }
+    let details = details(&mut rig);
+    let row = &details["backing_off"][0];
+    assert_eq!((&row["wid"], &row["times"], &row["exit_code"]), (&json!(1), &json!(3), &json!(-11)));
+    let (wait, left) = (row["wait"].as_f64().unwrap(), row["left"].as_f64().unwrap());
+    assert!((0.36..0.44).contains(&wait) && (wait - left - 0.1).abs() < 1e-6, "{wait} {left}");
+    assert_eq!((&details["wanted"], &details["running"]), (&json!(1), &json!(0)));
+    assert_eq!((&details["spawned"], &details["reaped"], &details["failed"]), (&json!(3), &json!(3), &json!(0)));
+    assert_eq!((&details["last_exit"]["pid"], &details["last_exit"]["exit_code"]), (&json!(103), &json!(-11)));
+    assert_eq!(details["last_failure"], json!(null));
+    rig.assert_quiescent();
+}
+
+#[test]
+fn status_says_which_stage_failed_and_why() {
+    let mut rig = Rig::new(vec![watcher("w", |w| (w.autostart, w.max_retry) = (false, 1))]);
+    rig.failures = vec![SpawnError { stage: Stage::Chdir, errno: 2, detail: "/nope".into() }];
+    rig.command("start", json!({"name": "w"}));
+    let failure = details(&mut rig)["last_failure"].take();
+    let expected = json!({"stage": "chdir", "errno": 2, "error": "ENOENT", "detail": "/nope", "wid": 1});
+    for key in ["stage", "errno", "error", "detail", "wid"] {
+        assert_eq!(failure[key], expected[key], "{key}");
+    }
+    // A failure that may mend itself is tried again, and is why a place waits.
+    rig.fail(1, 11);
+    rig.command("start", json!({"name": "w"}));
+    let row = details(&mut rig)["backing_off"][0].take();
+    assert_eq!((&row["stage"], &row["error"], &row["times"]), (&json!("exec"), &json!("EAGAIN"), &json!(1)));
+    rig.assert_quiescent();
+}
+
+#[test]
+fn status_says_what_is_waited_for() {
+    let on_demand = watcher("w", |w| (w.on_demand, w.stdin_socket) = (true, Some("web".into())));
+    let mut rig = Rig::with_sockets(vec![on_demand], Default::default(), vec![SocketConfig::new("web")]);
+    rig.settle();
+    let before = details(&mut rig);
+    assert_eq!(
+        (&before["waits_for"], &before["rests"], &before["state"]),
+        (&json!(["web"]), &json!(null), &json!("stopped"))
+    );
+    rig.command("start", json!({"name": "w"}));
+    assert_eq!(details(&mut rig)["waits_for"], json!(null));
+    rig.exit(101, 1);
+    assert!(details(&mut rig)["rests"].as_f64().is_some_and(|rest| (0.09..=0.11).contains(&rest)));
+    let all = rig.command("status", json!({"verbose": true})).unwrap();
+    assert_eq!((&all["statuses"]["w"], &all["details"]["w"]["spawned"]), (&json!("stopped"), &json!(1)));
+    rig.assert_quiescent();
+}

@@ -1,0 +1,54 @@
+//! The environment of a worker: the watcher's, and what virtual environments and `copy_path` add to it.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Host, WatcherConfig};
+use crate::proto::{SpawnError, Stage};
+use crate::sys;
+
+/// Makes environments. What python3 imports from is asked once, when the first worker needs it.
+#[derive(Debug)]
+pub(super) struct Environments {
+    host: Host,
+    python_path: Option<Result<String, String>>,
+}
+
+impl Environments {
+    pub(super) fn new(host: Host) -> Self {
+        Self { host, python_path: None }
+    }
+
+    /// The variables of a worker, by name.
+    pub(super) fn of(&mut self, config: &WatcherConfig) -> Result<Vec<(String, String)>, SpawnError> {
+        let mut env = config.env.clone().unwrap_or_default();
+        if config.copy_path && !env.contains_key("PYTHONPATH") {
+            env.insert("PYTHONPATH".into(), self.python_path()?);
+        }
+        if let Some(root) = &config.virtualenv {
+            let found = sys::Virtualenv::find(root, config.virtualenv_py_ver.as_deref()).map_err(failed)?;
+            enter(&found, &mut env);
+        }
+        Ok(env.into_iter().collect())
+    }
+
+    fn python_path(&mut self) -> Result<String, SpawnError> {
+        let host = &self.host;
+        let asked = self.python_path.get_or_insert_with(|| sys::python_path(&host.env, &host.cwd));
+        let advice = "install python3 where circusd's PATH finds it, or set PYTHONPATH in [env:NAME]";
+        asked
+            .clone()
+            .map_err(|reason| failed(format!("copy_path: python3 was asked for its paths: {reason}; {advice}")))
+    }
+}
+
+fn enter(found: &sys::Virtualenv, env: &mut BTreeMap<String, String>) {
+    if let Some(path) = found.path(env.get("PATH").map(String::as_str)) {
+        env.insert("PATH".into(), path);
+    }
+    let python_path = found.python_path(env.get("PYTHONPATH").map(String::as_str));
+    env.insert("PYTHONPATH".into(), python_path);
+}
+
+fn failed(detail: String) -> SpawnError {
+    SpawnError { stage: Stage::Environment, errno: 0, detail }
+}

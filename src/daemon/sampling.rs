@@ -1,0 +1,69 @@
+//! Looking at processes for `stats`, a few in each turn, so that a thousand of them keep nobody waiting.
+
+use std::vec::IntoIter;
+
+use nix::unistd::Pid as SysPid;
+
+use super::clock;
+use crate::arbiter::{Event, JobId, SampleTarget};
+use crate::proto::ProcessInfo;
+use crate::sys;
+
+/// Files of one turn: what 64 processes without children take, and about a millisecond.
+const READS_A_TURN: u64 = 256;
+
+/// The arbiter's order, and what has been done of it.
+#[derive(Debug)]
+struct Order {
+    job: JobId,
+    left: IntoIter<SampleTarget>,
+    samples: Vec<Option<ProcessInfo>>,
+}
+
+/// Who looks, and whom at.
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    sampler: sys::Sampler,
+    order: Option<Order>,
+    /// How far the sampler may read in this turn.
+    limit: u64,
+}
+
+impl Samples {
+    pub(super) fn begin(&mut self, job: JobId, targets: Vec<SampleTarget>) {
+        self.sampler.begin();
+        let samples = Vec::with_capacity(targets.len());
+        self.order = Some(Order { job, left: targets.into_iter(), samples });
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.limit = self.sampler.reads() + READS_A_TURN;
+    }
+
+    /// Looks on as far as this turn allows; the arbiter is told when everybody has been looked at.
+    pub(super) fn take(&mut self) -> Option<Event> {
+        let Order { left, samples, .. } = self.order.as_mut()?;
+        let now = clock::since_boot();
+        while self.sampler.reads() < self.limit {
+            let Some(target) = left.next() else { break };
+            samples.push(match target {
+                SampleTarget::Process(pid) => self.sampler.family(SysPid::from_raw(pid.0), now),
+                SampleTarget::Daemon => self.sampler.myself(now),
+            });
+        }
+        if left.len() > 0 {
+            return None;
+        }
+        self.order.take().map(|Order { job, samples, .. }| Event::Sampled { job, samples })
+    }
+
+    /// Whether somebody is still to be looked at.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.order.is_some()
+    }
+
+    /// Nobody wants to know any more.
+    pub(super) fn abandon(&mut self) {
+        self.order = None;
+    }
+}

@@ -1,0 +1,76 @@
+//! What becomes of a file beside that it grows, as the streams that write to it have asked.
+//!
+//! Several streams may name one file. It is watched if one of them wants that, and rolled as the one says that was
+//! configured last and says anything; when a stream goes, so does what it asked for.
+
+use std::fmt;
+
+use super::rotation::Rotation;
+use super::schedule::Schedule;
+
+/// When a file is rolled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Roll {
+    /// It grows for ever.
+    #[default]
+    Never,
+    /// FileStream's `max_bytes`.
+    BySize(Rotation),
+    /// TimedRotatingFileStream.
+    ByTime(Schedule),
+}
+
+/// What a stream asks of its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Upkeep {
+    pub(crate) roll: Roll,
+    /// WatchedFileStream: it is opened again when it was moved or removed.
+    pub(crate) watched: bool,
+}
+
+impl Upkeep {
+    /// What streams that share a file get, the one configured last coming last.
+    pub(crate) fn shared(wishes: impl Iterator<Item = Self>) -> Self {
+        wishes.fold(Self::default(), |before, wish| Self {
+            roll: if wish.roll == Roll::Never { before.roll } else { wish.roll },
+            watched: before.watched || wish.watched,
+        })
+    }
+}
+
+impl fmt::Display for Roll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => write!(f, "never"),
+            Self::BySize(rotation) => {
+                write!(f, "at {} bytes with {} backups", rotation.max_bytes, rotation.backup_count)
+            }
+            Self::ByTime(schedule) => {
+                write!(f, "by time ({:?} times {}) with ", schedule.when, schedule.interval)?;
+                match schedule.backup_count {
+                    0 => write!(f, "any number of backups"),
+                    kept => write!(f, "{kept} backups"),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by_size(max_bytes: u64) -> Upkeep {
+        Upkeep { roll: Roll::BySize(Rotation { max_bytes, backup_count: 1 }), watched: false }
+    }
+
+    #[test]
+    fn the_last_that_says_anything_is_followed() {
+        let silent = Upkeep::default();
+        let watched = Upkeep { watched: true, ..silent };
+        let shared = |wishes: &[Upkeep]| Upkeep::shared(wishes.iter().copied());
+        assert_eq!(shared(&[]), silent);
+        assert_eq!(shared(&[by_size(5), by_size(6), silent]), by_size(6));
+        assert_eq!(shared(&[by_size(5), watched, silent]), Upkeep { watched: true, ..by_size(5) });
+    }
+}

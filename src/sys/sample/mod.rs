@@ -1,0 +1,14 @@
+//! What processes use: memory, processor time, and who runs them.
+//!
+//! [`Sampler`] looks at one process at a time and remembers what it saw, so that the next look can tell the processor's
+//! share since. It reads small files under /proc into one buffer that it keeps, and counts them, so that who has a
+//! thousand processes to look at can spread them ([`Sampler::reads`]). `reader` reads, `parse` understands, `history`
+//! remembers, `users` knows names.
+
+mod history;
+mod parse;
+mod reader;
+mod sampler;
+mod users;
+
+pub use sampler::Sampler;

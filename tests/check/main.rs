@@ -1,0 +1,86 @@
+//! What `circusd --check` says of files that were written for Circus 0.19: the fleets that it has to run, and files in the
+//! style of the original's examples. Each `NAME.ini` has its listing in `NAME.txt`; `BLESS=1 cargo test --test check`
+//! writes them anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use circus::config::{Host, Severity, check};
+
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check");
+
+/// Whether the listings are to be rewritten.
+#[expect(clippy::disallowed_methods, reason = "the test's own switch")]
+fn blessing() -> bool {
+    std::env::var_os("BLESS").is_some_and(|value| value == "1")
+}
+
+/// The files of a directory and of those below it.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
+    files.sort();
+    files
+}
+
+/// A copy of this folder with the names of a machine filled in, and the directories that its files need.
+fn installed() -> tempfile::TempDir {
+    let site = tempfile::tempdir().unwrap();
+    let root = site.path();
+    for directory in ["fleet/run", "fleet/state/log"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    for file in files(Path::new(HERE)).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "ini")) {
+        let target = root.join(file.strip_prefix(HERE).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let fleet = root.join("fleet");
+        let text = text.replace("@FLEET@", fleet.to_str().unwrap()).replace("@VENV@", "/venv");
+        fs::write(target, text.replace("@HOMEDIR@", "/home/me")).unwrap();
+    }
+    site
+}
+
+fn host(root: &Path) -> Host {
+    let env = [("HOME", "/home/me"), ("PATH", "/usr/bin:/bin"), ("PS1", "$USER> ")];
+    let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Host { env, cwd: root.to_str().unwrap().to_owned() }
+}
+
+/// The lines that circusd would print, and its exit status.
+fn listing(root: &Path, name: &str) -> String {
+    let problems = check(root.join(name).to_str().unwrap(), &host(root));
+    let status = u8::from(problems.iter().any(|problem| problem.severity > Severity::Note));
+    let lines: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+    format!("{lines}exit status {status}\n").replace(&format!("{}/", root.display()), "")
+}
+
+#[test]
+fn listings_are_as_written_down() {
+    let site = installed();
+    for file in files(Path::new(HERE)).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "ini")) {
+        let name = file.strip_prefix(HERE).unwrap().to_str().unwrap();
+        if name.contains("conf.d/") {
+            continue;
+        }
+        let expected = file.with_extension("txt");
+        let found = listing(site.path(), name);
+        if blessing() {
+            fs::write(&expected, found).unwrap();
+        } else {
+            let written = fs::read_to_string(&expected).unwrap_or_default();
+            assert_eq!(found, written, "{name}: if this is as it should be, BLESS=1 cargo test --test check");
+        }
+    }
+}
+
+#[test]
+fn every_line_names_a_file_and_a_line() {
+    let site = installed();
+    for file in files(site.path()).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "ini")) {
+        for problem in check(file.to_str().unwrap(), &host(site.path())) {
+            assert!(problem.line > 0 && problem.file.ends_with(".ini"), "{problem}");
+        }
+    }
+}

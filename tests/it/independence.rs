@@ -1,0 +1,54 @@
+//! One watcher's trouble is no other's.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::rig::{Site, ask, wait_until};
+
+#[test]
+fn while_one_watcher_stops_slowly_the_others_are_served() {
+    let circusd = Site::new().start(
+        "[watcher:slow]
+         cmd = {knobs} ignore say ready
+         graceful_timeout = 3
+         stdout_stream.filename = {dir}/slow.log
+         [watcher:quick]
+         cmd = {knobs}
+         min_uptime = 0
+         [watcher:idle]
+         cmd = {knobs}
+         autostart = False",
+    );
+    circusd.wait_for_text("slow.log", "ready");
+    let slow = circusd.workers("slow")[0];
+    let mut events = circusd.events();
+    let mut stopper = circusd.client();
+    let stop = json!({"command": "stop", "properties": {"name": "slow", "waiting": true}, "id": "stop"});
+    assert!(stopper.send(stop.to_string().as_bytes()));
+    wait_until("the slow one is stopping", || circusd.status("slow") == "stopping");
+
+    let mut client = circusd.client();
+    let mut tell = |command, properties: Value| ask(&mut client, command, properties)["status"].clone();
+    assert_eq!(tell("start", json!({"name": "idle", "waiting": true})), "ok");
+    assert_eq!(tell("incr", json!({"name": "quick", "waiting": true})), "ok");
+    assert_eq!(tell("restart", json!({"name": "idle", "waiting": true})), "ok");
+    assert_eq!(tell("status", json!({"name": "quick"})), "active");
+    let victim = circusd.workers("quick")[0];
+    victim.send(Signal::SIGKILL);
+    wait_until("the killed worker is back", || {
+        let workers = circusd.workers("quick");
+        workers.len() == 2 && !workers.contains(&victim)
+    });
+    assert_eq!(circusd.status("slow"), "stopping");
+    assert!(slow.lives());
+    assert_eq!(stopper.try_recv(), None);
+
+    let answer: Value = serde_json::from_slice(&stopper.recv(crate::rig::PATIENCE).unwrap()).unwrap();
+    assert_eq!((&answer["status"], &answer["id"]), (&json!("ok"), &json!("stop")));
+    assert_eq!(circusd.status("slow"), "stopped");
+    // The order in which it happened, as everybody heard it.
+    let heard = events.until("slow", "stop");
+    let place = |watcher: &str, what: &str| heard.iter().position(|one| one.watcher == watcher && one.what == what);
+    assert!(place("quick", "reap").is_some() && place("quick", "reap") < place("slow", "reap"), "{heard:#?}");
+    assert_eq!(heard.iter().filter(|one| one.watcher == "quick" && one.what == "spawn").count(), 2);
+}

@@ -1,0 +1,155 @@
+//! Processes that cannot be started: the log says at which step and why, and nobody tries for ever.
+
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+
+use serde_json::json;
+
+use crate::rig::{Circusd, Process, Site, skipped, wait_until};
+
+/// A watcher that cannot start: it stops after the tries it is allowed, and the log says why. Another one is unharmed.
+#[track_caller]
+fn assert_fails(options: &str, expected: &[&str]) -> Circusd {
+    let site = Site::new();
+    site.write("not-executable", "#!/bin/sh\n");
+    let executable = |name: &str, text: &str| {
+        std::fs::set_permissions(site.write(name, text), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    std::fs::DirBuilder::new().mode(0o700).create(site.path("private")).unwrap();
+    executable("no-interpreter", "#!/nonexistent/interpreter\n");
+    executable("no-program", "\u{7f}neither a script nor a program\n");
+    let circusd = site.start(&format!(
+        "[watcher:bad]
+         numprocesses = 2
+         max_retry = 3
+         {options}
+         [watcher:good]
+         cmd = {{knobs}}"
+    ));
+    circusd.wait_for_log("bad stopped");
+    let log = circusd.log();
+    let errors: Vec<&str> = log.lines().filter(|line| line.contains("error in 'bad'")).collect();
+    assert!(!errors.is_empty() && errors.len() <= 2 * (3 + 1), "as often as it may, not more: {log}");
+    for part in expected {
+        assert!(errors.iter().all(|line| line.contains(part)), "{part:?} is missing in {errors:#?}");
+    }
+    assert_eq!(circusd.status("bad"), "stopped");
+    circusd.wait_for_workers("good", 1);
+    assert_eq!(circusd.process().children().len(), 1);
+    // Asked for by a client that waits, it fails again and the client is told something.
+    let reply = circusd.ask("start", json!({"name": "bad", "waiting": true}));
+    assert!(!reply.to_string().contains("panicked"), "{reply}");
+    assert_eq!(circusd.status("bad"), "stopped");
+    circusd
+}
+
+#[test]
+fn a_program_that_does_not_exist() {
+    assert_fails("cmd = /nonexistent/program", &["execute the program", "/nonexistent/program", "[Errno 2]"]);
+    assert_fails("cmd = no-such-name", &["execute the program", "no-such-name", "[Errno 2]"]);
+}
+
+#[test]
+fn a_file_that_is_no_program() {
+    assert_fails("cmd = {dir}/not-executable", &["execute the program", "[Errno 13]"]);
+    assert_fails("cmd = {dir}", &["execute the program", "[Errno 13]"]);
+    assert_fails("cmd = {dir}/no-interpreter", &["execute the program", "no-interpreter", "[Errno 2]"]);
+    assert_fails("cmd = {dir}/no-program", &["execute the program", "no-program", "[Errno 8]"]);
+}
+
+#[test]
+fn a_command_line_that_is_none() {
+    assert_fails("cmd = ", &["understand the command line"]);
+    assert_fails("cmd = 'quotes that do not close", &["understand the command line"]);
+}
+
+#[test]
+fn a_directory_that_does_not_exist() {
+    let expected = ["change to the working directory", "{dir}/gone", "[Errno 2]"];
+    let circusd = assert_fails("cmd = {knobs}\nworking_dir = {dir}/gone", &expected[..1]);
+    circusd.wait_for_log(&circusd.named(expected[1]));
+    circusd.wait_for_log(expected[2]);
+}
+
+#[test]
+fn a_user_or_group_that_does_not_exist() {
+    assert_fails("cmd = {knobs}\nuid = nobody-of-this-name", &["look up the user", "nobody-of-this-name"]);
+    assert_fails("cmd = {knobs}\ngid = nobody-of-this-name", &["nobody-of-this-name"]);
+}
+
+#[test]
+fn a_limit_that_cannot_be_set() {
+    assert_fails("cmd = {knobs}\nrlimit_nofile = 99999999999999", &["set a resource limit", "nofile", "[Errno 1]"]);
+}
+
+#[test]
+fn a_file_for_the_output_that_cannot_be_opened() {
+    assert_fails("cmd = {knobs}\nstdout_stream.filename = {dir}", &["open pipes for the output"]);
+}
+
+#[test]
+fn a_user_that_cannot_execute_the_program() {
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("launch::a_user_that_cannot_execute_the_program", "only root can start others' processes");
+    }
+    // In another user's directory: found out after the change of user, and told through the status pipe.
+    assert_fails("cmd = {dir}/private/knobs\nuid = nobody\nworking_dir = /", &["execute the program", "[Errno 13]"]);
+}
+
+#[test]
+fn a_worker_of_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("launch::a_worker_of_another_user", "only root can start others' processes");
+    }
+    let circusd = Site::new().start(
+        "[watcher:w]
+         cmd = /bin/sleep 1000
+         uid = nobody
+         working_dir = /
+         numprocesses = 3",
+    );
+    let workers = circusd.wait_for_workers("w", 3);
+    assert!(workers.iter().all(|worker| worker.status("Uid") == 65534 && worker.status("Gid") == 65534));
+    circusd.tell("restart", json!({"name": "w", "waiting": true}));
+    assert!(workers.iter().all(|worker| !worker.lives()));
+    assert_eq!(circusd.wait_for_workers("w", 3).len(), 3);
+}
+
+#[test]
+fn who_may_try_for_ever_waits_between_the_tries() {
+    let circusd = Site::new().start("[watcher:w]\ncmd = {dir}/later say here\nmax_retry = -1\n");
+    let tries = || circusd.log().matches("error in 'w'").count();
+    wait_until("it has been tried three times", || tries() >= 3);
+    assert_eq!(circusd.status("w"), "starting");
+    // It is there after all.
+    std::os::unix::fs::symlink(circusd.named("{knobs}"), circusd.path("later")).unwrap();
+    wait_until("it runs", || circusd.status("w") == "active");
+    assert!(tries() < 12, "{}", circusd.log());
+}
+
+#[test]
+fn limits_directories_and_environments_are_what_they_are_said_to_be() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("home")).unwrap();
+    let circusd = site.start(
+        "[watcher:w]
+         cmd = {knobs}
+         working_dir = {dir}/home
+         rlimit_nofile = 500
+         rlimit_core = 0
+         [env:w]
+         NAME = $(circus.env.PATH) and more
+         [watcher:plain]
+         cmd = {knobs}",
+    );
+    let [worker, plain] = ["w", "plain"].map(|name| circusd.wait_for_workers(name, 1)[0]);
+    assert_eq!(worker.open_files(), (500, 500));
+    assert_eq!(plain.open_files(), (1024, Process(std::process::id() as i32).open_files().1));
+    assert_eq!(
+        worker.environment().into_iter().collect::<Vec<_>>(),
+        [("NAME".to_owned(), "/usr/local/bin:/usr/bin:/bin and more".to_owned())]
+    );
+    assert!(plain.environment().is_empty());
+    assert_eq!(Process::in_directory(&circusd.path("home")), [worker]);
+    // In hexadecimal, 0x1000 is SIGPIPE: Rust's runtime ignores it in every program, this worker too.
+    assert_eq!((worker.status("SigBlk"), worker.status("SigIgn")), (0, 1000));
+}

@@ -1,0 +1,27 @@
+//! The real programs: circusd and circusctl as users run them, with workers from `examples/`.
+//!
+//! Every test has a directory of its own, in which its circusd, its endpoints and its workers live (see `rig`); when it
+//! ends, whoever and whatever is left there fails it. `cargo test --test it` needs `cargo build --examples` before it;
+//! `cargo test` does both.
+//!
+//! Some tests need Python programs, in the interpreter that `CIRCUS_TEST_PYTHON` names: one with circus==0.19.0, pyzmq,
+//! chaussette and gunicorn. Without it they say `SKIPPED name: reason` on standard error.
+#![expect(clippy::unwrap_used, reason = "what a test's helpers do not expect fails the test")]
+
+mod rig;
+
+mod background;
+mod check;
+mod crowd;
+mod independence;
+mod launch;
+mod original;
+mod output;
+mod owner;
+mod rest;
+mod signals;
+mod sockets;
+mod startup;
+mod trees;
+mod web;
+mod wire;

@@ -1,0 +1,197 @@
+//! What workers print: whole lines, all of them, and nobody waits for it.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::json;
+
+use crate::rig::{Circusd, Process, Site, wait_for, wait_until};
+
+/// A line of `chatter`.
+fn line(pid: i32, number: u64) -> String {
+    format!("<{pid} {number} {}>", "x".repeat((number * 37 % 300) as usize))
+}
+
+/// Checks the lines of `chatter`: for each pid how many there are.
+#[track_caller]
+fn count_whole_lines(text: &str) -> BTreeMap<i32, u64> {
+    let mut counts: BTreeMap<i32, u64> = BTreeMap::new();
+    for found in text.lines() {
+        let pid: Option<i32> = found.trim_start_matches('<').split(' ').next().and_then(|pid| pid.parse().ok());
+        let Some(pid) = pid else { panic!("torn: {found:?}") };
+        let count = counts.entry(pid).or_default();
+        assert_eq!(found, line(pid, *count), "torn, missing or in the wrong place");
+        *count += 1;
+    }
+    counts
+}
+
+#[test]
+fn lines_of_eight_chatty_workers_in_one_file_are_whole() {
+    const LINES: u64 = 12345;
+    let circusd = Site::new().start(&format!(
+        "[watcher:a]
+         cmd = {{knobs}} chatter {LINES}
+         numprocesses = 4
+         stdout_stream.filename = {{dir}}/all.log
+         [watcher:b]
+         cmd = {{knobs}} chatter {LINES}
+         numprocesses = 4
+         stdout_stream.filename = {{dir}}/all.log"
+    ));
+    let mut workers = circusd.wait_for_workers("a", 4);
+    workers.extend(circusd.wait_for_workers("b", 4));
+    let expected: u64 = workers.iter().flat_map(|worker| (0..LINES).map(|n| line(worker.0, n).len() as u64 + 1)).sum();
+    wait_until("everything is written", || {
+        std::fs::metadata(circusd.path("all.log")).is_ok_and(|file| file.len() >= expected)
+    });
+    let text = circusd.read("all.log");
+    assert_eq!(count_whole_lines(&text), workers.iter().map(|worker| (worker.0, LINES)).collect());
+}
+
+#[test]
+fn files_are_rotated_between_lines() {
+    const MOST: u64 = 100_000;
+    let circusd = Site::new().start(&format!(
+        "[watcher:w]
+         cmd = {{knobs}} lines 20000 a-line-of-some-length
+         stdout_stream.class = FileStream
+         stdout_stream.filename = {{dir}}/w.log
+         stdout_stream.max_bytes = {MOST}
+         stdout_stream.backup_count = 3"
+    ));
+    wait_until("the last line is there", || circusd.read("w.log").ends_with(" 19999\n"));
+    let names = ["w.log.3", "w.log.2", "w.log.1", "w.log"];
+    assert!(!circusd.path("w.log.4").exists());
+    let mut text = String::new();
+    for name in names {
+        let one = circusd.read(name);
+        assert!((one.len() as u64) < MOST + 40, "{name}: {}", one.len());
+        assert!(one.ends_with('\n') && one.starts_with("a-line"), "{name}");
+        text += &one;
+    }
+    let numbers: Vec<u32> = text.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "nothing is missing in what was kept");
+    assert!(numbers.len() > 10_000);
+}
+
+#[test]
+fn the_last_words_are_there_when_the_stop_is_answered() {
+    let circusd = Site::new().start(
+        "[watcher:polite]
+         cmd = {knobs} polite goodbye say ready
+         numprocesses = 5
+         stdout_stream.filename = {dir}/polite.log
+         [watcher:short]
+         cmd = {knobs} lines 3000 x raw end warn alas exit 1
+         respawn = False
+         stdout_stream.filename = {dir}/short.log
+         stderr_stream.filename = {dir}/short-errors.log",
+    );
+    wait_until("they are ready", || circusd.read("polite.log").matches("ready").count() == 5);
+    circusd.tell("stop", json!({"name": "polite", "waiting": true}));
+    assert_eq!(circusd.read("polite.log").matches("goodbye").count(), 5);
+    wait_until("the short one is gone", || circusd.workers("short").is_empty());
+    circusd.tell("stop", json!({"name": "short", "waiting": true}));
+    assert!(circusd.read("short.log").ends_with("x 2999\nend"), "{}", circusd.read("short.log").len());
+    assert_eq!(circusd.read("short-errors.log"), "alas\n");
+}
+
+#[test]
+fn standard_output_is_circusds() {
+    let circusd = Site::new().start(
+        "[watcher:w]
+         cmd = {knobs} say hello warn oh
+         numprocesses = 2
+         stdout_stream.class = StdoutStream
+         [watcher:inherited]
+         cmd = {knobs} say directly
+         [watcher:closed]
+         cmd = {knobs} say never
+         close_child_stdout = True",
+    );
+    let complete = || circusd.read("circusd.out").matches("hello\n").count() == 2;
+    wait_until("both have said hello", complete);
+    circusd.wait_for_text("circusd.out", "directly\n");
+    // Without a stream, standard error is inherited too.
+    circusd.wait_for_text("circusd.log", "oh\n");
+    let closed = circusd.workers("closed")[0].fds();
+    assert_eq!(closed[&1].to_str(), Some("/dev/null"));
+    assert!(!circusd.read("circusd.out").contains("never"));
+}
+
+/// A watcher that floods a FIFO.
+fn flood_into_fifo() -> Circusd {
+    let site = Site::new();
+    mkfifo(&site.path("fifo"), Mode::S_IRWXU).unwrap();
+    site.start(
+        "[watcher:flood]
+         cmd = {knobs} chatter 1000000000
+         autostart = False
+         stdout_stream.filename = {dir}/fifo
+         [watcher:other]
+         cmd = {knobs} say hello
+         stdout_stream.filename = {dir}/other.log",
+    )
+}
+
+/// Everybody else is served, and the flood ends when it is told to.
+fn assert_goes_on(circusd: &Circusd) {
+    circusd.tell("restart", json!({"name": "other", "waiting": true}));
+    wait_until("others' output is written", || circusd.read("other.log") == "hello\nhello\n");
+    assert_eq!(circusd.status("other"), "active");
+    circusd.tell("stop", json!({"name": "flood", "waiting": true}));
+    assert_eq!(circusd.status("flood"), "stopped");
+}
+
+#[test]
+fn a_fifo_that_is_open_and_not_read_delays_nobody() {
+    let circusd = flood_into_fifo();
+    let reader = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(circusd.path("fifo")).unwrap();
+    circusd.tell("start", json!({"name": "flood", "waiting": true}));
+    let worker = circusd.wait_for_workers("flood", 1)[0];
+    wait_until("the worker waits for its reader", || worker.state() == Some('S'));
+    assert_goes_on(&circusd);
+    drop(reader);
+}
+
+#[test]
+fn a_fifo_that_nobody_opens_delays_nobody() {
+    let circusd = flood_into_fifo();
+    circusd.tell("start", json!({"name": "flood"}));
+    assert_goes_on(&circusd);
+}
+
+/// The other process that has this one's standard output.
+fn holder_of_output(circusd: &Circusd, worker: Process) -> Process {
+    let output = worker.fds()[&1].clone();
+    let has = |other: &Process| *other != worker && other.fds().get(&1) == Some(&output);
+    wait_for("the grandchild holds the pipe", || circusd.inhabitants().into_iter().find(has))
+}
+
+#[test]
+fn a_grandchild_that_holds_the_pipe_delays_neither_reaping_nor_stopping() {
+    let circusd = Site::new().start(
+        "[watcher:w]
+         cmd = {knobs} child session say ready
+         min_uptime = 0
+         stdout_stream.filename = {dir}/w.log",
+    );
+    let worker = circusd.wait_for_workers("w", 1)[0];
+    let first = holder_of_output(&circusd, worker);
+    circusd.wait_for_text("w.log", "ready\n");
+    worker.send(Signal::SIGKILL);
+    wait_until("the worker is replaced", || circusd.workers("w").first().is_some_and(|other| *other != worker));
+    let second = holder_of_output(&circusd, circusd.workers("w")[0]);
+    wait_until("both have said it", || circusd.read("w.log") == "ready\nready\n");
+    circusd.tell("stop", json!({"name": "w", "waiting": true}));
+    // The stop signal is for the worker, as in Circus: its grandchildren are not told.
+    assert!(first.lives() && second.lives());
+    let before = circusd.process().fds().len();
+    [first, second].iter().for_each(|process| process.send(Signal::SIGKILL));
+    wait_until("their pipes are closed", || circusd.process().fds().len() < before);
+}

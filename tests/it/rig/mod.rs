@@ -1,0 +1,20 @@
+//! What every test stands on.
+//!
+//! [`Site`] is a directory with what is needed to start a circusd in it; [`Circusd`] is one that runs. Nobody here waits
+//! for a time: [`wait_until`] waits for a condition, and fails the test when it does not come about.
+
+mod circusd;
+mod events;
+mod http;
+mod process;
+mod python;
+mod site;
+mod wait;
+
+pub(crate) use circusd::{Circusd, Ended, ask};
+pub(crate) use events::Happening;
+pub(crate) use http::{Answer, Http};
+pub(crate) use process::Process;
+pub(crate) use python::{python, skipped};
+pub(crate) use site::{Output, Site, run, spawn};
+pub(crate) use wait::{PATIENCE, observe_for, wait_for, wait_until};

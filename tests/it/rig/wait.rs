@@ -1,0 +1,44 @@
+//! The one place that sleeps and reads the clock.
+#![expect(clippy::disallowed_methods, reason = "a test waits for what another process does")]
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take. Only a failing test takes it, so it allows for a machine that is busy with others.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Waits until this is so.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}
+
+/// Waits until there is something, and returns it.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    match look_until(PATIENCE, &mut look) {
+        Some(found) => found,
+        None => panic!("waited {} s in vain until {what}", PATIENCE.as_secs()),
+    }
+}
+
+/// Looks until there is something, at most for `limit`.
+pub(crate) fn look_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Lets this much time go by: only for observing that nothing happens in it, and for a steady load.
+pub(crate) fn observe_for(time: Duration) {
+    std::thread::sleep(time);
+}

@@ -1,0 +1,79 @@
+//! The generated parts of circus-protocol(7).
+
+use circus::commands::{Action, COMMANDS, CommandSpec};
+use circus::proto::{EventKind, Notice, encode_notice, resource_name};
+
+use crate::roff::{bold, entry, example, italic, line, nested_example};
+
+/// Every command: its properties, a request and the reply.
+pub(crate) fn commands() -> String {
+    COMMANDS.iter().map(command).collect()
+}
+
+fn command(spec: &CommandSpec) -> String {
+    let mut out = format!(".SS {}\n{}", spec.name, line(spec.doc.purpose));
+    for property in spec.all_properties() {
+        let need = if property.required { ", required" } else { "" };
+        let term = format!("{} ({}{need})", bold(property.name), italic(property.kind.describe()));
+        out.push_str(&entry(&term, &line(property.doc)));
+    }
+    out.push_str(".PP\n");
+    out.push_str(match spec.console.action {
+        Action::Call { .. } => "Request and reply:\n",
+        Action::Subscribe => "On the control endpoint it is refused:\n",
+    });
+    out.push_str(&example(&format!("{}\n{}", spec.doc.message, spec.doc.answer)));
+    out.push_str(".PP\n");
+    out.push_str(&line(spec.doc.reply));
+    out
+}
+
+/// Every event: its topic and an example of its payload.
+pub(crate) fn events() -> String {
+    kinds().into_iter().map(event).collect()
+}
+
+fn event(kind: EventKind) -> String {
+    let about = about(&kind);
+    let name = kind.name();
+    let notice = Notice { resource: resource_name("My Web"), kind, time: 1_700_000_000.5 };
+    let (topic, body) = encode_notice(&notice);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let shown = nested_example(&format!("{} {}", text(&topic), text(&body)));
+    entry(&bold(name), &format!("{}{shown}", line(about)))
+}
+
+/// One of each.
+fn kinds() -> Vec<EventKind> {
+    vec![
+        EventKind::Add,
+        EventKind::Spawn { process_pid: 4711 },
+        EventKind::Start,
+        EventKind::Updated,
+        EventKind::Reload,
+        EventKind::Kill { process_pid: 4711 },
+        EventKind::Reap { process_pid: 4711, exit_code: -15 },
+        EventKind::Stop,
+        EventKind::Remove,
+    ]
+}
+
+fn about(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::Add => "A watcher was added by the command add.",
+        EventKind::Spawn { .. } => "A process was started.",
+        EventKind::Start => "A watcher went active.",
+        EventKind::Updated => "An option was set; one event for each option.",
+        EventKind::Reload => "A graceful reload is done.",
+        EventKind::Kill { .. } => {
+            "A stop signal was sent to a process, or SIGKILL because it did not end in time. The command signal \
+             publishes none."
+        }
+        EventKind::Reap { .. } => {
+            "A process ended: each death gives exactly one. exit_code is the exit status, or minus the signal that \
+             ended it."
+        }
+        EventKind::Stop => "A watcher has stopped, or did not succeed in starting.",
+        EventKind::Remove => "A watcher was removed by the command rm. Events of its stop may follow.",
+    }
+}
