@@ -74,8 +74,8 @@ const BUGS: [(&str, &str, &str, &str); 15] = [
     (
         "a restart forgets to start",
         "operations.rs",
-        "OperationKind::Restart if operation.progress == Progress::Stopping => {",
-        "OperationKind::Restart if operation.progress == Progress::Retiring => {",
+        "OperationKind::Restart if operation.progress == Progress::Stopping && !on_demand => {",
+        "OperationKind::Restart if operation.progress == Progress::Retiring && !on_demand => {",
     ),
     (
         "the end comes before everybody has gone",
@@ -86,8 +86,8 @@ const BUGS: [(&str, &str, &str, &str); 15] = [
     (
         "a stop forgets a process that is on its way",
         "workers.rs",
-        "        if doomed {\n",
-        "        if doomed && now.unix < 0.0 {\n",
+        "        if doomed {\n            self.terminate(",
+        "        if doomed && now.unix < 0.0 {\n            self.terminate(",
     ),
 ];
 
@@ -134,6 +134,14 @@ fn finds_something(folder: &Path) -> bool {
     let built = build(&["--no-run"]);
     assert!(built.status.success(), "the bug does not build: {}", String::from_utf8_lossy(&built.stderr));
     !build(&[]).status.success()
+}
+
+#[test]
+fn every_bug_can_be_planted() {
+    for (name, file, right, _) in BUGS {
+        let sound = std::fs::read_to_string(root().join("src/arbiter").join(file)).unwrap();
+        assert_eq!(sound.matches(right).count(), 1, "{name}: its line is not, or not once, in {file}");
+    }
 }
 
 #[test]

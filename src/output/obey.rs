@@ -105,8 +105,8 @@ impl Pump {
     /// The same after a stream was configured, who is told if another had asked for something else.
     fn agree(&mut self, id: OutletId) {
         let Upkeep { roll, .. } = self.keep_up(id);
-        let others = self.sinks.values().filter(|sink| sink.outlet == id).map(|sink| sink.upkeep.roll);
-        let other = others.filter(|other| *other != Roll::Never && *other != roll).last();
+        let mut others = self.sinks.values().filter(|sink| sink.outlet == id).map(|sink| sink.upkeep.roll);
+        let other = others.rfind(|other| *other != Roll::Never && *other != roll);
         if let (Some(other), Some(outlet)) = (other, self.outlets.get(&id)) {
             let name = outlet.name();
             self.desk.warn(format!("{name} is rolled {other} for another stream; from now on {roll}"));

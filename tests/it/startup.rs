@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 
 use serde_json::json;
 
-use crate::rig::{Answer, Circusd, Http, Output, Process, Site, run, skipped, spawn, wait_until};
+use crate::rig::{Answer, Circusd, Http, Output, Process, Site, run, spawn, wait_until};
 
 /// Starts circusd with these sections; it has to refuse.
 #[track_caller]
@@ -57,19 +57,15 @@ fn a_file_of_another_user_is_named() {
     let mode = |path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     mode(site.path("secret.ini"), 0o600);
     mode(site.path("."), 0o755);
-    let mut command = site.circusd();
+    // A copy, since the checkout may be in a folder that only its owner may enter.
+    std::fs::copy(env!("CARGO_BIN_EXE_circusd"), site.path("circusd-copy")).unwrap();
+    let mut command = site.command(site.path("circusd-copy"));
     if nix::unistd::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
     } else {
         mode(site.path("secret.ini"), 0o000);
     }
     let output = run(command.arg("secret.ini"));
-    if output.status == Some(126) {
-        return skipped(
-            "startup::a_file_of_another_user_is_named",
-            "user nobody cannot execute the programs under test",
-        );
-    }
     assert_says(&refused(&output), &["secret.ini", "Permission denied"]);
 }
 

@@ -29,6 +29,8 @@ fn problems(sections: &str) -> Vec<String> {
     for name in ["conf.d/one.ini", "more.ini"] {
         fs::write(path(name), "").unwrap();
     }
+    fs::create_dir_all(path("venv/lib/python3.11/site-packages")).unwrap();
+    let sections = sections.replace("/srv/venv", path("venv").to_str().unwrap());
     fs::write(path("circus.ini"), sections).unwrap();
     let host = Host { env: BTreeMap::new(), cwd: site.path().to_str().unwrap().to_owned() };
     let loaded = load(path("circus.ini").to_str().unwrap(), &host);
@@ -51,7 +53,7 @@ fn those_of_watchers() {
     for spec in WATCHER_OPTIONS {
         let Some((key, value)) = written(spec) else { continue };
         // The first definition of a key counts, so the rest is what an option may need.
-        let rest = "cmd = x\ncopy_env = yes\nshell = yes\n[socket:web]\nport = 0\n[socket:api]\nport = 0\n";
+        let rest = "cmd = x $(circus.sockets.web)\ncopy_env = yes\nshell = yes\n[socket:web]\nport = 0\n[socket:api]\nport = 0\n";
         assert_loads(&format!("[watcher:w]\n{key} = {value}\n{rest}"), spec.support);
     }
 }

@@ -239,9 +239,9 @@ fn keys_that_a_stream_does_not_look_at_are_told() {
     assert_eq!(
         problems,
         [
-            "skipped 11: [watcher:t] stderr_stream.rotate_when: 'noon' is not S, M, H, D, MIDNIGHT or W0 to W6",
             "warning 7: [watcher:w] stdout_stream.backup_count: has no effect with WatchedFileStream",
             "warning 8: [watcher:w] stdout_stream.time_fromat: is no key of a stream; did you mean 'time_format'?",
+            "skipped 11: [watcher:t] stderr_stream.rotate_when: 'noon' is not S, M, H, D, MIDNIGHT or W0 to W6",
         ]
     );
 }
