@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 19] = [
+const BUGS: [(&str, &str, &str, &str); 22] = [
     (
         "a death that was asked for gives no reap",
         "workers.rs",
@@ -112,6 +112,24 @@ const BUGS: [(&str, &str, &str, &str); 19] = [
         "workers.rs",
         "Respawn::OnFailure => asked || !succeeded(config, exit_code),",
         "Respawn::OnFailure => true,",
+    ),
+    (
+        "a replaced watcher is asked to stop as its new configuration says",
+        "reloadconfig.rs",
+        "                watcher.parting = (watcher.state != WatcherState::Stopped).then(|| watcher.parting());\n",
+        "",
+    ),
+    (
+        "a watcher starts beside a removed one of its name",
+        "operations.rs",
+        "            && self.has_predecessor(key)\n",
+        "            && now.unix < 0.0\n",
+    ),
+    (
+        "the file is compared with what set made of a watcher",
+        "watcher.rs",
+        "self.in_file.as_ref().unwrap_or(&self.config)",
+        "self.in_file.as_ref().map_or(&self.config, |_| &self.config)",
     ),
 ];
 

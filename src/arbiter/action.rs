@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
-use crate::config::{SocketConfig, WatcherConfig};
+use crate::config::{Config, SocketConfig, WatcherConfig};
 use crate::proto::{Notice, Reply, Signal};
 
 /// Something to do, in the daemon's terms. Launches come separately (see `Arbiter::poll_launch`).
@@ -58,6 +58,11 @@ pub enum Action {
     CloseStreams(WatcherKey),
     /// The watcher's stream options changed.
     UpdateStreams(WatcherKey, Arc<WatcherConfig>),
+    /// Read the configuration file again; answer with `Event::ConfigLoaded`.
+    LoadConfig,
+    /// Take over what of this configuration is the daemon's own (log, umask, managed sockets), all or nothing; answer
+    /// with `Event::TakenOver`.
+    TakeOver(Box<Config>),
     /// Everything is stopped: start again from the configuration file, in the same process.
     Restart,
     /// Everything is stopped: end with this status.

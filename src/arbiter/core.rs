@@ -1,6 +1,7 @@
 //! The arbiter itself: what it knows, and the five calls it is driven by.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +10,14 @@ use super::deadlines::{Deadlines, Timer};
 use super::event::{Event, Intent, SocketInfo};
 use super::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
 use super::job::Job;
+use super::reloadconfig::Reconfiguration;
 use super::rng::Rng;
 use super::rollout::{Rollout, Start};
 use super::stats::Inquiries;
 use super::time::{Mono, Now};
 use super::watcher::Watcher;
 use super::worker::WorkerState;
-use crate::config::{CircusConfig, Config, Host, WatcherConfig};
+use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{EventKind, Notice, ReplyTo, SpawnError, Stage};
 
 /// How the daemon as a whole is.
@@ -46,6 +48,12 @@ pub struct Arbiter {
     pub(super) pids: HashMap<Pid, WorkerId>,
     pub(super) sockets: Vec<SocketInfo>,
     pub(super) socket_numbers: BTreeMap<String, i32>,
+    /// What the file says of them.
+    pub(super) socket_configs: Vec<SocketConfig>,
+    /// Requests to read the file again; the first is being dealt with.
+    pub(super) reconfigurations: VecDeque<Reconfiguration>,
+    /// The job of the last one that was carried out; it may have ended.
+    pub(super) reconfiguring: Option<JobId>,
     /// Who waits for a connection to which socket: those that are watched.
     pub(super) demanded: BTreeMap<String, BTreeSet<WatcherKey>>,
     pub(super) jobs: BTreeMap<JobId, Job>,
@@ -87,6 +95,9 @@ impl Arbiter {
             pids: HashMap::new(),
             sockets: Vec::new(),
             socket_numbers: BTreeMap::new(),
+            socket_configs: config.sockets.clone(),
+            reconfigurations: VecDeque::new(),
+            reconfiguring: None,
             demanded: BTreeMap::new(),
             jobs: BTreeMap::new(),
             rollouts: BTreeMap::new(),
@@ -108,7 +119,7 @@ impl Arbiter {
             released: 0,
         };
         for watcher in config.watchers {
-            arbiter.register(watcher);
+            arbiter.register(Arc::new(watcher));
         }
         arbiter.act(Action::OpenSockets(config.sockets));
         arbiter
@@ -134,6 +145,8 @@ impl Arbiter {
             }
             Event::Acceptable(socket) => self.acceptable(&socket, now),
             Event::Sampled { job, samples } => self.sampled(job, samples, now),
+            Event::ConfigLoaded(loaded) => self.config_loaded(loaded, now),
+            Event::TakenOver(result) => self.taken_over(result, now),
             Event::Intent(Intent::Quit) => self.quit_by_signal(now),
             Event::Intent(Intent::Reload) => self.reload_all(),
         }
@@ -232,12 +245,35 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn register(&mut self, config: WatcherConfig) -> WatcherKey {
-        let key = WatcherKey(self.next_watcher);
+    /// A watcher of the file.
+    pub(super) fn register(&mut self, config: Arc<WatcherConfig>) -> WatcherKey {
+        let mut watcher = Watcher::new(WatcherKey(self.next_watcher), Arc::clone(&config));
+        watcher.set_baseline(config);
+        self.take_in(watcher)
+    }
+
+    /// A watcher that came by `add`.
+    pub(super) fn register_dynamic(&mut self, config: WatcherConfig) -> WatcherKey {
+        self.take_in(Watcher::new(WatcherKey(self.next_watcher), Arc::new(config)))
+    }
+
+    fn take_in(&mut self, watcher: Watcher) -> WatcherKey {
+        let key = watcher.key;
         self.next_watcher += 1;
-        self.names.insert(config.name.to_lowercase(), key);
-        self.watchers.insert(key, Watcher::new(key, config));
+        self.names.insert(watcher.name().to_lowercase(), key);
+        self.watchers.insert(key, watcher);
         key
+    }
+
+    /// Finds out anew which names lead where.
+    pub(super) fn index_names(&mut self) {
+        let shown = self.watchers.iter().filter(|(_, watcher)| !watcher.removed);
+        self.names = shown.map(|(key, watcher)| (watcher.name().to_lowercase(), *key)).collect();
+    }
+
+    pub(super) fn note_sockets(&mut self, sockets: Vec<SocketInfo>) {
+        self.socket_numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
+        self.sockets = sockets;
     }
 
     pub(super) fn open_job(&mut self, job: Job) -> JobId {
@@ -262,8 +298,7 @@ impl Arbiter {
     }
 
     fn sockets_opened(&mut self, sockets: Vec<SocketInfo>) {
-        self.socket_numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
-        self.sockets = sockets;
+        self.note_sockets(sockets);
         if self.phase == Phase::Opening {
             self.phase = Phase::Running;
             self.log(Level::Info, "sockets started");

@@ -108,6 +108,7 @@ impl Arbiter {
             WatcherState::Starting { .. } | WatcherState::Stopping => false,
         };
         self.phase == Phase::Running
+            && !self.is_taking_over()
             && watcher.config.on_demand
             && watcher.config.numprocesses > 0
             && idle

@@ -4,7 +4,7 @@ use super::action::{Action, Level};
 use super::core::{Arbiter, Phase};
 use super::deadlines::Timer;
 use super::ids::WorkerId;
-use super::job::{Form, Job, Then};
+use super::job::{Job, Then};
 use super::operation::{OperationKind, Ticket};
 use super::time::Now;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
@@ -37,13 +37,14 @@ impl Arbiter {
     fn begin_ending(&mut self, then: Then, now: Now) {
         self.phase = Phase::Ending;
         self.ending_restarts = then == Then::Restart;
+        let by = if self.ending_restarts { "restart" } else { "quit" };
+        self.cancel_reconfigurations(by, now);
         for job in self.cancel_rollouts() {
-            let by = if self.ending_restarts { "restart" } else { "quit" };
             self.job_part_done(job, None, Some(Fault::command(format!("start was cancelled by {by}"))), now);
         }
         let keys = self.by_ascending_priority();
         let left = u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let job = self.open_job(Job { to: None, left, form: Form::Plain, then, done: None, fault: None });
+        let job = self.open_job(Job { left, then, ..Job::for_nobody() });
         for key in keys {
             self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);
         }

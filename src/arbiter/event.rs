@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
+use crate::config::Config;
 use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError};
 
 /// Something that happened, in the core's terms.
@@ -50,6 +51,10 @@ pub enum Event {
         /// The first failure, if any.
         result: Result<(), Fault>,
     },
+    /// What the configuration file means now, with the warnings about it; or what is wrong with it.
+    ConfigLoaded(Result<(Box<Config>, Vec<String>), Vec<String>>),
+    /// The daemon has taken over its part of a configuration, and these are the managed sockets; or why nothing of it was.
+    TakenOver(Result<Vec<SocketInfo>, String>),
     /// Somebody waits to be accepted at the watched socket of this name.
     Acceptable(String),
     /// The figures that were asked for.

@@ -46,10 +46,12 @@ mod checks {
                 assert!(watcher.workers().is_empty(), "{name}: stopped, with workers");
                 assert_eq!(watcher.slots.waiting() + watcher.slots.due(), 0, "{name}: stopped, with places that wait");
                 assert!(watcher.running.is_none(), "{name}: stopped, with an operation");
-                assert!(watcher.waiting.is_empty(), "{name}: stopped, and an operation waits");
+                let may_wait = self.has_predecessor(watcher.key);
+                assert!(watcher.waiting.is_empty() || may_wait, "{name}: stopped, and an operation waits");
                 assert!(watcher.resizing.is_empty(), "{name}: stopped, and somebody waits for a number");
             }
-            if watcher.running.is_none() && watcher.state != WatcherState::Stopping {
+            let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
+            if watcher.running.is_none() && up {
                 assert!(watcher.waiting.is_empty(), "{name}: idle, and an operation waits");
             }
         }
@@ -81,8 +83,8 @@ mod checks {
                 let rests = self.deadlines.get(Timer::Rearm(*key)).is_some();
                 let waits = self.is_waiting(watcher) && !rests;
                 let expected = if waits { self.own_sockets(watcher) } else { BTreeSet::new() };
-                // At circusd's start it is not looked at before its turn.
-                let queued = self.rollouts.values().any(|rollout| rollout.will_start(*key));
+                // Who starts in order is not looked at before its turn.
+                let queued = self.has_its_turn_to_come(*key);
                 let watched = &watcher.demand.sockets;
                 assert!(queued || *watched == expected, "{}: {watched:?} are watched for it", watcher.name());
                 for name in &watcher.demand.sockets {
@@ -129,9 +131,12 @@ mod checks {
                 awaited.extend(&watcher.resizing);
                 awaited.extend(watcher.workers().values().flat_map(|worker| &worker.awaited_by));
             }
+            awaited.extend(self.jobs.values().flat_map(|job| [job.part_of, job.followed_by]).flatten());
             for (id, job) in &self.jobs {
                 let expected = awaited.contains(id) || self.signalling.contains(id);
                 assert!(expected, "a job waits for nothing: {job:?}");
+                let mut others = [job.part_of, job.followed_by].into_iter().flatten();
+                assert!(others.all(|other| self.jobs.contains_key(&other)), "nobody waits for it: {job:?}");
             }
             assert!(!self.inquiries.is_stuck(), "a question waits, and none is asked");
         }

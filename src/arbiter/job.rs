@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Pid, WatcherKey};
+use super::ids::{JobId, Pid, WatcherKey};
 use crate::proto::{Fault, Object, ReplyTo};
 
 /// How the answer to a finished job reads.
@@ -16,6 +16,8 @@ pub(super) enum Form {
     TopLevel,
     /// `numprocesses`.
     Count(u32),
+    /// What was known from the beginning.
+    Given(Object),
 }
 
 /// What happens when a job is finished.
@@ -41,6 +43,26 @@ pub(super) struct Job {
     pub(super) then: Then,
     pub(super) done: Option<Changes>,
     pub(super) fault: Option<Fault>,
+    /// The job that this one is a part of.
+    pub(super) part_of: Option<JobId>,
+    /// The job that ends after this one, whatever becomes of either.
+    pub(super) followed_by: Option<JobId>,
+}
+
+impl Job {
+    /// A job of no parts yet, for nobody.
+    pub(super) fn for_nobody() -> Self {
+        Self {
+            to: None,
+            left: 0,
+            form: Form::Plain,
+            then: Then::Answer,
+            done: None,
+            fault: None,
+            part_of: None,
+            followed_by: None,
+        }
+    }
 }
 
 /// What an operation did to a watcher's processes.

@@ -32,6 +32,7 @@
 //! | Active | a worker died, `on_demand` | its place stays empty until the next connection; with the last one Stopped, without an event |
 //! | Stopped | a connection, `on_demand` | Starting |
 //! | Active | start | empty places are filled, back-offs end |
+//! | any | reloadconfig | `reloadconfig` has the plan; it is carried out by start, stop, reload and rm |
 //! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to who remains |
 //! | Stopping | the last worker is reaped | Stopped, event `stop`; a restart starts, a removed watcher is forgotten |
 //! | Stopping | start, reload, restart | wait their turn (`operation` has the rules) |
@@ -68,6 +69,7 @@ mod operations;
 mod past;
 mod queries;
 mod reconcile;
+mod reloadconfig;
 mod report;
 mod requests;
 mod rng;

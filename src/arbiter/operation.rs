@@ -7,7 +7,8 @@
 //!   repeats `restart` ten times restarts once;
 //! - otherwise it waits its turn; at most one of a kind waits, an identical one joins it;
 //! - `stop` and `rm` overtake: the running operation and all that wait are cancelled (who waited is told), and the
-//!   stop begins at once.
+//!   stop begins at once;
+//! - a watcher does not start while one of its name, which was removed, is still stopping: they may want the same port.
 //!
 //! `kill`, `signal`, `incr`, `decr` and the storing of options are no operations: they act at once.
 
@@ -47,6 +48,14 @@ impl OperationKind {
             Self::Restart => "restart",
             Self::Reload | Self::ReloadSequential => "reload",
             Self::Remove => "rm",
+        }
+    }
+
+    /// Whether a watcher that is stopped starts by it.
+    pub(super) fn starts(self) -> bool {
+        match self {
+            Self::Start | Self::Restart | Self::Reload | Self::ReloadSequential => true,
+            Self::Stop | Self::Remove => false,
         }
     }
 

@@ -9,7 +9,7 @@ use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use super::job::{Changes, Form, Then};
 use super::operation::{Admission, Operation, OperationKind, Progress, Ticket, admit};
 use super::rollout::Start;
-use super::time::{Now, seconds};
+use super::time::Now;
 use super::watcher::WatcherState;
 use crate::proto::{Body, EventKind, Fault, Object, Reply, Signal};
 
@@ -184,6 +184,14 @@ impl Arbiter {
     }
 
     fn begin_next(&mut self, key: WatcherKey, now: Now) -> bool {
+        let Some(watcher) = self.watchers.get(&key) else { return false };
+        let starts = |operation: &Operation| operation.kind.starts() && !operation.only_if_up;
+        if watcher.state == WatcherState::Stopped
+            && watcher.waiting.front().is_some_and(starts)
+            && self.has_predecessor(key)
+        {
+            return false;
+        }
         let on_demand = self.starts_on_demand(key);
         let Some(watcher) = self.watchers.get_mut(&key) else { return false };
         let Some(mut operation) = watcher.waiting.pop_front() else { return false };
@@ -223,6 +231,13 @@ impl Arbiter {
         true
     }
 
+    /// Whether a watcher of the same name was removed and is still stopping.
+    pub(super) fn has_predecessor(&self, key: WatcherKey) -> bool {
+        let resource = self.watchers.get(&key).map(|watcher| &watcher.resource);
+        let before = self.watchers.range(..key).map(|(_, watcher)| watcher);
+        before.filter(|watcher| watcher.removed).any(|watcher| Some(&watcher.resource) == resource)
+    }
+
     fn begin_starting(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         // An operator's start ends every back-off, and fills the places that `respawn = False` left empty.
@@ -244,7 +259,7 @@ impl Arbiter {
         self.deadlines.cancel(Timer::Warmup(key));
         // Everybody hears of it, also who is on the way out already: a kill with a long timeout does not hold up a stop.
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let (signal, timeout) = watcher.parting().ask();
         let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
         for id in ids {
             if let Some(watcher) = self.watchers.get_mut(&key) {
@@ -267,6 +282,7 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.state != WatcherState::Stopped {
             watcher.state = WatcherState::Stopped;
+            watcher.parting = None;
             for wid in watcher.slots.clear() {
                 self.deadlines.cancel(Timer::Retry(key, wid));
             }
@@ -329,7 +345,7 @@ impl Arbiter {
 
     fn retire_outgoing(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
-        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let (signal, timeout) = watcher.parting().ask();
         let old: Vec<_> = watcher.workers().iter().filter(|(_, w)| w.outgoing).map(|(id, _)| *id).collect();
         for id in old {
             self.terminate(id, signal, timeout, now);
@@ -371,7 +387,7 @@ impl Arbiter {
             self.deadlines.set(Timer::Warmup(key), watcher.next_spawn);
             return false;
         }
-        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let (signal, timeout) = watcher.parting().ask();
         if let Some(operation) = &mut watcher.running {
             operation.progress = Progress::Replacing { left, current: Some(id) };
         }
@@ -413,6 +429,10 @@ impl Arbiter {
         for job in watcher.resizing {
             self.job_part_done(job, None, None, now);
         }
+        let successors = self.watchers.range(key..).filter(|(_, other)| other.resource == watcher.resource);
+        for successor in successors.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.progress(successor, now);
+        }
     }
 
     /// A part of a job is done; with the last one the job is.
@@ -435,6 +455,7 @@ impl Arbiter {
             }
             then @ (Then::Answer | Then::Exit | Then::Restart) => {
                 let Some(job) = self.jobs.remove(&id) else { return };
+                let fault = job.fault.clone();
                 if let Some(to) = job.to {
                     let body = match job.fault {
                         Some(fault) => Body::Error(fault),
@@ -442,11 +463,24 @@ impl Arbiter {
                     };
                     self.reply(Reply { to, body, time: now.unix });
                 }
+                if let Some(whole) = job.part_of {
+                    self.job_part_done(whole, None, fault, now);
+                }
+                if let Some(next) = job.followed_by {
+                    self.job_part_done(next, None, None, now);
+                }
                 match then {
                     Then::Exit | Then::Restart => self.finish(now),
                     Then::Answer | Then::Start(_) => {}
                 }
             }
+        }
+    }
+
+    /// So many parts of a job are to come.
+    pub(super) fn expect_parts(&mut self, id: JobId, parts: u32) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.left = job.left.saturating_add(parts);
         }
     }
 
@@ -482,6 +516,7 @@ impl Form {
             }
             Self::TopLevel => return changes.unwrap_or_default().properties(),
             Self::Count(count) => drop(object.insert("numprocesses".into(), (*count).into())),
+            Self::Given(properties) => return properties.clone(),
         }
         object
     }

@@ -39,7 +39,7 @@ impl Arbiter {
             }
             let queued = watcher.workers().iter().rev().find(|(_, w)| w.state == WorkerState::Queued && !w.outgoing);
             let Some(id) = queued.map(|(id, _)| *id).or_else(|| watcher.fresh().next()) else { return };
-            let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+            let (signal, timeout) = watcher.parting().ask();
             // Nobody takes its place, so however long it takes to leave, it stands in nobody's way.
             watcher.change(id, |worker| worker.outgoing = true);
             self.terminate(id, signal, timeout, now);

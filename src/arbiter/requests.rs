@@ -56,6 +56,7 @@ impl Arbiter {
             Request::Reload { name, graceful, sequential, waiting } => {
                 self.reload(&to, name.as_deref(), graceful, sequential, waiting, now)
             }
+            Request::ReloadConfig { dry_run, waiting } => self.reload_config(&to, dry_run, waiting),
             Request::Restart { selection: None, .. } => self.at_work().and_then(|()| {
                 self.restart_daemon(now);
                 ok()
@@ -105,7 +106,7 @@ impl Arbiter {
     fn job(&mut self, to: &ReplyTo, left: usize, form: Form, then: Then, waiting: bool) -> (JobId, Answer) {
         let to = waiting.then(|| to.clone());
         let left = u32::try_from(left).unwrap_or(u32::MAX);
-        let id = self.open_job(Job { to, left, form, then, done: None, fault: None });
+        let id = self.open_job(Job { to, left, form, then, ..Job::for_nobody() });
         (id, if waiting { Ok(None) } else { ok() })
     }
 
@@ -237,7 +238,7 @@ impl Arbiter {
         if self.find(&name).is_ok() {
             return Err(Fault::command(format!("{name:?} already exist").replace('"', "'")));
         }
-        let key = self.register(config);
+        let key = self.register_dynamic(config);
         self.publish(key, EventKind::Add, now);
         if !start {
             self.attend(key, now);
@@ -330,11 +331,12 @@ impl Arbiter {
     ) -> Answer {
         let key = self.find(name)?;
         let Some(watcher) = self.watchers.get(&key) else { return ok() };
-        let signal = signum.unwrap_or(watcher.config.stop_signal);
+        let usual = watcher.parting();
+        let signal = signum.unwrap_or(usual.signal);
         if !signal.exists() {
             return Err(Fault::new(ErrNo::Os, "[Errno 22] Invalid argument"));
         }
-        let timeout = seconds(graceful_timeout.unwrap_or(watcher.config.graceful_timeout));
+        let timeout = seconds(graceful_timeout.unwrap_or(usual.timeout));
         let meant = |known: Option<Pid>| known.is_some_and(|known| pid.is_none_or(|pid| i64::from(known.0) == pid));
         let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| meant(w.pid)).map(|(id, _)| *id).collect();
         let (job, answer) = self.job(to, ids.len() + 1, Form::Plain, Then::Answer, waiting);

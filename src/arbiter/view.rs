@@ -1,7 +1,7 @@
 //! A look at the core from outside, for tests and for whoever must know a process by its worker.
 
 use super::core::{Arbiter, Phase};
-use super::ids::{Pid, Wid, WorkerId};
+use super::ids::{Pid, Wid, WatcherKey, WorkerId};
 use super::job::{Job, Then};
 use super::watcher::{Watcher, WatcherState};
 use super::worker::{Worker, WorkerState};
@@ -51,12 +51,19 @@ impl Arbiter {
 
     /// How many answers are owed.
     pub fn pending_answers(&self) -> usize {
-        self.end_waiters.len() + self.inquiries.len() + self.jobs.values().filter(|job| job.to.is_some()).count()
+        let owed = self.jobs.values().filter(|job| job.to.is_some()).count();
+        owed + self.end_waiters.len() + self.inquiries.len() + self.reconfigurations.len()
     }
 
     /// Whether everything is stopped and the last action was given out.
     pub fn has_ended(&self) -> bool {
         self.phase == Phase::Ended
+    }
+
+    /// Whether a watcher is in a rollout, or in what will be one when others have stopped.
+    pub(super) fn has_its_turn_to_come(&self, key: WatcherKey) -> bool {
+        let listed = |job: &Job| matches!(&job.then, Then::Start(keys) if keys.contains(&key));
+        self.rollouts.values().any(|rollout| rollout.will_start(key)) || self.jobs.values().any(listed)
     }
 
     fn view_of(&self, watcher: &Watcher) -> WatcherView {
@@ -66,14 +73,11 @@ impl Arbiter {
             pid: worker.pid,
             state: worker.state,
         };
-        let listed = |job: &Job| matches!(&job.then, Then::Start(keys) if keys.contains(&watcher.key));
-        let rolled_out =
-            self.rollouts.values().any(|rollout| rollout.will_start(watcher.key)) || self.jobs.values().any(listed);
         WatcherView {
             state: watcher.state,
             numprocesses: watcher.config.numprocesses,
             workers: watcher.workers().iter().map(view).collect(),
-            busy: watcher.running.is_some() || !watcher.waiting.is_empty() || rolled_out,
+            busy: watcher.running.is_some() || !watcher.waiting.is_empty() || self.has_its_turn_to_come(watcher.key),
         }
     }
 }

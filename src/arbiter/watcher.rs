@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +11,10 @@ use super::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
 use super::operation::Operation;
 use super::past::Past;
 use super::slots::Slots;
-use super::time::{Mono, Now};
+use super::time::{Mono, Now, seconds};
 use super::worker::{Standing, Worker};
 use crate::config::WatcherConfig;
+use crate::proto::Signal;
 
 /// Where a watcher is in its life. On the wire: stopped, starting, active, stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,11 +64,31 @@ impl Counts {
     }
 }
 
+/// How processes are asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Parting {
+    pub(super) signal: Signal,
+    /// Seconds until SIGKILL.
+    pub(super) timeout: f64,
+    pub(super) stop_children: bool,
+}
+
+impl Parting {
+    /// The signal, and how long it may take.
+    pub(super) fn ask(self) -> (Signal, Duration) {
+        (self.signal, seconds(self.timeout))
+    }
+}
+
 /// A group of identical processes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Watcher {
     pub(super) key: WatcherKey,
     pub(super) config: Arc<WatcherConfig>,
+    /// What its section of the file said when it was last read; none if it came by `add`.
+    in_file: Option<Arc<WatcherConfig>>,
+    /// How its processes are asked to stop, where they were started with another configuration than its own.
+    pub(super) parting: Option<Parting>,
     /// The name in topics.
     pub(super) resource: String,
     pub(super) state: WatcherState,
@@ -87,11 +109,13 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(key: WatcherKey, config: WatcherConfig) -> Self {
+    pub(super) fn new(key: WatcherKey, config: Arc<WatcherConfig>) -> Self {
         let resource = crate::proto::resource_name(&config.name);
         Self {
             key,
-            config: Arc::new(config),
+            config,
+            in_file: None,
+            parting: None,
             resource,
             state: WatcherState::Stopped,
             workers: BTreeMap::new(),
@@ -110,6 +134,31 @@ impl Watcher {
 
     pub(super) fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// What the file says of it, to be compared with what it says next; where it says nothing, what the watcher is.
+    pub(super) fn baseline(&self) -> &Arc<WatcherConfig> {
+        self.in_file.as_ref().unwrap_or(&self.config)
+    }
+
+    pub(super) fn set_baseline(&mut self, config: Arc<WatcherConfig>) {
+        self.in_file = Some(config);
+    }
+
+    /// Wants as many processes as this configuration does. A singleton by `set` is none any more where it wants several.
+    pub(super) fn scale(&mut self, to: &WatcherConfig) {
+        let config = Arc::make_mut(&mut self.config);
+        config.numprocesses = to.numprocesses;
+        config.singleton = to.singleton;
+    }
+
+    /// How its processes are asked to stop.
+    pub(super) fn parting(&self) -> Parting {
+        self.parting.unwrap_or(Parting {
+            signal: self.config.stop_signal,
+            timeout: self.config.graceful_timeout,
+            stop_children: self.config.stop_children,
+        })
     }
 
     pub(super) fn workers(&self) -> &BTreeMap<WorkerId, Worker> {

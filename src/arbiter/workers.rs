@@ -92,10 +92,11 @@ impl Arbiter {
             *spawned = true;
         }
         let config = watcher.config.clone();
+        let parting = watcher.parting().ask();
         self.pids.insert(pid, id);
         self.publish(id.watcher, EventKind::Spawn { process_pid: pid.0 }, now);
         if doomed {
-            self.terminate(id, config.stop_signal, seconds(config.graceful_timeout), now);
+            self.terminate(id, parting.0, parting.1, now);
         } else if config.max_age > 0 {
             let variance = u64::try_from(config.max_age_variance).unwrap_or(0);
             let age = u64::try_from(config.max_age).unwrap_or(0).saturating_add(self.rng.up_to(variance));
@@ -163,7 +164,7 @@ impl Arbiter {
                 newcomers.push(id);
             }
         }
-        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let (signal, timeout) = watcher.parting().ask();
         for id in newcomers {
             self.terminate(id, signal, timeout, now);
         }
@@ -205,7 +206,7 @@ impl Arbiter {
         let kill_at = if signal == Signal::KILL { now.mono.after(KILL_AGAIN) } else { due };
         let reach = if signal == Signal::KILL {
             Reach::Tree
-        } else if watcher.config.stop_children {
+        } else if watcher.parting().stop_children {
             Reach::ProcessAndChildren
         } else {
             Reach::Process
@@ -251,7 +252,7 @@ impl Arbiter {
     /// A worker has reached its max_age. Its successor comes when it is gone.
     pub(super) fn expire(&mut self, id: WorkerId, now: Now) {
         let Some(watcher) = self.watchers.get(&id.watcher) else { return };
-        let (signal, timeout) = (watcher.config.stop_signal, seconds(watcher.config.graceful_timeout));
+        let (signal, timeout) = watcher.parting().ask();
         self.terminate(id, signal, timeout, now);
         self.progress(id.watcher, now);
     }

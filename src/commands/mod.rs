@@ -32,6 +32,7 @@ mod numwatchers;
 mod options;
 mod quit;
 mod reload;
+mod reloadconfig;
 mod restart;
 mod rm;
 mod set;

@@ -5,7 +5,7 @@ use crate::proto::{Envelope, ErrNo, Fault, Object, Request};
 use super::python::repr_text;
 use super::{
     CommandSpec, add, decr, dstats, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
-    numwatchers, options, props, quit, reload, restart, rm, set, signal, start, stats, status, stop,
+    numwatchers, options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, stats, status, stop,
 };
 
 /// Every command, in alphabetical order.
@@ -25,6 +25,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     options::SPEC,
     quit::SPEC,
     reload::SPEC,
+    reloadconfig::SPEC,
     restart::SPEC,
     rm::SPEC,
     set::SPEC,

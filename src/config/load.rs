@@ -22,6 +22,25 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
+impl Loaded {
+    /// The configuration, to take the place of one that is in force, and the warnings; or why it cannot.
+    ///
+    /// What has an error would be left out, which at start costs nobody anything; here it would end processes that run.
+    /// So every error refuses the file, but for those that were `known` when it was last read: what they leave out was
+    /// left out then too.
+    pub fn replacing(self, known: &[Problem]) -> Result<(Config, Vec<String>), Vec<String>> {
+        let is_known = |problem: &Problem| known.iter().any(|other| problem.is_like(other));
+        let (errors, rest): (Vec<_>, Vec<_>) =
+            self.problems.into_iter().partition(|problem| problem.severity > Severity::Warning && !is_known(problem));
+        let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
+        match self.config {
+            Some(config) if errors.is_empty() => Ok((config, told(rest))),
+            Some(_) => Err(told(errors)),
+            None => Err(told(errors.into_iter().chain(rest).collect())),
+        }
+    }
+}
+
 /// Reads a configuration file. A relative path is relative to where circusd was started.
 pub fn load(path: &str, host: &Host) -> Loaded {
     let mut problems = Vec::new();
@@ -365,5 +384,31 @@ mod tests {
         assert_eq!(found("b/../b/*"), "b/../b/x.ini");
         assert_eq!(found("c/*"), "");
         assert_eq!(found("no.ini"), "");
+    }
+
+    #[test]
+    fn a_file_with_a_new_error_replaces_nothing() {
+        let sound = "[watcher:a]\ncmd = x\n";
+        let broken = "[watcher:b]\ncmd = x\nmax_age = soon\n";
+        let load = |text: &str| Files::new(&[("circus.ini", text)]).load();
+        let known = load(sound).problems;
+        assert_eq!(load(sound).replacing(&known).unwrap().1, Vec::<String>::new());
+        assert!(load("nonsense").replacing(&known).is_err());
+        let errors = load(&format!("{sound}{broken}")).replacing(&known).unwrap_err();
+        assert!(matches!(errors.as_slice(), [error] if error.contains("circus.ini:5: ")), "{errors:?}");
+    }
+
+    #[test]
+    fn an_error_that_was_there_before_is_no_news() {
+        let text = "[watcher:a]\ncmd = x\n[watcher:b]\ncmd = x\nmax_age = soon\n";
+        let files = Files::new(&[("circus.ini", text)]);
+        let known = files.load().problems;
+        let path = format!("{}/circus.ini", files.root());
+        fs::write(&path, format!("[watcher:c]\ncmd = x\nzork = 1\n{text}")).unwrap();
+        let (config, warnings) = files.load().replacing(&known).unwrap();
+        assert_eq!(config.watchers.len(), 2);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        fs::write(&path, text.replace("soon", "later")).unwrap();
+        assert!(files.load().replacing(&known).is_err());
     }
 }

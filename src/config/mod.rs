@@ -10,7 +10,8 @@
 //!
 //! [`check`] also tells, through `differences`, what means something else than in Circus 0.19.
 //!
-//! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`].
+//! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`]. When the file
+//! is read again, [`plan`] says what lies between the configuration in force and the new one.
 
 mod assemble;
 mod circus;
@@ -26,6 +27,7 @@ mod log_output;
 mod model;
 mod nearest;
 pub mod options;
+mod plan;
 mod problem;
 mod python;
 mod section;
@@ -40,5 +42,6 @@ pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };
+pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use problem::{Place, Problem, Severity};
 pub use words::split as split_words;

@@ -44,6 +44,11 @@ impl Problem {
         Self { severity, file: Arc::clone(&place.file), line: place.line, text: text.into() }
     }
 
+    /// Whether it is the same thing, perhaps in another line by now.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.severity, &self.file, &self.text) == (other.severity, &other.file, &other.text)
+    }
+
     pub(super) fn note(place: &Place, text: impl Into<String>) -> Self {
         Self::new(Severity::Note, place, text)
     }

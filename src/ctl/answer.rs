@@ -64,11 +64,14 @@ fn sorted(value: Value) -> Value {
 }
 
 fn refusal(spec: &CommandSpec, reply: &Value) -> Outcome {
-    let text = match reply.get("reason").map(py_str) {
+    let mut text = match reply.get("reason").map(py_str) {
         Some(reason) if spec.console.bare_errors => format!("{reason}\n"),
         Some(reason) => format!("error: {reason}\n"),
         None => "error\n".into(),
     };
+    for detail in reply.get("details").and_then(Value::as_array).into_iter().flatten() {
+        text.push_str(&format!("{}\n", py_str(detail)));
+    }
     Outcome::failed(Exit::Refused, text)
 }
 

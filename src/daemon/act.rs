@@ -37,6 +37,11 @@ impl Daemon {
                     self.say(Level::Error, &format!("{}: {error}", config.name));
                 }
             }
+            Action::LoadConfig => self.load_config(),
+            Action::TakeOver(config) => {
+                let result = self.take_over(*config);
+                self.feed(Event::TakenOver(result));
+            }
             Action::Restart => self.outcome = Some(Outcome::Restart),
             Action::Exit(status) => self.outcome = Some(Outcome::Exit(status)),
         }

@@ -78,8 +78,16 @@ pub(super) struct Kept {
     pub(super) events: sys::BoundEndpoint,
     pub(super) context: Context,
     pub(super) host: Host,
+    /// The configuration file.
+    pub(super) file: String,
     /// What is in force.
     pub(super) config: Config,
+    /// What is wrong with the file that is in force.
+    pub(super) problems: Vec<Problem>,
+    /// What is wrong with the file that was read last.
+    pub(super) problems_read: Vec<Problem>,
+    /// The umask that circusd was started with, once it was changed.
+    pub(super) own_umask: Option<u32>,
     /// What the command line overrides.
     pub(super) log_level: Option<String>,
     pub(super) log_output: Option<String>,
@@ -89,21 +97,25 @@ pub(super) struct Kept {
 ///
 /// Another circusd that is at work is noticed (by the pidfile, by the endpoints) before the managed sockets are opened:
 /// `replace` would take its files away. Yet the managed sockets are to be 3, 4, ..., so those numbers are held meanwhile.
-pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]) -> Result<Daemon, Refusal> {
+pub(super) fn boot(
+    args: &Args,
+    file: &str,
+    config: Config,
+    host: Host,
+    problems: Vec<Problem>,
+) -> Result<Daemon, Refusal> {
     let circus = &config.circus;
     let nofile = sys::raise_nofile().map_err(error)?;
     let placeholders = hold_numbers(config.sockets.len())?;
     // From here on a SIGTERM is taken up by the first turn, so that nothing of what follows is left behind.
     let signals = sys::Signals::install().map_err(error)?;
-    if let Some(umask) = circus.umask {
-        sys::set_umask(umask);
-    }
+    let own_umask = circus.umask.map(sys::set_umask);
     let mut log = open_log(circus, args.log_level.as_deref(), args.log_output.as_deref()).map_err(error)?;
     if args.daemon {
         log.spare_the_caller();
     }
     let now = clock::now();
-    for problem in problems {
+    for problem in &problems {
         log.line(weight(problem.severity), now.unix, &problem.to_string());
     }
     let pidfile = claim_pidfile(args.pidfile.as_deref().or(circus.pidfile.as_deref()))?;
@@ -153,7 +165,11 @@ pub(super) fn boot(args: &Args, config: Config, host: Host, problems: &[Problem]
             events,
             context,
             host,
+            file: file.to_owned(),
             config,
+            problems,
+            problems_read: Vec::new(),
+            own_umask,
             log_level: args.log_level.clone(),
             log_output: args.log_output.clone(),
         },

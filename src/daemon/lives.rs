@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::boot::{Refusal, bind_one, open_log, open_network, owner, seed};
+use super::boot::{Refusal, bind_one, open_network, owner, seed};
 use super::main::weight;
-use super::registry::Holding;
 use super::turn::Daemon;
-use crate::arbiter::{Arbiter, Event, Level, SocketAddress, SocketInfo};
-use crate::config::{CircusConfig, Config, Problem, SocketConfig};
-use crate::sys;
+use crate::arbiter::{Arbiter, Level};
+use crate::config::{CircusConfig, Config, Problem};
 
 /// How long the last answers and events may take to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -16,22 +14,6 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 impl Daemon {
-    /// Tells the arbiter about the managed sockets.
-    pub(super) fn report_sockets(&mut self) {
-        let info = |socket: &sys::ManagedSocket| SocketInfo {
-            name: socket.name.clone(),
-            number: socket.number,
-            backlog: socket.backlog,
-            per_worker: socket.per_worker,
-            address: match &socket.address {
-                sys::Address::Inet { host, port } => SocketAddress::Inet(host.clone(), *port),
-                sys::Address::Unix { path } => SocketAddress::Unix(path.clone()),
-            },
-        };
-        let sockets = self.launcher.sockets.iter().map(info).collect();
-        self.feed(Event::SocketsOpened(sockets));
-    }
-
     /// Everything is stopped: the last words go out, and what was on the file system goes.
     pub(super) fn close(mut self) {
         self.say(Level::Info, "Arbiter exiting");
@@ -55,7 +37,10 @@ impl Daemon {
             self.say(weight(problem.severity), &problem.to_string());
         }
         let config = match config {
-            Some(config) => config,
+            Some(config) => {
+                self.kept.problems = problems.to_vec();
+                config
+            }
             None => {
                 self.say(Level::Error, "the configuration cannot be used; starting again with the one before");
                 self.kept.config.clone()
@@ -73,10 +58,8 @@ impl Daemon {
 
     /// Takes over what `[circus]` says now; what fails stays as it was, and is tried again the next time.
     fn follow(&mut self, circus: &mut CircusConfig) {
-        if let Some(umask) = circus.umask {
-            sys::set_umask(umask);
-        }
-        match open_log(circus, self.kept.log_level.as_deref(), self.kept.log_output.as_deref()) {
+        self.follow_umask(circus.umask);
+        match self.log_of(circus) {
             Ok(log) => self.log = log,
             Err(error) => self.say(Level::Error, &error),
         }
@@ -116,26 +99,5 @@ impl Daemon {
             kept.events = events;
         }
         Ok(())
-    }
-
-    /// Sockets that are the same stay open: nobody who connects meanwhile is refused.
-    fn replace_sockets(&mut self, configs: &[SocketConfig]) {
-        let sockets = &mut self.launcher.sockets;
-        for socket in sockets.extract_if(.., |socket| !configs.contains(&socket.config)) {
-            self.registry.release(&Holding::Socket(socket.name.clone()));
-        }
-        for config in configs {
-            if self.launcher.sockets.iter().any(|socket| socket.config == *config) {
-                continue;
-            }
-            match sys::open(config) {
-                Ok(socket) => {
-                    self.registry.hold(Holding::Socket(socket.name.clone()), &socket);
-                    self.launcher.sockets.push(socket);
-                }
-                Err(error) => self.say(Level::Error, &error.to_string()),
-            }
-        }
-        self.launcher.sockets.sort_by(|a, b| a.name.cmp(&b.name));
     }
 }

@@ -47,9 +47,9 @@ fn run(args: &Args, file: &str) -> Result<u8, Refusal> {
     let Loaded { config, problems } = config::load(file, &host);
     let Some(config) = config else { return Err(Refusal::Problems(problems)) };
     if args.daemon {
-        return run_in_the_background(args, file, config, host, &problems);
+        return run_in_the_background(args, file, config, host, problems);
     }
-    let daemon = boot::boot(args, config, host, &problems)?;
+    let daemon = boot::boot(args, file, config, host, problems)?;
     Ok(turn(daemon, file))
 }
 
@@ -67,7 +67,7 @@ fn run_in_the_background(
     file: &str,
     config: Config,
     host: Host,
-    problems: &[Problem],
+    problems: Vec<Problem>,
 ) -> Result<u8, Refusal> {
     let cannot = |error| Refusal::Error(format!("--daemon: unable to go to the background: {error}"));
     let background = match sys::daemonize().map_err(cannot)? {
@@ -80,7 +80,7 @@ fn run_in_the_background(
             };
         }
     };
-    match boot::boot(args, config, host, problems) {
+    match boot::boot(args, file, config, host, problems) {
         Ok(daemon) => {
             background.ready().map_err(cannot)?;
             Ok(turn(daemon, file))

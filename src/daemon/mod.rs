@@ -1,7 +1,8 @@
 //! Layer 3: circusd. It translates what is ready into events and actions into calls, and decides nothing.
 //!
 //! [`main`] reads the command line and the configuration, `boot` opens everything in the one order that is safe, `turn`
-//! is the loop, `act`, `launch`, `requests` and `sampling` are its hands, and `lives` ends it or begins anew.
+//! is the loop, `act`, `launch`, `requests`, `sampling`, `reconfigure` and `sockets` are its hands, and `lives` ends it or
+//! begins anew.
 
 mod act;
 mod args;
@@ -14,9 +15,11 @@ mod lives;
 mod log;
 mod main;
 mod owner;
+mod reconfigure;
 mod registry;
 mod requests;
 mod sampling;
+mod sockets;
 mod syslog;
 mod turn;
 

@@ -31,6 +31,10 @@ impl Registry {
         self.0.remove(what);
     }
 
+    pub(super) fn release_sockets(&mut self) {
+        self.0.retain(|what, _| !matches!(what, Holding::Socket(_)));
+    }
+
     /// For the debug log: what is held where.
     pub(super) fn describe(&self) -> String {
         self.0.iter().map(|(what, fd)| format!("{fd}: {what:?}")).collect::<Vec<_>>().join(", ")

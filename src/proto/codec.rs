@@ -239,12 +239,16 @@ impl Serialize for Fields<'_> {
                 map
             }
             Body::Error(fault) => {
-                let mut map = serializer.serialize_map(Some(5 + extra))?;
+                let has_details = !fault.details.is_empty();
+                let mut map = serializer.serialize_map(Some(5 + usize::from(has_details) + extra))?;
                 map.serialize_entry("status", "error")?;
                 map.serialize_entry("reason", &fault.reason)?;
                 map.serialize_entry("tb", &())?;
                 map.serialize_entry("time", &time)?;
                 map.serialize_entry("errno", &(fault.errno as u8))?;
+                if has_details {
+                    map.serialize_entry("details", &fault.details)?;
+                }
                 map
             }
         };

@@ -29,12 +29,20 @@ pub struct Fault {
     pub errno: ErrNo,
     /// The reason, in words.
     pub reason: String,
+    /// What is wrong in particular, a sentence each: the lines of a file, say.
+    #[serde(default)]
+    pub details: Vec<String>,
 }
 
 impl Fault {
     /// A fault with this number and reason.
     pub fn new(errno: ErrNo, reason: impl Into<String>) -> Self {
-        Self { errno, reason: reason.into() }
+        Self { errno, reason: reason.into(), details: Vec::new() }
+    }
+
+    /// errno 6: a command that was well-formed failed. Circus's clients know the fixed reason; ours read on.
+    pub fn server(details: Vec<String>) -> Self {
+        Self { errno: ErrNo::BadMessageData, reason: "server error".into(), details }
     }
 
     /// errno 3: the message is not of the command's form.

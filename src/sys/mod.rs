@@ -10,7 +10,7 @@
 //! # Signals and sockets
 //!
 //! [`Signals`] is a descriptor for the poll loop and a list of intents. [`open_all`] makes the managed sockets,
-//! [`bind_endpoint`] those of ZeroMQ. Both name who is in the way.
+//! [`exchange`] changes them while they are in use, [`bind_endpoint`] makes those of ZeroMQ. All name who is in the way.
 //!
 //! # Looking at processes
 //!
@@ -28,6 +28,7 @@ mod account;
 mod child;
 mod daemonize;
 mod endpoint;
+mod exchange;
 mod holder;
 mod host;
 mod ipc;
@@ -52,6 +53,7 @@ mod virtualenv;
 pub use account::{group_id, resolve, user_id};
 pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
+pub use exchange::exchange;
 pub use host::{host, sanitize_stdio, set_umask};
 pub use kill::{SendError, send};
 pub use launch::{Credentials, Launch, Pass, Stdio};

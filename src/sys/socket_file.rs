@@ -28,8 +28,7 @@ impl SocketFile {
         let address = SockAddr::unix(path)?;
         fchmod(socket, Mode::from_bits_truncate(mode))?;
         socket.bind(&address)?;
-        // By a handle on the very file: whoever may write to the directory could put a link to /etc/shadow here.
-        let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+        let handle = handle(path)?;
         let metadata = handle.metadata()?;
         let file = Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) };
         if !metadata.file_type().is_socket() {
@@ -42,10 +41,25 @@ impl SocketFile {
         Ok(file)
     }
 
+    /// Changes the mode, unless the file has become another's.
+    pub(super) fn change_mode(&self, mode: u32) -> io::Result<()> {
+        let handle = handle(&self.path)?;
+        let metadata = handle.metadata()?;
+        if (metadata.dev(), metadata.ino()) != self.identity {
+            return Err(io::Error::other("something else has taken its place"));
+        }
+        set_mode(&handle, &self.path, mode)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A handle on the very file: whoever may write to the directory could put a link to /etc/shadow there.
+fn handle(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)
 }
 
 /// chmod takes no O_PATH handle, but its name in /proc, which leads to the file itself.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::holder;
 use super::socket_file::SocketFile;
@@ -31,7 +31,7 @@ pub struct ManagedSocket {
     pub config: SocketConfig,
     fd: OwnedFd,
     /// The file, which goes after the descriptor.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 /// Where a managed socket is bound.
@@ -75,6 +75,34 @@ impl std::error::Error for SocketError {}
 impl AsFd for ManagedSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl ManagedSocket {
+    /// Takes over what can be changed while it is open: the name, the backlog, whether it blocks, the mode of its file.
+    /// Those who wait in its queue stay there.
+    pub fn adjust(&mut self, config: &SocketConfig) -> Result<(), SocketError> {
+        self.adjust_described(config).map_err(|reason| describe(config, reason))?;
+        self.name.clone_from(&config.name);
+        self.backlog = config.backlog;
+        self.config = config.clone();
+        Ok(())
+    }
+
+    fn adjust_described(&self, config: &SocketConfig) -> Result<(), Reason> {
+        let socket = SockRef::from(&self.fd);
+        if self.config.backlog != config.backlog && !self.per_worker {
+            listen(&socket, config)?;
+        }
+        if self.config.blocking != config.blocking {
+            socket.set_nonblocking(!config.blocking).map_err(os("set whether it blocks"))?;
+        }
+        match &self.file {
+            Some(file) if self.config.umask != config.umask => {
+                file.change_mode(0o777 & !config.umask).map_err(os("change the mode of its file"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -124,7 +152,7 @@ fn open_described(config: &SocketConfig) -> Result<ManagedSocket, Reason> {
         address,
         config: config.clone(),
         fd: fd.into(),
-        _file: file,
+        file,
     })
 }
 

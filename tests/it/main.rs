@@ -19,6 +19,7 @@ mod launch;
 mod original;
 mod output;
 mod owner;
+mod reloadconfig;
 mod rest;
 mod signals;
 mod sockets;

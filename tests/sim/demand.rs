@@ -95,7 +95,7 @@ impl Sockets {
     }
 }
 
-fn known(name: &str) -> &'static str {
+pub(crate) fn known(name: &str) -> &'static str {
     SOCKETS.into_iter().find(|socket| *socket == name).expect("a socket that there is")
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use circus::proto::Signal;
+
 use super::rng::Rng;
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -27,6 +29,8 @@ pub(crate) enum Temper {
 pub(crate) struct Process {
     pub(crate) watcher: String,
     pub(crate) wid: u32,
+    /// How it expects to be asked to stop.
+    pub(crate) stop_signal: Signal,
     pub(crate) temper: Temper,
     pub(crate) born: u64,
     /// When it will exit, and how.

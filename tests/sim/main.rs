@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod demand;
+mod file;
 mod kernel;
 mod model;
 mod rng;

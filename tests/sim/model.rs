@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use circus::config::Respawn;
+use circus::config::{Respawn, WatcherConfig};
 
-use super::demand::Waiting;
+use super::demand::{Waiting, known};
 use super::kernel::{MS, Process, Temper};
 
 /// A place that waits out a back-off.
@@ -68,6 +68,31 @@ impl Expected {
             socket: None,
             waiting: Waiting::default(),
         }
+    }
+
+    /// What is expected of a watcher that the file has just brought.
+    pub(crate) fn of(config: &WatcherConfig) -> Self {
+        Self {
+            up: config.autostart,
+            autostart: config.autostart,
+            respawn: config.respawn,
+            warmup: config.warmup_delay > 0.0,
+            singleton: config.singleton,
+            send_hup: config.send_hup,
+            was_empty: config.numprocesses == 0,
+            socket: config.stdin_socket.as_deref().filter(|_| config.on_demand).map(known),
+            ..Self::new(config.numprocesses)
+        }
+    }
+
+    /// The file has another in its place: it stops, and starts if it does so by itself.
+    pub(crate) fn replaced(&mut self, config: &WatcherConfig) {
+        self.touched();
+        let before = std::mem::replace(self, Self::of(config));
+        self.epoch = before.epoch;
+        self.temper = before.temper;
+        self.was_empty |= before.was_empty;
+        (self.early, self.uncounted) = (before.early, before.uncounted);
     }
 
     /// A command reached it.

@@ -6,7 +6,7 @@ use circus::arbiter::{
     Action, Arbiter, Event, Exit, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
     SocketInfo, WatcherState, WorkerId, WorkerState, WorkerView,
 };
-use circus::config::{CircusConfig, Config, Host, Respawn, SocketConfig, WatcherConfig, options};
+use circus::config::{CircusConfig, Host, Respawn, SocketConfig, WatcherConfig, options};
 use circus::proto::{
     Body, EventKind, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal, SpawnError,
     Stage,
@@ -14,6 +14,7 @@ use circus::proto::{
 use serde_json::json;
 
 use super::demand::{SOCKETS, Sockets, any_socket};
+use super::file::File;
 use super::kernel::{Kernel, MS, Process, Temper};
 use super::model::Expected;
 use super::rng::Rng;
@@ -30,6 +31,7 @@ pub(crate) struct Totals {
     failed_launches: u64,
     quits: u64,
     awoken: u64,
+    taken_over: u64,
 }
 
 impl Totals {
@@ -43,6 +45,7 @@ impl Totals {
         self.failed_launches += other.failed_launches;
         self.quits += other.quits;
         self.awoken += other.awoken;
+        self.taken_over += other.taken_over;
     }
 }
 
@@ -50,6 +53,9 @@ struct Sim {
     arbiter: Arbiter,
     rng: Rng,
     kernel: Kernel,
+    file: File,
+    /// What the daemon still has to do about the file, and when it does.
+    reading: Option<(u64, Action)>,
     now: u64,
     /// The wall clock runs where it likes.
     unix: f64,
@@ -65,11 +71,11 @@ struct Sim {
     unannounced: BTreeSet<i32>,
     /// Processes whose watcher was removed with `nostop`.
     released: BTreeSet<i32>,
+    /// The end was asked for.
+    quitting: bool,
     ended: bool,
     trace: bool,
     sockets: Sockets,
-    /// The end was asked for.
-    ending: bool,
     totals: Totals,
 }
 
@@ -104,10 +110,11 @@ impl Sim {
             configs.push(config);
             watchers.insert(name, expected);
         }
-        let sockets = SOCKETS.map(SocketConfig::new).to_vec();
-        let config = Config { circus: circus_config(&mut rng), watchers: configs, sockets };
+        let file = File::new(circus_config(&mut rng), configs);
         let mut sim = Self {
-            arbiter: Arbiter::new(config, Host::default(), seed),
+            arbiter: Arbiter::new(file.config.clone(), Host::default(), seed),
+            file,
+            reading: None,
             rng,
             kernel: Kernel::new(),
             now: 1_000_000 * MS,
@@ -120,10 +127,10 @@ impl Sim {
             unreaped: BTreeMap::new(),
             unannounced: BTreeSet::new(),
             released: BTreeSet::new(),
+            quitting: false,
             ended: false,
             trace,
             sockets: Sockets::default(),
-            ending: false,
             totals: Totals::default(),
         };
         sim.drain();
@@ -193,7 +200,9 @@ impl Sim {
             let due = self.arbiter.next_deadline().map(|at| at.0);
             let coming = self.coming.iter().map(|(at, ..)| *at).min();
             let news = self.sockets.has_news().then_some(self.now);
-            let next = [due, coming, self.kernel.next_exit(), news].into_iter().flatten().min().unwrap_or(u64::MAX);
+            let reading = self.reading.as_ref().map(|(at, _)| *at);
+            let next =
+                [due, coming, reading, self.kernel.next_exit(), news].into_iter().flatten().min().unwrap_or(u64::MAX);
             if next > end {
                 break;
             }
@@ -237,6 +246,10 @@ impl Sim {
         self.coming = later;
         for (_, worker, outcome) in due {
             self.launched(worker, outcome);
+            self.drain();
+        }
+        if let Some((_, action)) = self.reading.take_if(|(at, _)| *at <= now) {
+            self.attend_to_the_file(action);
             self.drain();
         }
         let exits = self.kernel.collect(now);
@@ -286,10 +299,10 @@ impl Sim {
         for ((pid, code, process), (released, quiet)) in exits.iter().zip(quiet) {
             self.kernel.recycle(*pid);
             self.totals.reaped += 1;
-            let Some(expected) = self.watchers.get_mut(&process.watcher) else { continue };
+            let Some(expected) = self.watchers.get_mut(&process.watcher).filter(|_| !released) else { continue };
             expected.gone(process, self.now, quiet);
             let asked = process.told || process.signalled;
-            if !released && quiet && !asked {
+            if quiet && !asked {
                 expected.ended(process, *code, self.now);
             }
         }
@@ -319,15 +332,14 @@ impl Sim {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::OpenSockets(sockets) => {
-                let info = |(socket, number): (SocketConfig, i32)| SocketInfo {
-                    name: socket.name,
-                    number,
-                    backlog: socket.backlog,
-                    address: SocketAddress::Inet(socket.host, socket.port),
-                    per_worker: false,
-                };
-                self.tell(Event::SocketsOpened(sockets.into_iter().zip(3..).map(info).collect()));
+            Action::OpenSockets(sockets) => self.tell(Event::SocketsOpened(opened(&sockets))),
+            Action::LoadConfig | Action::TakeOver(_) => {
+                assert!(self.reading.is_none(), "two files are read at once");
+                if self.rng.chance(30) {
+                    self.reading = Some((self.now + self.rng.below(500 * MS), action));
+                } else {
+                    self.attend_to_the_file(action);
+                }
             }
             Action::Signal { pid, signal, reach, .. } => self.signal(pid, signal, reach),
             Action::SignalRequest { job, pids, signal, .. } => {
@@ -356,6 +368,23 @@ impl Sim {
         }
     }
 
+    /// The file is read, or what it says is taken over; either may fail.
+    fn attend_to_the_file(&mut self, action: Action) {
+        let fails = self.rng.chance(10);
+        match action {
+            Action::TakeOver(_) if fails => self.tell(Event::TakenOver(Err("no such address".into()))),
+            Action::TakeOver(config) => {
+                if !self.quitting {
+                    self.file.taken_over(&config, &mut self.watchers);
+                }
+                self.totals.taken_over += 1;
+                self.tell(Event::TakenOver(Ok(opened(&config.sockets))));
+            }
+            _ if fails => self.tell(Event::ConfigLoaded(Err(vec!["circus.ini:1: broken".into()]))),
+            _ => self.tell(Event::ConfigLoaded(Ok((Box::new(self.file.config.clone()), Vec::new())))),
+        }
+    }
+
     fn signal(&mut self, pid: Pid, signal: Signal, reach: Reach) {
         let temper = self.kernel.processes.get(&pid.0).expect("a signal to a process that is gone").temper;
         let process = self.kernel.processes.get_mut(&pid.0).unwrap();
@@ -364,6 +393,9 @@ impl Sim {
             return;
         }
         process.told = true;
+        // SIGINT is what the simulator's own kill sends.
+        let expected = [process.stop_signal, Signal::KILL, Signal(2)];
+        assert!(expected.contains(&signal), "{} is sent {signal}, not {}", process.watcher, process.stop_signal);
         if signal == Signal::KILL {
             assert_eq!(reach, Reach::Tree);
             self.totals.escalated += 1;
@@ -383,7 +415,9 @@ impl Sim {
         let wid: u32 = launch.argv[1].parse().unwrap();
         self.say(|| format!("launch {name} wid {wid}"));
         let here = |process: &&Process| process.watcher == name;
-        let coming = self.coming.iter().filter_map(|(_, _, outcome)| outcome.as_ref().ok());
+        let same = |worker: &WorkerId| worker.watcher == launch.worker.watcher;
+        let coming = self.coming.iter().filter(|(_, worker, _)| same(worker));
+        let coming = coming.filter_map(|(_, _, outcome)| outcome.as_ref().ok());
         let present: Vec<&Process> = self.kernel.processes.values().chain(coming).filter(here).collect();
         let fresh = present.iter().filter(|process| !process.told).count();
         let released = self.kernel.processes.iter().filter(|(pid, p)| here(p) && self.released.contains(pid)).count();
@@ -410,6 +444,7 @@ impl Sim {
         let process = Process {
             watcher: name.clone(),
             wid,
+            stop_signal: launch.config.stop_signal,
             temper,
             born: self.now,
             exit: None,
@@ -510,7 +545,7 @@ impl Sim {
         let waiting = self.rng.chance(60);
         let selection = Some(Selection { name: name.clone(), method: circus::proto::MatchMethod::Simple });
         let everyone = Some(Selection { name: "*".into(), method: circus::proto::MatchMethod::Glob });
-        let request = match self.rng.below(22) {
+        let request = match self.rng.below(25) {
             0..2 => Request::Start { selection, waiting },
             2..4 => Request::Stop { selection, waiting },
             4..6 => Request::Restart { selection, waiting },
@@ -553,7 +588,14 @@ impl Sim {
             },
             18 => Request::Stats { name: self.rng.chance(50).then(|| name.clone()), process: None, extended: false },
             19 => Request::DStats,
-            20 => Request::List { name: Some(name.clone()) },
+            20..23 => {
+                for _ in 0..self.rng.below(3) {
+                    self.file.edit(&mut self.rng);
+                }
+                let dry_run = self.rng.chance(10);
+                return self.send(Request::ReloadConfig { dry_run, waiting });
+            }
+            23 => Request::List { name: Some(name.clone()) },
             _ => Request::Status { name: None, verbose: self.rng.chance(50) },
         };
         self.expect(&name, &request);
@@ -664,6 +706,7 @@ impl Sim {
             self.released.extend(mine.filter(|pid| known.contains(pid)));
         }
         self.watchers.remove(name);
+        self.file.forgotten(name);
         self.send(Request::Rm { name: name.to_owned(), nostop, waiting });
     }
 
@@ -715,8 +758,8 @@ impl Sim {
                 }
             }
         }
+        self.quitting |= intent == Intent::Quit;
         self.totals.quits += u64::from(intent == Intent::Quit);
-        self.ending |= intent == Intent::Quit;
         self.tell(Event::Intent(intent));
         if intent == Intent::Quit {
             self.drain();
@@ -736,12 +779,14 @@ impl Sim {
     fn check(&mut self) {
         assert!(self.arbiter.next_deadline().is_none_or(|at| at.0 > self.now || self.ended), "a deadline was missed");
         assert!(self.unannounced.is_empty(), "spawned and not published: {:?}", self.unannounced);
+        // Meanwhile none is watched: it may be one that goes.
+        let sockets_change = matches!(self.reading, Some((_, Action::TakeOver(_))));
         for (name, expected) in &mut self.watchers {
             let Some(view) = self.arbiter.view(name) else { continue };
             if view.state == WatcherState::Active && !view.busy {
                 expected.check_waits(self.now);
             }
-            if !self.ending {
+            if !self.quitting && !sockets_change {
                 expected.check_waiting(name, &view, &self.sockets, self.now);
             }
         }
@@ -773,6 +818,7 @@ impl Sim {
         self.check();
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.pending_answers(), 0);
+        assert_eq!(self.arbiter.views().len(), self.watchers.len(), "somebody is there whom nobody wants");
         for (name, expected) in &self.watchers {
             let view = self.arbiter.view(name).expect("a watcher got lost");
             assert!(!view.busy, "{name} is still busy");
@@ -823,7 +869,19 @@ impl Sim {
     }
 }
 
-fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expected) {
+/// Open sockets, the number of each as the configuration's port, so that an old one is told from a new one.
+fn opened(sockets: &[SocketConfig]) -> Vec<SocketInfo> {
+    let info = |socket: &SocketConfig| SocketInfo {
+        name: socket.name.clone(),
+        number: socket.port.into(),
+        backlog: socket.backlog,
+        per_worker: socket.so_reuseport,
+        address: SocketAddress::Inet("127.0.0.1".into(), socket.port),
+    };
+    sockets.iter().map(info).collect()
+}
+
+pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expected) {
     let mut config =
         options::from_add(name, "x", Some(&json!("$(circus.wid)")), &Object::new(), &Host::default()).unwrap();
     let mut expected = Expected::new(1 + rng.below(4) as u32);
@@ -849,6 +907,7 @@ fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expected) {
     config.max_retry = *rng.pick(&[1, 5, 5, -1]);
     config.priority = rng.below(3) as i64;
     config.stop_children = rng.chance(20);
+    config.sockets = if !config.on_demand && rng.chance(20) { vec![any_socket(rng).into()] } else { Vec::new() };
     if rng.chance(10) {
         config.max_age = 20;
         config.max_age_variance = 10;

@@ -407,10 +407,10 @@ fn rm_forgets_the_name_at_once_and_the_watcher_when_it_has_stopped() {
     let rm = rig.send_command("rm", json!({"name": "w", "waiting": true}));
     rig.expect(["w.remove", "SIGTERM 101", "w.kill 101"]);
     assert_eq!(rig.command("list", json!({})), Some(json!({"watchers": []})));
-    let added = rig.command("add", json!({"name": "w", "cmd": "x", "start": true, "waiting": true}));
-    assert_eq!(added, Some(json!({"started": [102], "kept": []})));
+    let add = rig.send_command("add", json!({"name": "w", "cmd": "x", "start": true, "waiting": true}));
     rig.exit(101, -15);
     assert_eq!(rig.answer_to(rm), Some(json!({})));
+    assert_eq!(rig.answer_to(add), Some(json!({"started": [102], "kept": []})));
     assert_eq!(rig.running("w"), [102]);
     rig.assert_quiescent();
 }
@@ -604,4 +604,20 @@ impl Rig {
         assert!(self.answer_to(id).is_some());
         self.assert_quiescent();
     }
+}
+
+#[test]
+fn a_watcher_waits_for_the_end_of_a_removed_one_of_its_name() {
+    let mut rig = Rig::fleet(1);
+    rig.command("rm", json!({"name": "w"}));
+    let add = rig.send_command("add", json!({"name": "W", "cmd": "x", "start": true, "waiting": true}));
+    rig.expect(["w.remove", "SIGTERM 101", "w.kill 101", "w.add"]);
+    assert_eq!((rig.state("w"), rig.answer_to(add)), (WatcherState::Stopped, None));
+    let stop = rig.send_command("stop", json!({"name": "w", "waiting": true}));
+    assert!(rig.answer_to(add).is_some() && rig.answer_to(stop).is_some(), "a stop has nothing to wait for");
+    let start = rig.send_command("start", json!({"name": "w", "waiting": true}));
+    rig.exit(101, -15);
+    rig.expect(["w.reap 101 -15", "w.stop", "launch x", "w.spawn 102", "w.start"]);
+    assert!(rig.answer_to(start).is_some());
+    rig.assert_quiescent();
 }

@@ -4,6 +4,7 @@ mod demand;
 mod failure;
 mod lifecycle;
 mod products;
+mod reloadconfig;
 mod rig;
 mod spawning;
 mod stats;

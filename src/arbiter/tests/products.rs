@@ -56,6 +56,8 @@ fn table() -> Vec<(&'static str, Value, [&'static str; 6])> {
         let all = ["ok, stopped", "ok, starting", "ok, starting", "ok, active", "ok, stopping", "ok, stopping"];
         (what, w(), all)
     };
+    let changes_nothing =
+        ["ok, stopped", "ok, starting", "ok, starting", "ok, active", "ok, stopping", "error 5, stopping"];
     vec![
         asks("list"),
         asks("status"),
@@ -176,6 +178,9 @@ fn table() -> Vec<(&'static str, Value, [&'static str; 6])> {
             json!({"name": "w", "nostop": true, "waiting": true}),
             ["ok, gone", "ok, gone", "ok, gone", "ok, gone", "ok, gone", "error 5, stopping"],
         ),
+        ("reloadconfig", json!({}), changes_nothing),
+        ("reloadconfig", json!({"waiting": true}), changes_nothing),
+        ("reloadconfig", json!({"dry_run": true}), changes_nothing),
         (
             "quit",
             json!({}),

@@ -27,6 +27,17 @@ pub(super) struct Rig {
     replies: Vec<Reply>,
     next_request: u64,
     pub(super) alive: Vec<i32>,
+    /// The configuration file as it is now, or what is wrong with it.
+    pub(super) file: Result<Config, Vec<String>>,
+    /// Files are read, and their configuration taken over, by hand.
+    pub(super) hold_files: bool,
+    /// Why nothing of a new configuration can be taken over.
+    pub(super) refusal: Option<String>,
+}
+
+/// What the daemon would report of its sockets: at 3, 4, ...
+fn infos(sockets: &[SocketConfig]) -> Vec<SocketInfo> {
+    sockets.iter().zip(3..).map(|(socket, number)| info(socket, number)).collect()
 }
 
 /// What the daemon would report of a socket that it opened.
@@ -64,9 +75,13 @@ impl Rig {
     }
 
     pub(super) fn with_sockets(watchers: Vec<WatcherConfig>, circus: CircusConfig, sockets: Vec<SocketConfig>) -> Self {
-        let config = Config { circus, watchers, sockets };
+        Self::of_file(Config { circus, watchers, sockets })
+    }
+
+    /// This file, before anything was started.
+    pub(super) fn of_file(config: Config) -> Self {
         Self {
-            arbiter: Arbiter::new(config, Host::default(), 7),
+            arbiter: Arbiter::new(config.clone(), Host::default(), 7),
             now_ms: 1_000_000,
             next_pid: 100,
             failures: Vec::new(),
@@ -77,6 +92,9 @@ impl Rig {
             replies: Vec::new(),
             next_request: 0,
             alive: Vec::new(),
+            file: Ok(config),
+            hold_files: false,
+            refusal: None,
         }
     }
 
@@ -133,8 +151,7 @@ impl Rig {
     fn act(&mut self, action: Action) {
         let text = match action {
             Action::OpenSockets(sockets) => {
-                let infos = sockets.iter().zip(3..).map(|(socket, number)| info(socket, number)).collect();
-                self.arbiter.handle_event(Event::SocketsOpened(infos), self.now());
+                self.arbiter.handle_event(Event::SocketsOpened(infos(&sockets)), self.now());
                 return;
             }
             Action::WatchSocket { name, on } => format!("{} {name}", if on { "watch" } else { "unwatch" }),
@@ -180,6 +197,21 @@ impl Rig {
             Action::Log(..) => return,
             Action::CloseStreams(_) => return,
             Action::UpdateStreams(..) => "update streams".into(),
+            Action::LoadConfig | Action::TakeOver(_) if self.hold_files => return,
+            Action::LoadConfig => {
+                let loaded = self.file.clone().map(|config| (Box::new(config), Vec::new()));
+                self.arbiter.handle_event(Event::ConfigLoaded(loaded), self.now());
+                return;
+            }
+            Action::TakeOver(config) => {
+                let result = match &self.refusal {
+                    Some(problem) => Err(problem.clone()),
+                    None => Ok(infos(&config.sockets)),
+                };
+                self.said.push(format!("take over {}", if result.is_ok() { "done" } else { "refused" }));
+                self.arbiter.handle_event(Event::TakenOver(result), self.now());
+                return;
+            }
             Action::Restart => "restart".into(),
             Action::Exit(status) => format!("exit {status}"),
         };
@@ -271,7 +303,12 @@ impl Rig {
         assert!(!self.replies.iter().any(|other| other.to.id == wanted), "answered twice");
         Some(match reply.body {
             Body::Ok(properties) => Value::Object(properties),
-            Body::Error(fault) => json!({"errno": fault.errno as u8, "reason": fault.reason}),
+            Body::Error(fault) if fault.details.is_empty() => {
+                json!({"errno": fault.errno as u8, "reason": fault.reason})
+            }
+            Body::Error(fault) => {
+                json!({"errno": fault.errno as u8, "reason": fault.reason, "details": fault.details})
+            }
         })
     }
 

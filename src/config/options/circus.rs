@@ -1,7 +1,7 @@
 //! The options of `[circus]`.
 
 use super::field::{Field, store};
-use super::setting::{field, unused};
+use super::setting::{field, live, unused};
 use super::{Kind, Setting, Support};
 use crate::config::CircusConfig;
 
@@ -17,7 +17,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "yes",
         "Whether endpoints may be reached from other machines, by anyone and without a password."
     ),
-    field!(check_delay, Seconds, "5", "2", "Seconds; the longest pause of the back-off that crash loops get."),
+    live!(check_delay, Seconds, "5", "2", "Seconds; the longest pause of the back-off that crash loops get."),
     Setting {
         support: Support::Ignored("makes plugins and circusd-stats verbose, and neither is supported yet"),
         ..field!(
@@ -39,7 +39,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "The user who owns the socket file of an ipc endpoint, by name or number. Requests can then give watchers no \
          other uid, and add has to give it."
     ),
-    field!(fqdn_prefix, Text, "", "web", "A name that is put before that of the machine."),
+    live!(fqdn_prefix, Text, "", "web", "A name that is put before that of the machine."),
     unused!(httpd, Bool, "no", "yes", "Whether the web console is started.", NO_HTTPD),
     unused!(httpd_close_outputs, Bool, "no", "yes", "Whether the web console is silent.", DEAD),
     unused!(httpd_host, Text, "localhost", "127.0.0.1", "Where the web console listens.", Support::Works),
@@ -81,9 +81,9 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             circus.loglevel = level;
             Ok(())
         },
-        ..field!(loglevel, Text, "", "debug", "critical, error, warning, info or debug; without, info.")
+        ..live!(loglevel, Text, "", "debug", "critical, error, warning, info or debug; without, info.")
     },
-    field!(
+    live!(
         logoutput,
         Text,
         "",
@@ -126,7 +126,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         )
     },
     unused!(stream_backend, Text, "", "gevent", "thread or gevent.", DEAD),
-    field!(
+    live!(
         strict,
         Bool,
         "no",
@@ -142,7 +142,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             circus.umask = Some(mask);
             Ok(())
         },
-        ..field!(
+        ..live!(
             umask,
             Octal,
             "",
@@ -150,7 +150,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             "The umask of circusd and its workers; without, the one circusd was started with."
         )
     },
-    field!(warmup_delay, WholeSeconds, "0", "1", "Seconds between the starts of two watchers."),
+    live!(warmup_delay, WholeSeconds, "0", "1", "Seconds between the starts of two watchers."),
 ];
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //!
 //! [`WATCHER_OPTIONS`], [`CIRCUS_OPTIONS`] and [`SOCKET_OPTIONS`] say what can be written under `[watcher:NAME]`,
 //! `[circus]` and `[socket:NAME]`. From the first also come what `add` and `set` accept and how they refuse, what
-//! changing an option does to running workers, and what `get` and `options` answer.
+//! changing an option does to running workers, and what `get` and `options` answer. From all three comes what `reloadconfig`
+//! finds different between two files.
 
 mod change;
 mod circus;
+mod difference;
 mod field;
 mod kind;
 mod reply;
@@ -21,12 +23,13 @@ pub use circus::CIRCUS_OPTIONS;
 pub use kind::Kind;
 pub(super) use reply::named;
 pub use reply::{get, shown};
-pub use setting::Setting;
+pub use setting::{Change, Setting};
 pub use socket::SOCKET_OPTIONS;
 pub use spec::{Effect, Listed, OptionSpec, Scope, Support, find};
 pub use stream_values::RotateWhen;
 pub use table::WATCHER_OPTIONS;
 
 pub(super) use change::contradiction;
+pub(super) use difference::differences;
 pub(super) use field::Field;
 pub(super) use streams::{idle_key, regular_file, settle};

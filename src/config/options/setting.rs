@@ -1,8 +1,17 @@
-//! Options of `[circus]` and of sockets, which nothing changes at run time.
+//! Options of `[circus]` and of sockets. At run time only `reloadconfig` changes them.
 
 use serde_json::Value;
 
 use super::{Kind, Support};
+
+/// What it takes to change an option of something that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is done to what is there.
+    Live,
+    /// It counts from the next beginning: a socket is opened anew, circusd is restarted.
+    Anew,
+}
 
 /// One option of a `[circus]` or `[socket:NAME]` section, `C` being what the section means.
 pub struct Setting<C: 'static> {
@@ -20,6 +29,12 @@ pub struct Setting<C: 'static> {
     pub support: Support,
     /// Stores a value of the option's kind.
     pub put: fn(&mut C, &Value) -> Result<(), String>,
+    /// What it takes to change it.
+    pub change: Change,
+    /// Whether two sections mean different things by it.
+    pub differs: fn(&C, &C) -> bool,
+    /// Makes the first section mean what the second does.
+    pub copy: fn(&mut C, &C),
 }
 
 impl<C> Setting<C> {
@@ -30,7 +45,8 @@ impl<C> Setting<C> {
     }
 }
 
-/// A row that is stored in the field of this name: key, kind, default, example, doc.
+/// A row that is stored in the field of this name: key, kind, default, example, doc. Unless it says otherwise, a change
+/// of it counts anew.
 macro_rules! field {
     ($key:ident, $kind:ident, $default:expr, $example:expr, $doc:expr) => {
         Setting {
@@ -41,7 +57,17 @@ macro_rules! field {
             example: $example,
             support: Support::Works,
             put: |section, value| store(&mut section.$key, value),
+            change: crate::config::options::Change::Anew,
+            differs: |one, other| one.$key != other.$key,
+            copy: |to, from| to.$key.clone_from(&from.$key),
         }
+    };
+}
+
+/// The same for an option that is changed in what is there.
+macro_rules! live {
+    ($($row:tt)*) => {
+        Setting { change: crate::config::options::Change::Live, ..field!($($row)*) }
     };
 }
 
@@ -56,8 +82,11 @@ macro_rules! unused {
             example: $example,
             support: $support,
             put: |_, _| Ok(()),
+            change: crate::config::options::Change::Live,
+            differs: |_, _| false,
+            copy: |_, _| {},
         }
     };
 }
 
-pub(super) use {field, unused};
+pub(super) use {field, live, unused};

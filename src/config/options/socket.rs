@@ -1,8 +1,8 @@
 //! The options of a managed socket.
 
 use super::field::{Field, store};
-use super::setting::field;
-use super::{Kind, Setting, Support};
+use super::setting::{field, live};
+use super::{Change, Kind, Setting, Support};
 use crate::config::{Family, SocketConfig, SocketType};
 
 const FAMILIES: [(&str, Family); 3] =
@@ -18,8 +18,8 @@ const TYPES: [(&str, SocketType); 5] = [
 
 /// Every option of a managed socket.
 pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
-    field!(backlog, Int, "2048", "128", "How many connections may wait to be accepted."),
-    field!(blocking, Bool, "no", "yes", "Whether accepting blocks."),
+    live!(backlog, Int, "2048", "128", "How many connections may wait to be accepted."),
+    live!(blocking, Bool, "no", "yes", "Whether accepting blocks."),
     Setting {
         key: "family",
         kind: Kind::Text,
@@ -28,13 +28,16 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         example: "AF_INET6",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.family, &FAMILIES, &String::read(value)?),
+        change: Change::Anew,
+        differs: |one, other| one.family != other.family,
+        copy: |to, from| to.family = from.family,
     },
     field!(host, Text, "localhost", "127.0.0.1", "The host name or address to listen at."),
     field!(interface, Text, "", "eth0", "The network interface to listen at (SO_BINDTODEVICE)."),
     field!(path, Text, "", "/run/web.sock", "The path of a unix socket; it makes the family AF_UNIX."),
     field!(port, Int, "8080", "8000", "The port to listen at; 0 lets the kernel choose."),
     field!(proto, Text, "", "tcp", "The protocol, by its name in /etc/protocols."),
-    field!(replace, Bool, "no", "yes", "Whether what exists at path is removed first."),
+    live!(replace, Bool, "no", "yes", "Whether what exists at path is removed first."),
     field!(
         so_reuseport,
         Bool,
@@ -50,8 +53,11 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         example: "SOCK_DGRAM",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.kind, &TYPES, &String::read(value)?),
+        change: Change::Anew,
+        differs: |one, other| one.kind != other.kind,
+        copy: |to, from| to.kind = from.kind,
     },
-    field!(umask, Octal, "010", "007", "The bits that the mode of a unix socket lacks."),
+    live!(umask, Octal, "010", "007", "The bits that the mode of a unix socket lacks."),
 ];
 
 fn choose<T: Copy>(field: &mut T, choices: &[(&str, T)], text: &str) -> Result<(), String> {

@@ -1,0 +1,309 @@
+//! `reloadconfig`: the file is read again, and what lies between it and the configuration in force is carried out.
+//!
+//! ```text
+//!   request ──▶ LoadConfig ──ConfigLoaded──▶ plan ──▶ TakeOver ──TakenOver──▶ operations of watchers ──▶ answer
+//!                                │             │                    │
+//!                                ▼             ▼                    ▼
+//!                            file broken    dry run        a socket cannot be opened: nothing is changed
+//! ```
+//!
+//! Until the operations are under way nothing has changed, and one request is dealt with at a time. From there on the
+//! rules of operations hold: the configuration in force is the new one already, so that a request that comes now finds
+//! only what differs from it, and a stop that comes now stops.
+//!
+//! What is compared is what the file said, not what `set` made of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::action::{Action, Level};
+use super::core::Arbiter;
+use super::event::SocketInfo;
+use super::ids::{JobId, WatcherKey};
+use super::job::{Form, Job, Then};
+use super::operation::{OperationKind, Ticket};
+use super::requests::Answer;
+use super::time::Now;
+use super::watcher::WatcherState;
+use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, in_force, plan};
+use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
+
+/// A request, until its operations are under way.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Reconfiguration {
+    to: ReplyTo,
+    waiting: bool,
+    dry_run: bool,
+    /// What is being taken over; nothing while the file is being read.
+    loaded: Option<Loaded>,
+}
+
+/// What the file means, and the warnings about it.
+type Loaded = (Box<Config>, Vec<String>);
+
+/// Which operations carry out a plan.
+#[derive(Debug, Default)]
+struct Work {
+    /// These stop.
+    stop: BTreeSet<WatcherKey>,
+    /// These stop and are forgotten.
+    remove: BTreeSet<WatcherKey>,
+    /// These start when all of those have stopped.
+    start: BTreeSet<WatcherKey>,
+    /// These get new processes before the old ones go.
+    reload: BTreeSet<WatcherKey>,
+    /// These get more processes, or fewer.
+    scale: BTreeSet<WatcherKey>,
+}
+
+impl Arbiter {
+    /// The answer comes when it is known what is to be done or, where it is waited for, when it is done.
+    pub(super) fn reload_config(&mut self, to: &ReplyTo, dry_run: bool, waiting: bool) -> Answer {
+        self.at_work()?;
+        self.reconfigurations.push_back(Reconfiguration { to: to.clone(), waiting, dry_run, loaded: None });
+        if self.reconfigurations.len() == 1 {
+            self.act(Action::LoadConfig);
+        }
+        Ok(None)
+    }
+
+    /// The file was read.
+    pub(super) fn config_loaded(&mut self, loaded: Result<Loaded, Vec<String>>, now: Now) {
+        let Some(current) = self.reconfigurations.front() else { return };
+        let dry_run = current.dry_run;
+        let old = self.configuration();
+        let planned = loaded.and_then(|loaded| Ok((plan(&old, &loaded.0)?, loaded)));
+        match planned {
+            Err(problems) => self.conclude(Err(problems), now),
+            Ok((plan, (_, warnings))) if dry_run => self.conclude(Ok(properties(&plan, &warnings)), now),
+            Ok((plan, loaded)) if plan.is_empty() => self.carry_out(loaded, now),
+            Ok((_, loaded)) => {
+                let circus = in_force(&old.circus, &loaded.0.circus);
+                let config = Config { circus, ..(*loaded.0).clone() };
+                if let Some(current) = self.reconfigurations.front_mut() {
+                    current.loaded = Some(loaded);
+                }
+                // A socket that may be closed must not be watched.
+                self.attend_all(now);
+                self.act(Action::TakeOver(Box::new(config)));
+            }
+        }
+    }
+
+    /// Whether the daemon is at it, so that sockets come and go.
+    pub(super) fn is_taking_over(&self) -> bool {
+        self.reconfigurations.front().is_some_and(|current| current.loaded.is_some())
+    }
+
+    fn attend_all(&mut self, now: Now) {
+        for key in self.watchers.keys().copied().collect::<Vec<_>>() {
+            self.attend(key, now);
+        }
+    }
+
+    /// The daemon has done its part, or nothing at all.
+    pub(super) fn taken_over(&mut self, result: Result<Vec<SocketInfo>, String>, now: Now) {
+        let loaded = self.reconfigurations.front_mut().and_then(|current| current.loaded.take());
+        if let Ok(sockets) = &result {
+            self.note_sockets(sockets.clone());
+        }
+        self.attend_all(now);
+        match result {
+            Err(problem) => self.conclude(Err(vec![problem]), now),
+            Ok(_) => {
+                // With the end at hand there is nobody to carry it out for.
+                if let Some(loaded) = loaded {
+                    self.carry_out(loaded, now);
+                }
+            }
+        }
+    }
+
+    /// The end has come first.
+    pub(super) fn cancel_reconfigurations(&mut self, by: &str, now: Now) {
+        for current in std::mem::take(&mut self.reconfigurations) {
+            let fault = Fault::command(format!("reloadconfig was cancelled by {by}"));
+            self.reply(Reply { to: current.to, body: Body::Error(fault), time: now.unix });
+        }
+    }
+
+    /// Answers the request at hand, and turns to the next.
+    fn conclude(&mut self, result: Result<Object, Vec<String>>, now: Now) {
+        if let Err(problems) = &result {
+            let text = format!("reloadconfig changes nothing: {}", problems.join("; "));
+            self.log(Level::Error, text);
+        }
+        if let Some(current) = self.next_reconfiguration() {
+            let body = result.map_or_else(|problems| Body::Error(Fault::server(problems)), Body::Ok);
+            self.reply(Reply { to: current.to, body, time: now.unix });
+        }
+    }
+
+    fn next_reconfiguration(&mut self) -> Option<Reconfiguration> {
+        let done = self.reconfigurations.pop_front();
+        if !self.reconfigurations.is_empty() {
+            self.act(Action::LoadConfig);
+        }
+        done
+    }
+
+    /// What is in force, as files say it: of a watcher that came by `add`, what it is now.
+    fn configuration(&self) -> Config {
+        let shown = self.watchers.values().filter(|watcher| !watcher.removed);
+        Config {
+            circus: self.circus.clone(),
+            watchers: shown.map(|watcher| (**watcher.baseline()).clone()).collect(),
+            sockets: self.socket_configs.clone(),
+        }
+    }
+
+    fn carry_out(&mut self, (config, warnings): Loaded, now: Now) {
+        // Once more: watchers may have come and gone meanwhile.
+        let plan = match plan(&self.configuration(), &config) {
+            Ok(plan) => plan,
+            Err(problems) => return self.conclude(Err(problems), now),
+        };
+        let Some(current) = self.next_reconfiguration() else { return };
+        self.log(Level::Info, format!("reloadconfig: {}", plan.summary()));
+        for option in &plan.needs_restart {
+            self.log(Level::Warning, format!("[circus] {option} has changed, which counts when circusd is restarted"));
+        }
+        self.circus = in_force(&self.circus, &config.circus);
+        self.socket_configs = config.sockets;
+        let work = self.adopt(&plan.watchers, config.watchers);
+        let answer = properties(&plan, &warnings);
+        if !current.waiting {
+            self.reply(Reply { to: current.to.clone(), body: Body::Ok(answer.clone()), time: now.unix });
+        }
+        // The part that stands for the request itself, so that none of the others finishes it too soon.
+        let to = current.waiting.then_some(current.to);
+        let job = self.open_job(Job { to, left: 1, form: Form::Given(answer), ..Job::for_nobody() });
+        self.follow_the_one_before(job);
+        self.set_to_work(work, job, now);
+        self.job_part_done(job, None, None, now);
+    }
+
+    /// Whoever repeats a request because its answer takes long is answered when everything is done.
+    fn follow_the_one_before(&mut self, job: JobId) {
+        let before = self.reconfiguring.replace(job);
+        if let Some(before) = before.and_then(|before| self.jobs.get_mut(&before)) {
+            before.followed_by = Some(job);
+            self.expect_parts(job, 1);
+        }
+    }
+
+    /// Makes every watcher mean what the file says, before any of them is set to work.
+    fn adopt(&mut self, steps: &[WatcherStep], configs: Vec<WatcherConfig>) -> Work {
+        let keys: Vec<WatcherKey> = self.visible(self.watchers.keys().copied().collect());
+        let mut configs: Vec<Option<Arc<WatcherConfig>>> = configs.into_iter().map(|c| Some(Arc::new(c))).collect();
+        let mut work = Work::default();
+        for step in steps {
+            let key = step.old.and_then(|place| keys.get(place)).copied();
+            let config = step.new.and_then(|place| configs.get_mut(place)).and_then(Option::take);
+            match (key, config) {
+                (Some(key), Some(config)) => self.adopt_one(key, config, &step.change, &mut work),
+                (Some(key), None) => {
+                    if let Some(watcher) = self.watchers.get_mut(&key) {
+                        watcher.removed = true;
+                    }
+                    work.remove.insert(key);
+                }
+                (None, Some(config)) => {
+                    let starts = config.autostart;
+                    let key = self.register(config);
+                    if starts {
+                        work.start.insert(key);
+                    }
+                }
+                (None, None) => {}
+            }
+        }
+        self.index_names();
+        work
+    }
+
+    fn adopt_one(&mut self, key: WatcherKey, config: Arc<WatcherConfig>, change: &WatcherChange, work: &mut Work) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        match change {
+            WatcherChange::Kept => {
+                // It came by `add` and is in the file now, or nothing happens.
+                if watcher.config.dynamic != config.dynamic {
+                    watcher.config = Arc::clone(&config);
+                }
+            }
+            WatcherChange::Scaled { .. } => {
+                watcher.scale(&config);
+                work.scale.insert(key);
+            }
+            WatcherChange::Replaced { gracefully: true, .. } => {
+                // As long as the file wants as many as before, it is for whoever changed the number to say.
+                if watcher.baseline().numprocesses != config.numprocesses {
+                    watcher.scale(&config);
+                }
+                work.reload.insert(key);
+            }
+            WatcherChange::Replaced { gracefully: false, starts, .. } => {
+                // The old processes are asked to stop as was right for them.
+                watcher.parting = (watcher.state != WatcherState::Stopped).then(|| watcher.parting());
+                watcher.config = Arc::clone(&config);
+                work.stop.insert(key);
+                if *starts {
+                    work.start.insert(key);
+                }
+            }
+            WatcherChange::Added { .. } | WatcherChange::Removed { .. } => {}
+        }
+        watcher.set_baseline(config);
+    }
+
+    fn set_to_work(&mut self, work: Work, job: JobId, now: Now) {
+        // First all stop, then those that start do, in order of priority: what one had, such as a port, another may get.
+        let stopping = Job { left: 1, part_of: Some(job), ..Job::for_nobody() };
+        let stops = self.open_job(stopping);
+        self.expect_parts(job, 1);
+        for key in self.by_ascending_priority() {
+            let kind = match (work.remove.contains(&key), work.stop.contains(&key)) {
+                (true, _) => OperationKind::Remove,
+                (false, true) => OperationKind::Stop,
+                (false, false) => continue,
+            };
+            self.expect_parts(stops, 1);
+            self.submit(key, kind, vec![Ticket::Job(stops)], now);
+        }
+        let mut starting = self.by_priority();
+        starting.retain(|key| work.start.contains(key));
+        // Only now: a stop takes its watcher off every list of those still to be started.
+        if let Some(stops) = self.jobs.get_mut(&stops) {
+            stops.then = Then::Start(starting);
+        }
+        self.job_part_done(stops, None, None, now);
+        for key in work.reload {
+            self.renew_processes(key, job, now);
+        }
+        for key in work.scale {
+            if let Some(watcher) = self.watchers.get_mut(&key) {
+                watcher.resizing.push(job);
+                self.expect_parts(job, 1);
+            }
+            self.progress(key, now);
+        }
+    }
+
+    /// New processes for a watcher that is up.
+    fn renew_processes(&mut self, key: WatcherKey, job: JobId, now: Now) {
+        let Some(watcher) = self.watchers.get(&key) else { return };
+        let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
+        if up {
+            self.expect_parts(job, 1);
+            self.submit_fresh(key, OperationKind::Reload, vec![Ticket::Job(job)], now);
+        }
+    }
+}
+
+fn properties(plan: &ReloadPlan, warnings: &[String]) -> Object {
+    let mut properties = plan.properties();
+    properties.insert("warnings".into(), warnings.into());
+    properties
+}

@@ -1,0 +1,191 @@
+//! `reloadconfig`
+
+use serde_json::Value;
+
+use super::{
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
+    python,
+};
+use crate::proto::{Fault, Object, Request};
+
+const DRY_RUN: &str = "dry-run";
+
+pub(super) const SPEC: CommandSpec = CommandSpec {
+    name: "reloadconfig",
+    summary: "Reload the configuration file",
+    doc: Doc {
+        purpose: "Reads the configuration file again and carries out what has changed in it: watchers that are new are \
+                  started, those that are gone are stopped and forgotten (those made by add as well), those of which \
+                  only numprocesses differs get more or fewer processes, and those that differ otherwise are stopped \
+                  and started. All stop before the first starts, and they start in order of priority, but for those \
+                  with autostart = no. What is compared is what the file said before; what set has changed since \
+                  stays. Sockets are opened before any is closed. One whose address is the same is adjusted while it \
+                  is open; whoever holds another that has changed is reloaded gracefully. A file with a new error, or \
+                  a socket that cannot be opened, changes nothing.",
+        reply: "watchers: for each its name and change, one of kept, scaled (from, to), replaced (why: the options and \
+                sockets that differ; gracefully; starts), added (starts) and removed. sockets: for each its name and \
+                change, one of kept, adjusted, replaced (why), added and removed. circus: the options of [circus] \
+                that were applied, and those of which a change needs_restart of circusd. warnings: what is odd in the \
+                file. An error has errno 6 and details.",
+        message: r#"{"command": "reloadconfig", "properties": {"waiting": true}}"#,
+        answer: r#"{"status": "ok", "time": 1700000000.0, "watchers": [{"name": "web", "change": "scaled", "from": 2, "to": 4}], "sockets": [], "circus": {"applied": ["check_delay"], "needs_restart": []}, "warnings": []}"#,
+        example: "reloadconfig --dry-run",
+    },
+    properties: &[PropertySpec::optional(
+        "dry_run",
+        Kind::Boolean,
+        "Answer what would be done, and do nothing; default false.",
+    )],
+    waiting: true,
+    role: Role::Admin,
+    decode,
+    console: ConsoleSpec::call(
+        "",
+        &[ConsoleOption::flag(DRY_RUN, "Print what would be done, and why; do nothing.")],
+        message,
+        show,
+    ),
+};
+
+fn decode(properties: &Object) -> Result<Request, Fault> {
+    Ok(Request::ReloadConfig {
+        dry_run: props::flag(properties, "dry_run", false),
+        waiting: props::flag(properties, "waiting", false),
+    })
+}
+
+fn message(invocation: &Invocation) -> Result<Object, UsageError> {
+    let mut properties = console::nothing(invocation)?;
+    if invocation.flag(DRY_RUN) {
+        properties.insert("dry_run".into(), true.into());
+    }
+    Ok(properties)
+}
+
+/// `ok`, as ever, and what is still to be done; of a dry run the plan.
+fn show(reply: &Value, invocation: &Invocation) -> String {
+    let needs_restart = circus(reply, "needs_restart");
+    if !invocation.flag(DRY_RUN) {
+        let hint = |keys: String| format!("ok\n[circus] {keys} will change when circusd is restarted");
+        return needs_restart.map_or_else(|| "ok".into(), hint);
+    }
+    let mut rows = rows(reply, "watchers", "watcher");
+    rows.extend(self::rows(reply, "sockets", "socket"));
+    rows.extend(circus(reply, "applied").map(|keys| ["applied".into(), "[circus]".into(), keys]));
+    rows.extend(
+        needs_restart
+            .map(|keys| ["restart".into(), "[circus]".into(), format!("{keys}: not before circusd is restarted")]),
+    );
+    rows.extend(texts(reply.get("warnings")).map(|text| ["warning".into(), String::new(), text]));
+    table(&rows)
+}
+
+fn texts(list: Option<&Value>) -> impl Iterator<Item = String> {
+    list.and_then(Value::as_array).into_iter().flatten().map(python::py_str)
+}
+
+/// The options of `[circus]` under this key, if there are any.
+fn circus(reply: &Value, key: &str) -> Option<String> {
+    let keys: Vec<String> = texts(reply.get("circus").and_then(|circus| circus.get(key))).collect();
+    (!keys.is_empty()).then(|| keys.join(", "))
+}
+
+/// What becomes of each, who and why. Those that change come first.
+fn rows(reply: &Value, key: &str, what: &str) -> Vec<[String; 3]> {
+    const ORDER: [&str; 6] = ["removed", "replaced", "scaled", "adjusted", "added", "kept"];
+    let text = |item: &Value, key: &str| item.get(key).map(python::py_str).unwrap_or_default();
+    let row = |item: &Value| [text(item, "change"), format!("{what} {}", text(item, "name")), reason(item)];
+    let mut rows: Vec<_> = reply.get(key).and_then(Value::as_array).into_iter().flatten().map(row).collect();
+    rows.sort_by_key(|[change, ..]| ORDER.iter().position(|known| known == change));
+    rows
+}
+
+fn reason(item: &Value) -> String {
+    let mut reasons: Vec<String> = texts(item.get("why")).collect();
+    if let (Some(from), Some(to)) = (item.get("from"), item.get("to")) {
+        reasons.push(format!("numprocesses {from} -> {to}"));
+    }
+    let mut reason = reasons.join(", ");
+    let notes = [
+        ("gracefully", true, "new processes before the old ones go"),
+        ("starts", false, "not started: autostart = no"),
+    ];
+    for (key, value, note) in notes {
+        if item.get(key).and_then(Value::as_bool) == Some(value) {
+            reason.push_str(&format!("{}({note})", if reason.is_empty() { "" } else { " " }));
+        }
+    }
+    reason
+}
+
+fn table(rows: &[[String; 3]]) -> String {
+    let width =
+        |column: fn(&[String; 3]) -> &String| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(|[change, ..]| change), width(|[_, name, _]| name));
+    let line =
+        |[change, name, why]: &[String; 3]| format!("{change:first$}  {name:second$}  {why}").trim_end().to_owned();
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::Action;
+    use crate::commands::testing::{decoded, expect_usage, sent, shown};
+
+    #[test]
+    fn on_the_wire() {
+        assert_eq!(decoded(&SPEC, json!({})), Request::ReloadConfig { dry_run: false, waiting: false });
+        let both = json!({"dry_run": true, "waiting": true});
+        assert_eq!(decoded(&SPEC, both), Request::ReloadConfig { dry_run: true, waiting: true });
+    }
+
+    #[test]
+    fn on_the_command_line() {
+        assert_eq!(sent(&SPEC, Invocation::default()), json!({}));
+        assert_eq!(sent(&SPEC, Invocation::default().with_flag("waiting")), json!({"waiting": true}));
+        assert_eq!(sent(&SPEC, Invocation::default().with_flag("dry-run")), json!({"dry_run": true}));
+        expect_usage(&SPEC, &["web"], "Invalid number of arguments");
+    }
+
+    #[test]
+    fn ok_as_ever_and_what_needs_a_restart() {
+        assert_eq!(shown(&SPEC, &[], json!({"status": "ok"})), "ok");
+        let reply = json!({"circus": {"applied": ["umask"], "needs_restart": ["endpoint", "pidfile"]}});
+        let expected = "ok\n[circus] endpoint, pidfile will change when circusd is restarted";
+        assert_eq!(shown(&SPEC, &[], reply), expected);
+    }
+
+    #[test]
+    fn a_dry_run_prints_the_plan() {
+        let reply = json!({
+            "watchers": [
+                {"name": "change", "change": "replaced", "why": ["cmd"], "gracefully": false, "starts": true},
+                {"name": "count", "change": "scaled", "from": 1, "to": 3},
+                {"name": "fresh", "change": "added", "starts": false},
+                {"name": "stay", "change": "kept"},
+                {"name": "user", "change": "replaced", "why": ["socket web"], "gracefully": true},
+                {"name": "beeper", "change": "removed", "why": ["made by add, and not in the file"]},
+            ],
+            "sockets": [{"name": "web", "change": "replaced", "why": ["port"]}],
+            "circus": {"applied": ["check_delay"], "needs_restart": ["endpoint"]},
+            "warnings": ["web.ini:7: unknown key 'x'"],
+        });
+        let Action::Call { show, .. } = SPEC.console.action else { panic!("it is a call") };
+        let text = show(&reply, &Invocation::default().with_flag("dry-run"));
+        let expected = "\
+removed   watcher beeper  made by add, and not in the file
+replaced  watcher change  cmd
+replaced  watcher user    socket web (new processes before the old ones go)
+scaled    watcher count   numprocesses 1 -> 3
+added     watcher fresh   (not started: autostart = no)
+kept      watcher stay
+replaced  socket web      port
+applied   [circus]        check_delay
+restart   [circus]        endpoint: not before circusd is restarted
+warning                   web.ini:7: unknown key 'x'";
+        assert_eq!(text, expected);
+    }
+}
