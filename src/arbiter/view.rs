@@ -1,7 +1,7 @@
 //! A look at the core from outside, for tests and for whoever must know a process by its worker.
 
 use super::core::{Arbiter, Phase};
-use super::ids::{Pid, Wid, WatcherKey, WorkerId};
+use super::ids::{Pid, WatcherKey, Wid, WorkerId};
 use super::job::{Job, Then};
 use super::watcher::{Watcher, WatcherState};
 use super::worker::{Worker, WorkerState};

@@ -1,5 +1,8 @@
 """The original's circusctl, once for each line of standard input; prints [status, stdout, stderr] for each as JSON."""
 import contextlib, io, json, shlex, sys
+
+# Its JSON is coloured, also for a file, wherever this happens to be installed.
+sys.modules["pygments"] = None
 from circus import circusctl
 
 
