@@ -109,7 +109,6 @@ impl Arbiter {
         if let Ok(sockets) = &result {
             self.note_sockets(sockets.clone());
         }
-        self.attend_all(now);
         match result {
             Err(problem) => self.conclude(Err(vec![problem]), now),
             Ok(_) => {
@@ -119,6 +118,8 @@ impl Arbiter {
                 }
             }
         }
+        // Watched again is what those need that wait as the new configuration says.
+        self.attend_all(now);
     }
 
     /// The end has come first.
