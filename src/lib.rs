@@ -74,4 +74,5 @@ pub mod daemon;
 pub mod net;
 pub mod output;
 pub mod proto;
+pub mod stats;
 pub mod sys;
