@@ -25,6 +25,7 @@ mod signals;
 mod sockets;
 mod ssh;
 mod startup;
+mod stats;
 mod trees;
 mod web;
 mod wire;
