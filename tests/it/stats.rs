@@ -92,7 +92,8 @@ fn figures_are_right() {
     let circusd = start(
         "",
         "[watcher:w]
-         cmd = {knobs} open 100 hold 200 child \"burn 20\" burn 30",
+         cmd = {knobs} open 100 hold 200 child \"burn 20\" burn 30
+         stop_children = True",
     );
     let worker = circusd.wait_for_workers("w", 1)[0];
     let topic = format!("w.{}", worker.0);
