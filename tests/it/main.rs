@@ -12,6 +12,7 @@ mod rig;
 
 mod background;
 mod check;
+mod configuration;
 mod console;
 mod crowd;
 mod independence;
