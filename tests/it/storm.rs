@@ -9,17 +9,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, Process, Site, ask, observe_for, wait_until};
+use crate::rig::{Circusd, Process, Site, ask, knob, observe_for, wait_until};
 use crate::rng::Rng;
 
 const WATCHERS: u64 = 10;
 const CLIENTS: u64 = 8;
-
-fn knob(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the test's own knobs")]
-    let value = std::env::var(name).ok();
-    value.map_or(default, |value| value.parse().unwrap())
-}
 
 fn fleet() -> Circusd {
     let watchers: String = (0..WATCHERS)
