@@ -185,6 +185,8 @@ fn assert_serves(python: &Path, options: &str) {
          port = 0
          [watcher:web]
          {options}
+         ; gunicorn loses a SIGTERM that comes while it starts its processes, and then waits 30 s for them.
+         graceful_timeout = 5
          stdout_stream.filename = {{dir}}/web.log
          stderr_stream.filename = {{dir}}/web.log
          [env:web]
