@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use super::listener::Listener;
 use super::readiness::{Port, registrable};
@@ -74,11 +73,6 @@ impl Announcer {
     pub fn publish(&mut self, topic: &[u8], body: &[u8]) {
         // Like PUB it takes everything.
         let _sent = self.port.send(&[topic, body]);
-    }
-
-    /// Closes the socket. What libzmq has taken it goes on sending for as long as `linger`.
-    pub fn close(self, linger: Duration) {
-        self.port.close(linger);
     }
 }
 

@@ -76,9 +76,16 @@ pub struct Dealer {
     monitor: Port,
     link: Link,
     endpoint: String,
+    name: String,
 }
 
 registrable!(Dealer);
+
+impl Drop for Dealer {
+    fn drop(&mut self) {
+        self.port.mute(&self.name);
+    }
+}
 
 impl Dealer {
     /// A client of the daemon at `endpoint`. It does not wait for the connection.
@@ -100,7 +107,17 @@ impl Dealer {
             monitor: Port::new(monitor)?,
             link: Link::Trying,
             endpoint: endpoint.to_owned(),
+            name,
         })
+    }
+
+    /// For those who poll for answers as long as they live. How the connection fares is told to nobody from now on, so
+    /// that nobody has to listen: while there is no daemon, that is ten times a second. [`reach`](Self::reach) is not for
+    /// them.
+    #[must_use]
+    pub fn unwatched(self) -> Self {
+        self.port.mute(&self.name);
+        self
     }
 
     /// Waits until the connection stands: an error as soon as it is refused, or when `limit` has passed.
@@ -165,7 +182,7 @@ impl Dealer {
 
     /// Closes the connection. What was sent is still delivered, if that takes no longer than `linger`.
     pub fn close(self, linger: Duration) {
-        self.port.close(linger);
+        self.port.linger(linger);
     }
 
     fn recv_until(&mut self, deadline: Deadline) -> Option<Vec<u8>> {

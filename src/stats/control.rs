@@ -40,7 +40,7 @@ const DAEMON: &str = "dstats";
 
 impl Control {
     pub(super) fn connect(context: &Context, endpoint: &str) -> Result<Self, NetError> {
-        Ok(Self { dealer: Dealer::connect(context, endpoint)?, round: 0, asked: None, open: 0 })
+        Ok(Self { dealer: Dealer::connect(context, endpoint)?.unwatched(), round: 0, asked: None, open: 0 })
     }
 
     /// When questions may be asked again: at once, unless there are answers to wait for.

@@ -44,7 +44,7 @@ fn run(args: &Args, log: &Log) -> Result<(), String> {
     let Some(mut service) = Service::open(args, inherited, signals)? else { return Ok(()) };
     log.info("Starting the stats streamer");
     service.run();
-    service.close();
+    drop(service);
     log.info("Stats streamer stopped");
     Ok(())
 }

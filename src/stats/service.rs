@@ -46,7 +46,8 @@ pub(super) struct Service {
     control: Control,
     events: Subscriber,
     outlet: Outlet,
-    endpoint: sys::BoundEndpoint,
+    /// Dropped last, since that removes its file.
+    _endpoint: sys::BoundEndpoint,
     ledger: Ledger,
     hits: Hits,
     interval: Duration,
@@ -89,7 +90,7 @@ impl Service {
             control,
             events: events.map_err(|error| told(&error))?,
             outlet: Outlet::new(announcer),
-            endpoint,
+            _endpoint: endpoint,
             ledger: Ledger::new(interval),
             interval,
             always: args.always,
@@ -130,12 +131,6 @@ impl Service {
             // What was sent may have eaten the news of what can be read.
             hurry = self.turn(now);
         }
-    }
-
-    /// Removes what is on the file system.
-    pub(super) fn close(self) {
-        self.outlet.announcer.close(Duration::from_millis(200));
-        drop(self.endpoint);
     }
 
     /// When something is to be done without being asked.
