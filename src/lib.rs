@@ -76,3 +76,4 @@ pub mod output;
 pub mod proto;
 pub mod stats;
 pub mod sys;
+pub mod top;

@@ -16,7 +16,6 @@ mod run;
 mod shell;
 mod text;
 mod transport;
-mod tunnel;
 mod words;
 
 pub use answer::{Outcome, answer};
@@ -26,7 +25,6 @@ pub use globals::{GLOBAL_OPTIONS, Globals};
 pub use network::Network;
 pub use run::{Environment, Exit, Streams, run};
 pub use transport::{CallError, Connector, Event, Subscription, Transport};
-pub use tunnel::Ssh;
 
 #[cfg(test)]
 mod testing;

@@ -16,6 +16,10 @@
 //!
 //! [`Proc`] says who is whose child, [`Sampler`] what they use.
 //!
+//! # A way to another machine
+//!
+//! [`Tunnel`] is the system's ssh client, for the programs that take `--ssh`.
+//!
 //! # The order of a start
 //!
 //! [`sanitize_stdio`], [`daemonize`], [`raise_nofile`], [`Pidfile::claim`], [`open_all`] (the workers' numbers, from 3
@@ -26,6 +30,7 @@
 
 mod account;
 mod child;
+mod clock;
 mod daemonize;
 mod endpoint;
 mod exchange;
@@ -49,9 +54,11 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod tunnel;
 mod virtualenv;
 
 pub use account::{group_id, resolve, user_id};
+pub use clock::since_boot;
 pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
 pub use exchange::exchange;
@@ -71,4 +78,5 @@ pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own}
 pub use spawn::{Spawned, reserve, spawn};
 pub use status::{StatusRead, read_status};
 pub use tree::{kill_tree, kill_trees};
+pub use tunnel::{Ssh, Tunnel};
 pub use virtualenv::Virtualenv;

@@ -60,6 +60,12 @@ pub(crate) const ROOMS: &[Room] = &[
         crates: &["clap", "nix", "rustyline", "serde_json", "shlex"],
         pure: false,
     },
+    Room {
+        name: "top",
+        rooms: &["net", "sys", "commands", "config", "proto"],
+        crates: &["clap", "jiff", "mio", "nix", "ratatui", "serde_json"],
+        pure: false,
+    },
 ];
 
 /// What a pure room must not name of the standard library: whatever looks outside, waits, or reads a clock.
@@ -91,6 +97,7 @@ const CRATES: &[&str] = &[
     "memchr",
     "mio",
     "nix",
+    "ratatui",
     "regex",
     "rmp_serde",
     "rustyline",
