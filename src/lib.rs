@@ -71,6 +71,7 @@ pub mod commands;
 pub mod config;
 pub mod ctl;
 pub mod daemon;
+pub mod munin;
 pub mod net;
 pub mod output;
 pub mod proto;

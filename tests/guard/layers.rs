@@ -60,6 +60,7 @@ pub(crate) const ROOMS: &[Room] = &[
         crates: &["clap", "nix", "rustyline", "serde_json", "shlex"],
         pure: false,
     },
+    Room { name: "munin", rooms: &["net", "sys", "commands", "config", "proto"], crates: &["serde_json"], pure: false },
     Room {
         name: "top",
         rooms: &["net", "sys", "commands", "config", "proto"],
