@@ -73,5 +73,6 @@ pub mod ctl;
 pub mod daemon;
 pub mod net;
 pub mod output;
+pub mod plugin;
 pub mod proto;
 pub mod sys;

@@ -49,6 +49,7 @@ impl WatcherConfig {
             stdout_stream: None,
             stderr_stream: None,
             dynamic: true,
+            plugin: None,
             freeform: BTreeMap::new(),
         }
     }

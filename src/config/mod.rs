@@ -28,6 +28,7 @@ mod model;
 mod nearest;
 pub mod options;
 mod plan;
+mod plugin;
 mod problem;
 mod python;
 mod section;
@@ -43,5 +44,6 @@ pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
+pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
 pub use problem::{Place, Problem, Severity};
 pub use words::split as split_words;

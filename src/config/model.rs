@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::PluginConfig;
 use crate::proto::Signal;
 
 /// What a configuration file and the machine it is read on mean together.
@@ -152,6 +153,8 @@ pub struct WatcherConfig {
     pub stderr_stream: Option<StreamConfig>,
     /// Made by `add`: some options are then shown as null where a file's watcher shows an empty value.
     pub dynamic: bool,
+    /// What makes it a plugin.
+    pub plugin: Option<PluginConfig>,
     /// Keys that are no options of ours, kept for plugins and shown by `options`.
     pub freeform: BTreeMap<String, String>,
 }

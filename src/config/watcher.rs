@@ -14,7 +14,7 @@ use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, python};
 /// A sound watcher, and the lines that later checks may have to name.
 pub(super) struct Watcher<'a> {
     pub(super) config: WatcherConfig,
-    section: &'a Section,
+    pub(super) section: &'a Section,
 }
 
 /// What could be read.
@@ -95,7 +95,8 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> Option<Wa
     source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped).then_some(watcher)
 }
 
-fn option(
+/// Stores what a key of a watcher says, or notes what is wrong with it.
+pub(super) fn option(
     source: &mut Source<'_>,
     section: &Section,
     entry: &Entry,
@@ -143,7 +144,8 @@ fn typed(source: &Source<'_>, spec: &OptionSpec, entry: &Entry, env: &WatcherEnv
     spec.kind.read(&text)
 }
 
-fn stream(source: &mut Source<'_>, section: &Section, key: &str, stream: &mut Option<StreamConfig>) {
+/// What the keys of a stream mean together.
+pub(super) fn stream(source: &mut Source<'_>, section: &Section, key: &str, stream: &mut Option<StreamConfig>) {
     let (Some(stream), ini) = (stream, source.ini) else { return };
     let entries = || ini.entries(section).filter_map(|entry| Some((entry, entry.key.strip_prefix(key)?)));
     if let Err(text) = settle(key, stream) {

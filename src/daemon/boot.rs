@@ -150,6 +150,7 @@ pub(super) fn boot(
             environments: Environments::new(host.clone()),
             streams: std::collections::HashMap::new(),
             output,
+            plugin_program: super::plugins::program(),
         },
         registry,
         proc: sys::Proc::default(),

@@ -33,6 +33,8 @@ pub(super) struct Launcher {
     pub(super) environments: Environments,
     pub(super) streams: HashMap<WatcherKey, Streams>,
     pub(super) output: OutputHandle,
+    /// The program of our own plugins.
+    pub(super) plugin_program: Option<String>,
 }
 
 /// The sockets that a worker has for itself, by name.
@@ -59,7 +61,7 @@ impl Launcher {
         let env = self.environments.of(config)?;
         let own = self.own_sockets(config)?;
         let spawned = sys::spawn(&sys::Launch {
-            executable: config.executable.clone(),
+            executable: config.executable.clone().or_else(|| self.program_of(config)),
             env,
             cwd: config.working_dir.clone(),
             umask: None,
@@ -70,6 +72,7 @@ impl Launcher {
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
             sockets: self.passed(config, &own)?,
             nofile: Some(self.nofile),
+            ends_with_us: config.plugin.is_some(),
             ..sys::Launch::new(launch.argv)
         })?;
         let pid = match &spawned {
@@ -143,17 +146,28 @@ impl Launcher {
             StreamName::Stdout => (&config.stdout_stream, config.close_child_stdout),
             StreamName::Stderr => (&config.stderr_stream, config.close_child_stderr),
         };
-        let Some(stream) = stream.as_ref().filter(|_| !closed) else { return Ok(None) };
-        let sink = self.sink(watcher, name, stream)?;
+        // What a plugin prints is for the log, unless its section says otherwise.
+        let to_log = config.plugin.is_some() && stream.is_none();
+        if closed || stream.is_none() && !to_log {
+            return Ok(None);
+        }
+        let sink = self.sink(watcher, name, stream.as_ref(), &config.name)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| SpawnError {
             stage: Stage::Pipe,
             errno: errno as i32,
-            detail: stream.class.clone(),
+            detail: stream.as_ref().map_or_else(|| "the log".into(), |stream| stream.class.clone()),
         })?;
         Ok(Some(Pipe { read, write, sink, name }))
     }
 
-    fn sink(&mut self, watcher: WatcherKey, name: StreamName, stream: &StreamConfig) -> Result<SinkId, SpawnError> {
+    /// The sink of a stream; without a stream, the log.
+    fn sink(
+        &mut self,
+        watcher: WatcherKey,
+        name: StreamName,
+        stream: Option<&StreamConfig>,
+        speaker: &str,
+    ) -> Result<SinkId, SpawnError> {
         let streams = self.streams.entry(watcher).or_default();
         let slot = match name {
             StreamName::Stdout => &mut streams.stdout,
@@ -162,8 +176,13 @@ impl Launcher {
         if let Some(sink) = slot {
             return Ok(*sink);
         }
-        let opened = self.output.open(stream);
-        let sink = opened.map_err(|detail| SpawnError { stage: Stage::Pipe, errno: 0, detail })?;
+        let sink = match stream {
+            None => self.output.open_told(speaker),
+            Some(stream) => {
+                let opened = self.output.open(stream);
+                opened.map_err(|detail| SpawnError { stage: Stage::Pipe, errno: 0, detail })?
+            }
+        };
         *slot = Some(sink);
         Ok(sink)
     }

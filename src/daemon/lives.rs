@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::boot::{Refusal, bind_one, open_network, owner, seed};
 use super::main::weight;
+use super::plugins::tell;
 use super::turn::Daemon;
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Problem};
+use crate::output::Message;
 
 /// How long the last answers and events may take to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -22,8 +24,10 @@ impl Daemon {
             self.say(Level::Warning, &format!("{lost} answers were not read by their clients"));
         }
         for message in self.launcher.output.shutdown(LAST_LINES) {
-            if let crate::output::Message::Info(text) | crate::output::Message::Warning(text) = message {
-                self.log.line(Level::Warning, self.now.unix, &text);
+            match message {
+                Message::Info(text) | Message::Warning(text) => self.log.line(Level::Warning, self.now.unix, &text),
+                Message::Told { speaker, line } => tell(&mut self.log, self.now.unix, &speaker, &line),
+                Message::Synced(_) => {}
             }
         }
         self.router.close(LAST_WORDS);

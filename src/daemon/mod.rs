@@ -15,6 +15,7 @@ mod lives;
 mod log;
 mod main;
 mod owner;
+mod plugins;
 mod reconfigure;
 mod registry;
 mod requests;

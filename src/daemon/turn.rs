@@ -21,6 +21,7 @@ use super::boot::Kept;
 use super::clock;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
+use super::plugins::tell;
 use super::registry::{Holding, Registry};
 use super::sampling::Samples;
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
@@ -267,6 +268,7 @@ impl Daemon {
             match message {
                 Message::Info(text) => self.say(Level::Info, &text),
                 Message::Warning(text) => self.say(Level::Warning, &text),
+                Message::Told { speaker, line } => tell(&mut self.log, self.now.unix, &speaker, &line),
                 Message::Synced(_) => {}
             }
         }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::open::{Opened, open};
+use super::open::{Opened, open, told};
 use super::{Message, SinkId, Source, SyncId, thread};
 use crate::config::StreamConfig;
 
@@ -68,6 +68,14 @@ impl OutputHandle {
         self.next_id = sink.0;
         self.send(Command::Open(sink, opened));
         Ok(sink)
+    }
+
+    /// A sink whose lines come back as `Message::Told`.
+    pub fn open_told(&mut self, speaker: &str) -> SinkId {
+        self.next_id += 1;
+        let sink = SinkId(self.next_id);
+        self.send(Command::Open(sink, told(speaker)));
+        sink
     }
 
     /// Gives a sink another configuration while its sources stay attached. On an error the old one stays.

@@ -15,6 +15,7 @@ use super::rotation::Rotation;
 use super::schedule::Schedule;
 use super::stamp::{Layout, Stamp};
 use super::stdout::Device;
+use super::told::Told;
 use super::upkeep::{Roll, Upkeep};
 use crate::config::StreamConfig;
 
@@ -27,6 +28,8 @@ pub(crate) enum Key {
     Stdout,
     /// Standard error.
     Stderr,
+    /// circusd's log, for this speaker.
+    Told(String),
 }
 
 /// An open sink on its way to the thread.
@@ -51,6 +54,17 @@ pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, String> {
             inherited(Key::Stdout, Layout::Fancy(fancy))
         }
         other => Err(format!("unknown stream class '{other}'")),
+    }
+}
+
+/// What `speaker` prints goes to circusd's log, line by line.
+pub(crate) fn told(speaker: &str) -> Opened {
+    Opened {
+        key: Key::Told(speaker.to_owned()),
+        name: format!("the log of {speaker}"),
+        medium: Box::new(Told::new(speaker)),
+        layout: Layout::Plain,
+        upkeep: Upkeep::default(),
     }
 }
 
@@ -101,7 +115,7 @@ fn medium(named: &Path, place: Place) -> io::Result<Box<dyn Medium>> {
 fn inherited(key: Key, layout: Layout) -> Result<Opened, String> {
     let (name, device) = match key {
         Key::Stderr => ("standard error", Device::inherited(io::stderr().as_fd())),
-        Key::Stdout | Key::Path(_) => ("standard output", Device::inherited(io::stdout().as_fd())),
+        Key::Stdout | Key::Path(_) | Key::Told(_) => ("standard output", Device::inherited(io::stdout().as_fd())),
     };
     let device = device.map_err(|error| format!("cannot use {name}: {error}"))?;
     Ok(Opened { key, name: name.to_owned(), medium: Box::new(device), layout, upkeep: Upkeep::default() })
