@@ -22,6 +22,7 @@ mod launch;
 mod original;
 mod output;
 mod owner;
+mod plugins;
 mod reloadconfig;
 mod rest;
 mod signals;

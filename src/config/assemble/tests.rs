@@ -258,7 +258,7 @@ fn what_has_no_part_yet_is_refused_by_name() {
     let texts: Vec<_> = problems.iter().map(|text| text.split_once(": ").unwrap()).collect();
     assert_eq!(
         texts.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
-        ["warning 3", "warning 4", "warning 5", "warning 6", "skipped 10", "skipped 12", "skipped 13"]
+        ["warning 3", "warning 4", "warning 5", "warning 6", "skipped 10", "skipped 12", "skipped 14"]
     );
     for key in ["multicast_endpoint", "ssh_server", "hooks.before_start", "no plugin is called 'x'"] {
         assert!(texts.iter().any(|(_, text)| text.contains(key)), "{key}");
@@ -340,10 +340,9 @@ fn everything_about_circus() {
 }
 
 #[test]
-fn debug_is_kept_for_those_who_will_heed_it() {
-    let (config, problems) = read("[circus]\ndebug = yes\n");
-    assert!(config.unwrap().circus.debug);
-    assert!(problems.iter().all(|problem| problem.starts_with("warning 2: [circus] debug: ")) && problems.len() == 1);
+fn debug_makes_plugins_verbose() {
+    let config = sound("[circus]\ndebug = yes\nloglevel = error\n[plugin:p]\nuse = logger\n");
+    assert!(config.watchers.first().unwrap().cmd.ends_with("--log-level DEBUG logger"));
 }
 
 #[test]
