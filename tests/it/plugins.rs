@@ -276,7 +276,8 @@ fn the_originals_own_plugins() {
     let circusd = Site::new().start(&format!(
         "[circus]\ncheck_delay = 1\n[env:plugin:*]\nPYTHONDONTWRITEBYTECODE = 1\n\
          [watcher:frail]\ncmd = /bin/sleep 1000\nnumprocesses = 4\nrespawn = False\n\
-         [watcher:silent]\ncmd = /bin/sleep 1000\n[watcher:idle]\ncmd = /bin/sleep 1000\n\
+         [watcher:silent]\ncmd = /bin/sleep 1000\nflapping.active = False\n\
+         [watcher:idle]\ncmd = /bin/sleep 1000\nflapping.active = False\n\
          [plugin:flapping]\nuse = circus.plugins.flapping.Flapping\nattempts = 2\nretry_in = 1\nwindow = 20\n{run}\
          [plugin:dog]\nuse = watchdog\nport = {dog}\nloop_rate = 0.3\nwatchers_regex = silent\n{run}\
          [plugin:resources]\nuse = circus.plugins.resource_watcher.ResourceWatcher\nwatcher = idle\nmin_cpu = 50\n\
@@ -284,7 +285,6 @@ fn the_originals_own_plugins() {
         statsd.port()
     ));
     let silent = circusd.wait_for_workers("silent", 1);
-    circusd.wait_for_log("plugin:flapping: Starting");
     statsd.until("circus.app.watcher._resource_watcher.idle.restarting:1|c");
     wait_until("the silent one is killed", || circusd.workers("silent").first().is_some_and(|now| *now != silent[0]));
     // When it hears is not known.

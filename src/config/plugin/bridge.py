@@ -47,7 +47,7 @@ class Prefixed(logging.Formatter):
 
 configure_logger(logger, args.log_level or "info", args.log_output or "-", name=getattr(factory, "name", "") or args.plugin)
 if not args.log_output:
-    for handler in logger.handlers:
+    for handler in logging.getLogger().handlers:
         handler.setFormatter(Prefixed("%(message)s"))
 settings = json.loads(os.environ.get("CIRCUS_PLUGIN_CONFIG") or "{}")
 first = ("endpoint", "pubsub_endpoint", "check_delay", "ssh_server")
