@@ -4,15 +4,16 @@
 //! # The programs
 //!
 //! `circusd` keeps a fleet running, `circusctl` asks it for things. Both are a few lines in `src/bin` that parse
-//! arguments and call this library. They speak ZeroMQ: requests and replies over a ROUTER socket, events over a PUB
+//! arguments and call this library. `circus-plugin`, in `plugins`, has the plugins that come with circusd, each a program
+//! of its own to it. They speak ZeroMQ: requests and replies over a ROUTER socket, events over a PUB
 //! socket, in the words of the original, so that its clients cannot tell the difference.
 //!
 //! # The layers
 //!
 //! ```text
-//!   bin                       circusd                circusctl
+//!   bin                       circusd           circusctl, plugins
 //!                                │                       │
-//!   layer 3                   daemon                    ctl
+//!   layer 3                   daemon                ctl, plugin
 //!                    ┌───────┬───┴───┬────────┐          │
 //!   layer 2       arbiter   sys   output     net ────────┤
 //!                    └───────┴───┬───┴────────┘          │
@@ -25,7 +26,8 @@
 //! Of the pair in layer 1, [`commands`] may see [`config`]. `tests/guard` reads the source and fails where this is
 //! broken, for the world outside too: only [`net`] names ZeroMQ, and layers 0 and 1 and the arbiter name nothing that
 //! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration). [`ctl`]
-//! also sees [`sys`], for the one process that it starts: the ssh client of `--ssh`.
+//! also sees [`sys`], for the one process that it starts: the ssh client of `--ssh`; [`plugin`] for signals and its
+//! environment.
 //!
 //! # The core
 //!
@@ -65,6 +67,7 @@
 //! | ZeroMQ's edge-triggered descriptor, what is dropped and what waits | [`net`] |
 //! | start-up, the turn, the end | [`daemon`] |
 //! | circusctl | [`ctl`] |
+//! | plugins: the kit that they are made with | [`plugin`] |
 
 pub mod arbiter;
 pub mod commands;

@@ -43,6 +43,12 @@ pub(crate) const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        name: "plugin",
+        rooms: &["net", "sys", "commands", "config", "proto"],
+        crates: &["clap", "mio", "nix", "serde_json"],
+        pure: false,
+    },
+    Room {
         name: "daemon",
         rooms: &["arbiter", "net", "output", "sys", "commands", "config", "proto"],
         crates: &["clap", "jiff", "mio", "nix", "serde_json"],
@@ -85,6 +91,7 @@ const CRATES: &[&str] = &[
     "memchr",
     "mio",
     "nix",
+    "redis",
     "regex",
     "rmp_serde",
     "rustyline",
@@ -93,6 +100,7 @@ const CRATES: &[&str] = &[
     "shlex",
     "signal_hook",
     "socket2",
+    "ureq",
     "zmq",
     "zmq_sys",
 ];
