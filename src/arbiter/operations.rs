@@ -246,6 +246,7 @@ impl Arbiter {
         }
         if watcher.state == WatcherState::Stopped {
             watcher.state = WatcherState::Starting { spawned: false };
+            watcher.past.began = Some(now.mono);
             watcher.next_spawn = now.mono;
         }
     }

@@ -8,7 +8,7 @@ use nix::unistd::pipe2;
 
 use super::environment::Environments;
 use crate::arbiter::{Launch, WatcherKey, WorkerId};
-use crate::config::{StreamConfig, WatcherConfig, named_sockets};
+use crate::config::{STATS_WATCHER, StreamConfig, WatcherConfig, named_sockets};
 use crate::output::{OutputHandle, SinkId, Source, StreamName};
 use crate::proto::{SpawnError, Stage};
 use crate::sys;
@@ -72,7 +72,8 @@ impl Launcher {
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
             sockets: self.passed(config, &own)?,
             nofile: Some(self.nofile),
-            ends_with_us: config.plugin.is_some(),
+            // Nobody else would end them when circusd is killed, and they are of no use to the next.
+            ends_with_us: config.plugin.is_some() || config.name == STATS_WATCHER,
             ..sys::Launch::new(launch.argv)
         })?;
         let pid = match &spawned {
