@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn what_circusd_writes_is_read() {
         for size in [0, 5, 1023, 1024, 123_456_789, 1 << 40] {
-            let read = bytes(&circus::proto::human_size(size)).unwrap();
+            let read = bytes(&circus::proto::HumanSize(size).to_string()).unwrap();
             assert!((read - size as f64).abs() <= size as f64 * 0.01, "{size}");
         }
     }
