@@ -55,6 +55,7 @@ impl Arbiter {
     /// Kills whoever was told to stop and has not gone yet.
     fn hasten(&mut self, now: Now) {
         self.log(Level::Warning, "asked to stop once more: killing who is still stopping");
+        self.hurry_hooks(now);
         let late: Vec<WorkerId> = self
             .deadlines
             .iter()
@@ -69,6 +70,9 @@ impl Arbiter {
     pub(super) fn finish(&mut self, now: Now) {
         self.phase = Phase::Ended;
         self.refuse_inquiries(now);
+        for key in self.by_priority() {
+            self.drop_hooks(key, now);
+        }
         for to in std::mem::take(&mut self.end_waiters) {
             self.reply(Reply { to, body: Body::Ok(Object::new()), time: now.unix });
         }

@@ -2,6 +2,7 @@
 
 use super::core::Arbiter;
 use super::deadlines::Timer;
+use super::hook::spawns_singly;
 use super::ids::WatcherKey;
 use super::operation::Progress;
 use super::time::{Now, seconds};
@@ -37,7 +38,8 @@ impl Arbiter {
                 self.deadlines.cancel(Timer::Retry(key, wid));
                 continue;
             }
-            let queued = watcher.workers().iter().rev().find(|(_, w)| w.state == WorkerState::Queued && !w.outgoing);
+            let comes = |state| matches!(state, WorkerState::Preparing | WorkerState::Queued);
+            let queued = watcher.workers().iter().rev().find(|(_, w)| comes(w.state) && !w.outgoing);
             let Some(id) = queued.map(|(id, _)| *id).or_else(|| watcher.fresh().next()) else { return };
             let (signal, timeout) = watcher.parting().ask();
             // Nobody takes its place, so however long it takes to leave, it stands in nobody's way.
@@ -48,9 +50,13 @@ impl Arbiter {
 
     fn launch_missing(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
+        if watcher.hooks.bar_launches() {
+            return;
+        }
         let missing = watcher.missing();
+        let most = if spawns_singly(&watcher.config) { 1 } else { MOST_ON_THEIR_WAY };
         // A crowd is asked for in portions: each that comes up makes room for the next.
-        let room = MOST_ON_THEIR_WAY.saturating_sub(watcher.counts().starting);
+        let room = most.saturating_sub(watcher.counts().starting);
         if missing == 0 {
             return self.deadlines.cancel(Timer::Warmup(key));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::demand::Demand;
+use super::hook::Hooks;
 use super::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
 use super::operation::Operation;
 use super::past::Past;
@@ -105,6 +106,7 @@ pub(super) struct Watcher {
     /// Told to go for good: no name leads here any more.
     pub(super) removed: bool,
     pub(super) demand: Demand,
+    pub(super) hooks: Hooks,
     pub(super) past: Past,
 }
 
@@ -128,6 +130,7 @@ impl Watcher {
             next_spawn: Mono(0),
             removed: false,
             demand: Demand::default(),
+            hooks: Hooks::default(),
             past: Past::default(),
         }
     }

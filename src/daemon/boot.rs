@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::Arc;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Waker};
@@ -10,12 +11,13 @@ use mio::{Interest, Poll, Waker};
 use super::args::Args;
 use super::clock;
 use super::environment::Environments;
+use super::hook::Desk;
 use super::launch::Launcher;
 use super::log::{self, Log};
 use super::main::weight;
 use super::registry::{Holding, Registry};
 use super::sampling::Samples;
-use super::turn::{CONTROL, Daemon, EVENTS, OUTPUT, SIGNALS};
+use super::turn::{CONTROL, Daemon, EVENTS, HOOKS, OUTPUT, SIGNALS};
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Host, Problem};
 use crate::net::{Context, Publisher, Router};
@@ -126,8 +128,10 @@ pub(super) fn boot(
     log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     let poll = Poll::new().map_err(error)?;
-    let waker = Waker::new(poll.registry(), OUTPUT).map_err(error)?;
-    let output = OutputHandle::start(move || drop(waker.wake())).map_err(error)?;
+    let waker = Arc::new(Waker::new(poll.registry(), OUTPUT).map_err(error)?);
+    let wakes = Arc::clone(&waker);
+    let output = OutputHandle::start(move || drop(wakes.wake())).map_err(error)?;
+    let hooks = Desk::new(poll.registry().try_clone().map_err(error)?, HOOKS, waker, host.clone(), nofile);
     let context = Context::new().map_err(error)?;
     let mut registry = Registry::default();
     let (router, publisher) = open_network(&context, &control, &events, &poll, &mut registry)?;
@@ -154,6 +158,7 @@ pub(super) fn boot(
         registry,
         proc: sys::Proc::default(),
         samples: Samples::default(),
+        hooks,
         log,
         pending: std::collections::HashMap::new(),
         condemned: Vec::new(),

@@ -10,6 +10,8 @@ mod boot;
 mod clock;
 mod demand;
 mod environment;
+mod hook;
+mod hooks;
 mod launch;
 mod lives;
 mod log;

@@ -16,6 +16,8 @@
 //!
 //! [`Proc`] says who is whose child, [`Sampler`] what they use.
 //!
+//! [`Probe`] waits for a service.
+//!
 //! # The order of a start
 //!
 //! [`sanitize_stdio`], [`daemonize`], [`raise_nofile`], [`Pidfile::claim`], [`open_all`] (the workers' numbers, from 3
@@ -36,6 +38,7 @@ mod kill;
 mod launch;
 mod limits;
 mod pidfile;
+mod probe;
 mod process;
 mod python;
 mod reap;
@@ -59,6 +62,7 @@ pub use kill::{SendError, send};
 pub use launch::{Credentials, Launch, Pass, Stdio};
 pub use limits::{Nofile, nofile, raise_nofile};
 pub use pidfile::{Pidfile, PidfileError};
+pub use probe::{Probe, Service};
 pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};
