@@ -12,7 +12,7 @@ use super::operation::{Admission, Operation, OperationKind, Progress, Ticket, ad
 use super::rollout::Start;
 use super::time::Now;
 use super::watcher::WatcherState;
-use super::worker::WorkerState;
+use super::worker::{Worker, WorkerState};
 use crate::proto::{Body, EventKind, Fault, Object, Reply, Signal};
 
 impl Arbiter {
@@ -279,13 +279,17 @@ impl Arbiter {
         }
     }
 
-    /// Who is not launched yet will not be.
+    /// Who is not launched yet will not be, and nobody is asked any more whether it may stay.
     fn drop_unlaunched(&mut self, key: WatcherKey, now: Now) {
-        let Some(watcher) = self.watchers.get(&key) else { return };
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let judged = |worker: &Worker| worker.state == WorkerState::Accepting;
+        let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| judged(w)).map(|(id, _)| *id).collect();
+        for id in ids {
+            watcher.change(id, |worker| worker.state = WorkerState::Running);
+        }
         let (signal, timeout) = watcher.parting().ask();
-        let comes = |state| matches!(state, WorkerState::Preparing | WorkerState::Queued);
         let ids: Vec<WorkerId> =
-            watcher.workers().iter().filter(|(_, worker)| comes(worker.state)).map(|(id, _)| *id).collect();
+            watcher.workers().iter().filter(|(_, worker)| worker.state.is_unlaunched()).map(|(id, _)| *id).collect();
         for id in ids {
             self.terminate(id, signal, timeout, now);
         }

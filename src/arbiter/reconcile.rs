@@ -7,7 +7,6 @@ use super::ids::WatcherKey;
 use super::operation::Progress;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
-use super::worker::WorkerState;
 
 /// How many launches of one watcher are asked for ahead.
 const MOST_ON_THEIR_WAY: usize = 256;
@@ -38,8 +37,7 @@ impl Arbiter {
                 self.deadlines.cancel(Timer::Retry(key, wid));
                 continue;
             }
-            let comes = |state| matches!(state, WorkerState::Preparing | WorkerState::Queued);
-            let queued = watcher.workers().iter().rev().find(|(_, w)| comes(w.state) && !w.outgoing);
+            let queued = watcher.workers().iter().rev().find(|(_, w)| w.state.is_unlaunched() && !w.outgoing);
             let Some(id) = queued.map(|(id, _)| *id).or_else(|| watcher.fresh().next()) else { return };
             let (signal, timeout) = watcher.parting().ask();
             // Nobody takes its place, so however long it takes to leave, it stands in nobody's way.
@@ -54,9 +52,11 @@ impl Arbiter {
             return;
         }
         let missing = watcher.missing();
-        let most = if spawns_singly(&watcher.config) { 1 } else { MOST_ON_THEIR_WAY };
         // A crowd is asked for in portions: each that comes up makes room for the next.
-        let room = most.saturating_sub(watcher.counts().starting);
+        let room = match spawns_singly(&watcher.config) {
+            true => usize::from(!watcher.is_bringing_up()),
+            false => MOST_ON_THEIR_WAY.saturating_sub(watcher.counts().starting),
+        };
         if missing == 0 {
             return self.deadlines.cancel(Timer::Warmup(key));
         }

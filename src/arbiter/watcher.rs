@@ -212,6 +212,11 @@ impl Watcher {
         Some(worker)
     }
 
+    /// Whether some worker is on its way, also one that is not wanted any more.
+    pub(super) fn is_bringing_up(&self) -> bool {
+        self.workers.values().any(|worker| worker.state.is_coming())
+    }
+
     /// How many workers are to be launched now, pacing aside: wanted, less all that run, come, leave or wait.
     pub(super) fn missing(&self) -> usize {
         let here = self.counts.starting + self.counts.running + self.counts.dying;

@@ -31,6 +31,21 @@ pub enum WorkerState {
     },
 }
 
+impl WorkerState {
+    /// Whether it is on its way up.
+    pub(super) fn is_coming(self) -> bool {
+        match self {
+            Self::Preparing | Self::Queued | Self::Starting { .. } | Self::Accepting => true,
+            Self::Running | Self::Terminating { .. } => false,
+        }
+    }
+
+    /// Whether no process has been asked for yet.
+    pub(super) fn is_unlaunched(self) -> bool {
+        matches!(self, Self::Preparing | Self::Queued)
+    }
+}
+
 /// A record of a worker. It exists from the wish to start it until its exit is collected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Worker {

@@ -265,9 +265,7 @@ impl Arbiter {
 
     /// The hooks that were about whether a worker comes up are of no use any more.
     fn forgo_spawn(&mut self, id: WorkerId, why: &str, now: Now) {
-        let about_it = |purpose: &Purpose| {
-            matches!(purpose, Purpose::BeforeSpawn(worker) | Purpose::AfterSpawn(worker) if *worker == id)
-        };
+        let about_it = |purpose: &Purpose| matches!(purpose, Purpose::BeforeSpawn(worker) | Purpose::AfterSpawn(worker) if *worker == id);
         self.call_off(id.watcher, about_it, why, now);
     }
 

@@ -161,7 +161,7 @@ mod tests {
     fn a_service_is_waited_for_until_it_answers_well() {
         let (port, served) = answering(&["HTTP/1.1 503 Busy\r\n\r\n", "nonsense\n", "HTTP/1.1 204 No Content\r\n\r\n"]);
         let (sender, ready) = mpsc::channel();
-        let probe = Probe::begin(http(port), move || drop(sender.send(()))).unwrap();
+        let probe = Probe::begin(http(port), move || sender.send(()).unwrap()).unwrap();
         ready.recv().unwrap();
         let asked = served.join().unwrap();
         assert_eq!(asked.len(), 3);
@@ -188,7 +188,7 @@ mod tests {
     fn who_is_not_waited_for_any_more_is_not_tried_any_more() {
         let (sender, ready) = mpsc::channel();
         let service = Service::Unix("/nonexistent/socket".into());
-        let probe = Probe::begin(service, move || drop(sender.send(()))).unwrap();
+        let probe = Probe::begin(service, move || sender.send(()).unwrap()).unwrap();
         drop(probe);
         // The thread ends without an answer, and its sender with it.
         assert!(ready.recv().is_err());

@@ -176,7 +176,10 @@ fn each_process_has_its_before_spawn_and_what_that_sets() {
     rig.answer(launch);
     rig.settle();
     rig.expect(["w.hook_success \"before_spawn\"", "launch worker 2", "w.spawn 102", "w.start"]);
-    assert_eq!(rig.command("get", json!({"name": "w", "keys": ["env"]})), Some(json!({"options": {"env": {"PORT": "2"}}})));
+    assert_eq!(
+        rig.command("get", json!({"name": "w", "keys": ["env"]})),
+        Some(json!({"options": {"env": {"PORT": "2"}}}))
+    );
     rig.hold_launches = false;
     rig.assert_quiescent();
 }
@@ -207,7 +210,14 @@ fn a_process_is_asked_about_once_however_often_its_launch_is_tried() {
     rig.fail(2, 2);
     rig.said();
     rig.hook(Ok(true));
-    rig.expect(["w.hook_success \"before_spawn\"", "launch worker 1", "launch worker 1", "launch worker 1", "w.spawn 101", "w.start"]);
+    rig.expect([
+        "w.hook_success \"before_spawn\"",
+        "launch worker 1",
+        "launch worker 1",
+        "launch worker 1",
+        "w.spawn 101",
+        "w.start",
+    ]);
     rig.assert_quiescent();
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::arbiter::{
-    Action, Arbiter, Event, Exit, HookCall, HookOutcome, HookTask, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SignalTarget, SocketAddress,
-    SocketInfo, WatcherState, WorkerState,
+    Action, Arbiter, Event, Exit, HookCall, HookOutcome, HookTask, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget,
+    SignalTarget, SocketAddress, SocketInfo, WatcherState, WorkerState,
 };
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{Body, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, SpawnError, Stage};
@@ -204,7 +204,8 @@ impl Rig {
                 let body = crate::proto::encode_notice(&notice).1;
                 let body: Value = serde_json::from_slice(&body).unwrap();
                 let detail = |key: &str| body.get(key).map(|value| format!(" {value}")).unwrap_or_default();
-                let (name, more) = (notice.kind.name(), ["name", "process_pid", "exit_code", "error"].map(detail).concat());
+                let (name, more) =
+                    (notice.kind.name(), ["name", "process_pid", "exit_code", "error"].map(detail).concat());
                 format!("{}.{name}{more}", notice.resource)
             }
             Action::Reply(reply) => {
