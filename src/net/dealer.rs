@@ -76,9 +76,16 @@ pub struct Dealer {
     monitor: Port,
     link: Link,
     endpoint: String,
+    name: String,
 }
 
 registrable!(Dealer);
+
+impl Drop for Dealer {
+    fn drop(&mut self) {
+        self.port.mute(&self.name);
+    }
+}
 
 impl Dealer {
     /// A client of the daemon at `endpoint`. It does not wait for the connection.
@@ -100,6 +107,7 @@ impl Dealer {
             monitor: Port::new(monitor)?,
             link: Link::Trying,
             endpoint: endpoint.to_owned(),
+            name,
         })
     }
 
@@ -165,7 +173,7 @@ impl Dealer {
 
     /// Closes the connection. What was sent is still delivered, if that takes no longer than `linger`.
     pub fn close(self, linger: Duration) {
-        self.port.close(linger);
+        self.port.linger(linger);
     }
 
     fn recv_until(&mut self, deadline: Deadline) -> Option<Vec<u8>> {

@@ -64,7 +64,7 @@ impl Publisher {
     /// Closes the publisher. What libzmq has taken it goes on sending for as long as `linger`: the context cannot be
     /// dropped before.
     pub fn close(self, linger: Duration) {
-        self.port.close(linger);
+        self.port.linger(linger);
     }
 }
 

@@ -95,12 +95,21 @@ impl Port {
         });
     }
 
-    /// Closes the socket. libzmq goes on sending what it was given for as long as `linger`, and the context cannot end
-    /// before that.
-    pub(super) fn close(self, linger: Duration) {
+    /// When the socket is closed, libzmq goes on sending what it was given for as long as `linger`, and the context cannot
+    /// end before that.
+    pub(super) fn linger(&self, linger: Duration) {
         let milliseconds = i32::try_from(linger.as_millis()).unwrap_or(i32::MAX);
         // Where this fails the socket lingers for nobody, as it was made.
         let _lingers = uninterrupted(|| self.socket.set_linger(milliseconds));
+    }
+}
+
+impl Port {
+    /// Has what happens to the connections told to nobody any more. libzmq's I/O thread, which tells it, waits until
+    /// somebody takes it: when a monitor is gone and its socket is not, it would wait for ever, for all sockets.
+    pub(super) fn mute(&self, name: &str) {
+        // There is no call to end it, but another monitor, of no event at all, takes the place of the first.
+        let _muted = self.socket.monitor(&format!("inproc://mute-{name}"), 0);
     }
 }
 

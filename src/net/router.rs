@@ -179,7 +179,7 @@ impl Router {
     /// Closes the router. What libzmq has taken it goes on sending for as long as `linger`: the context cannot be dropped
     /// before. With [`flush`](Self::flush) first, a last answer gets out.
     pub fn close(self, linger: Duration) {
-        self.port.close(linger);
+        self.port.linger(linger);
     }
 }
 

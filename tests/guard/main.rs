@@ -3,6 +3,7 @@
 //! Each rule is a pure function over the text of files, in a module of its own, with tests that it finds what it is for.
 //! Here the rules meet the checkout. `BLESS=1 cargo test --test guard` rewrites README's generated tables.
 
+mod compatibility;
 mod layers;
 mod lexer;
 mod marks;
@@ -98,6 +99,7 @@ fn the_tables_of_the_readme_are_in_step() {
 fn every_deliberate_difference_is_told() {
     let text = tree::read("README.md").text;
     let section = readme::section(&text, "Differences from Circus").expect("README.md has the section");
+    expect_none(compatibility::unexplained(section));
     expect_none(readme::untold(&tree::read("tests/conformance/divergences.toml").text, section));
 }
 

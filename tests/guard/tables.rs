@@ -3,6 +3,8 @@
 use circus::commands::{COMMANDS, CommandSpec, synopsis};
 use circus::config::options::{CIRCUS_OPTIONS, Effect, OptionSpec, SOCKET_OPTIONS, Setting, Support, WATCHER_OPTIONS};
 
+use crate::compatibility;
+
 /// The blocks of README that are generated, by name.
 pub(crate) fn blocks() -> Vec<(&'static str, String)> {
     vec![
@@ -10,6 +12,7 @@ pub(crate) fn blocks() -> Vec<(&'static str, String)> {
         ("watcher options", watcher_options(WATCHER_OPTIONS)),
         ("circus options", settings(CIRCUS_OPTIONS)),
         ("socket options", settings(SOCKET_OPTIONS)),
+        ("compatibility", compatibility::block()),
     ]
 }
 
@@ -111,7 +114,7 @@ mod tests {
 
     #[test]
     fn every_entry_has_its_row() {
-        for (name, text) in blocks() {
+        for (name, text) in blocks().into_iter().filter(|(name, _)| *name != "compatibility") {
             let keys: Vec<&str> = match name {
                 "commands" => COMMANDS.iter().map(|spec| spec.name).collect(),
                 "watcher options" => WATCHER_OPTIONS.iter().map(|spec| spec.key).collect(),

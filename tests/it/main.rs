@@ -9,9 +9,12 @@
 #![expect(clippy::unwrap_used, reason = "what a test's helpers do not expect fails the test")]
 
 mod rig;
+#[path = "../sim/rng.rs"]
+mod rng;
 
 mod background;
 mod check;
+mod configuration;
 mod console;
 mod crowd;
 mod independence;
@@ -25,6 +28,7 @@ mod signals;
 mod sockets;
 mod ssh;
 mod startup;
+mod storm;
 mod trees;
 mod web;
 mod wire;

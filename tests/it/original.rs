@@ -13,15 +13,27 @@ fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/original").join(name)
 }
 
-#[test]
-fn its_client_and_its_consumer() {
-    let Some(python) = python("original::its_client_and_its_consumer") else { return };
+/// A program that is told where circusd listens, and ends it.
+#[track_caller]
+fn assert_all_is_well(python: &Path, name: &str) {
     let mut circusd = Site::new().start("[watcher:w]\ncmd = /bin/sleep 1000");
     circusd.wait_for_workers("w", 1);
     let (control, events) = (circusd.endpoint(), circusd.pubsub_endpoint());
-    let output = run(circusd.command(python).arg(program("client.py")).args([control, events]));
+    let output = run(circusd.command(python).arg(program(name)).args([control, events]));
     assert_eq!((output.status, output.stdout.as_str()), (Some(0), "all is well\n"), "{}", output.stderr);
     assert_eq!(circusd.wait_for_end().status, Some(0));
+}
+
+#[test]
+fn its_client_and_its_consumer() {
+    let Some(python) = python("original::its_client_and_its_consumer") else { return };
+    assert_all_is_well(&python, "client.py");
+}
+
+#[test]
+fn its_asynchronous_client_and_programs_like_its_examples() {
+    let Some(python) = python("original::its_asynchronous_client_and_programs_like_its_examples") else { return };
+    assert_all_is_well(&python, "async_client.py");
 }
 
 /// What is typed, in this order.
@@ -173,6 +185,8 @@ fn assert_serves(python: &Path, options: &str) {
          port = 0
          [watcher:web]
          {options}
+         ; gunicorn loses a SIGTERM that comes while it starts its processes, and then waits 30 s for them.
+         graceful_timeout = 5
          stdout_stream.filename = {{dir}}/web.log
          stderr_stream.filename = {{dir}}/web.log
          [env:web]

@@ -158,7 +158,6 @@ fn a_hangup_reloads() {
 
 /// A program that is a client for longer than the daemon lives: its first client is closed while the daemon dies.
 #[test]
-#[ignore = "fault: closing a Dealer whose daemon dies just then blocks libzmq's I/O thread, and all later clients with it"]
 fn a_program_reaches_the_daemon_that_comes_after_a_killed_one() {
     let context = circus::net::Context::new().unwrap();
     let mut circusd = Site::new().start("");

@@ -10,7 +10,9 @@ use crate::examples;
 use crate::roff::{bold, entry, example, form, italic, line, nested_example};
 
 /// The options of circusd.
-pub(crate) fn arguments(command: &clap::Command) -> String {
+pub(crate) fn arguments(mut command: clap::Command) -> String {
+    // Only then it knows of --help.
+    command.build();
     let arguments = command.get_arguments().filter_map(|argument| {
         let long = argument.get_long()?;
         let help = argument.get_help()?.to_string();

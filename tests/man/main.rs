@@ -19,7 +19,7 @@ use clap::CommandFactory as _;
 /// The pages, each with its generated blocks.
 fn pages() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
     vec![
-        ("circusd.1", vec![("options", blocks::arguments(&Args::command()))]),
+        ("circusd.1", vec![("options", blocks::arguments(Args::command()))]),
         ("circusctl.1", vec![("options", blocks::console_options()), ("commands", blocks::console_commands())]),
         (
             "circus.ini.5",

@@ -917,7 +917,9 @@ impl Sim {
             }
             let alive =
                 self.kernel.processes.iter().filter(|(pid, p)| p.watcher == *name && !self.released.contains(pid));
-            assert_eq!(alive.count(), view.workers.len(), "{name}: processes and workers");
+            // One of age may just be being replaced.
+            let coming = view.workers.iter().filter(|w| matches!(w.state, WorkerState::Starting { .. })).count();
+            assert_eq!(alive.count() + coming, view.workers.len(), "{name}: processes and workers");
         }
     }
 

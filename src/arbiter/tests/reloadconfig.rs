@@ -393,3 +393,25 @@ fn a_watcher_that_waits_for_a_connection_waits_at_the_new_socket() {
     rig.expect(["unwatch web", "launch a", "a.spawn 101", "a.start", "launch b", "b.spawn 102", "b.start"]);
     rig.assert_quiescent();
 }
+
+#[test]
+fn a_watcher_that_wanted_no_process_and_wants_one_now_waits_for_a_connection() {
+    let waits = |numprocesses| {
+        let on_demand = |w: &mut WatcherConfig| (w.on_demand, w.sockets) = (true, vec!["web".into()]);
+        let watcher = WatcherConfig { numprocesses, ..filed("w", on_demand) };
+        Config { sockets: vec![SocketConfig::new("web")], ..file(vec![watcher]) }
+    };
+    let mut rig = started(waits(0));
+    rig.file = Ok(waits(1));
+    assert!(rig.command("reloadconfig", json!({"waiting": true})).is_some());
+    rig.expect(["take over done", "watch web"]);
+    // The file moves the socket only, which replaces the workers of those who have some; and it wants two again.
+    rig.command("decr", json!({"name": "w"}));
+    rig.expect(["unwatch web"]);
+    let mut moved = waits(2);
+    moved.sockets[0].port = 2;
+    rig.file = Ok(moved);
+    assert!(rig.command("reloadconfig", json!({"waiting": true})).is_some());
+    rig.expect(["take over done", "watch web"]);
+    rig.assert_quiescent();
+}

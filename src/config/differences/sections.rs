@@ -95,14 +95,6 @@ impl Reader<'_> {
                         0.19 looked at all sockets, every check_delay, for the first watcher alone";
             notes.extend(self.note("on_demand", text));
         }
-        if self.is("copy_path") {
-            let text = "PYTHONPATH is what python3 in circusd's PATH imports from; 0.19 gave what its own Python did";
-            notes.extend(self.note("copy_path", text));
-        }
-        if !self.text("executable").is_empty() {
-            let text = "is executed in place of the first word of cmd; 0.19 took no notice of it";
-            notes.extend(self.note("executable", text));
-        }
         if python::int(&self.text("max_retry")) == Ok(-1) {
             let text = "a command that cannot be executed is tried for ever, with pauses; 0.19 stood still over it";
             notes.extend(self.note("max_retry", text));
@@ -274,18 +266,6 @@ mod tests {
             "f:3: note: [socket:s] umask: is octal, so the mode is 0755; 0.19 read it as decimal, which was 0o26, and \
              the mode 0751"
         );
-    }
-
-    #[test]
-    fn what_0_19_took_no_notice_of_or_knew_better() {
-        assert_eq!(
-            of("[watcher:w]\ncmd = x\ncopy_path = yes\nexecutable = /bin/x\n"),
-            [
-                "3: [watcher:w] copy_path: PYTHONPATH is what python3 in circusd's PATH imports from",
-                "4: [watcher:w] executable: is executed in place of the first word of cmd",
-            ]
-        );
-        assert_eq!(of("[watcher:w]\ncmd = x\ncopy_path = no\nexecutable =\n"), [""; 0]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The interpreter with the programs of the original.
+//! What the environment tells the tests: the interpreter with the programs of the original, and numbers.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -11,6 +11,13 @@ pub(crate) fn python(test: &str) -> Option<PathBuf> {
         skipped(test, "CIRCUS_TEST_PYTHON names no interpreter with circus==0.19.0");
     }
     named.map(PathBuf::from)
+}
+
+/// A number that the environment may give a test.
+pub(crate) fn knob(name: &str, default: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the test's own knobs")]
+    let value = std::env::var(name).ok();
+    value.map_or(default, |value| value.parse().unwrap())
 }
 
 /// Says that a test was not done. CI looks for these lines.
