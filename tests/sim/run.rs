@@ -559,9 +559,10 @@ impl Sim {
             }
             EventKind::Reap { process_pid, exit_code } => {
                 let mourned = self.mourned.iter().position(|death| *death == (*process_pid, *exit_code));
-                let code = match mourned {
-                    Some(at) => Some(self.mourned.remove(at).1),
-                    None => self.unreaped.remove(process_pid),
+                // Those that nobody is asked about are published at once, also where a namesake is still mourned.
+                let code = match (self.unreaped.remove(process_pid), mourned) {
+                    (Some(code), _) => Some(code),
+                    (None, at) => at.map(|at| self.mourned.remove(at).1),
                 };
                 assert_eq!(code, Some(*exit_code), "a reap of {process_pid} that is not its death");
             }
