@@ -321,7 +321,6 @@ impl Arbiter {
     fn stopped(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.state != WatcherState::Stopped {
-            watcher.parting = None;
             for wid in watcher.slots.clear() {
                 self.deadlines.cancel(Timer::Retry(key, wid));
             }
@@ -339,6 +338,7 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.state != WatcherState::Stopped {
             watcher.state = WatcherState::Stopped;
+            watcher.parting = None;
             let text = format!("{} stopped", watcher.name());
             self.log(Level::Info, text);
         }

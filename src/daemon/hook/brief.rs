@@ -74,9 +74,6 @@ fn particulars(subject: &HookSubject) -> Object {
     told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
-/// The process is gone, in the original's words.
-const UNEXISTING: u8 = 2;
-
 /// What a Python function gets besides the watcher and the arbiter, named as the original names it.
 pub(super) fn keywords(subject: &HookSubject, point: HookPoint) -> Object {
     let mut told = particulars(subject);
@@ -89,7 +86,8 @@ pub(super) fn keywords(subject: &HookSubject, point: HookPoint) -> Object {
             if point == HookPoint::BeforeReap {
                 told.remove("exit_code");
             } else {
-                told.insert("process_status".into(), UNEXISTING.into());
+                // The original's word for a process that was collected already, which ours always is.
+                told.insert("process_status".into(), Value::Null);
             }
         }
         HookPoint::BeforeStart

@@ -23,9 +23,11 @@ def shape(kwargs):
 
 def before_start(watcher, arbiter, hook_name, **kwargs):
     facts = {name: getattr(watcher, name) for name in ATTRIBUTES}
+    # The name of its section, which 0.19 takes for a variable.
+    facts["env"] = {key: value for key, value in watcher.env.items() if key != "__name__"}
     facts["kwargs"] = shape(kwargs)
     facts["hook_name"] = hook_name
-    facts["options"] = sorted(key for key, _ in watcher.options())
+    facts["options"] = sorted(key for key, _ in watcher.options() if key != "__name__")
     facts["other"] = arbiter.get_watcher("other").cmd
     facts["names"] = sorted(w.name for w in arbiter.iter_watchers())
     facts["numwatchers"] = arbiter.numwatchers()
@@ -60,7 +62,7 @@ def after_spawn(watcher, arbiter, hook_name, pid, **kwargs):
 
 def after_start(watcher, arbiter, hook_name, **kwargs):
     write(hook_name, [shape(kwargs), watcher.is_active(), watcher.is_stopped(), watcher.is_stopping()])
-    watcher.send_signal(watcher.get_active_pids()[0], signal.SIGUSR1)
+    watcher.send_signal(watcher.get_active_pids()[0], signal.SIGCONT)
     return True
 
 
@@ -78,7 +80,7 @@ def before_reap(watcher, arbiter, hook_name, process_pid, time, **kwargs):
 
 
 def after_reap(watcher, arbiter, hook_name, process_pid, time, exit_code, **kwargs):
-    write(hook_name, [type(process_pid).__name__, type(time).__name__, exit_code, sorted(kwargs)])
+    write(hook_name, [type(process_pid).__name__, type(time).__name__, exit_code, kwargs])
 
 
 def before_stop(watcher, arbiter, hook_name, **kwargs):
