@@ -96,11 +96,6 @@ impl Hooks {
         Some((call.id, outcome))
     }
 
-    /// Whether a hook of this watcher at this point is under way.
-    pub(crate) fn asks(&self, watcher: &str, wanted: HookPoint) -> bool {
-        self.running.iter().any(|r| r.call.config.name == watcher && point(&r.call) == Some(wanted))
-    }
-
     /// Whether this process is still to be accepted.
     pub(crate) fn judges(&self, pid: i32) -> bool {
         self.running.iter().any(|r| point(&r.call) == Some(HookPoint::AfterSpawn) && pid_of(&r.call) == Some(pid))

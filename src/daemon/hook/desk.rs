@@ -426,14 +426,12 @@ impl Desk {
     /// A child was collected; whether it was a hook's.
     pub(in crate::daemon) fn exited(&mut self, pid: Pid, exit_code: i32, now: Now) {
         match self.children.remove(&pid) {
-            None => {}
             Some(Child::Bridge(number)) => {
-                if self.bridges.contains_key(&number) {
-                    self.read_bridge_output(number, now);
-                    let how = in_words(exit_code);
-                    self.bridge_failed(number, &io::Error::other(format!("it ended ({how})")));
-                }
+                self.read_bridge_output(number, now);
+                let how = in_words(exit_code);
+                self.bridge_failed(number, &io::Error::other(format!("it ended ({how})")));
             }
+            None => {}
             Some(Child::Program(id)) => self.program_ended(id, exit_code, now),
         }
     }
