@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus::arbiter::{
-    Action, Arbiter, Event, Exit, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
+    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
     SocketInfo, WatcherState, WorkerId, WorkerState, WorkerView,
 };
 use circus::config::{CircusConfig, Host, Respawn, SocketConfig, WatcherConfig, options};
@@ -846,6 +846,9 @@ impl Sim {
         let sockets_change = matches!(self.reading, Some((_, Action::TakeOver(_))));
         for (name, expected) in &mut self.watchers {
             let Some(view) = self.arbiter.view(name) else { continue };
+            let weighty = |task: &HookTask| *task != HookTask::Run(HookPoint::ExtendedStats);
+            let at_rest = view.state != WatcherState::Stopped || !view.hooks.iter().any(weighty);
+            assert!(at_rest, "{name} is stopped, and a hook is under way");
             if view.state == WatcherState::Active && !view.busy {
                 expected.check_waits(self.now);
             }
