@@ -35,9 +35,9 @@ impl Daemon {
             }
             Action::Log(level, text) => self.say(level, &text),
             Action::WatchSocket { name, on } => self.watch_socket(&name, on),
-            Action::CloseStreams(watcher) => self.launcher.close_streams(watcher),
+            Action::CloseStreams(watcher) => self.launcher.close_streams(watcher, self.now.mono),
             Action::UpdateStreams(watcher, config) => {
-                if let Err(error) = self.launcher.update_streams(watcher, &config) {
+                if let Err(error) = self.launcher.update_streams(watcher, &config, self.now.mono) {
                     self.say(Level::Error, &format!("{}: {error}", config.name));
                 }
             }
@@ -53,7 +53,7 @@ impl Daemon {
 
     pub(super) fn launch(&mut self, launch: Launch) {
         let worker = launch.worker;
-        match self.launcher.start(launch) {
+        match self.launcher.start(launch, self.now.mono) {
             Ok(sys::Spawned::Running(pid)) => self.feed(Event::Spawned { worker, pid: Pid(pid.as_raw()) }),
             Ok(sys::Spawned::Pending { pid, status }) => {
                 self.watch_launch(pid.as_raw(), PendingLaunch { worker, status });

@@ -11,6 +11,7 @@ use mio::{Interest, Poll, Waker};
 use super::args::Args;
 use super::clock;
 use super::environment::Environments;
+use super::filters::{Filters, Surroundings};
 use super::hook::Desk;
 use super::launch::Launcher;
 use super::log::{self, Log};
@@ -141,6 +142,8 @@ pub(super) fn boot(
         registry.hold(Holding::Socket(socket.name.clone()), socket);
     }
     log.line(Level::Debug, now.unix, &format!("holding {}", registry.describe()));
+    let around = Surroundings { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
+    let filters = Filters::new(around);
     let arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
     Ok(Daemon {
         arbiter,
@@ -154,6 +157,7 @@ pub(super) fn boot(
             environments: Environments::new(host.clone()),
             streams: std::collections::HashMap::new(),
             output,
+            filters,
         },
         registry,
         proc: sys::Proc::default(),

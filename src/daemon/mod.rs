@@ -10,6 +10,7 @@ mod boot;
 mod clock;
 mod demand;
 mod environment;
+mod filters;
 mod hook;
 mod hooks;
 mod launch;

@@ -103,8 +103,9 @@ impl Daemon {
         let due = self.arbiter.next_deadline().map(|at| at.since(clock::now().mono));
         // Answers that wait for a slow reader are tried again even where libzmq says nothing.
         let retry = (self.router.pending() > 0).then_some(RETRY_EVERY);
-        let hooks = self.hooks.next_due().map(|at| at.since(clock::now().mono));
-        due.into_iter().chain(retry).chain(hooks).min()
+        let others = [self.hooks.next_due(), self.launcher.filters.next_due()];
+        let others = others.into_iter().flatten().map(|at| at.since(clock::now().mono));
+        due.into_iter().chain(retry).chain(others).min()
     }
 
     /// One turn. Whether the next must not wait.
@@ -125,6 +126,7 @@ impl Daemon {
             self.take_output_messages();
         }
         self.look_at_hooks(ready);
+        self.tend_filters();
         let more_requests = self.take_requests();
         self.take_demands(ready);
         self.arbiter.handle_timeout(self.now);
@@ -180,6 +182,9 @@ impl Daemon {
             self.look_at_launch(pid);
             self.launcher.output.died(pid);
             self.hooks.exited(Pid(pid), exit.exit_code, self.now);
+            if let Some((level, text)) = self.launcher.filters.exited(Pid(pid), exit.exit_code, self.now.mono) {
+                self.say(level, &text);
+            }
         }
         let exits = exits.iter().map(|exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code }).collect();
         self.feed(Event::Exited(exits));
@@ -270,6 +275,14 @@ impl Daemon {
         }
         self.kill_the_condemned();
         self.arbiter.has_launches() || self.samples.are_wanted()
+    }
+
+    fn tend_filters(&mut self) {
+        let (said, late) = self.launcher.filters.tend(self.now.mono);
+        for text in said {
+            self.say(Level::Warning, &text);
+        }
+        self.condemned.extend(late);
     }
 
     fn take_output_messages(&mut self) {

@@ -473,3 +473,82 @@ fn its_functions_find_what_the_original_gives_them() {
     assert_eq!(theirs, ours, "theirs, then ours");
     assert!(ours.len() > 11, "{ours:#?}");
 }
+
+// -- streams that a command reads --------------------------------------------------------------------------------------
+
+#[test]
+fn a_command_reads_whole_lines_and_is_started_again_when_it_dies() {
+    let site = Site::new();
+    script(
+        &site,
+        "upper",
+        "while read -r line; do echo \"[$line]\" >> seen; [ \"$line\" = die ] && exit 1; done; echo end >> seen",
+    );
+    site.write("input", "");
+    let circusd = site.start(
+        "[watcher:w]
+         cmd = /usr/bin/tail -n +1 -f {dir}/input
+         stdout_stream.class = exec
+         stdout_stream.command = ./upper",
+    );
+    circusd.wait_for_workers("w", 1);
+    let say = |words: &str| {
+        use std::io::Write as _;
+        let mut file = std::fs::File::options().append(true).open(circusd.path("input")).unwrap();
+        writeln!(file, "{words}").unwrap();
+    };
+    say("one two");
+    circusd.wait_for_text("seen", "[one two]\n");
+    say("die");
+    circusd.wait_for_log("w: stdout_stream: its command has ended (exit status 1); it starts again in");
+    say("three");
+    circusd.wait_for_text("seen", "[die]\n[three]\n");
+    circusd.tell("set", json!({"name": "w", "options": {"stdout_stream.command": "/usr/bin/tee -a other"}}));
+    circusd.wait_for_text("seen", "end\n");
+    say("four");
+    circusd.wait_for_text("other", "four\n");
+    circusd.tell("stop", json!({"name": "w", "waiting": true}));
+    wait_until("the command has ended with its input", || circusd.inhabitants().len() == 1);
+}
+
+#[test]
+fn a_command_that_never_reads_holds_nobody_up_and_what_is_lost_is_counted() {
+    let site = Site::new();
+    script(&site, "deaf", "[ -e awake ] && exec cat > heard; exec sleep 1000");
+    let circusd = site.start(
+        "[watcher:w]
+         cmd = /bin/sh -c 'i=0; while [ $i -lt 40000 ]; do echo \"line $i of a watcher that has a lot to say to nobody at all\"; i=$((i+1)); done; echo done > {dir}/done; exec sleep 1000'
+         stdout_stream.class = exec
+         stdout_stream.command = ./deaf
+         [watcher:other]
+         cmd = /bin/sleep 1000",
+    );
+    circusd.wait_for_text("done", "done");
+    circusd.wait_for_workers("other", 1);
+    circusd.wait_for_log("it does not read as fast as lines come");
+    circusd.wait_for_log("the queue is full, lines are dropped");
+    // Another one reads what was kept, and the count is told.
+    circusd.write("awake", "");
+    let deaf = circusd.inhabitants().into_iter().find(|who| {
+        who.argv() == ["sleep", "1000"]
+            && who.parent() == Some(circusd.process())
+            && !circusd.workers("w").contains(who)
+    });
+    deaf.unwrap().send(nix::sys::signal::Signal::SIGKILL);
+    circusd.wait_for_text("heard", "line 0 of");
+    circusd.wait_for_log("is written again");
+    circusd.tell("stop", json!({"waiting": true}));
+}
+
+#[test]
+fn a_stream_whose_command_cannot_be_started_is_no_start() {
+    let circusd = Site::new().start(
+        "[watcher:w]
+         cmd = /bin/sleep 1000
+         max_retry = 1
+         stdout_stream.class = exec
+         stdout_stream.command = /nonexistent/program",
+    );
+    circusd.wait_for_log("/nonexistent/program");
+    wait_until("it gives up", || circusd.status("w") == "stopped");
+}
