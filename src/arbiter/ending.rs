@@ -16,7 +16,13 @@ impl Arbiter {
         match self.phase {
             Phase::Opening | Phase::Running => self.begin_ending(Then::Exit, now),
             Phase::Ending => self.ending_restarts = false,
-            Phase::Ended => {}
+            // It has said how it ends, in this very turn: the last word counts.
+            Phase::Ended => {
+                self.answer_end_waiters(now);
+                if std::mem::take(&mut self.ending_restarts) {
+                    self.act(Action::Exit(0));
+                }
+            }
         }
     }
 
@@ -73,9 +79,13 @@ impl Arbiter {
         for key in self.by_priority() {
             self.drop_hooks(key, now);
         }
+        self.answer_end_waiters(now);
+        self.act(if self.ending_restarts { Action::Restart } else { Action::Exit(0) });
+    }
+
+    fn answer_end_waiters(&mut self, now: Now) {
         for to in std::mem::take(&mut self.end_waiters) {
             self.reply(Reply { to, body: Body::Ok(Object::new()), time: now.unix });
         }
-        self.act(if self.ending_restarts { Action::Restart } else { Action::Exit(0) });
     }
 }

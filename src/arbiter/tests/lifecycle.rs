@@ -402,6 +402,19 @@ fn restart_without_a_name_stops_all_and_begins_anew() {
 }
 
 #[test]
+fn a_quit_in_the_turn_in_which_the_restart_is_due_has_the_last_word() {
+    for quit in [json!({"waiting": true}), json!({})] {
+        let mut rig = Rig::fleet(1);
+        rig.command("restart", json!({}));
+        rig.exit(101, -15);
+        assert_eq!(rig.said().last().unwrap(), "restart");
+        // The daemon takes up requests before it does what this turn has decided.
+        assert_eq!(rig.command("quit", quit), Some(json!({})));
+        rig.expect(["exit 0"]);
+    }
+}
+
+#[test]
 fn rm_forgets_the_name_at_once_and_the_watcher_when_it_has_stopped() {
     let mut rig = Rig::fleet(1);
     let rm = rig.send_command("rm", json!({"name": "w", "waiting": true}));
