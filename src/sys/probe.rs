@@ -108,7 +108,8 @@ fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
 fn get(mut stream: TcpStream, host: &str, path: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: circusd\r\nConnection: close\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: circusd\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = [0; STATUS_LINE];
     let mut length = 0;
     while let Some(room) = answer.get_mut(length..).filter(|room| !room.is_empty()) {
