@@ -9,6 +9,7 @@
 //! - `hup PATH`: SIGHUP writes the file, and kills no more.
 //! - `session`: a session of its own.
 //! - `child STEPS`: another of these, whose steps are the words of this one argument; in theirs, `+` is a space.
+//! - `burn PERCENT`: uses so much of one processor from now on. `hold MIB`: so much memory. `open N`: so many descriptors.
 //! - `serve FD`: answers HTTP on an inherited socket.
 #![expect(unsafe_code, reason = "a descriptor that was inherited has to be believed in")]
 #![expect(clippy::disallowed_methods, reason = "an example program, not the daemon: it may wait and start others")]
@@ -17,9 +18,10 @@ use std::io::{self, BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::os::fd::FromRawFd as _;
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
+use nix::time::{ClockId, clock_gettime};
 use signal_hook::iterator::Signals;
 
 fn main() -> io::Result<()> {
@@ -58,6 +60,20 @@ fn main() -> io::Result<()> {
                     .args(steps.split_whitespace().map(|word| word.replace('+', " ")))
                     .spawn()?;
             }
+            "burn" => {
+                let share = number(&word()?)? as f64 / 100.0;
+                std::thread::spawn(move || burn(share));
+            }
+            "hold" => {
+                let mut memory = vec![1_u8; usize::try_from(number(&word()?)?).map_err(io::Error::other)? << 20];
+                std::hint::black_box(&mut memory);
+                std::mem::forget(memory);
+            }
+            "open" => {
+                for _ in 0..number(&word()?)? {
+                    std::mem::forget(std::fs::File::open("/dev/null")?);
+                }
+            }
             "serve" => serve(i32::try_from(number(&word()?)?).map_err(io::Error::other)?)?,
             unknown => return Err(io::Error::other(format!("{unknown} is no step"))),
         }
@@ -79,6 +95,22 @@ fn print(text: &str) -> io::Result<()> {
         rest = rest.get(written..).unwrap_or_default();
     }
     Ok(())
+}
+
+/// Uses so much of one processor: what it did not get, because others were faster, it makes up for.
+fn burn(share: f64) {
+    let start = Instant::now();
+    loop {
+        let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+            .map_or(0.0, |t| t.tv_sec() as f64 + t.tv_nsec() as f64 / 1e9);
+        if used < share * start.elapsed().as_secs_f64() {
+            for n in 0..10_000 {
+                std::hint::black_box(n);
+            }
+        } else {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// Lines of all lengths in writes that end anywhere, so that a reader who does not put them together tears them.

@@ -257,6 +257,7 @@ impl Arbiter {
         }
         if watcher.state == WatcherState::Stopped {
             watcher.state = WatcherState::Starting { spawned: false };
+            watcher.past.began = Some(now.mono);
             watcher.next_spawn = now.mono;
             self.ask_to_start(key, now);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Pid, Wid};
+use super::time::Mono;
 use crate::proto::SpawnError;
 
 /// The last things that happened to a watcher's workers, and how often such things did.
@@ -13,6 +14,10 @@ pub(super) struct Past {
     pub(super) spawned: u64,
     pub(super) reaped: u64,
     pub(super) failed: u64,
+    /// Workers that died unasked and were made up for.
+    pub(super) restarts: u64,
+    /// When the watcher left `stopped` the last time.
+    pub(super) began: Option<Mono>,
     pub(super) last_exit: Option<LastExit>,
     pub(super) last_failure: Option<LastFailure>,
 }

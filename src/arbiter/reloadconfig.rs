@@ -27,7 +27,7 @@ use super::operation::{OperationKind, Ticket};
 use super::requests::Answer;
 use super::time::Now;
 use super::watcher::WatcherState;
-use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, in_force, plan};
+use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, follow_what_runs, in_force, plan};
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 
 /// A request, until its operations are under way.
@@ -74,6 +74,10 @@ impl Arbiter {
         let Some(current) = self.reconfigurations.front() else { return };
         let dry_run = current.dry_run;
         let old = self.configuration();
+        let mut loaded = loaded;
+        if let Ok((config, _)) = &mut loaded {
+            follow_what_runs(config, &old.circus, &self.host);
+        }
         let planned = loaded.and_then(|loaded| Ok((plan(&old, &loaded.0)?, loaded)));
         match planned {
             Err(problems) => self.conclude(Err(problems), now),

@@ -10,7 +10,8 @@ use super::hook::HookTask;
 use super::past::{Cause, LastExit, LastFailure, Setback};
 use super::requests::Answer;
 use super::time::Now;
-use super::watcher::Watcher;
+use super::watcher::{Watcher, WatcherState};
+use super::worker::Worker;
 use crate::proto::{Object, SpawnError};
 
 impl Arbiter {
@@ -47,6 +48,9 @@ impl Arbiter {
         put("spawned", past.spawned.into());
         put("reaped", past.reaped.into());
         put("failed", past.failed.into());
+        put("restarts", past.restarts.into());
+        put("uptime", uptime(watcher, now).into());
+        put("processes", processes(watcher, now));
         put("last_exit", past.last_exit.as_ref().map(last_exit).into());
         put("last_failure", past.last_failure.as_ref().map(last_failure).into());
         details
@@ -81,6 +85,21 @@ fn under_way(task: HookTask) -> &'static str {
         HookTask::Load => "loading",
         HookTask::Run(point) => point.name(),
     }
+}
+
+/// Seconds since the watcher left `stopped`.
+fn uptime(watcher: &Watcher, now: Now) -> Option<f64> {
+    let began = watcher.past.began.filter(|_| watcher.state != WatcherState::Stopped)?;
+    Some(now.mono.since(began).as_secs_f64())
+}
+
+/// The processes that `list` speaks of, and how long each is there.
+fn processes(watcher: &Watcher, now: Now) -> Value {
+    let row = |worker: &Worker| {
+        let uptime = now.mono.since(worker.started.mono).as_secs_f64();
+        Some(json!({"pid": worker.pid?.0, "wid": worker.wid.0, "uptime": uptime}))
+    };
+    watcher.workers().values().filter(|worker| worker.is_up()).filter_map(row).collect()
 }
 
 fn cause(cause: &Cause) -> Object {

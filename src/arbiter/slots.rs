@@ -106,6 +106,7 @@ impl Slots {
         self.due.len()
     }
 
+    #[cfg(debug_assertions)]
     pub(super) fn is_backing_off(&self, wid: Wid) -> bool {
         self.backing_off.contains_key(&wid)
     }

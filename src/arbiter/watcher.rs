@@ -247,6 +247,7 @@ impl Watcher {
         self.workers.iter().filter(|(_, worker)| !worker.outgoing && !worker.is_ending()).map(|(id, _)| *id)
     }
 
+    #[cfg(debug_assertions)]
     pub(super) fn recount(&self) -> Counts {
         let mut counts = Counts::default();
         for worker in self.workers.values() {

@@ -356,6 +356,9 @@ impl Arbiter {
             WatcherState::Stopped | WatcherState::Stopping => false,
             WatcherState::Starting { .. } | WatcherState::Active => true,
         };
+        if kept_up && made_up_for && !worker.asked && !worker.outgoing && !replaced_by_reload {
+            watcher.past.restarts += 1;
+        }
         if kept_up && !made_up_for && !worker.outgoing && !replaced_by_reload {
             watcher.slots.release(worker.wid);
             if watcher.missing() > 0 {

@@ -18,8 +18,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
                 verbose also details, of the watcher or by name: wanted, running, starting, stopping and not_replaced \
                 count workers; operation and queued name what is being done; backing_off lists the places that wait \
                 (wid, times in a row, wait and left in seconds, and exit_code or stage, errno, error and detail); \
-                waits_for the sockets whose next connection starts it, after rests seconds; spawned, reaped and failed \
-                count since its beginning; last_exit and last_failure are null where there was none.",
+                waits_for the sockets whose next connection starts it, after rests seconds; spawned, reaped, failed \
+                and restarts (workers that died unasked and were made up for) count since its beginning; uptime is \
+                the time since it was started, processes lists its workers (pid, wid and uptime); last_exit and last_failure are null where there was none.",
         message: r#"{"command": "status", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "active", "time": 1700000000.0}"#,
         example: "status web",

@@ -9,7 +9,7 @@ use super::nearest::suggestion;
 use super::options::{CIRCUS_OPTIONS, SOCKET_OPTIONS, find, regular_file};
 use super::section::Source;
 use super::watcher::{self, Watcher};
-use super::{Config, Host, Problem, Severity, SocketConfig, circus, named_sockets, socket};
+use super::{Config, Host, Problem, Severity, SocketConfig, circus, named_sockets, socket, stats};
 
 /// What the sections mean. Without a configuration, a problem says why. The disk is asked one thing only, through
 /// `is_directory`: whether the directory of a stream's file is there.
@@ -39,7 +39,8 @@ pub(super) fn assemble(ini: &Ini, host: &Host, is_directory: &dyn Fn(&Path) -> b
     if let (true, Some(place)) = (watchers.sound.is_empty(), &watchers.skipped) {
         problems.push(Problem::fatal(place, "no watcher without an error is left, so circusd does not start"));
     }
-    let watchers = watchers.sound.into_iter().map(|watcher| watcher.config).collect();
+    let watchers = watchers.sound.into_iter().map(|watcher| watcher.config);
+    let watchers = watchers.chain(stats::watcher(&circus, host)).collect();
     let sound = problems.iter().all(|problem| problem.severity < Severity::Fatal);
     (sound.then_some(Config { circus, watchers, sockets }), problems)
 }

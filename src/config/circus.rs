@@ -23,6 +23,10 @@ pub(super) fn read(source: &mut Source<'_>) -> CircusConfig {
     if let Some(output) = &circus.logoutput {
         source.problems.extend(log_problem(output, place("logoutput")));
     }
+    // As in the original, an endpoint that somebody cared to name is one that somebody listens to.
+    if section.get("stats_endpoint").is_some() {
+        circus.statsd = true;
+    }
     for (key, endpoint) in [
         ("endpoint", &circus.endpoint),
         ("pubsub_endpoint", &circus.pubsub_endpoint),

@@ -186,7 +186,11 @@ mod tests {
     use super::*;
 
     fn host(env: &[(&str, &str)]) -> Host {
-        Host { env: env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(), cwd: "/".into() }
+        Host {
+            env: env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            cwd: "/".into(),
+            ..Host::default()
+        }
     }
 
     /// The environment of a watcher, as `NAME=value` words joined by `|`.

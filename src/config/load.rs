@@ -226,7 +226,7 @@ mod tests {
 
         fn load(&self) -> Loaded {
             let env = [("NAME".to_owned(), "named".to_owned())].into();
-            load(&format!("{}/circus.ini", self.root()), &Host { env, cwd: self.root() })
+            load(&format!("{}/circus.ini", self.root()), &Host { env, cwd: self.root(), ..Host::default() })
         }
 
         fn problems(&self) -> Vec<String> {

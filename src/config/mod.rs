@@ -33,6 +33,7 @@ mod problem;
 mod python;
 mod section;
 mod socket;
+mod stats;
 mod watcher;
 mod words;
 
@@ -46,4 +47,5 @@ pub use model::{
 };
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use problem::{Place, Problem, Severity};
+pub use stats::{STATS_WATCHER, follow_what_runs};
 pub use words::split as split_words;

@@ -26,6 +26,8 @@ pub struct Host {
     pub env: BTreeMap<String, String>,
     /// circusd's working directory: the default of `working_dir`.
     pub cwd: String,
+    /// Where circusd's own program is, and those that belong to it: circusd-stats.
+    pub programs: String,
 }
 
 /// `[circus]`.
@@ -41,8 +43,16 @@ pub struct CircusConfig {
     pub endpoint_mode: u32,
     /// Where events are published.
     pub pubsub_endpoint: String,
-    /// Where statistics are published.
+    /// Whether circusd-stats runs.
+    pub statsd: bool,
+    /// Whether it is silent.
+    pub statsd_close_outputs: bool,
+    /// Where it publishes.
     pub stats_endpoint: String,
+    /// Seconds between two of its looks at a process.
+    pub stats_interval: f64,
+    /// Whether it looks also while nobody subscribes.
+    pub stats_always: bool,
     /// UDP discovery; none where empty.
     pub multicast_endpoint: String,
     /// The umask of circusd and its workers.

@@ -9,7 +9,7 @@ use nix::unistd::pipe2;
 use super::environment::Environments;
 use super::filters::{Filters, is_command};
 use crate::arbiter::{Launch, Mono, WatcherKey, WorkerId};
-use crate::config::{StreamConfig, WatcherConfig, named_sockets};
+use crate::config::{STATS_WATCHER, StreamConfig, WatcherConfig, named_sockets};
 use crate::output::{OutputHandle, SinkId, Source, StreamName};
 use crate::proto::{SpawnError, Stage};
 use crate::sys;
@@ -72,6 +72,8 @@ impl Launcher {
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
             sockets: self.passed(config, &own)?,
             nofile: Some(self.nofile),
+            // Nobody else would end it when circusd is killed, and it is of no use to the next.
+            ends_with_us: config.name == STATS_WATCHER,
             ..sys::Launch::new(launch.argv)
         })?;
         let pid = match &spawned {

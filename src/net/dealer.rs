@@ -111,6 +111,15 @@ impl Dealer {
         })
     }
 
+    /// For those who poll for answers as long as they live. How the connection fares is told to nobody from now on, so
+    /// that nobody has to listen: while there is no daemon, that is ten times a second. [`reach`](Self::reach) is not for
+    /// them.
+    #[must_use]
+    pub fn unwatched(self) -> Self {
+        self.port.mute(&self.name);
+        self
+    }
+
     /// Waits until the connection stands: an error as soon as it is refused, or when `limit` has passed.
     pub fn reach(&mut self, limit: Duration) -> Result<(), CallError> {
         let deadline = Deadline::after(limit);

@@ -1,7 +1,7 @@
 //! Layer 2: ZeroMQ on mio.
 //!
 //! libzmq's sockets are not descriptors. Each has one, `ZMQ_FD`, that becomes readable when something happened, once, and
-//! any call on the socket may take that news away unseen. [`Router`] and [`Publisher`] are the daemon's sides, registered
+//! any call on the socket may take that news away unseen. [`Router`], [`Publisher`] and [`Announcer`] are the servers' sides, registered
 //! with mio; [`Dealer`] and [`Subscriber`] are the clients' sides, which may also block. All of them go through
 //! `readiness`, the one place that knows the rules.
 //!
@@ -15,6 +15,7 @@
 //! CURVE is not here yet. Its keys are options that a socket gets before it is bound or connected: `context` is where
 //! every socket is made.
 
+mod announcer;
 mod backlog;
 mod context;
 mod deadline;
@@ -28,6 +29,7 @@ mod subscriber;
 #[cfg(test)]
 mod testing;
 
+pub use announcer::Announcer;
 pub use context::Context;
 pub use dealer::{CallError, Dealer};
 pub use error::NetError;

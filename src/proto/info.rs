@@ -1,5 +1,6 @@
 //! What `stats` and `dstats` tell of a process. The keys, and how sizes and times are written, are Circus's.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,13 +47,24 @@ const UNKNOWN: &str = "N/A";
 
 impl Serialize for ProcessInfo {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(12))?;
+        let mut map = serializer.serialize_map(Some(Self::ENTRIES))?;
+        self.put(&mut map)?;
+        map.end()
+    }
+}
+
+impl ProcessInfo {
+    /// How many entries [`put`](Self::put) makes.
+    pub const ENTRIES: usize = 12;
+
+    /// Puts what is known into a map that may hold more.
+    pub fn put<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let usage = self.usage.as_ref();
-        map.serialize_entry("mem_info1", &known(usage.map(|usage| human_size(usage.resident))))?;
-        map.serialize_entry("mem_info2", &known(usage.map(|usage| human_size(usage.mapped))))?;
+        map.serialize_entry("mem_info1", &known(usage.map(|usage| HumanSize(usage.resident))))?;
+        map.serialize_entry("mem_info2", &known(usage.map(|usage| HumanSize(usage.mapped))))?;
         map.serialize_entry("cpu", &known(usage.map(|usage| rounded(usage.cpu, 1))))?;
         map.serialize_entry("mem", &known(usage.map(|usage| rounded(usage.memory, 3))))?;
-        map.serialize_entry("ctime", &known(usage.map(|usage| clock_time(usage.cpu_time))))?;
+        map.serialize_entry("ctime", &known(usage.map(|usage| ClockTime(usage.cpu_time))))?;
         map.serialize_entry("pid", &self.pid)?;
         map.serialize_entry("username", self.username.as_deref().unwrap_or(UNKNOWN))?;
         match usage {
@@ -63,8 +75,7 @@ impl Serialize for ProcessInfo {
         map.serialize_entry("create_time", &known(usage.map(|usage| usage.created)))?;
         map.serialize_entry("age", &known(usage.map(|usage| usage.age)))?;
         map.serialize_entry("cmdline", self.command.as_deref().unwrap_or(UNKNOWN))?;
-        map.serialize_entry("children", &self.children)?;
-        map.end()
+        map.serialize_entry("children", &self.children)
     }
 }
 
@@ -86,23 +97,45 @@ fn rounded(number: f64, digits: i32) -> f64 {
 }
 
 /// `123B`, `1.47M`: a number of bytes with the greatest unit that it reaches.
-pub fn human_size(bytes: u64) -> String {
-    let mut unit = 'B';
-    let mut scaled = bytes as f64;
-    for next in ['K', 'M', 'G', 'T', 'P', 'E'] {
-        if scaled < 1024.0 {
-            break;
+#[derive(Clone, Copy, Debug)]
+pub struct HumanSize(pub u64);
+
+impl fmt::Display for HumanSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut unit = 'B';
+        let mut scaled = self.0 as f64;
+        for next in ['K', 'M', 'G', 'T', 'P', 'E'] {
+            if scaled < 1024.0 {
+                break;
+            }
+            scaled /= 1024.0;
+            unit = next;
         }
-        scaled /= 1024.0;
-        unit = next;
+        if unit == 'B' { write!(f, "{}B", self.0) } else { write!(f, "{scaled:.2}{unit}") }
     }
-    if unit == 'B' { format!("{bytes}B") } else { format!("{scaled:.2}{unit}") }
+}
+
+impl Serialize for HumanSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// `M:SS.ff`: minutes, seconds and hundredths. An hour is 60 minutes.
-pub fn clock_time(time: Duration) -> String {
-    let seconds = time.as_secs();
-    format!("{}:{:02}.{:02}", seconds / 60, seconds % 60, time.subsec_millis() / 10)
+#[derive(Clone, Copy, Debug)]
+pub struct ClockTime(pub Duration);
+
+impl fmt::Display for ClockTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        write!(f, "{}:{:02}.{:02}", seconds / 60, seconds % 60, self.0.subsec_millis() / 10)
+    }
+}
+
+impl Serialize for ClockTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +160,7 @@ mod tests {
             (1 << 50, "1.00P"),
             (u64::MAX, "16.00E"),
         ] {
-            assert_eq!(human_size(bytes), text);
+            assert_eq!(HumanSize(bytes).to_string(), text);
         }
     }
 
@@ -143,7 +176,7 @@ mod tests {
             (3_600_000, "60:00.00"),
             (90_000_000, "1500:00.00"),
         ] {
-            assert_eq!(clock_time(Duration::from_millis(millis)), text);
+            assert_eq!(ClockTime(Duration::from_millis(millis)).to_string(), text);
         }
     }
 

@@ -17,7 +17,7 @@ mod spawn;
 pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice, encode_reply};
 pub use errno::{ErrNo, Fault};
 pub use hook::HookPoint;
-pub use info::{ProcessInfo, Usage, clock_time, human_size};
+pub use info::{ClockTime, HumanSize, ProcessInfo, Usage};
 pub use notice::{EventKind, Notice, resource_name};
 pub use object::Object;
 pub use reply::{Body, Reply, ReplyTo};

@@ -16,7 +16,16 @@ pub fn host() -> Host {
         env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
         // A directory that was removed has no name; "/" always is one.
         cwd: std::env::current_dir().map_or_else(|_| "/".into(), |directory| text(directory.into())),
+        programs: programs(),
     }
+}
+
+/// The directory of our own program, of whatever name it was called by. Nothing where /proc is not there; then programs
+/// are looked for in PATH.
+fn programs() -> String {
+    let program = std::fs::read_link("/proc/self/exe").ok();
+    let directory = program.as_deref().and_then(std::path::Path::parent);
+    directory.map(|directory| directory.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Opens `/dev/null` for each of descriptors 0, 1 and 2 that is closed. Else the next file circusd opens would get that
@@ -51,6 +60,7 @@ mod tests {
         let host = host();
         assert_eq!(host.cwd, std::env::current_dir().unwrap().to_str().unwrap());
         assert!(host.env.contains_key("PATH"));
+        assert_eq!(host.programs, std::env::current_exe().unwrap().parent().unwrap().to_str().unwrap());
     }
 
     #[test]

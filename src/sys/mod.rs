@@ -16,7 +16,7 @@
 //!
 //! [`Proc`] says who is whose child, [`Sampler`] what they use.
 //!
-//! [`Probe`] waits for a service.
+//! [`Vigil`] waits for a service.
 //!
 //! # The order of a start
 //!
@@ -38,7 +38,6 @@ mod kill;
 mod launch;
 mod limits;
 mod pidfile;
-mod probe;
 mod process;
 mod python;
 mod reap;
@@ -51,6 +50,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod vigil;
 mod virtualenv;
 
 pub use account::{group_id, resolve, user_id};
@@ -62,15 +62,15 @@ pub use kill::{SendError, send};
 pub use launch::{Credentials, Launch, Pass, Stdio};
 pub use limits::{Nofile, nofile, raise_nofile};
 pub use pidfile::{Pidfile, PidfileError};
-pub use probe::{Probe, Service};
 pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};
-pub use sample::Sampler;
+pub use sample::{Details, Probe, Prober, Sampler, Vitals};
 pub use signals::{Caught, Signals};
 pub use socket_file::SocketFile;
 pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own};
 pub use spawn::{Spawned, reserve, spawn};
 pub use status::{StatusRead, read_status};
 pub use tree::{kill_tree, kill_trees};
+pub use vigil::{Service, Vigil};
 pub use virtualenv::Virtualenv;

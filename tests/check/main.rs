@@ -47,7 +47,7 @@ fn installed() -> tempfile::TempDir {
 fn host(root: &Path) -> Host {
     let env = [("HOME", "/home/me"), ("PATH", "/usr/bin:/bin"), ("PS1", "$USER> ")];
     let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Host { env, cwd: root.to_str().unwrap().to_owned() }
+    Host { env, cwd: root.to_str().unwrap().to_owned(), ..Host::default() }
 }
 
 /// The lines that circusd would print, and its exit status.

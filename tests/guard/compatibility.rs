@@ -200,12 +200,25 @@ const KINDS: &[Kind] = &[
         title: "Topics of the statistics",
         found: Found::Page("man/circus-protocol.7"),
         things: &[
-            ("stat.WATCHER", ""),
-            ("stat.WATCHER.PID", "child-cpu ctime"),
+            ("stat.WATCHER", "stats-names stats-fields"),
+            ("stat.WATCHER.PID", "stats-names stats-fields child-cpu ctime"),
             ("stat.circus", ""),
             ("stat.circus.PID", ""),
-            ("stat.sockets", ""),
-            ("stat.sockets.FD", ""),
+            ("stat.sockets", "stats-hits"),
+            ("stat.sockets.FD", "stats-hits"),
+        ],
+    },
+    Kind {
+        title: "Flags of circusd-stats",
+        found: Found::Page("man/circusd-stats.1"),
+        things: &[
+            ("--endpoint", ""),
+            ("--log-level", ""),
+            ("--log-output", ""),
+            ("--pubsub", ""),
+            ("--ssh", "no-stats-ssh"),
+            ("--statspoint", ""),
+            ("--version", ""),
         ],
     },
     Kind {
@@ -249,7 +262,7 @@ const KINDS: &[Kind] = &[
 ];
 
 /// Differences that tell of something that is not here.
-const ABSENT: &[&str] = &["no-ipython", "no-queue", "no-loggerconfig"];
+const ABSENT: &[&str] = &["no-ipython", "no-queue", "no-loggerconfig", "no-stats-ssh"];
 
 impl Kind {
     fn fate(&self, (name, mended): Thing) -> Fate {

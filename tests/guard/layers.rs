@@ -49,6 +49,12 @@ pub(crate) const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        name: "stats",
+        rooms: &["net", "sys", "commands", "config", "proto"],
+        crates: &["clap", "jiff", "mio", "nix", "rmp_serde", "serde", "serde_json"],
+        pure: false,
+    },
+    Room {
         name: "ctl",
         rooms: &["net", "sys", "commands", "config", "proto"],
         crates: &["clap", "nix", "rustyline", "serde_json", "shlex"],

@@ -29,6 +29,7 @@ mod signals;
 mod sockets;
 mod ssh;
 mod startup;
+mod stats;
 mod storm;
 mod trees;
 mod web;

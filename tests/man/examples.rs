@@ -33,7 +33,7 @@ fn problems(sections: &str) -> Vec<String> {
     fs::create_dir_all(path("venv/lib/python3.11/site-packages")).unwrap();
     let sections = sections.replace("/srv/venv", path("venv").to_str().unwrap());
     fs::write(path("circus.ini"), sections).unwrap();
-    let host = Host { env: BTreeMap::new(), cwd: site.path().to_str().unwrap().to_owned() };
+    let host = Host { env: BTreeMap::new(), cwd: site.path().to_str().unwrap().to_owned(), ..Host::default() };
     let loaded = load(path("circus.ini").to_str().unwrap(), &host);
     loaded.problems.iter().map(ToString::to_string).collect()
 }

@@ -8,7 +8,8 @@ use crate::config::{Account, Args, Family, Respawn, SocketType, WatcherConfig, a
 
 fn host() -> Host {
     let env = [("OUTER", "outer"), ("HOME", "/home/me"), ("CD", "fast")];
-    Host { env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(), cwd: "/work".into() }
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    Host { env, cwd: "/work".into(), programs: "/opt/my circus/bin".into() }
 }
 
 fn read(text: &str) -> (Option<Config>, Vec<String>) {
@@ -250,7 +251,7 @@ fn keys_that_a_stream_does_not_look_at_are_told() {
 fn what_has_no_part_yet_is_refused_by_name() {
     let (config, problems) = read(
         "[circus]\nhttpd_port = 80\nmulticast_endpoint = udp://237.219.251.97:12027\n\
-         stats_endpoint = tcp://127.0.0.1:1\nssh_server = x\nloglevel = loud\n\
+         debug = yes\nssh_server = x\nloglevel = loud\n\
          [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m f\n[watcher:many]\n\
          stdout_stream.class = QueueStream\n[plugin:flapping]\nuse = x\n",
     );
@@ -263,7 +264,7 @@ fn what_has_no_part_yet_is_refused_by_name() {
     for key in ["multicast_endpoint", "ssh_server", "hooks.before_start", "[plugin:flapping]"] {
         assert!(texts.iter().any(|(_, text)| text.contains(key)), "{key}");
     }
-    for line in ["statsd = yes", "httpd = on", "loggerconfig = x.yaml"] {
+    for line in ["httpd = on", "loggerconfig = x.yaml"] {
         assert!(read(&format!("[circus]\n{line}\n")).0.is_none(), "{line}");
     }
     sound("[circus]\nstatsd = no\nhttpd = off\nloggerconfig =\nmulticast_endpoint =\n");
@@ -460,4 +461,23 @@ fn what_counts_as_success() {
         problems("[watcher:g]\ncmd = x\n[watcher:w]\ncmd = x\nsuccess_codes = 256\n"),
         ["skipped 5: [watcher:w] success_codes: 256 is out of range"]
     );
+}
+
+#[test]
+fn circusd_stats_is_a_watcher_like_any_other() {
+    let watchers = |circus: &str| {
+        let config = sound(&format!("[circus]\n{circus}[watcher:zebra]\ncmd = x\n"));
+        config.watchers.into_iter().map(|watcher| watcher.name).collect::<Vec<_>>()
+    };
+    assert_eq!(watchers("statsd = no\n"), ["zebra"]);
+    assert_eq!(watchers("statsd = yes\n"), ["zebra", "circusd-stats"]);
+    // As in the original.
+    assert_eq!(watchers("statsd = no\nstats_endpoint = ipc:///s\n"), ["zebra", "circusd-stats"]);
+    let config = sound("[circus]\nstatsd = on\nstats_interval = 0.1\n[env]\nA = b\n");
+    let stats = &config.watchers[0];
+    assert!(stats.cmd.starts_with("'/opt/my circus/bin/circusd-stats' --endpoint "), "{}", stats.cmd);
+    assert!(!stats.env.as_ref().unwrap().contains_key("A"), "no section's variables");
+    for interval in ["0.09", "0", "-1", "nan", "1e9"] {
+        assert!(read(&format!("[circus]\nstats_interval = {interval}\n")).0.is_none(), "{interval}");
+    }
 }

@@ -196,7 +196,7 @@ mod tests {
         let (ini, bad) = Ini::parse("f", text);
         assert_eq!(bad, []);
         let env = [("HOME".to_owned(), "/h".to_owned()), ("PS1".to_owned(), "$USER> ".to_owned())].into();
-        let notes = notes(&ini, &Host { env, cwd: "/".into() });
+        let notes = notes(&ini, &Host { env, cwd: "/".into(), ..Host::default() });
         let short = |text: &str| text.split([',', ';']).next().unwrap_or_default().to_owned();
         notes.iter().map(|note| format!("{}: {}", note.line, short(&note.text))).collect()
     }

@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn host() -> Host {
-        Host { env: [("HOME".to_owned(), "/h".to_owned())].into(), cwd: "/work".into() }
+        Host { env: [("HOME".to_owned(), "/h".to_owned())].into(), cwd: "/work".into(), ..Host::default() }
     }
 
     fn watcher() -> WatcherConfig {

@@ -19,7 +19,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
     ),
     live!(check_delay, Seconds, "5", "2", "Seconds; the longest pause of the back-off that crash loops get."),
     Setting {
-        support: Support::Ignored("makes plugins and circusd-stats verbose, and neither is supported yet"),
+        support: Support::Ignored("makes plugins verbose, which are not supported yet"),
         ..field!(
             debug,
             Bool,
@@ -113,25 +113,45 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "The Python that runs hooks that are Python functions; without, python3 as circusd's own PATH finds it."
     ),
     unused!(ssh_server, Text, "", "me@example.org", "A host to tunnel through.", DEAD),
-    unused!(
-        statsd,
+    live!(
+        stats_always,
         Bool,
         "no",
         "yes",
-        "Whether circusd-stats is started.",
-        Support::Refused("circusd-stats is not supported yet")
+        "Whether circusd-stats looks at processes also while nobody subscribes to its figures."
     ),
-    unused!(statsd_close_outputs, Bool, "no", "yes", "Whether circusd-stats is silent.", DEAD),
+    live!(
+        stats_endpoint,
+        Text,
+        "tcp://127.0.0.1:5557",
+        "ipc:///run/circus/stats",
+        "Where circusd-stats publishes. Whoever sets it has circusd-stats, whatever statsd says."
+    ),
     Setting {
-        support: Support::Ignored("does not start circusd-stats, which is not supported yet"),
-        ..field!(
-            stats_endpoint,
-            Text,
-            "tcp://127.0.0.1:5557",
-            "ipc:///run/circus/stats",
-            "Where circusd-stats publishes."
+        put: |circus, value| {
+            let interval = f64::read(value)?;
+            if !(0.1..=3600.0).contains(&interval) {
+                return Err(format!("{interval} is not between 0.1 and 3600"));
+            }
+            circus.stats_interval = interval;
+            Ok(())
+        },
+        ..live!(
+            stats_interval,
+            Seconds,
+            "1",
+            "0.5",
+            "Seconds between two looks of circusd-stats at a process, and two messages about it; 0.1 at least."
         )
     },
+    live!(statsd, Bool, "no", "yes", "Whether circusd-stats is started: it publishes what processes use."),
+    live!(
+        statsd_close_outputs,
+        Bool,
+        "no",
+        "yes",
+        "Whether circusd-stats is silent: its log goes to /dev/null, unless logoutput names another place."
+    ),
     unused!(stream_backend, Text, "", "gevent", "thread or gevent.", DEAD),
     live!(
         strict,

@@ -58,7 +58,7 @@ enum Doing {
     /// A command has failed and is started again then.
     Pause { at: Mono },
     /// A service is waited for.
-    Probe(sys::Probe),
+    Vigil(sys::Vigil),
     /// This Python runs a function.
     Python(u64),
 }
@@ -209,7 +209,7 @@ impl Desk {
             let _nobody = sender.send(id);
             drop(waker.wake());
         };
-        sys::Probe::begin(service, ready).map(Doing::Probe).map_err(|error| format!("no thread to wait in: {error}"))
+        sys::Vigil::begin(service, ready).map(Doing::Vigil).map_err(|error| format!("no thread to wait in: {error}"))
     }
 
     fn ask_python(&mut self, mut message: Value, call: HookCall, python: &str, paths: &[String]) -> Result<(), String> {
@@ -256,8 +256,8 @@ impl Desk {
                 self.news.push_back(News::Kill(program.pid));
             }
             Doing::Pause { .. } => {}
-            Doing::Probe(probe) => {
-                let (name, complaint) = (&call.config.name, probe.complaint());
+            Doing::Vigil(vigil) => {
+                let (name, complaint) = (&call.config.name, vigil.complaint());
                 let hook = what(&call);
                 self.news.push_back(News::Say(Level::Info, format!("{name}: {hook}: the last try: {complaint}")));
             }

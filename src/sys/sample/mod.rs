@@ -2,13 +2,16 @@
 //!
 //! [`Sampler`] looks at one process at a time and remembers what it saw, so that the next look can tell the processor's
 //! share since. It reads small files under /proc into one buffer that it keeps, and counts them, so that who has a
-//! thousand processes to look at can spread them ([`Sampler::reads`]). `reader` reads, `parse` understands, `history`
+//! thousand processes to look at can spread them ([`Sampler::reads`]). [`Prober`] is for circusd-stats, which looks at everybody all the time and keeps files open. `reader` reads, `parse` understands, `history`
 //! remembers, `users` knows names.
 
 mod history;
+mod machine;
 mod parse;
+mod prober;
 mod reader;
 mod sampler;
 mod users;
 
+pub use prober::{Details, Probe, Prober, Vitals};
 pub use sampler::Sampler;

@@ -12,7 +12,9 @@ pub(super) struct Figures {
     pub(super) zombie: bool,
     /// Processor time of its own, in ticks.
     pub(super) busy: u64,
-    /// The same with that of children that were collected, and with the time it waited for disks.
+    /// That of children that were collected, and of theirs.
+    pub(super) collected: u64,
+    /// Both, and the time it waited for disks.
     pub(super) total: u64,
     pub(super) nice: i32,
     pub(super) threads: u64,
@@ -60,13 +62,29 @@ pub(super) fn figures(text: &[u8]) -> Option<Figures> {
     // Old kernels do not count it.
     let waited = fields.number(42).unwrap_or(0);
     let total = busy.saturating_add(collected).saturating_add(waited);
-    Some(Figures { zombie, busy, total, nice, threads, started, mapped, resident })
+    Some(Figures { zombie, busy, collected, total, nice, threads, started, mapped, resident })
 }
 
 /// The user that a process runs as, of `/proc/PID/status`. (The owner of `/proc/PID` is another: root, where the process
 /// has changed its user, and the effective one elsewhere.)
 pub(super) fn real_uid(status: &[u8]) -> Option<u32> {
     number_after(status, b"Uid:")
+}
+
+/// How often the first thread gave the processor away, and how often it was taken, of `/proc/PID/status`.
+pub(super) fn switches(status: &[u8]) -> Option<u64> {
+    let given: u64 = number_after(status, b"voluntary_ctxt_switches:")?;
+    Some(given.saturating_add(number_after(status, b"nonvoluntary_ctxt_switches:")?))
+}
+
+/// Bytes that a process had read from disks, and written to them, of `/proc/PID/io`.
+pub(super) fn disk(io: &[u8]) -> Option<(u64, u64)> {
+    Some((number_after(io, b"read_bytes:")?, number_after(io, b"write_bytes:")?))
+}
+
+/// The memory of a process in bytes, what it shares counted in proportion, of `/proc/PID/smaps_rollup`.
+pub(super) fn proportional(rollup: &[u8]) -> Option<u64> {
+    number_after(rollup, b"Pss:").map(|kilobytes: u64| kilobytes.saturating_mul(1024))
 }
 
 /// The machine's RAM in bytes, of `/proc/meminfo`.
@@ -124,6 +142,7 @@ mod tests {
         let expected = Figures {
             zombie: false,
             busy: 175,
+            collected: 10,
             total: 197,
             nice: -5,
             threads: 2,
@@ -152,6 +171,12 @@ mod tests {
         assert_eq!(real_uid(b"Name:\tx\n"), None);
         assert_eq!(ram(b"MemTotal:       24625916 kB\nMemFree: 1 kB\n"), Some(24_625_916 * 1024));
         assert_eq!(boot_time(b"cpu  1 2 3\nintr 1 2 3\nctxt 9\nbtime 1700000000\nprocesses 7\n"), Some(1_700_000_000));
+        let status = b"Threads:\t3\nvoluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t7\n";
+        assert_eq!((switches(status), switches(b"voluntary_ctxt_switches:\t150\n")), (Some(157), None));
+        let io = b"rchar: 1\nwchar: 2\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 0\n";
+        assert_eq!((disk(io), disk(b"")), (Some((4096, 8192)), None));
+        let rollup = b"5000-7ff0 ---p 00000000 00:00 0    [rollup]\nRss:  900 kB\nPss:   300 kB\nPss_Anon: 1 kB\n";
+        assert_eq!(proportional(rollup), Some(300 << 10));
         assert_eq!(pids(b"12 13 140 ").collect::<Vec<_>>(), [12, 13, 140]);
         assert_eq!(pids(b"").count(), 0);
     }
@@ -178,8 +203,30 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_mangled_file_is_no_panic(
+            file in proptest::sample::select(vec![
+                STAT,
+                b"Uid:\t1000\t0\nvoluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t7\n",
+                b"read_bytes: 4096\nwrite_bytes: 8192\n",
+                b"Pss:   300 kB\n",
+                b"/opt/my\\ app/run me\0x\0",
+            ]),
+            changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..6),
+            length in any::<usize>(),
+        ) {
+            let mut text = file.to_vec();
+            for (at, byte) in changes {
+                let at = at % text.len();
+                text[at] = byte;
+            }
+            text.truncate(length % (text.len() + 1));
+            let _ = (figures(&text), real_uid(&text), switches(&text), disk(&text), proportional(&text), command(&text));
+        }
+
+        #[test]
         fn no_text_is_a_panic(text in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = (figures(&text), real_uid(&text), ram(&text), boot_time(&text), command(&text));
+            let _ = (switches(&text), disk(&text), proportional(&text));
             let _ = pids(&text).count();
         }
     }

@@ -3,9 +3,13 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use nix::errno::Errno;
+
+/// No list that is read again is longer: ten bytes for each of a hundred thousand children.
+const LARGEST: usize = 1 << 20;
 
 /// Why a file of a process cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,50 @@ impl Reader {
         self.path.truncate(self.root);
         let _ = write!(self.path, "/{file}");
         self.read(1 << 20)
+    }
+
+    /// A file of a process, to be read again and again; that this process's and no other's it stays.
+    pub(super) fn open(&mut self, pid: i32, file: &str) -> Result<File, Unreadable> {
+        self.path.truncate(self.root);
+        let _ = write!(self.path, "/{pid}/{file}");
+        File::open(Path::new(&self.path)).map_err(reason)
+    }
+
+    /// What an open file says now. One of one piece is read at once, of a list until nothing more comes.
+    pub(super) fn again(&mut self, file: &File, is_list: bool) -> Result<&[u8], Unreadable> {
+        self.reads += 1;
+        self.contents.resize(self.contents.capacity(), 0);
+        let mut length = 0;
+        loop {
+            let Some(room) = self.contents.get_mut(length..).filter(|room| !room.is_empty()) else {
+                let larger = self.contents.len().saturating_mul(2).min(LARGEST);
+                if larger <= length {
+                    break;
+                }
+                self.contents.resize(larger, 0);
+                continue;
+            };
+            let count = match file.read_at(room, length as u64) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map_err(reason)?,
+            };
+            length += count;
+            if count == 0 || !is_list && length < self.contents.len() {
+                break;
+            }
+        }
+        Ok(self.contents.get(..length).unwrap_or_default())
+    }
+
+    /// How many entries a directory of a process has. Newer kernels tell that as its size; before 6.2 that is 0.
+    pub(super) fn entries(&mut self, pid: i32, directory: &str) -> Result<u64, Unreadable> {
+        self.reads += 1;
+        self.path.truncate(self.root);
+        let _ = write!(self.path, "/{pid}/{directory}");
+        match std::fs::metadata(&self.path).map_err(reason)?.size() {
+            0 => Ok(std::fs::read_dir(&self.path).map_err(reason)?.count() as u64),
+            count => Ok(count),
+        }
     }
 
     fn read(&mut self, limit: u64) -> Result<&[u8], Unreadable> {

@@ -3,39 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
 
 use super::history::History;
+use super::machine::{Machine, Units};
 use super::parse::{self, Figures};
 use super::reader::{Reader, Unreadable};
 use super::users::Users;
 use crate::proto::{ProcessInfo, Usage};
 use crate::sys::process::{Proc, by_parent};
-
-/// What the kernel counts in.
-#[derive(Clone, Copy, Debug)]
-struct Units {
-    ticks_per_second: u64,
-    page: u64,
-}
-
-impl Units {
-    fn of_this_machine() -> Self {
-        let ask = |what, usual| sysconf(what).ok().flatten().and_then(|n| u64::try_from(n).ok()).unwrap_or(usual);
-        Self { ticks_per_second: ask(SysconfVar::CLK_TCK, 100).max(1), page: ask(SysconfVar::PAGE_SIZE, 4096) }
-    }
-}
-
-/// What does not change while the machine runs.
-#[derive(Clone, Copy, Debug)]
-struct Machine {
-    /// In seconds since the epoch. Read once, so that a process keeps its time of creation when the clock is set.
-    booted: f64,
-    /// In bytes.
-    ram: Option<u64>,
-    /// Whether the kernel keeps lists of children (CONFIG_PROC_CHILDREN).
-    lists_children: bool,
-}
 
 /// Looks at processes, and remembers what it saw.
 #[derive(Debug)]
@@ -123,20 +99,8 @@ impl Sampler {
     }
 
     fn usage(&mut self, pid: i32, figures: Figures, now: Duration) -> Usage {
-        let machine = self.machine();
-        let ticks = self.units.ticks_per_second as f64;
-        let resident = figures.resident.saturating_mul(self.units.page);
-        let started = figures.started as f64 / ticks;
-        Usage {
-            resident,
-            mapped: figures.mapped,
-            cpu: self.history.percent(pid, figures.started, figures.busy, now),
-            memory: machine.ram.map_or(0.0, |ram| 100.0 * resident as f64 / ram as f64),
-            cpu_time: Duration::from_secs_f64(figures.total as f64 / ticks),
-            nice: (!figures.zombie).then_some(figures.nice),
-            created: machine.booted + started,
-            age: (now.as_secs_f64() - started).max(0.0),
-        }
+        let usage = self.machine().usage(figures, self.units, now);
+        Usage { cpu: self.history.percent(pid, figures.started, figures.busy, now), ..usage }
     }
 
     fn username(&mut self, pid: i32) -> Option<std::sync::Arc<str>> {
@@ -166,12 +130,7 @@ impl Sampler {
         if let Some(machine) = self.machine {
             return machine;
         }
-        let machine = Machine {
-            booted: self.reader.of_machine("stat").ok().and_then(parse::boot_time).unwrap_or(0) as f64,
-            ram: self.reader.of_machine("meminfo").ok().and_then(parse::ram).filter(|ram| *ram > 0),
-            lists_children: self.reader.of_machine("thread-self/children").is_ok(),
-        };
-        *self.machine.insert(machine)
+        *self.machine.insert(Machine::look(&mut self.reader))
     }
 }
 

@@ -8,7 +8,7 @@ from circus.sockets import CircusSocket
 from circus.watcher import Watcher
 
 warnings.simplefilter("ignore")
-CIRCUS = ["check_delay", "endpoint", "pubsub_endpoint", "warmup_delay", "pidfile", "loglevel", "logoutput", "umask", "debug"]
+CIRCUS = ["check_delay", "endpoint", "pubsub_endpoint", "warmup_delay", "pidfile", "loglevel", "logoutput", "umask", "debug", "statsd"]
 
 
 def plain(value):

@@ -1,0 +1,73 @@
+//! circusd-stats' command line: the original's, and what is new.
+
+use clap::Parser;
+
+/// Publishes what the processes of a circusd use.
+#[derive(Debug, Parser)]
+#[command(name = "circusd-stats", disable_version_flag = true, about)]
+pub struct Args {
+    /// The endpoint at which circusd answers
+    #[arg(long, default_value = "tcp://127.0.0.1:5555")]
+    pub endpoint: String,
+    /// The endpoint at which circusd publishes events
+    #[arg(long, default_value = "tcp://127.0.0.1:5556")]
+    pub pubsub: String,
+    /// The endpoint to publish at
+    #[arg(long, default_value = "tcp://127.0.0.1:5557", value_name = "ENDPOINT")]
+    pub statspoint: String,
+    /// The mode of the socket file where that is an ipc endpoint, in octal
+    #[arg(long, default_value = "600", value_name = "MODE", value_parser = octal)]
+    pub endpoint_mode: u32,
+    /// The user who owns that file
+    #[arg(long, value_name = "USER")]
+    pub endpoint_owner: Option<String>,
+    /// Seconds between two looks at a process, and two messages about it
+    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = interval)]
+    pub interval: f64,
+    /// Look at processes also while nobody subscribes
+    #[arg(long)]
+    pub always: bool,
+    /// How much to log: critical, error, warning, info or debug
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
+    /// Where to log: a file, or - for standard error
+    #[arg(long, default_value = "-", value_name = "FILE")]
+    pub log_output: String,
+    /// A host to tunnel through (refused: processes of another machine cannot be looked at from here)
+    #[arg(long, value_name = "SERVER")]
+    pub ssh: Option<String>,
+    /// Print the version
+    #[arg(long)]
+    pub version: bool,
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).map_err(|_| "it is no octal number".to_owned())?;
+    if mode > 0o777 { Err("it is above 777".into()) } else { Ok(mode) }
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    let fits = (0.1..=3600.0).contains(&seconds);
+    if fits { Ok(seconds) } else { Err("it is not between 0.1 and 3600".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &str) -> Result<Args, String> {
+        Args::try_parse_from(words.split(' ')).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_originals_and_new_ones() {
+        let args = read("x --endpoint ipc:///e --pubsub ipc:///p --statspoint ipc:///s --log-level DEBUG").unwrap();
+        assert_eq!((args.endpoint.as_str(), args.pubsub.as_str(), args.interval), ("ipc:///e", "ipc:///p", 1.0));
+        let args = read("x --interval 0.1 --always --endpoint-mode 660").unwrap();
+        assert_eq!((args.interval, args.always, args.endpoint_mode), (0.1, true, 0o660));
+        for words in ["x --interval 0.09", "x --interval nan", "x --interval 3601", "x --endpoint-mode 1000", "x y"] {
+            assert!(read(words).is_err(), "{words}");
+        }
+    }
+}
