@@ -21,6 +21,7 @@ mod differences;
 mod env;
 mod expand;
 mod fnmatch;
+mod hook;
 mod ini;
 mod load;
 mod log_output;
@@ -39,6 +40,7 @@ mod words;
 
 pub use command::{argv, named_sockets};
 pub use fnmatch::fnmatch;
+pub use hook::{Hook, HookKind};
 pub use load::{Loaded, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{

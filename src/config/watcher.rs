@@ -7,9 +7,12 @@ use serde_json::Value;
 use super::env::WatcherEnv;
 use super::ini::{Entry, Section};
 use super::nearest::suggestion;
-use super::options::{Field as _, OptionSpec, Scope, Support, WATCHER_OPTIONS, contradiction, find, idle_key, settle};
+use super::options::{
+    Field as _, Kind, OptionSpec, Scope, Support, WATCHER_OPTIONS, contradiction, find, idle_key, settle,
+};
 use super::section::{Source, named};
 use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, python};
+use crate::proto::HookPoint;
 
 /// A sound watcher, and the lines that later checks may have to name.
 pub(super) struct Watcher<'a> {
@@ -109,6 +112,11 @@ pub(super) fn option(
         _ if key == "name" => {}
         Some((spec, _)) if spec.key == "env" => {
             let text = format!("{}: is ignored; variables stand in sections [env] and [env:NAME]", named(section, key));
+            source.problems.push(Problem::warning(&entry.place, text));
+        }
+        Some((spec, point)) if spec.kind == Kind::Hook && HookPoint::parse(point).is_none() => {
+            let hint = suggestion(point, HookPoint::ALL.map(HookPoint::name));
+            let text = format!("{}: there is no such hook{hint}", named(section, key));
             source.problems.push(Problem::warning(&entry.place, text));
         }
         Some((spec, suffix)) => match typed(source, spec, entry, env) {

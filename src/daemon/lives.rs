@@ -18,6 +18,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 impl Daemon {
     /// Everything is stopped: the last words go out, and what was on the file system goes.
     pub(super) fn close(mut self) {
+        self.end_hooks();
         self.say(Level::Info, "Arbiter exiting");
         let lost = self.router.flush(LAST_WORDS);
         if lost > 0 {
@@ -52,6 +53,7 @@ impl Daemon {
         };
         self.outcome = None;
         self.forget_launches();
+        self.end_hooks();
         let mut config = config;
         self.follow(&mut config.circus);
         self.replace_sockets(&config.sockets);

@@ -16,6 +16,8 @@
 //!
 //! [`Proc`] says who is whose child, [`Sampler`] what they use.
 //!
+//! [`Vigil`] waits for a service.
+//!
 //! # The order of a start
 //!
 //! [`sanitize_stdio`], [`daemonize`], [`raise_nofile`], [`Pidfile::claim`], [`open_all`] (the workers' numbers, from 3
@@ -48,6 +50,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod vigil;
 mod virtualenv;
 
 pub use account::{group_id, resolve, user_id};
@@ -69,4 +72,5 @@ pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own}
 pub use spawn::{Spawned, reserve, spawn};
 pub use status::{StatusRead, read_status};
 pub use tree::{kill_tree, kill_trees};
+pub use vigil::{Service, Vigil};
 pub use virtualenv::Virtualenv;

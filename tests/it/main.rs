@@ -17,6 +17,7 @@ mod check;
 mod configuration;
 mod console;
 mod crowd;
+mod hooks;
 mod independence;
 mod launch;
 mod original;

@@ -252,7 +252,7 @@ fn what_has_no_part_yet_is_refused_by_name() {
     let (config, problems) = read(
         "[circus]\nhttpd_port = 80\nmulticast_endpoint = udp://237.219.251.97:12027\n\
          pidfile = p\nssh_server = x\nloglevel = loud\n\
-         [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m.f\n[watcher:many]\n\
+         [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m f\n[watcher:many]\n\
          stdout_stream.class = QueueStream\n[plugin:flapping]\nuse = x\n",
     );
     assert_eq!(config.unwrap().watchers.len(), 1);

@@ -96,6 +96,13 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
     unused!(prereload_fn, Text, "", "module.function", "A Python function.", DEAD),
     unused!(proc_name, Text, "", "circusd", "The name of circusd in process listings.", DEAD),
     field!(pubsub_endpoint, Text, "tcp://127.0.0.1:5556", "ipc:///run/circus/events", "Where events are published."),
+    live!(
+        python,
+        Text,
+        "",
+        "/opt/venv/bin/python",
+        "The Python that runs hooks that are Python functions; without, python3 as circusd's own PATH finds it."
+    ),
     unused!(ssh_server, Text, "", "me@example.org", "A host to tunnel through.", DEAD),
     live!(
         stats_always,
