@@ -3,29 +3,31 @@
 //!
 //! # The programs
 //!
-//! `circusd` keeps a fleet running, `circusctl` asks it for things. Both are a few lines in `src/bin` that parse
-//! arguments and call this library. They speak ZeroMQ: requests and replies over a ROUTER socket, events over a PUB
+//! `circusd` keeps a fleet running, `circusctl` asks it for things, `circusd-stats` tells what its processes use. Each is a
+//! few lines in `src/bin` that parse arguments and call this library. `circus-plugin`, in `plugins`, has the plugins that
+//! come with circusd. They speak ZeroMQ: requests and replies over a ROUTER socket, events over a PUB
 //! socket, in the words of the original, so that its clients cannot tell the difference.
 //!
 //! # The layers
 //!
 //! ```text
-//!   bin                       circusd                circusctl
-//!                                │                       │
-//!   layer 3                   daemon                    ctl
-//!                    ┌───────┬───┴───┬────────┐          │
-//!   layer 2       arbiter   sys   output     net ────────┤
-//!                    └───────┴───┬───┴────────┘          │
-//!   layer 1                 commands, config ────────────┤
-//!                                │                       │
-//!   layer 0                    proto ────────────────────┘
+//!   bin                       circusd         circusctl, plugins  circusd-stats
+//!                                │                       │          │
+//!   layer 3                   daemon               ctl, plugin    stats
+//!                    ┌───────┬───┴───┬────────┐          │          │
+//!   layer 2       arbiter   sys   output     net ────────┴──────────┤
+//!                    └───────┴───┬───┴────────┘                     │
+//!   layer 1                 commands, config ───────────────────────┤
+//!                                │                                  │
+//!   layer 0                    proto ───────────────────────────────┘
 //! ```
 //!
 //! A room sees those below it and none beside it: in layer 2 nobody knows of the others, and [`daemon`] introduces them.
 //! Of the pair in layer 1, [`commands`] may see [`config`]. `tests/guard` reads the source and fails where this is
 //! broken, for the world outside too: only [`net`] names ZeroMQ, and layers 0 and 1 and the arbiter name nothing that
-//! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration). [`ctl`]
-//! also sees [`sys`], for the one process that it starts: the ssh client of `--ssh`.
+//! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration). [`ctl`],
+//! [`plugin`] and [`stats`] also see [`sys`]: the first starts a process, the ssh client of `--ssh`, the second hears
+//! signals, the third looks at many processes.
 //!
 //! # The core
 //!
@@ -65,6 +67,8 @@
 //! | ZeroMQ's edge-triggered descriptor, what is dropped and what waits | [`net`] |
 //! | start-up, the turn, the end | [`daemon`] |
 //! | circusctl | [`ctl`] |
+//! | plugins: the kit that they are made with | [`plugin`] |
+//! | circusd-stats | [`stats`] |
 
 pub mod arbiter;
 pub mod commands;
@@ -74,6 +78,7 @@ pub mod daemon;
 pub mod munin;
 pub mod net;
 pub mod output;
+pub mod plugin;
 pub mod proto;
 pub mod stats;
 pub mod sys;

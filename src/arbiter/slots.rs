@@ -106,6 +106,7 @@ impl Slots {
         self.due.len()
     }
 
+    #[cfg(debug_assertions)]
     pub(super) fn is_backing_off(&self, wid: Wid) -> bool {
         self.backing_off.contains_key(&wid)
     }
@@ -122,6 +123,11 @@ impl Slots {
         let history = self.histories.entry(wid).or_default();
         history.failures = history.failures.saturating_add(1);
         history.failures
+    }
+
+    /// Whether the launch that comes is another try of one that failed.
+    pub(super) fn tries_again(&self, wid: Wid) -> bool {
+        self.histories.get(&wid).is_some_and(|history| history.failures > 0)
     }
 
     /// A launch succeeded.

@@ -48,7 +48,10 @@ impl WatcherConfig {
             close_child_stderr: false,
             stdout_stream: None,
             stderr_stream: None,
+            hooks: BTreeMap::new(),
+            hook_timeout: 60.0,
             dynamic: true,
+            plugin: None,
             freeform: BTreeMap::new(),
         }
     }
@@ -76,6 +79,7 @@ impl Default for CircusConfig {
             logoutput: None,
             fqdn_prefix: None,
             allow_anyone_on_the_network_to_control_this_machine: false,
+            python: None,
             strict: false,
         }
     }

@@ -43,6 +43,9 @@ fn arguments(circus: &CircusConfig) -> Vec<String> {
     if circus.endpoint_mode != plain.endpoint_mode {
         put("--endpoint-mode", &format!("{:o}", circus.endpoint_mode));
     }
+    if let Some(owner) = &circus.endpoint_owner {
+        put("--endpoint-owner", owner);
+    }
     if circus.stats_interval != plain.stats_interval {
         put("--interval", &circus.stats_interval.to_string());
     }
@@ -99,14 +102,15 @@ mod tests {
             stats_interval: 0.25,
             stats_always: true,
             endpoint_mode: 0o660,
+            endpoint_owner: Some("me".into()),
             loglevel: Some("warning".into()),
             logoutput: Some("/l".into()),
             ..CircusConfig::default()
         };
         let watcher = watcher(&circus, &Host::default()).unwrap();
-        assert!(
-            watcher.cmd.ends_with("--endpoint-mode 660 --interval 0.25 --log-level warning --log-output /l --always")
-        );
+        assert!(watcher.cmd.ends_with(
+            "--endpoint-mode 660 --endpoint-owner me --interval 0.25 --log-level warning --log-output /l --always"
+        ));
         assert!(
             watcher.cmd.starts_with("circusd-stats --") && watcher.close_child_stdout && watcher.close_child_stderr
         );

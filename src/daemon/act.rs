@@ -2,6 +2,7 @@
 
 use nix::unistd::Pid as SysPid;
 
+use super::hooks::is_hooks;
 use super::launch::PendingLaunch;
 use super::turn::{Daemon, Outcome};
 use crate::arbiter::{Action, Event, Launch, Level, Pid, Reach, SignalTarget, WatcherKey};
@@ -26,14 +27,17 @@ impl Daemon {
                 let (topic, body) = encode_notice(&notice);
                 self.publisher.publish(&topic, &body);
             }
+            Action::RunHook(call) => self.run_hook(*call),
+            Action::EndHook(hook) => self.hooks.end(hook),
+            Action::Reply(reply) if is_hooks(&reply.to) => self.answer_hook(&reply),
             Action::Reply(reply) => {
                 self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
             }
             Action::Log(level, text) => self.say(level, &text),
             Action::WatchSocket { name, on } => self.watch_socket(&name, on),
-            Action::CloseStreams(watcher) => self.launcher.close_streams(watcher),
+            Action::CloseStreams(watcher) => self.launcher.close_streams(watcher, self.now.mono),
             Action::UpdateStreams(watcher, config) => {
-                if let Err(error) = self.launcher.update_streams(watcher, &config) {
+                if let Err(error) = self.launcher.update_streams(watcher, &config, self.now.mono) {
                     self.say(Level::Error, &format!("{}: {error}", config.name));
                 }
             }
@@ -49,7 +53,7 @@ impl Daemon {
 
     pub(super) fn launch(&mut self, launch: Launch) {
         let worker = launch.worker;
-        match self.launcher.start(launch) {
+        match self.launcher.start(launch, self.now.mono) {
             Ok(sys::Spawned::Running(pid)) => self.feed(Event::Spawned { worker, pid: Pid(pid.as_raw()) }),
             Ok(sys::Spawned::Pending { pid, status }) => {
                 self.watch_launch(pid.as_raw(), PendingLaunch { worker, status });
@@ -73,11 +77,16 @@ impl Daemon {
                 // Listed before their parent hears of it, since they are its children no more when it has gone.
                 let children = self.proc.children(sys_pid(pid));
                 let _gone = sys::send(sys_pid(pid), signal);
-                let told = children.into_iter().filter(|child| sys::send(*child, signal).is_ok());
-                let pids = told.map(|child| Pid(child.as_raw())).collect();
-                self.feed(Event::ChildrenSignalled { watcher, pids });
+                self.signal_children(children, signal, watcher);
             }
+            Reach::Children => self.signal_children(self.proc.children(sys_pid(pid)), signal, watcher),
         }
+    }
+
+    fn signal_children(&mut self, children: Vec<SysPid>, signal: Signal, watcher: WatcherKey) {
+        let told = children.into_iter().filter(|child| sys::send(*child, signal).is_ok());
+        let pids = told.map(|child| Pid(child.as_raw())).collect();
+        self.feed(Event::ChildrenSignalled { watcher, pids });
     }
 
     pub(super) fn kill_the_condemned(&mut self) {
@@ -96,6 +105,9 @@ impl Daemon {
                     let descendants = self.proc.descendants(pid);
                     send(pid, signal)?;
                     descendants.into_iter().try_for_each(|descendant| send(descendant, signal))?;
+                }
+                SignalTarget::Descendants => {
+                    self.proc.descendants(pid).into_iter().try_for_each(|descendant| send(descendant, signal))?;
                 }
                 SignalTarget::Children => {
                     self.proc.children(pid).into_iter().try_for_each(|child| send(child, signal))?;

@@ -1,5 +1,7 @@
 //! The words between the daemon's thread and this one.
 
+use std::sync::Arc;
+
 /// A sink that was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SinkId(pub(crate) u64);
@@ -33,6 +35,13 @@ pub enum Message {
     Info(String),
     /// For the log.
     Warning(String),
+    /// A line for the log, as a speaker said it.
+    Told {
+        /// Who.
+        speaker: Arc<str>,
+        /// Without its end.
+        line: String,
+    },
     /// All that was readable when `sync` was called has been written.
     Synced(SyncId),
 }

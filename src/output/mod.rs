@@ -47,6 +47,7 @@ mod source;
 mod stamp;
 mod stdout;
 mod thread;
+mod told;
 mod upkeep;
 
 #[cfg(test)]

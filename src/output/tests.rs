@@ -70,7 +70,7 @@ impl Room {
             let found = messages.iter().any(&wanted);
             self.said.extend(messages.into_iter().filter_map(|message| match message {
                 Message::Info(text) | Message::Warning(text) => Some(text),
-                Message::Synced(_) => None,
+                Message::Synced(_) | Message::Told { .. } => None,
             }));
             if found {
                 return true;

@@ -18,6 +18,9 @@ pub struct Args {
     /// The mode of the socket file where that is an ipc endpoint, in octal
     #[arg(long, default_value = "600", value_name = "MODE", value_parser = octal)]
     pub endpoint_mode: u32,
+    /// The user who owns that file
+    #[arg(long, value_name = "USER")]
+    pub endpoint_owner: Option<String>,
     /// Seconds between two looks at a process, and two messages about it
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = interval)]
     pub interval: f64,

@@ -38,9 +38,6 @@ fn run(args: &Args, log: &Log) -> Result<(), String> {
     sys::sanitize_stdio().map_err(told)?;
     sys::raise_nofile().map_err(told)?;
     let signals = sys::Signals::install().map_err(told)?;
-    if !sys::end_with_circusd() {
-        return Ok(());
-    }
     let Some(mut service) = Service::open(args, inherited, signals)? else { return Ok(()) };
     log.info("Starting the stats streamer");
     service.run();

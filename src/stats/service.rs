@@ -315,10 +315,12 @@ impl Service {
 
 /// Binds the endpoint, when a predecessor has left it.
 fn bind(args: &Args, signals: &mut sys::Signals) -> Result<Option<sys::BoundEndpoint>, String> {
+    let owner = args.endpoint_owner.as_deref().map(sys::user_id).transpose();
+    let owner = owner.map_err(|failure| format!("--endpoint-owner: {}", failure.detail))?;
     let end = clock::since_boot() + HANDOVER;
     let mut caught = Vec::new();
     loop {
-        match sys::bind_endpoint(&args.statspoint, Some(args.endpoint_mode), None) {
+        match sys::bind_endpoint(&args.statspoint, Some(args.endpoint_mode), owner) {
             Ok(endpoint) => return Ok(Some(endpoint)),
             Err(error) if error.errno != Errno::EADDRINUSE as i32 || clock::since_boot() >= end => {
                 return Err(error.to_string());

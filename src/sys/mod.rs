@@ -16,6 +16,8 @@
 //!
 //! [`Proc`] says who is whose child, [`Sampler`] what they use.
 //!
+//! [`Vigil`] waits for a service.
+//!
 //! # A way to another machine
 //!
 //! [`Tunnel`] is the system's ssh client, for the programs that take `--ssh`.
@@ -40,7 +42,6 @@ mod ipc;
 mod kill;
 mod launch;
 mod limits;
-mod parent;
 mod pidfile;
 mod process;
 mod python;
@@ -55,6 +56,7 @@ mod status;
 mod testing;
 mod tree;
 mod tunnel;
+mod vigil;
 mod virtualenv;
 
 pub use account::{group_id, resolve, user_id};
@@ -66,7 +68,6 @@ pub use host::{host, sanitize_stdio, set_umask};
 pub use kill::{SendError, send};
 pub use launch::{Credentials, Launch, Pass, Stdio};
 pub use limits::{Nofile, nofile, raise_nofile};
-pub use parent::end_with_circusd;
 pub use pidfile::{Pidfile, PidfileError};
 pub use process::{Proc, Stat};
 pub use python::python_path;
@@ -79,4 +80,5 @@ pub use spawn::{Spawned, reserve, spawn};
 pub use status::{StatusRead, read_status};
 pub use tree::{kill_tree, kill_trees};
 pub use tunnel::{Ssh, Tunnel};
+pub use vigil::{Service, Vigil};
 pub use virtualenv::Virtualenv;

@@ -90,7 +90,7 @@ const KINDS: &[Kind] = &[
             ("executable", "refused-options"),
             ("gid", ""),
             ("graceful_timeout", "deadlines"),
-            ("hooks.*", ""),
+            ("hooks.*", "hook-none hook-deadline hook-signal"),
             ("max_age", "max-age"),
             ("max_age_variance", "max-age"),
             ("max_retry", "max-retry"),

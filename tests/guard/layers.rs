@@ -43,6 +43,12 @@ pub(crate) const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        name: "plugin",
+        rooms: &["net", "sys", "commands", "config", "proto"],
+        crates: &["clap", "mio", "nix", "serde_json"],
+        pure: false,
+    },
+    Room {
         name: "daemon",
         rooms: &["arbiter", "net", "output", "sys", "commands", "config", "proto"],
         crates: &["clap", "jiff", "mio", "nix", "serde_json"],
@@ -99,6 +105,7 @@ const CRATES: &[&str] = &[
     "mio",
     "nix",
     "ratatui",
+    "redis",
     "regex",
     "rmp_serde",
     "rustyline",
@@ -107,6 +114,7 @@ const CRATES: &[&str] = &[
     "shlex",
     "signal_hook",
     "socket2",
+    "ureq",
     "zmq",
     "zmq_sys",
 ];

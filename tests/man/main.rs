@@ -30,6 +30,14 @@ fn pages() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
                 ("socket options", blocks::socket_options()),
             ],
         ),
+        (
+            "circus-plugin.1",
+            vec![
+                ("options", blocks::arguments(circus::plugin::Args::command())),
+                ("keys", blocks::plugin_keys()),
+                ("plugins", blocks::plugins()),
+            ],
+        ),
         ("circus-protocol.7", vec![("commands", protocol::commands()), ("events", protocol::events())]),
     ]
 }

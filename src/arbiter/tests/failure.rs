@@ -133,3 +133,30 @@ fn status_says_what_is_waited_for() {
     assert_eq!((&all["statuses"]["w"], &all["details"]["w"]["spawned"]), (&json!("stopped"), &json!(1)));
     rig.assert_quiescent();
 }
+
+#[test]
+fn restarts_are_deaths_that_nobody_asked_for() {
+    let mut rig = on_failure(2, &[0]);
+    let told = |rig: &mut Rig| {
+        let details = details(rig);
+        let pids: Vec<i64> =
+            details["processes"].as_array().unwrap().iter().map(|row| row["pid"].as_i64().unwrap()).collect();
+        (details["restarts"].as_u64().unwrap(), pids)
+    };
+    assert_eq!(told(&mut rig), (0, vec![101, 102]));
+    rig.pass(5000);
+    rig.exit(101, 1);
+    assert_eq!(told(&mut rig), (1, vec![102, 103]));
+    let details_now = details(&mut rig);
+    let ages: Vec<f64> =
+        details_now["processes"].as_array().unwrap().iter().map(|row| row["uptime"].as_f64().unwrap()).collect();
+    assert!(ages[0] >= 5.0 && ages[1] < 1.0 && details_now["uptime"].as_f64() >= Some(ages[0]), "{details_now}");
+    // A success is not made up for, and what is asked for is no restart.
+    rig.exit(102, 0);
+    assert_eq!(told(&mut rig), (1, vec![103]));
+    rig.command("stop", json!({"name": "w"}));
+    rig.exit(103, -15);
+    assert_eq!(told(&mut rig), (1, vec![]));
+    assert_eq!(details(&mut rig)["uptime"], Value::Null);
+    rig.assert_quiescent();
+}
