@@ -3,17 +3,18 @@
 //!
 //! # The programs
 //!
-//! `circusd` keeps a fleet running, `circusctl` asks it for things, `circusd-stats` tells what its processes use. Each is a
-//! few lines in `src/bin` that parse arguments and call this library. `circus-plugin`, in `plugins`, has the plugins that
-//! come with circusd. They speak ZeroMQ: requests and replies over a ROUTER socket, events over a PUB
-//! socket, in the words of the original, so that its clients cannot tell the difference.
+//! `circusd` keeps a fleet running, `circusctl` asks it for things, `circusd-stats` tells what its processes use,
+//! `circus-top` shows that on a terminal and `circus-munin` to munin. Each is a few lines in `src/bin` that parse
+//! arguments and call this library. `circus-plugin`, in `plugins`, has the plugins that come with circusd. They speak
+//! ZeroMQ: requests and replies over a ROUTER socket, events over a PUB socket, in the words of the original, so that its
+//! clients cannot tell the difference.
 //!
 //! # The layers
 //!
 //! ```text
-//!   bin                       circusd         circusctl, plugins  circusd-stats
+//!   bin                       circusd         circusctl, plugins  circusd-stats, circus-top, circus-munin
 //!                                │                       │          │
-//!   layer 3                   daemon               ctl, plugin    stats
+//!   layer 3                   daemon               ctl, plugin    stats, top, munin
 //!                    ┌───────┬───┴───┬────────┐          │          │
 //!   layer 2       arbiter   sys   output     net ────────┴──────────┤
 //!                    └───────┴───┬───┴────────┘                     │
@@ -25,9 +26,9 @@
 //! A room sees those below it and none beside it: in layer 2 nobody knows of the others, and [`daemon`] introduces them.
 //! Of the pair in layer 1, [`commands`] may see [`config`]. `tests/guard` reads the source and fails where this is
 //! broken, for the world outside too: only [`net`] names ZeroMQ, and layers 0 and 1 and the arbiter name nothing that
-//! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration). [`ctl`],
-//! [`plugin`] and [`stats`] also see [`sys`]: the first starts a process, the ssh client of `--ssh`, the second hears
-//! signals, the third looks at many processes.
+//! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration). The clients
+//! in layer 3 also see [`sys`]: [`ctl`] and [`top`] start a process, the ssh client of `--ssh`, [`plugin`] hears signals,
+//! [`stats`] looks at many processes.
 //!
 //! # The core
 //!
@@ -69,6 +70,8 @@
 //! | circusctl | [`ctl`] |
 //! | plugins: the kit that they are made with | [`plugin`] |
 //! | circusd-stats | [`stats`] |
+//! | circus-top | [`top`] |
+//! | circus-munin | [`munin`] |
 
 pub mod arbiter;
 pub mod commands;

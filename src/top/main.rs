@@ -85,7 +85,7 @@ fn open(args: &Args) -> Result<Session, String> {
         events: named(args.pubsub.as_ref(), EVENTS),
     };
     let ssh = args.ssh.clone().map(|server| Ssh { server, keyfile: args.ssh_keyfile.clone() });
-    // Before the link, whose wait for ssh a signal may end.
+    // Before ssh is started: a signal that ends ssh too shall not keep us from cleaning up behind it.
     let signals = sys::Signals::install().map_err(told)?;
     let poll = Poll::new().map_err(told)?;
     let link = Link::open(endpoints.clone(), ssh, poll.registry().try_clone().map_err(told)?)?;

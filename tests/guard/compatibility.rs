@@ -222,6 +222,11 @@ const KINDS: &[Kind] = &[
         ],
     },
     Kind {
+        title: "Flags of circus-top",
+        found: Found::Page("man/circus-top.1"),
+        things: &[("--endpoint", ""), ("--process-timeout", ""), ("--ssh", ""), ("--version", "")],
+    },
+    Kind {
         title: "Flags of circusd",
         found: Found::Page("man/circusd.1"),
         things: &[

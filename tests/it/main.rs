@@ -20,6 +20,7 @@ mod crowd;
 mod hooks;
 mod independence;
 mod launch;
+mod munin;
 mod original;
 mod output;
 mod owner;

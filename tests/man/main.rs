@@ -20,6 +20,8 @@ use clap::CommandFactory as _;
 fn pages() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
     vec![
         ("circusd.1", vec![("options", blocks::arguments(Args::command()))]),
+        ("circus-munin.1", vec![]),
+        ("circus-top.1", vec![("options", blocks::arguments(circus::top::Args::command()))]),
         ("circusd-stats.1", vec![("options", blocks::arguments(circus::stats::Args::command()))]),
         ("circusctl.1", vec![("options", blocks::console_options()), ("commands", blocks::console_commands())]),
         (
