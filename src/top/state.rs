@@ -130,7 +130,7 @@ impl State {
             Input::Silence => {
                 self.daemon = Daemon::Silent;
                 for (_, order) in std::mem::take(&mut self.orders) {
-                    self.note(&order.watcher, order.verb.command(), "no answer", true);
+                    self.note(&order, "no answer", None, true);
                 }
                 None
             }
@@ -160,7 +160,8 @@ impl State {
                 let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
                 let refused = text("status") == "error";
                 let told = if refused { text("reason") } else { "ordered" };
-                self.note(&order.watcher, order.verb.command(), told, refused);
+                let time = answer.get("time").and_then(Value::as_f64);
+                self.note(&order, told, time, refused);
                 self.tell(format!("{order}: {told}"), refused);
                 return Some(Effect::Ask);
             }
@@ -187,10 +188,10 @@ impl State {
         Some(Effect::Follow(endpoints))
     }
 
-    fn note(&mut self, watcher: &str, what: &str, detail: &str, bad: bool) {
-        let entry =
-            Entry { time: None, watcher: watcher.to_owned(), what: what.to_owned(), detail: detail.to_owned(), bad };
-        self.journal.push(entry);
+    /// What became of an order belongs to what happened.
+    fn note(&mut self, order: &Order, detail: &str, time: Option<f64>, bad: bool) {
+        let (watcher, what) = (order.watcher.clone(), order.verb.command().to_owned());
+        self.journal.push(Entry { time, watcher, what, detail: detail.to_owned(), bad });
     }
 
     fn tell(&mut self, text: String, bad: bool) {

@@ -31,7 +31,7 @@ const VERY_WIDE: u16 = 150;
 /// The columns that fit, with their widths; there is a blank between two.
 pub(super) fn fitting(width: u16) -> Vec<(Column, u16)> {
     use Column::{Age, Count, Cpu, CpuLine, Files, Memory, MemoryLine, Name, Restarts, Share, State, Threads};
-    let mut columns = vec![(Name, 22), (State, 8), (Count, 6), (Cpu, 6), (Memory, 5)];
+    let mut columns = vec![(Name, 20), (State, 8), (Count, 8), (Cpu, 6), (Memory, 5)];
     if width >= WIDE {
         columns.extend([(Share, 5), (Threads, 5), (Files, 5)]);
     }
