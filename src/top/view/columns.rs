@@ -31,7 +31,7 @@ const VERY_WIDE: u16 = 150;
 /// The columns that fit, with their widths; there is a blank between two.
 pub(super) fn fitting(width: u16) -> Vec<(Column, u16)> {
     use Column::{Age, Count, Cpu, CpuLine, Files, Memory, MemoryLine, Name, Restarts, Share, State, Threads};
-    let mut columns = vec![(Name, 20), (State, 8), (Count, 8), (Cpu, 6), (Memory, 5)];
+    let mut columns = vec![(Name, 24), (State, 8), (Count, 8), (Cpu, 6), (Memory, 5)];
     if width >= WIDE {
         columns.extend([(Share, 5), (Threads, 5), (Files, 5)]);
     }
@@ -41,8 +41,8 @@ pub(super) fn fitting(width: u16) -> Vec<(Column, u16)> {
     }
     let taken: u16 = columns.iter().map(|(_, width)| width + 1).sum::<u16>().saturating_sub(1);
     let spare = width.saturating_sub(taken);
-    // Names get a quarter of what is left, the lines share the rest.
-    let names = spare / 4;
+    // On a wide screen names get a quarter of what is left; the lines share the rest.
+    let names = if width >= WIDE { spare / 4 } else { 0 };
     let lines = if width >= VERY_WIDE { 2 } else { 1 };
     for (column, width) in &mut columns {
         match column {
@@ -67,8 +67,8 @@ impl Column {
             Self::Files => "FDS",
             Self::Age => "AGE",
             Self::Restarts => "RESTARTS",
-            Self::CpuLine => "CPU, 3 MIN",
-            Self::MemoryLine => "MEM, 3 MIN",
+            Self::CpuLine => "CPU 3MIN",
+            Self::MemoryLine => "MEM 3MIN",
         }
     }
 
