@@ -24,6 +24,7 @@ mod original;
 mod output;
 mod owner;
 mod plugins;
+mod prometheus;
 mod reloadconfig;
 mod rest;
 mod signals;
