@@ -25,6 +25,7 @@ mod output;
 mod owner;
 mod plugins;
 mod prometheus;
+mod reactions;
 mod reloadconfig;
 mod rest;
 mod signals;
