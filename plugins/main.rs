@@ -18,8 +18,10 @@ mod full_stats;
 mod http_observer;
 mod limits;
 mod logger;
+mod prometheus;
 mod redis_observer;
 mod resource_watcher;
+mod responder;
 mod sizes;
 mod stamps;
 mod statsd;
@@ -93,6 +95,7 @@ fn make(name: &str, surroundings: &Surroundings) -> Result<Box<dyn Plugin>, Stri
         "watchdog" => boxed(watchdog::WatchDog::new(&settings)),
         "logger" => boxed(logger::Logger::new(&settings)),
         "webhook" => boxed(webhook::Webhook::new(&settings)),
+        "prometheus" => boxed(prometheus::Prometheus::new(&settings)),
         other => Err(format!("the plugin '{other}' is declared and not there")),
     };
     made.map_err(|text| format!("{name}: {text}"))

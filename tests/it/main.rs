@@ -25,6 +25,8 @@ mod original;
 mod output;
 mod owner;
 mod plugins;
+mod prometheus;
+mod reactions;
 mod reloadconfig;
 mod rest;
 mod signals;

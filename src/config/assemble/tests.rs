@@ -489,6 +489,17 @@ fn a_plugin_is_a_watcher_of_priority_1() {
 }
 
 #[test]
+fn a_socket_of_a_plugin_is_its_standard_input() {
+    let ini = "[socket:Page]\nport = 0\n[plugin:p]\nuse = circus.plugins.prometheus\nsocket = Page\n";
+    let plugin = sound(ini).watchers.remove(0);
+    assert_eq!(plugin.stdin_socket.as_deref(), Some("page"));
+    // To others the key means what they like.
+    assert_eq!(self::plugin("cmd = ./it\nsocket = page").stdin_socket, None);
+    let missing = problems("[watcher:w]\ncmd = x\n[plugin:p]\nuse = prometheus\nsocket = page");
+    assert!(missing[0].contains("there is no sound [socket:page]"), "{missing:?}");
+}
+
+#[test]
 fn which_program_a_plugin_is() {
     let runner = |section: &str| plugin(section).plugin.unwrap().runner;
     let python = |python: &str, class: &str| Runner::Python { python: python.into(), class: class.into() };

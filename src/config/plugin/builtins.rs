@@ -8,7 +8,7 @@ use crate::config::nearest::suggestion;
 pub struct Builtin {
     /// What `use` may call it.
     pub name: &'static str,
-    /// The class of the original that it stands for.
+    /// Its dotted name: the class of the original that it stands for, where there is one.
     pub class: Option<&'static str>,
     /// What it does.
     pub about: &'static str,
@@ -191,6 +191,24 @@ pub static BUILTINS: &[Builtin] = &[
             key("timeout", "10", "Seconds for an answer."),
             key("max_retry", "5", "How often one that failed is sent again, after 1, 2, 4 ... seconds."),
             key("queue", "1000", "How many events may wait; what comes beyond is dropped and counted."),
+        ],
+    },
+    Builtin {
+        name: "prometheus",
+        class: Some("circus.plugins.prometheus"),
+        about: "Serves the figures of watchers, their processes, sockets and circusd as OpenMetrics text: GET /metrics.",
+        keys: &[
+            key(
+                "listen",
+                "127.0.0.1:5558",
+                "The address and port of HTTP. A port alone is at 127.0.0.1; whoever reaches another address can read the \
+                 figures, so it has to be written out (0.0.0.0:5558).",
+            ),
+            key(
+                "socket",
+                "",
+                "Instead of listen: the name of a managed socket, which becomes the plugin's stdin_socket.",
+            ),
         ],
     },
 ];

@@ -57,6 +57,9 @@ fn read_one(source: &mut Source<'_>, section: &Section) -> Option<WatcherConfig>
     }
     watcher.autostart &= words.flag(source, section, "active", true);
     let settings = settings(source, section, &env);
+    if let Some(socket) = runner.as_ref().and_then(|runner| socket(runner, &settings)) {
+        watcher.stdin_socket = Some(socket);
+    }
     watcher.env = Some(env.variables);
     if watcher.working_dir.is_empty() {
         watcher.working_dir.clone_from(&source.host.cwd);
@@ -130,6 +133,13 @@ fn runner(source: &mut Source<'_>, section: &Section, words: &Words<'_, '_>) -> 
             None
         }
     }
+}
+
+/// The managed socket at which a plugin of ours listens. Standard input is where no number has to be told.
+fn socket(runner: &Runner, settings: &BTreeMap<String, String>) -> Option<String> {
+    let Runner::Builtin(name) = runner else { return None };
+    let listens = Builtin::find(name)?.keys.iter().any(|key| key.name == "socket");
+    settings.get("socket").filter(|name| listens && !name.is_empty()).map(|name| name.to_lowercase())
 }
 
 /// Whether a key is an option of the watcher that the plugin is.
