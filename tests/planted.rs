@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 25] = [
+const BUGS: [(&str, &str, &str, &str); 24] = [
     (
         "a death that was asked for gives no reap",
         "workers.rs",
@@ -46,12 +46,6 @@ const BUGS: [(&str, &str, &str, &str); 25] = [
         "core.rs",
         "Timer::Escalate(worker) => self.escalate(worker, now),",
         "Timer::Escalate(worker) => self.deadlines.set(Timer::Escalate(worker), Mono(now.mono.0 + 1_000_000_000)),",
-    ),
-    (
-        "a pending restart starts a watcher that was stopped meanwhile",
-        "operations.rs",
-        "                self.withdraw_from_rollouts(key);\n                self.cancel_waiting(key, kind, now);\n            }\n            Admission::Overtake",
-        "                self.cancel_waiting(key, kind, now);\n            }\n            Admission::Overtake",
     ),
     (
         "of many deaths at once only the first is seen",
