@@ -1,0 +1,80 @@
+//! The run: rounds, works, and everybody in turn.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::args::Args;
+use crate::lab::{Lab, sweep};
+use crate::outcome::{Outcome, fault};
+use crate::output::{Findings, machine, write};
+use crate::peers::{FLOOR, OURS, Peer, find, ours};
+use crate::report::{Samples, judge};
+use crate::work::{Plan, Work};
+
+/// Measures, tells and writes. Whether all of our own work was done, and with `--strict` all goals reached.
+pub(crate) fn run(args: &Args) -> Outcome<bool> {
+    let circusd = args.circusd.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_circusd")));
+    if !circusd.is_file() {
+        return Err(fault(format!("{}: there is no such program", circusd.display())));
+    }
+    let machine = machine();
+    let lab = Lab::open()?;
+    let mut peers = ours(&circusd);
+    let found = find(&args.with, args.venv.as_deref())?;
+    peers.extend(found.peers);
+    found.missing.iter().for_each(|missing| eprintln!("SKIPPED {missing}"));
+    let mut findings = Findings {
+        machine,
+        samples: Samples::default(),
+        sizes: args.workers.clone(),
+        subjects: peers.iter().map(|peer| peer.name().to_owned()).collect(),
+        missing: found.missing,
+        failures: Vec::new(),
+        rounds: args.rounds,
+    };
+    measure(&lab, &peers, args, &plan(args, &circusd), &mut findings);
+    write(&findings, args)?;
+    let missed = findings.sizes.iter().flat_map(|size| judge(&findings.samples, *size, OURS, FLOOR));
+    let missed = missed.filter(|verdict| !verdict.holds).count();
+    let own = findings.failures.iter().filter(|failure| [FLOOR, OURS].iter().any(|us| failure.starts_with(us)));
+    Ok(own.count() == 0 && !findings.samples.is_empty() && !(args.strict && missed > 0))
+}
+
+fn plan(args: &Args, circusd: &Path) -> Plan {
+    Plan {
+        idle: Duration::from_secs_f64(args.idle),
+        pings: args.pings,
+        kills: args.kills,
+        lines: args.lines,
+        circusctl: circusd.with_file_name("circusctl"),
+    }
+}
+
+/// Everybody does one work before anybody does the next: what the machine does meanwhile, it does to all.
+fn measure(lab: &Lab, peers: &[Box<dyn Peer>], args: &Args, plan: &Plan, findings: &mut Findings) {
+    let all = [Work::Fleet, Work::Logs, Work::Stats, Work::Control, Work::Startup];
+    let wanted = all.into_iter().filter(|work| args.only.is_empty() || args.only.contains(work));
+    let steps: Vec<(Work, usize)> = wanted.flat_map(|work| sizes(work, args).map(move |size| (work, size))).collect();
+    for round in 1..=args.rounds {
+        for (work, workers) in &steps {
+            for peer in peers {
+                eprintln!("round {round} of {}: {work:?}, {workers} workers: {}", args.rounds, peer.name());
+                match work.run(lab, peer.as_ref(), *workers, plan) {
+                    Ok(notes) => notes
+                        .into_iter()
+                        .for_each(|(figure, value)| findings.samples.add(*workers, peer.name(), figure, value)),
+                    Err(error) => {
+                        findings.failures.push(format!("{}: {work:?}, {workers} workers: {error}", peer.name()))
+                    }
+                }
+                sweep();
+            }
+        }
+    }
+}
+
+/// The numbers of workers with which a work is done.
+fn sizes(work: Work, args: &Args) -> impl Iterator<Item = usize> {
+    let count = if work.grows() { args.workers.len() } else { 1 };
+    args.workers.iter().copied().take(count)
+}

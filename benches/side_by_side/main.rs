@@ -1,0 +1,38 @@
+//! circusd beside other managers of processes, and beside the least that the machine allows: one run, everybody in turn.
+//! README, "Benchmarks", says how to run it.
+
+mod args;
+mod client;
+mod clock;
+mod comparison;
+mod floor;
+mod inbox;
+mod lab;
+mod outcome;
+mod output;
+mod peers;
+mod proc;
+mod report;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // Before anything else: the floor must not carry what the comparison needs.
+    let mut arguments = std::env::args().skip(1);
+    let ended = if arguments.next().as_deref() == Some("--floor") {
+        floor::run(&arguments.collect::<Vec<_>>()).map(|()| true)
+    } else {
+        comparison::run(&args::Args::parse())
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("side_by_side: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The machine, as far as it matters to figures, and as far as it tells nobody whose it is.
+
+/// What was measured on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_gib: f64,
+    pub(crate) kernel: String,
+    /// The load of the last minute when it began.
+    pub(crate) load: f64,
+    /// The day, as 2026-01-31.
+    pub(crate) date: String,
+}
+
+impl Machine {
+    /// From the texts of `/proc/cpuinfo`, `/proc/meminfo` and `/proc/loadavg`.
+    pub(crate) fn read(cpuinfo: &str, meminfo: &str, loadavg: &str) -> Self {
+        let value = |text: &str, key: &str| {
+            let line = text.lines().find(|line| line.starts_with(key))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let kib = value(meminfo, "MemTotal").and_then(|told| told.split(' ').next()?.parse::<f64>().ok());
+        Self {
+            processor: value(cpuinfo, "model name").unwrap_or_else(|| "an unknown processor".to_owned()),
+            cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
+            memory_gib: kib.unwrap_or_default() / 1024.0 / 1024.0,
+            load: loadavg.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
+    /// In one sentence.
+    pub(crate) fn told(&self) -> String {
+        let Self { processor, cores, memory_gib, kernel, load, date } = self;
+        format!("{date}, {processor}, {cores} cores, {memory_gib:.0} GiB, Linux {kernel}, load {load:.2} at the begin")
+    }
+}

@@ -1,0 +1,82 @@
+//! One life with so many workers.
+
+use std::time::Duration;
+
+use super::plan::{Begun, Notes, Plan, begin};
+use super::respawn::Herd;
+use crate::clock::{Moment, micros, millis, pass};
+use crate::inbox::Birth;
+use crate::lab::{Lab, alive};
+use crate::outcome::Outcome;
+use crate::peers::{Peer, Task};
+use crate::proc::{cpu, pss, switches};
+use crate::report::{Figure, percentile};
+
+/// How long all workers may take to begin.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often `incr` is measured.
+const INCRS: usize = 20;
+
+pub(super) fn run(lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan) -> Outcome<Notes> {
+    let room = lab.room()?;
+    let Some(mut begun) = begin(lab, peer, &room, workers, Task::Fleet)? else { return Ok(Notes::new()) };
+    let births = begun.inbox.all(workers, PATIENCE)?;
+    let mut notes = start(&begun, &births);
+    begun.running.ready()?;
+    notes.extend(rest(&begun, plan));
+    notes.extend(status(&mut begun, plan)?);
+    let mut herd = Herd::new(births, begun.inbox);
+    notes.extend(herd.respawn(plan.kills)?);
+    notes.push((Figure::Storm, herd.storm(PATIENCE)?));
+    let mut incrs = Vec::new();
+    while incrs.len() < INCRS {
+        let begin = Moment::now();
+        if !begun.running.incr()? {
+            break;
+        }
+        incrs.push(millis(herd.next(Duration::from_secs(15))?.at.since(begin)));
+    }
+    notes.extend(percentile(&incrs, 0.5).map(|value| (Figure::Incr, value)));
+    let begin = Moment::now();
+    begun.running.halt()?;
+    notes.push((Figure::StopAll, millis(begin.elapsed())));
+    // The last ones may just be dying.
+    pass(Duration::from_millis(300));
+    notes.push((Figure::LeftBehind, alive().len() as f64));
+    Ok(notes)
+}
+
+fn start(begun: &Begun, births: &[Birth]) -> Notes {
+    let began = begun.running.began();
+    let times = || births.iter().map(|birth| birth.at);
+    let figures = [(Figure::StartFirst, times().min()), (Figure::StartAll, times().max())];
+    figures.into_iter().filter_map(|(figure, at)| Some((figure, millis(at?.since(began))))).collect()
+}
+
+/// What it takes while nothing happens.
+fn rest(begun: &Begun, plan: &Plan) -> Notes {
+    let managers = begun.running.managers();
+    let memory = pss(&managers);
+    // What it still has to do after the start is none of its idleness.
+    pass(Duration::from_secs(1));
+    let (begin, used, woken) = (Moment::now(), cpu(&managers), switches(&managers));
+    pass(plan.idle);
+    let (used, woken) = (cpu(&managers) - used, switches(&managers) - woken);
+    let seconds = begin.elapsed().as_secs_f64();
+    vec![
+        (Figure::Memory, memory),
+        (Figure::IdleSwitches, woken as f64 * 60.0 / seconds),
+        (Figure::IdleCpu, millis(used) / seconds),
+    ]
+}
+
+fn status(begun: &mut Begun, plan: &Plan) -> Outcome<Notes> {
+    let mut times = Vec::with_capacity(plan.pings);
+    for _ in 0..plan.pings {
+        let begin = Moment::now();
+        begun.running.ping()?;
+        times.push(micros(begin.elapsed()));
+    }
+    let figures = [(Figure::StatusP50, 0.5), (Figure::StatusP99, 0.99)];
+    Ok(figures.into_iter().filter_map(|(figure, share)| Some((figure, percentile(&times, share)?))).collect())
+}

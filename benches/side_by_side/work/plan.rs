@@ -1,0 +1,78 @@
+//! Which works there are, and how much of each.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::{control, fleet, logs, startup, statistics};
+use crate::inbox::Inbox;
+use crate::lab::Lab;
+use crate::outcome::Outcome;
+use crate::peers::{Job, Peer, Running, Task};
+use crate::report::Figure;
+
+/// A piece of work: one life of a manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Work {
+    /// Start, memory, idleness, status, respawn, storm, incr, stop.
+    Fleet,
+    /// Output of workers into a file.
+    Logs,
+    /// Statistics of every worker.
+    Stats,
+    /// Requests of eight clients.
+    Control,
+    /// From nothing to the first answer; a client as a process.
+    Startup,
+}
+
+/// How much of each.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// How long it is watched while it has nothing to do, and while it tells statistics.
+    pub(crate) idle: Duration,
+    pub(crate) pings: usize,
+    pub(crate) kills: usize,
+    /// Lines that each of four workers prints.
+    pub(crate) lines: usize,
+    /// Our own client.
+    pub(crate) circusctl: std::path::PathBuf,
+}
+
+/// What was measured in one piece of work.
+pub(crate) type Notes = Vec<(Figure, f64)>;
+
+impl Work {
+    /// Whether what it measures depends on the number of workers.
+    pub(crate) fn grows(self) -> bool {
+        match self {
+            Self::Fleet | Self::Stats => true,
+            Self::Logs | Self::Control | Self::Startup => false,
+        }
+    }
+
+    /// Does it with a manager. What it does not offer gives no figures.
+    pub(crate) fn run(self, lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan) -> Outcome<Notes> {
+        match self {
+            Self::Fleet => fleet::run(lab, peer, workers, plan),
+            Self::Logs => logs::run(lab, peer, plan),
+            Self::Stats => statistics::run(lab, peer, workers, plan),
+            Self::Control => control::run(lab, peer),
+            Self::Startup => startup::run(lab, peer, plan),
+        }
+    }
+}
+
+/// A manager that has begun, and where its workers report.
+pub(super) struct Begun {
+    pub(super) running: Box<dyn Running>,
+    pub(super) inbox: Inbox,
+}
+
+/// Starts a manager on this.
+pub(super) fn begin(lab: &Lab, peer: &dyn Peer, room: &Path, workers: usize, task: Task) -> Outcome<Option<Begun>> {
+    let inbox = Inbox::bind(room)?;
+    let job = Job { room, beacon: lab.beacon(), inbox: inbox.path().to_owned(), workers, task };
+    Ok(peer.start(&job)?.map(|running| Begun { running, inbox }))
+}
