@@ -59,13 +59,12 @@ fn measure(lab: &Lab, peers: &[Box<dyn Peer>], args: &Args, plan: &Plan, finding
         for (work, workers) in &steps {
             for peer in peers {
                 eprintln!("round {round} of {}: {work:?}, {workers} workers: {}", args.rounds, peer.name());
-                match work.run(lab, peer.as_ref(), *workers, plan) {
-                    Ok(notes) => notes
-                        .into_iter()
-                        .for_each(|(figure, value)| findings.samples.add(*workers, peer.name(), figure, value)),
-                    Err(error) => {
-                        findings.failures.push(format!("{}: {work:?}, {workers} workers: {error}", peer.name()))
-                    }
+                let mut notes = Vec::new();
+                if let Err(error) = work.run(lab, peer.as_ref(), *workers, plan, &mut notes) {
+                    findings.failures.push(format!("{}: {work:?}, {workers} workers: {error}", peer.name()));
+                }
+                for (figure, value) in notes {
+                    findings.samples.add(*workers, peer.name(), figure, value);
                 }
                 sweep();
             }

@@ -153,7 +153,9 @@ pub(crate) fn sweep() -> usize {
         let left = alive();
         told = told.max(left.len());
         // One that has just ended is no loss.
-        left.iter().for_each(|kin| drop(kill(kin.pid, Signal::SIGKILL)));
+        for kin in &left {
+            let _ = kill(kin.pid, Signal::SIGKILL);
+        }
         reap();
         left.is_empty().then_some(())
     });

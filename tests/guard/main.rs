@@ -3,6 +3,7 @@
 //! Each rule is a pure function over the text of files, in a module of its own, with tests that it finds what it is for.
 //! Here the rules meet the checkout. `BLESS=1 cargo test --test guard` rewrites README's generated tables.
 
+mod block;
 mod compatibility;
 mod layers;
 mod lexer;
@@ -88,7 +89,7 @@ fn the_tables_of_the_readme_are_in_step() {
     let text = tree::read("README.md").text;
     let blocks = tables::blocks();
     if blessing() {
-        let blessed = blocks.iter().try_fold(text, |text, (name, body)| readme::with_block(&text, name, body));
+        let blessed = blocks.iter().try_fold(text, |text, (name, body)| block::with_block(&text, name, body));
         fs::write(tree::top().join("README.md"), blessed.expect("README.md has every block")).unwrap();
     } else {
         expect_none(readme::out_of_step(&text, &blocks));

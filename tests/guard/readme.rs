@@ -1,15 +1,6 @@
 //! README: generated blocks, the list of differences, the commands that it promises.
 
-/// A text whose block of this name has this body; `None` where the text has no such block.
-///
-/// A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`, each on a line of its own.
-pub(crate) fn with_block(text: &str, name: &str, body: &str) -> Option<String> {
-    let begin = format!("<!-- begin {name} -->\n");
-    let end = format!("<!-- end {name} -->\n");
-    let (before, rest) = text.split_once(&begin)?;
-    let (_, after) = rest.split_once(&end)?;
-    Some(format!("{before}{begin}\n{body}\n{end}{after}"))
-}
+use crate::block::with_block;
 
 /// Names of the blocks that are missing from a text or are not in step.
 pub(crate) fn out_of_step(text: &str, blocks: &[(&str, String)]) -> Vec<String> {

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::peer::{Job, Peer, Running, Task};
 use crate::client::Client;
-use crate::clock::{Moment, millis, pass};
+use crate::clock::{Moment, look, millis, pass};
 use crate::lab::{Program, alive, command};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, fault};
 use crate::proc::cpu;
 
 /// What a worker is called, as the kernel has it.
@@ -101,8 +101,10 @@ impl Running for Daemon {
     }
 
     fn incr(&mut self) -> Outcome<bool> {
-        self.call("incr", json!({"name": "w", "nb": 1}))?;
-        Ok(true)
+        // The original refuses while it is busy with anything else.
+        let asked =
+            look(Duration::from_secs(30), Duration::from_millis(5), || self.call("incr", json!({"name": "w"})).ok());
+        asked.map(|()| true).ok_or_else(|| fault("incr was refused for 30 s"))
     }
 
     fn endpoint(&self) -> Option<&str> {
@@ -130,7 +132,7 @@ impl Running for Daemon {
         let heard = listen(over)?;
         let used = millis(cpu(&managers) - before) / begin.elapsed().as_secs_f64();
         if heard == 0 {
-            return Err(crate::outcome::fault("nobody told statistics"));
+            return Err(fault("nobody told statistics"));
         }
         Ok(Some(used))
     }

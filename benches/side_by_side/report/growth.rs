@@ -14,7 +14,7 @@ pub(crate) fn growth(samples: &Samples, sizes: &[usize], ours: &str, floor: &str
     let head = std::iter::once("workers".to_owned()).chain(COLUMNS.iter().map(|figure| title(*figure)));
     let head = head.chain(["memory, MiB".to_owned(), "of it for each worker more, KiB".to_owned()]).collect();
     let rows = sizes.iter().enumerate().map(|(at, workers)| {
-        let costs = COLUMNS.iter().map(|figure| cost(samples, *workers, *figure, ours, floor));
+        let costs = COLUMNS.iter().map(|figure| told(samples, *workers, *figure, ours, floor));
         let memory = samples.median(*workers, ours, Figure::Memory);
         let before = at.checked_sub(1).and_then(|before| sizes.get(before));
         let more = before.and_then(|before| each(samples, *before, *workers, ours));
@@ -38,15 +38,15 @@ fn thousandth(unit: &str) -> String {
 }
 
 /// What one worker costs, or the figure as a whole where it is about one worker anyway.
-pub(super) fn value(samples: &Samples, workers: usize, figure: Figure, subject: &str) -> Option<f64> {
+pub(super) fn cost(samples: &Samples, workers: usize, figure: Figure, subject: &str) -> Option<f64> {
     let median = samples.median(workers, subject, figure)?;
     Some(if figure.per_worker() { median * 1000.0 / workers as f64 } else { median })
 }
 
-fn cost(samples: &Samples, workers: usize, figure: Figure, ours: &str, floor: &str) -> String {
+fn told(samples: &Samples, workers: usize, figure: Figure, ours: &str, floor: &str) -> String {
     let digits = if figure.per_worker() { 0 } else { figure.words().digits };
-    let Some(us) = value(samples, workers, figure, ours) else { return String::new() };
-    match value(samples, workers, figure, floor) {
+    let Some(us) = cost(samples, workers, figure, ours) else { return String::new() };
+    match cost(samples, workers, figure, floor) {
         Some(floor) => format!("{us:.digits$} ({:.2} x floor)", us / floor),
         None => format!("{us:.digits$}"),
     }

@@ -21,6 +21,12 @@ impl Summary {
         };
         Some(Self { median, least, most, count: sorted.len() })
     }
+
+    /// The median, and how far the others are from it where that shows.
+    pub(crate) fn told(self, digits: usize) -> String {
+        let [median, least, most] = [self.median, self.least, self.most].map(|value| format!("{value:.digits$}"));
+        if least == most { median } else { format!("{median} ({least}..{most})") }
+    }
 }
 
 /// The value that this share of the values (0 to 1) is below; `None` of no values.

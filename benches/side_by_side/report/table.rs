@@ -19,7 +19,7 @@ pub(crate) fn comparison(samples: &Samples, workers: usize, subjects: &[&str]) -
             let words = figure.words();
             let title =
                 if words.unit.is_empty() { words.title.into() } else { format!("{}, {}", words.title, words.unit) };
-            let cells = summaries.iter().map(|summary| summary.map_or(String::new(), |one| cell(one, words.digits)));
+            let cells = summaries.iter().map(|summary| summary.map_or(String::new(), |one| one.told(words.digits)));
             let verdict = verdicts.iter().find(|verdict| verdict.figure == *figure);
             let goal = verdict.map_or(String::new(), super::goal::Verdict::told);
             std::iter::once(title).chain(cells).chain([goal]).collect()
@@ -27,13 +27,6 @@ pub(crate) fn comparison(samples: &Samples, workers: usize, subjects: &[&str]) -
     });
     let head = std::iter::once("").chain(subjects.iter().copied()).chain(["goal"]).map(str::to_owned).collect();
     markdown(head, rows)
-}
-
-/// A median, and how far the rounds were apart.
-pub(super) fn cell(summary: Summary, digits: usize) -> String {
-    let Summary { median, least, most, .. } = summary;
-    let [median, least, most] = [median, least, most].map(|value| format!("{value:.digits$}"));
-    if least == most { median } else { format!("{median} ({least}..{most})") }
 }
 
 pub(super) fn markdown(head: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {

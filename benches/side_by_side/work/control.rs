@@ -17,19 +17,17 @@ const UNDER_WAY: usize = 8;
 const WORKERS: usize = 10;
 const TIME: Duration = Duration::from_secs(3);
 
-pub(super) fn run(lab: &Lab, peer: &dyn Peer) -> Outcome<Notes> {
+pub(super) fn run(lab: &Lab, peer: &dyn Peer, notes: &mut Notes) -> Outcome<()> {
     let room = lab.room()?;
     // The floor answers alone; a manager has workers that it lists.
     let (task, workers) = if peer.name() == FLOOR { (Task::Nothing, 0) } else { (Task::Fleet, WORKERS) };
-    let Some(mut begun) = begin(lab, peer, &room, workers, task)? else { return Ok(Notes::new()) };
+    let Some(mut begun) = begin(lab, peer, &room, workers, task)? else { return Ok(()) };
     begun.inbox.all(workers, Duration::from_secs(30))?;
     begun.running.ready()?;
-    let mut notes = Notes::new();
     if let Some(endpoint) = begun.running.endpoint() {
         notes.push((Figure::Requests, rate(endpoint)?));
     }
-    begun.running.halt()?;
-    Ok(notes)
+    begun.running.halt()
 }
 
 /// Requests a second.

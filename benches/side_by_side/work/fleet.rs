@@ -8,7 +8,7 @@ use crate::clock::{Moment, micros, millis, pass};
 use crate::inbox::Birth;
 use crate::lab::{Lab, alive};
 use crate::outcome::Outcome;
-use crate::peers::{Peer, Task};
+use crate::peers::{Peer, Running, Task};
 use crate::proc::{cpu, pss, switches};
 use crate::report::{Figure, percentile};
 
@@ -17,33 +17,26 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often `incr` is measured.
 const INCRS: usize = 20;
 
-pub(super) fn run(lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan) -> Outcome<Notes> {
+pub(super) fn run(lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
     let room = lab.room()?;
-    let Some(mut begun) = begin(lab, peer, &room, workers, Task::Fleet)? else { return Ok(Notes::new()) };
+    let Some(mut begun) = begin(lab, peer, &room, workers, Task::Fleet)? else { return Ok(()) };
     let births = begun.inbox.all(workers, PATIENCE)?;
-    let mut notes = start(&begun, &births);
+    notes.extend(start(&begun, &births));
     begun.running.ready()?;
     notes.extend(rest(&begun, plan));
     notes.extend(status(&mut begun, plan)?);
-    let mut herd = Herd::new(births, begun.inbox);
+    let Begun { mut running, inbox } = begun;
+    let mut herd = Herd::new(births, inbox);
     notes.extend(herd.respawn(plan.kills)?);
     notes.push((Figure::Storm, herd.storm(PATIENCE)?));
-    let mut incrs = Vec::new();
-    while incrs.len() < INCRS {
-        let begin = Moment::now();
-        if !begun.running.incr()? {
-            break;
-        }
-        incrs.push(millis(herd.next(Duration::from_secs(15))?.at.since(begin)));
-    }
-    notes.extend(percentile(&incrs, 0.5).map(|value| (Figure::Incr, value)));
+    notes.extend(incr(running.as_mut(), &mut herd)?);
     let begin = Moment::now();
-    begun.running.halt()?;
+    running.halt()?;
     notes.push((Figure::StopAll, millis(begin.elapsed())));
     // The last ones may just be dying.
     pass(Duration::from_millis(300));
     notes.push((Figure::LeftBehind, alive().len() as f64));
-    Ok(notes)
+    Ok(())
 }
 
 fn start(begun: &Begun, births: &[Birth]) -> Notes {
@@ -79,4 +72,16 @@ fn status(begun: &mut Begun, plan: &Plan) -> Outcome<Notes> {
     }
     let figures = [(Figure::StatusP50, 0.5), (Figure::StatusP99, 0.99)];
     Ok(figures.into_iter().filter_map(|(figure, share)| Some((figure, percentile(&times, share)?))).collect())
+}
+
+fn incr(running: &mut dyn Running, herd: &mut Herd) -> Outcome<Option<(Figure, f64)>> {
+    let mut times = Vec::with_capacity(INCRS);
+    while times.len() < INCRS {
+        let begin = Moment::now();
+        if !running.incr()? {
+            break;
+        }
+        times.push(millis(herd.next(Duration::from_secs(15))?.at.since(begin)));
+    }
+    Ok(percentile(&times, 0.5).map(|value| (Figure::Incr, value)))
 }

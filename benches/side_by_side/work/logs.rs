@@ -16,11 +16,11 @@ use crate::report::Figure;
 const WRITERS: usize = 4;
 const WIDTH: usize = 100;
 
-pub(super) fn run(lab: &Lab, peer: &dyn Peer, plan: &Plan) -> Outcome<Notes> {
+pub(super) fn run(lab: &Lab, peer: &dyn Peer, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
     let room = lab.room()?;
     let file = room.join("output");
     let task = Task::Logs { file: file.clone(), lines: plan.lines, width: WIDTH };
-    let Some(mut begun) = begin(lab, peer, &room, WRITERS, task)? else { return Ok(Notes::new()) };
+    let Some(mut begun) = begin(lab, peer, &room, WRITERS, task)? else { return Ok(()) };
     let births = begun.inbox.all(WRITERS, Duration::from_secs(30))?;
     let first = births.iter().map(|birth| birth.at).min().ok_or_else(|| fault("nobody began"))?;
     let wanted = (WRITERS * plan.lines * WIDTH) as u64;
@@ -30,11 +30,12 @@ pub(super) fn run(lab: &Lab, peer: &dyn Peer, plan: &Plan) -> Outcome<Notes> {
     let bytes = wanted as f64;
     let torn = torn(&file)?;
     fs::remove_file(&file)?;
-    Ok(vec![
+    notes.extend([
         (Figure::LogRate, bytes / 1e6 / done.since(first).as_secs_f64()),
         (Figure::LogCpu, used / (bytes / 1e9)),
         (Figure::TornLines, torn as f64),
-    ])
+    ]);
+    Ok(())
 }
 
 /// When the last byte was there.

@@ -52,14 +52,14 @@ impl Work {
         }
     }
 
-    /// Does it with a manager. What it does not offer gives no figures.
-    pub(crate) fn run(self, lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan) -> Outcome<Notes> {
+    /// Does it with a manager, and notes what is found until something fails. What is not offered gives no figures.
+    pub(crate) fn run(self, lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
         match self {
-            Self::Fleet => fleet::run(lab, peer, workers, plan),
-            Self::Logs => logs::run(lab, peer, plan),
-            Self::Stats => statistics::run(lab, peer, workers, plan),
-            Self::Control => control::run(lab, peer),
-            Self::Startup => startup::run(lab, peer, plan),
+            Self::Fleet => fleet::run(lab, peer, workers, plan, notes),
+            Self::Logs => logs::run(lab, peer, plan, notes),
+            Self::Stats => statistics::run(lab, peer, workers, plan, notes),
+            Self::Control => control::run(lab, peer, notes),
+            Self::Startup => startup::run(lab, peer, plan, notes),
         }
     }
 }

@@ -1,0 +1,17 @@
+//! The part of the comparison in `benches/side_by_side` that measures nothing: from values to tables and pictures.
+//!
+//! Its tests are here because a benchmark with a `main` of its own has no harness that would run them.
+
+#[path = "../../benches/side_by_side/report/mod.rs"]
+#[expect(unreachable_pub, unused_imports, reason = "the comparison uses more of it than tests do, and less")]
+mod report;
+
+mod figure;
+mod goal;
+mod growth;
+mod json;
+mod machine;
+mod plot;
+mod sample;
+mod summary;
+mod table;
