@@ -39,7 +39,11 @@ impl Pump {
         let options = options.iter().map(|(key, value)| (*key, (*value).into())).chain(sized);
         let options = options.map(|(key, value)| (key.to_owned(), value)).collect::<BTreeMap<_, _>>();
         let (wake, woken) = channel();
-        let mut output = OutputHandle::start(move || drop(wake.send(()))).expect("a thread");
+        let mut output = OutputHandle::start(move || {
+            // Nobody listens any more only at the very end.
+            let _ = wake.send(());
+        })
+        .expect("a thread");
         let sink = output.open(&StreamConfig { class: "FileStream".into(), options }).expect("a file");
         let (reader, worker) = pipe().expect("a pipe");
         output.attach(reader.into(), sink, Source { pid: 1, name: StreamName::Stdout });

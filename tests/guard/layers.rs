@@ -119,8 +119,8 @@ const CRATES: &[&str] = &[
     "zmq_sys",
 ];
 
-/// Crates that only tests can name.
-const TEST_CRATES: &[&str] = &["proptest", "tempfile"];
+/// Crates that only tests and benches can name.
+const TEST_CRATES: &[&str] = &["criterion", "plotters", "proptest", "tempfile"];
 
 /// What is wrong in one file of the library.
 pub(crate) fn violations(file: &File) -> Vec<String> {

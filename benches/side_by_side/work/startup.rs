@@ -20,7 +20,7 @@ pub(super) fn run(lab: &Lab, peer: &dyn Peer, plan: &Plan, notes: &mut Notes) ->
     let (mut ready, mut client) = (Vec::new(), Vec::new());
     for at in 0..TIMES {
         let room = lab.room()?;
-        let Some(mut begun) = begin(lab, peer, &room, 0, Task::Nothing)? else { return Ok(()) };
+        let Some(begun) = begin(lab, peer, &room, 0, Task::Nothing)? else { return Ok(()) };
         let Some(endpoint) = begun.running.endpoint().map(str::to_owned) else { return Ok(()) };
         bound(Path::new(endpoint.trim_start_matches("ipc://")), || false)?;
         Client::connect(&endpoint)?.exchange(&request("list", serde_json::json!({})))?;
