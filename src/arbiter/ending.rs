@@ -75,6 +75,7 @@ impl Arbiter {
     pub(super) fn finish(&mut self, now: Now) {
         self.phase = Phase::Ended;
         self.refuse_inquiries(now);
+        self.refuse_tails(now);
         self.answer_end_waiters(now);
         self.act(if self.ending_restarts { Action::Restart } else { Action::Exit(0) });
     }

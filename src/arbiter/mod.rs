@@ -76,6 +76,7 @@ mod rng;
 mod rollout;
 mod slots;
 mod stats;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod time;

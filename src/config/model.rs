@@ -160,6 +160,7 @@ pub struct WatcherConfig {
     pub close_child_stderr: bool,
     pub stdout_stream: Option<StreamConfig>,
     pub stderr_stream: Option<StreamConfig>,
+    pub tail_bytes: u32,
     /// Made by `add`: some options are then shown as null where a file's watcher shows an empty value.
     pub dynamic: bool,
     /// Keys that are no options of ours, kept for plugins and shown by `options`.

@@ -157,6 +157,7 @@ pub(super) fn boot(
         log,
         pending: std::collections::HashMap::new(),
         condemned: Vec::new(),
+        output_waits: false,
         outcome: None,
         now,
         kept: Kept {

@@ -9,8 +9,8 @@ use nix::unistd::pipe2;
 use super::environment::Environments;
 use crate::arbiter::{Launch, WatcherKey, WorkerId};
 use crate::config::{STATS_WATCHER, StreamConfig, WatcherConfig, named_sockets};
-use crate::output::{OutputHandle, SinkId, Source, StreamName};
-use crate::proto::{SpawnError, Stage};
+use crate::output::{Kept, OutputHandle, SinkId, Source};
+use crate::proto::{SpawnError, Stage, StreamName};
 use crate::sys;
 
 /// A process that exists and is changing its user: whether it gets to its program is told by its status pipe.
@@ -79,7 +79,7 @@ impl Launcher {
         };
         for pipe in [stdout, stderr].into_iter().flatten() {
             drop(pipe.write);
-            self.output.attach(pipe.read, pipe.sink, Source { pid, name: pipe.name });
+            self.output.attach(pipe.read, pipe.sink, Source { pid, wid: launch.wid.0, name: pipe.name });
         }
         Ok(spawned)
     }
@@ -146,7 +146,8 @@ impl Launcher {
             StreamName::Stderr => (&config.stderr_stream, config.close_child_stderr),
         };
         let Some(stream) = stream.as_ref().filter(|_| !closed) else { return Ok(None) };
-        let sink = self.sink(watcher, name, stream)?;
+        let kept = Kept { watcher: config.name.clone(), stream: name, bytes: config.tail_bytes as usize };
+        let sink = self.sink(watcher, kept, stream)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| SpawnError {
             stage: Stage::Pipe,
             errno: errno as i32,
@@ -155,16 +156,16 @@ impl Launcher {
         Ok(Some(Pipe { read, write, sink, name }))
     }
 
-    fn sink(&mut self, watcher: WatcherKey, name: StreamName, stream: &StreamConfig) -> Result<SinkId, SpawnError> {
+    fn sink(&mut self, watcher: WatcherKey, kept: Kept, stream: &StreamConfig) -> Result<SinkId, SpawnError> {
         let streams = self.streams.entry(watcher).or_default();
-        let slot = match name {
+        let slot = match kept.stream {
             StreamName::Stdout => &mut streams.stdout,
             StreamName::Stderr => &mut streams.stderr,
         };
         if let Some(sink) = slot {
             return Ok(*sink);
         }
-        let opened = self.output.open(stream);
+        let opened = self.output.open(stream, kept);
         let sink = opened.map_err(|detail| SpawnError { stage: Stage::Pipe, errno: 0, detail })?;
         *slot = Some(sink);
         Ok(sink)

@@ -53,6 +53,7 @@ impl Daemon {
         self.replace_sockets(&config.sockets);
         self.kept.config = config.clone();
         self.samples.abandon();
+        self.launcher.output.retain(config.watchers.iter().map(|watcher| watcher.name.clone()).collect());
         self.arbiter = Arbiter::new(config, self.kept.host.clone(), seed(self.now));
     }
 

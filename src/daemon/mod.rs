@@ -14,6 +14,7 @@ mod launch;
 mod lives;
 mod log;
 mod main;
+mod output;
 mod owner;
 mod reconfigure;
 mod registry;

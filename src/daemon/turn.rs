@@ -2,7 +2,7 @@
 //!
 //! 1. wait until something is ready or due, then read the clock once;
 //! 2. collect ALL dead children, before anything in this turn can signal a pid;
-//! 3. signals, as intents; requests, so many a turn; connections to sockets that are watched;
+//! 3. signals, as intents; subscriptions and what workers print for them; requests, so many a turn; connections to sockets that are watched;
 //! 4. what is due;
 //! 5. actions, each result fed straight back; looks at processes and launches, so many a turn;
 //! 6. look at the ZeroMQ sockets again: sending may have eaten their news.
@@ -25,7 +25,6 @@ use super::registry::{Holding, Registry};
 use super::sampling::Samples;
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
-use crate::output::Message;
 use crate::proto::{SpawnError, Stage};
 use crate::sys;
 
@@ -68,6 +67,8 @@ pub(super) struct Daemon {
     /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
     /// all processes once for a thousand of them.
     pub(super) condemned: Vec<Pid>,
+    /// The output thread may have more to say than what was taken up.
+    pub(super) output_waits: bool,
     pub(super) outcome: Option<Outcome>,
     pub(super) now: Now,
     /// What only has to be there until the end.
@@ -116,15 +117,19 @@ impl Daemon {
         for intent in intents {
             self.feed(Event::Intent(intent));
         }
-        if ready.contains(&OUTPUT) {
-            self.take_output_messages();
+        if ready.contains(&EVENTS) || hurried {
+            self.take_subscriptions();
         }
+        if ready.contains(&OUTPUT) {
+            self.output_waits = true;
+        }
+        self.take_output();
         let more_requests = self.take_requests();
         self.take_demands(ready);
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
-        self.publisher.ready();
-        self.router.ready() || more_requests || more_launches
+        self.take_subscriptions();
+        self.router.ready() || more_requests || more_launches || self.output_waits
     }
 
     /// Tells the arbiter.
@@ -260,16 +265,6 @@ impl Daemon {
         }
         self.kill_the_condemned();
         self.arbiter.has_launches() || self.samples.are_wanted()
-    }
-
-    fn take_output_messages(&mut self) {
-        for message in self.launcher.output.take_messages() {
-            match message {
-                Message::Info(text) => self.say(Level::Info, &text),
-                Message::Warning(text) => self.say(Level::Warning, &text),
-                Message::Synced(_) => {}
-            }
-        }
     }
 }
 

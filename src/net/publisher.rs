@@ -1,9 +1,16 @@
 //! The daemon's events: sent to whoever listens.
+//!
+//! libzmq asks us what to make of each subscription. Who subscribes to everything gets what everything always was, the
+//! events of watchers: the output of workers ([`OUTPUT_TOPICS`](crate::proto::OUTPUT_TOPICS)) is for those who name it, or
+//! somebody who watches a chatty worker would cost all others their events. And since we know who listens to output, it
+//! is not even made where nobody does.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::listener::Listener;
+use super::option::{IntOption, set_option};
 use super::readiness::{Port, registrable};
 use super::{Context, NetError};
 
@@ -19,13 +26,25 @@ const MARK: i32 = 20_000;
 /// The largest subscription that is accepted.
 const LARGEST_FRAME: i64 = 64 << 10;
 
-/// A PUB socket on a descriptor that was bound by the caller.
+/// What an empty subscription stands for: less than `watcher.`, so that who holds both can give up either.
+const EVERYTHING: &[u8] = b"watcher";
+
+/// An XPUB socket on a descriptor that was bound by the caller.
 ///
-/// Register it with mio and call [`ready`](Self::ready) when it is readable: subscribers that come and go between two
-/// events would otherwise pile up as unread commands.
+/// Register it with mio and call [`ready`](Self::ready) when it is readable: a subscriber gets nothing before.
 pub struct Publisher {
     port: Port,
     listener: Listener,
+    /// How many connections have subscribed to each prefix.
+    subscriptions: BTreeMap<Vec<u8>, usize>,
+    news: Option<News>,
+}
+
+/// What has become of the subscriptions since somebody asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Prefixes that were subscribed to, each as often as it was.
+    pub subscribed: Vec<Vec<u8>>,
 }
 
 registrable!(Publisher);
@@ -34,14 +53,15 @@ impl Publisher {
     /// A publisher that accepts subscribers on `listener`. `endpoint` tells the transport (and the path, for ipc); the
     /// path's unlinking remains the caller's affair.
     pub fn new(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
-        let mut socket = context.socket(zmq::PUB)?;
+        let mut socket = context.socket(zmq::XPUB)?;
         let options = || {
             socket.set_sndhwm(MARK)?;
             socket.set_maxmsgsize(LARGEST_FRAME)
         };
         options().map_err(NetError::socket("setting options"))?;
+        set_option(&mut socket, IntOption::XpubManual, 1).map_err(NetError::socket("setting options"))?;
         let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
-        Ok(Self { port: Port::new(socket)?, listener })
+        Ok(Self { port: Port::new(socket)?, listener, subscriptions: BTreeMap::new(), news: None })
     }
 
     /// The endpoint as the kernel knows it: a port where 0 was asked for.
@@ -52,13 +72,51 @@ impl Publisher {
     /// Sends an event to everybody who subscribed to a prefix of its topic. It never waits: a subscriber whose queue is
     /// full misses it.
     pub fn publish(&mut self, topic: &[u8], body: &[u8]) {
-        // A PUB socket takes everything.
+        // Who has subscribed by now gets it: a PUB socket would look too.
+        self.ready();
+        // Like PUB it takes everything.
         let _sent = self.port.send(&[topic, body]);
     }
 
     /// Takes note of subscribers that came or went.
     pub fn ready(&mut self) {
-        let _nothing_to_receive = self.port.readable();
+        while let Some((frame, mut more)) = self.port.recv() {
+            // A subscriber may send what it likes; what is no subscription is nothing to us.
+            if let Some((&kind @ (0 | 1), prefix)) = frame.split_first() {
+                self.carry_out(kind == 1, prefix);
+            }
+            while more {
+                let Some((_, others)) = self.port.recv() else { break };
+                more = others;
+            }
+        }
+        // Receiving until nothing is left does not make the descriptor trustworthy; looking does.
+        let _nothing_is_left = self.port.readable();
+    }
+
+    /// libzmq has just told of it, and applies what we say to the connection that it came from.
+    fn carry_out(&mut self, wanted: bool, prefix: &[u8]) {
+        self.port.route(wanted, if prefix.is_empty() { EVERYTHING } else { prefix });
+        let news = self.news.get_or_insert_default();
+        if wanted {
+            news.subscribed.push(prefix.to_vec());
+            *self.subscriptions.entry(prefix.to_vec()).or_default() += 1;
+        } else if let Some(count) = self.subscriptions.get_mut(prefix) {
+            *count -= 1;
+            if *count == 0 {
+                self.subscriptions.remove(prefix);
+            }
+        }
+    }
+
+    /// The prefixes of topics that somebody has subscribed to, an empty one for everything.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &[u8]> {
+        self.subscriptions.keys().map(Vec::as_slice)
+    }
+
+    /// What became of the subscriptions since the last call, if anything.
+    pub fn take_news(&mut self) -> Option<News> {
+        self.news.take()
     }
 
     /// Closes the publisher. What libzmq has taken it goes on sending for as long as `linger`: the context cannot be

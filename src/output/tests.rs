@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::StreamConfig;
+use crate::proto::StreamName;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,13 +48,13 @@ impl Room {
 
     fn file(&mut self, name: &str, more: Value) -> SinkId {
         let config = self.config(name, more);
-        self.output.open(&config).unwrap()
+        self.output.open(&config, kept("w")).unwrap()
     }
 
     /// A worker's end of a new pipe into `sink`.
     fn worker(&mut self, pid: i32, sink: SinkId) -> PipeWriter {
         let (reader, writer) = pipe().unwrap();
-        self.output.attach(OwnedFd::from(reader), sink, Source { pid, name: StreamName::Stdout });
+        self.output.attach(OwnedFd::from(reader), sink, Source { pid, wid: 1, name: StreamName::Stdout });
         writer
     }
 
@@ -70,7 +71,7 @@ impl Room {
             let found = messages.iter().any(&wanted);
             self.said.extend(messages.into_iter().filter_map(|message| match message {
                 Message::Info(text) | Message::Warning(text) => Some(text),
-                Message::Synced(_) => None,
+                Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => None,
             }));
             if found {
                 return true;
@@ -95,6 +96,10 @@ impl Room {
     fn end(self) -> Vec<Message> {
         self.output.shutdown(PATIENCE)
     }
+}
+
+fn kept(watcher: &str) -> Kept {
+    Kept { watcher: watcher.into(), stream: StreamName::Stdout, bytes: 64 * 1024 }
 }
 
 /// `count` numbered lines of 100 bytes.
@@ -280,7 +285,7 @@ fn a_file_is_rolled_by_time_as_it_is_written() {
     File::options().write(true).open(room.path("t.log")).unwrap().set_modified(long_ago).unwrap();
     let mut timed = room.config("t.log", json!({"rotate_when": "h", "utc": "True", "time_format": "T"}));
     timed.class = "TimedRotatingFileStream".into();
-    let sink = room.output.open(&timed).unwrap();
+    let sink = room.output.open(&timed, kept("w")).unwrap();
     room.worker(1, sink).write_all(b"new\n").unwrap();
     room.settle();
     assert_eq!(room.read("t.log.1970010200"), "old\n");

@@ -18,6 +18,7 @@ use super::Message;
 use super::handle::Command;
 use super::medium::Now;
 use super::pump::Pump;
+use super::tail::Load;
 
 /// The token of the daemon's waker; no source or outlet has it.
 pub(crate) const WAKE: Token = Token(0);
@@ -28,6 +29,7 @@ pub(crate) struct Ends {
     pub(crate) outbox: Sender<Message>,
     pub(crate) end: Sender<()>,
     pub(crate) woken: Arc<AtomicBool>,
+    pub(crate) load: Load,
     pub(crate) wake: Box<dyn Fn() + Send>,
 }
 
@@ -53,7 +55,7 @@ fn read_clocks() -> Now {
 fn run(mut poll: Poll, ends: &Ends) {
     let mut events = Events::with_capacity(256);
     let mut pump = match poll.registry().try_clone() {
-        Ok(registry) => Pump::new(registry),
+        Ok(registry) => Pump::new(registry, ends.load.clone()),
         Err(error) => return tell(ends, vec![Message::Warning(format!("output cannot start: {error}"))]),
     };
     let mut ending: Option<Instant> = None;

@@ -14,7 +14,7 @@ pub(crate) const UNSAFE: &[&str] = &[
     "crates/zmq-sys/tests/descriptors.rs",
     "examples/knobs.rs",
     "examples/worker.rs",
-    "src/net/listener.rs",
+    "src/net/option.rs",
     "src/sys/child.rs",
     "src/sys/daemonize.rs",
     "src/sys/kill.rs",

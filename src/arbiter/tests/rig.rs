@@ -195,7 +195,8 @@ impl Rig {
                 return;
             }
             Action::Log(..) => return,
-            Action::CloseStreams(_) => return,
+            Action::CloseStreams(_) | Action::ForgetOutput(_) => return,
+            Action::Tail { watcher, stream, range, .. } => format!("tail {watcher} {} {range:?}", stream.name()),
             Action::UpdateStreams(..) => "update streams".into(),
             Action::LoadConfig | Action::TakeOver(_) if self.hold_files => return,
             Action::LoadConfig => {

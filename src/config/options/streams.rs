@@ -18,8 +18,8 @@ struct Class {
 const ONLY_IN_PYTHON: Support =
     Support::Refused("is a queue in the memory of the Python program that embeds Circus, and circusd is none");
 
-/// The classes that Circus has.
-const CLASSES: [Class; 6] = [
+/// The classes that Circus has, and MemoryStream.
+const CLASSES: [Class; 7] = [
     Class {
         name: "FileStream",
         support: Support::Works,
@@ -27,6 +27,7 @@ const CLASSES: [Class; 6] = [
     },
     Class { name: "StdoutStream", support: Support::Works, keys: &[] },
     Class { name: "FancyStdoutStream", support: Support::Works, keys: &["color", "time_format"] },
+    Class { name: "MemoryStream", support: Support::Works, keys: &[] },
     Class { name: "QueueStream", support: ONLY_IN_PYTHON, keys: &[] },
     Class {
         name: "TimedRotatingFileStream",
@@ -170,7 +171,7 @@ mod tests {
             settled(json!({"class": "QueueStream"}))
                 .is_err_and(|e| e.starts_with("stdout_stream.class = QueueStream is a queue in the memory"))
         );
-        for class in ["FancyStdoutStream", "WatchedFileStream"] {
+        for class in ["FancyStdoutStream", "WatchedFileStream", "MemoryStream"] {
             assert_eq!(settled(json!({"class": class})), Ok(class.into()));
         }
         assert!(settled(json!({"class": "my.Stream"})).is_err());
