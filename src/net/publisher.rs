@@ -144,7 +144,7 @@ mod tests {
         let mut round = 0_u32;
         let arrived = loop {
             round += 1;
-            publisher.publish(b"hello", &round.to_ne_bytes());
+            publisher.publish(b"watcher.hello", &round.to_ne_bytes());
             if let Some((_, number)) = subscriber.recv(Duration::from_millis(5)) {
                 break number;
             }
@@ -201,6 +201,69 @@ mod tests {
         // 400 MB passed. Other tests run beside this one.
         let grown = resident_bytes().saturating_sub(before);
         assert!(grown < 200 << 20, "{} MB more", grown >> 20);
+    }
+
+    /// Waits until the subscriptions are these.
+    fn expect(publisher: &mut Publisher, poll: &mut mio::Poll, wanted: &[&str]) {
+        let mut events = mio::Events::with_capacity(4);
+        loop {
+            publisher.ready();
+            let there: Vec<&[u8]> = publisher.subscriptions().collect();
+            if there == wanted.iter().map(|prefix| prefix.as_bytes()).collect::<Vec<_>>() {
+                return;
+            }
+            poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            assert!(!events.is_empty(), "nobody told; there are {there:?}");
+        }
+    }
+
+    #[test]
+    fn who_subscribes_to_everything_gets_watchers_events_and_who_names_output_gets_output() {
+        for transport in TRANSPORTS {
+            let (listener, endpoint, _folder) = listener(transport);
+            let context = Context::new().unwrap();
+            let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+            let mut poll = mio::Poll::new().unwrap();
+            poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+            let others = Context::new().unwrap();
+            let mut everything = Subscriber::connect(&others, publisher.endpoint(), &[""]).unwrap();
+            let mut output = Subscriber::connect(&others, publisher.endpoint(), &["output.w."]).unwrap();
+            let both = Subscriber::connect(&others, publisher.endpoint(), &["output.w.", "watcher."]).unwrap();
+            expect(&mut publisher, &mut poll, &["", "output.w.", "watcher."]);
+            let mut news = publisher.take_news().unwrap().subscribed;
+            news.sort();
+            assert_eq!(news, [&b""[..], b"output.w.", b"output.w.", b"watcher."]);
+            drop(both);
+            expect(&mut publisher, &mut poll, &["", "output.w."]);
+            assert_eq!(publisher.take_news(), Some(News::default()), "somebody went");
+            publisher.publish(b"output.w.stdout", b"a");
+            publisher.publish(b"watcher.w.spawn", b"b");
+            assert_eq!(everything.recv(PATIENCE), Some((b"watcher.w.spawn".to_vec(), b"b".to_vec())));
+            assert_eq!(output.recv(PATIENCE), Some((b"output.w.stdout".to_vec(), b"a".to_vec())));
+            drop(output);
+            expect(&mut publisher, &mut poll, &[""]);
+            publisher.publish(b"watcher.w.reap", b"c");
+            assert_eq!(everything.recv(PATIENCE), Some((b"watcher.w.reap".to_vec(), b"c".to_vec())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_subscription_disturbs_nobody() {
+        let (listener, endpoint, _folder) = listener(TRANSPORTS[0]);
+        let context = Context::new().unwrap();
+        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        let mut poll = mio::Poll::new().unwrap();
+        poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+        let others = Context::new().unwrap();
+        let rogue = client(&others, zmq::XSUB, &endpoint);
+        for frame in [&b""[..], b"\x02", b"chatter", b"\x00watcher.", b"\x00", b"\x01end"] {
+            rogue.send(frame, 0).unwrap();
+        }
+        expect(&mut publisher, &mut poll, &["end"]);
+        let mut subscriber = Subscriber::connect(&others, publisher.endpoint(), &["watcher."]).unwrap();
+        expect(&mut publisher, &mut poll, &["end", "watcher."]);
+        publisher.publish(b"watcher.w.spawn", b"{}");
+        assert!(subscriber.recv(PATIENCE).is_some());
     }
 
     #[test]
