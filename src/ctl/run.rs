@@ -153,10 +153,10 @@ impl Session<'_> {
         &mut self,
         globals: &Globals,
         endpoint: &str,
-        topic: &str,
+        topics: &[String],
     ) -> Result<Box<dyn Subscription>, Outcome> {
         let reached = reach(self.connector, globals, endpoint.to_owned());
-        let subscribed = reached.and_then(|endpoint| self.connector.subscribe(&endpoint, &[topic.to_owned()]));
+        let subscribed = reached.and_then(|endpoint| self.connector.subscribe(&endpoint, topics));
         subscribed.map_err(|error| Outcome::failed(Exit::Failure, text::unusable(endpoint, &error)))
     }
 
@@ -178,6 +178,11 @@ impl Session<'_> {
     /// Whether somebody sits at a terminal.
     pub(super) fn is_interactive(&self) -> bool {
         self.environment.interactive
+    }
+
+    /// What no other client has.
+    pub(super) fn id(&self) -> &str {
+        &self.environment.id_prefix
     }
 
     fn next_id(&mut self) -> String {

@@ -1,9 +1,10 @@
 //! `tail`: the last lines, and with `--follow` those that come.
 //!
-//! Who follows subscribes first. The daemon greets a subscriber at its topic, and from then on it gets every line; only
-//! then are the last lines asked for, and what was published meanwhile is known by its cursor. A greeting that comes later
-//! may be another's, or mean that the connection was made anew: what lies behind the cursor is asked for, and nothing is
-//! shown twice.
+//! Who follows subscribes first. The daemon greets a subscriber at the topic that it subscribed to, and from then on it gets
+//! every line; only then are the last lines asked for, and what was published meanwhile is known by its cursor. So that no
+//! other's greeting is taken for ours, we subscribe to a topic of our own as well, behind the one that is meant. A greeting
+//! that comes later means that the connection was made anew: what lies behind the cursor is asked for, and nothing is shown
+//! twice.
 
 use std::io;
 
@@ -12,7 +13,7 @@ use serde_json::json;
 use super::run::{Session, emit, timeout};
 use super::{Event, Exit, Globals, Outcome, Streams, Subscription};
 use crate::commands::{self, CommandSpec, Invocation};
-use crate::proto::{OUTPUT_GREETING, Object, OutputEvent, StreamName, Tail, output_topic};
+use crate::proto::{Object, OutputEvent, StreamName, Tail, output_topic};
 
 /// Why it is over.
 enum End {
@@ -75,7 +76,9 @@ impl Viewer<'_, '_> {
 
     fn follow(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
         let topic = self.topic();
-        let mut events = self.subscribe(&topic)?;
+        // It begins as the other does, so that it is second also when libzmq subscribes again.
+        let own = format!("{topic}?{}", self.session.id());
+        let mut events = self.subscribe(&[topic.clone(), own.clone()])?;
         let failed = |reason: String| Outcome::failed(Exit::Failure, format!("error: {reason}\n"));
         let mut greeted = false;
         loop {
@@ -88,19 +91,21 @@ impl Viewer<'_, '_> {
                 }
                 return Err(failed("no greeting from the pubsub endpoint: is it circusd's?".into()).into());
             };
-            if heard != topic.as_bytes() {
-                // A watcher whose name only begins like this one's.
-            } else if body == OUTPUT_GREETING {
+            if heard == own.as_bytes() {
                 self.catch_up(streams)?;
                 greeted = true;
-            } else if greeted && let Ok(event) = serde_json::from_slice::<OutputEvent>(&body) {
+            } else if greeted
+                // There may be a watcher whose name only begins like this one's.
+                && heard == topic.as_bytes()
+                && let Ok(event) = serde_json::from_slice::<OutputEvent>(&body)
+            {
                 let shown = self.view.published(event, self.wid());
                 self.print(shown, &body, streams)?;
             }
         }
     }
 
-    fn subscribe(&mut self, topic: &str) -> Result<Box<dyn Subscription>, End> {
+    fn subscribe(&mut self, topics: &[String]) -> Result<Box<dyn Subscription>, End> {
         // What is wrong with the question is told before anything is waited for.
         self.ask(self.properties.clone())?;
         let option = Object::from_iter([("option".to_owned(), json!("pubsub_endpoint"))]);
@@ -108,7 +113,7 @@ impl Viewer<'_, '_> {
         let endpoint = reply.as_ref().and_then(|reply| reply.get("options")?.get("pubsub_endpoint")?.as_str());
         let unknown = || Outcome::failed(Exit::Failure, "error: circusd does not say where its events are\n".into());
         let endpoint = toward(endpoint.ok_or_else(unknown)?, &self.session.endpoint(self.globals));
-        Ok(self.session.subscribe(self.globals, &endpoint, topic)?)
+        Ok(self.session.subscribe(self.globals, &endpoint, topics)?)
     }
 
     /// Shows what there is: the last lines at first, later what was not shown yet.
@@ -255,6 +260,7 @@ mod tests {
     use crate::ctl::testing::{FakeDaemon, Seen};
 
     const GREETING: &str = r#"{"subscribed": true}"#;
+    const OWN: &str = "output.my_app.stdout?id";
     const ENDPOINT: &str = r#"{"status": "ok", "options": {"pubsub_endpoint": "ipc:///run/pub"}}"#;
     const TOPIC: &str = "output.my_app.stdout";
 
@@ -277,7 +283,10 @@ mod tests {
 
     fn follow(line: &str, replies: &[&str], bodies: &[&'static str]) -> (Seen, FakeDaemon) {
         let mut daemon = FakeDaemon::answering(replies.iter().copied());
-        daemon.events = bodies.iter().map(|body| (TOPIC, *body)).collect();
+        let topic = |body: &str| if body == GREETING { OWN } else { TOPIC };
+        daemon.events = bodies.iter().map(|body| (topic(body), *body)).collect();
+        // Others are greeted too.
+        daemon.events.push((TOPIC, GREETING));
         (daemon.run(line), daemon)
     }
 
@@ -297,7 +306,7 @@ mod tests {
         let bodies = [GREETING, event(1, 4, 1, r#"["b"]"#, false), event(2, 6, 1, r#"["c"]"#, false)];
         let (printed, daemon) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, TWO], &bodies);
         assert_eq!(printed, seen("a\nb\nc\n", "", 0));
-        assert_eq!(daemon.subscriptions, [("ipc:///run/pub".to_owned(), vec![TOPIC.to_owned()])]);
+        assert_eq!(daemon.subscriptions, [("ipc:///run/pub".to_owned(), vec![TOPIC.to_owned(), OWN.to_owned()])]);
         let (printed, _) = follow("tail -f nope", &[NOPE], &[]);
         assert_eq!(printed, seen("", "error: program nope not found\n", 3));
         let (printed, _) = follow("tail -f web", &[EMPTY, ENDPOINT], &[]);

@@ -30,6 +30,7 @@ mod ssh;
 mod startup;
 mod stats;
 mod storm;
+mod tail;
 mod trees;
 mod web;
 mod wire;
