@@ -48,7 +48,7 @@ impl WatcherConfig {
             close_child_stderr: false,
             stdout_stream: None,
             stderr_stream: None,
-            tail_bytes: 64 * 1024,
+            tail_bytes: 16 * 1024,
             dynamic: true,
             freeform: BTreeMap::new(),
         }

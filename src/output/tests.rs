@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::StreamConfig;
-use crate::proto::StreamName;
+use crate::proto::{StreamName, TailRange};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -475,4 +475,45 @@ fn an_unknown_sink_closes_the_pipe_and_says_so() {
     room.output.close(sink);
     let _worker: PipeWriter = room.worker(3, sink);
     room.wait_for_text("its sink is closed");
+}
+
+#[test]
+fn the_last_lines_can_be_asked_for_and_followed_whatever_the_sink_makes_of_them() {
+    let mut room = Room::new();
+    let sink = room.file("log", json!({"time_format": "%Y"}));
+    let mut worker = room.worker(7, sink);
+    worker.write_all(b"one\ntwo\nthr").unwrap();
+    room.settle();
+    let range = TailRange { lines: 9, wid: None, after: None };
+    let ask = |room: &mut Room| {
+        room.output.tail(5, "W".into(), StreamName::Stdout, range);
+        let mut found = None;
+        while found.is_none() {
+            let messages = room.output.take_messages();
+            found = messages.into_iter().find_map(|message| match message {
+                Message::Tailed(5, tail) => Some(tail.lines.into_iter().map(|line| line.line).collect::<Vec<_>>()),
+                _ => None,
+            });
+            let _ = room.woken.recv_timeout(Duration::from_millis(50));
+        }
+        found.unwrap()
+    };
+    assert_eq!(ask(&mut room), ["one", "two"], "without the time, and whole");
+    room.output.follow(vec![b"output.w.".to_vec()]);
+    worker.write_all(b"ee\n").unwrap();
+    let published = room.wait(|message| {
+        matches!(message, Message::Output { topic, body, .. }
+            if &**topic == "output.w.stdout" && String::from_utf8_lossy(body).contains(r#""lines":["three"]"#))
+    });
+    assert!(published);
+    room.output.follow(Vec::new());
+    worker.write_all(b"last words").unwrap();
+    drop(worker);
+    room.output.close(sink);
+    room.settle();
+    assert_eq!(ask(&mut room), ["one", "two", "three", "last words"], "also when the sink is gone");
+    room.output.retain(vec!["W".into()]);
+    assert_eq!(ask(&mut room).len(), 4);
+    room.output.forget("w".into());
+    assert_eq!(ask(&mut room), [""; 0]);
 }

@@ -8,3 +8,4 @@ mod reloadconfig;
 mod rig;
 mod spawning;
 mod stats;
+mod tail;

@@ -413,7 +413,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         kind: Kind::Int,
-        default: "65536",
+        default: "16384",
         unit: "bytes",
         doc: "How much of the last output of each stream circusctl tail can show, in memory; 0 is nothing. A change \
               counts when the streams are opened next, at a start of the watcher.",
