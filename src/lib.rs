@@ -3,16 +3,18 @@
 //!
 //! # The programs
 //!
-//! `circusd` keeps a fleet running, `circusctl` asks it for things, `circusd-stats` tells what its processes use. Each is a
-//! few lines in `src/bin` that parse arguments and call this library. They speak ZeroMQ: requests and replies over a ROUTER socket, events over a PUB
-//! socket, in the words of the original, so that its clients cannot tell the difference.
+//! `circusd` keeps a fleet running, `circusctl` asks it for things, `circusd-stats` tells what its processes use,
+//! `circus-top` shows that on a terminal and `circus-munin` to munin. Each is a few lines in `src/bin` that parse
+//! arguments and call this library. `circus-plugin`, in `plugins`, has the plugins that come with circusd. They speak
+//! ZeroMQ: requests and replies over a ROUTER socket, events over a PUB socket, in the words of the original, so that its
+//! clients cannot tell the difference.
 //!
 //! # The layers
 //!
 //! ```text
-//!   bin                       circusd              circusctl  circusd-stats
+//!   bin                       circusd         circusctl, plugins  circusd-stats, circus-top, circus-munin
 //!                                │                       │          │
-//!   layer 3                   daemon                    ctl       stats
+//!   layer 3                   daemon               ctl, plugin    stats, top, munin
 //!                    ┌───────┬───┴───┬────────┐          │          │
 //!   layer 2       arbiter   sys   output     net ────────┴──────────┤
 //!                    └───────┴───┬───┴────────┘                     │
@@ -24,8 +26,9 @@
 //! A room sees those below it and none beside it: in layer 2 nobody knows of the others, and [`daemon`] introduces them.
 //! Of the pair in layer 1, [`commands`] may see [`config`]. `tests/guard` reads the source and fails where this is
 //! broken, for the world outside too: only [`net`] names ZeroMQ, and layers 0 and 1 and the arbiter name nothing that
-//! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration). [`ctl`]
-//! and [`stats`] also see [`sys`]: the one starts a process, the ssh client of `--ssh`, the other looks at many.
+//! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration). The clients
+//! in layer 3 also see [`sys`]: [`ctl`] and [`top`] start a process, the ssh client of `--ssh`, [`plugin`] hears signals,
+//! [`stats`] looks at many processes.
 //!
 //! # The core
 //!
@@ -65,15 +68,21 @@
 //! | ZeroMQ's edge-triggered descriptor, what is dropped and what waits | [`net`] |
 //! | start-up, the turn, the end | [`daemon`] |
 //! | circusctl | [`ctl`] |
+//! | plugins: the kit that they are made with | [`plugin`] |
 //! | circusd-stats | [`stats`] |
+//! | circus-top | [`top`] |
+//! | circus-munin | [`munin`] |
 
 pub mod arbiter;
 pub mod commands;
 pub mod config;
 pub mod ctl;
 pub mod daemon;
+pub mod munin;
 pub mod net;
 pub mod output;
+pub mod plugin;
 pub mod proto;
 pub mod stats;
 pub mod sys;
+pub mod top;

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 22] = [
+const BUGS: [(&str, &str, &str, &str); 25] = [
     (
         "a death that was asked for gives no reap",
         "workers.rs",
-        "        self.publish(id.watcher, EventKind::Reap {",
-        "        if worker.asked {\n            return Some((id, worker, exit));\n        }\n        self.publish(id.watcher, EventKind::Reap {",
+        "        let death = Death { pid: exit.pid,",
+        "        if worker.asked {\n            return Some((id, worker, exit));\n        }\n        let death = Death { pid: exit.pid,",
     ),
     (
         "one process too many is launched",
@@ -24,8 +24,8 @@ const BUGS: [(&str, &str, &str, &str); 22] = [
     (
         "a timer is left when a worker has gone",
         "workers.rs",
-        "        self.deadlines.cancel(Timer::Escalate(id));\n        self.deadlines.cancel(Timer::Expire(id));\n        self.publish",
-        "        self.publish",
+        "        self.deadlines.cancel(Timer::Escalate(id));\n        self.deadlines.cancel(Timer::Expire(id));\n        if worker.state",
+        "        if worker.state",
     ),
     ("a wid is used twice", "slots.rs", "self.free.pop_first()", "self.free.first().copied()"),
     (
@@ -130,6 +130,24 @@ const BUGS: [(&str, &str, &str, &str); 22] = [
         "watcher.rs",
         "self.in_file.as_ref().unwrap_or(&self.config)",
         "self.in_file.as_ref().map_or(&self.config, |_| &self.config)",
+    ),
+    (
+        "a process is started before its hook has said yes",
+        "reconcile.rs",
+        "if watcher.hooks.bar_launches() {",
+        "if watcher.hooks.bar_launches() && now.unix < 0.0 {",
+    ),
+    (
+        "a signal that its hook keeps back is sent",
+        "signals.rs",
+        "let allowed = yes || signal == Signal::KILL;",
+        "let allowed = yes || signal.0 > 0;",
+    ),
+    (
+        "a watcher that has stopped has hooks under way",
+        "hook.rs",
+        "self.any(|purpose| !matches!(purpose, Purpose::ExtendedStats { .. }))",
+        "self.any(|purpose| matches!(purpose, Purpose::AfterStop | Purpose::BeforeStop))",
     ),
 ];
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use super::hook::HookCall;
+use super::ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
 use crate::config::{Config, SocketConfig, WatcherConfig};
 use crate::proto::{Notice, Reply, Signal, StreamName, TailRange};
 
@@ -71,6 +74,10 @@ pub enum Action {
     ForgetOutput(String),
     /// The watcher's stream options changed.
     UpdateStreams(WatcherKey, Arc<WatcherConfig>),
+    /// Run a hook; answer with `Event::HookDone`.
+    RunHook(Box<HookCall>),
+    /// End a hook that is under way, with all that it started. No answer is expected any more.
+    EndHook(HookId),
     /// Read the configuration file again; answer with `Event::ConfigLoaded`.
     LoadConfig,
     /// Take over what of this configuration is the daemon's own (log, umask, managed sockets), all or nothing; answer
@@ -89,17 +96,21 @@ pub enum Reach {
     Process,
     /// The process, then its direct children; answer with `Event::ChildrenSignalled`.
     ProcessAndChildren,
+    /// Its direct children and not itself; answer with `Event::ChildrenSignalled`.
+    Children,
     /// The process, its session and process group, and all its descendants.
     Tree,
 }
 
 /// Whom a `signal` request means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SignalTarget {
     /// The processes.
     Process,
     /// The processes and all their descendants.
     Recursive,
+    /// Their descendants only.
+    Descendants,
     /// Their direct children only.
     Children,
     /// This direct child of the process.

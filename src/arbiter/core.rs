@@ -81,6 +81,8 @@ pub struct Arbiter {
     pub(super) quit_by_signal: bool,
     /// Whether the end is a new beginning.
     pub(super) ending_restarts: bool,
+    /// Whether nobody waits for hooks any more.
+    pub(super) hurried: bool,
     pub(super) spawned: u64,
     pub(super) reaped: u64,
     pub(super) released: u64,
@@ -118,6 +120,7 @@ impl Arbiter {
             end_waiters: Vec::new(),
             quit_by_signal: false,
             ending_restarts: false,
+            hurried: false,
             spawned: 0,
             reaped: 0,
             released: 0,
@@ -150,6 +153,7 @@ impl Arbiter {
             Event::Acceptable(socket) => self.acceptable(&socket, now),
             Event::Sampled { job, samples } => self.sampled(job, samples, now),
             Event::Tailed { job, tail } => self.tailed(job, tail, now),
+            Event::HookDone { hook, outcome } => self.hook_done(hook, outcome, now),
             Event::ConfigLoaded(loaded) => self.config_loaded(loaded, now),
             Event::TakenOver(result) => self.taken_over(result, now),
             Event::Intent(Intent::Quit) => self.quit_by_signal(now),
@@ -172,6 +176,7 @@ impl Arbiter {
                 }
                 Timer::Warmup(key) => self.progress(key, now),
                 Timer::Rearm(key) => self.attend(key, now),
+                Timer::Hook(id) => self.hook_overdue(id, now),
                 Timer::Rollout(id) => self.due_rollouts.push_back(id),
             }
             self.drive(now);

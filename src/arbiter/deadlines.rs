@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{RolloutId, WatcherKey, Wid, WorkerId};
+use super::ids::{HookId, RolloutId, WatcherKey, Wid, WorkerId};
 use super::time::Mono;
 
 /// What is due.
@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Warmup(WatcherKey),
     /// A watcher has rested and waits for a connection again.
     Rearm(WatcherKey),
+    /// A hook has had its time.
+    Hook(HookId),
     /// The pause between the starts of two watchers is over.
     Rollout(RolloutId),
 }

@@ -61,6 +61,7 @@ impl Arbiter {
     /// Kills whoever was told to stop and has not gone yet.
     fn hasten(&mut self, now: Now) {
         self.log(Level::Warning, "asked to stop once more: killing who is still stopping");
+        self.hurry_hooks(now);
         let late: Vec<WorkerId> = self
             .deadlines
             .iter()
@@ -76,6 +77,9 @@ impl Arbiter {
         self.phase = Phase::Ended;
         self.refuse_inquiries(now);
         self.refuse_tails(now);
+        for key in self.by_priority() {
+            self.drop_hooks(key, now);
+        }
         self.answer_end_waiters(now);
         self.act(if self.ending_restarts { Action::Restart } else { Action::Exit(0) });
     }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{JobId, Pid, WatcherKey, WorkerId};
+use super::hook::HookOutcome;
+use super::ids::{HookId, JobId, Pid, WatcherKey, WorkerId};
 use crate::config::Config;
 use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError, Tail};
 
@@ -70,6 +71,13 @@ pub enum Event {
         job: JobId,
         /// The lines.
         tail: Tail,
+    },
+    /// What a hook came to.
+    HookDone {
+        /// As the order named it.
+        hook: HookId,
+        /// What it came to.
+        outcome: HookOutcome,
     },
     /// The operator's wish, from a signal to the daemon.
     Intent(Intent),

@@ -27,6 +27,15 @@ pub struct Wid(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub u64);
 
+/// A hook of this daemon's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HookId {
+    /// Whose hook it is.
+    pub watcher: WatcherKey,
+    /// Its number in order of running.
+    pub serial: u64,
+}
+
 /// Watchers that are being started one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct RolloutId(pub u64);

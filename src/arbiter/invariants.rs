@@ -14,6 +14,7 @@ mod checks {
 
     use super::Arbiter;
     use crate::arbiter::deadlines::Timer;
+    use crate::arbiter::hook::Purpose;
     use crate::arbiter::ids::{JobId, Wid, WorkerId};
     use crate::arbiter::operation::Ticket;
     use crate::arbiter::watcher::{Watcher, WatcherState};
@@ -48,10 +49,14 @@ mod checks {
                 assert!(watcher.running.is_none(), "{name}: stopped, with an operation");
                 let may_wait = self.has_predecessor(watcher.key);
                 assert!(watcher.waiting.is_empty() || may_wait, "{name}: stopped, and an operation waits");
+                assert!(!watcher.hooks.hold_stop(), "{name}: stopped, and a hook runs");
                 assert!(watcher.resizing.is_empty(), "{name}: stopped, and somebody waits for a number");
             }
             let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
-            if watcher.running.is_none() && up {
+            for (hook, _) in watcher.hooks.iter() {
+                assert!(self.deadlines.get(Timer::Hook(hook)).is_some(), "{name}: a hook without an end");
+            }
+            if watcher.running.is_none() && up && !watcher.hooks.hold_start() {
                 assert!(watcher.waiting.is_empty(), "{name}: idle, and an operation waits");
             }
         }
@@ -63,7 +68,21 @@ mod checks {
             if let Some(pid) = worker.pid {
                 assert_eq!(self.pids.get(&pid), Some(&id), "pid {} is known as another's", pid.0);
             }
+            let asks = |about: fn(&Purpose) -> Option<WorkerId>| {
+                self.watchers
+                    .get(&id.watcher)
+                    .is_some_and(|watcher| watcher.hooks.any(|purpose| about(purpose) == Some(id)))
+            };
             match worker.state {
+                WorkerState::Preparing => assert!(
+                    asks(|purpose| if let Purpose::BeforeSpawn(worker) = purpose { Some(*worker) } else { None }),
+                    "a process waits for a hook that nobody runs"
+                ),
+                WorkerState::Accepting => assert!(
+                    worker.pid.is_some()
+                        && asks(|purpose| if let Purpose::AfterSpawn(worker) = purpose { Some(*worker) } else { None }),
+                    "a process is judged by a hook that nobody runs"
+                ),
                 WorkerState::Queued => assert!(self.launches.contains(&id), "a launch that nobody will take up"),
                 WorkerState::Starting { .. } => {}
                 WorkerState::Running => assert!(worker.pid.is_some(), "at work, without a process"),
@@ -112,6 +131,9 @@ mod checks {
                     Timer::Rearm(key) => {
                         watcher(key).is_some_and(|w| self.is_waiting(w) && w.demand.sockets.is_empty())
                     }
+                    Timer::Hook(id) => {
+                        watcher(&id.watcher).is_some_and(|w| w.hooks.iter().any(|(hook, _)| hook == *id))
+                    }
                     Timer::Rollout(id) => self.rollouts.contains_key(id),
                 };
                 assert!(valid, "a timer was left: {timer:?}");
@@ -128,6 +150,7 @@ mod checks {
                         awaited.insert(*job);
                     }
                 }
+                awaited.extend(watcher.hooks.iter().filter_map(|(_, purpose)| purpose.job()));
                 awaited.extend(&watcher.resizing);
                 awaited.extend(watcher.workers().values().flat_map(|worker| &worker.awaited_by));
             }

@@ -50,10 +50,17 @@
 //! A worker's pid is data; it is known by a [`WorkerId`] of ours that is never used again, so a late or unknown pid
 //! is ignored by construction. Between Starting and Running there is room for readiness.
 //!
+//! # Hooks
+//!
+//! At eleven points of these lives a watcher's own program may be asked. `hook` has the points, who waits there and
+//! what a no means; nobody else waits, and a watcher without hooks knows nothing of it. Between Queued and Starting,
+//! before Running, before Terminating and after the end there is a state, or a purpose kept with the watcher, for the
+//! time that the answer takes.
+//!
 //! # Time
 //!
 //! Every deadline stands in one table (`deadlines`) and belongs to what set it: a worker told to stop, a worker with a
-//! max_age, a place that waits out a back-off, a watcher or a rollout that pauses. With nothing due, nothing wakes up.
+//! max_age, a place that waits out a back-off, a hook, a watcher or a rollout that pauses. With nothing due, nothing wakes up.
 
 mod action;
 mod core;
@@ -61,6 +68,8 @@ mod deadlines;
 mod demand;
 mod ending;
 mod event;
+mod hook;
+mod hooks;
 mod ids;
 mod invariants;
 mod job;
@@ -74,6 +83,7 @@ mod report;
 mod requests;
 mod rng;
 mod rollout;
+mod signals;
 mod slots;
 mod stats;
 mod tail;
@@ -88,7 +98,8 @@ mod workers;
 pub use action::{Action, Launch, Level, Reach, SampleTarget, SignalTarget};
 pub use core::Arbiter;
 pub use event::{Event, Exit, Intent, SocketAddress, SocketInfo};
-pub use ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
+pub use hook::{HookCall, HookOutcome, HookSubject, HookTask};
+pub use ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
 pub use operation::OperationKind;
 pub use time::{Mono, Now};
 pub use view::{WatcherView, WorkerView};

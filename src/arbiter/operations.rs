@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use super::action::{Action, Level, Reach};
 use super::core::Arbiter;
 use super::deadlines::Timer;
+use super::hook::{HookSubject, Purpose};
 use super::ids::{JobId, Pid, WatcherKey, WorkerId};
 use super::job::{Changes, Form, Then};
 use super::operation::{Admission, Operation, OperationKind, Progress, Ticket, admit};
 use super::rollout::Start;
 use super::time::Now;
 use super::watcher::WatcherState;
+use super::worker::{Worker, WorkerState};
 use crate::proto::{Body, EventKind, Fault, Object, Reply, Signal};
 
 impl Arbiter {
@@ -113,14 +115,23 @@ impl Arbiter {
 
     fn step(&mut self, key: WatcherKey, now: Now) -> bool {
         let Some(watcher) = self.watchers.get(&key) else { return false };
+        if watcher.hooks.hold_start() {
+            // Nobody but who overtakes everything goes on before the hook has answered.
+            let overtaken = |operation: &Operation| !operation.kind.starts();
+            let goes_on = watcher.running.is_none() && watcher.waiting.front().is_some_and(overtaken);
+            return goes_on && self.begin_next(key, now);
+        }
         match watcher.state {
-            WatcherState::Stopping if watcher.workers().is_empty() => {
+            WatcherState::Stopping if watcher.workers().is_empty() && !watcher.hooks.hold_stop() => {
                 self.stopped(key, now);
                 return true;
             }
             WatcherState::Stopping => return false,
             WatcherState::Starting { spawned } if watcher.is_settled() => {
                 if spawned {
+                    if self.run_hook(key, Purpose::AfterStart, HookSubject::default(), now) {
+                        return true;
+                    }
                     self.started(key, now);
                     return true;
                 }
@@ -138,7 +149,7 @@ impl Arbiter {
                     self.begin_stopping(key, now);
                     return true;
                 }
-                if watcher.is_settled() && watcher.slots.waiting() == 0 {
+                if watcher.is_settled() && watcher.slots.waiting() == 0 && !watcher.hooks.hold_stop() {
                     self.fall_asleep(key);
                     return true;
                 }
@@ -248,16 +259,45 @@ impl Arbiter {
             watcher.state = WatcherState::Starting { spawned: false };
             watcher.past.began = Some(now.mono);
             watcher.next_spawn = now.mono;
+            self.ask_to_start(key, now);
         }
     }
 
     pub(super) fn begin_stopping(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        if watcher.hooks.bar_launches() {
+            return self.call_off_start(key, now);
+        }
         watcher.state = WatcherState::Stopping;
         for wid in watcher.slots.clear() {
             self.deadlines.cancel(Timer::Retry(key, wid));
         }
         self.deadlines.cancel(Timer::Warmup(key));
+        self.call_off(key, Purpose::serves_start, "the watcher was told to stop", now);
+        self.drop_unlaunched(key, now);
+        if !self.run_hook(key, Purpose::BeforeStop, HookSubject::default(), now) {
+            self.tell_everybody(key, now);
+        }
+    }
+
+    /// Who is not launched yet will not be, and nobody is asked any more whether it may stay.
+    fn drop_unlaunched(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let judged = |worker: &Worker| worker.state == WorkerState::Accepting;
+        let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| judged(w)).map(|(id, _)| *id).collect();
+        for id in ids {
+            watcher.change(id, |worker| worker.state = WorkerState::Running);
+        }
+        let (signal, timeout) = watcher.parting().ask();
+        let ids: Vec<WorkerId> =
+            watcher.workers().iter().filter(|(_, worker)| worker.state.is_unlaunched()).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.terminate(id, signal, timeout, now);
+        }
+    }
+
+    /// The stop signal to every worker.
+    pub(super) fn tell_everybody(&mut self, key: WatcherKey, now: Now) {
         // Everybody hears of it, also who is on the way out already: a kill with a long timeout does not hold up a stop.
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let (signal, timeout) = watcher.parting().ask();
@@ -270,7 +310,7 @@ impl Arbiter {
         }
     }
 
-    fn started(&mut self, key: WatcherKey, now: Now) {
+    pub(super) fn started(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         watcher.state = WatcherState::Active;
         let text = format!("{} started", watcher.name());
@@ -282,15 +322,26 @@ impl Arbiter {
     fn stopped(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.state != WatcherState::Stopped {
-            watcher.state = WatcherState::Stopped;
-            watcher.parting = None;
             for wid in watcher.slots.clear() {
                 self.deadlines.cancel(Timer::Retry(key, wid));
             }
-            let text = format!("{} stopped", watcher.name());
-            self.log(Level::Info, text);
             self.publish(key, EventKind::Stop, now);
             self.act(Action::CloseStreams(key));
+            if self.run_hook(key, Purpose::AfterStop, HookSubject::default(), now) {
+                return;
+            }
+        }
+        self.at_rest(key, now);
+    }
+
+    /// A watcher has stopped, and its last hook is done.
+    pub(super) fn at_rest(&mut self, key: WatcherKey, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        if watcher.state != WatcherState::Stopped {
+            watcher.state = WatcherState::Stopped;
+            watcher.parting = None;
+            let text = format!("{} stopped", watcher.name());
+            self.log(Level::Info, text);
         }
         let on_demand = self.starts_on_demand(key);
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
@@ -422,6 +473,7 @@ impl Arbiter {
     /// The watcher is gone for good.
     pub(super) fn forget(&mut self, key: WatcherKey, now: Now) {
         self.neglect(key);
+        self.drop_hooks(key, now);
         let Some(watcher) = self.watchers.remove(&key) else { return };
         let name = watcher.name().to_lowercase();
         if !self.watchers.values().any(|other| other.name().to_lowercase() == name) {

@@ -2,11 +2,11 @@
 
 use super::core::Arbiter;
 use super::deadlines::Timer;
+use super::hook::spawns_singly;
 use super::ids::WatcherKey;
 use super::operation::Progress;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
-use super::worker::WorkerState;
 
 /// How many launches of one watcher are asked for ahead.
 const MOST_ON_THEIR_WAY: usize = 256;
@@ -37,7 +37,7 @@ impl Arbiter {
                 self.deadlines.cancel(Timer::Retry(key, wid));
                 continue;
             }
-            let queued = watcher.workers().iter().rev().find(|(_, w)| w.state == WorkerState::Queued && !w.outgoing);
+            let queued = watcher.workers().iter().rev().find(|(_, w)| w.state.is_unlaunched() && !w.outgoing);
             let Some(id) = queued.map(|(id, _)| *id).or_else(|| watcher.fresh().next()) else { return };
             let (signal, timeout) = watcher.parting().ask();
             // Nobody takes its place, so however long it takes to leave, it stands in nobody's way.
@@ -48,9 +48,15 @@ impl Arbiter {
 
     fn launch_missing(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
+        if watcher.hooks.bar_launches() {
+            return;
+        }
         let missing = watcher.missing();
         // A crowd is asked for in portions: each that comes up makes room for the next.
-        let room = MOST_ON_THEIR_WAY.saturating_sub(watcher.counts().starting);
+        let room = match spawns_singly(&watcher.config) {
+            true => usize::from(!watcher.is_bringing_up()),
+            false => MOST_ON_THEIR_WAY.saturating_sub(watcher.counts().starting),
+        };
         if missing == 0 {
             return self.deadlines.cancel(Timer::Warmup(key));
         }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::core::Arbiter;
 use super::deadlines::Timer;
+use super::hook::HookTask;
 use super::past::{Cause, LastExit, LastFailure, Setback};
 use super::requests::Answer;
 use super::time::Now;
@@ -38,6 +39,7 @@ impl Arbiter {
         put("starting", counts.starting.into());
         put("stopping", (counts.dying + counts.outgoing).into());
         put("not_replaced", watcher.slots.vacated.into());
+        put("hooks", watcher.hooks.iter().map(|(_, purpose)| under_way(purpose.task())).collect());
         put("operation", watcher.running.as_ref().map(|operation| operation.kind.name()).into());
         put("queued", watcher.waiting.iter().map(|operation| operation.kind.name()).collect());
         put("backing_off", self.back_offs(watcher, now).into());
@@ -74,6 +76,14 @@ impl Arbiter {
 
     fn left(&self, timer: Timer, now: Now) -> Option<Duration> {
         self.deadlines.get(timer).map(|at| at.since(now.mono))
+    }
+}
+
+/// A hook that is under way, by its name.
+fn under_way(task: HookTask) -> &'static str {
+    match task {
+        HookTask::Load => "loading",
+        HookTask::Run(point) => point.name(),
     }
 }
 

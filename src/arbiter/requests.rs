@@ -13,13 +13,20 @@ use super::rollout::Start;
 use super::time::{Now, seconds};
 use super::watcher::WatcherState;
 use crate::config::options::{self, Effect};
-use crate::proto::{Body, ErrNo, EventKind, Fault, Object, Reply, ReplyTo, Request, Selection, Signal};
+use crate::proto::{Body, ErrNo, EventKind, Fault, HookPoint, Object, Reply, ReplyTo, Request, Selection, Signal};
 
 /// What a request comes to: an answer now, or one that its job gives later.
 pub(super) type Answer = Result<Option<Object>, Fault>;
 
 /// More than the kernel has pids for: PID_MAX_LIMIT of proc(5).
 const MOST_PROCESSES: u32 = 4_194_304;
+
+/// The hooks that a `set` names.
+fn changed_hooks(changes: &Object) -> Vec<HookPoint> {
+    let all = changes.get("hooks").and_then(Value::as_object).into_iter().flat_map(Object::keys);
+    let single = changes.keys().filter_map(|key| key.strip_prefix("hooks."));
+    all.map(String::as_str).chain(single).filter_map(HookPoint::parse).collect()
+}
 
 fn too_many() -> Fault {
     Fault::message(format!("'numprocesses' cannot be more than {MOST_PROCESSES}"))
@@ -71,11 +78,10 @@ impl Arbiter {
                     (None, false, true) => SignalTarget::Recursive,
                     (None, false, false) => SignalTarget::Process,
                 };
-                self.signal_request(&to, &name, signum, pid, target)
+                self.signal_request(&to, &name, signum, pid, target, now)
             }
             Request::Start { selection, waiting } => self.start(&to, selection.as_ref(), waiting, now),
-            // No watcher has an extended_stats hook yet.
-            Request::Stats { name, process, extended: _ } => self.stats(&to, name, process, now),
+            Request::Stats { name, process, extended } => self.stats(&to, name, process, extended, now),
             Request::Status { name, verbose: false } => self.status(name.as_deref()),
             Request::Status { name, verbose: true } => self.verbose_status(name.as_deref(), now),
             Request::Stop { selection, waiting } => self.stop(&to, selection.as_ref(), waiting, now),
@@ -104,7 +110,7 @@ impl Arbiter {
     }
 
     /// A job of `left` parts, with the answer to give now if nobody waits for it.
-    fn job(&mut self, to: &ReplyTo, left: usize, form: Form, then: Then, waiting: bool) -> (JobId, Answer) {
+    pub(super) fn job(&mut self, to: &ReplyTo, left: usize, form: Form, then: Then, waiting: bool) -> (JobId, Answer) {
         let to = waiting.then(|| to.clone());
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         let id = self.open_job(Job { to, left, form, then, ..Job::for_nobody() });
@@ -369,6 +375,7 @@ impl Arbiter {
         if config.numprocesses > MOST_PROCESSES {
             return Err(too_many());
         }
+        watcher.hooks.renew(changed_hooks(changes));
         watcher.config = Arc::new(config);
         let config = watcher.config.clone();
         // Who starts later starts with what is set now.
@@ -394,6 +401,7 @@ impl Arbiter {
         signal: Signal,
         pid: Option<i64>,
         target: SignalTarget,
+        now: Now,
     ) -> Answer {
         let key = self.find(name)?;
         if matches!(target, SignalTarget::Child(_)) && pid.is_none() {
@@ -420,6 +428,11 @@ impl Arbiter {
                 // A death of it was asked for.
                 watcher.change(*id, |worker| worker.asked = true);
             }
+        }
+        let asks = watcher.config.hooks.contains_key(&HookPoint::BeforeSignal)
+            || watcher.config.hooks.contains_key(&HookPoint::AfterSignal);
+        if asks && matches!(target, SignalTarget::Process | SignalTarget::Recursive) {
+            return self.signal_with_hooks(to, ids, signal, target, now);
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, true);
         let pids = ids.into_iter().map(|(_, pid)| pid).collect();

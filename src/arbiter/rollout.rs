@@ -72,7 +72,7 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get(&key) else { return false };
         let counts = watcher.counts();
         let stuck = counts.starting > 0 && counts.dying + counts.outgoing == 0 && watcher.missing() == 0;
-        watcher.running.is_some() && !stuck
+        watcher.running.is_some() && (!stuck || watcher.hooks.hold_stop())
     }
 
     /// The watcher that a rollout waited for has been tried.

@@ -125,6 +125,11 @@ impl Slots {
         history.failures
     }
 
+    /// Whether the launch that comes is another try of one that failed.
+    pub(super) fn tries_again(&self, wid: Wid) -> bool {
+        self.histories.get(&wid).is_some_and(|history| history.failures > 0)
+    }
+
     /// A launch succeeded.
     pub(super) fn launched(&mut self, wid: Wid) {
         if let Some(history) = self.histories.get_mut(&wid) {

@@ -4,13 +4,14 @@
 //! `Event::Sampled`. The others wait in line as they came, so that what they take up until then is small, and whom
 //! they mean is found out when their turn comes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::action::{Action, SampleTarget};
 use super::core::{Arbiter, Phase};
+use super::hook::{HookSubject, Purpose, extended};
 use super::ids::{JobId, Pid, Wid, WorkerId};
 use super::requests::Answer;
 use super::time::Now;
@@ -19,10 +20,10 @@ use super::worker::Worker;
 use crate::commands::py_repr;
 use crate::proto::{AskedProcess, Body, Fault, Object, ProcessInfo, Reply, ReplyTo};
 
-/// What stands in place of the figures of a process that has ended.
 /// So many questions may wait for their answers; who asks beyond that is refused at once.
 const MOST_WAITING: usize = 10_000;
 
+/// What stands in place of the figures of a process that has ended.
 const GONE: &str = "No such process (stopped?)";
 
 /// Whom the figures are wanted of.
@@ -43,6 +44,8 @@ pub(super) enum Question {
 pub(super) struct Inquiry {
     to: ReplyTo,
     question: Question,
+    /// Whether the watcher's hook adds figures.
+    extended: bool,
 }
 
 /// A process whose figures were asked for, as it was then.
@@ -62,6 +65,7 @@ type Group = (String, Vec<Subject>);
 struct Sampling {
     job: JobId,
     question: Question,
+    extended: bool,
     /// Everybody who had asked the same by the time it was taken up.
     to: Vec<ReplyTo>,
     groups: Vec<Group>,
@@ -72,12 +76,23 @@ struct Sampling {
 pub(super) struct Inquiries {
     sampling: Option<Sampling>,
     waiting: VecDeque<Inquiry>,
+    /// Answers that hooks are adding figures to.
+    extending: BTreeMap<JobId, Extending>,
+}
+
+/// An answer that lacks what the hook has to say about some processes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Extending {
+    to: Vec<ReplyTo>,
+    properties: Object,
+    left: BTreeSet<Pid>,
 }
 
 impl Inquiries {
     /// How many answers are owed.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len() + usize::from(self.sampling.is_some())
+        let extending: usize = self.extending.values().map(|answer| answer.to.len()).sum();
+        self.waiting.len() + usize::from(self.sampling.is_some()) + extending
     }
 
     /// Whether somebody waits who need not.
@@ -93,6 +108,7 @@ impl Arbiter {
         to: &ReplyTo,
         name: Option<String>,
         process: Option<AskedProcess>,
+        extended: bool,
         now: Now,
     ) -> Answer {
         let question = match (name, process) {
@@ -100,14 +116,14 @@ impl Arbiter {
             (Some(name), None) => Question::Watcher(name),
             (Some(name), Some(process)) => Question::Process(name, process),
         };
-        self.inquire(to, question, now)
+        self.inquire(to, question, extended, now)
     }
 
     pub(super) fn daemon_stats(&mut self, to: &ReplyTo, now: Now) -> Answer {
-        self.inquire(to, Question::Daemon, now)
+        self.inquire(to, Question::Daemon, false, now)
     }
 
-    fn inquire(&mut self, to: &ReplyTo, question: Question, now: Now) -> Answer {
+    fn inquire(&mut self, to: &ReplyTo, question: Question, extended: bool, now: Now) -> Answer {
         if self.phase == Phase::Ended {
             // Nobody will look any more.
             self.at_work()?;
@@ -117,7 +133,7 @@ impl Arbiter {
             return Err(Fault::command("too many stats requests wait for their answer"));
         }
         if !to.cast {
-            self.inquiries.waiting.push_back(Inquiry { to: to.clone(), question });
+            self.inquiries.waiting.push_back(Inquiry { to: to.clone(), question, extended });
             self.take_up_inquiry(now);
         }
         Ok(None)
@@ -142,16 +158,16 @@ impl Arbiter {
             };
             let job = self.name_job();
             let nobody = targets.is_empty();
-            let Inquiry { to, question } = inquiry;
+            let Inquiry { to, question, extended } = inquiry;
             let mut asked = vec![to];
             self.inquiries.waiting.retain(|other| {
-                let same = other.question == question;
+                let same = other.question == question && other.extended == extended;
                 if same {
                     asked.push(other.to.clone());
                 }
                 !same
             });
-            self.inquiries.sampling = Some(Sampling { job, question, to: asked, groups });
+            self.inquiries.sampling = Some(Sampling { job, question, extended, to: asked, groups });
             if nobody {
                 self.answer_inquiry(Vec::new(), now);
             } else {
@@ -170,26 +186,71 @@ impl Arbiter {
 
     fn answer_inquiry(&mut self, samples: Vec<Option<ProcessInfo>>, now: Now) {
         let Some(sampling) = self.inquiries.sampling.take() else { return };
-        let Sampling { question, to, groups, .. } = sampling;
+        let Sampling { job, question, to, groups, extended } = sampling;
+        let subjects: Vec<Subject> = groups.iter().flat_map(|(_, subjects)| subjects).copied().collect();
+        let extends = extended && !matches!(question, Question::Everybody | Question::Daemon);
         let mut samples = samples.into_iter();
         let properties = match question {
             Question::Everybody => {
                 let infos = groups.into_iter().map(|(name, subjects)| (name, self.infos(&subjects, &mut samples)));
                 object([("infos", infos.collect())])
             }
-            Question::Watcher(name) => {
-                let subjects: Vec<Subject> = groups.into_iter().flat_map(|(_, subjects)| subjects).collect();
-                object([("name", name.into()), ("info", self.infos(&subjects, &mut samples))])
-            }
+            Question::Watcher(name) => object([("name", name.into()), ("info", self.infos(&subjects, &mut samples))]),
             Question::Process(_, process) => {
-                let subject = groups.iter().flat_map(|(_, subjects)| subjects).next();
+                let subject = subjects.first();
                 let info = subject.map_or_else(|| GONE.into(), |subject| self.info(subject, samples.next().flatten()));
                 object([("process", process.given), ("info", info)])
             }
             Question::Daemon => object([("info", samples.next().flatten().map_or_else(|| GONE.into(), on_wire))]),
         };
-        for to in to {
-            self.reply(Reply { to, body: Body::Ok(properties.clone()), time: now.unix });
+        let mut answer = Extending { to, properties, left: BTreeSet::new() };
+        if extends {
+            self.extend_figures(job, &mut answer, &subjects, now);
+        }
+        if answer.left.is_empty() {
+            answer_all(self, answer.to, &Body::Ok(answer.properties), now);
+        } else {
+            self.inquiries.extending.insert(job, answer);
+        }
+    }
+
+    /// Asks the hook about every process that there are figures of.
+    fn extend_figures(&mut self, job: JobId, answer: &mut Extending, subjects: &[Subject], now: Now) {
+        for subject in subjects {
+            let Some(Value::Object(stats)) = answer.figures(subject.pid) else { continue };
+            let subject = HookSubject {
+                pid: Some(subject.pid),
+                wid: Some(subject.wid),
+                stats: Some(stats.clone()),
+                ..HookSubject::default()
+            };
+            let Some(pid) = subject.pid else { continue };
+            let Some(worker) = self.pids.get(&pid).copied() else { continue };
+            if self.run_hook(worker.watcher, Purpose::ExtendedStats { job, pid }, subject, now) {
+                answer.left.insert(pid);
+            }
+        }
+    }
+
+    /// The hook has said what it has to say about a process.
+    pub(super) fn extended(&mut self, job: JobId, pid: Pid, stats: Object, now: Now) {
+        let Some(answer) = self.inquiries.extending.get_mut(&job) else { return };
+        if let Some(figures) = answer.figures(pid) {
+            *figures = extended(figures.take(), stats);
+        }
+        answer.left.remove(&pid);
+        if answer.left.is_empty()
+            && let Some(answer) = self.inquiries.extending.remove(&job)
+        {
+            answer_all(self, answer.to, &Body::Ok(answer.properties), now);
+        }
+    }
+
+    /// As in Circus, a hook that fails is what the answer is.
+    pub(super) fn not_extended(&mut self, job: JobId, error: &str, now: Now) {
+        if let Some(answer) = self.inquiries.extending.remove(&job) {
+            let fault = Fault::command(format!("hook extended_stats failed: {error}"));
+            answer_all(self, answer.to, &Body::Error(fault), now);
         }
     }
 
@@ -246,8 +307,9 @@ impl Arbiter {
     /// The end has come first: who still waits for figures is told so.
     pub(super) fn refuse_inquiries(&mut self, now: Now) {
         let Err(fault) = self.at_work() else { return };
-        let Inquiries { sampling, waiting } = std::mem::take(&mut self.inquiries);
+        let Inquiries { sampling, waiting, extending } = std::mem::take(&mut self.inquiries);
         let sampled = sampling.into_iter().flat_map(|sampling| sampling.to);
+        let sampled = sampled.chain(extending.into_values().flat_map(|answer| answer.to));
         for to in sampled.chain(waiting.into_iter().map(|inquiry| inquiry.to)) {
             self.reply(Reply { to, body: Body::Error(fault.clone()), time: now.unix });
         }
@@ -259,6 +321,21 @@ fn group(watcher: &Watcher) -> Group {
         Some(Subject { worker: *id, pid: worker.pid?, wid: worker.wid, started: worker.started.unix })
     };
     (watcher.name().to_owned(), watcher.workers().iter().filter_map(subject).collect())
+}
+
+impl Extending {
+    /// What the answer says of a process.
+    fn figures(&mut self, pid: Pid) -> Option<&mut Value> {
+        let one = self.properties.contains_key("process");
+        let info = self.properties.get_mut("info")?;
+        if one { Some(info) } else { info.get_mut(pid.0.to_string()) }
+    }
+}
+
+fn answer_all(arbiter: &mut Arbiter, to: Vec<ReplyTo>, body: &Body, now: Now) {
+    for to in to {
+        arbiter.reply(Reply { to, body: body.clone(), time: now.unix });
+    }
 }
 
 fn on_wire(info: ProcessInfo) -> Value {

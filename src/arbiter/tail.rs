@@ -28,11 +28,13 @@ impl Arbiter {
             self.at_work()?;
         }
         let config = &self.watcher(&name)?.config;
+        // What a plugin prints goes to the log where it has no stream.
+        let to_log = config.plugin.is_some();
         let (configured, closed) = match stream {
             StreamName::Stdout => (&config.stdout_stream, config.close_child_stdout),
             StreamName::Stderr => (&config.stderr_stream, config.close_child_stderr),
         };
-        if configured.is_none() || closed {
+        if configured.is_none() && !to_log || closed {
             let stream = stream.name();
             return Err(Fault::command(format!(
                 "{name} has no {stream}_stream, so its {stream} does not pass through circusd: give it one \

@@ -1,6 +1,7 @@
 //! A look at the core from outside, for tests and for whoever must know a process by its worker.
 
 use super::core::{Arbiter, Phase};
+use super::hook::{HookTask, Purpose};
 use super::ids::{Pid, WatcherKey, Wid, WorkerId};
 use super::job::{Job, Then};
 use super::watcher::{Watcher, WatcherState};
@@ -17,6 +18,8 @@ pub struct WatcherView {
     pub workers: Vec<WorkerView>,
     /// Whether something is being done with it, or waits to be.
     pub busy: bool,
+    /// Its hooks that are under way.
+    pub hooks: Vec<HookTask>,
 }
 
 /// A worker as it is now.
@@ -77,7 +80,11 @@ impl Arbiter {
             state: watcher.state,
             numprocesses: watcher.config.numprocesses,
             workers: watcher.workers().iter().map(view).collect(),
-            busy: watcher.running.is_some() || !watcher.waiting.is_empty() || self.has_its_turn_to_come(watcher.key),
+            busy: watcher.running.is_some()
+                || !watcher.waiting.is_empty()
+                || watcher.hooks.hold_stop()
+                || self.has_its_turn_to_come(watcher.key),
+            hooks: watcher.hooks.iter().map(|(_, purpose)| Purpose::task(purpose)).collect(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::demand::Demand;
+use super::hook::Hooks;
 use super::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
 use super::operation::Operation;
 use super::past::Past;
@@ -105,6 +106,7 @@ pub(super) struct Watcher {
     /// Told to go for good: no name leads here any more.
     pub(super) removed: bool,
     pub(super) demand: Demand,
+    pub(super) hooks: Hooks,
     pub(super) past: Past,
 }
 
@@ -128,6 +130,7 @@ impl Watcher {
             next_spawn: Mono(0),
             removed: false,
             demand: Demand::default(),
+            hooks: Hooks::default(),
             past: Past::default(),
         }
     }
@@ -207,6 +210,11 @@ impl Watcher {
         let worker = self.workers.remove(&id)?;
         *self.counts.of(worker.standing()) -= 1;
         Some(worker)
+    }
+
+    /// Whether some worker is on its way, also one that is not wanted any more.
+    pub(super) fn is_bringing_up(&self) -> bool {
+        self.workers.values().any(|worker| worker.state.is_coming())
     }
 
     /// How many workers are to be launched now, pacing aside: wanted, less all that run, come, leave or wait.

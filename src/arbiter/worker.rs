@@ -9,6 +9,8 @@ use crate::proto::Signal;
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum WorkerState {
+    /// Its launch is wanted, and before_spawn has not answered yet.
+    Preparing,
     /// Its launch is wanted; the daemon has not taken it up yet.
     Queued,
     /// Its launch was taken up; it is not at work yet.
@@ -16,6 +18,8 @@ pub enum WorkerState {
         /// A stop came meanwhile: it is told to stop as soon as it exists.
         doomed: bool,
     },
+    /// It runs its program, and after_spawn has not answered yet.
+    Accepting,
     /// At work.
     Running,
     /// Told to stop.
@@ -25,6 +29,21 @@ pub enum WorkerState {
         /// SIGKILL follows then, and again and again until it helps.
         kill_at: Mono,
     },
+}
+
+impl WorkerState {
+    /// Whether it is on its way up.
+    pub(super) fn is_coming(self) -> bool {
+        match self {
+            Self::Preparing | Self::Queued | Self::Starting { .. } | Self::Accepting => true,
+            Self::Running | Self::Terminating { .. } => false,
+        }
+    }
+
+    /// Whether no process has been asked for yet.
+    pub(super) fn is_unlaunched(self) -> bool {
+        matches!(self, Self::Preparing | Self::Queued)
+    }
 }
 
 /// A record of a worker. It exists from the wish to start it until its exit is collected.
@@ -75,7 +94,10 @@ impl Worker {
             return Standing::Outgoing;
         }
         match self.state {
-            WorkerState::Queued | WorkerState::Starting { doomed: false } => Standing::Starting,
+            WorkerState::Preparing
+            | WorkerState::Queued
+            | WorkerState::Starting { doomed: false }
+            | WorkerState::Accepting => Standing::Starting,
             WorkerState::Running => Standing::Running,
             WorkerState::Starting { doomed: true } | WorkerState::Terminating { .. } => Standing::Dying,
         }
@@ -84,8 +106,8 @@ impl Worker {
     /// Whether it has got to its program.
     pub(super) fn is_up(&self) -> bool {
         match self.state {
-            WorkerState::Queued | WorkerState::Starting { .. } => false,
-            WorkerState::Running | WorkerState::Terminating { .. } => true,
+            WorkerState::Preparing | WorkerState::Queued | WorkerState::Starting { .. } => false,
+            WorkerState::Accepting | WorkerState::Running | WorkerState::Terminating { .. } => true,
         }
     }
 
@@ -93,7 +115,7 @@ impl Worker {
     pub(super) fn is_ending(&self) -> bool {
         match self.state {
             WorkerState::Starting { doomed } => doomed,
-            WorkerState::Queued | WorkerState::Running => false,
+            WorkerState::Preparing | WorkerState::Queued | WorkerState::Accepting | WorkerState::Running => false,
             WorkerState::Terminating { .. } => true,
         }
     }

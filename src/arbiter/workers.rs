@@ -8,6 +8,7 @@ use super::core::Arbiter;
 use super::deadlines::Timer;
 use super::demand::Spell;
 use super::event::Exit;
+use super::hook::{Death, HookSubject, Purpose, Send};
 use super::ids::{Pid, WatcherKey, Wid, WorkerId};
 use super::operation::{OperationKind, Progress};
 use super::past::{Cause, LastExit, LastFailure, Setback};
@@ -22,7 +23,7 @@ use crate::proto::{EventKind, Signal, SpawnError};
 const DEFAULT_BOUND: Duration = Duration::from_secs(5);
 
 /// SIGKILL is sent again after this time, to whoever is still there: sending it may have failed.
-const KILL_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const KILL_AGAIN: Duration = Duration::from_secs(5);
 
 /// So many early deaths in a row of a new process end a graceful reload: the old processes are kept.
 const HOPELESS: u32 = 5;
@@ -43,8 +44,17 @@ impl Arbiter {
     pub(super) fn launch(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let wid = watcher.slots.take();
+        // As in Circus, a process is one process however often its launch is tried.
+        let again = watcher.slots.tries_again(wid);
         let worker = watcher.admit_worker(wid, now);
-        self.launches.push_back(worker);
+        let subject = HookSubject { wid: Some(wid), ..HookSubject::default() };
+        if !again && self.run_hook(key, Purpose::BeforeSpawn(worker), subject, now) {
+            if let Some(watcher) = self.watchers.get_mut(&key) {
+                watcher.change(worker, |worker| worker.state = WorkerState::Preparing);
+            }
+        } else {
+            self.launches.push_back(worker);
+        }
     }
 
     /// A process exists that is changing its user, say, before it runs its program.
@@ -87,22 +97,38 @@ impl Arbiter {
         self.deadlines.cancel(Timer::Escalate(id));
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         watcher.slots.launched(wid);
+        let parting = watcher.parting().ask();
+        let stops = watcher.state == WatcherState::Stopping;
+        self.pids.insert(pid, id);
+        let subject = HookSubject { pid: Some(pid), wid: Some(wid), ..HookSubject::default() };
+        if !doomed && !stops && self.run_hook(id.watcher, Purpose::AfterSpawn(id), subject, now) {
+            if let Some(watcher) = self.watchers.get_mut(&id.watcher) {
+                watcher.change(id, |worker| worker.state = WorkerState::Accepting);
+            }
+            return self.progress(id.watcher, now);
+        }
+        self.announce(id, now);
+        if doomed {
+            self.terminate(id, parting.0, parting.1, now);
+        }
+        self.progress(id.watcher, now);
+    }
+
+    /// A process is one of the watcher's from now on.
+    pub(super) fn announce(&mut self, id: WorkerId, now: Now) {
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
+        let Some(pid) = watcher.workers().get(&id).and_then(|worker| worker.pid) else { return };
         watcher.past.spawned += 1;
         if let WatcherState::Starting { spawned } = &mut watcher.state {
             *spawned = true;
         }
         let config = watcher.config.clone();
-        let parting = watcher.parting().ask();
-        self.pids.insert(pid, id);
         self.publish(id.watcher, EventKind::Spawn { process_pid: pid.0 }, now);
-        if doomed {
-            self.terminate(id, parting.0, parting.1, now);
-        } else if config.max_age > 0 {
+        if config.max_age > 0 {
             let variance = u64::try_from(config.max_age_variance).unwrap_or(0);
             let age = u64::try_from(config.max_age).unwrap_or(0).saturating_add(self.rng.up_to(variance));
             self.deadlines.set(Timer::Expire(id), now.mono.after(Duration::from_secs(age)));
         }
-        self.progress(id.watcher, now);
     }
 
     pub(super) fn worker_failed(&mut self, id: WorkerId, error: &SpawnError, now: Now) {
@@ -147,7 +173,7 @@ impl Arbiter {
 
     /// A process could not be started, as often as max_retry allows: its watcher stops. A graceful reload keeps the
     /// old processes instead.
-    fn give_up(&mut self, key: WatcherKey, why: String, now: Now) {
+    pub(super) fn give_up(&mut self, key: WatcherKey, why: String, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
         if !surging {
@@ -179,10 +205,10 @@ impl Arbiter {
         let mut due = now.mono.after(timeout);
         let mut send = true;
         match state {
-            WorkerState::Queued => {
+            WorkerState::Preparing | WorkerState::Queued => {
                 watcher.dismiss(id);
                 watcher.slots.release(wid);
-                return;
+                return self.forgo_spawn(id, "the process is not wanted any more", now);
             }
             WorkerState::Starting { .. } => {
                 watcher.change(id, |worker| {
@@ -194,6 +220,7 @@ impl Arbiter {
                 }
                 return;
             }
+            WorkerState::Accepting => self.forgo_spawn(id, "the process was told to stop", now),
             WorkerState::Running => {}
             // SIGKILL is on its way, and is repeated until it helps.
             WorkerState::Terminating { signal: Signal::KILL, .. } => return,
@@ -203,14 +230,13 @@ impl Arbiter {
             }
         }
         let Some(pid) = pid else { return };
-        let kill_at = if signal == Signal::KILL { now.mono.after(KILL_AGAIN) } else { due };
-        let reach = if signal == Signal::KILL {
-            Reach::Tree
-        } else if watcher.parting().stop_children {
-            Reach::ProcessAndChildren
-        } else {
-            Reach::Process
-        };
+        let mut kill_at = if signal == Signal::KILL { now.mono.after(KILL_AGAIN) } else { due };
+        if send && self.ask_to_signal(id, (pid, wid), signal, Send::Stop { timeout }, now) {
+            // Its time to stop begins when it is told to.
+            kill_at = kill_at.after(self.hook_timeout(id.watcher));
+            send = false;
+        }
+        let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         watcher.change(id, |worker| {
             worker.state = WorkerState::Terminating { signal, kill_at };
             worker.asked = true;
@@ -218,9 +244,29 @@ impl Arbiter {
         self.deadlines.cancel(Timer::Expire(id));
         self.deadlines.set(Timer::Escalate(id), kill_at);
         if send {
-            self.act(Action::Signal { pid, signal, reach, watcher: id.watcher });
+            self.send_stop(id.watcher, pid, signal, true);
             self.publish(id.watcher, EventKind::Kill { process_pid: pid.0 }, now);
+            self.signal_sent(id.watcher, (pid, wid), signal, now);
         }
+    }
+
+    /// Sends what asks a worker to stop; what its hook keeps from it its children get all the same, as in Circus.
+    pub(super) fn send_stop(&mut self, key: WatcherKey, pid: Pid, signal: Signal, itself: bool) {
+        let Some(watcher) = self.watchers.get(&key) else { return };
+        let reach = match (signal, watcher.parting().stop_children) {
+            (Signal::KILL, _) => Reach::Tree,
+            (_, true) if itself => Reach::ProcessAndChildren,
+            (_, true) => Reach::Children,
+            (_, false) if itself => Reach::Process,
+            (_, false) => return,
+        };
+        self.act(Action::Signal { pid, signal, reach, watcher: key });
+    }
+
+    /// The hooks that were about whether a worker comes up are of no use any more.
+    fn forgo_spawn(&mut self, id: WorkerId, why: &str, now: Now) {
+        let about_it = |purpose: &Purpose| matches!(purpose, Purpose::BeforeSpawn(worker) | Purpose::AfterSpawn(worker) if *worker == id);
+        self.call_off(id.watcher, about_it, why, now);
     }
 
     /// A worker that was told to stop has had its time.
@@ -287,7 +333,13 @@ impl Arbiter {
         });
         self.deadlines.cancel(Timer::Escalate(id));
         self.deadlines.cancel(Timer::Expire(id));
-        self.publish(id.watcher, EventKind::Reap { process_pid: exit.pid.0, exit_code: exit.exit_code }, now);
+        if worker.state == WorkerState::Accepting {
+            self.forgo_spawn(id, "the process has ended", now);
+        }
+        let death = Death { pid: exit.pid, wid: worker.wid, exit_code: exit.exit_code, time: now.unix };
+        if !self.run_hook(id.watcher, Purpose::BeforeReap(death), death.subject(), now) {
+            self.publish_reap(id.watcher, death, now);
+        }
         Some((id, worker, exit))
     }
 

@@ -59,7 +59,7 @@ fn console_value(key: &str, text: &str) -> Result<Value, UsageError> {
         "numprocesses" | "max_retry" | "max_age" | "max_age_variance" | "priority" | "tail_bytes" => {
             console::integer(text, key)
         }
-        "warmup_delay" | "graceful_timeout" | "retry_in" | "min_uptime" => console::number(text, key),
+        "warmup_delay" | "graceful_timeout" | "retry_in" | "min_uptime" | "hook_timeout" => console::number(text, key),
         "send_hup" | "stop_children" | "shell" | "copy_env" | "copy_path" | "autostart" | "singleton"
         | "use_sockets" | "on_demand" | "close_child_stdin" | "close_child_stdout" | "close_child_stderr" => {
             boolean(text, key)

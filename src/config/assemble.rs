@@ -9,7 +9,7 @@ use super::nearest::suggestion;
 use super::options::{CIRCUS_OPTIONS, SOCKET_OPTIONS, find, regular_file};
 use super::section::Source;
 use super::watcher::{self, Watcher};
-use super::{Config, Host, Problem, Severity, SocketConfig, circus, named_sockets, socket, stats};
+use super::{Config, Host, Problem, Severity, SocketConfig, circus, named_sockets, plugin, socket, stats};
 
 /// What the sections mean. Without a configuration, a problem says why. The disk is asked one thing only, through
 /// `is_directory`: whether the directory of a stream's file is there.
@@ -20,7 +20,7 @@ pub(super) fn assemble(ini: &Ini, host: &Host, is_directory: &dyn Fn(&Path) -> b
     let circus = circus::read(&mut source);
     let sockets = socket::read(&mut source);
     let mut watchers = watcher::read(&mut source);
-    plugins(&mut source);
+    watchers.sound.extend(plugin::read(&mut source, &circus));
     watchers.sound.retain(|watcher| {
         source.problems.extend(demand_warning(watcher, &sockets));
         let problems: Vec<_> = socket_problems(watcher, &sockets)
@@ -78,16 +78,6 @@ fn check_names(source: &mut Source<'_>) {
     for entry in source.ini.defaults().iter().filter(|entry| !known(entry)) {
         let text = format!("unknown key '{}' in [DEFAULT]", entry.key);
         source.problems.push(Problem::warning(&entry.place, text));
-    }
-}
-
-/// There is nothing yet that could run a plugin.
-fn plugins(source: &mut Source<'_>) {
-    for section in source.ini.sections().filter(|section| section.name.starts_with("plugin:")) {
-        if source.ini.entries(section).next().is_some() {
-            let text = format!("[{}] is left out: plugins are not supported yet", section.name);
-            source.problems.push(Problem::skipped(&section.place, text));
-        }
     }
 }
 

@@ -49,7 +49,10 @@ impl WatcherConfig {
             stdout_stream: None,
             stderr_stream: None,
             tail_bytes: 16 * 1024,
+            hooks: BTreeMap::new(),
+            hook_timeout: 60.0,
             dynamic: true,
+            plugin: None,
             freeform: BTreeMap::new(),
         }
     }
@@ -77,6 +80,7 @@ impl Default for CircusConfig {
             logoutput: None,
             fqdn_prefix: None,
             allow_anyone_on_the_network_to_control_this_machine: false,
+            python: None,
             strict: false,
         }
     }

@@ -21,6 +21,7 @@ mod differences;
 mod env;
 mod expand;
 mod fnmatch;
+mod hook;
 mod ini;
 mod load;
 mod log_output;
@@ -28,6 +29,7 @@ mod model;
 mod nearest;
 pub mod options;
 mod plan;
+mod plugin;
 mod problem;
 mod python;
 mod section;
@@ -38,12 +40,14 @@ mod words;
 
 pub use command::{argv, named_sockets};
 pub use fnmatch::fnmatch;
+pub use hook::{Hook, HookKind};
 pub use load::{Loaded, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
     Account, Args, CircusConfig, Config, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig,
 };
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
+pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
 pub use problem::{Place, Problem, Severity};
 pub use stats::{STATS_WATCHER, follow_what_runs};
 pub use words::split as split_words;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::proto::Signal;
+use super::{Hook, PluginConfig};
+use crate::proto::{HookPoint, Signal};
 
 /// What a configuration file and the machine it is read on mean together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +71,8 @@ pub struct CircusConfig {
     pub fqdn_prefix: Option<String>,
     /// Accept endpoints that strangers can reach.
     pub allow_anyone_on_the_network_to_control_this_machine: bool,
+    /// The Python that runs hooks.
+    pub python: Option<String>,
     /// Refuse to start when any watcher or socket has an error.
     pub strict: bool,
 }
@@ -161,8 +164,12 @@ pub struct WatcherConfig {
     pub stdout_stream: Option<StreamConfig>,
     pub stderr_stream: Option<StreamConfig>,
     pub tail_bytes: u32,
+    pub hooks: BTreeMap<HookPoint, Hook>,
+    pub hook_timeout: f64,
     /// Made by `add`: some options are then shown as null where a file's watcher shows an empty value.
     pub dynamic: bool,
+    /// What makes it a plugin.
+    pub plugin: Option<PluginConfig>,
     /// Keys that are no options of ours, kept for plugins and shown by `options`.
     pub freeform: BTreeMap<String, String>,
 }

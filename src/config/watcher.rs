@@ -7,14 +7,17 @@ use serde_json::Value;
 use super::env::WatcherEnv;
 use super::ini::{Entry, Section};
 use super::nearest::suggestion;
-use super::options::{Field as _, OptionSpec, Scope, Support, WATCHER_OPTIONS, contradiction, find, idle_key, settle};
+use super::options::{
+    Field as _, Kind, OptionSpec, Scope, Support, WATCHER_OPTIONS, contradiction, find, idle_key, settle,
+};
 use super::section::{Source, named};
 use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, python};
+use crate::proto::HookPoint;
 
 /// A sound watcher, and the lines that later checks may have to name.
 pub(super) struct Watcher<'a> {
     pub(super) config: WatcherConfig,
-    section: &'a Section,
+    pub(super) section: &'a Section,
 }
 
 /// What could be read.
@@ -95,7 +98,8 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> Option<Wa
     source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped).then_some(watcher)
 }
 
-fn option(
+/// Stores what a key of a watcher says, or notes what is wrong with it.
+pub(super) fn option(
     source: &mut Source<'_>,
     section: &Section,
     entry: &Entry,
@@ -108,6 +112,11 @@ fn option(
         _ if key == "name" => {}
         Some((spec, _)) if spec.key == "env" => {
             let text = format!("{}: is ignored; variables stand in sections [env] and [env:NAME]", named(section, key));
+            source.problems.push(Problem::warning(&entry.place, text));
+        }
+        Some((spec, point)) if spec.kind == Kind::Hook && HookPoint::parse(point).is_none() => {
+            let hint = suggestion(point, HookPoint::ALL.map(HookPoint::name));
+            let text = format!("{}: there is no such hook{hint}", named(section, key));
             source.problems.push(Problem::warning(&entry.place, text));
         }
         Some((spec, suffix)) => match typed(source, spec, entry, env) {
@@ -143,7 +152,8 @@ fn typed(source: &Source<'_>, spec: &OptionSpec, entry: &Entry, env: &WatcherEnv
     spec.kind.read(&text)
 }
 
-fn stream(source: &mut Source<'_>, section: &Section, key: &str, stream: &mut Option<StreamConfig>) {
+/// What the keys of a stream mean together.
+pub(super) fn stream(source: &mut Source<'_>, section: &Section, key: &str, stream: &mut Option<StreamConfig>) {
     let (Some(stream), ini) = (stream, source.ini) else { return };
     let entries = || ini.entries(section).filter_map(|entry| Some((entry, entry.key.strip_prefix(key)?)));
     if let Err(text) = settle(key, stream) {

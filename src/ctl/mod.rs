@@ -17,7 +17,6 @@ mod shell;
 mod tail;
 mod text;
 mod transport;
-mod tunnel;
 mod words;
 
 pub use answer::{Outcome, answer};
@@ -27,7 +26,6 @@ pub use globals::{GLOBAL_OPTIONS, Globals};
 pub use network::Network;
 pub use run::{Environment, Exit, Streams, run};
 pub use transport::{CallError, Connector, Event, Subscription, Transport};
-pub use tunnel::Ssh;
 
 #[cfg(test)]
 mod testing;

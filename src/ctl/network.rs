@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::transport::{CallError, Connector, Event, Subscription, Transport};
-use super::tunnel::{Ssh, Tunnel};
+use crate::sys::{Ssh, Tunnel};
 use crate::{net, sys};
 
 /// ZeroMQ, and ssh.

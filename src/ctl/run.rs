@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    AutoComplete, CallError, Connector, Globals, Outcome, Parsed, Ssh, Subscription, SyntaxError, answer, args,
-    completion, listen, shell, tail, text,
+    AutoComplete, CallError, Connector, Globals, Outcome, Parsed, Subscription, SyntaxError, answer, args, completion,
+    listen, shell, tail, text,
 };
 use crate::commands::{self, Action, CommandSpec, Invocation};
 use crate::proto::Object;
+use crate::sys::Ssh;
 
 const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:5555";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CallError, Connector, Environment, Event, Ssh, Streams, Subscription, Transport, run};
+use super::{CallError, Connector, Environment, Event, Streams, Subscription, Transport, run};
+use crate::sys::Ssh;
 
 type Replies = Rc<RefCell<VecDeque<Result<String, CallError>>>>;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Ssh;
+use crate::sys::Ssh;
 
 /// A way to a daemon's control endpoint.
 pub trait Transport {

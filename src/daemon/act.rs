@@ -2,11 +2,12 @@
 
 use nix::unistd::Pid as SysPid;
 
+use super::hooks::is_hooks;
 use super::launch::PendingLaunch;
 use super::turn::{Daemon, Outcome};
 use crate::arbiter::{Action, Event, Launch, Level, Pid, Reach, SignalTarget, WatcherKey};
 use crate::proto::{ErrNo, Fault, Signal, SpawnError, encode_notice, encode_reply};
-use crate::sys;
+use crate::sys::{self, Kin};
 
 fn sys_pid(pid: Pid) -> SysPid {
     SysPid::from_raw(pid.0)
@@ -26,6 +27,9 @@ impl Daemon {
                 let (topic, body) = encode_notice(&notice);
                 self.publisher.publish(&topic, &body);
             }
+            Action::RunHook(call) => self.run_hook(*call),
+            Action::EndHook(hook) => self.hooks.end(hook),
+            Action::Reply(reply) if is_hooks(&reply.to) => self.answer_hook(&reply),
             Action::Reply(reply) => {
                 self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
             }
@@ -35,9 +39,9 @@ impl Daemon {
                 self.launcher.output.tail(job.0, watcher, stream, range);
             }
             Action::ForgetOutput(watcher) => self.launcher.output.forget(watcher),
-            Action::CloseStreams(watcher) => self.launcher.close_streams(watcher),
+            Action::CloseStreams(watcher) => self.launcher.close_streams(watcher, self.now.mono),
             Action::UpdateStreams(watcher, config) => {
-                if let Err(error) = self.launcher.update_streams(watcher, &config) {
+                if let Err(error) = self.launcher.update_streams(watcher, &config, self.now.mono) {
                     self.say(Level::Error, &format!("{}: {error}", config.name));
                 }
             }
@@ -53,7 +57,7 @@ impl Daemon {
 
     pub(super) fn launch(&mut self, launch: Launch) {
         let worker = launch.worker;
-        match self.launcher.start(launch) {
+        match self.launcher.start(launch, self.now.mono) {
             Ok(sys::Spawned::Running(pid)) => self.feed(Event::Spawned { worker, pid: Pid(pid.as_raw()) }),
             Ok(sys::Spawned::Pending { pid, status }) => {
                 self.watch_launch(pid.as_raw(), PendingLaunch { worker, status });
@@ -75,13 +79,18 @@ impl Daemon {
             Reach::Tree => self.condemned.push(pid),
             Reach::ProcessAndChildren => {
                 // Listed before their parent hears of it, since they are its children no more when it has gone.
-                let children = self.proc.children(sys_pid(pid));
+                let children = Kin::children(&self.proc, sys_pid(pid));
                 let _gone = sys::send(sys_pid(pid), signal);
-                let told = children.into_iter().filter(|child| sys::send(*child, signal).is_ok());
-                let pids = told.map(|child| Pid(child.as_raw())).collect();
-                self.feed(Event::ChildrenSignalled { watcher, pids });
+                self.signal_children(children, signal, watcher);
             }
+            Reach::Children => self.signal_children(Kin::children(&self.proc, sys_pid(pid)), signal, watcher),
         }
+    }
+
+    fn signal_children(&mut self, children: Vec<Kin>, signal: Signal, watcher: WatcherKey) {
+        let told = children.into_iter().filter(|child| child.send(signal).is_ok());
+        let pids = told.map(|child| Pid(child.pid().as_raw())).collect();
+        self.feed(Event::ChildrenSignalled { watcher, pids });
     }
 
     pub(super) fn kill_the_condemned(&mut self) {
@@ -95,19 +104,24 @@ impl Daemon {
         for pid in pids {
             let pid = sys_pid(*pid);
             match target {
-                SignalTarget::Process => send(pid, signal)?,
+                SignalTarget::Process => sent(sys::send(pid, signal))?,
                 SignalTarget::Recursive => {
-                    let descendants = self.proc.descendants(pid);
-                    send(pid, signal)?;
-                    descendants.into_iter().try_for_each(|descendant| send(descendant, signal))?;
+                    let descendants = Kin::descendants(&self.proc, pid);
+                    sent(sys::send(pid, signal))?;
+                    descendants.into_iter().try_for_each(|descendant| sent(descendant.send(signal)))?;
+                }
+                SignalTarget::Descendants => {
+                    let descendants = Kin::descendants(&self.proc, pid);
+                    descendants.into_iter().try_for_each(|descendant| sent(descendant.send(signal)))?;
                 }
                 SignalTarget::Children => {
-                    self.proc.children(pid).into_iter().try_for_each(|child| send(child, signal))?;
+                    Kin::children(&self.proc, pid).into_iter().try_for_each(|child| sent(child.send(signal)))?;
                 }
                 SignalTarget::Child(child) => {
-                    let found = self.proc.children(pid).into_iter().find(|known| i64::from(known.as_raw()) == child);
+                    let mut children = Kin::children(&self.proc, pid).into_iter();
+                    let found = children.find(|known| i64::from(known.pid().as_raw()) == child);
                     let gone = || Fault::command(format!("process no longer exists (pid={child})"));
-                    send(found.ok_or_else(gone)?, signal)?;
+                    sent(found.ok_or_else(gone)?.send(signal))?;
                 }
             }
         }
@@ -115,9 +129,9 @@ impl Daemon {
     }
 }
 
-/// Sends a signal; who is gone already is no failure.
-fn send(pid: SysPid, signal: Signal) -> Result<(), Fault> {
-    let reason = match sys::send(pid, signal) {
+/// What came of a signal; that somebody is gone already is no failure.
+fn sent(outcome: Result<(), sys::SendError>) -> Result<(), Fault> {
+    let reason = match outcome {
         Ok(()) | Err(sys::SendError::Gone) => return Ok(()),
         Err(sys::SendError::NotPermitted) => "[Errno 1] Operation not permitted",
         Err(sys::SendError::Invalid) => "[Errno 22] Invalid argument",

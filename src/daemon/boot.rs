@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::Arc;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Waker};
@@ -10,12 +11,14 @@ use mio::{Interest, Poll, Waker};
 use super::args::Args;
 use super::clock;
 use super::environment::Environments;
+use super::filters::{Filters, Surroundings};
+use super::hook::Desk;
 use super::launch::Launcher;
 use super::log::{self, Log};
 use super::main::weight;
 use super::registry::{Holding, Registry};
 use super::sampling::Samples;
-use super::turn::{CONTROL, Daemon, EVENTS, OUTPUT, SIGNALS};
+use super::turn::{CONTROL, Daemon, EVENTS, HOOKS, OUTPUT, SIGNALS};
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Host, Problem};
 use crate::net::{Context, Publisher, Router};
@@ -126,8 +129,10 @@ pub(super) fn boot(
     log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     let poll = Poll::new().map_err(error)?;
-    let waker = Waker::new(poll.registry(), OUTPUT).map_err(error)?;
-    let output = OutputHandle::start(move || drop(waker.wake())).map_err(error)?;
+    let waker = Arc::new(Waker::new(poll.registry(), OUTPUT).map_err(error)?);
+    let wakes = Arc::clone(&waker);
+    let output = OutputHandle::start(move || drop(wakes.wake())).map_err(error)?;
+    let hooks = Desk::new(poll.registry().try_clone().map_err(error)?, HOOKS, waker, host.clone(), nofile);
     let context = Context::new().map_err(error)?;
     let mut registry = Registry::default();
     let (router, publisher) = open_network(&context, &control, &events, &poll, &mut registry)?;
@@ -137,6 +142,8 @@ pub(super) fn boot(
         registry.hold(Holding::Socket(socket.name.clone()), socket);
     }
     log.line(Level::Debug, now.unix, &format!("holding {}", registry.describe()));
+    let around = Surroundings { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
+    let filters = Filters::new(around);
     let arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
     Ok(Daemon {
         arbiter,
@@ -150,10 +157,13 @@ pub(super) fn boot(
             environments: Environments::new(host.clone()),
             streams: std::collections::HashMap::new(),
             output,
+            plugin_program: super::plugins::program(),
+            filters,
         },
         registry,
         proc: sys::Proc::default(),
         samples: Samples::default(),
+        hooks,
         log,
         pending: std::collections::HashMap::new(),
         condemned: Vec::new(),

@@ -6,7 +6,7 @@
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use super::turn::{DEMAND, Daemon};
+use super::turn::{DEMAND, Daemon, HOOKS};
 use crate::arbiter::{Event, Level};
 
 impl Daemon {
@@ -28,7 +28,7 @@ impl Daemon {
 
     /// Tells the arbiter which watched sockets somebody has connected to.
     pub(super) fn take_demands(&mut self, ready: &[Token]) {
-        for token in ready.iter().filter(|token| token.0 >= DEMAND) {
+        for token in ready.iter().filter(|token| (DEMAND..HOOKS).contains(&token.0)) {
             let socket = self.launcher.sockets.iter().find(|socket| self::token(socket.number) == *token);
             if let Some(name) = socket.map(|socket| socket.name.clone()) {
                 self.feed(Event::Acceptable(name));

@@ -7,7 +7,8 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::environment::Environments;
-use crate::arbiter::{Launch, WatcherKey, WorkerId};
+use super::filters::{Filters, is_command};
+use crate::arbiter::{Launch, Mono, WatcherKey, WorkerId};
 use crate::config::{STATS_WATCHER, StreamConfig, WatcherConfig, named_sockets};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
 use crate::proto::{SpawnError, Stage, StreamName};
@@ -33,6 +34,9 @@ pub(super) struct Launcher {
     pub(super) environments: Environments,
     pub(super) streams: HashMap<WatcherKey, Streams>,
     pub(super) output: OutputHandle,
+    /// The program of our own plugins.
+    pub(super) plugin_program: Option<String>,
+    pub(super) filters: Filters,
 }
 
 /// The sockets that a worker has for itself, by name.
@@ -48,18 +52,18 @@ struct Pipe {
 
 impl Launcher {
     /// Starts a process; its output flows from here on.
-    pub(super) fn start(&mut self, launch: Launch) -> Result<sys::Spawned, SpawnError> {
+    pub(super) fn start(&mut self, launch: Launch, now: Mono) -> Result<sys::Spawned, SpawnError> {
         let config = &*launch.config;
         let credentials = match (&config.uid, &config.gid) {
             (None, None) => None,
             (uid, gid) => sys::resolve(uid.as_ref(), gid.as_ref())?,
         };
-        let stdout = self.pipe(launch.worker.watcher, config, StreamName::Stdout)?;
-        let stderr = self.pipe(launch.worker.watcher, config, StreamName::Stderr)?;
+        let stdout = self.pipe(launch.worker.watcher, config, StreamName::Stdout, now)?;
+        let stderr = self.pipe(launch.worker.watcher, config, StreamName::Stderr, now)?;
         let env = self.environments.of(config)?;
         let own = self.own_sockets(config)?;
         let spawned = sys::spawn(&sys::Launch {
-            executable: config.executable.clone(),
+            executable: config.executable.clone().or_else(|| self.program_of(config)),
             env,
             cwd: config.working_dir.clone(),
             umask: None,
@@ -70,8 +74,8 @@ impl Launcher {
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
             sockets: self.passed(config, &own)?,
             nofile: Some(self.nofile),
-            // Nobody else would end it when circusd is killed, and it is of no use to the next.
-            ends_with_us: config.name == STATS_WATCHER,
+            // Nobody else would end them when circusd is killed, and they are of no use to the next.
+            ends_with_us: config.plugin.is_some() || config.name == STATS_WATCHER,
             ..sys::Launch::new(launch.argv)
         })?;
         let pid = match &spawned {
@@ -140,23 +144,35 @@ impl Launcher {
         watcher: WatcherKey,
         config: &WatcherConfig,
         name: StreamName,
+        now: Mono,
     ) -> Result<Option<Pipe>, SpawnError> {
         let (stream, closed) = match name {
             StreamName::Stdout => (&config.stdout_stream, config.close_child_stdout),
             StreamName::Stderr => (&config.stderr_stream, config.close_child_stderr),
         };
-        let Some(stream) = stream.as_ref().filter(|_| !closed) else { return Ok(None) };
+        // What a plugin prints is for the log, unless its section says otherwise.
+        let to_log = config.plugin.is_some() && stream.is_none();
+        if closed || stream.is_none() && !to_log {
+            return Ok(None);
+        }
         let kept = Kept { watcher: config.name.clone(), stream: name, bytes: config.tail_bytes as usize };
-        let sink = self.sink(watcher, kept, stream)?;
+        let sink = self.sink(watcher, kept, stream.as_ref(), now)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| SpawnError {
             stage: Stage::Pipe,
             errno: errno as i32,
-            detail: stream.class.clone(),
+            detail: stream.as_ref().map_or_else(|| "the log".into(), |stream| stream.class.clone()),
         })?;
         Ok(Some(Pipe { read, write, sink, name }))
     }
 
-    fn sink(&mut self, watcher: WatcherKey, kept: Kept, stream: &StreamConfig) -> Result<SinkId, SpawnError> {
+    /// The sink of a stream; without a stream, the log.
+    fn sink(
+        &mut self,
+        watcher: WatcherKey,
+        kept: Kept,
+        stream: Option<&StreamConfig>,
+        now: Mono,
+    ) -> Result<SinkId, SpawnError> {
         let streams = self.streams.entry(watcher).or_default();
         let slot = match kept.stream {
             StreamName::Stdout => &mut streams.stdout,
@@ -165,31 +181,74 @@ impl Launcher {
         if let Some(sink) = slot {
             return Ok(*sink);
         }
-        let opened = self.output.open(stream, kept);
-        let sink = opened.map_err(|detail| SpawnError { stage: Stage::Pipe, errno: 0, detail })?;
+        let wrong = |detail| SpawnError { stage: Stage::Pipe, errno: 0, detail };
+        let sink = match stream {
+            None => self.output.open_told(kept),
+            Some(stream) if is_command(stream) => {
+                let (begun, pipe) = self.filters.begin(&called(&kept.watcher, kept.stream), stream, now)?;
+                let sink = self.output.open_command(stream, pipe, kept).map_err(wrong)?;
+                self.filters.keep(sink, begun, now);
+                sink
+            }
+            Some(stream) => self.output.open(stream, kept).map_err(wrong)?,
+        };
         *slot = Some(sink);
         Ok(sink)
     }
 
     /// The watcher has stopped: its sinks close when what was written to them is out.
-    pub(super) fn close_streams(&mut self, watcher: WatcherKey) {
+    pub(super) fn close_streams(&mut self, watcher: WatcherKey, now: Mono) {
         if let Some(streams) = self.streams.remove(&watcher) {
             for sink in [streams.stdout, streams.stderr].into_iter().flatten() {
                 self.output.close(sink);
+                self.filters.close(sink, now);
             }
         }
     }
 
     /// The watcher's stream options changed: what is open follows, what is not is opened when it is needed.
-    pub(super) fn update_streams(&mut self, watcher: WatcherKey, config: &WatcherConfig) -> Result<(), String> {
+    pub(super) fn update_streams(
+        &mut self,
+        watcher: WatcherKey,
+        config: &WatcherConfig,
+        now: Mono,
+    ) -> Result<(), String> {
         let Some(streams) = self.streams.get(&watcher) else { return Ok(()) };
         let mut failed = Vec::new();
-        for (sink, stream) in [(streams.stdout, &config.stdout_stream), (streams.stderr, &config.stderr_stream)] {
+        let both = [
+            (streams.stdout, StreamName::Stdout, &config.stdout_stream),
+            (streams.stderr, StreamName::Stderr, &config.stderr_stream),
+        ];
+        for (sink, name, stream) in both {
             if let (Some(sink), Some(stream)) = (sink, stream) {
-                failed.extend(self.output.set(sink, stream).err());
+                failed.extend(self.update(sink, &called(&config.name, name), stream, now).err());
             }
         }
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+    }
+}
+
+impl Launcher {
+    /// Gives an open sink another configuration.
+    fn update(&mut self, sink: SinkId, name: &str, stream: &StreamConfig, now: Mono) -> Result<(), String> {
+        if !is_command(stream) {
+            self.output.set(sink, stream)?;
+            self.filters.close(sink, now);
+            return Ok(());
+        }
+        let begun = self.filters.begin(name, stream, now);
+        let (begun, pipe) = begun.map_err(|error| format!("{} ({})", error.detail, error.reason()))?;
+        self.output.set_command(sink, stream, pipe)?;
+        self.filters.keep(sink, begun, now);
+        Ok(())
+    }
+}
+
+/// A stream in messages.
+fn called(watcher: &str, name: StreamName) -> String {
+    match name {
+        StreamName::Stdout => format!("{watcher}: stdout_stream"),
+        StreamName::Stderr => format!("{watcher}: stderr_stream"),
     }
 }
 

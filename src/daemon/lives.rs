@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::boot::{Refusal, bind_one, open_network, owner, seed};
 use super::main::weight;
+use super::plugins::tell;
 use super::turn::Daemon;
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Problem};
+use crate::output::Message;
 
 /// How long the last answers and events may take to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -16,14 +18,18 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 impl Daemon {
     /// Everything is stopped: the last words go out, and what was on the file system goes.
     pub(super) fn close(mut self) {
+        self.end_hooks();
         self.say(Level::Info, "Arbiter exiting");
         let lost = self.router.flush(LAST_WORDS);
         if lost > 0 {
             self.say(Level::Warning, &format!("{lost} answers were not read by their clients"));
         }
         for message in self.launcher.output.shutdown(LAST_LINES) {
-            if let crate::output::Message::Info(text) | crate::output::Message::Warning(text) = message {
-                self.log.line(Level::Warning, self.now.unix, &text);
+            match message {
+                Message::Info(text) | Message::Warning(text) => self.log.line(Level::Warning, self.now.unix, &text),
+                Message::Told { speaker, line } => tell(&mut self.log, self.now.unix, &speaker, &line),
+                // Nobody is left who asked.
+                Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {}
             }
         }
         self.router.close(LAST_WORDS);
@@ -48,6 +54,7 @@ impl Daemon {
         };
         self.outcome = None;
         self.forget_launches();
+        self.end_hooks();
         let mut config = config;
         self.follow(&mut config.circus);
         self.replace_sockets(&config.sockets);

@@ -2,6 +2,7 @@
 //!
 //! Nothing of it is paid where nobody listens: the thread makes events only of what somebody has subscribed to by name.
 
+use super::plugins::tell;
 use super::turn::Daemon;
 use crate::arbiter::{Event, JobId, Level};
 use crate::net::News;
@@ -37,6 +38,7 @@ impl Daemon {
             match message {
                 Message::Info(text) => self.say(Level::Info, &text),
                 Message::Warning(text) => self.say(Level::Warning, &text),
+                Message::Told { speaker, line } => tell(&mut self.log, self.now.unix, &speaker, &line),
                 Message::Synced(_) => {}
                 Message::Tailed(job, tail) => self.feed(Event::Tailed { job: JobId(job), tail }),
                 Message::Output { topic, body, .. } => self.publisher.publish(topic.as_bytes(), &body),

@@ -13,6 +13,12 @@ impl Daemon {
         let Some(owner) = circus.endpoint_owner.as_deref().filter(|_| circus.endpoint.starts_with("ipc://")) else {
             return Ok(request);
         };
+        // Hooks run as circusd's own user.
+        if chooses_hooks(&request) && !is_user(&nix::unistd::geteuid().as_raw().into(), owner) {
+            return Err(Fault::message(
+                "hooks and commands of streams run as circusd's user, which is not endpoint_owner",
+            ));
+        }
         if chooses_user(&request, |uid| is_user(uid, owner)) {
             Ok(request)
         } else {
@@ -30,6 +36,18 @@ fn chooses_user(request: &Request, permitted: impl Fn(&Value) -> bool) -> bool {
     } else {
         true
     }
+}
+
+/// Whether a request says what hooks, or commands that streams are written to, run.
+fn chooses_hooks(request: &Request) -> bool {
+    let (Request::Add { options, .. } | Request::Set { options, .. }) = request else { return false };
+    let runs = |(key, value): (&String, &Value)| {
+        key == "hooks"
+            || key.starts_with("hooks.")
+            || key.ends_with("_stream.command")
+            || value.get("command").is_some()
+    };
+    options.iter().any(runs)
 }
 
 /// Whether a `uid` and the name or number of a user mean the same one.
@@ -54,6 +72,15 @@ mod tests {
 
     fn set(options: Value) -> Request {
         Request::Set { name: "w".into(), options: options.as_object().cloned().unwrap(), waiting: false }
+    }
+
+    #[test]
+    fn hooks_are_known_by_either_name() {
+        assert!(chooses_hooks(&set(json!({"hooks.before_start": "exec:x"}))));
+        assert!(chooses_hooks(&add(json!({"hooks": {}}))));
+        assert!(chooses_hooks(&set(json!({"stdout_stream.command": "x"}))));
+        assert!(chooses_hooks(&add(json!({"stderr_stream": {"class": "exec", "command": "x"}}))));
+        assert!(!chooses_hooks(&set(json!({"hook_timeout": 1}))));
     }
 
     #[test]

@@ -10,7 +10,12 @@ impl Daemon {
     pub(super) fn load_config(&mut self) {
         let loaded = config::load(&self.kept.file, &self.kept.host);
         self.kept.problems_read.clone_from(&loaded.problems);
-        let loaded = loaded.replacing(&self.kept.problems);
+        let loaded = loaded.replacing(&self.kept.problems).map(|(mut config, warnings)| {
+            // Plugins reach the circusd that runs, whose endpoints stay what they are until it is started again.
+            let circus = config::in_force(&self.kept.config.circus, &config.circus);
+            config::settle_plugins(&mut config, &circus);
+            (config, warnings)
+        });
         if let Ok((_, warnings)) = &loaded {
             for warning in warnings {
                 self.say(Level::Warning, warning);

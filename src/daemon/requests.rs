@@ -5,7 +5,7 @@ use crate::arbiter::{Event, Level};
 use crate::commands;
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
 use crate::output::check_file;
-use crate::proto::{Body, ErrNo, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
+use crate::proto::{Body, Envelope, ErrNo, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
 use crate::sys;
 
 impl Daemon {
@@ -18,7 +18,7 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = commands::decode(&envelope).and_then(looked_up).and_then(with_files);
+        let request = understood(&envelope);
         let request = request.and_then(|request| self.permitted(request));
         let to = address(envelope.id, envelope.cast);
         match request {
@@ -38,6 +38,11 @@ impl Daemon {
             self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
         }
     }
+}
+
+/// What a message asks for, where it can be done.
+pub(super) fn understood(envelope: &Envelope) -> Result<Request, Fault> {
+    commands::decode(envelope).and_then(looked_up).and_then(with_files)
 }
 
 /// A stream to a file that cannot be written is refused while somebody is there to hear it.

@@ -19,6 +19,7 @@ use std::os::fd::AsRawFd as _;
 
 use super::boot::Kept;
 use super::clock;
+use super::hook::Desk;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
 use super::registry::{Holding, Registry};
@@ -36,6 +37,8 @@ pub(super) const OUTPUT: Token = Token(3);
 const LAUNCHES: usize = 16;
 /// Managed sockets that are watched: this, and their number. Above every pid that Linux can give.
 pub(super) const DEMAND: usize = LAUNCHES + (1 << 22) + 1;
+/// What hooks say: this, and the descriptor's number. Above every descriptor that Linux gives.
+pub(super) const HOOKS: usize = DEMAND + (1 << 30);
 
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
 const REQUESTS_A_TURN: usize = 128;
@@ -62,6 +65,7 @@ pub(super) struct Daemon {
     pub(super) registry: Registry,
     pub(super) proc: sys::Proc,
     pub(super) samples: Samples,
+    pub(super) hooks: Desk,
     pub(super) log: Log,
     pub(super) pending: HashMap<i32, PendingLaunch>,
     /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
@@ -100,7 +104,9 @@ impl Daemon {
         let due = self.arbiter.next_deadline().map(|at| at.since(clock::now().mono));
         // Answers that wait for a slow reader are tried again even where libzmq says nothing.
         let retry = (self.router.pending() > 0).then_some(RETRY_EVERY);
-        due.into_iter().chain(retry).min()
+        let others = [self.hooks.next_due(), self.launcher.filters.next_due()];
+        let others = others.into_iter().flatten().map(|at| at.since(clock::now().mono));
+        due.into_iter().chain(retry).chain(others).min()
     }
 
     /// One turn. Whether the next must not wait.
@@ -124,12 +130,14 @@ impl Daemon {
             self.output_waits = true;
         }
         self.take_output();
+        self.look_at_hooks(ready);
+        self.tend_filters();
         let more_requests = self.take_requests();
         self.take_demands(ready);
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
         self.take_subscriptions();
-        self.router.ready() || more_requests || more_launches || self.output_waits
+        self.router.ready() || more_requests || more_launches || self.hooks.is_pressed() || self.output_waits
     }
 
     /// Tells the arbiter.
@@ -178,6 +186,10 @@ impl Daemon {
             // Whether it ever ran its program stands in its status pipe, and is final now.
             self.look_at_launch(pid);
             self.launcher.output.died(pid);
+            self.hooks.exited(Pid(pid), exit.exit_code, self.now);
+            if let Some((level, text)) = self.launcher.filters.exited(Pid(pid), exit.exit_code, self.now.mono) {
+                self.say(level, &text);
+            }
         }
         let exits = exits.iter().map(|exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code }).collect();
         self.feed(Event::Exited(exits));
@@ -248,6 +260,9 @@ impl Daemon {
             while let Some(action) = self.arbiter.poll_action() {
                 self.act(action);
             }
+            if self.take_hook_news() {
+                continue;
+            }
             if let Some(sampled) = self.samples.take() {
                 self.feed(sampled);
                 continue;
@@ -265,6 +280,14 @@ impl Daemon {
         }
         self.kill_the_condemned();
         self.arbiter.has_launches() || self.samples.are_wanted()
+    }
+
+    fn tend_filters(&mut self) {
+        let (said, late) = self.launcher.filters.tend(self.now.mono);
+        for text in said {
+            self.say(Level::Warning, &text);
+        }
+        self.condemned.extend(late);
     }
 }
 

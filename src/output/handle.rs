@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::open::{Opened, open};
+use super::open::{Opened, open, open_command, told};
 use super::tail::Load;
 use super::{Kept, Message, SinkId, Source, SyncId, thread};
 use crate::config::StreamConfig;
@@ -79,6 +79,32 @@ impl OutputHandle {
         self.next_id = sink.0;
         self.send(Command::Open(sink, opened, kept));
         Ok(sink)
+    }
+
+    /// A sink whose lines come back as `Message::Told`.
+    pub fn open_told(&mut self, kept: Kept) -> SinkId {
+        self.next_id += 1;
+        let sink = SinkId(self.next_id);
+        self.send(Command::Open(sink, told(&kept.watcher), kept));
+        sink
+    }
+
+    /// Opens the pipe that a command reads, which must not block. The command is the caller's.
+    pub fn open_command(&mut self, config: &StreamConfig, pipe: OwnedFd, kept: Kept) -> Result<SinkId, String> {
+        let sink = SinkId(self.next_id + 1);
+        let opened = open_command(config, pipe, sink.0)?;
+        self.next_id = sink.0;
+        self.send(Command::Open(sink, opened, kept));
+        Ok(sink)
+    }
+
+    /// Gives a sink another such pipe in place of what it had.
+    pub fn set_command(&mut self, sink: SinkId, config: &StreamConfig, pipe: OwnedFd) -> Result<(), String> {
+        // A number of its own: it is another place.
+        self.next_id += 1;
+        let opened = open_command(config, pipe, self.next_id)?;
+        self.send(Command::Set(sink, opened));
+        Ok(())
     }
 
     /// Gives a sink another configuration while its sources stay attached. On an error the old one stays.

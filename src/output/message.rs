@@ -30,6 +30,13 @@ pub enum Message {
     Info(String),
     /// For the log.
     Warning(String),
+    /// A line for the log, as a speaker said it.
+    Told {
+        /// Who.
+        speaker: Arc<str>,
+        /// Without its end.
+        line: String,
+    },
     /// All that was readable when `sync` was called has been written.
     Synced(SyncId),
     /// The lines that `tail` asked for.

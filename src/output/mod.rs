@@ -53,6 +53,7 @@ mod stamp;
 mod stdout;
 mod tail;
 mod thread;
+mod told;
 mod upkeep;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ use super::rotation::Rotation;
 use super::schedule::Schedule;
 use super::stamp::{Layout, Stamp};
 use super::stdout::Device;
+use super::told::Told;
 use super::upkeep::{Roll, Upkeep};
 use crate::config::StreamConfig;
 
@@ -30,6 +31,10 @@ pub(crate) enum Key {
     Stderr,
     /// Nowhere: each stream by itself.
     Nowhere(u64),
+    /// circusd's log, for this speaker.
+    Told(String),
+    /// The pipe to a command; each is its own place.
+    Command(u64),
 }
 
 /// An open sink on its way to the thread.
@@ -58,6 +63,31 @@ pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, String> {
     }
 }
 
+/// What `speaker` prints goes to circusd's log, line by line.
+pub(crate) fn told(speaker: &str) -> Opened {
+    Opened {
+        key: Key::Told(speaker.to_owned()),
+        name: format!("the log of {speaker}"),
+        medium: Box::new(Told::new(speaker)),
+        layout: Layout::Plain,
+        upkeep: Upkeep::default(),
+    }
+}
+
+/// The pipe that a command reads; the descriptor does not block.
+pub(crate) fn open_command(config: &StreamConfig, pipe: OwnedFd, turn: u64) -> Result<Opened, String> {
+    let name = format!("the command '{}'", config.text("command")?.unwrap_or_default());
+    let medium = Box::new(Device::command(pipe.into()));
+    Ok(Opened { key: Key::Command(turn), name, medium, layout: layout(config)?, upkeep: Upkeep::default() })
+}
+
+fn layout(config: &StreamConfig) -> Result<Layout, String> {
+    Ok(match config.text("time_format")? {
+        Some(format) => Layout::Stamped(Stamp::new(format)),
+        None => Layout::Plain,
+    })
+}
+
 fn by_size(config: &StreamConfig) -> Result<Roll, String> {
     let rotation = Rotation { max_bytes: config.size("max_bytes")?, backup_count: config.size("backup_count")? };
     Ok(if rotation.max_bytes == 0 { Roll::Never } else { Roll::BySize(rotation) })
@@ -73,10 +103,7 @@ fn by_time(config: &StreamConfig) -> Result<Roll, String> {
 }
 
 fn file_stream(config: &StreamConfig, upkeep: Upkeep) -> Result<Opened, String> {
-    let layout = match config.text("time_format")? {
-        Some(format) => Layout::Stamped(Stamp::new(format)),
-        None => Layout::Plain,
-    };
+    let layout = layout(config)?;
     let named = match config.text("filename")? {
         // Containers do this; opened by name, a socket would be refused and a redirected file overwritten.
         Some("/dev/stdout" | "/proc/self/fd/1") => return inherited(Key::Stdout, layout),
@@ -111,7 +138,9 @@ fn nowhere(turn: u64) -> Opened {
 fn inherited(key: Key, layout: Layout) -> Result<Opened, String> {
     let (name, device) = match key {
         Key::Stderr => ("standard error", Device::inherited(io::stderr().as_fd())),
-        Key::Stdout | Key::Path(_) | Key::Nowhere(_) => ("standard output", Device::inherited(io::stdout().as_fd())),
+        Key::Stdout | Key::Path(_) | Key::Told(_) | Key::Command(_) | Key::Nowhere(_) => {
+            ("standard output", Device::inherited(io::stdout().as_fd()))
+        }
     };
     let device = device.map_err(|error| format!("cannot use {name}: {error}"))?;
     Ok(Opened { key, name: name.to_owned(), medium: Box::new(device), layout, upkeep: Upkeep::default() })

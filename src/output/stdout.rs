@@ -46,6 +46,8 @@ pub(crate) struct Device {
     file: Option<File>,
     way: Way,
     is_pipe: bool,
+    /// Whoever reads it holds nobody up: what does not fit is kept for a while, and then dropped.
+    impatient: bool,
     /// By which it can be opened again.
     named: Option<PathBuf>,
     mid_line: bool,
@@ -57,7 +59,14 @@ impl Device {
         let fd = match fd.try_clone_to_owned() {
             Ok(fd) => fd,
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                return Ok(Self { file: None, way: Way::Direct, is_pipe: false, named: None, mid_line: false });
+                return Ok(Self {
+                    file: None,
+                    way: Way::Direct,
+                    is_pipe: false,
+                    impatient: false,
+                    named: None,
+                    mid_line: false,
+                });
             }
             Err(error) => return Err(error),
         };
@@ -74,13 +83,20 @@ impl Device {
         } else {
             (file, Way::Direct)
         };
-        Ok(Self { file: Some(file), way, is_pipe, named: None, mid_line: false })
+        Ok(Self { file: Some(file), way, is_pipe, impatient: false, named: None, mid_line: false })
     }
 
     /// A FIFO or a device that was opened by name, with O_NONBLOCK.
     pub(crate) fn named(named: PathBuf, file: File) -> io::Result<Self> {
         let is_pipe = file.metadata()?.file_type().is_fifo();
-        Ok(Self { file: Some(file), way: Way::Nonblocking, is_pipe, named: Some(named), mid_line: false })
+        let (way, named) = (Way::Nonblocking, Some(named));
+        Ok(Self { file: Some(file), way, is_pipe, impatient: false, named, mid_line: false })
+    }
+
+    /// A pipe to a command, with O_NONBLOCK.
+    pub(crate) fn command(file: File) -> Self {
+        let (way, is_pipe, impatient) = (Way::Nonblocking, true, true);
+        Self { file: Some(file), way, is_pipe, impatient, named: None, mid_line: false }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
@@ -96,6 +112,9 @@ impl Device {
             Way::Polite => return Err(Stop::Blocked),
         };
         written.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock if self.impatient => {
+                Stop::Failed(io::Error::other("it does not read as fast as lines come"))
+            }
             io::ErrorKind::WouldBlock => Stop::Blocked,
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected => {
                 Stop::Gone(error)

@@ -281,6 +281,9 @@ impl Serialize for NoticeBody<'_> {
                 map.serialize_entry("process_pid", process_pid)?;
                 map.serialize_entry("exit_code", exit_code)?;
             }
+            EventKind::HookSuccess { hook } | EventKind::HookFailure { hook, .. } => {
+                map.serialize_entry("name", hook.name())?;
+            }
             EventKind::Start
             | EventKind::Stop
             | EventKind::Reload
@@ -289,6 +292,9 @@ impl Serialize for NoticeBody<'_> {
             | EventKind::Remove => {}
         }
         map.serialize_entry("time", &self.0.time)?;
+        if let EventKind::HookFailure { error, .. } = &self.0.kind {
+            map.serialize_entry("error", error)?;
+        }
         map.end()
     }
 }
@@ -414,6 +420,19 @@ mod tests {
         let (topic, body) = encode_notice(&Notice { resource: "my_app".into(), kind, time: 2.0 });
         assert_eq!(topic, b"watcher.my_app.reap");
         assert_eq!(text(body), r#"{"process_pid": 7, "exit_code": -9, "time": 2.0}"#);
+        let (hook, error) = (crate::proto::HookPoint::AfterStart, "no broker".to_owned());
+        for (kind, topic, expected) in [
+            (EventKind::HookSuccess { hook }, "hook_success", r#"{"name": "after_start", "time": 2.0}"#),
+            (
+                EventKind::HookFailure { hook, error },
+                "hook_failure",
+                r#"{"name": "after_start", "time": 2.0, "error": "no broker"}"#,
+            ),
+        ] {
+            let (found, body) = encode_notice(&Notice { resource: "w".into(), kind, time: 2.0 });
+            assert_eq!(found, format!("watcher.w.{topic}").into_bytes());
+            assert_eq!(text(body), expected);
+        }
     }
 
     proptest::proptest! {

@@ -5,6 +5,7 @@
 
 mod codec;
 mod errno;
+mod hook;
 mod info;
 mod notice;
 mod object;
@@ -16,6 +17,7 @@ mod spawn;
 
 pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice, encode_reply};
 pub use errno::{ErrNo, Fault};
+pub use hook::HookPoint;
 pub use info::{ClockTime, HumanSize, ProcessInfo, Usage};
 pub use notice::{EventKind, Notice, resource_name};
 pub use object::Object;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::HookPoint;
+
 /// What happened. The names and payload keys are Circus's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum EventKind {
@@ -34,6 +36,18 @@ pub enum EventKind {
     Add,
     /// A watcher was removed by command.
     Remove,
+    /// A hook has answered, yes or no.
+    HookSuccess {
+        /// Which.
+        hook: HookPoint,
+    },
+    /// A hook gave no answer.
+    HookFailure {
+        /// Which.
+        hook: HookPoint,
+        /// Why.
+        error: String,
+    },
 }
 
 /// An event of a watcher, ready to be published.
@@ -60,6 +74,8 @@ impl EventKind {
             Self::Updated => "updated",
             Self::Add => "add",
             Self::Remove => "remove",
+            Self::HookSuccess { .. } => "hook_success",
+            Self::HookFailure { .. } => "hook_failure",
         }
     }
 }

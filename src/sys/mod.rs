@@ -16,6 +16,12 @@
 //!
 //! [`Proc`] says who is whose child, [`Sampler`] what they use.
 //!
+//! [`Vigil`] waits for a service.
+//!
+//! # A way to another machine
+//!
+//! [`Tunnel`] is the system's ssh client, for the programs that take `--ssh`.
+//!
 //! # The order of a start
 //!
 //! [`sanitize_stdio`], [`daemonize`], [`raise_nofile`], [`Pidfile::claim`], [`open_all`] (the workers' numbers, from 3
@@ -26,6 +32,7 @@
 
 mod account;
 mod child;
+mod clock;
 mod daemonize;
 mod endpoint;
 mod exchange;
@@ -33,6 +40,7 @@ mod holder;
 mod host;
 mod ipc;
 mod kill;
+mod kin;
 mod launch;
 mod limits;
 mod pidfile;
@@ -48,14 +56,18 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod tunnel;
+mod vigil;
 mod virtualenv;
 
 pub use account::{group_id, resolve, user_id};
+pub use clock::since_boot;
 pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
 pub use exchange::exchange;
 pub use host::{host, sanitize_stdio, set_umask};
 pub use kill::{SendError, send};
+pub use kin::Kin;
 pub use launch::{Credentials, Launch, Pass, Stdio};
 pub use limits::{Nofile, nofile, raise_nofile};
 pub use pidfile::{Pidfile, PidfileError};
@@ -69,4 +81,6 @@ pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own}
 pub use spawn::{Spawned, reserve, spawn};
 pub use status::{StatusRead, read_status};
 pub use tree::{kill_tree, kill_trees};
+pub use tunnel::{Ssh, Tunnel};
+pub use vigil::{Service, Vigil};
 pub use virtualenv::Virtualenv;

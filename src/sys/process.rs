@@ -71,20 +71,26 @@ impl Proc {
 
     /// The children, theirs and so on, parents before their children.
     pub fn descendants(&self, pid: Pid) -> Vec<Pid> {
-        let mut found = self.children(pid);
+        self.family(pid).into_iter().map(|(_, child)| child).collect()
+    }
+
+    /// The same, each with its parent before it.
+    pub(super) fn family(&self, pid: Pid) -> Vec<(Pid, Pid)> {
+        let mut found: Vec<(Pid, Pid)> = self.children(pid).into_iter().map(|child| (pid, child)).collect();
         if found.is_empty() {
             return found;
         }
         // The kernel may not keep lists of children (CONFIG_PROC_CHILDREN). Then one look at all serves for the tree.
         let by_parent = self.listed_children(pid).is_none().then(|| by_parent(&self.all()));
         let mut next = 0;
-        while let Some(parent) = found.get(next).copied() {
+        while let Some((_, parent)) = found.get(next).copied() {
             let children = match &by_parent {
                 Some(table) => table.get(&parent).cloned().unwrap_or_default(),
                 None => self.listed_children(parent).unwrap_or_default(),
             };
             // A pid that was reused while we looked could make a circle of the tree.
-            let new: Vec<Pid> = children.into_iter().filter(|child| *child != pid && !found.contains(child)).collect();
+            let is_new = |child: &Pid| *child != pid && !found.iter().any(|(_, known)| known == child);
+            let new: Vec<(Pid, Pid)> = children.into_iter().filter(is_new).map(|child| (parent, child)).collect();
             found.extend(new);
             next += 1;
         }

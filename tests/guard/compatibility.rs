@@ -90,7 +90,7 @@ const KINDS: &[Kind] = &[
             ("executable", "refused-options"),
             ("gid", ""),
             ("graceful_timeout", "deadlines"),
-            ("hooks.*", ""),
+            ("hooks.*", "hook-none hook-deadline hook-signal"),
             ("max_age", "max-age"),
             ("max_age_variance", "max-age"),
             ("max_retry", "max-retry"),
@@ -220,6 +220,11 @@ const KINDS: &[Kind] = &[
             ("--statspoint", ""),
             ("--version", ""),
         ],
+    },
+    Kind {
+        title: "Flags of circus-top",
+        found: Found::Page("man/circus-top.1"),
+        things: &[("--endpoint", ""), ("--process-timeout", ""), ("--ssh", ""), ("--version", "")],
     },
     Kind {
         title: "Flags of circusd",

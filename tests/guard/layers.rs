@@ -43,6 +43,12 @@ pub(crate) const ROOMS: &[Room] = &[
         pure: false,
     },
     Room {
+        name: "plugin",
+        rooms: &["net", "sys", "commands", "config", "proto"],
+        crates: &["clap", "mio", "nix", "serde_json"],
+        pure: false,
+    },
+    Room {
         name: "daemon",
         rooms: &["arbiter", "net", "output", "sys", "commands", "config", "proto"],
         crates: &["clap", "jiff", "mio", "nix", "serde_json"],
@@ -58,6 +64,13 @@ pub(crate) const ROOMS: &[Room] = &[
         name: "ctl",
         rooms: &["net", "sys", "commands", "config", "proto"],
         crates: &["clap", "nix", "rustyline", "serde_json", "shlex"],
+        pure: false,
+    },
+    Room { name: "munin", rooms: &["net", "sys", "commands", "config", "proto"], crates: &["serde_json"], pure: false },
+    Room {
+        name: "top",
+        rooms: &["net", "sys", "commands", "config", "proto"],
+        crates: &["clap", "jiff", "mio", "nix", "ratatui", "serde_json"],
         pure: false,
     },
 ];
@@ -91,6 +104,8 @@ const CRATES: &[&str] = &[
     "memchr",
     "mio",
     "nix",
+    "ratatui",
+    "redis",
     "regex",
     "rmp_serde",
     "rustyline",
@@ -99,6 +114,7 @@ const CRATES: &[&str] = &[
     "shlex",
     "signal_hook",
     "socket2",
+    "ureq",
     "zmq",
     "zmq_sys",
 ];

@@ -37,6 +37,8 @@ pub(crate) const DISALLOWED_CALLS: &[&str] = &[
     "src/output/stdout.rs",
     "src/output/tests.rs",
     "src/output/thread.rs",
+    "src/output/told.rs",
+    "src/plugin/real.rs",
     "src/sys/host.rs",
     "src/sys/spawn/tests.rs",
     "src/sys/testing.rs",

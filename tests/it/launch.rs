@@ -132,15 +132,18 @@ fn limits_directories_and_environments_are_what_they_are_said_to_be() {
     std::fs::create_dir(site.path("home")).unwrap();
     let circusd = site.start(
         "[watcher:w]
-         cmd = {knobs}
+         cmd = {knobs} say ready
+         stdout_stream.filename = {dir}/ready
          working_dir = {dir}/home
          rlimit_nofile = 500
          rlimit_core = 0
          [env:w]
          NAME = $(circus.env.PATH) and more
          [watcher:plain]
-         cmd = {knobs}",
+         cmd = {knobs} say ready
+         stdout_stream.filename = {dir}/ready",
     );
+    wait_until("both programs are up", || circusd.read("ready") == "ready\nready\n");
     let [worker, plain] = ["w", "plain"].map(|name| circusd.wait_for_workers(name, 1)[0]);
     assert_eq!(worker.open_files(), (500, 500));
     assert_eq!(plain.open_files(), (1024, Process(std::process::id() as i32).open_files().1));

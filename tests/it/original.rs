@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::rig::{Answer, Circusd, Process, Site, python, run, spawn, wait_for, wait_until};
@@ -220,6 +221,55 @@ fn chaussette_serves_on_a_socket_of_circusd() {
         "cmd = $(circus.env.PYTHON) -m chaussette.server --fd $(circus.sockets.web) app.app
          use_sockets = True",
     );
+}
+
+/// The INI of the original's slides, one file: a dummy, the flapping plugin, and a server on a shared socket. What is
+/// added says where this machine has Python, and takes a port that is free.
+#[test]
+fn the_ini_of_the_slides_runs() {
+    let Some(python) = python("original::the_ini_of_the_slides_runs") else { return };
+    let site = Site::new();
+    site.write("dummy.py", "import time\nwhile True:\n    print('dummy', flush=True)\n    time.sleep(.1)\n");
+    let circusd = site.start(&format!(
+        "[circus]
+         check_delay = 5
+         [watcher:dummy]
+         cmd = python
+         args = -u dummy.py
+         numprocesses = 5
+         warmup_delay = 0
+         stdout_stream.class = FileStream
+         stdout_stream.filename = {{dir}}/dummy.log
+         [plugin:flapping]
+         use = circus.plugins.flapping.Flapping
+         retry_in = 3
+         max_retry = 2
+         [watcher:web]
+         cmd = chaussette --fd ${{socket:web}}
+         use_sockets = True
+         numprocesses = 5
+         [socket:web]
+         host = 127.0.0.1
+         port = 0
+         [env]
+         PATH = {}:/usr/bin:/bin
+         PYTHONDONTWRITEBYTECODE = 1",
+        python.parent().unwrap().display()
+    ));
+    let http = crate::web::http(&circusd, "web");
+    let hello = wait_for("chaussette answers", || match http.get() {
+        Answer::Body(body) => Some(body),
+        Answer::Refused(why) => panic!("{why}"),
+        Answer::Cut | Answer::Silence => None,
+    });
+    assert!(hello.to_lowercase().contains("hello"), "{hello}");
+    circusd.wait_for_text("dummy.log", "dummy");
+    let (dummies, servers) = (circusd.wait_for_workers("dummy", 5), circusd.wait_for_workers("web", 5));
+    assert!(servers.iter().all(|server| server.argv().contains(&"--fd".to_owned())), "{:?}", servers[0].argv());
+    // One that dies alone is replaced, and the plugin leaves it at that.
+    dummies[0].send(Signal::SIGKILL);
+    circusd.wait_for_workers("dummy", 5);
+    assert_eq!((circusd.status("dummy"), circusd.status("plugin:flapping")), ("active".into(), "active".into()));
 }
 
 #[test]

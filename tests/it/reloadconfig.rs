@@ -29,7 +29,7 @@ fn the_plan_is_printed_then_carried_out_then_empty() {
         "circus.ini",
         "[circus]
          check_delay = 1
-         debug = yes
+         endpoint_mode = 0660
          [watcher:change]
          cmd = {knobs} say two
          graceful_timeout = 3
@@ -47,7 +47,7 @@ replaced  watcher change  cmd, graceful_timeout
 added     watcher fresh
 replaced  watcher stay    nonsense
 applied   [circus]        check_delay
-restart   [circus]        debug: not before circusd is restarted
+restart   [circus]        endpoint_mode: not before circusd is restarted
 ";
     let shown = circusd.circusctl(&["reloadconfig", "--dry-run"]);
     let sorted = |text: &str| {
@@ -61,7 +61,7 @@ restart   [circus]        debug: not before circusd is restarted
     assert_eq!(one_each(&circusd, ["change", "gone", "stay"]), [change, gone, stay]);
 
     let done = circusd.circusctl(&["reloadconfig", "--waiting"]);
-    assert_eq!(done.stdout, "ok\n[circus] debug will change when circusd is restarted\n");
+    assert_eq!(done.stdout, "ok\n[circus] endpoint_mode will change when circusd is restarted\n");
     assert_eq!(circusd.tell("list", json!({}))["watchers"], json!(["change", "fresh", "stay"]));
     assert!([change, gone, stay].iter().all(|process| !process.lives()));
     let now = one_each(&circusd, ["change", "stay"]);

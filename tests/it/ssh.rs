@@ -118,3 +118,24 @@ fn failures_are_told() {
     let output = run(circusctl(&site, &["status", "--endpoint", "ipc://relative"]).stdin(Stdio::null()));
     assert!(output.stderr.contains("ipc://relative cannot be forwarded"), "{output:?}");
 }
+
+#[test]
+fn circus_top_goes_the_same_way() {
+    let circusd = Site::new().start("[circus]\nstats_endpoint = ipc://{dir}/stats\n[watcher:web]\ncmd = {knobs}");
+    circusd.wait_for_workers("circusd-stats", 1);
+    install_forwarding(&circusd);
+    std::fs::create_dir_all(circusd.path("tmp")).unwrap();
+    let at = |name: &str| format!("ipc://{}", circusd.path(name).display());
+    let mut command = circusd.command(env!("CARGO_BIN_EXE_circus-top"));
+    command.env("PATH", format!("{}:/usr/bin:/bin", circusd.path("").display())).env("TMPDIR", circusd.path("tmp"));
+    command.args(["--once", "--ssh", "me@far", "--control", &at("control"), "--endpoint", &at("stats")]);
+    let output = run(command.args(["--pubsub", &at("events")]));
+    assert_eq!(output.status, Some(0), "{output:?}");
+    assert!(output.stdout.lines().any(|line| line.starts_with("web ") && line.contains("1/1")), "{}", output.stdout);
+    assert!(circusd.read("arguments").ends_with(" me@far\n"));
+    wait_until("no ssh is left", || {
+        let is_ssh = |process: &Process| process.argv().iter().any(|word| word == "ssh::forward");
+        !circusd.inhabitants().iter().any(is_ssh)
+    });
+    assert_eq!(std::fs::read_dir(circusd.path("tmp")).unwrap().count(), 0);
+}

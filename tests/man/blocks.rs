@@ -4,6 +4,7 @@ use circus::commands::{COMMANDS, CommandSpec, ConsoleOption, synopsis};
 use circus::config::options::{
     CIRCUS_OPTIONS, Effect, Kind, OptionSpec, SOCKET_OPTIONS, Setting, Support, WATCHER_OPTIONS,
 };
+use circus::config::{BUILTINS, Builtin, PLUGIN_KEYS, PluginKey};
 use circus::ctl::GLOBAL_OPTIONS;
 
 use crate::examples;
@@ -123,4 +124,28 @@ fn meaning(doc: &str, support: Support) -> String {
         Support::Ignored(reason) => line(&format!("{doc} Accepted without effect: {reason}.")),
         Support::Refused(reason) => line(&format!("{doc} Refused: {reason}.")),
     }
+}
+
+/// The plugins that come with circusd.
+pub(crate) fn plugins() -> String {
+    BUILTINS.iter().map(plugin).collect()
+}
+
+fn plugin(builtin: &Builtin) -> String {
+    let mut out = format!(".SS {}\n{}", builtin.name, line(builtin.about));
+    if let Some(class) = builtin.class {
+        out.push_str(&line(&format!("In Circus it is {class}.")));
+    }
+    out.extend(builtin.keys.iter().map(plugin_key));
+    out
+}
+
+/// The keys of every plugin.
+pub(crate) fn plugin_keys() -> String {
+    PLUGIN_KEYS.iter().map(plugin_key).collect()
+}
+
+fn plugin_key(key: &PluginKey) -> String {
+    let default = if key.default.is_empty() { String::new() } else { format!(" (default {})", bold(key.default)) };
+    entry(&format!("{}{default}", bold(key.name)), &line(key.doc))
 }

@@ -20,6 +20,8 @@ use clap::CommandFactory as _;
 fn pages() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
     vec![
         ("circusd.1", vec![("options", blocks::arguments(Args::command()))]),
+        ("circus-munin.1", vec![]),
+        ("circus-top.1", vec![("options", blocks::arguments(circus::top::Args::command()))]),
         ("circusd-stats.1", vec![("options", blocks::arguments(circus::stats::Args::command()))]),
         ("circusctl.1", vec![("options", blocks::console_options()), ("commands", blocks::console_commands())]),
         (
@@ -28,6 +30,14 @@ fn pages() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
                 ("circus options", blocks::circus_options()),
                 ("watcher options", blocks::watcher_options()),
                 ("socket options", blocks::socket_options()),
+            ],
+        ),
+        (
+            "circus-plugin.1",
+            vec![
+                ("options", blocks::arguments(circus::plugin::Args::command())),
+                ("keys", blocks::plugin_keys()),
+                ("plugins", blocks::plugins()),
             ],
         ),
         ("circus-protocol.7", vec![("commands", protocol::commands()), ("events", protocol::events())]),

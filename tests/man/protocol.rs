@@ -1,7 +1,7 @@
 //! The generated parts of circus-protocol(7).
 
 use circus::commands::{Action, COMMANDS, CommandSpec};
-use circus::proto::{EventKind, Notice, encode_notice, resource_name};
+use circus::proto::{EventKind, HookPoint, Notice, encode_notice, resource_name};
 
 use crate::roff::{bold, entry, example, italic, line, nested_example};
 
@@ -54,6 +54,8 @@ fn kinds() -> Vec<EventKind> {
         EventKind::Kill { process_pid: 4711 },
         EventKind::Reap { process_pid: 4711, exit_code: -15 },
         EventKind::Stop,
+        EventKind::HookSuccess { hook: HookPoint::AfterStop },
+        EventKind::HookFailure { hook: HookPoint::BeforeStart, error: "it was ended by SIGKILL".into() },
         EventKind::Remove,
     ]
 }
@@ -73,6 +75,8 @@ fn about(kind: &EventKind) -> &'static str {
             "A process ended: each death gives exactly one. exit_code is the exit status, or minus the signal that \
              ended it."
         }
+        EventKind::HookSuccess { .. } => "A hook has answered, yes or no. Those of extended_stats publish nothing.",
+        EventKind::HookFailure { .. } => "A hook gave no answer; error says why.",
         EventKind::Stop => "A watcher has stopped, or did not succeed in starting.",
         EventKind::Remove => "A watcher was removed by the command rm. Events of its stop may follow.",
     }

@@ -41,6 +41,8 @@ pub(crate) struct Expected {
     pub(crate) finished: usize,
     /// Some process has succeeded: how many there are in the end is not predicted.
     pub(crate) has_finished: bool,
+    /// It has hooks, or had: who comes up is theirs to say.
+    pub(crate) hooked: bool,
     /// The socket that it waits at (`on_demand`).
     pub(crate) socket: Option<&'static str>,
     pub(crate) waiting: Waiting,
@@ -65,6 +67,7 @@ impl Expected {
             uncounted: BTreeSet::new(),
             finished: 0,
             has_finished: false,
+            hooked: false,
             socket: None,
             waiting: Waiting::default(),
         }
@@ -80,6 +83,7 @@ impl Expected {
             singleton: config.singleton,
             send_hup: config.send_hup,
             was_empty: config.numprocesses == 0,
+            hooked: !config.hooks.is_empty(),
             socket: config.stdin_socket.as_deref().filter(|_| config.on_demand).map(known),
             ..Self::new(config.numprocesses)
         }
@@ -92,6 +96,7 @@ impl Expected {
         self.epoch = before.epoch;
         self.temper = before.temper;
         self.was_empty |= before.was_empty;
+        self.hooked |= before.hooked;
         (self.early, self.uncounted) = (before.early, before.uncounted);
     }
 
@@ -106,7 +111,7 @@ impl Expected {
     /// Its worker died by itself while nothing was being done with it; predicts the next launch.
     fn died(&mut self, process: &Process, now: u64) {
         let lived = now - process.born;
-        if lived >= 1000 * MS || self.uncounted.contains(&process.wid) {
+        if lived >= 1000 * MS || self.hooked || self.uncounted.contains(&process.wid) {
             return;
         }
         let k = self.early.entry(process.wid).or_default();

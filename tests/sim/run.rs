@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus::arbiter::{
-    Action, Arbiter, Event, Exit, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
+    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
     SocketInfo, WatcherState, WorkerId, WorkerState, WorkerView,
 };
 use circus::config::{CircusConfig, Host, Respawn, SocketConfig, WatcherConfig, options};
 use circus::proto::{
-    Body, EventKind, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal, SpawnError,
-    Stage, Tail,
+    Body, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal,
+    SpawnError, Stage, Tail,
 };
 use serde_json::json;
 
 use super::demand::{SOCKETS, Sockets, any_socket};
 use super::file::File;
+use super::hooks::{Hooks, pid_of, point, random_hooks};
 use super::kernel::{Kernel, MS, Process, Temper};
 use super::model::Expected;
 use super::rng::Rng;
@@ -32,6 +33,7 @@ pub(crate) struct Totals {
     quits: u64,
     awoken: u64,
     taken_over: u64,
+    hooks: u64,
 }
 
 impl Totals {
@@ -46,6 +48,7 @@ impl Totals {
         self.quits += other.quits;
         self.awoken += other.awoken;
         self.taken_over += other.taken_over;
+        self.hooks += other.hooks;
     }
 }
 
@@ -76,6 +79,9 @@ struct Sim {
     ended: bool,
     trace: bool,
     sockets: Sockets,
+    hooks: Hooks,
+    /// Deaths whose `before_reap` is under way.
+    mourned: Vec<(i32, i32)>,
     totals: Totals,
 }
 
@@ -91,6 +97,7 @@ pub(crate) fn run(seed: u64, steps: u64, trace: bool) -> Totals {
     sim.settle_and_check();
     sim.quit_and_check();
     sim.totals.seeds = 1;
+    sim.totals.hooks = sim.hooks.begun;
     sim.totals
 }
 
@@ -131,6 +138,8 @@ impl Sim {
             ended: false,
             trace,
             sockets: Sockets::default(),
+            hooks: Hooks::default(),
+            mourned: Vec::new(),
             totals: Totals::default(),
         };
         sim.drain();
@@ -201,8 +210,12 @@ impl Sim {
             let coming = self.coming.iter().map(|(at, ..)| *at).min();
             let news = self.sockets.has_news().then_some(self.now);
             let reading = self.reading.as_ref().map(|(at, _)| *at);
-            let next =
-                [due, coming, reading, self.kernel.next_exit(), news].into_iter().flatten().min().unwrap_or(u64::MAX);
+            let hooks = self.hooks.next().map(|at| at.max(self.now));
+            let next = [due, coming, reading, hooks, self.kernel.next_exit(), news]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(u64::MAX);
             if next > end {
                 break;
             }
@@ -241,6 +254,10 @@ impl Sim {
             self.awake(socket);
         }
         let now = self.now;
+        while let Some((hook, outcome)) = self.hooks.take(now) {
+            self.tell(Event::HookDone { hook, outcome });
+            self.drain();
+        }
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= now);
         self.coming = later;
@@ -298,6 +315,7 @@ impl Sim {
         self.tell(Event::Exited(told.collect()));
         for ((pid, code, process), (released, quiet)) in exits.iter().zip(quiet) {
             self.kernel.recycle(*pid);
+            self.hooks.forget(*pid);
             self.totals.reaped += 1;
             let Some(expected) = self.watchers.get_mut(&process.watcher).filter(|_| !released) else { continue };
             expected.gone(process, self.now, quiet);
@@ -344,6 +362,7 @@ impl Sim {
             Action::Signal { pid, signal, reach, .. } => self.signal(pid, signal, reach),
             Action::SignalRequest { job, pids, signal, .. } => {
                 for pid in pids {
+                    assert!(!self.hooks.has_refused(pid.0, signal), "{signal} to {} was kept back", pid.0);
                     let process = self.kernel.processes.get_mut(&pid.0).expect("a signal to nobody");
                     process.signalled = true;
                     if signal == Signal::KILL {
@@ -356,6 +375,26 @@ impl Sim {
                 assert!(!targets.is_empty() && self.sampling.is_none(), "one order to look at somebody at a time");
                 self.sampling = Some((job, targets));
             }
+            Action::RunHook(call) => {
+                match (point(&call), pid_of(&call)) {
+                    (Some(HookPoint::AfterSpawn), Some(pid)) => drop(self.unannounced.remove(&pid)),
+                    (Some(HookPoint::BeforeReap), Some(pid)) => {
+                        self.mourned.extend(self.unreaped.remove(&pid).map(|code| (pid, code)));
+                    }
+                    (Some(HookPoint::BeforeSignal), Some(pid)) => {
+                        // Told or not in the end: the core wants it so.
+                        let process = self.kernel.processes.get_mut(&pid).expect("a hook about nobody");
+                        if call.subject.signum == Some(Signal(10)) {
+                            process.signalled = true;
+                        } else {
+                            process.told = true;
+                        }
+                    }
+                    (..) => {}
+                }
+                self.hooks.run(*call, &mut self.rng, self.now);
+            }
+            Action::EndHook(hook) => self.hooks.end(hook),
             Action::Publish(notice) => self.published(&notice.kind),
             Action::Reply(reply) => self.replied(reply),
             Action::Restart | Action::Exit(_) => {
@@ -387,6 +426,10 @@ impl Sim {
     }
 
     fn signal(&mut self, pid: Pid, signal: Signal, reach: Reach) {
+        if reach == Reach::Children {
+            return;
+        }
+        assert!(!self.hooks.has_refused(pid.0, signal), "{signal} to {} was kept back", pid.0);
         let temper = self.kernel.processes.get(&pid.0).expect("a signal to a process that is gone").temper;
         let process = self.kernel.processes.get_mut(&pid.0).unwrap();
         if signal == Signal::HUP {
@@ -415,6 +458,7 @@ impl Sim {
         let name = launch.config.name.clone();
         let wid: u32 = launch.argv[1].parse().unwrap();
         self.say(|| format!("launch {name} wid {wid}"));
+        self.hooks.check_launch(&name, launch.worker.watcher);
         let here = |process: &&Process| process.watcher == name;
         let same = |worker: &WorkerId| worker.watcher == launch.worker.watcher;
         let coming = self.coming.iter().filter(|(_, worker, _)| same(worker));
@@ -506,6 +550,7 @@ impl Sim {
     fn published(&mut self, kind: &EventKind) {
         match kind {
             EventKind::Spawn { process_pid } => {
+                assert!(!self.hooks.judges(*process_pid), "{process_pid} is announced before it is accepted");
                 assert!(self.kernel.processes.contains_key(process_pid), "spawn of nobody");
                 self.unannounced.remove(process_pid);
             }
@@ -514,7 +559,12 @@ impl Sim {
                 assert!(told, "kill of {process_pid}, which was sent nothing");
             }
             EventKind::Reap { process_pid, exit_code } => {
-                let code = self.unreaped.remove(process_pid);
+                let mourned = self.mourned.iter().position(|death| *death == (*process_pid, *exit_code));
+                // Those that nobody is asked about are published at once, also where a namesake is still mourned.
+                let code = match (self.unreaped.remove(process_pid), mourned) {
+                    (Some(code), _) => Some(code),
+                    (None, at) => at.map(|at| self.mourned.remove(at).1),
+                };
                 assert_eq!(code, Some(*exit_code), "a reap of {process_pid} that is not its death");
             }
             EventKind::Start
@@ -522,7 +572,9 @@ impl Sim {
             | EventKind::Reload
             | EventKind::Updated
             | EventKind::Add
-            | EventKind::Remove => {}
+            | EventKind::Remove
+            | EventKind::HookSuccess { .. }
+            | EventKind::HookFailure { .. } => {}
         }
     }
 
@@ -587,7 +639,11 @@ impl Sim {
                 1 => Request::Stop { selection: None, waiting },
                 _ => Request::Restart { selection: everyone, waiting },
             },
-            18 => Request::Stats { name: self.rng.chance(50).then(|| name.clone()), process: None, extended: false },
+            18 => Request::Stats {
+                name: self.rng.chance(50).then(|| name.clone()),
+                process: None,
+                extended: self.rng.chance(50),
+            },
             19 => Request::DStats,
             20..23 => {
                 for _ in 0..self.rng.below(3) {
@@ -688,6 +744,12 @@ impl Sim {
             options.insert("on_demand".into(), json!(true));
             options.insert("stdin_socket".into(), json!(socket));
         }
+        if expected.hooked {
+            let pair = |hook: &circus::config::Hook| json!([hook.run, hook.ignore_failure]);
+            let hooks = config.hooks.iter().map(|(point, hook)| (point.name().to_owned(), pair(hook)));
+            options.insert("hooks".into(), hooks.collect::<Object>().into());
+            options.insert("hook_timeout".into(), json!(config.hook_timeout));
+        }
         if start {
             expected.waiting.call();
         }
@@ -779,11 +841,15 @@ impl Sim {
 
     fn check(&mut self) {
         assert!(self.arbiter.next_deadline().is_none_or(|at| at.0 > self.now || self.ended), "a deadline was missed");
+        self.hooks.check(self.now);
         assert!(self.unannounced.is_empty(), "spawned and not published: {:?}", self.unannounced);
         // Meanwhile none is watched: it may be one that goes.
         let sockets_change = matches!(self.reading, Some((_, Action::TakeOver(_))));
         for (name, expected) in &mut self.watchers {
             let Some(view) = self.arbiter.view(name) else { continue };
+            let weighty = |task: &HookTask| *task != HookTask::Run(HookPoint::ExtendedStats);
+            let at_rest = view.state != WatcherState::Stopped || !view.hooks.iter().any(weighty);
+            assert!(at_rest, "{name} is stopped, and a hook is under way");
             if view.state == WatcherState::Active && !view.busy {
                 expected.check_waits(self.now);
             }
@@ -798,6 +864,7 @@ impl Sim {
         if self.ended {
             return;
         }
+        self.hooks.healthy = true;
         for expected in self.watchers.values_mut() {
             expected.temper = Temper::Healthy;
         }
@@ -827,6 +894,12 @@ impl Sim {
             if let Some(socket) = expected.socket {
                 let lost = expected.answers_connections() && self.sockets.has_waiting(socket);
                 assert!(!lost, "{name}: nobody has accepted who waits at {socket}");
+                continue;
+            }
+            if expected.hooked {
+                let here = |(pid, p): &(&i32, &Process)| p.watcher == *name && !self.released.contains(*pid);
+                let alive = self.kernel.processes.iter().filter(here).count();
+                assert_eq!(alive, view.workers.len(), "{name}: processes and workers");
                 continue;
             }
             if expected.unsure || expected.respawn == Respawn::Never || expected.has_finished {
@@ -866,6 +939,8 @@ impl Sim {
         }
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.next_deadline(), None, "a timer was left after the end");
+        assert!(self.hooks.is_quiet(), "a hook was left after the end");
+        assert!(self.mourned.is_empty(), "deaths that gave no reap: {:?}", self.mourned);
         assert!(!self.sockets.are_watched(), "a socket is watched after the end");
         let mine: Vec<_> = self.kernel.processes.keys().filter(|pid| !self.released.contains(pid)).collect();
         assert!(mine.is_empty(), "left alive: {mine:?}");
@@ -911,6 +986,10 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     config.priority = rng.below(3) as i64;
     config.stop_children = rng.chance(20);
     config.sockets = if !config.on_demand && rng.chance(20) { vec![any_socket(rng).into()] } else { Vec::new() };
+    if expected.socket.is_none() {
+        random_hooks(rng, &mut config);
+        expected.hooked = !config.hooks.is_empty();
+    }
     if rng.chance(10) {
         config.max_age = 20;
         config.max_age_variance = 10;

@@ -2,6 +2,7 @@
 
 mod demand;
 mod failure;
+mod hooks;
 mod lifecycle;
 mod products;
 mod reloadconfig;

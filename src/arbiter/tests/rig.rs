@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::arbiter::{
-    Action, Arbiter, Event, Exit, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SignalTarget, SocketAddress,
-    SocketInfo, WatcherState, WorkerState,
+    Action, Arbiter, Event, Exit, HookCall, HookOutcome, HookTask, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget,
+    SignalTarget, SocketAddress, SocketInfo, WatcherState, WorkerState,
 };
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{Body, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, SpawnError, Stage};
@@ -35,6 +35,8 @@ pub(super) struct Rig {
     pub(super) hold_files: bool,
     /// Why nothing of a new configuration can be taken over.
     pub(super) refusal: Option<String>,
+    /// Hooks under way, to be answered by hand.
+    pub(super) hooks: Vec<HookCall>,
 }
 
 /// What the daemon would report of its sockets: at 3, 4, ...
@@ -47,6 +49,18 @@ fn info(socket: &SocketConfig, number: i32) -> SocketInfo {
     let address = SocketAddress::Inet(socket.host.clone(), socket.port);
     let (name, backlog, per_worker) = (socket.name.clone(), socket.backlog, socket.so_reuseport);
     SocketInfo { name, number, backlog, address, per_worker }
+}
+
+/// Whom and what a hook is about.
+fn subject(call: &HookCall) -> String {
+    let subject = &call.subject;
+    let numbers = [
+        subject.wid.map(|wid| format!(" wid {}", wid.0)),
+        subject.pid.map(|pid| format!(" {}", pid.0)),
+        subject.signum.map(|signal| format!(" {signal}")),
+        subject.exit_code.map(|code| format!(" exit {code}")),
+    ];
+    numbers.into_iter().flatten().collect()
 }
 
 /// A watcher with these options changed.
@@ -98,6 +112,7 @@ impl Rig {
             file: Ok(config),
             hold_files: false,
             refusal: None,
+            hooks: Vec::new(),
         }
     }
 
@@ -160,13 +175,14 @@ impl Rig {
             Action::WatchSocket { name, on } => format!("{} {name}", if on { "watch" } else { "unwatch" }),
             Action::Signal { pid, signal, reach, watcher } => {
                 assert!(self.alive.contains(&pid.0), "a signal to {}, which is gone", pid.0);
-                if reach == Reach::ProcessAndChildren {
+                if matches!(reach, Reach::ProcessAndChildren | Reach::Children) {
                     let pids = vec![Pid(pid.0 + 1000)];
                     self.arbiter.handle_event(Event::ChildrenSignalled { watcher, pids }, self.now());
                 }
                 let reach = match reach {
                     Reach::Process => "",
                     Reach::ProcessAndChildren => " and children",
+                    Reach::Children => " children",
                     Reach::Tree => " tree",
                 };
                 format!("{signal} {}{reach}", pid.0)
@@ -191,7 +207,9 @@ impl Rig {
                 let body = crate::proto::encode_notice(&notice).1;
                 let body: Value = serde_json::from_slice(&body).unwrap();
                 let detail = |key: &str| body.get(key).map(|value| format!(" {value}")).unwrap_or_default();
-                format!("{}.{}{}{}", notice.resource, notice.kind.name(), detail("process_pid"), detail("exit_code"))
+                let (name, more) =
+                    (notice.kind.name(), ["name", "process_pid", "exit_code", "error"].map(detail).concat());
+                format!("{}.{name}{more}", notice.resource)
             }
             Action::Reply(reply) => {
                 self.replies.push(reply);
@@ -219,6 +237,19 @@ impl Rig {
                 self.arbiter.handle_event(Event::TakenOver(result), self.now());
                 return;
             }
+            Action::RunHook(call) => {
+                let text = match call.task {
+                    HookTask::Load => "load hooks".into(),
+                    HookTask::Run(point) => format!("hook {}{}", point.name(), subject(&call)),
+                };
+                self.hooks.push(*call);
+                text
+            }
+            Action::EndHook(hook) => {
+                let at = self.hooks.iter().position(|call| call.id == hook).expect("an end of no hook");
+                let HookTask::Run(point) = self.hooks.remove(at).task else { return };
+                format!("end {}", point.name())
+            }
             Action::Restart => "restart".into(),
             Action::Exit(status) => format!("exit {status}"),
         };
@@ -239,6 +270,16 @@ impl Rig {
         };
         let samples = targets.into_iter().map(see).collect();
         self.tell(Event::Sampled { job, samples });
+    }
+
+    /// Answers the hook that has been under way the longest.
+    pub(super) fn hook(&mut self, answer: Result<bool, &str>) {
+        self.hook_with(HookOutcome::answer(answer.map_err(str::to_owned)));
+    }
+
+    pub(super) fn hook_with(&mut self, outcome: HookOutcome) {
+        let hook = self.hooks.remove(0).id;
+        self.tell(Event::HookDone { hook, outcome });
     }
 
     /// What the core wanted since the last time.

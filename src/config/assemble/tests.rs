@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::options::{get, shown};
-use crate::config::{Account, Args, Family, Respawn, SocketType, WatcherConfig, argv};
+use crate::config::{Account, Args, Family, Respawn, Runner, SocketType, WatcherConfig, argv};
 
 fn host() -> Host {
     let env = [("OUTER", "outer"), ("HOME", "/home/me"), ("CD", "fast")];
@@ -251,17 +251,17 @@ fn keys_that_a_stream_does_not_look_at_are_told() {
 fn what_has_no_part_yet_is_refused_by_name() {
     let (config, problems) = read(
         "[circus]\nhttpd_port = 80\nmulticast_endpoint = udp://237.219.251.97:12027\n\
-         debug = yes\nssh_server = x\nloglevel = loud\n\
-         [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m.f\n[watcher:many]\n\
+         pidfile = p\nssh_server = x\nloglevel = loud\n\
+         [watcher:good]\ncmd=x\n[watcher:hooks]\nhooks.before_start = m f\n[watcher:many]\n\
          stdout_stream.class = QueueStream\n[plugin:flapping]\nuse = x\n",
     );
     assert_eq!(config.unwrap().watchers.len(), 1);
     let texts: Vec<_> = problems.iter().map(|text| text.split_once(": ").unwrap()).collect();
     assert_eq!(
         texts.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
-        ["warning 3", "warning 4", "warning 5", "warning 6", "skipped 10", "skipped 12", "skipped 13"]
+        ["warning 3", "warning 5", "warning 6", "skipped 10", "skipped 12", "skipped 14"]
     );
-    for key in ["multicast_endpoint", "ssh_server", "hooks.before_start", "[plugin:flapping]"] {
+    for key in ["multicast_endpoint", "ssh_server", "hooks.before_start", "no plugin is called 'x'"] {
         assert!(texts.iter().any(|(_, text)| text.contains(key)), "{key}");
     }
     for line in ["httpd = on", "loggerconfig = x.yaml"] {
@@ -341,10 +341,9 @@ fn everything_about_circus() {
 }
 
 #[test]
-fn debug_is_kept_for_those_who_will_heed_it() {
-    let (config, problems) = read("[circus]\ndebug = yes\n");
-    assert!(config.unwrap().circus.debug);
-    assert!(problems.iter().all(|problem| problem.starts_with("warning 2: [circus] debug: ")) && problems.len() == 1);
+fn debug_makes_plugins_verbose() {
+    let config = sound("[circus]\ndebug = yes\nloglevel = error\n[plugin:p]\nuse = logger\n");
+    assert!(config.watchers.first().unwrap().cmd.ends_with("--log-level DEBUG logger"));
 }
 
 #[test]
@@ -461,6 +460,81 @@ fn what_counts_as_success() {
         problems("[watcher:g]\ncmd = x\n[watcher:w]\ncmd = x\nsuccess_codes = 256\n"),
         ["skipped 5: [watcher:w] success_codes: 256 is out of range"]
     );
+}
+
+fn plugin(section: &str) -> WatcherConfig {
+    sound(&format!("[plugin:p]\n{section}")).watchers.remove(0)
+}
+
+#[test]
+fn a_plugin_is_a_watcher_of_priority_1() {
+    let plugin = plugin(
+        "use = circus.plugins.flapping.Flapping\nattempts = 3\nmax_retry = -1\nworking_dir = /srv\n\
+         stdout_stream.filename = x\n[env:plugin:p]\nA = b\n",
+    );
+    assert_eq!(
+        (plugin.name.as_str(), plugin.priority, plugin.singleton, plugin.autostart),
+        ("plugin:p", 1, true, true)
+    );
+    assert_eq!((plugin.working_dir.as_str(), plugin.max_retry, plugin.copy_env), ("/srv", 5, true));
+    assert_eq!(plugin.stdout_stream.as_ref().map(|stream| stream.class.as_str()), Some("FileStream"));
+    assert!(
+        plugin.cmd.starts_with("circus-plugin --endpoint ") && plugin.cmd.ends_with("circus.plugins.flapping.Flapping")
+    );
+    let env = plugin.env.unwrap();
+    assert_eq!((env["A"].as_str(), env["CIRCUS_PLUGIN_NAME"].as_str()), ("b", "plugin:p"));
+    let settings = plugin.plugin.unwrap().settings;
+    assert_eq!((settings["attempts"].as_str(), settings["max_retry"].as_str()), ("3", "-1"));
+    assert!(!settings.contains_key("use") && settings["name"] == "plugin:p");
+}
+
+#[test]
+fn a_socket_of_a_plugin_is_its_standard_input() {
+    let ini = "[socket:Page]\nport = 0\n[plugin:p]\nuse = circus.plugins.prometheus\nsocket = Page\n";
+    let plugin = sound(ini).watchers.remove(0);
+    assert_eq!(plugin.stdin_socket.as_deref(), Some("page"));
+    // To others the key means what they like.
+    assert_eq!(self::plugin("cmd = ./it\nsocket = page").stdin_socket, None);
+    let missing = problems("[watcher:w]\ncmd = x\n[plugin:p]\nuse = prometheus\nsocket = page");
+    assert!(missing[0].contains("there is no sound [socket:page]"), "{missing:?}");
+}
+
+#[test]
+fn which_program_a_plugin_is() {
+    let runner = |section: &str| plugin(section).plugin.unwrap().runner;
+    let python = |python: &str, class: &str| Runner::Python { python: python.into(), class: class.into() };
+    assert_eq!(runner("use = webhook\nurl = http://x/"), Runner::Builtin("webhook".into()));
+    assert_eq!(runner("use = my.Plugin\npython = /opt/python"), python("/opt/python", "my.Plugin"));
+    assert_eq!(runner("use = flapping\npython_runner = True"), python("python3", "circus.plugins.flapping.Flapping"));
+    assert_eq!(runner("cmd = ./it\nargs = x"), Runner::Command);
+    let command = plugin("cmd = ./it\nargs = x\nactive = no\npriority = 7");
+    assert_eq!((command.cmd.as_str(), command.args), ("./it", Some(Args::Text("x".into()))));
+    assert!(!command.autostart && command.stop_children && command.priority == 7);
+}
+
+#[test]
+fn what_is_wrong_with_a_plugin_is_said() {
+    let said = |section: &str| problems(&format!("[watcher:w]\ncmd = x\n[plugin:p]\n{section}"));
+    for (section, text) in [
+        ("use = flaping", "skipped 4: [plugin:p] use: no plugin is called 'flaping'; did you mean 'flapping'?"),
+        (
+            "attempts = 2",
+            "skipped 3: [plugin:p] use: is missing: the name of a plugin, of a Python class, or cmd with a command",
+        ),
+        (
+            "use = logger\ncmd = x",
+            "skipped 5: [plugin:p] cmd: use says already which plugin it is; write one of the two",
+        ),
+        ("use = logger\nactive = perhaps", "skipped 5: [plugin:p] active: 'perhaps' is neither yes nor no"),
+        ("use = flapping\natempts = 2", "warning 5: unknown key 'atempts' in [plugin:p]; did you mean 'attempts'?"),
+        (
+            "use = logger\npython_runner = yes",
+            "skipped 5: [plugin:p] python_runner: logger is no plugin of the original, so Python has none of this name",
+        ),
+    ] {
+        assert_eq!(said(section), [text]);
+    }
+    assert_eq!(said("use = my.own.Plugin\nanything = goes"), [""; 0]);
 }
 
 #[test]

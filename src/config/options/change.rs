@@ -261,8 +261,9 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_refused_with_the_reason() {
         for (key, value, reason) in [
-            ("hooks", json!({"before_start": ["m.f", false]}), "'hooks' is refused: hooks are not supported yet"),
-            ("hooks.before_start", json!("m.f"), "'hooks.before_start' is refused: hooks are not supported yet"),
+            ("hooks", json!({"before_start": 1}), "'hooks': 1 is no hook"),
+            ("hooks.before_start", json!("exec:"), "'hooks.before_start': a command is missing"),
+            ("hook_timeout", json!(0), "'hook_timeout': 0 leaves a hook no time"),
             ("virtualenv", json!("/v"), "copy_env must be True to use virtualenv"),
             ("rlimit_core", json!(-2), "'rlimit_core': -2 is out of range"),
             ("uid", json!(-1), "'uid': -1 is out of range"),

@@ -18,16 +18,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "Whether endpoints may be reached from other machines, by anyone and without a password."
     ),
     live!(check_delay, Seconds, "5", "2", "Seconds; the longest pause of the back-off that crash loops get."),
-    Setting {
-        support: Support::Ignored("makes plugins verbose, which are not supported yet"),
-        ..field!(
-            debug,
-            Bool,
-            "no",
-            "yes",
-            "Whether plugins and circusd-stats log everything, to circusd's standard output."
-        )
-    },
+    live!(debug, Bool, "no", "yes", "Whether plugins log everything."),
     unused!(debug_gc, Bool, "no", "yes", "A switch of Python's garbage collector.", DEAD),
     field!(endpoint, Text, "tcp://127.0.0.1:5555", "ipc:///run/circus/control", "Where requests are answered."),
     field!(endpoint_mode, Octal, "0600", "0660", "The mode of the socket file of an ipc endpoint."),
@@ -105,6 +96,13 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
     unused!(prereload_fn, Text, "", "module.function", "A Python function.", DEAD),
     unused!(proc_name, Text, "", "circusd", "The name of circusd in process listings.", DEAD),
     field!(pubsub_endpoint, Text, "tcp://127.0.0.1:5556", "ipc:///run/circus/events", "Where events are published."),
+    live!(
+        python,
+        Text,
+        "",
+        "/opt/venv/bin/python",
+        "The Python that runs hooks that are Python functions; without, python3 as circusd's own PATH finds it."
+    ),
     unused!(ssh_server, Text, "", "me@example.org", "A host to tunnel through.", DEAD),
     live!(
         stats_always,

@@ -20,7 +20,7 @@ pub(in crate::config) fn differences(old: &WatcherConfig, new: &WatcherConfig) -
         match (spec.kind, spec.key.strip_suffix('*')) {
             (Kind::Env, _) => keys.extend(variables(old, new)),
             // Its keys are options of their own.
-            (Kind::Stream, _) => {}
+            (Kind::Stream | Kind::Hooks, _) => {}
             (_, Some(prefix)) => {
                 keys.extend(suffixes.iter().filter(|suffix| differs(suffix)).map(|suffix| format!("{prefix}{suffix}")));
             }
@@ -40,7 +40,8 @@ pub(in crate::config) fn differences(old: &WatcherConfig, new: &WatcherConfig) -
 fn suffixes(watcher: &WatcherConfig) -> impl Iterator<Item = &str> {
     let streams = watcher.stdout_stream.iter().chain(&watcher.stderr_stream);
     let keys = streams.flat_map(|stream| stream.options.keys());
-    watcher.rlimits.keys().chain(keys).map(String::as_str).chain(["class"])
+    let points = watcher.hooks.keys().map(|point| point.name());
+    watcher.rlimits.keys().chain(keys).map(String::as_str).chain(["class"]).chain(points)
 }
 
 fn variables(old: &WatcherConfig, new: &WatcherConfig) -> Vec<String> {
@@ -107,7 +108,7 @@ mod tests {
     fn every_field_of_the_model_has_a_row() {
         let fields = serde_json::to_value(watcher(|_| {})).unwrap();
         for field in fields.as_object().unwrap().keys() {
-            let known = ["name", "dynamic", "rlimits", "freeform"].contains(&field.as_str());
+            let known = ["name", "dynamic", "plugin", "rlimits", "freeform"].contains(&field.as_str());
             assert!(known || WATCHER_OPTIONS.iter().any(|spec| spec.key == field), "{field}");
         }
     }
@@ -119,7 +120,11 @@ mod tests {
         for spec in WATCHER_OPTIONS {
             let Ok(value) = spec.kind.read(spec.example) else { continue };
             let mut other = plain.clone();
-            let suffix = if spec.key == "rlimit_*" { "core" } else { "filename" };
+            let suffix = match spec.key {
+                "rlimit_*" => "core",
+                "hooks.*" => "before_start",
+                _ => "filename",
+            };
             if (spec.put)(&mut other, suffix, &value).is_err() || other == plain {
                 continue;
             }

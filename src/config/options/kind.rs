@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use crate::config::python::{self, NotANumber};
-use crate::proto::{Object, Signal, SignalError};
+use crate::proto::{HookPoint, Object, Signal, SignalError};
 
 /// The type of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,21 +53,6 @@ const FOREVER: f64 = 1e9;
 
 /// The third value of `respawn`.
 pub(super) const ON_FAILURE: &str = "on-failure";
-
-/// The points at which hooks run.
-const HOOK_POINTS: [&str; 11] = [
-    "before_start",
-    "after_start",
-    "before_spawn",
-    "after_spawn",
-    "before_stop",
-    "after_stop",
-    "before_signal",
-    "after_signal",
-    "before_reap",
-    "after_reap",
-    "extended_stats",
-];
 
 impl Kind {
     /// What it is called in manuals.
@@ -243,7 +228,7 @@ fn check_stream(key: &str, value: &Value) -> Result<(), String> {
 
 fn check_hooks(value: &Value) -> Result<(), String> {
     let map = value.as_object().ok_or(format!("{} isn't a valid hook dict", python::repr(value)))?;
-    if map.keys().all(|point| HOOK_POINTS.contains(&point.as_str())) {
+    if map.keys().all(|point| HookPoint::parse(point).is_some()) {
         return Ok(());
     }
     Err(format!("Unknown hook {}", python::repr(value)))

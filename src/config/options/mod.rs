@@ -9,6 +9,7 @@ mod change;
 mod circus;
 mod difference;
 mod field;
+mod hooks;
 mod kind;
 mod reply;
 mod setting;

@@ -15,11 +15,14 @@ struct Class {
     keys: &'static [&'static str],
 }
 
+/// The class of streams that a command reads.
+const EXEC: &str = "exec";
+
 const ONLY_IN_PYTHON: Support =
     Support::Refused("is a queue in the memory of the Python program that embeds Circus, and circusd is none");
 
-/// The classes that Circus has, and MemoryStream.
-const CLASSES: [Class; 7] = [
+/// The classes that Circus has, the one that takes the place of a class of one's own, and MemoryStream.
+const CLASSES: [Class; 8] = [
     Class {
         name: "FileStream",
         support: Support::Works,
@@ -34,6 +37,7 @@ const CLASSES: [Class; 7] = [
         support: Support::Works,
         keys: &["filename", "rotate_when", "rotate_interval", "utc", "backup_count", "time_format"],
     },
+    Class { name: EXEC, support: Support::Works, keys: &["command", "time_format"] },
     Class { name: "WatchedFileStream", support: Support::Works, keys: &["filename", "time_format"] },
 ];
 
@@ -82,6 +86,9 @@ pub(in crate::config) fn settle(key: &str, stream: &mut StreamConfig) -> Result<
         stream.class = "FileStream".into();
     }
     let class = class_of(key, stream)?;
+    if class.name == EXEC {
+        check_command(stream).map_err(|text| format!("{key}.command {text}"))?;
+    }
     class.keys.iter().try_for_each(|name| check_value(name, stream)).map_err(|text| format!("{key}.{text}"))
 }
 
@@ -96,14 +103,21 @@ fn class_of(key: &str, stream: &StreamConfig) -> Result<&'static Class, String> 
             Support::Works | Support::Ignored(_) => Ok(class),
             Support::Refused(reason) => Err(format!("{key}.class = {} {reason}", class.name)),
         },
-        None if stream.class.contains('.') => {
-            Err(format!("{key}.class = {} is a Python class, which cannot be loaded here", stream.class))
-        }
+        None if stream.class.contains('.') => Err(format!(
+            "{key}.class = {} is a Python class, which cannot be loaded here; {key}.class = exec and {key}.command = \
+                  COMMAND write the lines to a command",
+            stream.class
+        )),
         None => {
             let hint = suggestion(&stream.class, CLASSES.iter().map(|class| class.name));
             Err(format!("{key}.class: there is no stream class '{}'{hint}", stream.class))
         }
     }
+}
+
+fn check_command(stream: &StreamConfig) -> Result<(), String> {
+    let command = stream.text("command")?.ok_or("is missing: class = exec writes to a command")?;
+    crate::config::split_words(command).map(drop)
 }
 
 fn check_value(name: &str, stream: &StreamConfig) -> Result<(), String> {
@@ -171,6 +185,18 @@ mod tests {
             settled(json!({"class": "QueueStream"}))
                 .is_err_and(|e| e.starts_with("stdout_stream.class = QueueStream is a queue in the memory"))
         );
+        assert_eq!(settled(json!({"class": "exec", "command": "logger -t web"})), Ok("exec".into()));
+        for (stream, reason) in [
+            (json!({"class": "exec"}), "stdout_stream.command is missing"),
+            (json!({"class": "exec", "command": "'x"}), "stdout_stream.command a single quote"),
+            (
+                json!({"class": "my.Stream"}),
+                "stdout_stream.class = my.Stream is a Python class, which cannot be loaded here; \
+              stdout_stream.class = exec and stdout_stream.command",
+            ),
+        ] {
+            assert!(settled(stream).is_err_and(|error| error.starts_with(reason)), "{reason}");
+        }
         for class in ["FancyStdoutStream", "WatchedFileStream", "MemoryStream"] {
             assert_eq!(settled(json!({"class": class})), Ok(class.into()));
         }

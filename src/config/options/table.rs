@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::field::{Field, store};
+use super::hooks;
 use super::kind::canonical_limit;
 use super::{Effect, Kind, Listed, OptionSpec, Scope, Support, streams};
 
@@ -36,8 +37,6 @@ macro_rules! field {
         }
     };
 }
-
-const NO_HOOKS: Support = Support::Refused("hooks are not supported yet");
 
 /// Every option of a watcher, by name.
 pub static WATCHER_OPTIONS: &[OptionSpec] = &[
@@ -130,6 +129,17 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(graceful_timeout)
     },
     OptionSpec {
+        kind: Kind::Seconds,
+        default: "60",
+        unit: "seconds",
+        doc: "How long a hook may take before it is ended and counts as one that failed.",
+        example: "5",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        put: hooks::put_timeout,
+        ..field!(hook_timeout)
+    },
+    OptionSpec {
         key: "hooks",
         kind: Kind::Hooks,
         doc: "Hooks by their points.",
@@ -137,19 +147,21 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         effect: Effect::Nothing,
         listed: Listed::Never,
         scope: Scope::Literal,
-        support: NO_HOOKS,
+        get: hooks::get_all,
+        put: hooks::put_all,
         ..USUAL
     },
     OptionSpec {
         key: "hooks.*",
         kind: Kind::Hook,
-        doc: "What runs at a point of a watcher's life.",
-        example: "module.function",
+        doc: "What runs at a point of a watcher's life, and after a comma whether it counts as a yes where it fails: \
+              see HOOKS. Empty is none.",
+        example: "exec:/usr/local/bin/prepare --now, True",
         effect: Effect::Nothing,
         listed: Listed::Never,
         scope: Scope::Literal,
-        support: NO_HOOKS,
-        get: |_, _| None,
+        get: hooks::get,
+        put: hooks::put,
         ..USUAL
     },
     OptionSpec {

@@ -25,3 +25,13 @@ pub(crate) fn skipped(test: &str, reason: &str) {
     // Not by eprintln, which the test harness keeps to itself where a test passes.
     drop(writeln!(std::io::stderr(), "SKIPPED {test}: {reason}"));
 }
+
+/// The folder of Node's packages in which zeromq is, or nothing and a word about it.
+pub(crate) fn node_modules(test: &str) -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "the test's own knobs")]
+    let named = std::env::var_os("CIRCUS_TEST_NODE_MODULES");
+    if named.is_none() {
+        skipped(test, "CIRCUS_TEST_NODE_MODULES names no folder with zeromq");
+    }
+    named.map(PathBuf::from)
+}

@@ -70,7 +70,7 @@ impl Site {
     /// The text with the names filled in.
     pub(crate) fn named(&self, text: &str) -> String {
         let text = text.replace("{dir}", self.directory.path().to_str().unwrap());
-        ["knobs", "worker"].iter().fold(text, |text, name| match format!("{{{name}}}") {
+        ["knobs", "worker", "counter"].iter().fold(text, |text, name| match format!("{{{name}}}") {
             mark if text.contains(&mark) => text.replace(&mark, example(name).to_str().unwrap()),
             _ => text,
         })

@@ -47,7 +47,8 @@ fn every_example_of_a_file_is_of_its_kind() {
             | Kind::Hook => {
                 let value = spec.kind.read(spec.example).unwrap();
                 let mut watcher = WatcherConfig::new("w", "", "/");
-                assert_eq!((spec.put)(&mut watcher, "core", &value), Ok(()), "{}", spec.key);
+                let suffix = if spec.kind == Kind::Hook { "before_start" } else { "core" };
+                assert_eq!((spec.put)(&mut watcher, suffix, &value), Ok(()), "{}", spec.key);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ssh listens at a socket in a directory of ours and forwards what connects. A port of the loopback would do too, and
 //! would be open to every user of this machine. As soon as it listens we hold the socket by a descriptor and take its
-//! name away, so that nothing is left behind however circusctl ends; and the kernel ends ssh with us.
+//! name away, so that nothing is left behind however our program ends; and the kernel ends ssh with us.
 
 use std::fs;
 use std::io::{self, PipeReader};
@@ -14,9 +14,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkdtemp};
 
+use super::{Launch, Spawned, Stdio, reap, send, spawn};
 use crate::config::Host;
 use crate::proto::Signal;
-use crate::sys::{self, Launch, Spawned, Stdio};
 
 /// `--ssh` and `--ssh_keyfile`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Ssh {
 
 /// An open way. Dropping it closes it.
 #[derive(Debug)]
-pub(super) struct Tunnel {
+pub struct Tunnel {
     ssh: Process,
     socket: OwnedFd,
 }
@@ -46,7 +46,7 @@ const LONGEST: usize = 80;
 
 impl Tunnel {
     /// Starts ssh and waits until it listens.
-    pub(super) fn open(ssh: &Ssh, endpoint: &str, host: &Host) -> Result<Self, String> {
+    pub fn open(ssh: &Ssh, endpoint: &str, host: &Host) -> Result<Self, String> {
         let directory = Directory::new(host).map_err(|error| format!("no directory for its socket: {error}"))?;
         let path = directory.0.join("s");
         let mut process = Process::start(arguments(ssh, endpoint, &path)?, host)?;
@@ -65,12 +65,12 @@ impl Tunnel {
     }
 
     /// The endpoint at this end.
-    pub(super) fn endpoint(&self) -> String {
+    pub fn endpoint(&self) -> String {
         format!("ipc:///proc/self/fd/{}", self.socket.as_raw_fd())
     }
 
     /// Whether ssh is still there.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         !self.ssh.has_ended(0)
     }
 }
@@ -137,7 +137,7 @@ impl Process {
             ends_with_us: true,
             ..Launch::new(argv)
         };
-        match sys::spawn(&launch) {
+        match spawn(&launch) {
             Ok(Spawned::Running(pid) | Spawned::Pending { pid, .. }) => Ok(Self { pid, output }),
             Err(error) => {
                 Err(format!("ssh cannot be started: {}. Is the OpenSSH client installed and in PATH?", error.reason()))
@@ -156,7 +156,7 @@ impl Process {
     fn status(&mut self) -> String {
         let mut exits = Vec::new();
         for _ in 0..LAST_LOOKS {
-            sys::reap(&mut exits);
+            reap(&mut exits);
             if let Some(exit) = exits.iter().find(|exit| exit.pid == self.pid) {
                 return exit.exit_code.to_string();
             }
@@ -168,10 +168,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _gone = sys::send(self.pid, Signal(15));
+        let _gone = send(self.pid, Signal(15));
         // It ends in its own time, and with us at the latest.
         let _ended = self.has_ended(PAUSE.saturating_mul(10));
-        sys::reap(&mut Vec::new());
+        reap(&mut Vec::new());
     }
 }
 
@@ -181,7 +181,7 @@ struct Directory(PathBuf);
 impl Directory {
     fn new(host: &Host) -> nix::Result<Self> {
         let parent = host.env.get("TMPDIR").filter(|path| path.starts_with('/') && path.len() < LONGEST);
-        mkdtemp(&Path::new(parent.map_or("/tmp", String::as_str)).join("circusctl-XXXXXX")).map(Self)
+        mkdtemp(&Path::new(parent.map_or("/tmp", String::as_str)).join("circus-ssh-XXXXXX")).map(Self)
     }
 }
 

@@ -1,0 +1,36 @@
+//! A whole plugin in Rust: it counts the deaths of each watcher and logs the counts every so often. To circusd it is
+//! `[plugin:counter]` with `cmd = target/debug/examples/counter` and, if it is to be, `every = 10`.
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use circus::plugin::{Circus, Event, Plugin, main as plugin_main};
+
+struct Counter {
+    every: Duration,
+    next: Duration,
+    deaths: BTreeMap<String, u32>,
+}
+
+impl Plugin for Counter {
+    fn on_event(&mut self, event: &Event, _circus: &mut dyn Circus) {
+        if event.kind == "reap" {
+            *self.deaths.entry(event.watcher.clone()).or_default() += 1;
+        }
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        Some(self.next)
+    }
+
+    fn on_tick(&mut self, circus: &mut dyn Circus) {
+        self.next = circus.now() + self.every;
+        circus.info(&format!("deaths: {:?}", self.deaths));
+    }
+}
+
+fn main() -> ExitCode {
+    plugin_main(|surroundings| {
+        let every = Duration::from_secs_f64(surroundings.settings.number("every")?.unwrap_or(10.0));
+        Ok(Box::new(Counter { every, next: every, deaths: BTreeMap::new() }))
+    })
+}

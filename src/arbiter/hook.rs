@@ -1,0 +1,264 @@
+//! Hooks as data: what is to be run, why somebody waits for it, and what it came to.
+//!
+//! A hook is never a call: whoever needs its answer becomes a [`Purpose`], kept with the watcher until the answer or
+//! the deadline comes. The rules are Circus's, save that a hook has an end.
+//!
+//! | purpose | meanwhile | no, or no answer |
+//! |---|---|---|
+//! | before_start | starting, no process | as if the start had not been asked for |
+//! | after_start | starting | the watcher stops |
+//! | before_spawn | the place is taken, no process | the watcher stops (a graceful reload keeps the old processes) |
+//! | after_spawn | the process is up, and not announced | likewise |
+//! | before_stop | stopping, the processes run on | nothing |
+//! | before_signal | the process is told nothing | no signal, except SIGKILL; graceful_timeout runs from here |
+//! | before_reap | the death is not announced | nothing |
+//! | after_signal, after_reap | everything goes on | nothing |
+//! | after_stop | stopping still | nothing |
+//!
+//! A watcher is stopped when the last of its hooks is done, so that nothing of one life reaches into the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::action::SignalTarget;
+use super::ids::{HookId, JobId, Pid, Wid, WorkerId};
+use crate::config::{HookKind, WatcherConfig};
+use crate::proto::{HookPoint, Object, Signal};
+
+/// A hook to run; answer with `Event::HookDone`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HookCall {
+    /// To be named in the answer.
+    pub id: HookId,
+    /// What is to be done.
+    pub task: HookTask,
+    /// Its watcher as it is now.
+    pub config: Arc<WatcherConfig>,
+    /// The hook was set anew: what it was loaded from may have changed.
+    pub anew: bool,
+    /// Whom and what it is about.
+    pub subject: HookSubject,
+    /// How long it may take. The core ends it then, by `Action::EndHook`.
+    pub limit: Duration,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookTask {
+    /// To see whether the watcher's Python hooks can be loaded.
+    Load,
+    /// To run the hook of this point.
+    Run(HookPoint),
+}
+
+/// Whom and what a hook is about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HookSubject {
+    /// The process.
+    pub pid: Option<Pid>,
+    /// Its number.
+    pub wid: Option<Wid>,
+    /// The signal.
+    pub signum: Option<Signal>,
+    /// How it ended.
+    pub exit_code: Option<i32>,
+    /// When that was, in seconds since the epoch.
+    pub time: Option<f64>,
+    /// Its figures.
+    pub stats: Option<Object>,
+}
+
+/// What a hook came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HookOutcome {
+    /// Yes or no; or why there is no answer.
+    pub answer: Result<bool, String>,
+    /// Options of the watcher that the hook has set, `env` above all.
+    pub set: Object,
+    /// Figures that it adds, for `extended_stats`.
+    pub stats: Object,
+}
+
+impl HookOutcome {
+    /// An answer and nothing else.
+    pub fn answer(answer: Result<bool, String>) -> Self {
+        Self { answer, set: Object::new(), stats: Object::new() }
+    }
+}
+
+/// What waits for a hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Purpose {
+    /// The start: first its Python hooks must be there.
+    Load,
+    BeforeStart,
+    AfterStart,
+    BeforeSpawn(WorkerId),
+    AfterSpawn(WorkerId),
+    BeforeStop,
+    AfterStop,
+    BeforeSignal {
+        worker: WorkerId,
+        pid: Pid,
+        signal: Signal,
+        then: Send,
+    },
+    AfterSignal,
+    BeforeReap(Death),
+    AfterReap,
+    ExtendedStats {
+        job: JobId,
+        pid: Pid,
+    },
+}
+
+/// What follows when a signal may be sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Send {
+    /// It asks a worker to stop, which may take so long.
+    Stop { timeout: Duration },
+    /// A client asked for it.
+    Request { job: JobId, target: SignalTarget },
+}
+
+/// A process that was collected.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Death {
+    pub(super) pid: Pid,
+    pub(super) wid: Wid,
+    pub(super) exit_code: i32,
+    pub(super) time: f64,
+}
+
+impl Purpose {
+    pub(super) fn task(&self) -> HookTask {
+        HookTask::Run(match self {
+            Self::Load => return HookTask::Load,
+            Self::BeforeStart => HookPoint::BeforeStart,
+            Self::AfterStart => HookPoint::AfterStart,
+            Self::BeforeSpawn(_) => HookPoint::BeforeSpawn,
+            Self::AfterSpawn(_) => HookPoint::AfterSpawn,
+            Self::BeforeStop => HookPoint::BeforeStop,
+            Self::AfterStop => HookPoint::AfterStop,
+            Self::BeforeSignal { .. } => HookPoint::BeforeSignal,
+            Self::AfterSignal => HookPoint::AfterSignal,
+            Self::BeforeReap(_) => HookPoint::BeforeReap,
+            Self::AfterReap => HookPoint::AfterReap,
+            Self::ExtendedStats { .. } => HookPoint::ExtendedStats,
+        })
+    }
+
+    /// The job that is owed an answer.
+    pub(super) fn job(&self) -> Option<JobId> {
+        match self {
+            Self::BeforeSignal { then: Send::Request { job, .. }, .. } => Some(*job),
+            Self::Load
+            | Self::BeforeStart
+            | Self::AfterStart
+            | Self::BeforeSpawn(_)
+            | Self::AfterSpawn(_)
+            | Self::BeforeStop
+            | Self::AfterStop
+            | Self::BeforeSignal { then: Send::Stop { .. }, .. }
+            | Self::AfterSignal
+            | Self::BeforeReap(_)
+            | Self::AfterReap
+            | Self::ExtendedStats { .. } => None,
+        }
+    }
+
+    /// Whether a watcher that starts goes no further before the answer.
+    fn holds_start(&self) -> bool {
+        matches!(self, Self::Load | Self::BeforeStart | Self::AfterStart)
+    }
+
+    /// Whether the answer is of no use to a watcher that stops.
+    pub(super) fn serves_start(&self) -> bool {
+        self.holds_start() || matches!(self, Self::BeforeSpawn(_) | Self::AfterSpawn(_))
+    }
+}
+
+/// The hooks of a watcher that are under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Hooks {
+    running: BTreeMap<HookId, Purpose>,
+    next: u64,
+    /// Those that were set since they last ran.
+    anew: BTreeSet<HookPoint>,
+}
+
+impl Hooks {
+    pub(super) fn begin(&mut self, watcher: super::ids::WatcherKey, purpose: Purpose) -> HookId {
+        let id = HookId { watcher, serial: self.next };
+        self.next += 1;
+        self.running.insert(id, purpose);
+        id
+    }
+
+    /// These were set: what they are loaded from may have changed.
+    pub(super) fn renew(&mut self, points: impl IntoIterator<Item = HookPoint>) {
+        self.anew.extend(points);
+    }
+
+    /// Whether a hook was set since it last ran.
+    pub(super) fn is_new(&mut self, task: HookTask) -> bool {
+        match task {
+            HookTask::Load => false,
+            HookTask::Run(point) => self.anew.remove(&point),
+        }
+    }
+
+    pub(super) fn end(&mut self, id: HookId) -> Option<Purpose> {
+        self.running.remove(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (HookId, &Purpose)> {
+        self.running.iter().map(|(id, purpose)| (*id, purpose))
+    }
+
+    pub(super) fn any(&self, of: impl Fn(&Purpose) -> bool) -> bool {
+        self.running.values().any(of)
+    }
+
+    /// Those whose purpose is such.
+    pub(super) fn of(&self, wanted: impl Fn(&Purpose) -> bool) -> Vec<HookId> {
+        self.iter().filter(|(_, purpose)| wanted(purpose)).map(|(id, _)| id).collect()
+    }
+
+    /// Whether no process may be started yet.
+    pub(super) fn bar_launches(&self) -> bool {
+        self.any(|purpose| matches!(purpose, Purpose::Load | Purpose::BeforeStart))
+    }
+
+    pub(super) fn hold_start(&self) -> bool {
+        self.any(Purpose::holds_start)
+    }
+
+    /// Whether the watcher is not at rest yet. Figures are of no weight.
+    pub(super) fn hold_stop(&self) -> bool {
+        self.any(|purpose| !matches!(purpose, Purpose::ExtendedStats { .. }))
+    }
+}
+
+/// Whether some of a watcher's hooks have to be loaded.
+pub(super) fn has_python(config: &WatcherConfig) -> bool {
+    config.hooks.values().any(|hook| matches!(hook.kind(), Ok(HookKind::Python(_))))
+}
+
+/// The processes of such a watcher come up one after the other, as in Circus: each hook's answer, and what it does to
+/// the environment, is for its own process.
+pub(super) fn spawns_singly(config: &WatcherConfig) -> bool {
+    [HookPoint::BeforeSpawn, HookPoint::AfterSpawn].iter().any(|point| config.hooks.contains_key(point))
+}
+
+/// Figures, with those that a hook adds.
+pub(super) fn extended(mut info: Value, stats: Object) -> Value {
+    if let Value::Object(info) = &mut info {
+        info.extend(stats);
+    }
+    info
+}

@@ -1,0 +1,249 @@
+//! The plugins that the program `circus-plugin` has, declared once: from here come what `use` may name, the warnings
+//! about their keys, `circus-plugin --list` and circus-plugin(1).
+
+use crate::config::nearest::suggestion;
+
+/// A plugin of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Builtin {
+    /// What `use` may call it.
+    pub name: &'static str,
+    /// Its dotted name: the class of the original that it stands for, where there is one.
+    pub class: Option<&'static str>,
+    /// What it does.
+    pub about: &'static str,
+    /// Its keys, beside those of [`SHARED`].
+    pub keys: &'static [PluginKey],
+}
+
+/// A key of a section `[plugin:NAME]`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PluginKey {
+    /// As it is written.
+    pub name: &'static str,
+    /// What holds without it; empty for nothing.
+    pub default: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str, doc: &'static str) -> PluginKey {
+    PluginKey { name, default, doc }
+}
+
+/// Keys of every plugin, whoever wrote it.
+pub static SHARED: &[PluginKey] = &[
+    key("use", "", "A plugin of ours, or a Python class."),
+    key("cmd", "", "Instead of use: the command that is the plugin."),
+    key("args", "", "Arguments of cmd."),
+    key("active", "yes", "Whether the plugin is started with circusd."),
+    key("python", "python3", "The interpreter that runs a Python class."),
+    key("python_runner", "no", "Whether the class is run by Python even where there is a plugin of ours for it."),
+];
+
+const HOST: PluginKey = key("host", "localhost", "The host of statsd.");
+const PORT: PluginKey = key("port", "8125", "The UDP port of statsd.");
+const SAMPLE_RATE: PluginKey = key("sample_rate", "1", "The rate that is told to statsd with each figure.");
+const APP: PluginKey = key("application_name", "app", "The second word of each name: circus.APP.watcher.NAME.");
+const RATE: PluginKey = key("loop_rate", "60", "Seconds between two looks.");
+
+/// Every plugin of ours.
+pub static BUILTINS: &[Builtin] = &[
+    Builtin {
+        name: "flapping",
+        class: Some("circus.plugins.flapping.Flapping"),
+        about: "Stops a watcher whose processes die too often, starts it again after a while, and gives it up in the end.",
+        keys: &[
+            key("attempts", "2", "How many deaths are too many."),
+            key(
+                "window",
+                "1",
+                "The seconds in which they are, beside check_delay for each pause between them, which is the longest that \
+                 the back-off of circusd makes it.",
+            ),
+            key("retry_in", "7", "Seconds until the watcher is started again."),
+            key("max_retry", "5", "How often it is; then it stays stopped. -1 is for ever."),
+        ],
+    },
+    Builtin {
+        name: "resource_watcher",
+        class: Some("circus.plugins.resource_watcher.ResourceWatcher"),
+        about: "Restarts a watcher whose processes take too much, or too little, of the processor or the memory.",
+        keys: &[
+            key("watcher", "", "The watcher. It has to be said."),
+            key("service", "", "An older name of watcher."),
+            key("max_cpu", "90", "The most that a process may take of a processor, in percent; 0 is no limit."),
+            key("min_cpu", "", "What it has to take more than."),
+            key(
+                "max_mem",
+                "90",
+                "The most memory of a process: percent of the machine's, or bytes with a unit (200M).",
+            ),
+            key("min_mem", "", "What it has to take at least, written the same way."),
+            key(
+                "health_threshold",
+                "75",
+                "The most of the mean of the greatest cpu and memory in percent; 0 is no limit.",
+            ),
+            key("max_count", "3", "How many looks in a row may find a limit passed."),
+            key("process_children", "no", "Whether the children of the processes are looked at too, each by itself."),
+            key("child_signal", "TERM", "The signal that such a child gets; its process and its watcher go on."),
+            RATE,
+            APP,
+            HOST,
+            PORT,
+            SAMPLE_RATE,
+        ],
+    },
+    Builtin {
+        name: "command_reloader",
+        class: Some("circus.plugins.command_reloader.CommandReloader"),
+        about: "Restarts a watcher when its program, or a file that it depends on, has changed.",
+        keys: &[
+            key("loop_rate", "1", "Seconds between two looks."),
+            key("inotify", "no", "Whether the kernel tells of changes instead; then a look is taken when it does."),
+            key("paths", "", "More files and directories: a change in them restarts all watchers of watchers_regex."),
+            key("watchers_regex", ".*", "The watchers that are meant, matched from the beginning of their names."),
+        ],
+    },
+    Builtin {
+        name: "statsd",
+        class: Some("circus.plugins.statsd.StatsdEmitter"),
+        about: "Counts every event at statsd: circus.APP.watcher.WATCHER.EVENT.",
+        keys: &[APP, HOST, PORT, SAMPLE_RATE],
+    },
+    Builtin {
+        name: "full_stats",
+        class: Some("circus.plugins.statsd.FullStats"),
+        about: "Tells statsd the number of processes of each watcher, and their share of processor and memory.",
+        keys: &[RATE, APP, HOST, PORT, SAMPLE_RATE],
+    },
+    Builtin {
+        name: "redis_observer",
+        class: Some("circus.plugins.redis_observer.RedisObserver"),
+        about: "Tells statsd the figures of a Redis server, and restarts a watcher when it does not answer.",
+        keys: &[
+            key("redis_url", "redis://localhost:6379/0", "The server."),
+            key("timeout", "5", "Seconds for an answer."),
+            key("restart_on_timeout", "", "The watcher that is restarted."),
+            RATE,
+            key("application_name", "redis_observer", APP.doc),
+            HOST,
+            PORT,
+            SAMPLE_RATE,
+        ],
+    },
+    Builtin {
+        name: "http_observer",
+        class: Some("circus.plugins.http_observer.HttpObserver"),
+        about: "Asks for a page, tells statsd how long it took, and restarts a watcher when it fails.",
+        keys: &[
+            key("check_url", "http://localhost/", "The page."),
+            key("timeout", "10", "Seconds for the whole answer."),
+            key("restart_on_error", "", "The watcher that is restarted."),
+            RATE,
+            key("application_name", "http_observer", APP.doc),
+            HOST,
+            PORT,
+            SAMPLE_RATE,
+        ],
+    },
+    Builtin {
+        name: "watchdog",
+        class: Some("circus.plugins.watchdog.WatchDog"),
+        about: "Kills processes that have stopped sending signs of life by UDP.",
+        keys: &[
+            RATE,
+            key(
+                "watchers_regex",
+                ".*",
+                "The watchers that are meant, matched from the beginning of their names; never plugins.",
+            ),
+            key(
+                "msg_regex",
+                "^(?P<pid>.*);(?P<timestamp>.*)$",
+                "What a sign of life looks like; its group pid says whose it is.",
+            ),
+            key("max_count", "3", "How many times loop_rate a process may be silent."),
+            key("ip", "127.0.0.1", "The address that is listened at."),
+            key("port", "1664", "The UDP port that is listened at."),
+            key("watchers_stop_signal", "", "The signal, where it is not the watcher's own."),
+            key("watchers_graceful_timeout", "", "The time to end, where it is not the watcher's own."),
+        ],
+    },
+    Builtin {
+        name: "logger",
+        class: None,
+        about: "Writes every event to a file, a line each.",
+        keys: &[
+            key("filename", "", "The file; without, circusd's log. It is opened again when it was moved."),
+            key("events", "", "The kinds of events that are meant, with commas between them; without, all."),
+        ],
+    },
+    Builtin {
+        name: "webhook",
+        class: None,
+        about: "Sends events to a web server, a POST with a JSON object each.",
+        keys: &[
+            key("url", "", "Where to. It has to be said."),
+            key("events", "", "The kinds of events that are meant, with commas between them; without, all."),
+            key("watchers_regex", ".*", "The watchers that are meant, matched from the beginning of their names."),
+            key("timeout", "10", "Seconds for an answer."),
+            key("max_retry", "5", "How often one that failed is sent again, after 1, 2, 4 ... seconds."),
+            key("queue", "1000", "How many events may wait; what comes beyond is dropped and counted."),
+        ],
+    },
+    Builtin {
+        name: "prometheus",
+        class: Some("circus.plugins.prometheus"),
+        about: "Serves the figures of watchers, their processes, sockets and circusd as OpenMetrics text: GET /metrics.",
+        keys: &[
+            key(
+                "listen",
+                "127.0.0.1:5558",
+                "The address and port of HTTP. A port alone is at 127.0.0.1; whoever reaches another address can read the \
+                 figures, so it has to be written out (0.0.0.0:5558).",
+            ),
+            key(
+                "socket",
+                "",
+                "Instead of listen: the name of a managed socket, which becomes the plugin's stdin_socket.",
+            ),
+        ],
+    },
+];
+
+impl Builtin {
+    /// The plugin of ours that a `use` means.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        BUILTINS.iter().find(|builtin| builtin.name == name || builtin.class == Some(name))
+    }
+
+    /// The one that was probably meant, as a message goes on about it.
+    pub fn nearest(name: &str) -> String {
+        suggestion(name, BUILTINS.iter().map(|builtin| builtin.name))
+    }
+
+    /// What holds for a key that is not written.
+    pub fn default_of(&self, key: &str) -> Option<&'static str> {
+        let mut keys = self.keys.iter().chain(SHARED);
+        keys.find(|known| known.name == key).map(|known| known.default).filter(|default| !default.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_two_names_at_most_and_no_key_twice() {
+        for (at, builtin) in BUILTINS.iter().enumerate() {
+            assert_eq!(Builtin::find(builtin.name), Some(builtin));
+            assert!(builtin.class.is_none_or(|class| Builtin::find(class) == Some(builtin)));
+            assert!(BUILTINS.iter().skip(at + 1).all(|other| other.name != builtin.name));
+            let mut keys: Vec<_> = builtin.keys.iter().chain(SHARED).map(|key| key.name).collect();
+            keys.sort_unstable();
+            assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
+        }
+    }
+}

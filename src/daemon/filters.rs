@@ -1,0 +1,197 @@
+//! Commands that the output of workers is written to: `stdout_stream.class = exec`.
+//!
+//! Between the output thread and the command is one pipe, whose reading end we keep: when the command dies, what is in
+//! the pipe waits for the next, and the output thread, which never waits, keeps what does not fit for a while, then
+//! counts what it drops. A command ends by itself when its input does.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
+
+use crate::arbiter::{Level, Mono, Pid};
+use crate::config::{StreamConfig, split_words};
+use crate::output::SinkId;
+use crate::proto::{Signal, SpawnError, Stage};
+use crate::sys;
+
+/// What the pipe holds, where the kernel allows so much: a burst, while the command is busy.
+const ROOM: i32 = 1024 * 1024;
+/// A command that has lived so long is started again at once.
+const GOOD_LIFE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a command may take to end when its input has.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// A command and its pipe.
+#[derive(Debug)]
+struct Filter {
+    argv: Vec<String>,
+    /// For the log.
+    name: String,
+    /// `None` where nothing is written any more.
+    input: Option<OwnedFd>,
+    life: Life,
+    failures: u32,
+}
+
+#[derive(Debug)]
+enum Life {
+    Running { pid: Pid, since: Mono },
+    Pausing { until: Mono },
+    Leaving { pid: Pid, until: Mono },
+}
+
+/// Everything that commands are started with.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) env: Vec<(String, String)>,
+    pub(super) cwd: String,
+    pub(super) nofile: sys::Nofile,
+}
+
+/// Every command that reads a stream, by its sink; those that leave have none.
+#[derive(Debug)]
+pub(super) struct Filters {
+    around: Surroundings,
+    reading: BTreeMap<SinkId, Filter>,
+    leaving: Vec<Filter>,
+}
+
+/// A command whose sink is still to be opened.
+#[derive(Debug)]
+pub(super) struct Begun(Filter);
+
+/// The class of such streams.
+pub(super) fn is_command(stream: &StreamConfig) -> bool {
+    stream.class == "exec"
+}
+
+impl Filters {
+    pub(super) fn new(around: Surroundings) -> Self {
+        Self { around, reading: BTreeMap::new(), leaving: Vec::new() }
+    }
+
+    /// Starts the command of a stream; what is written to the descriptor it reads.
+    pub(super) fn begin(&self, name: &str, stream: &StreamConfig, now: Mono) -> Result<(Begun, OwnedFd), SpawnError> {
+        let wrong = |detail: String| SpawnError { stage: Stage::Pipe, errno: 0, detail };
+        let command = stream.text("command").map_err(wrong)?.unwrap_or_default();
+        let argv = split_words(command).map_err(wrong)?;
+        let failed = |errno: nix::errno::Errno| SpawnError {
+            stage: Stage::Pipe,
+            errno: errno as i32,
+            detail: command.to_owned(),
+        };
+        let (input, output) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+        fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
+        // Beyond the user's share of pipe memory it keeps its size.
+        let _size = fcntl(&output, FcntlArg::F_SETPIPE_SZ(ROOM));
+        let pid = self.start(&argv, &input)?;
+        let life = Life::Running { pid, since: now };
+        Ok((Begun(Filter { argv, name: name.to_owned(), input: Some(input), life, failures: 0 }), output))
+    }
+
+    /// The stream's sink is open.
+    pub(super) fn keep(&mut self, sink: SinkId, begun: Begun, now: Mono) {
+        self.close(sink, now);
+        self.reading.insert(sink, begun.0);
+    }
+
+    fn start(&self, argv: &[String], input: &OwnedFd) -> Result<Pid, SpawnError> {
+        let spawned = sys::spawn(&sys::Launch {
+            env: self.around.env.clone(),
+            cwd: self.around.cwd.clone(),
+            stdin: sys::Stdio::Fd(input.as_fd()),
+            stdout: sys::Stdio::Inherit,
+            stderr: sys::Stdio::Inherit,
+            nofile: Some(self.around.nofile),
+            ..sys::Launch::new(argv.to_vec())
+        })?;
+        match spawned {
+            sys::Spawned::Running(pid) | sys::Spawned::Pending { pid, .. } => Ok(Pid(pid.as_raw())),
+        }
+    }
+
+    /// Nothing more is written to this sink: its command reads what there is, and ends.
+    pub(super) fn close(&mut self, sink: SinkId, now: Mono) {
+        let Some(mut filter) = self.reading.remove(&sink) else { return };
+        filter.input = None;
+        if let Life::Running { pid, .. } = filter.life {
+            filter.life = Life::Leaving { pid, until: now.after(FAREWELL) };
+            self.leaving.push(filter);
+        }
+    }
+
+    /// A child was collected. What the log should know, if it was one of these.
+    pub(super) fn exited(&mut self, pid: Pid, exit_code: i32, now: Mono) -> Option<(Level, String)> {
+        self.leaving.retain(|filter| !filter.is(pid));
+        let filter = self.reading.values_mut().find(|filter| filter.is(pid))?;
+        let Life::Running { since, .. } = filter.life else { return None };
+        filter.failures = if now.since(since) < GOOD_LIFE { filter.failures.saturating_add(1) } else { 0 };
+        let how = if exit_code < 0 { Signal(-exit_code).to_string() } else { format!("exit status {exit_code}") };
+        let pause = filter.pause(now);
+        let (name, pause) = (&filter.name, pause.as_millis());
+        Some((Level::Warning, format!("{name}: its command has ended ({how}); it starts again in {pause} ms")))
+    }
+
+    /// When [`Self::tend`] is wanted.
+    pub(super) fn next_due(&self) -> Option<Mono> {
+        let due = |filter: &Filter| match filter.life {
+            Life::Running { .. } => None,
+            Life::Pausing { until } | Life::Leaving { until, .. } => Some(until),
+        };
+        self.reading.values().chain(&self.leaving).filter_map(due).min()
+    }
+
+    /// Starts again whose pause is over. What the log should know, and who will not leave and is to be killed.
+    pub(super) fn tend(&mut self, now: Mono) -> (Vec<String>, Vec<Pid>) {
+        let due = |filter: &Filter| matches!(filter.life, Life::Pausing { until } if until <= now);
+        let sinks: Vec<SinkId> = self.reading.iter().filter(|(_, f)| due(f)).map(|(sink, _)| *sink).collect();
+        let mut said = Vec::new();
+        for sink in sinks {
+            let Some(filter) = self.reading.get(&sink) else { continue };
+            let Some(input) = &filter.input else { continue };
+            let started = self.start(&filter.argv, input);
+            let Some(filter) = self.reading.get_mut(&sink) else { continue };
+            match started {
+                Ok(pid) => filter.life = Life::Running { pid, since: now },
+                Err(error) => {
+                    filter.failures = filter.failures.saturating_add(1);
+                    filter.pause(now);
+                    let (name, detail, reason) = (&filter.name, &error.detail, error.reason());
+                    said.push(format!("{name}: its command cannot be started: {detail} ({reason})"));
+                }
+            }
+        }
+        let mut late = Vec::new();
+        for filter in &mut self.leaving {
+            if let Life::Leaving { pid, until } = &mut filter.life
+                && *until <= now
+            {
+                late.push(*pid);
+                *until = now.after(FAREWELL);
+            }
+        }
+        (said, late)
+    }
+}
+
+impl Filter {
+    fn is(&self, wanted: Pid) -> bool {
+        match self.life {
+            Life::Running { pid, .. } | Life::Leaving { pid, .. } => pid == wanted,
+            Life::Pausing { .. } => false,
+        }
+    }
+
+    fn pause(&mut self, now: Mono) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(10);
+        let pause = (FIRST_PAUSE * 2_u32.saturating_pow(doublings)).min(LAST_PAUSE);
+        let pause = if self.failures == 0 { Duration::ZERO } else { pause };
+        self.life = Life::Pausing { until: now.after(pause) };
+        pause
+    }
+}

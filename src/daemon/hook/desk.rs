@@ -1,0 +1,535 @@
+//! Where hooks are under way: the core's orders come in, what they came to goes out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token, Waker};
+use serde_json::{Value, json};
+
+use super::bridge::{self, Bridge, Said};
+use super::brief::{self, Place};
+use super::program::{Order, Program};
+use crate::arbiter::{HookCall, HookId, HookOutcome, HookTask, Level, Mono, Now, Pid};
+use crate::config::{HookKind, Host};
+use crate::proto::{HookPoint, Object, Signal};
+use crate::sys;
+
+/// The pause before a command that is waited for is tried again.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// What has come of hooks.
+#[derive(Debug)]
+pub(in crate::daemon) enum News {
+    /// A hook is done.
+    Done(HookId, HookOutcome),
+    /// A line for the log.
+    Say(Level, String),
+    /// A hook has a command for circusd; answer with [`Desk::answer`].
+    Call {
+        /// Which Python asks.
+        bridge: u64,
+        /// Its name for the answer.
+        number: u64,
+        /// The command.
+        command: String,
+        /// Its properties.
+        properties: Object,
+    },
+    /// These processes are to be killed with all that they started.
+    Kill(Pid),
+}
+
+/// A hook that is under way.
+#[derive(Debug)]
+struct Job {
+    call: HookCall,
+    doing: Doing,
+}
+
+#[derive(Debug)]
+enum Doing {
+    /// A command runs; with `until`, it is started again until it succeeds.
+    Program { program: Program, until: bool },
+    /// A command has failed and is started again then.
+    Pause { at: Mono },
+    /// A service is waited for.
+    Vigil(sys::Vigil),
+    /// This Python runs a function.
+    Python(u64),
+}
+
+/// To whom a descriptor that has something to say belongs.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    Output(HookId),
+    Answer(HookId),
+    Bridge(u64),
+    BridgeOutput(u64),
+}
+
+/// To whom a process belongs.
+#[derive(Clone, Copy, Debug)]
+enum Child {
+    Program(HookId),
+    Bridge(u64),
+}
+
+/// Every hook that is under way.
+#[derive(Debug)]
+pub(in crate::daemon) struct Desk {
+    registry: Registry,
+    /// Tokens are this and a descriptor's number.
+    first: usize,
+    waker: Arc<Waker>,
+    host: Host,
+    nofile: sys::Nofile,
+    jobs: BTreeMap<HookId, Job>,
+    owners: HashMap<RawFd, Owner>,
+    children: HashMap<Pid, Child>,
+    bridges: BTreeMap<u64, Bridge>,
+    next_bridge: u64,
+    answered: (Sender<HookId>, Receiver<HookId>),
+    /// Descriptors that have more to say than one turn takes.
+    unread: BTreeSet<RawFd>,
+    news: VecDeque<News>,
+}
+
+impl Desk {
+    pub(in crate::daemon) fn new(
+        registry: Registry,
+        first: usize,
+        waker: Arc<Waker>,
+        host: Host,
+        nofile: sys::Nofile,
+    ) -> Self {
+        Self {
+            registry,
+            first,
+            waker,
+            host,
+            nofile,
+            jobs: BTreeMap::new(),
+            owners: HashMap::new(),
+            children: HashMap::new(),
+            bridges: BTreeMap::new(),
+            next_bridge: 0,
+            answered: mpsc::channel(),
+            unread: BTreeSet::new(),
+            news: VecDeque::new(),
+        }
+    }
+
+    /// Something that has come of hooks.
+    pub(in crate::daemon) fn take(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    /// Whether the next turn must not wait.
+    pub(in crate::daemon) fn is_pressed(&self) -> bool {
+        !self.news.is_empty() || !self.unread.is_empty()
+    }
+
+    /// When [`Self::look`] is wanted at the latest.
+    pub(in crate::daemon) fn next_due(&self) -> Option<Mono> {
+        let due = |job: &Job| if let Doing::Pause { at } = job.doing { Some(at) } else { None };
+        self.jobs.values().filter_map(due).min()
+    }
+
+    // -- orders ------------------------------------------------------------------------------------------------------
+
+    /// Begins a hook. `paths` are those that the watcher's processes import from.
+    pub(in crate::daemon) fn run(&mut self, call: HookCall, place: &Place, python: &str, paths: &[String]) {
+        let id = call.id;
+        if let Err(reason) = self.begin(call, place, python, paths) {
+            self.done(id, HookOutcome::answer(Err(reason)));
+        }
+    }
+
+    fn begin(&mut self, call: HookCall, place: &Place, python: &str, paths: &[String]) -> Result<(), String> {
+        let HookTask::Run(point) = call.task else {
+            return self.ask_python(load(&call), call, python, paths);
+        };
+        let hook = call.config.hooks.get(&point).ok_or("it is not there any more")?;
+        let doing = match hook.kind()? {
+            HookKind::Command(argv) => Doing::Program { program: self.start(argv, &call, place, point)?, until: false },
+            HookKind::WaitCommand(argv) => {
+                Doing::Program { program: self.start(argv, &call, place, point)?, until: true }
+            }
+            HookKind::WaitTcp { host, port } => self.wait_for(sys::Service::Tcp { host, port }, call.id)?,
+            HookKind::WaitHttp { host, port, path } => {
+                self.wait_for(sys::Service::Http { host, port, path }, call.id)?
+            }
+            HookKind::WaitUnix(path) => self.wait_for(sys::Service::Unix(path), call.id)?,
+            HookKind::Python(name) => {
+                let message = json!({
+                    "hook": point.name(), "name": name, "anew": if call.anew { vec![name.as_str()] } else { vec![] },
+                    "watcher": call.config.name, "snapshot": brief::snapshot(&call.config),
+                    "kwargs": brief::keywords(&call.subject, point), "arbiter": arbiter(place),
+                });
+                return self.ask_python(message, call, python, paths);
+            }
+        };
+        self.jobs.insert(call.id, Job { call, doing });
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        argv: Vec<String>,
+        call: &HookCall,
+        place: &Place,
+        point: HookPoint,
+    ) -> Result<Program, String> {
+        let program = Program::start(Order {
+            argv,
+            env: brief::environment(&self.host.env, place, call, point),
+            cwd: self.host.cwd.clone(),
+            stdin: brief::json(place, call, point),
+            answers: point == HookPoint::ExtendedStats,
+            nofile: self.nofile,
+        })?;
+        self.children.insert(program.pid, Child::Program(call.id));
+        if let Some(output) = &program.output {
+            self.listen(output.fd(), Owner::Output(call.id));
+        }
+        if let Some(answer) = &program.answer {
+            self.listen(answer.fd(), Owner::Answer(call.id));
+        }
+        Ok(program)
+    }
+
+    fn wait_for(&self, service: sys::Service, id: HookId) -> Result<Doing, String> {
+        let (sender, waker) = (self.answered.0.clone(), Arc::clone(&self.waker));
+        let ready = move || {
+            let _nobody = sender.send(id);
+            drop(waker.wake());
+        };
+        sys::Vigil::begin(service, ready).map(Doing::Vigil).map_err(|error| format!("no thread to wait in: {error}"))
+    }
+
+    fn ask_python(&mut self, mut message: Value, call: HookCall, python: &str, paths: &[String]) -> Result<(), String> {
+        let number = self.bridge(python)?;
+        let Some(bridge) = self.bridges.get_mut(&number) else { return Err("it has ended".into()) };
+        if let Value::Object(message) = &mut message {
+            message.insert("run".into(), bridge::name(call.id));
+            message.insert("paths".into(), paths.to_vec().into());
+        }
+        bridge.under_way.insert(call.id);
+        let sent = bridge.send(&message);
+        self.jobs.insert(call.id, Job { call, doing: Doing::Python(number) });
+        if let Err(error) = sent {
+            self.bridge_failed(number, &error);
+        }
+        Ok(())
+    }
+
+    /// The Python that takes hooks, started if there is none.
+    fn bridge(&mut self, python: &str) -> Result<u64, String> {
+        if let Some((number, _)) = self.bridges.iter().find(|(_, bridge)| !bridge.retiring) {
+            return Ok(*number);
+        }
+        let env = self.host.env.clone().into_iter().collect();
+        let start = bridge::Start { python, env, cwd: &self.host.cwd, nofile: self.nofile };
+        let bridge = Bridge::start(start)?;
+        let number = self.next_bridge;
+        self.next_bridge += 1;
+        self.children.insert(bridge.pid, Child::Bridge(number));
+        self.listen(bridge.fd(), Owner::Bridge(number));
+        if let Some(output) = &bridge.output {
+            self.listen(output.fd(), Owner::BridgeOutput(number));
+        }
+        self.bridges.insert(number, bridge);
+        Ok(number)
+    }
+
+    /// Ends a hook of which nobody wants to hear any more.
+    pub(in crate::daemon) fn end(&mut self, id: HookId) {
+        let Some(Job { call, doing }) = self.jobs.remove(&id) else { return };
+        match doing {
+            Doing::Program { program, .. } => {
+                self.let_go(&program);
+                self.news.push_back(News::Kill(program.pid));
+            }
+            Doing::Pause { .. } => {}
+            Doing::Vigil(vigil) => {
+                let (name, complaint) = (&call.config.name, vigil.complaint());
+                let hook = what(&call);
+                self.news.push_back(News::Say(Level::Info, format!("{name}: {hook}: the last try: {complaint}")));
+            }
+            Doing::Python(number) => self.retire(number, id),
+        }
+    }
+
+    /// A function cannot be ended, only the Python that runs it; the others that it runs may finish first.
+    fn retire(&mut self, number: u64, without: HookId) {
+        let Some(bridge) = self.bridges.get_mut(&number) else { return };
+        bridge.under_way.remove(&without);
+        bridge.retiring = true;
+        if bridge.under_way.is_empty() {
+            self.news.push_back(News::Kill(bridge.pid));
+            self.drop_bridge(number);
+        }
+    }
+
+    /// The answer to a command that a hook had for circusd.
+    pub(in crate::daemon) fn answer(&mut self, bridge: u64, number: u64, value: &Value) {
+        let sent = self.bridges.get_mut(&bridge).map(|bridge| bridge.send(&json!({"reply": number, "value": value})));
+        if let Some(Err(error)) = sent {
+            self.bridge_failed(bridge, &error);
+        }
+    }
+
+    /// Ends everything: those that are to be killed.
+    pub(in crate::daemon) fn close(&mut self) -> Vec<Pid> {
+        self.jobs.clear();
+        self.bridges.clear();
+        self.owners.clear();
+        self.unread.clear();
+        self.news.clear();
+        // The next life gives the same names again.
+        self.answered = mpsc::channel();
+        self.children.drain().map(|(pid, _)| pid).collect()
+    }
+
+    // -- what they say -----------------------------------------------------------------------------------------------
+
+    fn listen(&mut self, fd: RawFd, owner: Owner) {
+        let token = Token(self.first.saturating_add(usize::try_from(fd).unwrap_or(0)));
+        let interest = match owner {
+            Owner::Bridge(_) => Interest::READABLE | Interest::WRITABLE,
+            Owner::Output(_) | Owner::Answer(_) | Owner::BridgeOutput(_) => Interest::READABLE,
+        };
+        self.owners.insert(fd, owner);
+        if let Err(error) = self.registry.register(&mut SourceFd(&fd), token, interest) {
+            self.news.push_back(News::Say(Level::Error, format!("a hook's output cannot be watched: {error}")));
+        }
+    }
+
+    fn unlisten(&mut self, fd: RawFd) {
+        drop(self.registry.deregister(&mut SourceFd(&fd)));
+        self.owners.remove(&fd);
+        self.unread.remove(&fd);
+    }
+
+    fn let_go(&mut self, program: &Program) {
+        let output = program.output.as_ref().map(super::lines::Lines::fd);
+        let answer = program.answer.as_ref().map(super::lines::Answer::fd);
+        for fd in [output, answer].into_iter().flatten() {
+            self.unlisten(fd);
+        }
+    }
+
+    /// Takes what these tokens announce, what was left of the last turn, and what is due.
+    pub(in crate::daemon) fn look(&mut self, ready: &[Token], place: &Place, now: Now) {
+        let announced = ready.iter().filter_map(|token| token.0.checked_sub(self.first));
+        let mut fds: BTreeSet<RawFd> = announced.filter_map(|fd| RawFd::try_from(fd).ok()).collect();
+        fds.append(&mut self.unread);
+        for fd in fds {
+            if let Some(owner) = self.owners.get(&fd).copied() {
+                self.read(fd, owner, now);
+            }
+        }
+        while let Ok(id) = self.answered.1.try_recv() {
+            if self.jobs.remove(&id).is_some() {
+                self.done(id, HookOutcome::answer(Ok(true)));
+            }
+        }
+        self.try_again(place, now);
+    }
+
+    fn read(&mut self, fd: RawFd, owner: Owner, now: Now) {
+        match owner {
+            Owner::Output(id) => self.read_output(id, now),
+            Owner::Answer(id) => {
+                let Some(Job { doing: Doing::Program { program, .. }, .. }) = self.jobs.get_mut(&id) else { return };
+                if program.answer.as_mut().is_some_and(|answer| answer.read().more) {
+                    self.unread.insert(fd);
+                }
+            }
+            Owner::Bridge(number) => self.read_bridge(number, fd),
+            Owner::BridgeOutput(number) => self.read_bridge_output(number, now),
+        }
+    }
+
+    fn read_output(&mut self, id: HookId, now: Now) {
+        let Some(Job { call, doing: Doing::Program { program, until } }) = self.jobs.get_mut(&id) else { return };
+        let Some(output) = &mut program.output else { return };
+        let (fd, portion) = (output.fd(), output.read(now));
+        // What is tried until it succeeds complains as often.
+        let level = if *until { Level::Debug } else { Level::Info };
+        let (name, hook) = (&call.config.name, what(call));
+        let lines = portion.lines.iter().map(|line| News::Say(level, format!("{name}: {hook}: {line}")));
+        self.news.extend(lines);
+        if portion.more {
+            self.unread.insert(fd);
+        }
+        if portion.ended {
+            program.output = None;
+            self.unlisten(fd);
+        }
+    }
+
+    fn read_bridge_output(&mut self, number: u64, now: Now) {
+        let Some(bridge) = self.bridges.get_mut(&number) else { return };
+        let Some(output) = &mut bridge.output else { return };
+        let (fd, portion) = (output.fd(), output.read(now));
+        self.news.extend(portion.lines.iter().map(|line| News::Say(Level::Info, format!("hooks: {line}"))));
+        if portion.more {
+            self.unread.insert(fd);
+        }
+        if portion.ended {
+            bridge.output = None;
+            self.unlisten(fd);
+        }
+    }
+
+    fn read_bridge(&mut self, number: u64, fd: RawFd) {
+        let Some(bridge) = self.bridges.get_mut(&number) else { return };
+        let read = bridge.flush().and_then(|()| bridge.read());
+        match read {
+            Err(error) => self.bridge_failed(number, &error),
+            Ok((said, more)) => {
+                if more {
+                    self.unread.insert(fd);
+                }
+                said.into_iter().for_each(|said| self.heard(number, said));
+            }
+        }
+    }
+
+    fn heard(&mut self, number: u64, said: Said) {
+        match said {
+            Said::Call { number: call, command, properties } => {
+                self.news.push_back(News::Call { bridge: number, number: call, command, properties });
+            }
+            Said::Done(id, outcome) => {
+                if self.jobs.remove(&id).is_some() {
+                    self.done(id, outcome);
+                }
+                if let Some(bridge) = self.bridges.get_mut(&number) {
+                    bridge.under_way.remove(&id);
+                    if bridge.retiring {
+                        self.retire(number, id);
+                    }
+                }
+            }
+        }
+    }
+
+    // -- ends --------------------------------------------------------------------------------------------------------
+
+    /// A child was collected; whether it was a hook's.
+    pub(in crate::daemon) fn exited(&mut self, pid: Pid, exit_code: i32, now: Now) {
+        match self.children.remove(&pid) {
+            Some(Child::Bridge(number)) => {
+                self.read_bridge_output(number, now);
+                let how = in_words(exit_code);
+                self.bridge_failed(number, &io::Error::other(format!("it ended ({how})")));
+            }
+            None => {}
+            Some(Child::Program(id)) => self.program_ended(id, exit_code, now),
+        }
+    }
+
+    fn program_ended(&mut self, id: HookId, exit_code: i32, now: Now) {
+        self.read_output(id, now);
+        let Some(Job { call, doing: Doing::Program { mut program, until } }) = self.jobs.remove(&id) else { return };
+        self.let_go(&program);
+        if until && exit_code != 0 {
+            let doing = Doing::Pause { at: now.mono.after(AGAIN) };
+            self.jobs.insert(id, Job { call, doing });
+            return;
+        }
+        if exit_code != 0 {
+            let (name, hook, how) = (&call.config.name, what(&call), in_words(exit_code));
+            self.news.push_back(News::Say(Level::Info, format!("{name}: {hook}: {how}")));
+        }
+        let mut outcome = HookOutcome::answer(match exit_code {
+            0 => Ok(true),
+            1.. => Ok(false),
+            _ => Err(format!("it was ended {}", in_words(exit_code))),
+        });
+        if let Some(answer) = &mut program.answer {
+            while answer.read().more {}
+            match serde_json::from_slice(answer.text()) {
+                Ok(Value::Object(stats)) => outcome.stats = stats,
+                Ok(_) | Err(_) if outcome.answer == Ok(true) && !answer.text().is_empty() => {
+                    outcome.answer = Err("it printed no JSON object".into());
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.done(id, outcome);
+    }
+
+    fn try_again(&mut self, place: &Place, now: Now) {
+        let due = |job: &Job| matches!(job.doing, Doing::Pause { at } if at <= now.mono);
+        let ids: Vec<HookId> = self.jobs.iter().filter(|(_, job)| due(job)).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(job) = self.jobs.remove(&id) {
+                // A command starts the same Python or none.
+                self.run(job.call, place, "", &[]);
+            }
+        }
+    }
+
+    /// A Python is of no use any more, and neither are the hooks that it runs.
+    fn bridge_failed(&mut self, number: u64, error: &io::Error) {
+        let Some(bridge) = self.bridges.get(&number) else { return };
+        let (pid, lost) = (bridge.pid, bridge.under_way.clone());
+        if self.children.contains_key(&pid) {
+            self.news.push_back(News::Kill(pid));
+        }
+        self.drop_bridge(number);
+        for id in lost {
+            if self.jobs.remove(&id).is_some() {
+                self.done(id, HookOutcome::answer(Err(format!("the Python that ran it is gone: {error}"))));
+            }
+        }
+    }
+
+    fn drop_bridge(&mut self, number: u64) {
+        let Some(bridge) = self.bridges.remove(&number) else { return };
+        self.unlisten(bridge.fd());
+        if let Some(output) = &bridge.output {
+            self.unlisten(output.fd());
+        }
+    }
+
+    fn done(&mut self, id: HookId, outcome: HookOutcome) {
+        self.news.push_back(News::Done(id, outcome));
+    }
+}
+
+/// What the log calls a hook.
+fn what(call: &HookCall) -> &'static str {
+    match call.task {
+        HookTask::Load => "hooks",
+        HookTask::Run(point) => point.name(),
+    }
+}
+
+/// The names of a watcher's Python functions, by their points.
+fn load(call: &HookCall) -> Value {
+    let names = call.config.hooks.iter().filter_map(|(point, hook)| match hook.kind() {
+        Ok(HookKind::Python(name)) => Some((point.name().to_owned(), name.into())),
+        Ok(_) | Err(_) => None,
+    });
+    json!({"names": names.collect::<Object>()})
+}
+
+/// What a function finds on its `arbiter`.
+fn arbiter(place: &Place) -> Value {
+    let mut facts = place.facts();
+    facts.insert("pid".into(), std::process::id().into());
+    facts.into()
+}
+
+fn in_words(exit_code: i32) -> String {
+    if exit_code < 0 { format!("by {}", Signal(-exit_code)) } else { format!("exit status {exit_code}") }
+}

@@ -1,0 +1,102 @@
+//! The core's hooks and the desk where they run, brought together.
+
+use mio::Token;
+use serde_json::Value;
+
+use super::hook::{News, Place};
+use super::turn::{Daemon, HOOKS};
+use crate::arbiter::{Event, HookCall, Pid};
+use crate::config::{HookKind, WatcherConfig};
+use crate::proto::{Envelope, Format, Object, Reply, ReplyTo, RequestId, encode_reply};
+
+impl Daemon {
+    pub(super) fn run_hook(&mut self, call: HookCall) {
+        let python = self.kept.config.circus.python.clone().unwrap_or_else(|| "python3".into());
+        let paths = self.import_paths(&call.config);
+        let place = self.place();
+        self.hooks.run(call, &place, &python, &paths);
+    }
+
+    /// Where a watcher's processes import from, which its hooks do too.
+    fn import_paths(&mut self, config: &WatcherConfig) -> Vec<String> {
+        if !config.hooks.values().any(|hook| matches!(hook.kind(), Ok(HookKind::Python(_)))) {
+            return Vec::new();
+        }
+        // What is wrong with the environment is said when a process is to have it.
+        let env = self.launcher.environments.of(config).unwrap_or_default();
+        let paths = env.into_iter().filter(|(name, _)| name == "PYTHONPATH");
+        paths.flat_map(|(_, paths)| paths.split(':').map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    fn place(&self) -> Place {
+        let circus = &self.kept.config.circus;
+        Place {
+            endpoint: self.kept.control.endpoint.clone(),
+            pubsub_endpoint: self.kept.events.endpoint.clone(),
+            stats_endpoint: circus.stats_endpoint.clone(),
+            check_delay: circus.check_delay,
+        }
+    }
+
+    /// Looks at what hooks have said, and at those that are due.
+    pub(super) fn look_at_hooks(&mut self, ready: &[Token]) {
+        let place = self.place();
+        let tokens: Vec<Token> = ready.iter().filter(|token| token.0 >= HOOKS).copied().collect();
+        self.hooks.look(&tokens, &place, self.now);
+    }
+
+    /// Takes up one thing that has come of hooks. Whether there was one.
+    pub(super) fn take_hook_news(&mut self) -> bool {
+        match self.hooks.take() {
+            None => return false,
+            Some(News::Done(hook, outcome)) => self.feed(Event::HookDone { hook, outcome }),
+            Some(News::Say(level, text)) => self.say(level, &text),
+            Some(News::Kill(pid)) => self.condemned.push(pid),
+            Some(News::Call { bridge, number, command, properties }) => {
+                self.called(bridge, number, command, properties)
+            }
+        }
+        true
+    }
+
+    /// A command of a hook. What it may do is what circusd may: it is part of it.
+    fn called(&mut self, bridge: u64, number: u64, command: String, properties: Object) {
+        let to = ReplyTo {
+            identity: HOOK_IDENTITY.to_vec(),
+            delimiter: false,
+            id: RequestId::Json(format!("[{bridge}, {number}]")),
+            format: Format::Json,
+            cast: false,
+        };
+        let envelope = Envelope { id: RequestId::Absent, command, properties: Some(properties), cast: false };
+        match super::requests::understood(&envelope) {
+            Ok(request) => self.feed(Event::Request(Box::new(to), request)),
+            Err(fault) => {
+                let body = crate::proto::Body::Error(fault);
+                self.answer_hook(&Reply { to, body, time: self.now.unix });
+            }
+        }
+    }
+
+    pub(super) fn answer_hook(&mut self, reply: &Reply) {
+        let RequestId::Json(id) = &reply.to.id else { return };
+        let Ok([bridge, number]) = serde_json::from_str::<[u64; 2]>(id) else { return };
+        let value: Value = serde_json::from_slice(&encode_reply(reply)).unwrap_or_default();
+        self.hooks.answer(bridge, number, &value);
+    }
+
+    /// This life is over: nobody waits for a hook any more.
+    pub(super) fn end_hooks(&mut self) {
+        let pids: Vec<Pid> = self.hooks.close();
+        self.condemned.extend(pids);
+        self.kill_the_condemned();
+    }
+}
+
+/// No client is called so: ROUTER's names are never empty.
+const HOOK_IDENTITY: [u8; 0] = [];
+
+/// Whether an answer is for a hook.
+pub(super) fn is_hooks(to: &ReplyTo) -> bool {
+    to.identity == HOOK_IDENTITY
+}

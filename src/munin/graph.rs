@@ -1,0 +1,236 @@
+//! The graphs: how munin is to draw each, and its figures.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::facts::{Facts, Socket, Watcher};
+use super::names::{TOTAL, fields, label};
+
+/// A graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Graph {
+    Cpu,
+    Memory,
+    Processes,
+    Restarts,
+    Sockets,
+}
+
+impl Graph {
+    pub(super) const ALL: [Self; 5] = [Self::Cpu, Self::Memory, Self::Processes, Self::Restarts, Self::Sockets];
+
+    /// What stands after `circus_` in its name.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "mem",
+            Self::Processes => "procs",
+            Self::Restarts => "restarts",
+            Self::Sockets => "sockets",
+        }
+    }
+
+    /// The graphs of a link of this name: one, or all. `circus_cpu_shop` is another `circus_cpu`, for another circusd.
+    pub(super) fn named(name: &str) -> Option<Vec<Self>> {
+        let Some(rest) = name.strip_prefix("circus_") else {
+            return matches!(name, "circus" | "circus-munin").then(|| Self::ALL.to_vec());
+        };
+        let suffix = rest.split('_').next().unwrap_or_default();
+        Self::ALL.into_iter().find(|graph| graph.suffix() == suffix).map(|graph| vec![graph])
+    }
+
+    fn head(self) -> &'static str {
+        match self {
+            Self::Cpu => {
+                "graph_title Circus: processor\n\
+                 graph_args --base 1000 --lower-limit 0\n\
+                 graph_vlabel % of one processor\n\
+                 graph_info Processor time that the processes of each watcher and their children use.\n"
+            }
+            Self::Memory => {
+                "graph_title Circus: memory\n\
+                 graph_args --base 1024 --lower-limit 0\n\
+                 graph_vlabel bytes in RAM\n\
+                 graph_info Memory that the processes of each watcher and their children have in RAM; what they share is \
+                 counted for each.\n"
+            }
+            Self::Processes => {
+                "graph_title Circus: processes\n\
+                 graph_args --base 1000 --lower-limit 0\n\
+                 graph_vlabel processes\n\
+                 graph_info Processes of each watcher, without their children.\n"
+            }
+            Self::Restarts => {
+                "graph_title Circus: restarts\n\
+                 graph_args --base 1000 --lower-limit 0\n\
+                 graph_period minute\n\
+                 graph_vlabel restarts per ${graph_period}\n\
+                 graph_info Processes that ended unasked and were replaced.\n"
+            }
+            Self::Sockets => {
+                "graph_title Circus: sockets\n\
+                 graph_args --base 1000 --lower-limit 0\n\
+                 graph_vlabel connections that wait\n\
+                 graph_info Connections to each socket of circusd that no worker has accepted yet.\n"
+            }
+        }
+    }
+
+    /// How a field of it is drawn, and that of the total.
+    fn drawing(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Cpu | Self::Restarts => ("DERIVE", "AREASTACK"),
+            Self::Memory | Self::Processes => ("GAUGE", "AREASTACK"),
+            Self::Sockets => ("GAUGE", "LINE1"),
+        }
+    }
+
+    fn figure(self, watcher: &Watcher) -> Option<u64> {
+        match self {
+            // A hundredth of a second each second is one per cent.
+            Self::Cpu => watcher.cpu,
+            Self::Memory => watcher.memory,
+            Self::Processes => watcher.processes,
+            Self::Restarts => watcher.restarts,
+            Self::Sockets => None,
+        }
+    }
+
+    fn rows(self, facts: &Facts) -> Vec<Row> {
+        let unnamed = match self {
+            Self::Sockets => facts.sockets.iter().flatten().map(socket).collect(),
+            Self::Cpu | Self::Memory | Self::Processes | Self::Restarts => {
+                facts.watchers.iter().flatten().map(|watcher| self.row(watcher)).collect::<Vec<_>>()
+            }
+        };
+        let fields = fields(unnamed.iter().map(|row| row.label.as_str()));
+        unnamed.into_iter().zip(fields).map(|(row, field)| Row { field, ..row }).collect()
+    }
+
+    fn row(self, watcher: &Watcher) -> Row {
+        Row { label: watcher.name.clone(), value: self.figure(watcher), ..Row::default() }
+    }
+}
+
+/// A line of a graph.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    field: String,
+    label: String,
+    info: Option<String>,
+    value: Option<u64>,
+}
+
+fn socket(socket: &Socket) -> Row {
+    let room = socket.backlog.map(|backlog| format!(", room for {backlog}")).unwrap_or_default();
+    let info = Some(format!("{}{room}", socket.address));
+    Row { label: socket.name.clone(), info, value: socket.waiting, ..Row::default() }
+}
+
+/// The sum of what is known; unknown where nothing is.
+fn total(rows: &[Row]) -> Option<u64> {
+    rows.iter().filter_map(|row| row.value).reduce(u64::saturating_add)
+}
+
+/// How munin is to draw the graph. The environment may have limits, as `web_warning` or `critical`.
+pub(super) fn config(graph: Graph, facts: &Facts, env: &BTreeMap<String, String>) -> String {
+    let mut text = format!("{}graph_category processes\ngraph_scale yes\n", graph.head());
+    let (kind, draw) = graph.drawing();
+    let total = Row { field: TOTAL.into(), label: TOTAL.into(), ..Row::default() };
+    for (row, draw) in graph.rows(facts).iter().map(|row| (row, draw)).chain([(&total, "LINE1")]) {
+        let mut put = |key: &str, value: &str| {
+            // A string can always be written to.
+            let _written = writeln!(text, "{}.{key} {value}", row.field);
+        };
+        put("label", &label(&row.label));
+        put("type", kind);
+        put("min", "0");
+        put("draw", draw);
+        if let Some(info) = &row.info {
+            put("info", &label(info));
+        }
+        for limit in ["warning", "critical"] {
+            let own = env.get(&format!("{}_{limit}", row.field));
+            if let Some(value) = own.or_else(|| env.get(limit)).filter(|value| is_limit(value)) {
+                put(limit, value);
+            }
+        }
+    }
+    text
+}
+
+/// A limit is a number, or a lowest and a highest with a colon between.
+fn is_limit(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | '-'))
+}
+
+/// The figures.
+pub(super) fn values(graph: Graph, facts: &Facts) -> String {
+    let rows = graph.rows(facts);
+    let total = Row { field: TOTAL.into(), value: total(&rows), ..Row::default() };
+    let line = |row: &Row| {
+        let value = row.value.map_or_else(|| "U".to_owned(), |value| value.to_string());
+        format!("{}.value {value}\n", row.field)
+    };
+    rows.iter().chain([&total]).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        let web = Watcher {
+            name: "My App".into(),
+            cpu: Some(1234),
+            memory: Some(2048),
+            processes: Some(3),
+            restarts: Some(1),
+        };
+        let idle = Watcher { name: "idle".into(), processes: Some(0), restarts: Some(0), ..Watcher::default() };
+        let socket = Socket { name: "web".into(), address: "h:80".into(), backlog: Some(9), waiting: Some(2) };
+        let unix = Socket { name: "ux".into(), address: "/x".into(), backlog: None, waiting: None };
+        Facts { watchers: Some(vec![web, idle]), sockets: Some(vec![socket, unix]) }
+    }
+
+    #[test]
+    fn names_of_links() {
+        assert_eq!(Graph::named("circus"), Some(Graph::ALL.to_vec()));
+        assert_eq!(Graph::named("circus_cpu"), Some(vec![Graph::Cpu]));
+        assert_eq!(Graph::named("circus_restarts_shop"), Some(vec![Graph::Restarts]));
+        assert_eq!(["circus_", "cpu", "circus_x", ""].map(Graph::named), [const { None }; 4]);
+    }
+
+    #[test]
+    fn figures_and_what_is_unknown() {
+        assert_eq!(values(Graph::Cpu, &facts()), "My_App.value 1234\nidle.value U\ntotal.value 1234\n");
+        assert_eq!(values(Graph::Processes, &facts()), "My_App.value 3\nidle.value 0\ntotal.value 3\n");
+        assert_eq!(values(Graph::Sockets, &facts()), "web.value 2\nux.value U\ntotal.value 2\n");
+        for graph in Graph::ALL {
+            assert_eq!(values(graph, &Facts::default()), "total.value U\n");
+            assert!(config(graph, &Facts::default(), &BTreeMap::new()).contains("total.label total\n"));
+        }
+    }
+
+    #[test]
+    fn a_configuration_has_all_its_fields_and_the_limits() {
+        let env = [("My_App_warning", "50:90"), ("critical", "99"), ("warning", "x\ny")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let text = config(Graph::Memory, &facts(), &env);
+        let begin = "graph_title Circus: memory\ngraph_args --base 1024 --lower-limit 0\n";
+        assert!(text.starts_with(begin), "{text}");
+        assert!(text.contains(
+            "My_App.label My App\nMy_App.type GAUGE\nMy_App.min 0\nMy_App.draw AREASTACK\nMy_App.warning 50:90\nMy_App.critical 99\n"
+        ));
+        assert!(text.contains("total.draw LINE1\ntotal.critical 99\n") && !text.contains("total.warning"), "{text}");
+        let text = config(Graph::Sockets, &facts(), &BTreeMap::new());
+        assert!(text.contains("web.info h:80, room for 9\n"), "{text}");
+        for graph in Graph::ALL {
+            let text = config(graph, &facts(), &BTreeMap::new());
+            for line in values(graph, &facts()).lines() {
+                let (field, _) = line.split_once('.').unwrap();
+                assert!(text.contains(&format!("{field}.type ")), "{field}");
+            }
+        }
+    }
+}

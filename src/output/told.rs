@@ -1,0 +1,141 @@
+//! Lines for circusd's own log: what plugins print.
+//!
+//! The log is written in the daemon's thread, which must not drown in what one program says. So each speaker may say
+//! [`BURST`] lines at once and then [`PACE`] a second; what goes beyond is dropped, counted, and told. Nobody is ever
+//! held up: who waits for its own log messages cannot do its work.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Message;
+use super::medium::{Heritage, Lines, Medium, Now, Written};
+
+/// Lines that may come at once.
+const BURST: f64 = 500.0;
+/// Lines a second that may go on coming.
+const PACE: f64 = 100.0;
+/// What is kept of a line.
+const LONGEST: usize = 4096;
+
+/// The medium of a speaker.
+#[derive(Debug)]
+pub(crate) struct Told {
+    speaker: Arc<str>,
+    /// How many lines may be said now, and when that was so.
+    allowance: f64,
+    counted: Option<Instant>,
+    dropped: u64,
+}
+
+impl Told {
+    pub(crate) fn new(speaker: &str) -> Self {
+        Self { speaker: speaker.into(), allowance: BURST, counted: None, dropped: 0 }
+    }
+
+    fn line(&mut self, line: &[u8], messages: &mut Vec<Message>) {
+        let whole = self.allowance >= 1.0;
+        if whole && self.dropped > 0 {
+            let text = format!("{} more lines of {} were dropped", self.dropped, self.speaker);
+            messages.push(Message::Warning(text));
+            self.dropped = 0;
+        }
+        if whole {
+            self.allowance -= 1.0;
+            messages.push(Message::Told { speaker: Arc::clone(&self.speaker), line: printable(line) });
+            return;
+        }
+        if self.dropped == 0 {
+            let text = format!("{} prints too much; its lines are dropped until it prints less", self.speaker);
+            messages.push(Message::Warning(text));
+        }
+        self.dropped += 1;
+    }
+}
+
+/// A line that cannot be taken for another, nor change the terminal of who reads the log.
+fn printable(line: &[u8]) -> String {
+    let kept = line.get(..LONGEST).unwrap_or(line);
+    let mut text = String::with_capacity(kept.len());
+    for c in String::from_utf8_lossy(kept).chars() {
+        if c.is_control() && c != '\t' { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    if kept.len() < line.len() {
+        text.push_str("...");
+    }
+    text
+}
+
+impl Medium for Told {
+    fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written {
+        let since = self.counted.replace(now.mono).map_or(0.0, |then| (now.mono - then).as_secs_f64());
+        self.allowance = since.mul_add(PACE, self.allowance).min(BURST);
+        for line in lines.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty())
+        {
+            self.line(line, messages);
+        }
+        Written { bytes: lines.bytes.len(), stop: None }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn heritage(&self) -> Heritage {
+        Heritage::default()
+    }
+
+    fn follow(&mut self, _older: Heritage) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Stage(Told, Now);
+
+    impl Stage {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        fn new() -> Self {
+            Self(Told::new("plugin:p"), Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH })
+        }
+
+        fn say(&mut self, bytes: &[u8]) -> Vec<String> {
+            let mut messages = Vec::new();
+            self.0.write(Lines { bytes, uncounted: 0 }, self.1, &mut messages);
+            let text = |message| match message {
+                Message::Told { line, .. } => line,
+                Message::Warning(text) => format!("! {text}"),
+                Message::Info(_) | Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {
+                    unreachable!("it says none of these")
+                }
+            };
+            messages.into_iter().map(text).collect()
+        }
+    }
+
+    #[test]
+    fn lines_are_told_one_by_one_and_made_harmless() {
+        let said = Stage::new().say(b"one\r\n\n two\x1b[31m\xff\n");
+        assert_eq!(said, ["one", " two\\u{1b}[31m\u{fffd}"]);
+        let long = Stage::new().say(&[b'x'; LONGEST + 1]);
+        assert_eq!(long[0].len(), LONGEST + 3);
+    }
+
+    #[test]
+    fn a_flood_is_dropped_and_counted_and_ends() {
+        let mut stage = Stage::new();
+        let said = stage.say("x\n".repeat(10_000).as_bytes());
+        assert_eq!(said.len(), BURST as usize + 1);
+        assert_eq!(said.last().unwrap(), "! plugin:p prints too much; its lines are dropped until it prints less");
+        stage.1.mono += Duration::from_secs(1);
+        assert_eq!(stage.say(b"y\n"), ["! 9500 more lines of plugin:p were dropped", "y"]);
+    }
+}

@@ -1,0 +1,13 @@
+//! The clock of the programs that are clients.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+/// How long the machine has been up, asleep or not. The daemon has a clock of its own.
+pub fn since_boot() -> Duration {
+    // The clock cannot fail: it exists on every Linux.
+    let (seconds, nanos) =
+        clock_gettime(ClockId::CLOCK_BOOTTIME).map_or((0, 0), |time| (time.tv_sec(), time.tv_nsec()));
+    Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0))
+}

@@ -1,0 +1,197 @@
+//! Waiting for a service: whether somebody answers at a place is tried again and again, on a thread of its own, since
+//! looking up a name, and a connection that nobody refuses, take their time.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::pthread_sigmask;
+use nix::sys::signal::{SigSet, SigmaskHow};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// How long one try to connect may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a server may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The pause before the next try.
+const AGAIN: Duration = Duration::from_millis(100);
+/// An answer's first line is no longer.
+const STATUS_LINE: usize = 512;
+
+/// Where somebody is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Connections are accepted.
+    Tcp {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A GET is answered with a status from 200 to 399.
+    Http {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What is asked for.
+        path: String,
+    },
+    /// Connections to a unix socket are accepted.
+    Unix(String),
+}
+
+/// A service that is waited for, until this is dropped.
+#[derive(Debug)]
+pub struct Vigil {
+    /// Never sent on: closed, it ends the thread.
+    _until: mpsc::Sender<()>,
+    complaint: Arc<Mutex<String>>,
+}
+
+impl Vigil {
+    /// Begins to try. `ready` is called from the vigil's thread when somebody has answered; it must not block.
+    pub fn begin(service: Service, ready: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (until, ended) = mpsc::channel::<()>();
+        let complaint = Arc::new(Mutex::new(String::new()));
+        let said = Arc::clone(&complaint);
+        let tries = move || {
+            loop {
+                match once(&service) {
+                    Ok(()) => return ready(),
+                    Err(error) => *said.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string(),
+                }
+                match ended.recv_timeout(AGAIN) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        };
+        // Signals are the business of the daemon's thread; the mask is inherited.
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+        let started = std::thread::Builder::new().name("wait".to_owned()).stack_size(256 * 1024).spawn(tries);
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+        started.map(|_| Self { _until: until, complaint })
+    }
+
+    /// Why the last try failed.
+    pub fn complaint(&self) -> String {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// One try.
+fn once(service: &Service) -> io::Result<()> {
+    match service {
+        Service::Tcp { host, port } => connect(host, *port).map(drop),
+        Service::Http { host, port, path } => get(connect(host, *port)?, host, path),
+        Service::Unix(path) => {
+            Socket::new(Domain::UNIX, Type::STREAM, None)?.connect_timeout(&SockAddr::unix(path)?, PATIENCE)
+        }
+    }
+}
+
+fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn get(mut stream: TcpStream, host: &str, path: &str) -> io::Result<()> {
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.set_write_timeout(Some(ANSWER))?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: circusd\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = [0; STATUS_LINE];
+    let mut length = 0;
+    while let Some(room) = answer.get_mut(length..).filter(|room| !room.is_empty()) {
+        match stream.read(room)? {
+            0 => break,
+            more => length += more,
+        }
+        if answer.contains(&b'\n') {
+            break;
+        }
+    }
+    let line = String::from_utf8_lossy(answer.get(..length).unwrap_or_default());
+    let line = line.lines().next().unwrap_or_default();
+    match line.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()) {
+        Some(200..=399) if line.starts_with("HTTP/") => Ok(()),
+        _ => Err(io::Error::other(format!("the answer is '{line}'"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn http(port: u16) -> Service {
+        Service::Http { host: "127.0.0.1".into(), port, path: "/up".into() }
+    }
+
+    /// Answers one connection after the other with these texts; returns what was asked.
+    fn answering(answers: &[&str]) -> (u16, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answers: Vec<String> = answers.iter().map(|answer| (*answer).to_owned()).collect();
+        let serve = move || {
+            let one = |answer: &String| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = [0; 4096];
+                let length = stream.read(&mut asked).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                String::from_utf8_lossy(&asked[..length]).into_owned()
+            };
+            answers.iter().map(one).collect()
+        };
+        (port, std::thread::spawn(serve))
+    }
+
+    #[test]
+    fn a_service_is_waited_for_until_it_answers_well() {
+        let (port, served) = answering(&["HTTP/1.1 503 Busy\r\n\r\n", "nonsense\n", "HTTP/1.1 204 No Content\r\n\r\n"]);
+        let (sender, ready) = mpsc::channel();
+        let vigil = Vigil::begin(http(port), move || sender.send(()).unwrap()).unwrap();
+        ready.recv().unwrap();
+        let asked = served.join().unwrap();
+        assert_eq!(asked.len(), 3);
+        assert!(asked[0].starts_with("GET /up HTTP/1.0\r\nHost: 127.0.0.1\r\n"), "{}", asked[0]);
+        assert!(vigil.complaint().contains("nonsense"), "{}", vigil.complaint());
+    }
+
+    #[test]
+    fn connections_by_both_families() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        once(&Service::Tcp { host: "localhost".into(), port }).unwrap();
+        drop(listener);
+        assert!(once(&Service::Tcp { host: "127.0.0.1".into(), port }).is_err());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let service = Service::Unix(path.to_str().unwrap().into());
+        assert!(once(&service).is_err());
+        let _listener = UnixListener::bind(&path).unwrap();
+        once(&service).unwrap();
+    }
+
+    #[test]
+    fn who_is_not_waited_for_any_more_is_not_tried_any_more() {
+        let (sender, ready) = mpsc::channel();
+        let service = Service::Unix("/nonexistent/socket".into());
+        let vigil = Vigil::begin(service, move || sender.send(()).unwrap()).unwrap();
+        drop(vigil);
+        // The thread ends without an answer, and its sender with it.
+        assert!(ready.recv().is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! circus-top's command line: the original's, and what is new.
+
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Shows what the processes of a circusd do and use.
+#[derive(Debug, Parser)]
+#[command(name = "circus-top", disable_version_flag = true, about)]
+pub struct Args {
+    /// The endpoint of circusd-stats; without it circusd is asked (tcp://127.0.0.1:5557)
+    #[arg(long)]
+    pub endpoint: Option<String>,
+    /// The endpoint at which circusd answers (or CIRCUSCTL_ENDPOINT; tcp://127.0.0.1:5555)
+    #[arg(long, value_name = "ENDPOINT")]
+    pub control: Option<String>,
+    /// The endpoint of circusd's events; without it circusd is asked (tcp://127.0.0.1:5556)
+    #[arg(long, value_name = "ENDPOINT")]
+    pub pubsub: Option<String>,
+    /// A host to tunnel through, in the format user@host:port
+    #[arg(long, value_name = "SERVER")]
+    pub ssh: Option<String>,
+    /// The path to the keyfile to authorise the user there
+    #[arg(long = "ssh_keyfile", value_name = "FILE")]
+    pub ssh_keyfile: Option<String>,
+    /// Seconds after which a process that nothing is heard of is no longer shown
+    #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
+    pub process_timeout: Duration,
+    /// Print everything once, as a table, and exit
+    #[arg(long)]
+    pub once: bool,
+    /// Print everything once, as JSON, and exit
+    #[arg(long)]
+    pub json: bool,
+    /// Print the version
+    #[arg(long)]
+    pub version: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    let fits = (1.0..=3600.0).contains(&seconds);
+    if fits { Ok(Duration::from_secs_f64(seconds)) } else { Err("it is not between 1 and 3600".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &str) -> Result<Args, String> {
+        Args::try_parse_from(words.split(' ')).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_originals_and_new_ones() {
+        let args = read("x --endpoint ipc:///s --ssh me@there --process-timeout 5").unwrap();
+        assert_eq!((args.endpoint.as_deref(), args.ssh.as_deref()), (Some("ipc:///s"), Some("me@there")));
+        assert_eq!(args.process_timeout, Duration::from_secs(5));
+        let args = read("x --control ipc:///c --pubsub ipc:///p --json").unwrap();
+        assert!(args.json && !args.once && args.endpoint.is_none());
+        for words in ["x --process-timeout 0.5", "x --process-timeout nan", "x word"] {
+            assert!(read(words).is_err(), "{words}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The screen as a whole.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout};
+
+use super::{panes, popup, tree};
+use crate::top::state::{Mode, State};
+
+/// Lines of a screen that are enough for panes below the tree.
+const ENOUGH: u16 = 16;
+
+/// Where the tree was looked at last.
+#[derive(Debug, Default)]
+pub(in crate::top) struct Scroll {
+    first: usize,
+}
+
+impl Scroll {
+    /// The first line that is seen, so that the selected one is, and no more moves than must.
+    pub(super) fn follow(&mut self, selected: usize, count: usize, room: usize) -> usize {
+        let lowest = (selected + 1).saturating_sub(room);
+        let highest = count.saturating_sub(room).min(selected);
+        self.first = self.first.clamp(lowest.min(highest), highest);
+        self.first
+    }
+}
+
+/// Draws everything.
+pub(in crate::top) fn render(frame: &mut Frame<'_>, state: &State, scroll: &mut Scroll) {
+    let area = frame.area();
+    let events = match area.height {
+        height if state.settings.events && height >= ENOUGH => height / 4,
+        _ => 0,
+    };
+    let sockets = match area.height {
+        height if height >= ENOUGH => panes::wanted_for_sockets(state).min(height / 6),
+        _ => 0,
+    };
+    let [head, body, below, log, foot] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Fill(1),
+        Constraint::Length(sockets),
+        Constraint::Length(events),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    panes::head(frame, head, state);
+    tree::draw(frame, body, state, scroll);
+    if sockets > 0 {
+        panes::sockets(frame, below, state);
+    }
+    if events > 0 {
+        panes::events(frame, log, state);
+    }
+    panes::foot(frame, foot, state);
+    match &state.mode {
+        Mode::Look | Mode::Filter(_) => {}
+        Mode::Confirm(order) => popup::question(frame, order, state),
+        Mode::Help => popup::help(frame),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+    use crate::top::testing::{press, state};
+
+    /// What is on a screen of this size, without the blanks at the ends of lines.
+    fn screen(state: &State, width: u16, height: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| render(frame, state, &mut Scroll::default())).unwrap();
+        let buffer = terminal.backend().buffer();
+        let lines = buffer.content.chunks(usize::from(width)).map(|cells| {
+            let line: String = cells.iter().map(ratatui::buffer::Cell::symbol).collect();
+            line.trim_end().to_owned()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Compares with a file beside this one; compiled with `BLESS` in the environment, writes it.
+    fn expect(name: &str, seen: &str) {
+        let path = format!("{}/src/top/view/snapshots/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        if option_env!("BLESS").is_some() {
+            std::fs::write(&path, format!("{seen}\n")).unwrap();
+        }
+        let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(wanted.trim_end() == seen, "{path} is not what is drawn:\n{seen}");
+    }
+
+    #[test]
+    fn a_small_terminal() {
+        expect("small", &screen(&state(), 80, 24));
+    }
+
+    #[test]
+    fn a_large_terminal() {
+        expect("large", &screen(&state(), 200, 60));
+    }
+
+    #[test]
+    fn a_question_and_the_help() {
+        let mut state = state();
+        press(&mut state, "Gkkkkkkx");
+        expect("question", &screen(&state, 80, 24));
+        press(&mut state, "n?");
+        expect("help", &screen(&state, 80, 24));
+    }
+
+    #[test]
+    fn folded_filtered_and_sorted() {
+        let mut state = state();
+        press(&mut state, "fce/e");
+        expect("folded", &screen(&state, 80, 24));
+    }
+
+    #[test]
+    fn no_size_is_a_panic() {
+        let mut state = state();
+        for keys in ["", "?", "x", "n/web"] {
+            press(&mut state, keys);
+            for (width, height) in [(1, 1), (2, 40), (300, 2), (20, 5), (79, 16), (500, 200)] {
+                assert_eq!(screen(&state, width, height).lines().count().max(1), usize::from(height).max(1));
+            }
+        }
+    }
+
+    #[test]
+    fn the_selected_line_is_seen_and_others_stay_where_they_are() {
+        let mut scroll = Scroll::default();
+        assert_eq!(scroll.follow(0, 100, 10), 0);
+        assert_eq!(scroll.follow(10, 100, 10), 1);
+        assert_eq!(scroll.follow(5, 100, 10), 1);
+        assert_eq!(scroll.follow(99, 100, 10), 90);
+        assert_eq!(scroll.follow(4, 5, 10), 0);
+        assert_eq!(scroll.follow(3, 5, 0), 3);
+        assert_eq!(scroll.follow(0, 0, 0), 0);
+    }
+}

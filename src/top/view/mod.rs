@@ -1,0 +1,10 @@
+//! What is drawn: a function of the model, and of what fits.
+
+mod columns;
+mod frame;
+mod panes;
+mod popup;
+mod tree;
+
+pub(super) use columns::counted;
+pub(super) use frame::{Scroll, render};

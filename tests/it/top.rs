@@ -1,0 +1,324 @@
+//! circus-top in a real terminal: tmux, whose screen is read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::rig::{Circusd, Http, Output, Process, Site, knob, observe_for, run, skipped, wait_for};
+
+/// A terminal with circus-top in it. What it prints when that has ended is on its screen, too.
+struct Terminal<'a> {
+    site: &'a Site,
+}
+
+impl<'a> Terminal<'a> {
+    /// Nothing, and a word about it, where there is no tmux.
+    fn open(test: &str, site: &'a Site, width: u16, height: u16, args: &str) -> Option<Self> {
+        let terminal = Self { site };
+        let found = std::env::split_paths("/usr/local/bin:/usr/bin:/bin").any(|path| path.join("tmux").exists());
+        if !found {
+            skipped(test, "there is no tmux");
+            return None;
+        }
+        let top = env!("CARGO_BIN_EXE_circus-top");
+        let script = format!("echo before; {top} {args}; echo ended $?; stty -a; exec cat");
+        let size = [width.to_string(), height.to_string()];
+        let words = ["-u", "-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "/bin/sh", "-c"];
+        let started = terminal.tmux(&[&words[..], &[&script]].concat());
+        assert_eq!((started.status, started.stderr.as_str()), (Some(0), ""));
+        Some(terminal)
+    }
+
+    fn tmux(&self, args: &[&str]) -> Output {
+        let mut command = self.site.command("tmux");
+        command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
+        run(command.arg("-S").arg(self.site.path("tmux")).args(args))
+    }
+
+    /// Presses keys, by tmux's names for them.
+    fn press(&self, keys: &[&str]) {
+        assert_eq!(self.tmux(&[&["send-keys"], keys].concat()).status, Some(0));
+    }
+
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"]).stdout
+    }
+
+    /// Waits for a screen of which this holds.
+    #[track_caller]
+    fn until(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+        let last = std::cell::RefCell::new(String::new());
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_for(what, || {
+                let screen = self.screen();
+                let good = holds(&screen);
+                last.replace(screen.clone());
+                good.then_some(screen)
+            })
+        }));
+        found.unwrap_or_else(|_| panic!("{what}; on the screen is:\n{}", last.borrow()))
+    }
+
+    /// Waits for a text on the screen.
+    #[track_caller]
+    fn shows(&self, text: &str) -> String {
+        self.until(&format!("{text:?} is shown"), |screen| screen.contains(text))
+    }
+
+    /// Waits until circus-top has ended, and looks whether the terminal is as before.
+    #[track_caller]
+    fn is_given_back(&self, status: i32) {
+        let screen = self.shows(&format!("ended {status}\n"));
+        assert!(screen.starts_with("before\n"), "what was on the screen is there again:\n{screen}");
+        let settings = self.shows("iexten");
+        for setting in [" icanon", " echo", " isig"] {
+            assert!(settings.replace('\n', " ").contains(setting), "{setting}:\n{settings}");
+        }
+        let flags = self.tmux(&["display-message", "-p", "#{alternate_on} #{cursor_flag}"]).stdout;
+        assert_eq!(flags, "0 1\n", "the first screen, with a cursor");
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+        drop(std::fs::remove_file(self.site.path("tmux")));
+    }
+}
+
+fn start() -> Circusd {
+    let circusd = Site::new().start(
+        "[circus]
+         stats_endpoint = ipc://{dir}/stats
+         stats_interval = 0.2
+         [socket:web]
+         host = 127.0.0.1
+         port = 0
+         [watcher:api]
+         cmd = {knobs} open 20 hold 20
+         numprocesses = 2
+         [watcher:batch]
+         cmd = {knobs} burn 60
+         stop_children = True
+         [watcher:web]
+         cmd = {worker} serve --fd $(circus.sockets.web)
+         use_sockets = True
+         numprocesses = 3
+         [watcher:night]
+         cmd = {knobs}
+         autostart = False",
+    );
+    circusd.wait_for_workers("circusd-stats", 1);
+    circusd.wait_for_workers("web", 3);
+    circusd
+}
+
+/// The words after each of these at the beginning of a line of the screen, in the order of the lines.
+fn watchers(screen: &str) -> Vec<String> {
+    let lines = screen.lines().filter_map(|line| line.strip_prefix("▾ ").or_else(|| line.strip_prefix("▸ ")));
+    lines.filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+}
+
+fn visit(circusd: &Circusd) {
+    let port = circusd.tell("listsockets", json!({}))["sockets"][0]["port"].as_u64().unwrap();
+    for _ in 0..20 {
+        Http(port as u16).get();
+    }
+}
+
+#[test]
+fn driven_by_keys_on_a_small_terminal() {
+    let circusd = start();
+    let test = "top::driven_by_keys_on_a_small_terminal";
+    let Some(terminal) = Terminal::open(test, &circusd, 80, 24, "") else { return };
+    visit(&circusd);
+    let screen = terminal.until("everybody is shown", |screen| {
+        screen.contains("└ ") && screen.contains("3/3") && screen.contains("circusd-stats") && screen.contains("hits")
+    });
+    assert_eq!(screen.lines().count(), 24);
+    assert_eq!(watchers(&screen), ["api", "batch", "night", "web", "circus"]);
+    let night = screen.lines().find(|line| line.contains("night")).unwrap();
+    assert_eq!(night.split_whitespace().collect::<Vec<_>>(), ["▾", "night", "stopped", "0/1", "-", "-", "-", "0"]);
+    terminal.until("batch is at it", |screen| {
+        let line = screen.lines().find(|line| line.starts_with("▾ batch")).unwrap_or_default();
+        line.split_whitespace().nth(4).and_then(|cpu| cpu.parse::<f64>().ok()).is_some_and(|cpu| cpu > 20.0)
+    });
+    // Sort: the busiest first, and the other way round.
+    terminal.press(&["c"]);
+    terminal.until("the busiest is first", |screen| watchers(screen).first().is_some_and(|first| first == "batch"));
+    terminal.press(&["n", "i"]);
+    terminal.until("names go backwards", |screen| watchers(screen) == ["web", "night", "batch", "api", "circus"]);
+    terminal.press(&["i"]);
+    // Fold all, and one.
+    terminal.press(&["f"]);
+    terminal.until("all are folded", |screen| screen.contains("▸ web") && !screen.contains("├"));
+    terminal.press(&["f", "Home", "Space"]);
+    terminal.until("one is folded", |screen| screen.contains("▸ api") && screen.contains("▾ web"));
+    // Filter: typed, and taken away.
+    terminal.press(&["/", "w", "e", "b", "Enter"]);
+    terminal.until("web is left", |screen| watchers(screen) == ["web"] && screen.contains("filter: web"));
+    // Stop it, after a no.
+    terminal.press(&["x"]);
+    terminal.shows("Stop web, which has 3 processes?");
+    terminal.press(&["n"]);
+    terminal.shows("stop web: not done");
+    assert_eq!(circusd.status("web"), "active");
+    terminal.press(&["x"]);
+    terminal.shows("Stop web, which has 3 processes?");
+    terminal.press(&["y"]);
+    terminal.until("it is stopped", |screen| screen.contains("stopped") && screen.contains("0/3"));
+    assert_eq!(circusd.status("web"), "stopped");
+    terminal.until("its events are shown", |screen| {
+        screen.lines().any(|line| line.contains("web") && line.ends_with("stop"))
+    });
+    terminal.press(&["s", "y"]);
+    terminal.shows("3/3");
+    terminal.press(&["+", "y"]);
+    circusd.wait_for_workers("web", 4);
+    terminal.shows("4/4");
+    terminal.press(&["Escape"]);
+    terminal.until("there is no filter", |screen| watchers(screen).len() == 5);
+    terminal.press(&["?"]);
+    terminal.shows("To the watcher of the line");
+    terminal.press(&["q", "q"]);
+    terminal.is_given_back(0);
+}
+
+#[test]
+fn a_large_terminal_becomes_a_small_one() {
+    let circusd = start();
+    let test = "top::a_large_terminal_becomes_a_small_one";
+    let Some(terminal) = Terminal::open(test, &circusd, 200, 60, "") else { return };
+    let screen = terminal.until("everybody is shown", |screen| {
+        screen.contains("MEM 3MIN") && screen.contains("circusd-stats") && screen.contains("3/3")
+    });
+    assert_eq!(screen.lines().count(), 60);
+    let api = terminal.until("its descriptors are counted", |screen| {
+        let line = screen.lines().find(|line| line.starts_with("▾ api")).unwrap_or_default();
+        line.split_whitespace().nth(8).and_then(|fds| fds.parse::<u64>().ok()).is_some_and(|fds| fds >= 40)
+    });
+    assert!(api.contains("THR") && api.contains("FDS"));
+    terminal.press(&["c"]);
+    terminal.until("the busiest is first", |screen| watchers(screen).first().is_some_and(|first| first == "batch"));
+    terminal.press(&["/", "a", "p", "i", "Enter", "Space"]);
+    terminal.until("api is left, and folded", |screen| watchers(screen) == ["api"] && screen.contains("▸ api"));
+    terminal.press(&["x", "y"]);
+    terminal.until("it is stopped", |screen| screen.contains("stopped"));
+    assert_eq!(circusd.status("api"), "stopped");
+    assert_eq!(terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]).status, Some(0));
+    let screen = terminal.until("it fits", |screen| {
+        screen.lines().count() == 24 && screen.contains("RESTARTS CPU 3MIN") && screen.contains("filter: api")
+    });
+    assert!(!screen.contains("MEM 3MIN"));
+    terminal.press(&["C-c"]);
+    terminal.is_given_back(0);
+}
+
+#[test]
+fn without_circusd_it_says_so_and_goes_on_trying() {
+    let mut circusd = Site::new().start("[circus]\nstats_endpoint = ipc://{dir}/stats\n[watcher:w]\ncmd = {knobs}");
+    circusd.quit();
+    let desk = Site::new();
+    let test = "top::without_circusd_it_says_so_and_goes_on_trying";
+    let args = format!("--control {}", circusd.endpoint());
+    let Some(terminal) = Terminal::open(test, &desk, 80, 24, &args) else { return };
+    let screen = terminal.shows("is circusd running?");
+    assert!(screen.contains("Waiting for data") && screen.contains("no answer"), "{screen}");
+    circusd.restart();
+    terminal.until("it has found it", |screen| screen.contains("connected") && screen.contains("▾ w"));
+    terminal.shows("circusd-stats");
+    circusd.quit();
+    terminal.shows("is circusd running?");
+    terminal.press(&["x"]);
+    terminal.until("it sends nothing", |screen| screen.contains("nothing is sent") || !screen.contains("▾"));
+    // A signal, too, gives the terminal back.
+    let is_top = |process: &Process| process.argv().first().is_some_and(|program| program.ends_with("circus-top"));
+    desk.inhabitants().into_iter().find(is_top).unwrap().send(Signal::SIGTERM);
+    terminal.is_given_back(0);
+}
+
+fn top(circusd: &Site, args: &[&str]) -> Output {
+    run(circusd.command(env!("CARGO_BIN_EXE_circus-top")).args(args))
+}
+
+#[test]
+fn once_for_scripts() {
+    let circusd = start();
+    let table = top(&circusd, &["--once"]);
+    assert_eq!((table.status, table.stderr.as_str()), (Some(0), ""));
+    let names: Vec<&str> = table.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names.first(), Some(&"NAME"), "{}", table.stdout);
+    assert!(["api", "batch", "web", "night", "circus", "SOCKET"].iter().all(|name| names.contains(name)));
+    let json = top(&circusd, &["--json"]);
+    assert_eq!((json.status, json.stdout.lines().count()), (Some(0), 1), "{}", json.stderr);
+    let object: Value = serde_json::from_str(&json.stdout).unwrap();
+    let api = &object["watchers"][0];
+    assert_eq!((&api["name"], &api["state"], &api["restarts"]), (&json!("api"), &json!("active"), &json!(0)));
+    let pids = |watcher: &Value| -> Vec<i64> {
+        watcher["processes"].as_array().unwrap().iter().map(|process| process["pid"].as_i64().unwrap()).collect()
+    };
+    let mut workers: Vec<i64> = circusd.workers("api").iter().map(|worker| worker.0.into()).collect();
+    workers.sort_unstable();
+    assert_eq!(pids(api), workers);
+    assert!(api["rss"].as_u64() > Some(40 << 20) && api["fds"].as_u64() > Some(40), "{api}");
+    assert_eq!(object["sockets"][0]["name"], "web");
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let site = Site::new();
+    let version = top(&site, &["--version"]);
+    assert_eq!((version.status, version.stdout.trim()), (Some(0), env!("CARGO_PKG_VERSION")));
+    let bare = top(&site, &[]);
+    assert!(bare.status == Some(1) && bare.stderr.contains("no terminal; --once and --json need none"), "{bare:?}");
+    let stats = format!("ipc://{}", site.path("stats").display());
+    let alone = top(&site, &["--once", "--endpoint", &stats]);
+    assert!(alone.status == Some(1) && alone.stderr.contains("is circusd running"), "{alone:?}");
+    let wrong = top(&site, &["--once", "--control", "nonsense"]);
+    assert!(wrong.status == Some(1) && wrong.stderr.contains("nonsense: it names no transport"), "{wrong:?}");
+    assert_eq!(top(&site, &["--process-timeout", "0"]).status, Some(2));
+}
+
+/// The block of README.
+const BEGIN: &str = "<!-- begin circus-top -->\n```text\n";
+const END: &str = "```\n<!-- end circus-top -->\n";
+
+#[test]
+fn the_picture_in_the_readme_is_of_this_program() {
+    let circusd = start();
+    let test = "top::the_picture_in_the_readme_is_of_this_program";
+    let Some(terminal) = Terminal::open(test, &circusd, 80, 24, "") else { return };
+    visit(&circusd);
+    terminal.shows("circusd-stats");
+    let blessing = knob("BLESS", 0) == 1;
+    // A picture is of a fleet that has lived a little.
+    for _ in 0..if blessing { 80 } else { 1 } {
+        visit(&circusd);
+        observe_for(Duration::from_millis(if blessing { 1000 } else { 1 }));
+    }
+    circusd.workers("web")[1].send(Signal::SIGKILL);
+    let screen = terminal.until("there is something to see", |screen| {
+        let batch = screen.lines().find(|line| line.starts_with("▾ batch")).unwrap_or_default();
+        screen.contains("killed by signal 9") && screen.contains("3/3") && batch.contains(['▃', '▄', '▅', '▆'])
+    });
+    terminal.press(&["q"]);
+    terminal.is_given_back(0);
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = std::fs::read_to_string(&here).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (picture, after) = rest.split_once(END).unwrap();
+    if blessing {
+        let head = screen.lines().next().unwrap();
+        let (head, _) = head.split_once("  ipc:").unwrap();
+        let lines = screen.lines().skip(1).map(str::trim_end).collect::<Vec<_>>().join("\n");
+        let screen = format!("{head}\n{}\n", lines.trim_end());
+        std::fs::write(&here, format!("{before}{BEGIN}{screen}{END}{after}")).unwrap();
+    } else {
+        let titles = |screen: &str| screen.lines().nth(1).map(str::to_owned);
+        assert_eq!(titles(picture), titles(&screen), "BLESS=1 cargo test --test it top takes it anew");
+        assert_eq!(watchers(picture), watchers(&screen));
+        assert_eq!(picture.lines().last().map(str::trim), screen.lines().last().map(str::trim));
+    }
+}
