@@ -61,7 +61,6 @@ fn live_and_die(count: usize) {
     println!("{answered} answers while {count} started");
     assert!(answered > 5);
     let first = circusd.wait_for_workers("crowd", count);
-    first.iter().for_each(|worker| assert_is_clean(*worker));
     lives.read(events.until("crowd", "start"));
     let said = |times: usize| {
         wait_until("everybody has said hello", || {
@@ -69,6 +68,8 @@ fn live_and_die(count: usize) {
         });
     };
     said(count);
+    // Only now has the last of them been loaded, which takes descriptors.
+    first.iter().for_each(|worker| assert_is_clean(*worker));
 
     first.iter().for_each(|worker| worker.send(Signal::SIGKILL));
     let mut second = Vec::new();
