@@ -88,6 +88,7 @@ impl Ring {
         if self.chunks.is_empty() {
             self.torn = skipped > 0 && chunk.get(skipped - 1) != Some(&b'\n');
         }
+        self.grow(length);
         self.bytes.extend(chunk.get(skipped..).unwrap_or_default());
         self.chunks.push_back(Chunk { origin, length });
     }
@@ -106,6 +107,16 @@ impl Ring {
                 self.torn = self.bytes.get(excess - 1) != Some(&b'\n');
                 self.bytes.drain(..excess);
             }
+        }
+    }
+
+    /// Makes place for so many bytes, twice as much as there was but not more than can ever be used: left to itself a
+    /// queue would grow to up to twice the limit.
+    fn grow(&mut self, length: usize) {
+        let (used, capacity) = (self.bytes.len(), self.bytes.capacity());
+        if used + length > capacity {
+            let wanted = (2 * capacity).min(self.limit).max(used + length);
+            self.bytes.reserve_exact(wanted - used);
         }
     }
 
@@ -257,6 +268,7 @@ mod tests {
                 ring.push(origin(*wid), (lines.join("\n") + "\n").as_bytes());
                 all.extend(lines.iter().map(|line| (*wid, line.clone())));
                 prop_assert!(ring.bytes.len() + ring.chunks.len() * RECORD <= limit);
+                prop_assert!(ring.bytes.capacity() <= limit);
             }
             let lines: Vec<_> = ring.read(ALL).lines.into_iter().map(|line| (line.wid, line.line)).collect();
             prop_assert_eq!(&lines[..], &all[all.len() - lines.len()..]);
