@@ -129,6 +129,7 @@ fn drip(count: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Lines of all lengths in writes that end anywhere, so that a reader who does not put them together tears them.
 fn chatter(count: u64) -> io::Result<()> {
     let pid = std::process::id();
     let mut rest = String::new();

@@ -2,7 +2,8 @@
 //!
 //! 1. wait until something is ready or due, then read the clock once;
 //! 2. collect ALL dead children, before anything in this turn can signal a pid;
-//! 3. signals, as intents; subscriptions and what workers print for them; requests, so many a turn; connections to sockets that are watched;
+//! 3. signals, as intents; subscriptions, and what workers print for them; requests, so many a turn; connections to
+//!    sockets that are watched;
 //! 4. what is due;
 //! 5. actions, each result fed straight back; looks at processes and launches, so many a turn;
 //! 6. look at the ZeroMQ sockets again: sending may have eaten their news.

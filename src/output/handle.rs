@@ -70,9 +70,9 @@ impl OutputHandle {
         Ok(Self { commands: Some(commands), waker, woken, messages, load, ended, thread, next_id: 0 })
     }
 
-    /// Opens what `config` names, and keeps of it what `kept` says. The error says what is wrong with it. Several sinks may name one file: it is open
-    /// once, each keeps its own `time_format`, and the rotation that was configured last holds for all of them (a
-    /// message says so when it differs).
+    /// Opens what `config` names, and keeps of it what `kept` says. The error says what is wrong with it. Several sinks
+    /// may name one file: it is open once, each keeps its own `time_format`, and the rotation that was configured last
+    /// holds for all of them (a message says so when it differs).
     pub fn open(&mut self, config: &StreamConfig, kept: Kept) -> Result<SinkId, String> {
         let sink = SinkId(self.next_id + 1);
         let opened = open(config, sink.0)?;
