@@ -13,7 +13,7 @@ use serde_json::json;
 use super::run::{Session, emit, timeout};
 use super::{Event, Exit, Globals, Outcome, Streams, Subscription};
 use crate::commands::{self, CommandSpec, Invocation};
-use crate::proto::{Object, OutputEvent, StreamName, Tail, output_topic};
+use crate::proto::{Missed, Object, OutputEvent, OutputPlace, StreamName, Tail, output_topic};
 
 /// Why it is over.
 enum End {
@@ -99,7 +99,7 @@ impl Viewer<'_, '_> {
                 && heard == topic.as_bytes()
                 && let Ok(event) = serde_json::from_slice::<OutputEvent>(&body)
             {
-                let shown = self.view.published(event, self.wid());
+                let shown = self.view.published(&event, self.wid());
                 self.print(shown, &body, streams)?;
             }
         }
@@ -118,8 +118,8 @@ impl Viewer<'_, '_> {
 
     /// Shows what there is: the last lines at first, later what was not shown yet.
     fn catch_up(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
-        let (mut tail, mut raw) = self.ask(self.later(self.view.cursor))?;
-        if self.view.cursor.is_some() && !self.view.knows(&tail) {
+        let (mut tail, mut raw) = self.ask(self.later(self.view.place.cursor()))?;
+        if self.view.place.is_of_another(&tail) {
             // Another stream: its cursor has nothing to do with ours.
             (tail, raw) = self.ask(self.later(Some(0)))?;
         }
@@ -173,12 +173,10 @@ impl Viewer<'_, '_> {
     }
 }
 
-/// How far the stream was seen. Pure.
+/// What was shown. Pure.
 #[derive(Debug, Default)]
 struct View {
-    cursor: Option<u64>,
-    next: u64,
-    began: f64,
+    place: OutputPlace,
     /// The last line that was shown goes on.
     open: bool,
 }
@@ -187,19 +185,12 @@ struct View {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Shown {
     text: String,
-    missed: Option<String>,
+    missed: Option<Missed>,
 }
 
 impl View {
-    /// Whether it is the stream that was seen.
-    fn knows(&self, tail: &Tail) -> bool {
-        self.began.total_cmp(&tail.began).is_eq()
-    }
-
     fn answered(&mut self, tail: Tail) -> Shown {
-        let missed = (tail.missed > 0 && self.cursor.is_some() && self.knows(&tail))
-            .then(|| format!("{} bytes of output", tail.missed));
-        (self.cursor, self.next, self.began) = (Some(tail.cursor), tail.next, tail.began);
+        let missed = self.place.fetched(&tail);
         let mut text = String::new();
         for line in tail.lines {
             self.end_open(&mut text);
@@ -209,16 +200,11 @@ impl View {
         Shown { text, missed }
     }
 
-    fn published(&mut self, event: OutputEvent, wid: Option<u64>) -> Shown {
-        let same = self.began.total_cmp(&event.began).is_eq();
-        if same && self.cursor.is_some_and(|cursor| event.cursor <= cursor) {
+    fn published(&mut self, event: &OutputEvent, wid: Option<u64>) -> Shown {
+        if self.place.has_seen(event) {
             return Shown::default();
         }
-        let expected = if same { self.next } else { 0 };
-        let gap = event.first.saturating_sub(expected);
-        let count = event.lines.len() as u64;
-        (self.cursor, self.next, self.began) = (Some(event.cursor), event.first + count, event.began);
-        let missed = (gap > 0).then(|| if gap == 1 { "1 line".to_owned() } else { format!("{gap} lines") });
+        let missed = self.place.published(event);
         let mut text = String::new();
         if missed.is_some() {
             self.end_open(&mut text);
