@@ -194,7 +194,7 @@ impl Output {
             && let Some(Shown::Line { text, .. }) = self.lines.back_mut()
         {
             let room = WIDTH.saturating_sub(text.chars().count());
-            text.extend(plain(line, room).chars());
+            text.push_str(&plain(line, room));
             return;
         }
         self.keep(Shown::Line { pid, text: plain(line, WIDTH) });
