@@ -169,6 +169,7 @@ pub(super) fn boot(
         condemned: Vec::new(),
         output_waits: false,
         outcome: None,
+        unpacking: true,
         now,
         kept: Kept {
             pidfile,

@@ -53,6 +53,7 @@ impl Daemon {
             }
         };
         self.outcome = None;
+        self.unpacking = true;
         self.forget_launches();
         self.end_hooks();
         let mut config = config;

@@ -75,6 +75,8 @@ pub(super) struct Daemon {
     /// The output thread may have more to say than what was taken up.
     pub(super) output_waits: bool,
     pub(super) outcome: Option<Outcome>,
+    /// The daemon starts, or a file was read.
+    pub(super) unpacking: bool,
     pub(super) now: Now,
     /// What only has to be there until the end.
     pub(super) kept: Kept,
@@ -98,6 +100,11 @@ impl Daemon {
             self.now = clock::now();
             let ready: Vec<Token> = events.iter().map(mio::event::Event::token).collect();
             hurry = self.turn(&ready, hurry);
+            // At rest for the first time since a start, or since a file was read: what only that needed may go.
+            if self.unpacking && !hurry && self.pending.is_empty() {
+                self.unpacking = false;
+                sys::give_back();
+            }
         }
     }
 

@@ -18,6 +18,7 @@ pub(crate) const UNSAFE: &[&str] = &[
     "src/sys/child.rs",
     "src/sys/daemonize.rs",
     "src/sys/kill.rs",
+    "src/sys/memory.rs",
     "src/sys/reap.rs",
     "src/sys/spawn.rs",
     "src/sys/spawn/tests.rs",
