@@ -16,6 +16,7 @@ mod background;
 mod check;
 mod configuration;
 mod console;
+mod cost;
 mod crowd;
 mod hooks;
 mod independence;
