@@ -4,6 +4,7 @@
 //! - `say TEXT`: a line. `raw TEXT`: without its end. `warn TEXT`: a line on standard error.
 //! - `lines N TEXT`: so many lines, numbered. `chatter N`: lines of all lengths.
 //! - `write PATH TEXT`: into a file.
+//! - `until PATH`: waits for the file. `drip N`: so many numbered lines, one each ms.
 //! - `sleep MS`, `exit STATUS`, `fall`: dies of SIGKILL.
 //! - `ignore`: SIGTERM does nothing. `polite TEXT`: at SIGTERM the worker prints a line, without its end, and leaves.
 //! - `hup PATH`: SIGHUP writes the file, and kills no more.
@@ -38,6 +39,13 @@ fn main() -> io::Result<()> {
             }
             "chatter" => chatter(number(&word()?)?)?,
             "write" => std::fs::write(word()?, word()?)?,
+            "until" => {
+                let path = word()?;
+                while !std::path::Path::new(&path).exists() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            "drip" => drip(number(&word()?)?)?,
             "sleep" => std::thread::sleep(Duration::from_millis(number(&word()?)?)),
             "exit" => std::process::exit(i32::try_from(number(&word()?)?).map_err(io::Error::other)?),
             "fall" => raise(Signal::SIGKILL)?,
@@ -111,6 +119,14 @@ fn burn(share: f64) {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+fn drip(count: u64) -> io::Result<()> {
+    for n in 0..count {
+        print(&format!("{n}\n"))?;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// Lines of all lengths in writes that end anywhere, so that a reader who does not put them together tears them.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::hook::HookCall;
-use super::ids::{HookId, JobId, Pid, WatcherKey, WorkerId};
+use super::ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
 use crate::config::{Config, SocketConfig, WatcherConfig};
-use crate::proto::{Notice, Reply, Signal};
+use crate::proto::{Notice, Reply, Signal, StreamName, TailRange};
 
 /// Something to do, in the daemon's terms. Launches come separately (see `Arbiter::poll_launch`).
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,17 @@ pub enum Action {
         /// The processes; by the time they are looked at they may be gone.
         targets: Vec<SampleTarget>,
     },
+    /// Look what a watcher's workers have printed last; answer with `Event::Tailed`.
+    Tail {
+        /// To be named in the answer.
+        job: JobId,
+        /// The watcher's name.
+        watcher: String,
+        /// Which of its streams.
+        stream: StreamName,
+        /// Which lines.
+        range: TailRange,
+    },
     /// Publish an event.
     Publish(Notice),
     /// Answer a client.
@@ -59,6 +70,8 @@ pub enum Action {
     },
     /// The watcher's workers are gone: its streams can be closed.
     CloseStreams(WatcherKey),
+    /// No watcher of this name is left: what its workers have printed is of no interest any more.
+    ForgetOutput(String),
     /// The watcher's stream options changed.
     UpdateStreams(WatcherKey, Arc<WatcherConfig>),
     /// Run a hook; answer with `Event::HookDone`.
@@ -133,6 +146,8 @@ pub enum Level {
 pub struct Launch {
     /// To be named in the answer.
     pub worker: WorkerId,
+    /// Its number within the watcher.
+    pub wid: Wid,
     /// The program and its arguments, substituted and split.
     pub argv: Vec<String>,
     /// Everything else about it: directory, environment, accounts, limits, streams, sockets.

@@ -14,6 +14,7 @@ use super::reloadconfig::Reconfiguration;
 use super::rng::Rng;
 use super::rollout::{Rollout, Start};
 use super::stats::Inquiries;
+use super::tail::TailAsked;
 use super::time::{Mono, Now};
 use super::watcher::Watcher;
 use super::worker::WorkerState;
@@ -72,6 +73,8 @@ pub struct Arbiter {
     pub(super) signalling: BTreeSet<JobId>,
     /// Questions about what processes use.
     pub(super) inquiries: Inquiries,
+    /// Questions about what workers have printed.
+    pub(super) tails: BTreeMap<JobId, TailAsked>,
     /// Who waits for the end.
     pub(super) end_waiters: Vec<ReplyTo>,
     /// Whether a signal has asked for the end.
@@ -113,6 +116,7 @@ impl Arbiter {
             launches: VecDeque::new(),
             signalling: BTreeSet::new(),
             inquiries: Inquiries::default(),
+            tails: BTreeMap::new(),
             end_waiters: Vec::new(),
             quit_by_signal: false,
             ending_restarts: false,
@@ -148,6 +152,7 @@ impl Arbiter {
             }
             Event::Acceptable(socket) => self.acceptable(&socket, now),
             Event::Sampled { job, samples } => self.sampled(job, samples, now),
+            Event::Tailed { job, tail } => self.tailed(job, tail, now),
             Event::HookDone { hook, outcome } => self.hook_done(hook, outcome, now),
             Event::ConfigLoaded(loaded) => self.config_loaded(loaded, now),
             Event::TakenOver(result) => self.taken_over(result, now),
@@ -208,7 +213,7 @@ impl Arbiter {
             watcher.change(worker, |w| w.state = WorkerState::Starting { doomed: false });
             let config = watcher.config.clone();
             match self.argv(&config, wid) {
-                Ok(argv) => return Some(Launch { worker, argv, config }),
+                Ok(argv) => return Some(Launch { worker, wid, argv, config }),
                 Err(detail) => {
                     let error = SpawnError { stage: Stage::Command, errno: 0, detail };
                     self.handle_event(Event::SpawnFailed { worker, error }, now);

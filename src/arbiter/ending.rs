@@ -76,6 +76,7 @@ impl Arbiter {
     pub(super) fn finish(&mut self, now: Now) {
         self.phase = Phase::Ended;
         self.refuse_inquiries(now);
+        self.refuse_tails(now);
         for key in self.by_priority() {
             self.drop_hooks(key, now);
         }

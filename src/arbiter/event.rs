@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::hook::HookOutcome;
 use super::ids::{HookId, JobId, Pid, WatcherKey, WorkerId};
 use crate::config::Config;
-use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError};
+use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError, Tail};
 
 /// Something that happened, in the core's terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,13 @@ pub enum Event {
         job: JobId,
         /// One for each target, in order; `None` where the process has ended.
         samples: Vec<Option<ProcessInfo>>,
+    },
+    /// The lines that were asked for.
+    Tailed {
+        /// As the order named it.
+        job: JobId,
+        /// The lines.
+        tail: Tail,
     },
     /// What a hook came to.
     HookDone {

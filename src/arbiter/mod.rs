@@ -86,6 +86,7 @@ mod rollout;
 mod signals;
 mod slots;
 mod stats;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod time;

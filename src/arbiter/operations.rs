@@ -475,6 +475,10 @@ impl Arbiter {
         self.neglect(key);
         self.drop_hooks(key, now);
         let Some(watcher) = self.watchers.remove(&key) else { return };
+        let name = watcher.name().to_lowercase();
+        if !self.watchers.values().any(|other| other.name().to_lowercase() == name) {
+            self.act(Action::ForgetOutput(name));
+        }
         self.withdraw_from_rollouts(key);
         for operation in watcher.running.into_iter().chain(watcher.waiting) {
             self.report_cancelled(operation, OperationKind::Remove, now);

@@ -28,18 +28,17 @@ impl Arbiter {
 
     /// Who is too many goes: first those that only wait, then those not launched yet, then the oldest.
     fn end_surplus(&mut self, key: WatcherKey, now: Now) {
-        loop {
+        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        while watcher.surplus() > 0
+            && let Some(wid) = watcher.slots.cancel_one()
+        {
+            self.deadlines.cancel(Timer::Retry(key, wid));
+        }
+        // Chosen together: a thousand that are too many are found in one walk.
+        let leavers = watcher.leavers(watcher.surplus());
+        let (signal, timeout) = watcher.parting().ask();
+        for id in leavers {
             let Some(watcher) = self.watchers.get_mut(&key) else { return };
-            if watcher.surplus() == 0 {
-                return;
-            }
-            if let Some(wid) = watcher.slots.cancel_one() {
-                self.deadlines.cancel(Timer::Retry(key, wid));
-                continue;
-            }
-            let queued = watcher.workers().iter().rev().find(|(_, w)| w.state.is_unlaunched() && !w.outgoing);
-            let Some(id) = queued.map(|(id, _)| *id).or_else(|| watcher.fresh().next()) else { return };
-            let (signal, timeout) = watcher.parting().ask();
             // Nobody takes its place, so however long it takes to leave, it stands in nobody's way.
             watcher.change(id, |worker| worker.outgoing = true);
             self.terminate(id, signal, timeout, now);

@@ -85,6 +85,7 @@ impl Arbiter {
             Request::Status { name, verbose: false } => self.status(name.as_deref()),
             Request::Status { name, verbose: true } => self.verbose_status(name.as_deref(), now),
             Request::Stop { selection, waiting } => self.stop(&to, selection.as_ref(), waiting, now),
+            Request::Tail { name, stream, range } => self.tail(&to, name, stream, range),
         };
         match answer {
             Ok(None) => {}

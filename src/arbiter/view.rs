@@ -55,7 +55,7 @@ impl Arbiter {
     /// How many answers are owed.
     pub fn pending_answers(&self) -> usize {
         let owed = self.jobs.values().filter(|job| job.to.is_some()).count();
-        owed + self.end_waiters.len() + self.inquiries.len() + self.reconfigurations.len()
+        owed + self.end_waiters.len() + self.inquiries.len() + self.tails.len() + self.reconfigurations.len()
     }
 
     /// Whether everything is stopped and the last action was given out.

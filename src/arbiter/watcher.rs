@@ -247,6 +247,18 @@ impl Watcher {
         self.workers.iter().filter(|(_, worker)| !worker.outgoing && !worker.is_ending()).map(|(id, _)| *id)
     }
 
+    /// Who goes when so many are too many: those not launched yet, the youngest first, then the oldest.
+    pub(super) fn leavers(&self, count: usize) -> Vec<WorkerId> {
+        let stays = |worker: &Worker| !worker.outgoing && !worker.is_ending();
+        let of = |unlaunched: bool| {
+            let fits = move |(_, worker): &(_, &Worker)| stays(worker) && worker.state.is_unlaunched() == unlaunched;
+            self.workers.iter().filter(fits).map(|(id, _)| *id)
+        };
+        // Where none is on its way, nobody is asked.
+        let coming = (self.counts.starting > 0).then(|| of(true).rev());
+        coming.into_iter().flatten().chain(of(false)).take(count).collect()
+    }
+
     #[cfg(debug_assertions)]
     pub(super) fn recount(&self) -> Counts {
         let mut counts = Counts::default();

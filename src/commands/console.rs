@@ -16,6 +16,8 @@ pub struct ConsoleSpec {
     pub bare_errors: bool,
     /// Whether the words from the second on are a command line of their own, whose options are not circusctl's.
     pub takes_command: bool,
+    /// With the flag `follow`, the answer is only the beginning: what comes after it is subscribed to.
+    pub follows: bool,
     /// What is done with them.
     pub action: Action,
 }
@@ -44,6 +46,8 @@ pub type ShowFn = fn(&Value, &Invocation) -> String;
 pub struct ConsoleOption {
     /// Without its dashes.
     pub name: &'static str,
+    /// The letter that may stand for it.
+    pub short: Option<char>,
     /// The value's name in help; `None` for a flag.
     pub value: Option<&'static str>,
     /// What it does.
@@ -73,17 +77,29 @@ impl ConsoleSpec {
         message: MessageFn,
         show: ShowFn,
     ) -> Self {
-        Self { form, options, bare_errors: false, takes_command: false, action: Action::Call { message, show } }
+        Self {
+            form,
+            options,
+            bare_errors: false,
+            takes_command: false,
+            follows: false,
+            action: Action::Call { message, show },
+        }
     }
 
     /// A subscription to events.
     pub(super) const fn subscription(form: &'static str) -> Self {
-        Self { form, options: &[], bare_errors: false, takes_command: false, action: Action::Subscribe }
+        Self { form, options: &[], bare_errors: false, takes_command: false, follows: false, action: Action::Subscribe }
     }
 
     /// Refusals are printed as they are.
     pub(super) const fn with_bare_errors(self) -> Self {
         Self { bare_errors: true, ..self }
+    }
+
+    /// With the flag `follow` what comes after the answer is subscribed to.
+    pub(super) const fn following(self) -> Self {
+        Self { follows: true, ..self }
     }
 
     /// The words from the second on are a command line of their own.
@@ -95,12 +111,17 @@ impl ConsoleSpec {
 impl ConsoleOption {
     /// An option without a value.
     pub const fn flag(name: &'static str, doc: &'static str) -> Self {
-        Self { name, value: None, doc }
+        Self { name, short: None, value: None, doc }
     }
 
     /// An option with a value.
     pub const fn value(name: &'static str, value: &'static str, doc: &'static str) -> Self {
-        Self { name, value: Some(value), doc }
+        Self { name, short: None, value: Some(value), doc }
+    }
+
+    /// With a letter for it.
+    pub const fn or(self, short: char) -> Self {
+        Self { short: Some(short), ..self }
     }
 }
 

@@ -8,14 +8,25 @@ pub fn synopsis(spec: &CommandSpec) -> String {
     if !spec.console.form.is_empty() {
         words.push(spec.console.form.to_owned());
     }
-    words.extend(spec.all_options().map(|option| format!("[{}]", spelled(option))));
+    words.extend(spec.all_options().map(|option| format!("[{}]", briefly(option))));
     words.join(" ")
 }
 
-fn spelled(option: &ConsoleOption) -> String {
+/// As short as it can be written.
+fn briefly(option: &ConsoleOption) -> String {
+    let name = option.short.map_or_else(|| format!("--{}", option.name), |letter| format!("-{letter}"));
     match option.value {
-        Some(value) => format!("--{} {value}", option.name),
-        None => format!("--{}", option.name),
+        Some(value) => format!("{name} {value}"),
+        None => name,
+    }
+}
+
+/// In every way it can be written.
+fn spelled(option: &ConsoleOption) -> String {
+    let letter = option.short.map_or_else(String::new, |letter| format!("-{letter}, "));
+    match option.value {
+        Some(value) => format!("{letter}--{} {value}", option.name),
+        None => format!("{letter}--{}", option.name),
     }
 }
 

@@ -41,6 +41,7 @@ mod start;
 mod stats;
 mod status;
 mod stop;
+mod tail;
 
 #[cfg(test)]
 mod testing;

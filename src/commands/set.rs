@@ -56,7 +56,9 @@ fn message(invocation: &Invocation) -> Result<Object, UsageError> {
 /// An option's value from its text, typed as the wire wants it.
 fn console_value(key: &str, text: &str) -> Result<Value, UsageError> {
     match key {
-        "numprocesses" | "max_retry" | "max_age" | "max_age_variance" | "priority" => console::integer(text, key),
+        "numprocesses" | "max_retry" | "max_age" | "max_age_variance" | "priority" | "tail_bytes" => {
+            console::integer(text, key)
+        }
         "warmup_delay" | "graceful_timeout" | "retry_in" | "min_uptime" | "hook_timeout" => console::number(text, key),
         "send_hup" | "stop_children" | "shell" | "copy_env" | "copy_path" | "autostart" | "singleton"
         | "use_sockets" | "on_demand" | "close_child_stdin" | "close_child_stdout" | "close_child_stderr" => {

@@ -6,6 +6,7 @@ use super::python::repr_text;
 use super::{
     CommandSpec, add, decr, dstats, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
     numwatchers, options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, stats, status, stop,
+    tail,
 };
 
 /// Every command, in alphabetical order.
@@ -34,6 +35,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     stats::SPEC,
     status::SPEC,
     stop::SPEC,
+    tail::SPEC,
 ];
 
 /// The command of this name, in any case.

@@ -48,6 +48,7 @@ impl WatcherConfig {
             close_child_stderr: false,
             stdout_stream: None,
             stderr_stream: None,
+            tail_bytes: 16 * 1024,
             hooks: BTreeMap::new(),
             hook_timeout: 60.0,
             dynamic: true,

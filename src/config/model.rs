@@ -163,6 +163,7 @@ pub struct WatcherConfig {
     pub close_child_stderr: bool,
     pub stdout_stream: Option<StreamConfig>,
     pub stderr_stream: Option<StreamConfig>,
+    pub tail_bytes: u32,
     pub hooks: BTreeMap<HookPoint, Hook>,
     pub hook_timeout: f64,
     /// Made by `add`: some options are then shown as null where a file's watcher shows an empty value.

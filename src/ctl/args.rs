@@ -104,7 +104,10 @@ fn argument(option: &'static ConsoleOption) -> Arg {
     let action = if option.value.is_some() { ArgAction::Set } else { ArgAction::SetTrue };
     let argument =
         Arg::new(option.name).long(option.name).action(action).allow_negative_numbers(option.value.is_some());
-    if option.name == HELP { argument.short('h') } else { argument }
+    match option.short {
+        Some(letter) => argument.short(letter),
+        None => argument,
+    }
 }
 
 /// The matches before the command and those after it, which count for more.

@@ -7,7 +7,7 @@ use crate::commands::ConsoleOption;
 /// The options of circusctl itself. They stand before or after the command.
 pub const GLOBAL_OPTIONS: &[ConsoleOption] = &[
     ConsoleOption::value(ENDPOINT, "ENDPOINT", "connection endpoint (or CIRCUSCTL_ENDPOINT; tcp://127.0.0.1:5555)"),
-    ConsoleOption::flag(HELP, "Show help and exit"),
+    ConsoleOption::flag(HELP, "Show help and exit").or('h'),
     ConsoleOption::flag(JSON, "output to JSON"),
     ConsoleOption::flag(PRETTIFY, "prettify output"),
     ConsoleOption::value(SSH, "SSH", "SSH Server in the format user@host:port"),

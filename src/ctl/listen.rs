@@ -26,7 +26,7 @@ pub(super) fn listen(
         Err(error) => return emit(&failed(error), streams),
     };
     loop {
-        match events.next_event() {
+        match events.next_event(None) {
             Ok(Some(event)) => print(streams.output, &event)?,
             Ok(None) => return Ok(Exit::Success),
             Err(error) => return emit(&failed(error), streams),

@@ -14,6 +14,7 @@ mod listen;
 mod network;
 mod run;
 mod shell;
+mod tail;
 mod text;
 mod transport;
 mod words;

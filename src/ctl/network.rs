@@ -63,10 +63,11 @@ impl Transport for net::Dealer {
 }
 
 impl Subscription for net::Subscriber {
-    fn next_event(&mut self) -> Result<Option<Event>, CallError> {
+    fn next_event(&mut self, limit: Option<Duration>) -> Result<Option<Event>, CallError> {
         loop {
-            if let Some((topic, body)) = self.recv(LONG) {
-                return Ok(Some(Event { topic, body }));
+            let event = self.recv(limit.unwrap_or(LONG));
+            if event.is_some() || limit.is_some() {
+                return Ok(event.map(|(topic, body)| Event { topic, body }));
             }
         }
     }

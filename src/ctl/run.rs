@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    AutoComplete, CallError, Connector, Globals, Outcome, Parsed, SyntaxError, answer, args, completion, listen, shell,
-    text,
+    AutoComplete, CallError, Connector, Globals, Outcome, Parsed, Subscription, SyntaxError, answer, args, completion,
+    listen, shell, tail, text,
 };
 use crate::commands::{self, Action, CommandSpec, Invocation};
 use crate::proto::Object;
@@ -109,6 +109,9 @@ impl Session<'_> {
             Ok(Parsed::Help(None) | Parsed::Shell(_)) => Outcome::done(text::help().trim_end()),
             Ok(Parsed::Command(globals, spec, invocation)) => {
                 let globals = globals.or(defaults);
+                if spec.console.follows {
+                    return tail::tail(self, &globals, spec, &invocation, streams);
+                }
                 match spec.console.action {
                     Action::Subscribe => return listen::listen(self.connector, &globals, &invocation, streams),
                     Action::Call { .. } => self.call(&globals, spec, &invocation),
@@ -126,11 +129,36 @@ impl Session<'_> {
         };
         match self.send(globals, spec.name, properties) {
             Ok(reply) => answer(spec, invocation, globals, &reply),
-            Err(error) => {
-                let (endpoint, timeout) = (self.endpoint(globals), timeout(globals));
-                Outcome::failed(Exit::Failure, text::no_reply(&error, &endpoint, timeout))
-            }
+            Err(error) => self.no_reply(globals, &error),
         }
+    }
+
+    /// A request and its reply, which must be no refusal.
+    pub(super) fn fetch(
+        &mut self,
+        globals: &Globals,
+        spec: &CommandSpec,
+        properties: Object,
+    ) -> Result<Vec<u8>, Outcome> {
+        let reply = self.send(globals, spec.name, properties).map_err(|error| self.no_reply(globals, &error))?;
+        let told = answer(spec, &Invocation::default(), globals, &reply);
+        if told.exit == Exit::Success { Ok(reply) } else { Err(told) }
+    }
+
+    fn no_reply(&self, globals: &Globals, error: &CallError) -> Outcome {
+        Outcome::failed(Exit::Failure, text::no_reply(error, &self.endpoint(globals), timeout(globals)))
+    }
+
+    /// A subscription at an endpoint as the daemon names it.
+    pub(super) fn subscribe(
+        &mut self,
+        globals: &Globals,
+        endpoint: &str,
+        topics: &[String],
+    ) -> Result<Box<dyn Subscription>, Outcome> {
+        let reached = reach(self.connector, globals, endpoint.to_owned());
+        let subscribed = reached.and_then(|endpoint| self.connector.subscribe(&endpoint, topics));
+        subscribed.map_err(|error| Outcome::failed(Exit::Failure, text::unusable(endpoint, &error)))
     }
 
     /// What the daemon answers, as an object; nothing where it does not.
@@ -153,12 +181,18 @@ impl Session<'_> {
         self.environment.interactive
     }
 
+    /// What no other client has.
+    pub(super) fn id(&self) -> &str {
+        &self.environment.id_prefix
+    }
+
     fn next_id(&mut self) -> String {
         self.requests += 1;
         format!("{}-{}", self.environment.id_prefix, self.requests)
     }
 
-    fn endpoint(&self, globals: &Globals) -> String {
+    /// The control endpoint.
+    pub(super) fn endpoint(&self, globals: &Globals) -> String {
         let given = globals.endpoint.clone().or_else(|| self.environment.endpoint.clone());
         given.unwrap_or_else(|| DEFAULT_ENDPOINT.into())
     }
@@ -175,7 +209,8 @@ pub(super) fn reach(connector: &mut dyn Connector, globals: &Globals, endpoint: 
     }
 }
 
-fn timeout(globals: &Globals) -> Duration {
+/// How long a reply is waited for.
+pub(super) fn timeout(globals: &Globals) -> Duration {
     globals.timeout.unwrap_or(DEFAULT_TIMEOUT)
 }
 

@@ -83,7 +83,7 @@ impl Transport for FakeTransport {
 struct FakeSubscription(std::vec::IntoIter<(&'static str, &'static str)>);
 
 impl Subscription for FakeSubscription {
-    fn next_event(&mut self) -> Result<Option<Event>, CallError> {
+    fn next_event(&mut self, _limit: Option<Duration>) -> Result<Option<Event>, CallError> {
         Ok(self.0.next().map(|(topic, body)| Event { topic: topic.into(), body: body.into() }))
     }
 }

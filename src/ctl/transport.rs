@@ -13,8 +13,8 @@ pub trait Transport {
 
 /// Events as they come.
 pub trait Subscription {
-    /// Waits for the next event; `None` when there will be no more.
-    fn next_event(&mut self) -> Result<Option<Event>, CallError>;
+    /// Waits for the next event, at most so long; `None` when there is none by then, or when there will be no more.
+    fn next_event(&mut self, limit: Option<Duration>) -> Result<Option<Event>, CallError>;
 }
 
 /// An event as it was published.

@@ -35,6 +35,10 @@ impl Daemon {
             }
             Action::Log(level, text) => self.say(level, &text),
             Action::WatchSocket { name, on } => self.watch_socket(&name, on),
+            Action::Tail { job, watcher, stream, range } => {
+                self.launcher.output.tail(job.0, watcher, stream, range);
+            }
+            Action::ForgetOutput(watcher) => self.launcher.output.forget(watcher),
             Action::CloseStreams(watcher) => self.launcher.close_streams(watcher, self.now.mono),
             Action::UpdateStreams(watcher, config) => {
                 if let Err(error) = self.launcher.update_streams(watcher, &config, self.now.mono) {

@@ -167,7 +167,9 @@ pub(super) fn boot(
         log,
         pending: std::collections::HashMap::new(),
         condemned: Vec::new(),
+        output_waits: false,
         outcome: None,
+        unpacking: true,
         now,
         kept: Kept {
             pidfile,

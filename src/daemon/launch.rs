@@ -10,8 +10,8 @@ use super::environment::Environments;
 use super::filters::{Filters, is_command};
 use crate::arbiter::{Launch, Mono, WatcherKey, WorkerId};
 use crate::config::{STATS_WATCHER, StreamConfig, WatcherConfig, named_sockets};
-use crate::output::{OutputHandle, SinkId, Source, StreamName};
-use crate::proto::{SpawnError, Stage};
+use crate::output::{Kept, OutputHandle, SinkId, Source};
+use crate::proto::{SpawnError, Stage, StreamName};
 use crate::sys;
 
 /// A process that exists and is changing its user: whether it gets to its program is told by its status pipe.
@@ -83,7 +83,7 @@ impl Launcher {
         };
         for pipe in [stdout, stderr].into_iter().flatten() {
             drop(pipe.write);
-            self.output.attach(pipe.read, pipe.sink, Source { pid, name: pipe.name });
+            self.output.attach(pipe.read, pipe.sink, Source { pid, wid: launch.wid.0, name: pipe.name });
         }
         Ok(spawned)
     }
@@ -155,7 +155,8 @@ impl Launcher {
         if closed || stream.is_none() && !to_log {
             return Ok(None);
         }
-        let sink = self.sink(watcher, (&config.name, name), stream.as_ref(), now)?;
+        let kept = Kept { watcher: config.name.clone(), stream: name, bytes: config.tail_bytes as usize };
+        let sink = self.sink(watcher, kept, stream.as_ref(), now)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| SpawnError {
             stage: Stage::Pipe,
             errno: errno as i32,
@@ -168,12 +169,12 @@ impl Launcher {
     fn sink(
         &mut self,
         watcher: WatcherKey,
-        (whose, name): (&str, StreamName),
+        kept: Kept,
         stream: Option<&StreamConfig>,
         now: Mono,
     ) -> Result<SinkId, SpawnError> {
         let streams = self.streams.entry(watcher).or_default();
-        let slot = match name {
+        let slot = match kept.stream {
             StreamName::Stdout => &mut streams.stdout,
             StreamName::Stderr => &mut streams.stderr,
         };
@@ -182,14 +183,14 @@ impl Launcher {
         }
         let wrong = |detail| SpawnError { stage: Stage::Pipe, errno: 0, detail };
         let sink = match stream {
-            None => self.output.open_told(whose),
+            None => self.output.open_told(kept),
             Some(stream) if is_command(stream) => {
-                let (begun, pipe) = self.filters.begin(&called(whose, name), stream, now)?;
-                let sink = self.output.open_command(stream, pipe).map_err(wrong)?;
+                let (begun, pipe) = self.filters.begin(&called(&kept.watcher, kept.stream), stream, now)?;
+                let sink = self.output.open_command(stream, pipe, kept).map_err(wrong)?;
                 self.filters.keep(sink, begun, now);
                 sink
             }
-            Some(stream) => self.output.open(stream).map_err(wrong)?,
+            Some(stream) => self.output.open(stream, kept).map_err(wrong)?,
         };
         *slot = Some(sink);
         Ok(sink)

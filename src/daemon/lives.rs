@@ -28,7 +28,8 @@ impl Daemon {
             match message {
                 Message::Info(text) | Message::Warning(text) => self.log.line(Level::Warning, self.now.unix, &text),
                 Message::Told { speaker, line } => tell(&mut self.log, self.now.unix, &speaker, &line),
-                Message::Synced(_) => {}
+                // Nobody is left who asked.
+                Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {}
             }
         }
         self.router.close(LAST_WORDS);
@@ -52,6 +53,7 @@ impl Daemon {
             }
         };
         self.outcome = None;
+        self.unpacking = true;
         self.forget_launches();
         self.end_hooks();
         let mut config = config;
@@ -59,6 +61,7 @@ impl Daemon {
         self.replace_sockets(&config.sockets);
         self.kept.config = config.clone();
         self.samples.abandon();
+        self.launcher.output.retain(config.watchers.iter().map(|watcher| watcher.name.clone()).collect());
         self.arbiter = Arbiter::new(config, self.kept.host.clone(), seed(self.now));
     }
 

@@ -17,6 +17,7 @@ mod launch;
 mod lives;
 mod log;
 mod main;
+mod output;
 mod owner;
 mod plugins;
 mod reconfigure;

@@ -8,6 +8,7 @@ use crate::sys;
 
 impl Daemon {
     pub(super) fn load_config(&mut self) {
+        self.unpacking = true;
         let loaded = config::load(&self.kept.file, &self.kept.host);
         self.kept.problems_read.clone_from(&loaded.problems);
         let loaded = loaded.replacing(&self.kept.problems).map(|(mut config, warnings)| {

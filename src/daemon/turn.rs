@@ -2,7 +2,8 @@
 //!
 //! 1. wait until something is ready or due, then read the clock once;
 //! 2. collect ALL dead children, before anything in this turn can signal a pid;
-//! 3. signals, as intents; requests, so many a turn; connections to sockets that are watched;
+//! 3. signals, as intents; subscriptions, and what workers print for them; requests, so many a turn; connections to
+//!    sockets that are watched;
 //! 4. what is due;
 //! 5. actions, each result fed straight back; looks at processes and launches, so many a turn;
 //! 6. look at the ZeroMQ sockets again: sending may have eaten their news.
@@ -22,12 +23,10 @@ use super::clock;
 use super::hook::Desk;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
-use super::plugins::tell;
 use super::registry::{Holding, Registry};
 use super::sampling::Samples;
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
-use crate::output::Message;
 use crate::proto::{SpawnError, Stage};
 use crate::sys;
 
@@ -73,7 +72,11 @@ pub(super) struct Daemon {
     /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
     /// all processes once for a thousand of them.
     pub(super) condemned: Vec<Pid>,
+    /// The output thread may have more to say than what was taken up.
+    pub(super) output_waits: bool,
     pub(super) outcome: Option<Outcome>,
+    /// The daemon starts, or a file was read.
+    pub(super) unpacking: bool,
     pub(super) now: Now,
     /// What only has to be there until the end.
     pub(super) kept: Kept,
@@ -97,6 +100,11 @@ impl Daemon {
             self.now = clock::now();
             let ready: Vec<Token> = events.iter().map(mio::event::Event::token).collect();
             hurry = self.turn(&ready, hurry);
+            // At rest for the first time since a start, or since a file was read: what only that needed may go.
+            if self.unpacking && !hurry && self.pending.is_empty() {
+                self.unpacking = false;
+                sys::give_back();
+            }
         }
     }
 
@@ -123,17 +131,21 @@ impl Daemon {
         for intent in intents {
             self.feed(Event::Intent(intent));
         }
-        if ready.contains(&OUTPUT) {
-            self.take_output_messages();
+        if ready.contains(&EVENTS) || hurried {
+            self.take_subscriptions();
         }
+        if ready.contains(&OUTPUT) {
+            self.output_waits = true;
+        }
+        self.take_output();
         self.look_at_hooks(ready);
         self.tend_filters();
         let more_requests = self.take_requests();
         self.take_demands(ready);
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
-        self.publisher.ready();
-        self.router.ready() || more_requests || more_launches || self.hooks.is_pressed()
+        self.take_subscriptions();
+        self.router.ready() || more_requests || more_launches || self.hooks.is_pressed() || self.output_waits
     }
 
     /// Tells the arbiter.
@@ -284,17 +296,6 @@ impl Daemon {
             self.say(Level::Warning, &text);
         }
         self.condemned.extend(late);
-    }
-
-    fn take_output_messages(&mut self) {
-        for message in self.launcher.output.take_messages() {
-            match message {
-                Message::Info(text) => self.say(Level::Info, &text),
-                Message::Warning(text) => self.say(Level::Warning, &text),
-                Message::Told { speaker, line } => tell(&mut self.log, self.now.unix, &speaker, &line),
-                Message::Synced(_) => {}
-            }
-        }
     }
 }
 

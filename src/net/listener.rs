@@ -1,15 +1,14 @@
 //! Handing a listening descriptor to libzmq.
-#![expect(unsafe_code, reason = "the zmq crate has no setter for ZMQ_USE_FD")]
 
-use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 
 use super::NetError;
 use super::context::Transport;
+use super::option::{IntOption, set_option};
 
 /// A socket's listening descriptor: ours to keep. libzmq works on, and closes, a duplicate.
 #[derive(Debug)]
@@ -28,7 +27,8 @@ impl Listener {
         let refuse = |source| NetError::Listener { endpoint: endpoint.to_owned(), source };
         check(listener.as_fd(), transport).map_err(refuse)?;
         let theirs = listener.try_clone().map_err(refuse)?;
-        use_fd(socket, theirs.as_raw_fd()).map_err(NetError::socket("handing over a listener"))?;
+        set_option(socket, IntOption::UseFd, theirs.as_raw_fd())
+            .map_err(NetError::socket("handing over a listener"))?;
         // Where this fails libzmq has not taken the descriptor, and dropping `theirs` closes it.
         socket.bind(endpoint).map_err(|error| refuse(error.into()))?;
         let _closed_by_libzmq = theirs.into_raw_fd();
@@ -69,17 +69,6 @@ fn check(listener: BorrowedFd<'_>, transport: Transport) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(listener, FcntlArg::F_GETFL)?);
     fcntl(listener, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())
-}
-
-fn use_fd(socket: &mut zmq::Socket, fd: RawFd) -> zmq::Result<()> {
-    let value: c_int = fd;
-    let option = zmq_sys::ZMQ_USE_FD as c_int;
-    // SAFETY: the pointer is that of a live socket, which is borrowed exclusively; the option's value is an int, which is
-    // read during the call only.
-    let answer =
-        unsafe { zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), option, (&raw const value).cast(), size_of::<c_int>()) };
-    // The one refusal that zmq_setsockopt(3) has for an int of the right size.
-    if answer == 0 { Ok(()) } else { Err(zmq::Error::EINVAL) }
 }
 
 #[cfg(test)]

@@ -1,9 +1,16 @@
 //! The daemon's events: sent to whoever listens.
+//!
+//! libzmq asks us what to make of each subscription. Who subscribes to everything gets what everything always was, the
+//! events of watchers: the output of workers ([`OUTPUT_TOPICS`](crate::proto::OUTPUT_TOPICS)) is for those who name it, or
+//! somebody who watches a chatty worker would cost all others their events. And since we know who listens to output, it
+//! is not even made where nobody does.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::listener::Listener;
+use super::option::{IntOption, set_option};
 use super::readiness::{Port, registrable};
 use super::{Context, NetError};
 
@@ -19,13 +26,25 @@ const MARK: i32 = 20_000;
 /// The largest subscription that is accepted.
 const LARGEST_FRAME: i64 = 64 << 10;
 
-/// A PUB socket on a descriptor that was bound by the caller.
+/// What an empty subscription stands for: less than `watcher.`, so that who holds both can give up either.
+const EVERYTHING: &[u8] = b"watcher";
+
+/// An XPUB socket on a descriptor that was bound by the caller.
 ///
-/// Register it with mio and call [`ready`](Self::ready) when it is readable: subscribers that come and go between two
-/// events would otherwise pile up as unread commands.
+/// Register it with mio and call [`ready`](Self::ready) when it is readable: a subscriber gets nothing before.
 pub struct Publisher {
     port: Port,
     listener: Listener,
+    /// How many connections have subscribed to each prefix.
+    subscriptions: BTreeMap<Vec<u8>, usize>,
+    news: Option<News>,
+}
+
+/// What has become of the subscriptions since somebody asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Prefixes that were subscribed to, each as often as it was.
+    pub subscribed: Vec<Vec<u8>>,
 }
 
 registrable!(Publisher);
@@ -34,14 +53,15 @@ impl Publisher {
     /// A publisher that accepts subscribers on `listener`. `endpoint` tells the transport (and the path, for ipc); the
     /// path's unlinking remains the caller's affair.
     pub fn new(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
-        let mut socket = context.socket(zmq::PUB)?;
+        let mut socket = context.socket(zmq::XPUB)?;
         let options = || {
             socket.set_sndhwm(MARK)?;
             socket.set_maxmsgsize(LARGEST_FRAME)
         };
         options().map_err(NetError::socket("setting options"))?;
+        set_option(&mut socket, IntOption::XpubManual, 1).map_err(NetError::socket("setting options"))?;
         let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
-        Ok(Self { port: Port::new(socket)?, listener })
+        Ok(Self { port: Port::new(socket)?, listener, subscriptions: BTreeMap::new(), news: None })
     }
 
     /// The endpoint as the kernel knows it: a port where 0 was asked for.
@@ -52,13 +72,51 @@ impl Publisher {
     /// Sends an event to everybody who subscribed to a prefix of its topic. It never waits: a subscriber whose queue is
     /// full misses it.
     pub fn publish(&mut self, topic: &[u8], body: &[u8]) {
-        // A PUB socket takes everything.
+        // Who has subscribed by now gets it: a PUB socket would look too.
+        self.ready();
+        // Like PUB it takes everything.
         let _sent = self.port.send(&[topic, body]);
     }
 
     /// Takes note of subscribers that came or went.
     pub fn ready(&mut self) {
-        let _nothing_to_receive = self.port.readable();
+        while let Some((frame, mut more)) = self.port.recv() {
+            // A subscriber may send what it likes; what is no subscription is nothing to us.
+            if let Some((&kind @ (0 | 1), prefix)) = frame.split_first() {
+                self.carry_out(kind == 1, prefix);
+            }
+            while more {
+                let Some((_, others)) = self.port.recv() else { break };
+                more = others;
+            }
+        }
+        // Receiving until nothing is left does not make the descriptor trustworthy; looking does.
+        let _nothing_is_left = self.port.readable();
+    }
+
+    /// libzmq has just told of it, and applies what we say to the connection that it came from.
+    fn carry_out(&mut self, wanted: bool, prefix: &[u8]) {
+        self.port.route(wanted, if prefix.is_empty() { EVERYTHING } else { prefix });
+        let news = self.news.get_or_insert_default();
+        if wanted {
+            news.subscribed.push(prefix.to_vec());
+            *self.subscriptions.entry(prefix.to_vec()).or_default() += 1;
+        } else if let Some(count) = self.subscriptions.get_mut(prefix) {
+            *count -= 1;
+            if *count == 0 {
+                self.subscriptions.remove(prefix);
+            }
+        }
+    }
+
+    /// The prefixes of topics that somebody has subscribed to, an empty one for everything.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &[u8]> {
+        self.subscriptions.keys().map(Vec::as_slice)
+    }
+
+    /// What became of the subscriptions since the last call, if anything.
+    pub fn take_news(&mut self) -> Option<News> {
+        self.news.take()
     }
 
     /// Closes the publisher. What libzmq has taken it goes on sending for as long as `linger`: the context cannot be
@@ -86,7 +144,7 @@ mod tests {
         let mut round = 0_u32;
         let arrived = loop {
             round += 1;
-            publisher.publish(b"hello", &round.to_ne_bytes());
+            publisher.publish(b"watcher.hello", &round.to_ne_bytes());
             if let Some((_, number)) = subscriber.recv(Duration::from_millis(5)) {
                 break number;
             }
@@ -143,6 +201,69 @@ mod tests {
         // 400 MB passed. Other tests run beside this one.
         let grown = resident_bytes().saturating_sub(before);
         assert!(grown < 200 << 20, "{} MB more", grown >> 20);
+    }
+
+    /// Waits until the subscriptions are these.
+    fn expect(publisher: &mut Publisher, poll: &mut mio::Poll, wanted: &[&str]) {
+        let mut events = mio::Events::with_capacity(4);
+        loop {
+            publisher.ready();
+            let there: Vec<&[u8]> = publisher.subscriptions().collect();
+            if there == wanted.iter().map(|prefix| prefix.as_bytes()).collect::<Vec<_>>() {
+                return;
+            }
+            poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            assert!(!events.is_empty(), "nobody told; there are {there:?}");
+        }
+    }
+
+    #[test]
+    fn who_subscribes_to_everything_gets_watchers_events_and_who_names_output_gets_output() {
+        for transport in TRANSPORTS {
+            let (listener, endpoint, _folder) = listener(transport);
+            let context = Context::new().unwrap();
+            let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+            let mut poll = mio::Poll::new().unwrap();
+            poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+            let others = Context::new().unwrap();
+            let mut everything = Subscriber::connect(&others, publisher.endpoint(), &[""]).unwrap();
+            let mut output = Subscriber::connect(&others, publisher.endpoint(), &["output.w."]).unwrap();
+            let both = Subscriber::connect(&others, publisher.endpoint(), &["output.w.", "watcher."]).unwrap();
+            expect(&mut publisher, &mut poll, &["", "output.w.", "watcher."]);
+            let mut news = publisher.take_news().unwrap().subscribed;
+            news.sort();
+            assert_eq!(news, [&b""[..], b"output.w.", b"output.w.", b"watcher."]);
+            drop(both);
+            expect(&mut publisher, &mut poll, &["", "output.w."]);
+            assert_eq!(publisher.take_news(), Some(News::default()), "somebody went");
+            publisher.publish(b"output.w.stdout", b"a");
+            publisher.publish(b"watcher.w.spawn", b"b");
+            assert_eq!(everything.recv(PATIENCE), Some((b"watcher.w.spawn".to_vec(), b"b".to_vec())));
+            assert_eq!(output.recv(PATIENCE), Some((b"output.w.stdout".to_vec(), b"a".to_vec())));
+            drop(output);
+            expect(&mut publisher, &mut poll, &[""]);
+            publisher.publish(b"watcher.w.reap", b"c");
+            assert_eq!(everything.recv(PATIENCE), Some((b"watcher.w.reap".to_vec(), b"c".to_vec())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_subscription_disturbs_nobody() {
+        let (listener, endpoint, _folder) = listener(TRANSPORTS[0]);
+        let context = Context::new().unwrap();
+        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        let mut poll = mio::Poll::new().unwrap();
+        poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+        let others = Context::new().unwrap();
+        let rogue = client(&others, zmq::XSUB, &endpoint);
+        for frame in [&b""[..], b"\x02", b"chatter", b"\x00watcher.", b"\x00", b"\x01end"] {
+            rogue.send(frame, 0).unwrap();
+        }
+        expect(&mut publisher, &mut poll, &["end"]);
+        let mut subscriber = Subscriber::connect(&others, publisher.endpoint(), &["watcher."]).unwrap();
+        expect(&mut publisher, &mut poll, &["end", "watcher."]);
+        publisher.publish(b"watcher.w.spawn", b"{}");
+        assert!(subscriber.recv(PATIENCE).is_some());
     }
 
     #[test]

@@ -95,6 +95,17 @@ impl Port {
         });
     }
 
+    /// Of an XPUB that decides by itself: sends what begins so to the connection that the last message came from, or no
+    /// longer. One that has gone meanwhile is past caring.
+    pub(super) fn route(&self, wanted: bool, prefix: &[u8]) {
+        let _done =
+            uninterrupted(
+                || {
+                    if wanted { self.socket.set_subscribe(prefix) } else { self.socket.set_unsubscribe(prefix) }
+                },
+            );
+    }
+
     /// When the socket is closed, libzmq goes on sending what it was given for as long as `linger`, and the context cannot
     /// end before that.
     pub(super) fn linger(&self, linger: Duration) {

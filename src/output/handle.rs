@@ -9,17 +9,25 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::open::{Opened, open, open_command, told};
-use super::{Message, SinkId, Source, SyncId, thread};
+use super::tail::Load;
+use super::{Kept, Message, SinkId, Source, SyncId, thread};
 use crate::config::StreamConfig;
+use crate::proto::{StreamName, TailRange};
 
 /// What the daemon asks of the output thread.
 pub(crate) enum Command {
-    Open(SinkId, Opened),
+    Open(SinkId, Opened, Kept),
     Set(SinkId, Opened),
     Close(SinkId),
     Attach(OwnedFd, SinkId, Source),
     Died(i32),
     ReopenAll,
+    /// Which topics somebody listens to, by their beginnings.
+    Follow(Vec<Vec<u8>>),
+    Tail(u64, String, StreamName, TailRange),
+    /// Only these watchers are left.
+    Retain(Vec<String>),
+    Forget(String),
     Sync(SyncId),
     Shutdown(Duration),
 }
@@ -33,6 +41,7 @@ pub struct OutputHandle {
     /// The thread was woken and has not looked yet.
     woken: Arc<AtomicBool>,
     messages: Receiver<Message>,
+    load: Load,
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
     next_id: u64,
@@ -54,36 +63,38 @@ impl OutputHandle {
         let (commands, inbox) = mpsc::channel();
         let (outbox, messages) = mpsc::channel();
         let (end, ended) = mpsc::channel();
-        let ends = thread::Ends { inbox, outbox, end, woken: Arc::clone(&woken), wake: Box::new(wake) };
+        let load = Load::default();
+        let (woken_there, load_there) = (Arc::clone(&woken), load.clone());
+        let ends = thread::Ends { inbox, outbox, end, woken: woken_there, load: load_there, wake: Box::new(wake) };
         let thread = Some(thread::spawn(poll, ends)?);
-        Ok(Self { commands: Some(commands), waker, woken, messages, ended, thread, next_id: 0 })
+        Ok(Self { commands: Some(commands), waker, woken, messages, load, ended, thread, next_id: 0 })
     }
 
-    /// Opens what `config` names. The error says what is wrong with it. Several sinks may name one file: it is open
-    /// once, each keeps its own `time_format`, and the rotation that was configured last holds for all of them (a
-    /// message says so when it differs).
-    pub fn open(&mut self, config: &StreamConfig) -> Result<SinkId, String> {
+    /// Opens what `config` names, and keeps of it what `kept` says. The error says what is wrong with it. Several sinks
+    /// may name one file: it is open once, each keeps its own `time_format`, and the rotation that was configured last
+    /// holds for all of them (a message says so when it differs).
+    pub fn open(&mut self, config: &StreamConfig, kept: Kept) -> Result<SinkId, String> {
         let sink = SinkId(self.next_id + 1);
         let opened = open(config, sink.0)?;
         self.next_id = sink.0;
-        self.send(Command::Open(sink, opened));
+        self.send(Command::Open(sink, opened, kept));
         Ok(sink)
     }
 
     /// A sink whose lines come back as `Message::Told`.
-    pub fn open_told(&mut self, speaker: &str) -> SinkId {
+    pub fn open_told(&mut self, kept: Kept) -> SinkId {
         self.next_id += 1;
         let sink = SinkId(self.next_id);
-        self.send(Command::Open(sink, told(speaker)));
+        self.send(Command::Open(sink, told(&kept.watcher), kept));
         sink
     }
 
     /// Opens the pipe that a command reads, which must not block. The command is the caller's.
-    pub fn open_command(&mut self, config: &StreamConfig, pipe: OwnedFd) -> Result<SinkId, String> {
+    pub fn open_command(&mut self, config: &StreamConfig, pipe: OwnedFd, kept: Kept) -> Result<SinkId, String> {
         let sink = SinkId(self.next_id + 1);
         let opened = open_command(config, pipe, sink.0)?;
         self.next_id = sink.0;
-        self.send(Command::Open(sink, opened));
+        self.send(Command::Open(sink, opened, kept));
         Ok(sink)
     }
 
@@ -133,9 +144,40 @@ impl OutputHandle {
         id
     }
 
+    /// From now on what is printed under topics that begin so is told as `Message::Output`.
+    pub fn follow(&mut self, topics: Vec<Vec<u8>>) {
+        self.send(Command::Follow(topics));
+    }
+
+    /// Asks for the last lines of a watcher's stream; answered with `Message::Tailed` and this number.
+    pub fn tail(&mut self, number: u64, watcher: String, stream: StreamName, range: TailRange) {
+        self.send(Command::Tail(number, watcher, stream, range));
+    }
+
+    /// Forgets what the workers of this watcher have printed.
+    pub fn forget(&mut self, watcher: String) {
+        self.send(Command::Forget(watcher));
+    }
+
+    /// Forgets what the workers of all other watchers have printed.
+    pub fn retain(&mut self, watchers: Vec<String>) {
+        self.send(Command::Retain(watchers));
+    }
+
     /// What the thread has to say since the last call.
     pub fn take_messages(&mut self) -> Vec<Message> {
-        self.messages.try_iter().collect()
+        self.take_some(usize::MAX)
+    }
+
+    /// The same, at most so much of it.
+    pub fn take_some(&mut self, most: usize) -> Vec<Message> {
+        let messages: Vec<Message> = self.messages.try_iter().take(most).collect();
+        for message in &messages {
+            if let Message::Output { load, .. } = message {
+                self.load.arrived(*load);
+            }
+        }
+        messages
     }
 
     /// Reads what is readable, writes everything out and ends the thread; returns its last messages. Takes at most

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use super::medium::Now;
 use super::pace::Pace;
+use super::ring::Origin;
 use super::source::{LINE_LIMIT, Unfinished};
 use super::{SinkId, Source};
 
@@ -94,6 +96,11 @@ impl Intake {
 
     pub(crate) fn raw_fd(&self) -> RawFd {
         self.file.as_raw_fd()
+    }
+
+    /// Whose lines it has now.
+    pub(crate) fn origin(&self, now: Now) -> Origin {
+        Origin { pid: self.source.pid, wid: self.source.wid, time: now.wall }
     }
 
     /// Reads once, behind the first `lead` bytes of `scratch`.

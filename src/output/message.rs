@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::proto::{StreamName, Tail};
+
 /// A sink that was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SinkId(pub(crate) u64);
@@ -10,26 +12,19 @@ pub struct SinkId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SyncId(pub(crate) u64);
 
-/// Which of a worker's streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StreamName {
-    /// Its standard output.
-    Stdout,
-    /// Its standard error.
-    Stderr,
-}
-
 /// Where lines come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The worker's pid.
     pub pid: i32,
+    /// Its number within its watcher.
+    pub wid: u32,
     /// Its stream.
     pub name: StreamName,
 }
 
 /// What the output thread tells the daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// For the log.
     Info(String),
@@ -44,6 +39,17 @@ pub enum Message {
     },
     /// All that was readable when `sync` was called has been written.
     Synced(SyncId),
+    /// The lines that `tail` asked for.
+    Tailed(u64, Tail),
+    /// To be published.
+    Output {
+        /// Under this topic.
+        topic: Arc<str>,
+        /// JSON.
+        body: Vec<u8>,
+        /// What it weighs as long as it is on its way.
+        load: usize,
+    },
 }
 
 /// An attached pipe, unique as long as the thread lives.

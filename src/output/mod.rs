@@ -22,6 +22,9 @@
 //! * Nothing wakes the thread but readiness, commands, and deadlines that are really due. A source that is busy is asked
 //!   each millisecond instead of waking us at every write.
 //!
+//! Beside the sinks there is a *tail* for each watcher's stream: the last lines, bounded, and events for as long as
+//! somebody listens. It outlives its sink, so that one can see why a watcher stopped.
+//!
 //! What would have to be handed over at an upgrade is plain data: each intake's `Unfinished`, each outlet's queue, and
 //! the `Heritage` of its medium. A new class of stream is a `Medium` or a `Layout` in a file of its own.
 
@@ -34,18 +37,21 @@ mod handle;
 mod intake;
 mod medium;
 mod message;
+mod nowhere;
 mod obey;
 mod open;
 mod outlet;
 mod pace;
 mod path;
 mod pump;
+mod ring;
 mod rotation;
 mod schedule;
 mod serve;
 mod source;
 mod stamp;
 mod stdout;
+mod tail;
 mod thread;
 mod told;
 mod upkeep;
@@ -54,5 +60,6 @@ mod upkeep;
 mod tests;
 
 pub use handle::OutputHandle;
-pub use message::{Message, SinkId, Source, StreamName, SyncId};
+pub use message::{Message, SinkId, Source, SyncId};
 pub use path::check_file;
+pub use tail::Kept;

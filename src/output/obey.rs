@@ -14,8 +14,10 @@ use super::message::{OutletId, SourceId};
 use super::open::Opened;
 use super::outlet::Outlet;
 use super::pump::{Pump, Sink};
+use super::tail::{Stream, TailId};
 use super::upkeep::{Roll, Upkeep};
-use super::{SinkId, Source};
+use super::{Kept, Message, SinkId, Source};
+use crate::proto::{StreamName, TailRange};
 
 /// Reads from one source at its worker's death: all that a pipe of the largest size holds.
 const ALL: usize = 1024 * 1024 / READ + 1;
@@ -24,7 +26,7 @@ impl Pump {
     /// Carries out everything but `Shutdown`, which is the loop's as well.
     pub(crate) fn obey(&mut self, command: Command, now: Now) {
         match command {
-            Command::Open(id, opened) => self.open(id, opened, now),
+            Command::Open(id, opened, kept) => self.open(id, opened, kept, now),
             Command::Set(id, opened) => self.set(id, opened, now),
             Command::Close(id) => self.close(id, now),
             Command::Attach(fd, sink, source) => {
@@ -35,6 +37,13 @@ impl Pump {
             Command::Died(pid) => {
                 let range = (pid, SourceId(0))..=(pid, SourceId(usize::MAX));
                 self.read_out(self.by_pid.range(range).map(|(_, id)| *id).collect(), now);
+            }
+            Command::Follow(prefixes) => self.follow(prefixes),
+            Command::Tail(number, watcher, stream, range) => self.look_back(number, &watcher, stream, range),
+            Command::Forget(watcher) => self.forget(|known| known.to_lowercase() == watcher.to_lowercase()),
+            Command::Retain(watchers) => {
+                let left: Vec<String> = watchers.iter().map(|name| name.to_lowercase()).collect();
+                self.forget(|known| !left.contains(&known.to_lowercase()));
             }
             Command::ReopenAll => self.reopen_all(now),
             Command::Sync(id) => self.raise_barrier(Purpose::Sync(id)),
@@ -62,15 +71,16 @@ impl Pump {
         }
     }
 
-    fn open(&mut self, id: SinkId, opened: Opened, now: Now) {
-        let sink = self.adopt(opened, now);
+    fn open(&mut self, id: SinkId, opened: Opened, kept: Kept, now: Now) {
+        let tail = self.tail(kept, now);
+        let sink = self.adopt(opened, tail, now);
         let outlet = sink.outlet;
         self.sinks.insert(id, sink);
         self.agree(outlet);
     }
 
     /// A sink on the outlet of its place: the one there is, with the newer medium, or a new one.
-    fn adopt(&mut self, opened: Opened, now: Now) -> Sink {
+    fn adopt(&mut self, opened: Opened, tail: TailId, now: Now) -> Sink {
         let Opened { key, name, medium, layout, upkeep } = opened;
         let outlet = match self.by_key.get(&key).copied() {
             Some(id) => {
@@ -88,7 +98,7 @@ impl Pump {
         };
         self.watch_outlet(outlet);
         self.last_configured += 1;
-        Sink { layout, upkeep, configured: self.last_configured, outlet, sources: 0, closed: false }
+        Sink { layout, upkeep, configured: self.last_configured, outlet, tail, sources: 0, closed: false }
     }
 
     /// What the streams of a place ask of it may have changed.
@@ -114,7 +124,8 @@ impl Pump {
     }
 
     fn set(&mut self, id: SinkId, opened: Opened, now: Now) {
-        let Sink { layout, upkeep, configured, outlet, .. } = self.adopt(opened, now);
+        let Some(tail) = self.sinks.get(&id).map(|sink| sink.tail) else { return };
+        let Sink { layout, upkeep, configured, outlet, .. } = self.adopt(opened, tail, now);
         let Some(sink) = self.sinks.get_mut(&id) else { return self.retire_outlet(outlet) };
         (sink.layout, sink.upkeep, sink.configured) = (layout, upkeep, configured);
         let old = std::mem::replace(&mut sink.outlet, outlet);
@@ -155,6 +166,39 @@ impl Pump {
             self.mark_ready(id);
         }
         Ok(())
+    }
+
+    /// The tail of a stream: the one there is, or a new one.
+    fn tail(&mut self, kept: Kept, now: Now) -> TailId {
+        let known = self.tails.iter_mut().find(|(_, tail)| tail.is(&kept.watcher, kept.stream));
+        if let Some((id, tail)) = known {
+            tail.set_limit(kept.bytes);
+            return *id;
+        }
+        self.last_tail += 1;
+        let id = TailId(self.last_tail);
+        let mut tail = Stream::new(kept, now.wall);
+        tail.follow(&self.followed);
+        self.tails.insert(id, tail);
+        id
+    }
+
+    fn follow(&mut self, prefixes: Vec<Vec<u8>>) {
+        self.followed = prefixes;
+        for tail in self.tails.values_mut() {
+            tail.follow(&self.followed);
+        }
+    }
+
+    fn look_back(&mut self, number: u64, watcher: &str, stream: StreamName, range: TailRange) {
+        let tail = self.tails.values_mut().find(|tail| tail.is(watcher, stream));
+        let lines = tail.map(|tail| tail.read(range)).unwrap_or_default();
+        self.desk.messages.push(Message::Tailed(number, lines));
+    }
+
+    /// What is read from then on of those who still write is nobody's.
+    fn forget(&mut self, which: impl Fn(&str) -> bool) {
+        self.tails.retain(|_, tail| !which(tail.watcher()));
     }
 
     fn reopen_all(&mut self, now: Now) {

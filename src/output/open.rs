@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::fancy::Fancy;
 use super::file::LogFile;
 use super::medium::Medium;
+use super::nowhere::Nowhere;
 use super::path::{Place, open_for_append};
 use super::rotation::Rotation;
 use super::schedule::Schedule;
@@ -28,6 +29,8 @@ pub(crate) enum Key {
     Stdout,
     /// Standard error.
     Stderr,
+    /// Nowhere: each stream by itself.
+    Nowhere(u64),
     /// circusd's log, for this speaker.
     Told(String),
     /// The pipe to a command; each is its own place.
@@ -50,6 +53,7 @@ pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, String> {
         "FileStream" => file_stream(config, Upkeep { roll: by_size(config)?, watched: false }),
         "WatchedFileStream" => file_stream(config, Upkeep { roll: Roll::Never, watched: true }),
         "TimedRotatingFileStream" => file_stream(config, Upkeep { roll: by_time(config)?, watched: false }),
+        "MemoryStream" => Ok(nowhere(turn)),
         "StdoutStream" => inherited(Key::Stdout, Layout::Plain),
         "FancyStdoutStream" => {
             let fancy = Fancy::new(config.text("color")?, config.text("time_format")?, turn);
@@ -125,10 +129,16 @@ fn medium(named: &Path, place: Place) -> io::Result<Box<dyn Medium>> {
     Err(io::Error::other("it is neither a file nor a FIFO nor a character device"))
 }
 
+/// What is written there is for those who look on: the stream's tail keeps it.
+fn nowhere(turn: u64) -> Opened {
+    let (key, medium) = (Key::Nowhere(turn), Box::new(Nowhere));
+    Opened { key, name: "memory".to_owned(), medium, layout: Layout::Plain, upkeep: Upkeep::default() }
+}
+
 fn inherited(key: Key, layout: Layout) -> Result<Opened, String> {
     let (name, device) = match key {
         Key::Stderr => ("standard error", Device::inherited(io::stderr().as_fd())),
-        Key::Stdout | Key::Path(_) | Key::Told(_) | Key::Command(_) => {
+        Key::Stdout | Key::Path(_) | Key::Told(_) | Key::Command(_) | Key::Nowhere(_) => {
             ("standard output", Device::inherited(io::stdout().as_fd()))
         }
     };

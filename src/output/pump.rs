@@ -17,6 +17,7 @@ use super::outlet::{Desk, Outlet};
 use super::pace::Change;
 use super::serve::{Outcome, Turn};
 use super::stamp::Layout;
+use super::tail::{Load, Stream, TailId};
 use super::upkeep::Upkeep;
 use super::{Message, SinkId};
 
@@ -30,6 +31,7 @@ pub(super) struct Sink {
     /// When it was configured, counted from the first.
     pub(super) configured: u64,
     pub(super) outlet: OutletId,
+    pub(super) tail: TailId,
     pub(super) sources: usize,
     pub(super) closed: bool,
 }
@@ -47,6 +49,10 @@ pub(crate) struct Pump {
     pub(super) by_pid: BTreeSet<(i32, SourceId)>,
     pub(super) sinks: BTreeMap<SinkId, Sink>,
     pub(super) outlets: BTreeMap<OutletId, Outlet>,
+    pub(super) tails: BTreeMap<TailId, Stream>,
+    /// Which topics somebody listens to, by their beginnings.
+    pub(super) followed: Vec<Vec<u8>>,
+    pub(super) load: Load,
     pub(super) by_key: BTreeMap<Key, OutletId>,
     /// Outlets without a sink that still have something to write.
     pub(super) orphans: BTreeSet<OutletId>,
@@ -57,18 +63,22 @@ pub(crate) struct Pump {
     pub(super) desk: Desk,
     pub(super) last_token: usize,
     pub(super) last_configured: u64,
+    pub(super) last_tail: u64,
     pub(super) turn: u64,
     pub(super) finished: bool,
 }
 
 impl Pump {
-    pub(crate) fn new(registry: Registry) -> Self {
+    pub(crate) fn new(registry: Registry, load: Load) -> Self {
         Self {
             registry,
             sources: BTreeMap::new(),
             by_pid: BTreeSet::new(),
             sinks: BTreeMap::new(),
             outlets: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            followed: Vec::new(),
+            load,
             by_key: BTreeMap::new(),
             orphans: BTreeSet::new(),
             ready: VecDeque::new(),
@@ -78,6 +88,7 @@ impl Pump {
             desk: Desk::default(),
             last_token: 0,
             last_configured: 0,
+            last_tail: 0,
             turn: 0,
             finished: false,
         }
@@ -162,7 +173,9 @@ impl Pump {
         let sink = self.sinks.get_mut(&intake.sink)?;
         let outlet = self.outlets.get_mut(&sink.outlet)?;
         let (layout, scratch, desk) = (&mut sink.layout, self.scratch.as_mut_slice(), &mut self.desk);
-        let result = act(&mut Turn { id, intake, layout, outlet, scratch, desk, number: self.turn, now });
+        let (tail, load) = (self.tails.get_mut(&sink.tail), &self.load);
+        let number = self.turn;
+        let result = act(&mut Turn { id, intake, layout, outlet, tail, load, scratch, desk, number, now });
         Some((sink.outlet, result))
     }
 

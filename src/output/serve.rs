@@ -6,6 +6,7 @@ use super::message::SourceId;
 use super::outlet::{Desk, Outlet, Piece};
 use super::source::LINE_WAIT;
 use super::stamp::Layout;
+use super::tail::{Load, Post, Stream};
 
 /// How a source stands after it was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(crate) struct Turn<'p> {
     pub(crate) intake: &'p mut Intake,
     pub(crate) layout: &'p mut Layout,
     pub(crate) outlet: &'p mut Outlet,
+    pub(crate) tail: Option<&'p mut Stream>,
+    pub(crate) load: &'p Load,
     pub(crate) scratch: &'p mut [u8],
     pub(crate) desk: &'p mut Desk,
     pub(crate) number: u64,
@@ -77,7 +80,7 @@ impl Turn<'_> {
 
     /// Writes the lines of a block. Says whether a line has ended in it.
     fn pass_on(&mut self, lead: usize, read: usize) -> bool {
-        let Self { id, intake, outlet, now, .. } = self;
+        let Self { id, intake, outlet, tail, now, .. } = self;
         let Some(block) = self.scratch.get(..lead + read) else { return false };
         let cut = intake.unfinished.take(block, lead);
         if cut.began {
@@ -88,6 +91,10 @@ impl Turn<'_> {
         }
         let piece = Piece { from: *id, pid: intake.source.pid, bytes: cut.ready };
         outlet.put(piece, self.layout, *now, self.desk);
+        if let Some(tail) = tail {
+            let post = Post { messages: &mut self.desk.messages, load: self.load };
+            tail.take(*id, intake.origin(*now), cut.ready, post);
+        }
         let ended = cut.ready.last() == Some(&b'\n');
         if ended {
             intake.line_ended();
@@ -107,6 +114,10 @@ impl Turn<'_> {
         if !bytes.is_empty() {
             let piece = Piece { from: self.id, pid: self.intake.source.pid, bytes: &bytes };
             self.outlet.put(piece, self.layout, self.now, self.desk);
+            if let Some(tail) = &mut self.tail {
+                let post = Post { messages: &mut self.desk.messages, load: self.load };
+                tail.take(self.id, self.intake.origin(self.now), &bytes, post);
+            }
         }
     }
 
@@ -114,5 +125,9 @@ impl Turn<'_> {
     pub(crate) fn end(&mut self) {
         self.write_unfinished();
         self.outlet.finish(self.id, self.layout, self.now, self.desk);
+        if let Some(tail) = &mut self.tail {
+            let post = Post { messages: &mut self.desk.messages, load: self.load };
+            tail.finish(self.id, self.intake.origin(self.now), post);
+        }
     }
 }

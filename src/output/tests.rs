@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::StreamConfig;
+use crate::proto::{StreamName, TailRange};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,13 +48,13 @@ impl Room {
 
     fn file(&mut self, name: &str, more: Value) -> SinkId {
         let config = self.config(name, more);
-        self.output.open(&config).unwrap()
+        self.output.open(&config, kept("w")).unwrap()
     }
 
     /// A worker's end of a new pipe into `sink`.
     fn worker(&mut self, pid: i32, sink: SinkId) -> PipeWriter {
         let (reader, writer) = pipe().unwrap();
-        self.output.attach(OwnedFd::from(reader), sink, Source { pid, name: StreamName::Stdout });
+        self.output.attach(OwnedFd::from(reader), sink, Source { pid, wid: 1, name: StreamName::Stdout });
         writer
     }
 
@@ -70,7 +71,7 @@ impl Room {
             let found = messages.iter().any(&wanted);
             self.said.extend(messages.into_iter().filter_map(|message| match message {
                 Message::Info(text) | Message::Warning(text) => Some(text),
-                Message::Synced(_) | Message::Told { .. } => None,
+                Message::Synced(_) | Message::Told { .. } | Message::Tailed(..) | Message::Output { .. } => None,
             }));
             if found {
                 return true;
@@ -95,6 +96,10 @@ impl Room {
     fn end(self) -> Vec<Message> {
         self.output.shutdown(PATIENCE)
     }
+}
+
+fn kept(watcher: &str) -> Kept {
+    Kept { watcher: watcher.into(), stream: StreamName::Stdout, bytes: 64 * 1024 }
 }
 
 /// `count` numbered lines of 100 bytes.
@@ -280,7 +285,7 @@ fn a_file_is_rolled_by_time_as_it_is_written() {
     File::options().write(true).open(room.path("t.log")).unwrap().set_modified(long_ago).unwrap();
     let mut timed = room.config("t.log", json!({"rotate_when": "h", "utc": "True", "time_format": "T"}));
     timed.class = "TimedRotatingFileStream".into();
-    let sink = room.output.open(&timed).unwrap();
+    let sink = room.output.open(&timed, kept("w")).unwrap();
     room.worker(1, sink).write_all(b"new\n").unwrap();
     room.settle();
     assert_eq!(room.read("t.log.1970010200"), "old\n");
@@ -470,4 +475,45 @@ fn an_unknown_sink_closes_the_pipe_and_says_so() {
     room.output.close(sink);
     let _worker: PipeWriter = room.worker(3, sink);
     room.wait_for_text("its sink is closed");
+}
+
+#[test]
+fn the_last_lines_can_be_asked_for_and_followed_whatever_the_sink_makes_of_them() {
+    let mut room = Room::new();
+    let sink = room.file("log", json!({"time_format": "%Y"}));
+    let mut worker = room.worker(7, sink);
+    worker.write_all(b"one\ntwo\nthr").unwrap();
+    room.settle();
+    let range = TailRange { lines: 9, wid: None, after: None };
+    let ask = |room: &mut Room| {
+        room.output.tail(5, "W".into(), StreamName::Stdout, range);
+        let mut found = None;
+        while found.is_none() {
+            let messages = room.output.take_messages();
+            found = messages.into_iter().find_map(|message| match message {
+                Message::Tailed(5, tail) => Some(tail.lines.into_iter().map(|line| line.line).collect::<Vec<_>>()),
+                _ => None,
+            });
+            let _ = room.woken.recv_timeout(Duration::from_millis(50));
+        }
+        found.unwrap()
+    };
+    assert_eq!(ask(&mut room), ["one", "two"], "without the time, and whole");
+    room.output.follow(vec![b"output.w.".to_vec()]);
+    worker.write_all(b"ee\n").unwrap();
+    let published = room.wait(|message| {
+        matches!(message, Message::Output { topic, body, .. }
+            if &**topic == "output.w.stdout" && String::from_utf8_lossy(body).contains(r#""lines":["three"]"#))
+    });
+    assert!(published);
+    room.output.follow(Vec::new());
+    worker.write_all(b"last words").unwrap();
+    drop(worker);
+    room.output.close(sink);
+    room.settle();
+    assert_eq!(ask(&mut room), ["one", "two", "three", "last words"], "also when the sink is gone");
+    room.output.retain(vec!["W".into()]);
+    assert_eq!(ask(&mut room).len(), 4);
+    room.output.forget("w".into());
+    assert_eq!(ask(&mut room), [""; 0]);
 }

@@ -18,9 +18,14 @@ use super::Message;
 use super::handle::Command;
 use super::medium::Now;
 use super::pump::Pump;
+use super::tail::Load;
 
 /// The token of the daemon's waker; no source or outlet has it.
 pub(crate) const WAKE: Token = Token(0);
+
+/// Room for the search for the system's time zone, which takes more than 256 KiB where nothing is optimised. It is only
+/// taken up as far as it is used.
+const STACK: usize = 1024 * 1024;
 
 /// The thread's ends of the channels.
 pub(crate) struct Ends {
@@ -28,6 +33,7 @@ pub(crate) struct Ends {
     pub(crate) outbox: Sender<Message>,
     pub(crate) end: Sender<()>,
     pub(crate) woken: Arc<AtomicBool>,
+    pub(crate) load: Load,
     pub(crate) wake: Box<dyn Fn() + Send>,
 }
 
@@ -36,7 +42,7 @@ pub(crate) struct Ends {
 pub(crate) fn spawn(poll: Poll, ends: Ends) -> io::Result<JoinHandle<()>> {
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    let started = std::thread::Builder::new().name("output".to_owned()).stack_size(256 * 1024).spawn(move || {
+    let started = std::thread::Builder::new().name("output".to_owned()).stack_size(STACK).spawn(move || {
         run(poll, &ends);
         let _ = ends.end.send(());
         (ends.wake)();
@@ -53,7 +59,7 @@ fn read_clocks() -> Now {
 fn run(mut poll: Poll, ends: &Ends) {
     let mut events = Events::with_capacity(256);
     let mut pump = match poll.registry().try_clone() {
-        Ok(registry) => Pump::new(registry),
+        Ok(registry) => Pump::new(registry, ends.load.clone()),
         Err(error) => return tell(ends, vec![Message::Warning(format!("output cannot start: {error}"))]),
     };
     let mut ending: Option<Instant> = None;

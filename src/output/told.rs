@@ -113,7 +113,9 @@ mod tests {
             let text = |message| match message {
                 Message::Told { line, .. } => line,
                 Message::Warning(text) => format!("! {text}"),
-                Message::Info(_) | Message::Synced(_) => unreachable!("it says neither"),
+                Message::Info(_) | Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {
+                    unreachable!("it says none of these")
+                }
             };
             messages.into_iter().map(text).collect()
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Object, Signal};
+use super::{Object, Signal, StreamName, TailRange};
 
 /// How `start`, `stop` and `restart` match watcher names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,4 +61,5 @@ pub enum Request {
     Stats { name: Option<String>, process: Option<AskedProcess>, extended: bool },
     Status { name: Option<String>, verbose: bool },
     Stop { selection: Option<Selection>, waiting: bool },
+    Tail { name: String, stream: StreamName, range: TailRange },
 }

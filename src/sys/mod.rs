@@ -28,7 +28,8 @@
 //! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`reserve`], ZeroMQ, threads.
 //!
 //! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
-//! (waitpid), `kill` (kill, pidfd) and `daemonize` (fork), for what no safe crate offers as it must be.
+//! (waitpid), `kill` (kill, pidfd), `daemonize` (fork) and `memory` (madvise), for what no safe crate offers as it
+//! must be.
 
 mod account;
 mod child;
@@ -43,6 +44,7 @@ mod kill;
 mod kin;
 mod launch;
 mod limits;
+mod memory;
 mod pidfile;
 mod process;
 mod python;
@@ -70,6 +72,7 @@ pub use kill::{SendError, send};
 pub use kin::Kin;
 pub use launch::{Credentials, Launch, Pass, Stdio};
 pub use limits::{Nofile, nofile, raise_nofile};
+pub use memory::give_back;
 pub use pidfile::{Pidfile, PidfileError};
 pub use process::{Proc, Stat};
 pub use python::python_path;

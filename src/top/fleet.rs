@@ -25,6 +25,8 @@ pub(super) struct Process {
     pub(super) figures: Figures,
     pub(super) cpu: History,
     pub(super) memory: History,
+    /// Its number within its watcher, where circusd has told it.
+    pub(super) wid: Option<u32>,
     heard: Duration,
 }
 
@@ -79,6 +81,7 @@ impl Watcher {
             let Some(pid) = row.get("pid").and_then(Value::as_i64) else { continue };
             let process = self.processes.entry(pid).or_default();
             process.heard = now;
+            process.wid = row.get("wid").and_then(Value::as_u64).and_then(|wid| u32::try_from(wid).ok());
             // The figures have it more exactly, where there are any.
             process.figures.age = process.figures.age.or_else(|| number(row, "uptime"));
         }

@@ -2,7 +2,7 @@
 
 use super::keys::Key;
 use super::order::Order;
-use crate::proto::Object;
+use crate::proto::{Object, OutputEvent};
 
 /// Something that has come.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) enum Input<'a> {
         topic: &'a [u8],
         body: &'a [u8],
     },
+    /// Of what workers print.
+    Output(Heard),
     /// An answer of circusd to a question, or to an order.
     Answer(Asked, &'a Object),
     /// circusd did not answer in time.
@@ -54,6 +56,16 @@ pub(super) enum Asked {
     Question(Question),
     /// The order of this number.
     Order(u64),
+    /// The last lines of output, asked for under this number.
+    Tail(u64),
+}
+
+/// What comes to who follows output.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Heard {
+    /// From now on nothing is missed.
+    Greeting,
+    Lines(OutputEvent),
 }
 
 /// Something that is to be done.

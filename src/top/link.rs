@@ -5,8 +5,10 @@ use std::time::Duration;
 use mio::{Interest, Registry, Token};
 use serde_json::{Value, json};
 
-use super::input::{Asked, Endpoints, Question};
+use super::follow::Follow;
+use super::input::{Asked, Endpoints, Heard, Question};
 use super::order::Order;
+use super::output::{Inquiry, Subject};
 use crate::net::{Context, Dealer, Subscriber};
 use crate::proto::Object;
 use crate::sys::{self, Ssh, Tunnel};
@@ -23,14 +25,17 @@ const CALM: Duration = Duration::from_secs(2);
 const CONTROL: Token = Token(0);
 const STATS: Token = Token(1);
 const EVENTS: Token = Token(2);
+const OUTPUT: Token = Token(3);
 
 /// The first token that the link leaves to others.
-pub(super) const FREE: Token = Token(3);
+pub(super) const FREE: Token = Token(4);
 
 /// The way to circusd.
 pub(super) struct Link {
     pub(super) stats: Subscriber,
     pub(super) events: Subscriber,
+    /// While somebody looks at what workers print. Not with the events: a flood of it is not to cost any of them.
+    output: Option<Follow>,
     control: Dealer,
     context: Context,
     registry: Registry,
@@ -84,6 +89,7 @@ impl Link {
         Ok(Self {
             stats,
             events,
+            output: None,
             control,
             context,
             registry,
@@ -129,6 +135,19 @@ impl Link {
     /// Sends an order under its number.
     pub(super) fn order(&mut self, number: u64, order: &Order, now: Duration) {
         self.send(&order.request(&format!("order {number}")), now);
+    }
+
+    /// Asks for the last lines of output.
+    pub(super) fn inquire(&mut self, inquiry: &Inquiry, now: Duration) {
+        let Inquiry { number, subject, lines, after } = inquiry;
+        let mut properties = json!({"name": subject.watcher, "stream": subject.stream, "lines": lines});
+        if let Some(wid) = subject.wid {
+            properties["wid"] = wid.into();
+        }
+        if let Some(after) = after {
+            properties["after"] = (*after).into();
+        }
+        self.send(&json!({"id": format!("tail {number}"), "command": "tail", "properties": properties}), now);
     }
 
     fn send(&mut self, request: &Value, now: Duration) {
@@ -186,8 +205,30 @@ impl Link {
             })?;
             self.events = events;
         }
+        let elsewhere = endpoints.events != self.endpoints.events;
         self.endpoints = endpoints;
+        if let Some(Follow { subject, .. }) = self.output.as_ref().filter(|_| elsewhere) {
+            self.listen(Some(subject.clone()))?;
+        }
         Ok(())
+    }
+
+    /// Listens to what is printed there, and to nothing else that is.
+    pub(super) fn listen(&mut self, subject: Option<Subject>) -> Result<(), String> {
+        if let Some(mut former) = self.output.take() {
+            self.move_over(|registry, _| registry.deregister(&mut former.subscriber))?;
+        }
+        let Some(subject) = subject else { return Ok(()) };
+        let endpoint = self.ways.to(&self.endpoints.events)?;
+        let mut follow = Follow::new(&self.context, &endpoint, subject)?;
+        self.move_over(|registry, _| registry.register(&mut follow.subscriber, OUTPUT, Interest::READABLE))?;
+        self.output = Some(follow);
+        Ok(())
+    }
+
+    /// What is printed there.
+    pub(super) fn heard(&mut self) -> Option<Heard> {
+        self.output.as_mut()?.heard()
     }
 
     fn move_over(&mut self, change: impl FnOnce(&Registry, &mut Self) -> std::io::Result<()>) -> Result<(), String> {
@@ -207,8 +248,10 @@ fn subscriber(context: &Context, endpoint: &str, topic: &str) -> Result<Subscrib
 /// What an answer with this id is to.
 fn asked(id: &str) -> Option<Asked> {
     let (word, number) = id.split_once(' ')?;
-    if word == "order" {
-        return number.parse().ok().map(Asked::Order);
+    match word {
+        "order" => return number.parse().ok().map(Asked::Order),
+        "tail" => return number.parse().ok().map(Asked::Tail),
+        _ => {}
     }
     Question::ALL.into_iter().find(|question| question.command() == word).map(Asked::Question)
 }
@@ -220,6 +263,7 @@ mod tests {
     #[test]
     fn answers_say_what_they_are_to() {
         assert_eq!(asked("order 7"), Some(Asked::Order(7)));
+        assert_eq!(asked("tail 3"), Some(Asked::Tail(3)));
         assert_eq!(asked("status 12"), Some(Asked::Question(Question::Status)));
         assert_eq!(["", "status", "stop 1", "order x"].map(asked), [None; 4]);
     }

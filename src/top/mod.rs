@@ -11,10 +11,14 @@
 //! What is known and what a key does is decided in `State`, which sees neither a clock nor a socket; what is drawn is
 //! a function of it (`view`). `link` is the network, `screen` the terminal, and `run` the loop, which sleeps until one
 //! of them has something. `once` prints the same knowledge for scripts.
+//!
+//! While the pane of output is open, `follow` is subscribed to what the selected watcher prints, and `output` is what
+//! is known of that; closed, there is neither a connection nor a line.
 
 mod args;
 mod figures;
 mod fleet;
+mod follow;
 mod history;
 mod input;
 mod journal;
@@ -23,9 +27,12 @@ mod link;
 mod main;
 mod once;
 mod order;
+mod output;
+mod plain;
 mod rows;
 mod run;
 mod screen;
+mod selection;
 mod state;
 #[cfg(test)]
 mod testing;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::figures::Figures;
 use super::fleet::{Fleet, OWN, Process, Watcher};
+use crate::proto::StreamName;
 
 /// What lines are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +46,14 @@ pub(super) struct Settings {
     /// Watchers whose processes are not shown.
     pub(super) folded: BTreeSet<String>,
     pub(super) events: bool,
+    /// What workers print there is shown.
+    pub(super) output: Option<StreamName>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let (filter, folded) = (String::new(), BTreeSet::new());
-        Self { sort: Sort::Name, reversed: false, filter, folded, events: true }
+        Self { sort: Sort::Name, reversed: false, filter, folded, events: true, output: None }
     }
 }
 

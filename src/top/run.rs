@@ -18,6 +18,9 @@ const KEYS: Token = Token(FREE.0 + 1);
 /// Between two pictures, unless a key was pressed.
 const FRAME: Duration = Duration::from_millis(100);
 
+/// Messages of workers' output that are taken up in one turn: who types in a flood is heard.
+const LINES_A_TURN: usize = 256;
+
 /// How often something is forgotten that nothing was heard of.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ pub(super) struct Session {
     state: State,
     signals: sys::Signals,
     tick: Duration,
+    /// More output may wait than was taken up.
+    more: bool,
     ended: bool,
 }
 
@@ -35,7 +40,7 @@ impl Session {
     /// `poll` is the one that `link` is registered with.
     pub(super) fn new(poll: Poll, link: Link, state: State, signals: sys::Signals) -> std::io::Result<Self> {
         poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
-        Ok(Self { poll, link, state, signals, tick: Duration::ZERO, ended: false })
+        Ok(Self { poll, link, state, signals, tick: Duration::ZERO, more: false, ended: false })
     }
 
     /// On a terminal, until somebody leaves.
@@ -45,6 +50,7 @@ impl Session {
         let mut draw = true;
         while !self.ended {
             let now = sys::since_boot();
+            draw |= self.tend_output(now);
             if draw && now.saturating_sub(drawn) >= FRAME {
                 screen.draw(&self.state)?;
                 (drawn, draw) = (now, false);
@@ -80,6 +86,9 @@ impl Session {
 
     /// When something is to be done without being asked.
     fn due(&self, now: Duration) -> Duration {
+        if self.more {
+            return now;
+        }
         self.link.due(now).min(self.tick)
     }
 
@@ -140,7 +149,37 @@ impl Session {
             let effect = self.state.feed(Input::Answer(asked, &answer), now);
             self.obey(effect);
         }
-        news
+        // Last, for an answer may be what it waits for.
+        self.take_output(now) || news
+    }
+
+    fn take_output(&mut self, now: Duration) -> bool {
+        let mut taken = 0;
+        while taken < LINES_A_TURN
+            && self.state.output.listens()
+            && let Some(heard) = self.link.heard()
+        {
+            taken += 1;
+            self.state.feed(Input::Output(heard), now);
+        }
+        self.more = taken == LINES_A_TURN;
+        taken > 0
+    }
+
+    /// Listens to the output that is looked at, and asks for the last lines of it. Whether there is news.
+    fn tend_output(&mut self, now: Duration) -> bool {
+        let wanted = self.state.subject();
+        let turned = self.state.output.subject() != wanted.as_ref();
+        if turned {
+            self.state.output.begin(wanted.clone());
+            if let Err(reason) = self.link.listen(wanted) {
+                self.state.feed(Input::Trouble(reason), now);
+            }
+        }
+        let Some(inquiry) = self.state.output.inquiry() else { return turned };
+        self.link.inquire(&inquiry, now);
+        // What was sent may have eaten the news of what can be read.
+        self.take_messages(now) || turned
     }
 
     fn obey(&mut self, effect: Option<Effect>) {

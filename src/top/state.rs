@@ -10,8 +10,9 @@ use super::input::{Asked, Effect, Endpoints, Input, Question};
 use super::journal::{self, Entry, Journal};
 use super::keys::Key;
 use super::order::{Order, Verb};
-use super::rows::{Row, RowId, Settings, Sort, rows};
-use crate::proto::Object;
+use super::output::Output;
+use super::rows::{RowId, Settings, Sort};
+use crate::proto::{Object, StreamName};
 
 /// How long a message to the operator stays.
 const NOTICE: Duration = Duration::from_secs(6);
@@ -62,6 +63,7 @@ pub(super) struct Given {
 pub(super) struct State {
     pub(super) fleet: Fleet,
     pub(super) journal: Journal,
+    pub(super) output: Output,
     pub(super) settings: Settings,
     pub(super) mode: Mode,
     pub(super) daemon: Daemon,
@@ -72,9 +74,9 @@ pub(super) struct State {
     given: Given,
     /// The endpoint named for figures is not that of the circusd that would get the orders: theirs.
     strange: Option<String>,
-    selected: Option<RowId>,
+    pub(super) selected: Option<RowId>,
     /// Where that stood, for when it is gone.
-    at: usize,
+    pub(super) at: usize,
     notice: Option<(Notice, Duration)>,
     begun: Duration,
     figures_at: Option<Duration>,
@@ -87,6 +89,7 @@ impl State {
         Self {
             fleet: Fleet::new(patience),
             journal: Journal::default(),
+            output: Output::default(),
             settings: Settings::default(),
             mode: Mode::Look,
             daemon: Daemon::Asked,
@@ -123,12 +126,17 @@ impl State {
                 }
                 Some(Effect::Ask)
             }
+            Input::Output(heard) => {
+                self.output.take(&heard);
+                None
+            }
             Input::Answer(asked, answer) => {
                 self.daemon = Daemon::Answers;
                 self.take_answer(asked, answer)
             }
             Input::Silence => {
                 self.daemon = Daemon::Silent;
+                self.output.silence();
                 for (_, order) in std::mem::take(&mut self.orders) {
                     self.note(&order, "no answer", None, true);
                 }
@@ -154,6 +162,7 @@ impl State {
             Asked::Question(Question::Status) => self.fleet.take_status(answer, self.now),
             Asked::Question(Question::Sockets) => self.fleet.take_sockets(answer, self.now),
             Asked::Question(Question::Options) => return self.take_options(answer),
+            Asked::Tail(number) => self.output.answered(number, answer),
             Asked::Order(number) => {
                 let at = self.orders.iter().position(|(known, _)| *known == number)?;
                 let (_, order) = self.orders.swap_remove(at);
@@ -258,6 +267,8 @@ impl State {
             Key::Char('f') => self.fold_all(),
             Key::Char('i') => self.settings.reversed = !self.settings.reversed,
             Key::Char('e') => self.settings.events = !self.settings.events,
+            Key::Char('o') => self.look_at(StreamName::Stdout),
+            Key::Char('O') => self.look_at(StreamName::Stderr),
             Key::Char(character) => self.press_letter(character),
             Key::Backspace | Key::Interrupt | Key::Redraw => {}
         }
@@ -324,51 +335,9 @@ impl State {
         Some(Effect::Order(self.last_order, order))
     }
 
-    // -- the selection -----------------------------------------------------------------------------------------------
-
-    /// The selected line, and where it stands among all.
-    pub(super) fn selection(&self) -> Option<(RowId, usize)> {
-        let rows = rows(&self.fleet, &self.settings);
-        let last = rows.len().checked_sub(1)?;
-        let position = |id: &RowId| rows.iter().position(|row| row.is(id));
-        // A process that is gone leaves its place to its watcher.
-        let watcher = |id: &RowId| RowId { watcher: id.watcher.clone(), pid: None };
-        let at = self.selected.as_ref().and_then(|id| position(id).or_else(|| position(&watcher(id))));
-        let at = at.unwrap_or(self.at.min(last));
-        Some((rows.get(at)?.id(), at))
-    }
-
-    fn step(&mut self, to: impl FnOnce(usize, usize) -> usize) {
-        let Some((_, at)) = self.selection() else { return };
-        let rows = rows(&self.fleet, &self.settings);
-        let at = to(at, rows.len()).min(rows.len().saturating_sub(1));
-        let selected = rows.get(at).map(Row::id);
-        self.selected = selected;
-        self.at = at;
-    }
-
-    /// Folds the watcher of the selected line, or unfolds it.
-    fn fold(&mut self, wanted: Option<bool>) {
-        let Some((RowId { watcher, .. }, _)) = self.selection() else { return };
-        let folded = &mut self.settings.folded;
-        if wanted.unwrap_or(!folded.contains(&watcher)) {
-            folded.insert(watcher.clone());
-            self.selected = Some(RowId { watcher, pid: None });
-        } else {
-            folded.remove(&watcher);
-        }
-    }
-
-    /// Folds all, or unfolds all where all are.
-    fn fold_all(&mut self) {
-        let all: Vec<String> = self.fleet.watchers.keys().cloned().chain([OWN.to_owned()]).collect();
-        let selected = self.selection().map(|(id, _)| RowId { pid: None, ..id });
-        if all.iter().all(|name| self.settings.folded.contains(name)) {
-            self.settings.folded.clear();
-        } else {
-            self.settings.folded.extend(all);
-        }
-        self.selected = selected;
+    /// Shows what workers print there, or, where that is shown, no more.
+    fn look_at(&mut self, stream: StreamName) {
+        self.settings.output = Some(stream).filter(|_| self.settings.output != Some(stream));
     }
 }
 
@@ -384,44 +353,6 @@ mod tests {
 
     use super::*;
     use crate::top::testing::{NOW, answer, press, state};
-
-    fn selected(state: &State) -> String {
-        let (id, _) = state.selection().unwrap();
-        id.pid.map_or(id.watcher, |pid| pid.to_string())
-    }
-
-    #[test]
-    fn the_selection_stays_with_its_line() {
-        let mut state = state();
-        assert_eq!(selected(&state), "api");
-        press(&mut state, "jjj");
-        assert_eq!(selected(&state), "idle");
-        press(&mut state, "jc");
-        assert_eq!(selected(&state), "web");
-        press(&mut state, "jm");
-        assert_eq!(selected(&state), "22");
-        state.feed(
-            Input::Event { topic: b"watcher.web.reap", body: br#"{"process_pid": 22, "time": 1, "exit_code": 0}"# },
-            NOW,
-        );
-        assert_eq!(selected(&state), "web", "who takes its place");
-        press(&mut state, "G");
-        assert_eq!(selected(&state), "91");
-        press(&mut state, "g/nobody");
-        assert_eq!(state.selection(), None);
-        press(&mut state, "x");
-    }
-
-    #[test]
-    fn folding() {
-        let mut state = state();
-        press(&mut state, "j ");
-        assert_eq!((selected(&state).as_str(), state.settings.folded.len()), ("api", 1));
-        press(&mut state, " f");
-        assert_eq!(state.settings.folded.len(), 4);
-        press(&mut state, "f");
-        assert!(state.settings.folded.is_empty());
-    }
 
     #[test]
     fn an_order_is_sent_only_when_it_is_confirmed() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::input::{Asked, Effect, Endpoints, Input, Question};
+use super::input::{Asked, Effect, Endpoints, Heard, Input, Question};
 use super::keys::Key;
 use super::state::{Given, State};
 
@@ -31,6 +31,21 @@ fn process(pid: i64, cpu: f64, mebibytes: u64, age: f64, program: &str) -> Value
         "tree": {"cpu": cpu, "mem": mebibytes as f64 / 100.0, "rss": mebibytes << 20, "threads": 2, "fds": 9}})
 }
 
+/// circusd greets whoever follows the selected line, and tells the last lines.
+pub(super) fn open_output(state: &mut State, tail: Value) {
+    state.output.begin(state.subject());
+    state.feed(Input::Output(Heard::Greeting), NOW);
+    let number = state.output.inquiry().unwrap().number;
+    answer(state, Asked::Tail(number), tail);
+}
+
+/// A line is published: the first of this number.
+pub(super) fn publish(state: &mut State, first: u64, wid: u32, line: &str) {
+    let event = json!({"watcher": "web", "stream": "stdout", "pid": 20 + wid, "wid": wid, "time": 1.5, "first": first,
+        "lines": [line], "more": false, "cursor": 100 + first, "began": 1.0});
+    state.feed(Input::Output(Heard::Lines(serde_json::from_value(event).unwrap())), NOW);
+}
+
 /// Three watchers, of which one is stopped, two sockets, and some events; as it is at [`NOW`].
 pub(super) fn state() -> State {
     let endpoints = Endpoints { control: "c".into(), stats: "s".into(), events: "e".into() };
@@ -54,7 +69,7 @@ pub(super) fn state() -> State {
             stat(&mut state, &format!("stat.{topic}"), body, second);
         }
     }
-    let row = |pid: i64| json!({"pid": pid, "wid": 1, "uptime": 5.0});
+    let row = |pid: i64| json!({"pid": pid, "wid": pid % 10, "uptime": 5.0});
     let details = json!({"details": {
         "api": {"state": "active", "wanted": 2, "restarts": 3, "processes": [row(11), row(12)]},
         "web": {"state": "active", "wanted": 3, "restarts": 0, "processes": [row(21), row(22), row(23)]},

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use circus::net::{Context, Subscriber};
+use circus::proto::OUTPUT_GREETING;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, Http, Output, Process, Site, knob, observe_for, run, skipped, wait_for};
+use crate::rig::{Circusd, Http, Output, PATIENCE, Process, Site, knob, observe_for, run, skipped, wait_for};
 
 /// A terminal with circus-top in it. What it prints when that has ended is on its screen, too.
 struct Terminal<'a> {
@@ -216,6 +218,109 @@ fn a_large_terminal_becomes_a_small_one() {
     terminal.is_given_back(0);
 }
 
+/// How many descriptors this process has: for each of its connections at least one.
+fn descriptors(process: &Process) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", process.0)).unwrap().count()
+}
+
+fn top_itself(site: &Site) -> Process {
+    let is_top = |process: &Process| process.argv().first().is_some_and(|program| program.ends_with("circus-top"));
+    site.inhabitants().into_iter().find(is_top).unwrap()
+}
+
+#[test]
+fn what_the_selected_line_prints_is_followed_while_it_is_looked_at() {
+    let circusd = Site::new().start(
+        "[circus]
+         stats_endpoint = ipc://{dir}/stats
+         [watcher:chat]
+         cmd = {knobs} say hello-$(circus.wid) warn oh-$(circus.wid) until {dir}/go lines 3 more-$(circus.wid)
+         numprocesses = 2
+         stdout_stream.class = MemoryStream
+         stderr_stream.class = MemoryStream
+         [watcher:mute]
+         cmd = {knobs}",
+    );
+    circusd.wait_for_workers("circusd-stats", 1);
+    circusd.wait_for_workers("chat", 2);
+    let test = "top::what_the_selected_line_prints_is_followed_while_it_is_looked_at";
+    let Some(terminal) = Terminal::open(test, &circusd, 80, 24, "") else { return };
+    terminal.until("everybody is shown", |screen| screen.contains("2/2") && screen.contains("circusd-stats"));
+    circusd.tell("incr", json!({"name": "mute", "waiting": true}));
+    terminal.until("all its connections stand", |screen| screen.lines().any(|line| line.contains(" spawn ")));
+    let top = top_itself(&circusd);
+    let before = descriptors(&top);
+    terminal.press(&["o"]);
+    let screen = terminal.until("the last lines are shown", |screen| {
+        screen.contains("─ Output of chat ─") && screen.contains(" hello-1\n") && screen.contains(" hello-2\n")
+    });
+    assert!(!screen.contains("─ Events ─") && !screen.contains("oh-"), "{screen}");
+    assert!(descriptors(&top) > before, "it is connected to hear of it");
+    std::fs::write(circusd.path("go"), "").unwrap();
+    terminal.until("what comes is shown", |screen| screen.contains(" more-1 2\n") && screen.contains(" more-2 2\n"));
+    terminal.press(&["j"]);
+    let screen = terminal.until("one worker's are shown", |screen| {
+        screen.contains("─ Output of chat, worker ") && screen.contains(" more-")
+    });
+    assert_ne!(screen.contains("more-1"), screen.contains("more-2"), "{screen}");
+    terminal.press(&["k", "O"]);
+    terminal.until("complaints are shown", |screen| {
+        screen.contains("─ Standard error of chat ─") && screen.contains(" oh-1\n") && screen.contains(" oh-2\n")
+    });
+    terminal.press(&["o", "f", "j"]);
+    terminal.until("there is nothing to show", |screen| screen.contains("mute has no stdout_stream"));
+    terminal.press(&["o"]);
+    terminal.shows("─ Events ─");
+    terminal.until("nothing is left of it", |_| descriptors(&top) == before);
+    terminal.press(&["q"]);
+    terminal.is_given_back(0);
+}
+
+#[test]
+fn output_that_was_too_much_is_counted_on_a_large_terminal() {
+    /// More than circusd keeps for one subscriber, and than the kernel does.
+    const EVENTS: usize = 25_000;
+    let circusd = Site::new().start(
+        "[circus]
+         stats_endpoint = ipc://{dir}/stats
+         [watcher:flood]
+         cmd = {knobs} say ready until {dir}/go drip 1000000
+         numprocesses = 30
+         min_uptime = 0
+         stdout_stream.class = MemoryStream",
+    );
+    circusd.wait_for_workers("circusd-stats", 1);
+    circusd.wait_for_workers("flood", 30);
+    let test = "top::output_that_was_too_much_is_counted_on_a_large_terminal";
+    let Some(terminal) = Terminal::open(test, &circusd, 200, 60, "") else { return };
+    terminal.shows("30/30");
+    terminal.press(&["f", "o"]);
+    let screen = terminal.until("the last lines are shown", |screen| screen.matches(" ready\n").count() > 10);
+    assert!(screen.contains("─ Output of flood ─") && screen.contains("─ Events ─"), "{screen}");
+    let context = Context::new().unwrap();
+    let mut reader = Subscriber::connect(&context, &circusd.pubsub_endpoint(), &["output.flood.stdout"]).unwrap();
+    assert_eq!(reader.recv(PATIENCE).unwrap().1, OUTPUT_GREETING);
+    let top = top_itself(&circusd);
+    top.send(Signal::SIGSTOP);
+    std::fs::write(circusd.path("go"), "").unwrap();
+    for _ in 0..EVENTS {
+        reader.recv(PATIENCE).unwrap();
+    }
+    top.send(Signal::SIGCONT);
+    terminal.until("what was missed is counted", |screen| {
+        let title = screen.lines().find(|line| line.contains("─ Output of flood (")).unwrap_or_default();
+        let count = title.split_once('(').and_then(|(_, rest)| rest.split_once(" lines missed)"));
+        count.is_some_and(|(count, _)| count.parse::<u64>().is_ok_and(|count| count > 0))
+    });
+    // In a flood it is at hand.
+    terminal.press(&["?"]);
+    terminal.shows("To the watcher of the line");
+    terminal.press(&["q", "o"]);
+    terminal.until("it is closed", |screen| !screen.contains("─ Output of"));
+    terminal.press(&["q"]);
+    terminal.is_given_back(0);
+}
+
 #[test]
 fn without_circusd_it_says_so_and_goes_on_trying() {
     let mut circusd = Site::new().start("[circus]\nstats_endpoint = ipc://{dir}/stats\n[watcher:w]\ncmd = {knobs}");
@@ -234,8 +339,7 @@ fn without_circusd_it_says_so_and_goes_on_trying() {
     terminal.press(&["x"]);
     terminal.until("it sends nothing", |screen| screen.contains("nothing is sent") || !screen.contains("▾"));
     // A signal, too, gives the terminal back.
-    let is_top = |process: &Process| process.argv().first().is_some_and(|program| program.ends_with("circus-top"));
-    desk.inhabitants().into_iter().find(is_top).unwrap().send(Signal::SIGTERM);
+    top_itself(&desk).send(Signal::SIGTERM);
     terminal.is_given_back(0);
 }
 

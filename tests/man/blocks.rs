@@ -41,9 +41,10 @@ pub(crate) fn console_options() -> String {
 }
 
 fn spelled(option: &ConsoleOption) -> String {
+    let letter = option.short.map_or_else(String::new, |letter| format!("{}, ", bold(&format!("-{letter}"))));
     match option.value {
-        Some(value) => format!("{} {}", bold(&format!("--{}", option.name)), italic(value)),
-        None => bold(&format!("--{}", option.name)),
+        Some(value) => format!("{letter}{} {}", bold(&format!("--{}", option.name)), italic(value)),
+        None => format!("{letter}{}", bold(&format!("--{}", option.name))),
     }
 }
 

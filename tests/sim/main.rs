@@ -6,6 +6,7 @@
 
 mod demand;
 mod file;
+mod growth;
 mod hooks;
 mod kernel;
 mod model;

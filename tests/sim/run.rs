@@ -9,7 +9,7 @@ use circus::arbiter::{
 use circus::config::{CircusConfig, Host, Respawn, SocketConfig, WatcherConfig, options};
 use circus::proto::{
     Body, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal,
-    SpawnError, Stage,
+    SpawnError, Stage, Tail,
 };
 use serde_json::json;
 
@@ -403,7 +403,8 @@ impl Sim {
                 self.ended = true;
             }
             Action::WatchSocket { name, on } => self.sockets.watch(&name, on),
-            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) => {}
+            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) | Action::ForgetOutput(_) => {}
+            Action::Tail { job, .. } => self.tell(Event::Tailed { job, tail: Tail::default() }),
         }
     }
 

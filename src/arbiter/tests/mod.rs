@@ -9,3 +9,4 @@ mod reloadconfig;
 mod rig;
 mod spawning;
 mod stats;
+mod tail;

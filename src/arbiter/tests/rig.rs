@@ -23,6 +23,8 @@ pub(super) struct Rig {
     pub(super) held: Vec<Launch>,
     /// Who is to be looked at, until `look` does.
     pub(super) looks: Vec<(JobId, Vec<SampleTarget>)>,
+    /// What was asked of the output and not answered yet.
+    pub(super) tails: Vec<JobId>,
     said: Vec<String>,
     replies: Vec<Reply>,
     next_request: u64,
@@ -102,6 +104,7 @@ impl Rig {
             hold_launches: false,
             held: Vec::new(),
             looks: Vec::new(),
+            tails: Vec::new(),
             said: Vec::new(),
             replies: Vec::new(),
             next_request: 0,
@@ -213,7 +216,11 @@ impl Rig {
                 return;
             }
             Action::Log(..) => return,
-            Action::CloseStreams(_) => return,
+            Action::CloseStreams(_) | Action::ForgetOutput(_) => return,
+            Action::Tail { job, watcher, stream, range } => {
+                self.tails.push(job);
+                format!("tail {} of {watcher} {}", range.lines, stream.name())
+            }
             Action::UpdateStreams(..) => "update streams".into(),
             Action::LoadConfig | Action::TakeOver(_) if self.hold_files => return,
             Action::LoadConfig => {

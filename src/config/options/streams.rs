@@ -21,8 +21,8 @@ const EXEC: &str = "exec";
 const ONLY_IN_PYTHON: Support =
     Support::Refused("is a queue in the memory of the Python program that embeds Circus, and circusd is none");
 
-/// The classes that Circus has, and the one that takes the place of a class of one's own.
-const CLASSES: [Class; 7] = [
+/// The classes that Circus has, the one that takes the place of a class of one's own, and MemoryStream.
+const CLASSES: [Class; 8] = [
     Class {
         name: "FileStream",
         support: Support::Works,
@@ -30,6 +30,7 @@ const CLASSES: [Class; 7] = [
     },
     Class { name: "StdoutStream", support: Support::Works, keys: &[] },
     Class { name: "FancyStdoutStream", support: Support::Works, keys: &["color", "time_format"] },
+    Class { name: "MemoryStream", support: Support::Works, keys: &[] },
     Class { name: "QueueStream", support: ONLY_IN_PYTHON, keys: &[] },
     Class {
         name: "TimedRotatingFileStream",
@@ -196,7 +197,7 @@ mod tests {
         ] {
             assert!(settled(stream).is_err_and(|error| error.starts_with(reason)), "{reason}");
         }
-        for class in ["FancyStdoutStream", "WatchedFileStream"] {
+        for class in ["FancyStdoutStream", "WatchedFileStream", "MemoryStream"] {
             assert_eq!(settled(json!({"class": class})), Ok(class.into()));
         }
         assert!(settled(json!({"class": "my.Stream"})).is_err());

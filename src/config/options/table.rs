@@ -23,6 +23,9 @@ const USUAL: OptionSpec = OptionSpec {
     put: |_, _, _| Ok(()),
 };
 
+/// More than anybody looks at, and little beside what a machine has.
+const MOST_KEPT: u32 = 64 << 20;
+
 /// A row whose name is the name of its field.
 macro_rules! field {
     ($name:ident) => {
@@ -378,7 +381,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         key: "stdout_stream.*",
         kind: Kind::StreamKey,
         doc: "What the stream is made of. class: FileStream (where only a filename is given), WatchedFileStream, \
-              TimedRotatingFileStream, StdoutStream or FancyStdoutStream. Of files: filename, time_format; \
+              TimedRotatingFileStream, StdoutStream, FancyStdoutStream or MemoryStream, which is for circusctl tail \
+              alone. Of files: filename, time_format; \
               FileStream: max_bytes, backup_count; TimedRotatingFileStream: rotate_when (S, M, H, D, MIDNIGHT, W0 to \
               W6), rotate_interval, utc, backup_count. FancyStdoutStream: color, time_format.",
         example: "/var/log/web.log",
@@ -418,6 +422,24 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         listed: Listed::WhenSet,
         scope: Scope::Watcher,
         ..field!(success_codes)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "16384",
+        unit: "bytes",
+        doc: "How much of the last output of each stream circusctl tail can show, in memory; 0 is nothing. A change \
+              counts when the streams are opened next, at a start of the watcher.",
+        example: "1048576",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        put: |watcher, _, value| {
+            let number = i64::read(value)?.max(0);
+            let fits = u32::try_from(number).ok().filter(|bytes| *bytes <= MOST_KEPT);
+            watcher.tail_bytes = fits.ok_or_else(|| format!("{number} is more than {MOST_KEPT}"))?;
+            Ok(())
+        },
+        ..field!(tail_bytes)
     },
     OptionSpec {
         kind: Kind::Account,

@@ -2,6 +2,7 @@
 
 mod columns;
 mod frame;
+mod output;
 mod panes;
 mod popup;
 mod tree;

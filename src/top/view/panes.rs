@@ -38,9 +38,9 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 }
 
 /// A pane: a rule with its name, and what is below.
-fn pane(frame: &mut Frame<'_>, area: Rect, title: &'static str, lines: Vec<Line<'static>>) {
+pub(super) fn pane(frame: &mut Frame<'_>, area: Rect, title: String, text: Paragraph<'static>) {
     let block = Block::new().borders(Borders::TOP).title(title);
-    frame.render_widget(Paragraph::new(lines).block(block), area);
+    frame.render_widget(text.block(block), area);
 }
 
 /// How many lines the sockets would like, with their rule.
@@ -64,14 +64,14 @@ pub(super) fn sockets(frame: &mut Frame<'_>, area: Rect, state: &State) {
         let history = if spare < 4 { String::new() } else { socket.history.line(spare, 10.0, state.now) };
         Line::from(vec![Span::raw(start), Span::styled(history, Style::new().fg(Color::Cyan))])
     });
-    pane(frame, area, "─ Sockets ", lines.collect());
+    pane(frame, area, "─ Sockets ".to_owned(), Paragraph::new(lines.collect::<Vec<_>>()));
 }
 
 /// The latest events, the latest last.
 pub(super) fn events(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let room = usize::from(area.height.saturating_sub(1));
     let lines = state.journal.latest(room).map(|entry| event(entry, &state.zone));
-    pane(frame, area, "─ Events ", lines.collect());
+    pane(frame, area, "─ Events ".to_owned(), Paragraph::new(lines.collect::<Vec<_>>()));
 }
 
 fn event(entry: &Entry, zone: &TimeZone) -> Line<'static> {
@@ -88,7 +88,7 @@ fn clock(time: f64, zone: &TimeZone) -> String {
     time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
 }
 
-const HINTS: &str = "q quit  ? help  / filter  n c m a t sort  s x r R + - orders  space fold";
+const HINTS: &str = "q quit  ? help  / filter  n c m a t sort  s x r R + - orders  o output";
 
 /// What is typed, what is to be known, or what the keys are.
 pub(super) fn foot(frame: &mut Frame<'_>, area: Rect, state: &State) {

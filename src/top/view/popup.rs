@@ -16,6 +16,7 @@ const HELP: &[&str] = &[
     "/               filter            t   sort by restarts",
     "Esc             no filter         i   the other way round",
     "e               events            q   quit",
+    "o               output            O   standard error",
     "",
     "To the watcher of the line, after a question:",
     "s   start       r   reload        +   one process more",

@@ -1,7 +1,7 @@
 //! A circusd that runs.
 use std::fs::File;
 use std::ops::Deref;
-use std::process::Child;
+use std::process::{Child, Command};
 
 use circus::net::{Context, Dealer};
 use nix::sys::signal::Signal;
@@ -46,14 +46,23 @@ impl Circusd {
 
     /// Starts circusd. Its log is `circusd.log`, its standard output `circusd.out`.
     pub(crate) fn launch(site: Site, args: &[&str]) -> Self {
-        Self { child: launch(&site, args), context: Context::new().unwrap(), site }
+        let mut command = site.circusd();
+        command.args(args);
+        Self::launch_by(site, command)
+    }
+
+    /// Starts circusd by a command of the test's own.
+    pub(crate) fn launch_by(site: Site, command: Command) -> Self {
+        Self { child: launch(&site, command), context: Context::new().unwrap(), site }
     }
 
     /// Starts the site's circusd again, after it has ended.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
         assert!(!self.lives());
-        self.child = launch(&self.site, &[self.path("circus.ini").to_str().unwrap()]);
+        let mut command = self.site.circusd();
+        command.arg(self.path("circus.ini"));
+        self.child = launch(&self.site, command);
         // What clients of the one before are left with is another test's affair.
         self.context = Context::new().unwrap();
         self.wait_until_it_listens();
@@ -167,9 +176,7 @@ impl Circusd {
     }
 }
 
-fn launch(site: &Site, args: &[&str]) -> Child {
-    let mut command = site.circusd();
-    command.args(args);
+fn launch(site: &Site, mut command: Command) -> Child {
     command.stderr(File::create(site.path("circusd.log")).unwrap());
     command.stdout(File::create(site.path("circusd.out")).unwrap());
     spawn(&mut command)

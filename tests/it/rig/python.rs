@@ -35,3 +35,10 @@ pub(crate) fn node_modules(test: &str) -> Option<PathBuf> {
     }
     named.map(PathBuf::from)
 }
+
+/// A circusd to take the costs of: not the one that cargo built for the tests.
+pub(crate) fn optimized_circusd() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "the test's own knobs")]
+    let named = std::env::var_os("CIRCUS_COST_OF").expect("CIRCUS_COST_OF names a circusd");
+    PathBuf::from(named).canonicalize().unwrap()
+}

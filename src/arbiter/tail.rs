@@ -1,0 +1,84 @@
+//! `tail`: the output thread is asked, and the answer goes on to whoever asked.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::action::Action;
+use super::core::{Arbiter, Phase};
+use super::ids::JobId;
+use super::requests::Answer;
+use super::time::Now;
+use crate::proto::{Body, Fault, Object, Reply, ReplyTo, StreamName, Tail, TailRange};
+
+/// So many questions may wait for their answers; who asks beyond that is refused at once.
+const MOST_WAITING: usize = 1000;
+
+/// A question that is with the output thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct TailAsked {
+    to: ReplyTo,
+    name: String,
+    stream: StreamName,
+}
+
+impl Arbiter {
+    pub(super) fn tail(&mut self, to: &ReplyTo, name: String, stream: StreamName, range: TailRange) -> Answer {
+        if self.phase == Phase::Ended {
+            // Nobody will look any more.
+            self.at_work()?;
+        }
+        let config = &self.watcher(&name)?.config;
+        // What a plugin prints goes to the log where it has no stream.
+        let to_log = config.plugin.is_some();
+        let (configured, closed) = match stream {
+            StreamName::Stdout => (&config.stdout_stream, config.close_child_stdout),
+            StreamName::Stderr => (&config.stderr_stream, config.close_child_stderr),
+        };
+        if configured.is_none() && !to_log || closed {
+            let stream = stream.name();
+            return Err(Fault::command(format!(
+                "{name} has no {stream}_stream, so its {stream} does not pass through circusd: give it one \
+                 ({stream}_stream.class = MemoryStream keeps it for tail alone)"
+            )));
+        }
+        if config.tail_bytes == 0 && range.lines > 0 {
+            return Err(Fault::command(format!("nothing is kept of what {name} prints: its tail_bytes is 0")));
+        }
+        if self.tails.len() >= MOST_WAITING {
+            return Err(Fault::command("too many tail requests wait for their answer"));
+        }
+        if !to.cast {
+            let watcher = self.watcher(&name)?.name().to_owned();
+            let job = self.name_job();
+            self.tails.insert(job, TailAsked { to: to.clone(), name, stream });
+            self.act(Action::Tail { job, watcher, stream, range });
+        }
+        Ok(None)
+    }
+
+    /// The lines have come.
+    pub(super) fn tailed(&mut self, job: JobId, tail: Tail, now: Now) {
+        let Some(TailAsked { to, name, stream }) = self.tails.remove(&job) else { return };
+        // Plain data with keys that are strings can always be written.
+        let lines = tail.lines.into_iter().map(|line| serde_json::to_value(line).unwrap_or_default());
+        let entries: [(&str, Value); 7] = [
+            ("name", name.into()),
+            ("stream", stream.name().into()),
+            ("lines", lines.collect()),
+            ("cursor", tail.cursor.into()),
+            ("missed", tail.missed.into()),
+            ("next", tail.next.into()),
+            ("began", tail.began.into()),
+        ];
+        let properties = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Object>();
+        self.reply(Reply { to, body: Body::Ok(properties), time: now.unix });
+    }
+
+    /// The end has come first: who still waits for lines is told so.
+    pub(super) fn refuse_tails(&mut self, now: Now) {
+        let Err(fault) = self.at_work() else { return };
+        for (_, asked) in std::mem::take(&mut self.tails) {
+            self.reply(Reply { to: asked.to, body: Body::Error(fault.clone()), time: now.unix });
+        }
+    }
+}

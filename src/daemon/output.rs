@@ -1,0 +1,69 @@
+//! Between the output thread and those who ask for output.
+//!
+//! Nothing of it is paid where nobody listens: the thread makes events only of what somebody has subscribed to by name.
+
+use super::plugins::tell;
+use super::turn::Daemon;
+use crate::arbiter::{Event, JobId, Level};
+use crate::net::News;
+use crate::output::Message;
+use crate::proto::{OUTPUT_GREETING, OUTPUT_TOPICS};
+
+/// Messages of one turn: who follows a flood does not keep a request waiting.
+const MESSAGES_A_TURN: usize = 256;
+
+impl Daemon {
+    /// Takes note of who listens to what.
+    pub(super) fn take_subscriptions(&mut self) {
+        self.publisher.ready();
+        // Publishing looks for subscribers too, so there may be more news after the greetings.
+        while let Some(News { subscribed }) = self.publisher.take_news() {
+            let topics = self.publisher.subscriptions().filter(|prefix| concerns_output(prefix)).map(<[u8]>::to_vec);
+            self.launcher.output.follow(topics.collect());
+            // The thread hears of it before anything that the subscriber asks for from now on.
+            for prefix in subscribed.iter().filter(|prefix| prefix.starts_with(OUTPUT_TOPICS.as_bytes())) {
+                self.publisher.publish(prefix, OUTPUT_GREETING);
+            }
+        }
+    }
+
+    /// Takes up what the output thread has to say, so much in each turn.
+    pub(super) fn take_output(&mut self) {
+        if !self.output_waits {
+            return;
+        }
+        let messages = self.launcher.output.take_some(MESSAGES_A_TURN);
+        self.output_waits = messages.len() == MESSAGES_A_TURN;
+        for message in messages {
+            match message {
+                Message::Info(text) => self.say(Level::Info, &text),
+                Message::Warning(text) => self.say(Level::Warning, &text),
+                Message::Told { speaker, line } => tell(&mut self.log, self.now.unix, &speaker, &line),
+                Message::Synced(_) => {}
+                Message::Tailed(job, tail) => self.feed(Event::Tailed { job: JobId(job), tail }),
+                Message::Output { topic, body, .. } => self.publisher.publish(topic.as_bytes(), &body),
+            }
+        }
+    }
+}
+
+/// Whether a subscription reaches output. An empty one means everything that there was before there was output.
+fn concerns_output(prefix: &[u8]) -> bool {
+    let topics = OUTPUT_TOPICS.as_bytes();
+    !prefix.is_empty() && (prefix.starts_with(topics) || topics.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_names_output_gets_it() {
+        for prefix in ["o", "output", "output.", "output.web.stdout"] {
+            assert!(concerns_output(prefix.as_bytes()), "{prefix}");
+        }
+        for prefix in ["", "watcher.", "w", "outputs", "output-web"] {
+            assert!(!concerns_output(prefix.as_bytes()), "{prefix}");
+        }
+    }
+}
