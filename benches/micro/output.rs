@@ -5,7 +5,8 @@ use std::io::{PipeWriter, Write as _, pipe};
 use std::sync::mpsc::{Receiver, channel};
 
 use circus::config::StreamConfig;
-use circus::output::{Message, OutputHandle, SinkId, Source, StreamName};
+use circus::output::{Kept, Message, OutputHandle, SinkId, Source};
+use circus::proto::StreamName;
 use criterion::{Criterion, Throughput};
 
 /// As much as a pipe holds, in lines of 100 bytes.
@@ -44,9 +45,11 @@ impl Pump {
             let _ = wake.send(());
         })
         .expect("a thread");
-        let sink = output.open(&StreamConfig { class: "FileStream".into(), options }).expect("a file");
+        // As much as watchers keep for `tail` unless they are told otherwise.
+        let kept = Kept { watcher: "w".into(), stream: StreamName::Stdout, bytes: 65_536 };
+        let sink = output.open(&StreamConfig { class: "FileStream".into(), options }, kept).expect("a file");
         let (reader, worker) = pipe().expect("a pipe");
-        output.attach(reader.into(), sink, Source { pid: 1, name: StreamName::Stdout });
+        output.attach(reader.into(), sink, Source { pid: 1, wid: 1, name: StreamName::Stdout });
         Self { output, woken, sink, worker, _folder: folder }
     }
 
@@ -54,7 +57,7 @@ impl Pump {
     fn carry(&mut self, block: &[u8]) -> SinkId {
         self.worker.write_all(block).expect("the pipe is read");
         let asked = self.output.sync();
-        while !self.output.take_messages().iter().any(|told| *told == Message::Synced(asked)) {
+        while !self.output.take_messages().contains(&Message::Synced(asked)) {
             self.woken.recv().expect("the thread lives");
         }
         self.sink

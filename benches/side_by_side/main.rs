@@ -2,6 +2,8 @@
 //! README, "Benchmarks", says how to run it.
 
 mod args;
+#[path = "../../tests/guard/block.rs"]
+mod block;
 mod client;
 mod clock;
 mod comparison;

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::args::Args;
+use crate::block::with_block;
 use crate::outcome::{Outcome, fault};
 use crate::peers::{FLOOR, OURS};
-use crate::report::{Curves, Dots, Machine, Samples, comparison, curves, dots, growth, json, judge, with_block};
+use crate::report::{Curves, Dots, Machine, Samples, comparison, curves, dots, growth, json, judge};
 
 /// Everything that one run found.
 pub(crate) struct Findings {

@@ -1,4 +1,5 @@
-use crate::report::{Figure, Samples, Verdict, judge};
+use crate::report::goal::Verdict;
+use crate::report::{Figure, Samples, judge};
 
 fn verdict(figure: Figure, workers: usize, ours: f64, floor: f64) -> Verdict {
     let mut samples = Samples::default();

@@ -3,7 +3,6 @@
 //! Its tests are here because a benchmark with a `main` of its own has no harness that would run them.
 
 #[path = "../../benches/side_by_side/report/mod.rs"]
-#[expect(unreachable_pub, unused_imports, reason = "the comparison uses more of it than tests do, and less")]
 mod report;
 
 mod figure;

@@ -1,4 +1,5 @@
-use crate::report::{Summary, percentile};
+use crate::report::percentile;
+use crate::report::summary::Summary;
 
 #[test]
 fn the_median_is_in_the_middle() {

@@ -1,18 +1,15 @@
 //! What becomes of the figures. Nothing in here measures, reads or writes: `tests/report` runs its tests.
 
-#[path = "../../../tests/guard/block.rs"]
-mod block;
 mod figure;
-mod goal;
+pub(crate) mod goal;
 mod growth;
 mod json;
 mod machine;
 mod plot;
 mod sample;
-mod summary;
+pub(crate) mod summary;
 mod table;
 
-pub(crate) use block::with_block;
 pub(crate) use figure::Figure;
 pub(crate) use goal::{Bound, GOALS, judge};
 pub(crate) use growth::growth;
