@@ -46,6 +46,7 @@ impl Lab {
 
     /// An empty folder for one piece of work.
     pub(crate) fn room(&self) -> Outcome<PathBuf> {
+        let _open = GATE.read();
         let room = self.folder.path().join(self.rooms.fetch_add(1, Ordering::Relaxed).to_string());
         fs::create_dir(&room)?;
         Ok(room)
@@ -174,8 +175,9 @@ fn clean_up_at_signals(folder: PathBuf) -> io::Result<()> {
         if let Some(signal) = signals.forever().next() {
             let _closed = GATE.write();
             sweep();
-            // What cannot be removed now is a temporary file.
-            let _ = fs::remove_dir_all(&folder);
+            // The other thread may just be writing there; it gets no room and no process any more.
+            let removed = || fs::remove_dir_all(&folder).is_ok().then_some(());
+            look(Duration::from_secs(2), Duration::from_millis(5), removed);
             std::process::exit(128 + signal);
         }
     });

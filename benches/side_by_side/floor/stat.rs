@@ -21,6 +21,8 @@ pub(super) fn run(beacon: &str, endpoint: &str, workers: usize, rounds: u32) -> 
     let context = zmq::Context::new();
     let socket = context.socket(zmq::PUB)?;
     socket.set_sndhwm(100_000)?;
+    // What nobody reads must not hold up the end.
+    socket.set_linger(0)?;
     socket.bind(endpoint)?;
     // Until the subscriber is there.
     pass(Duration::from_millis(700));

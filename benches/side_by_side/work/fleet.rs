@@ -14,6 +14,8 @@ use crate::report::{Figure, percentile};
 
 /// How long all workers may take to begin.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long `incr` is measured with a manager that takes seconds for each.
+const BUDGET: Duration = Duration::from_secs(10);
 /// How often `incr` is measured.
 const INCRS: usize = 20;
 
@@ -75,8 +77,8 @@ fn status(begun: &mut Begun, plan: &Plan) -> Outcome<Notes> {
 }
 
 fn incr(running: &mut dyn Running, herd: &mut Herd) -> Outcome<Option<(Figure, f64)>> {
-    let mut times = Vec::with_capacity(INCRS);
-    while times.len() < INCRS {
+    let (begun, mut times) = (Moment::now(), Vec::with_capacity(INCRS));
+    while times.len() < INCRS && (times.is_empty() || begun.elapsed() < BUDGET) {
         let begin = Moment::now();
         if !running.incr()? {
             break;
