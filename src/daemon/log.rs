@@ -65,7 +65,7 @@ impl Log {
             }
             LogOutput::Syslog(address, facility) => Target::Syslog(Syslog::open(&address, facility)?),
         };
-        Ok(Self { target, least, pid: std::process::id(), zone: TimeZone::system() })
+        Ok(Self { target, least, pid: std::process::id(), zone: crate::sys::time_zone() })
     }
 
     /// For a daemon on its way to the background: standard error is still its caller's, who wants to hear of problems

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 
-use jiff::Zoned;
+use jiff::Timestamp;
 
 /// Where lines go, and which.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Log {
     }
 
     fn line(&self, level: &str, text: &str) {
-        let time = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let time = Timestamp::now().to_zoned(crate::sys::time_zone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
         let line = format!("{time} circusd-stats[{}] [{level}] {text}\n", std::process::id());
         // Opened for each line, so that it is the file of this name. Where it cannot be written there is nobody to tell.
         let written = match &self.file {

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd as _};
 
+use jiff::tz::TimeZone;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::{Mode, umask};
@@ -18,6 +19,16 @@ pub fn host() -> Host {
         cwd: std::env::current_dir().map_or_else(|_| "/".into(), |directory| text(directory.into())),
         programs: programs(),
     }
+}
+
+/// The system's time zone. Where TZ does not name one it is that of `/etc/localtime`, which is read as it is: jiff's own
+/// way looks through the names of all zones, which took two thirds of circusd's start.
+#[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
+pub fn time_zone() -> TimeZone {
+    let named = std::env::var_os("TZ").is_some();
+    let local = || TimeZone::tzif("Local", &std::fs::read("/etc/localtime").ok()?).ok();
+    let zone = if named { None } else { local() };
+    zone.unwrap_or_else(TimeZone::system)
 }
 
 /// The directory of our own program, of whatever name it was called by. Nothing where /proc is not there; then programs
@@ -83,5 +94,14 @@ mod tests {
             assert_eq!(set_umask(0o077), 0o077);
             assert_eq!(crate::sys::testing::output(&mut shell("umask")).0, "0077\n");
         });
+    }
+
+    #[test]
+    fn the_time_zone_is_the_one_of_the_system() {
+        for second in [0, 1_700_000_000, 1_720_000_000] {
+            let time = jiff::Timestamp::from_second(second).unwrap();
+            let ours = time.to_zoned(time_zone()).strftime("%F %T %z").to_string();
+            assert_eq!(ours, time.to_zoned(TimeZone::system()).strftime("%F %T %z").to_string());
+        }
     }
 }

@@ -67,7 +67,7 @@ pub use clock::since_boot;
 pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
 pub use exchange::exchange;
-pub use host::{host, sanitize_stdio, set_umask};
+pub use host::{host, sanitize_stdio, set_umask, time_zone};
 pub use kill::{SendError, send};
 pub use kin::Kin;
 pub use launch::{Credentials, Launch, Pass, Stdio};

@@ -27,7 +27,7 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         name: "sys",
         rooms: &["commands", "config", "proto"],
-        crates: &["libc", "nix", "serde", "signal_hook", "socket2"],
+        crates: &["jiff", "libc", "nix", "serde", "signal_hook", "socket2"],
         pure: false,
     },
     Room {
