@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::args::Args;
 use crate::lab::{Lab, sweep};
 use crate::outcome::{Outcome, fault};
-use crate::output::{Findings, machine, write};
+use crate::output::{Findings, machine, ticks, write};
 use crate::peers::{FLOOR, OURS, Peer, find, ours};
-use crate::report::{Samples, judge};
+use crate::report::{Samples, judge, stolen};
 use crate::work::{Plan, Work};
 
 /// Measures, tells and writes. Whether all of our own work was done, and with `--strict` all goals reached.
@@ -32,7 +32,9 @@ pub(crate) fn run(args: &Args) -> Outcome<bool> {
         failures: Vec::new(),
         rounds: args.rounds,
     };
+    let before = ticks();
     measure(&lab, &peers, args, &plan(args, &circusd), &mut findings);
+    findings.machine.stolen = stolen(&before, &ticks());
     write(&findings, args)?;
     let missed = findings.sizes.iter().flat_map(|size| judge(&findings.samples, *size, OURS, FLOOR));
     let missed = missed.filter(|verdict| !verdict.holds).count();

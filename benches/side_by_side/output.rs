@@ -29,6 +29,11 @@ pub(crate) fn machine() -> Machine {
     Machine { kernel, date, ..Machine::read(&read("/proc/cpuinfo"), &read("/proc/meminfo"), &read("/proc/loadavg")) }
 }
 
+/// How the processors have spent their time.
+pub(crate) fn ticks() -> String {
+    fs::read_to_string("/proc/stat").unwrap_or_default()
+}
+
 impl Findings {
     fn subjects(&self) -> Vec<&str> {
         self.subjects.iter().map(String::as_str).collect()

@@ -18,7 +18,7 @@ pub(crate) fn json(
     json!({
         "machine": {
             "date": machine.date, "processor": machine.processor, "cores": machine.cores,
-            "memory_gib": machine.memory_gib, "kernel": machine.kernel, "load": machine.load,
+            "memory_gib": machine.memory_gib, "kernel": machine.kernel, "load": machine.load, "stolen": machine.stolen,
         },
         "figures": figures(samples),
         "goals": verdicts.collect::<Vec<Value>>(),

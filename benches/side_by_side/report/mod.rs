@@ -14,7 +14,7 @@ pub(crate) use figure::Figure;
 pub(crate) use goal::{Bound, GOALS, judge};
 pub(crate) use growth::growth;
 pub(crate) use json::json;
-pub(crate) use machine::Machine;
+pub(crate) use machine::{Machine, stolen};
 pub(crate) use plot::{Curves, Dots, curves, dots};
 pub(crate) use sample::Samples;
 pub(crate) use summary::percentile;
