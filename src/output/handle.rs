@@ -1,5 +1,6 @@
 //! What the daemon's thread holds: it sends commands and collects messages, and never waits for the disk or a reader.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct OutputHandle {
     woken: Arc<AtomicBool>,
     messages: Receiver<Message>,
     load: Load,
+    /// Who has had a pipe: of the deaths of others the thread need not hear, nor be woken for them.
+    heard: HashSet<i32>,
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
     next_id: u64,
@@ -67,7 +70,17 @@ impl OutputHandle {
         let (woken_there, load_there) = (Arc::clone(&woken), load.clone());
         let ends = thread::Ends { inbox, outbox, end, woken: woken_there, load: load_there, wake: Box::new(wake) };
         let thread = Some(thread::spawn(poll, ends)?);
-        Ok(Self { commands: Some(commands), waker, woken, messages, load, ended, thread, next_id: 0 })
+        Ok(Self {
+            commands: Some(commands),
+            waker,
+            woken,
+            messages,
+            load,
+            heard: HashSet::new(),
+            ended,
+            thread,
+            next_id: 0,
+        })
     }
 
     /// Opens what `config` names, and keeps of it what `kept` says. The error says what is wrong with it. Several sinks
@@ -122,12 +135,15 @@ impl OutputHandle {
 
     /// Reads `read_end` until its end into `sink`.
     pub fn attach(&mut self, read_end: OwnedFd, sink: SinkId, source: Source) {
+        self.heard.insert(source.pid);
         self.send(Command::Attach(read_end, sink, source));
     }
 
     /// Worker `pid` has died: what it left is read at once. Its pipes stay attached for those who still hold them.
     pub fn died(&mut self, pid: i32) {
-        self.send(Command::Died(pid));
+        if self.heard.remove(&pid) {
+            self.send(Command::Died(pid));
+        }
     }
 
     /// Opens every file again by its name.
@@ -219,5 +235,22 @@ impl Drop for OutputHandle {
     fn drop(&mut self) {
         self.commands = None;
         self.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_with_a_pipe_are_kept_in_mind_and_only_while_they_live() {
+        let mut output = OutputHandle::start(|| {}).unwrap();
+        let sink = output.open_told(Kept { watcher: "w".into(), stream: StreamName::Stdout, bytes: 0 });
+        let (reader, _writer) = io::pipe().unwrap();
+        output.attach(reader.into(), sink, Source { pid: 7, wid: 1, name: StreamName::Stdout });
+        assert!(output.heard.contains(&7));
+        output.died(8);
+        output.died(7);
+        assert!(output.heard.is_empty());
     }
 }
