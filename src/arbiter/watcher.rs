@@ -244,19 +244,22 @@ impl Watcher {
 
     /// Those that neither leave nor are being replaced, the oldest first.
     pub(super) fn fresh(&self) -> impl Iterator<Item = WorkerId> + '_ {
-        self.workers.iter().filter(|(_, worker)| !worker.outgoing && !worker.is_ending()).map(|(id, _)| *id)
+        self.fresh_workers().map(|(id, _)| id)
+    }
+
+    fn fresh_workers(&self) -> impl DoubleEndedIterator<Item = (WorkerId, &Worker)> {
+        self.workers
+            .iter()
+            .filter(|(_, worker)| !worker.outgoing && !worker.is_ending())
+            .map(|(id, worker)| (*id, worker))
     }
 
     /// Who goes when so many are too many: those not launched yet, the youngest first, then the oldest.
     pub(super) fn leavers(&self, count: usize) -> Vec<WorkerId> {
-        let stays = |worker: &Worker| !worker.outgoing && !worker.is_ending();
-        let of = |unlaunched: bool| {
-            let fits = move |(_, worker): &(_, &Worker)| stays(worker) && worker.state.is_unlaunched() == unlaunched;
-            self.workers.iter().filter(fits).map(|(id, _)| *id)
-        };
+        let of = |unlaunched| self.fresh_workers().filter(move |(_, w)| w.state.is_unlaunched() == unlaunched);
         // Where none is on its way, nobody is asked.
         let coming = (self.counts.starting > 0).then(|| of(true).rev());
-        coming.into_iter().flatten().chain(of(false)).take(count).collect()
+        coming.into_iter().flatten().chain(of(false)).map(|(id, _)| id).take(count).collect()
     }
 
     #[cfg(debug_assertions)]

@@ -3,7 +3,6 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -186,10 +185,6 @@ impl Medium for LogFile {
         }
         (self.file, self.real) = (place.file, place.real);
         Ok(())
-    }
-
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
     }
 
     fn heritage(&self) -> Heritage {

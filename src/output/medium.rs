@@ -60,17 +60,23 @@ pub(crate) trait Medium: Send {
     /// Writes as much as can be written without waiting for a reader.
     fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written;
 
-    /// Opens the place again by its name, as after a rotation by somebody else.
-    fn reopen(&mut self) -> io::Result<()>;
+    /// Opens the place again by its name, as after a rotation by somebody else. Few places have one.
+    fn reopen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// What to watch for writability; `None` for what never blocks.
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
-    /// What a successor needs to know.
-    fn heritage(&self) -> Heritage;
+    /// What a successor needs to know; most have nothing to leave.
+    fn heritage(&self) -> Heritage {
+        Heritage::default()
+    }
 
     /// Follows an older medium of the same name.
-    fn follow(&mut self, older: Heritage);
+    fn follow(&mut self, _older: Heritage) {}
 
     /// What its streams ask for now. Only files grow, so nothing else has to look.
     fn keep_up(&mut self, _upkeep: Upkeep) {}

@@ -378,11 +378,10 @@ impl Outlet {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::BorrowedFd;
     use std::sync::{Arc, Mutex};
 
     use super::super::fancy::Fancy;
-    use super::super::medium::{Heritage, Written};
+    use super::super::medium::Written;
     use super::super::stamp::Stamp;
     use super::*;
 
@@ -407,16 +406,6 @@ mod tests {
             fake.text.extend(&lines.bytes[..bytes]);
             Written { bytes, stop: Some(stop()) }
         }
-        fn reopen(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-        fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-            None
-        }
-        fn heritage(&self) -> Heritage {
-            Heritage::default()
-        }
-        fn follow(&mut self, _: Heritage) {}
     }
 
     struct Stage {

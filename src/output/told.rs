@@ -4,13 +4,11 @@
 //! [`BURST`] lines at once and then [`PACE`] a second; what goes beyond is dropped, counted, and told. Nobody is ever
 //! held up: who waits for its own log messages cannot do its work.
 
-use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Message;
-use super::medium::{Heritage, Lines, Medium, Now, Written};
+use super::medium::{Lines, Medium, Now, Written};
 
 /// Lines that may come at once.
 const BURST: f64 = 500.0;
@@ -77,20 +75,6 @@ impl Medium for Told {
         }
         Written { bytes: lines.bytes.len(), stop: None }
     }
-
-    fn reopen(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn heritage(&self) -> Heritage {
-        Heritage::default()
-    }
-
-    fn follow(&mut self, _older: Heritage) {}
 }
 
 #[cfg(test)]

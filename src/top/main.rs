@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use mio::Poll;
 
 use super::args::Args;
@@ -89,6 +88,6 @@ fn open(args: &Args) -> Result<Session, String> {
     let signals = sys::Signals::install().map_err(told)?;
     let poll = Poll::new().map_err(told)?;
     let link = Link::open(endpoints.clone(), ssh, poll.registry().try_clone().map_err(told)?)?;
-    let state = State::new(endpoints, given, args.process_timeout, TimeZone::system(), sys::since_boot());
+    let state = State::new(endpoints, given, args.process_timeout, sys::time_zone(), sys::since_boot());
     Session::new(poll, link, state, signals).map_err(told)
 }

@@ -42,7 +42,9 @@ impl Counted {
 
     /// Does all that is wanted, until there is nothing left but to wait.
     fn settle(&mut self) {
-        loop {
+        let mut before = None;
+        while before != Some(self.steps) {
+            before = Some(self.steps);
             while let Some(action) = self.arbiter.poll_action() {
                 self.steps += 1;
                 if let Action::Signal { pid, .. } = action {
@@ -55,22 +57,9 @@ impl Counted {
                 self.pids.push(self.next);
                 self.tell(Event::Spawned { worker: launch.worker, pid: Pid(self.next) });
             }
-            match self.arbiter.next_deadline() {
-                Some(at) if at.0 <= self.now => {
-                    self.steps += 1;
-                    self.arbiter.handle_timeout(self.clock());
-                }
-                _ if self.arbiter.has_launches() => {}
-                _ => match self.arbiter.poll_action() {
-                    // The last round may have left something.
-                    Some(action) => {
-                        self.steps += 1;
-                        if let Action::Signal { pid, .. } = action {
-                            self.die(pid.0);
-                        }
-                    }
-                    None => return,
-                },
+            if self.arbiter.next_deadline().is_some_and(|at| at.0 <= self.now) {
+                self.steps += 1;
+                self.arbiter.handle_timeout(self.clock());
             }
         }
     }
