@@ -23,14 +23,13 @@ impl Daemon {
                 self.feed(Event::SignalDone { job, result });
             }
             Action::Sample { job, targets } => self.samples.begin(job, targets),
-            Action::Publish(notice) => {
-                let (topic, body) = encode_notice(&notice);
-                self.publisher.publish(&topic, &body);
-            }
+            Action::Publish(notice) => self.notices.push(notice),
             Action::RunHook(call) => self.run_hook(*call),
             Action::EndHook(hook) => self.hooks.end(hook),
             Action::Reply(reply) if is_hooks(&reply.to) => self.answer_hook(&reply),
             Action::Reply(reply) => {
+                // Who has an answer has what happened before it, too, as far as that is in our hands.
+                self.publish_notices();
                 self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
             }
             Action::Log(level, text) => self.say(level, &text),
@@ -47,12 +46,20 @@ impl Daemon {
             }
             Action::LoadConfig => self.load_config(),
             Action::TakeOver(config) => {
+                self.publish_notices();
                 let result = self.take_over(*config);
                 self.feed(Event::TakenOver(result));
             }
             Action::Restart => self.outcome = Some(Outcome::Restart),
             Action::Exit(status) => self.outcome = Some(Outcome::Exit(status)),
         }
+    }
+
+    /// Sends the events of this turn, together: libzmq's thread, and whoever listens, wake up once for a death and the
+    /// worker that takes its place, and not while that one is being started.
+    pub(super) fn publish_notices(&mut self) {
+        let notices = self.notices.drain(..);
+        self.publisher.publish_all(notices.map(|notice| encode_notice(&notice)));
     }
 
     pub(super) fn launch(&mut self, launch: Launch) {

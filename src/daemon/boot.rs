@@ -151,6 +151,7 @@ pub(super) fn boot(
         signals,
         router,
         publisher,
+        notices: Vec::new(),
         launcher: Launcher {
             sockets,
             nofile,

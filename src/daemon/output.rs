@@ -15,7 +15,7 @@ const MESSAGES_A_TURN: usize = 256;
 impl Daemon {
     /// Takes note of who listens to what.
     pub(super) fn take_subscriptions(&mut self) {
-        self.publisher.ready();
+        self.publisher.settle();
         // Publishing looks for subscribers too, so there may be more news after the greetings.
         while let Some(News { subscribed }) = self.publisher.take_news() {
             let topics = self.publisher.subscriptions().filter(|prefix| concerns_output(prefix)).map(<[u8]>::to_vec);

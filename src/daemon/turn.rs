@@ -5,7 +5,8 @@
 //! 3. signals, as intents; subscriptions, and what workers print for them; requests, so many a turn; connections to
 //!    sockets that are watched;
 //! 4. what is due;
-//! 5. actions, each result fed straight back; looks at processes and launches, so many a turn;
+//! 5. actions, each result fed straight back; looks at processes and launches, so many a turn; events go out together,
+//!    at the end or before an answer;
 //! 6. look at the ZeroMQ sockets again: sending may have eaten their news.
 //!
 //! Where a limit ended step 3 or 5 early, the next turn does not wait.
@@ -27,7 +28,7 @@ use super::registry::{Holding, Registry};
 use super::sampling::Samples;
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
-use crate::proto::{SpawnError, Stage};
+use crate::proto::{Notice, SpawnError, Stage};
 use crate::sys;
 
 pub(super) const SIGNALS: Token = Token(0);
@@ -62,6 +63,8 @@ pub(super) struct Daemon {
     pub(super) signals: sys::Signals,
     pub(super) router: Router,
     pub(super) publisher: Publisher,
+    /// Events of this turn that are to be sent.
+    pub(super) notices: Vec<Notice>,
     pub(super) launcher: Launcher,
     pub(super) registry: Registry,
     pub(super) proc: sys::Proc,
@@ -92,10 +95,13 @@ impl Daemon {
                 return outcome;
             }
             let limit = if hurry { Some(Duration::ZERO) } else { self.time_left() };
-            if let Err(error) = self.poll.poll(&mut events, limit)
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                self.say(Level::Critical, &format!("waiting for events failed: {error}"));
+            if let Err(error) = self.poll.poll(&mut events, limit) {
+                if error.kind() == io::ErrorKind::Interrupted {
+                    // The signal's byte can be read already: no other poll has to say so.
+                    hurry = true;
+                } else {
+                    self.say(Level::Critical, &format!("waiting for events failed: {error}"));
+                }
             }
             self.now = clock::now();
             let ready: Vec<Token> = events.iter().map(mio::event::Event::token).collect();
@@ -132,6 +138,7 @@ impl Daemon {
             self.feed(Event::Intent(intent));
         }
         if ready.contains(&EVENTS) || hurried {
+            self.publisher.ready();
             self.take_subscriptions();
         }
         if ready.contains(&OUTPUT) {
@@ -140,7 +147,7 @@ impl Daemon {
         self.take_output();
         self.look_at_hooks(ready);
         self.tend_filters();
-        let more_requests = self.take_requests();
+        let more_requests = (ready.contains(&CONTROL) || hurried) && self.take_requests();
         self.take_demands(ready);
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
@@ -287,6 +294,7 @@ impl Daemon {
             self.act(action);
         }
         self.kill_the_condemned();
+        self.publish_notices();
         self.arbiter.has_launches() || self.samples.are_wanted()
     }
 

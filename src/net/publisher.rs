@@ -78,8 +78,33 @@ impl Publisher {
         let _sent = self.port.send(&[topic, body]);
     }
 
+    /// Sends events as [`publish`](Self::publish) does, and looks for subscribers once for all of them.
+    pub fn publish_all(&mut self, events: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
+        let mut events = events.into_iter().peekable();
+        if events.peek().is_some() {
+            self.ready();
+        }
+        for (topic, body) in events {
+            let _sent = self.port.send(&[&topic, &body]);
+        }
+    }
+
     /// Takes note of subscribers that came or went.
     pub fn ready(&mut self) {
+        // Receiving until nothing is left does not make the descriptor trustworthy; looking does.
+        while self.port.readable() {
+            self.receive();
+        }
+    }
+
+    /// The same, where something was done since it was done last that may have eaten the news.
+    pub fn settle(&mut self) {
+        if !self.port.is_trusted() {
+            self.ready();
+        }
+    }
+
+    fn receive(&mut self) {
         while let Some((frame, mut more)) = self.port.recv() {
             // A subscriber may send what it likes; what is no subscription is nothing to us.
             if let Some((&kind @ (0 | 1), prefix)) = frame.split_first() {
@@ -90,8 +115,6 @@ impl Publisher {
                 more = others;
             }
         }
-        // Receiving until nothing is left does not make the descriptor trustworthy; looking does.
-        let _nothing_is_left = self.port.readable();
     }
 
     /// libzmq has just told of it, and applies what we say to the connection that it came from.
@@ -137,6 +160,7 @@ impl AsFd for Publisher {
 mod tests {
     use super::*;
     use crate::net::Subscriber;
+    use crate::net::deadline::Deadline;
     use crate::net::testing::{PATIENCE, TRANSPORTS, client, listener};
 
     /// Publishes until the subscriber is connected, and reads what it has got of that.
@@ -179,6 +203,36 @@ mod tests {
             burst(&mut publisher, 10_000, &[b'x'; 100]);
             read(&mut subscriber, 10_000);
         }
+    }
+
+    #[test]
+    fn events_that_are_sent_together_arrive_in_order() {
+        for transport in TRANSPORTS {
+            let (listener, endpoint, _folder) = listener(transport);
+            let context = Context::new().unwrap();
+            let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+            let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
+            meet(&mut publisher, &mut subscriber);
+            let event = |number| (format!("watcher.w.{number}").into_bytes(), b"{}".to_vec());
+            publisher.publish_all((0..100).map(event));
+            read(&mut subscriber, 100);
+        }
+    }
+
+    #[test]
+    fn who_has_subscribed_by_now_gets_it_and_settling_looks_only_where_something_was_done() {
+        let (listener, endpoint, _folder) = listener(TRANSPORTS[0]);
+        let context = Context::new().unwrap();
+        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        publisher.ready();
+        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
+        // Its coming is known when there is a subscription to receive; nobody takes it up.
+        assert!(publisher.port.wait(Deadline::after(PATIENCE)));
+        publisher.settle();
+        assert_eq!(publisher.subscriptions().count(), 0, "nothing was done since the last look");
+        publisher.publish_all([(b"watcher.w.0".to_vec(), b"{}".to_vec())]);
+        assert_eq!(publisher.subscriptions().count(), 1);
+        read(&mut subscriber, 1);
     }
 
     #[test]

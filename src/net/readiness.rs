@@ -11,6 +11,7 @@
 //! 3. Any call may fail with EINTR, `ZMQ_EVENTS` too, when a signal (SIGCHLD!) arrives meanwhile. It has done nothing and
 //!    is repeated.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -26,6 +27,8 @@ use super::deadline::Deadline;
 pub(super) struct Port {
     socket: zmq::Socket,
     fd: RawFd,
+    /// The last look found nothing to receive, and nothing was done since that may have eaten news.
+    trusted: Cell<bool>,
 }
 
 /// What became of a frame.
@@ -42,18 +45,26 @@ pub(super) enum Sent {
 impl Port {
     pub(super) fn new(socket: zmq::Socket) -> Result<Self, NetError> {
         let fd = uninterrupted(|| socket.get_fd()).map_err(NetError::socket("reading its descriptor"))?;
-        Ok(Self { socket, fd })
+        Ok(Self { socket, fd, trusted: Cell::new(false) })
     }
 
     /// Whether a message can be received now. Afterwards the descriptor can be trusted to tell when the answer changes
     /// from no to yes; after any other call it cannot.
     pub(super) fn readable(&self) -> bool {
-        uninterrupted(|| self.socket.get_events()).is_ok_and(|events| events.contains(zmq::POLLIN))
+        let readable = uninterrupted(|| self.socket.get_events()).is_ok_and(|events| events.contains(zmq::POLLIN));
+        self.trusted.set(!readable);
+        readable
+    }
+
+    /// Whether the descriptor can be trusted: until it tells of something, there is nothing to receive.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trusted.get()
     }
 
     /// The next frame, and whether more belong to its message.
     pub(super) fn recv(&self) -> Option<(zmq::Message, bool)> {
         let mut frame = zmq::Message::new();
+        self.trusted.set(false);
         // Besides EAGAIN there is only ETERM, and no context ends before its sockets.
         uninterrupted(|| self.socket.recv(&mut frame, zmq::DONTWAIT)).ok()?;
         let more = frame.get_more();
@@ -65,6 +76,7 @@ impl Port {
     /// Frames are borrowed and copied, because the bindings drop a message that could not be sent.
     pub(super) fn send(&self, frames: &[&[u8]]) -> Sent {
         let Some((last, first)) = frames.split_last() else { return Sent::Done };
+        self.trusted.set(false);
         let send = |frame: &[u8], flags| uninterrupted(|| self.socket.send(frame, zmq::DONTWAIT | flags));
         // libzmq decides about a message at its first frame. Only a peer that goes at this very moment fails a later one.
         let sent = first.iter().try_for_each(|frame| send(frame, zmq::SNDMORE)).and_then(|()| send(last, 0));
@@ -98,6 +110,7 @@ impl Port {
     /// Of an XPUB that decides by itself: sends what begins so to the connection that the last message came from, or no
     /// longer. One that has gone meanwhile is past caring.
     pub(super) fn route(&self, wanted: bool, prefix: &[u8]) {
+        self.trusted.set(false);
         let _done =
             uninterrupted(
                 || {
@@ -203,6 +216,20 @@ mod tests {
                 assert!(other.recv().is_some() && other.recv().is_some());
             }
         });
+    }
+
+    #[test]
+    fn it_is_trusted_only_after_a_look_that_found_nothing() {
+        let (one, other) = pair(0);
+        assert!(!other.is_trusted(), "nobody has looked");
+        assert!(!other.readable() && other.is_trusted());
+        assert_eq!(other.send(&[b"may eat news"]), Sent::Done);
+        assert!(!other.is_trusted());
+        assert!(!other.readable() && other.is_trusted());
+        assert_eq!(one.send(&[b"waits"]), Sent::Done);
+        assert!(other.readable() && !other.is_trusted(), "there is something to receive");
+        assert!(other.recv().is_some() && !other.is_trusted(), "there may be more");
+        assert!(!other.readable() && other.is_trusted());
     }
 
     #[test]

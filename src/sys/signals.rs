@@ -72,9 +72,10 @@ impl Signals {
         let mut bytes = [0; 256];
         loop {
             match self.wake.read(&mut bytes) {
-                Ok(1..) => {}
+                Ok(256) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) | Err(_) => break,
+                // Fewer than were asked for are all that there were (epoll(7)).
+                Ok(_) | Err(_) => break,
             }
         }
         let come = self.flags.iter().filter(|(flag, _)| flag.swap(false, Ordering::SeqCst));
