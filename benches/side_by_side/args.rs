@@ -35,7 +35,7 @@ pub(crate) struct Args {
     pub(crate) idle: f64,
 
     /// How many round trips of `status`.
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) pings: usize,
 
     /// How many workers are killed one by one.
