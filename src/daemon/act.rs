@@ -46,7 +46,6 @@ impl Daemon {
             }
             Action::LoadConfig => self.load_config(),
             Action::TakeOver(config) => {
-                self.publish_notices();
                 let result = self.take_over(*config);
                 self.feed(Event::TakenOver(result));
             }

@@ -15,9 +15,10 @@ const MESSAGES_A_TURN: usize = 256;
 impl Daemon {
     /// Takes note of who listens to what.
     pub(super) fn take_subscriptions(&mut self) {
-        self.publisher.settle();
-        // Publishing looks for subscribers too, so there may be more news after the greetings.
-        while let Some(News { subscribed }) = self.publisher.take_news() {
+        loop {
+            // Again after the greetings: to send them may have eaten news.
+            self.publisher.settle();
+            let Some(News { subscribed }) = self.publisher.take_news() else { break };
             let topics = self.publisher.subscriptions().filter(|prefix| concerns_output(prefix)).map(<[u8]>::to_vec);
             self.launcher.output.follow(topics.collect());
             // The thread hears of it before anything that the subscriber asks for from now on.
@@ -34,6 +35,7 @@ impl Daemon {
         }
         let messages = self.launcher.output.take_some(MESSAGES_A_TURN);
         self.output_waits = messages.len() == MESSAGES_A_TURN;
+        let mut printed = Vec::new();
         for message in messages {
             match message {
                 Message::Info(text) => self.say(Level::Info, &text),
@@ -41,9 +43,10 @@ impl Daemon {
                 Message::Told { speaker, line } => tell(&mut self.log, self.now.unix, &speaker, &line),
                 Message::Synced(_) => {}
                 Message::Tailed(job, tail) => self.feed(Event::Tailed { job: JobId(job), tail }),
-                Message::Output { topic, body, .. } => self.publisher.publish(topic.as_bytes(), &body),
+                Message::Output { topic, body, .. } => printed.push((topic, body)),
             }
         }
+        self.publisher.publish_all(printed.iter().map(|(topic, body)| (topic.as_bytes(), body)));
     }
 }
 

@@ -95,13 +95,11 @@ impl Daemon {
                 return outcome;
             }
             let limit = if hurry { Some(Duration::ZERO) } else { self.time_left() };
-            if let Err(error) = self.poll.poll(&mut events, limit) {
-                if error.kind() == io::ErrorKind::Interrupted {
-                    // The signal's byte can be read already: no other poll has to say so.
-                    hurry = true;
-                } else {
-                    self.say(Level::Critical, &format!("waiting for events failed: {error}"));
-                }
+            match self.poll.poll(&mut events, limit) {
+                Ok(()) => {}
+                // The signal's byte can be read already: no other poll has to say so.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => hurry = true,
+                Err(error) => self.say(Level::Critical, &format!("waiting for events failed: {error}")),
             }
             self.now = clock::now();
             let ready: Vec<Token> = events.iter().map(mio::event::Event::token).collect();

@@ -72,20 +72,19 @@ impl Publisher {
     /// Sends an event to everybody who subscribed to a prefix of its topic. It never waits: a subscriber whose queue is
     /// full misses it.
     pub fn publish(&mut self, topic: &[u8], body: &[u8]) {
-        // Who has subscribed by now gets it: a PUB socket would look too.
-        self.ready();
-        // Like PUB it takes everything.
-        let _sent = self.port.send(&[topic, body]);
+        self.publish_all([(topic, body)]);
     }
 
     /// Sends events as [`publish`](Self::publish) does, and looks for subscribers once for all of them.
-    pub fn publish_all(&mut self, events: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
+    pub fn publish_all<T: AsRef<[u8]>, B: AsRef<[u8]>>(&mut self, events: impl IntoIterator<Item = (T, B)>) {
         let mut events = events.into_iter().peekable();
         if events.peek().is_some() {
+            // Who has subscribed by now gets it: a PUB socket would look too.
             self.ready();
         }
         for (topic, body) in events {
-            let _sent = self.port.send(&[&topic, &body]);
+            // Like PUB it takes everything.
+            let _sent = self.port.send(&[topic.as_ref(), body.as_ref()]);
         }
     }
 
@@ -158,10 +157,13 @@ impl AsFd for Publisher {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
     use crate::net::Subscriber;
+    use crate::net::context::Transport;
     use crate::net::deadline::Deadline;
-    use crate::net::testing::{PATIENCE, TRANSPORTS, client, listener};
+    use crate::net::testing::{PATIENCE, TRANSPORTS, client, publisher};
 
     /// Publishes until the subscriber is connected, and reads what it has got of that.
     fn meet(publisher: &mut Publisher, subscriber: &mut Subscriber) {
@@ -180,6 +182,14 @@ mod tests {
         }
     }
 
+    /// A publisher, and a subscriber to everything that gets what is published from now on.
+    fn met(transport: Transport) -> (Publisher, Subscriber, Context, TempDir) {
+        let (mut publisher, context, folder) = publisher(transport);
+        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
+        meet(&mut publisher, &mut subscriber);
+        (publisher, subscriber, context, folder)
+    }
+
     fn burst(publisher: &mut Publisher, count: u32, body: &[u8]) {
         (0..count).for_each(|number| publisher.publish(format!("watcher.w.{number}").as_bytes(), body));
     }
@@ -195,11 +205,7 @@ mod tests {
     #[test]
     fn a_burst_reaches_a_subscriber_that_reads() {
         for transport in TRANSPORTS {
-            let (listener, endpoint, _folder) = listener(transport);
-            let context = Context::new().unwrap();
-            let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
-            let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
-            meet(&mut publisher, &mut subscriber);
+            let (mut publisher, mut subscriber, _context, _folder) = met(transport);
             burst(&mut publisher, 10_000, &[b'x'; 100]);
             read(&mut subscriber, 10_000);
         }
@@ -208,11 +214,7 @@ mod tests {
     #[test]
     fn events_that_are_sent_together_arrive_in_order() {
         for transport in TRANSPORTS {
-            let (listener, endpoint, _folder) = listener(transport);
-            let context = Context::new().unwrap();
-            let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
-            let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
-            meet(&mut publisher, &mut subscriber);
+            let (mut publisher, mut subscriber, _context, _folder) = met(transport);
             let event = |number| (format!("watcher.w.{number}").into_bytes(), b"{}".to_vec());
             publisher.publish_all((0..100).map(event));
             read(&mut subscriber, 100);
@@ -221,9 +223,7 @@ mod tests {
 
     #[test]
     fn who_has_subscribed_by_now_gets_it_and_settling_looks_only_where_something_was_done() {
-        let (listener, endpoint, _folder) = listener(TRANSPORTS[0]);
-        let context = Context::new().unwrap();
-        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        let (mut publisher, _context, _folder) = publisher(TRANSPORTS[0]);
         publisher.ready();
         let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
         // Its coming is known when there is a subscription to receive; nobody takes it up.
@@ -237,15 +237,13 @@ mod tests {
 
     #[test]
     fn a_subscriber_that_never_reads_costs_a_bounded_amount_and_harms_nobody() {
-        let (listener, endpoint, _folder) = listener(TRANSPORTS[0]);
-        let context = Context::new().unwrap();
-        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        let (mut publisher, _context, _folder) = publisher(TRANSPORTS[0]);
         let others = Context::new().unwrap();
         let deaf = others.socket(zmq::SUB).unwrap();
         deaf.set_rcvhwm(1).unwrap();
         deaf.set_subscribe(b"").unwrap();
-        deaf.connect(&endpoint).unwrap();
-        let mut subscriber = Subscriber::connect(&others, &endpoint, &[""]).unwrap();
+        deaf.connect(publisher.endpoint()).unwrap();
+        let mut subscriber = Subscriber::connect(&others, publisher.endpoint(), &[""]).unwrap();
         meet(&mut publisher, &mut subscriber);
         let before = resident_bytes();
         for _ in 0..40 {
@@ -274,9 +272,7 @@ mod tests {
     #[test]
     fn who_subscribes_to_everything_gets_watchers_events_and_who_names_output_gets_output() {
         for transport in TRANSPORTS {
-            let (listener, endpoint, _folder) = listener(transport);
-            let context = Context::new().unwrap();
-            let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+            let (mut publisher, _context, _folder) = publisher(transport);
             let mut poll = mio::Poll::new().unwrap();
             poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
             let others = Context::new().unwrap();
@@ -303,13 +299,11 @@ mod tests {
 
     #[test]
     fn what_is_no_subscription_disturbs_nobody() {
-        let (listener, endpoint, _folder) = listener(TRANSPORTS[0]);
-        let context = Context::new().unwrap();
-        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        let (mut publisher, _context, _folder) = publisher(TRANSPORTS[0]);
         let mut poll = mio::Poll::new().unwrap();
         poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
         let others = Context::new().unwrap();
-        let rogue = client(&others, zmq::XSUB, &endpoint);
+        let rogue = client(&others, zmq::XSUB, publisher.endpoint());
         for frame in [&b""[..], b"\x02", b"chatter", b"\x00watcher.", b"\x00", b"\x01end"] {
             rogue.send(frame, 0).unwrap();
         }
@@ -322,11 +316,7 @@ mod tests {
 
     #[test]
     fn the_last_event_gets_out() {
-        let (listener, endpoint, _folder) = listener(TRANSPORTS[1]);
-        let context = Context::new().unwrap();
-        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
-        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
-        meet(&mut publisher, &mut subscriber);
+        let (mut publisher, mut subscriber, context, _folder) = met(TRANSPORTS[1]);
         burst(&mut publisher, 1000, b"{}");
         publisher.close(PATIENCE);
         drop(context);
@@ -335,15 +325,13 @@ mod tests {
 
     #[test]
     fn subscribers_that_come_and_go_leave_nothing_behind() {
-        let (listener, endpoint, _folder) = listener(TRANSPORTS[0]);
-        let context = Context::new().unwrap();
-        let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
+        let (mut publisher, _context, _folder) = publisher(TRANSPORTS[0]);
         let mut poll = mio::Poll::new().unwrap();
         poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
         let mut events = mio::Events::with_capacity(4);
         for _ in 0..50 {
             let others = Context::new().unwrap();
-            let subscriber = client(&others, zmq::SUB, &endpoint);
+            let subscriber = client(&others, zmq::SUB, publisher.endpoint());
             subscriber.set_subscribe(b"").unwrap();
             poll.poll(&mut events, Some(PATIENCE)).unwrap();
             assert!(!events.is_empty(), "nobody told of a subscriber");

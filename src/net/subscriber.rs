@@ -82,16 +82,14 @@ impl Iterator for Subscriber {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Publisher;
-    use crate::net::testing::{TRANSPORTS, listener};
+    use crate::net::testing::{TRANSPORTS, listener, publisher};
 
     #[test]
     fn only_the_topics_that_were_asked_for_arrive() {
         for transport in TRANSPORTS {
-            let (listener, endpoint, _folder) = listener(transport);
-            let context = Context::new().unwrap();
-            let mut publisher = Publisher::new(&context, listener, &endpoint).unwrap();
-            let mut subscriber = Subscriber::connect(&context, &endpoint, &["watcher.a", "watcher.b"]).unwrap();
+            let (mut publisher, context, _folder) = publisher(transport);
+            let topics = ["watcher.a", "watcher.b"];
+            let mut subscriber = Subscriber::connect(&context, publisher.endpoint(), &topics).unwrap();
             let first = loop {
                 publisher.publish(b"watcher.c.spawn", b"{}");
                 publisher.publish(b"watcher.b.reap", b"{\"process_pid\": 1}");

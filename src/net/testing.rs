@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::context::Transport;
-use super::{Context, Incoming, Payload, RETRY_EVERY, Router};
+use super::{Context, Incoming, Payload, Publisher, RETRY_EVERY, Router};
 use crate::proto::Object;
 
 /// Longer than anything takes. Only a failing test waits for it.
@@ -39,6 +39,13 @@ pub(super) fn router(transport: Transport) -> (Router, Context, TempDir) {
     let (listener, endpoint, folder) = listener(transport);
     let context = Context::new().unwrap();
     (Router::new(&context, listener, &endpoint).unwrap(), context, folder)
+}
+
+/// The same of a publisher.
+pub(super) fn publisher(transport: Transport) -> (Publisher, Context, TempDir) {
+    let (listener, endpoint, folder) = listener(transport);
+    let context = Context::new().unwrap();
+    (Publisher::new(&context, listener, &endpoint).unwrap(), context, folder)
 }
 
 /// A daemon in miniature, on a thread of its own. Dropping it stops it and passes its panic on.

@@ -72,7 +72,7 @@ impl Signals {
         let mut bytes = [0; 256];
         loop {
             match self.wake.read(&mut bytes) {
-                Ok(256) => {}
+                Ok(read) if read == bytes.len() => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Fewer than were asked for are all that there were (epoll(7)).
                 Ok(_) | Err(_) => break,
