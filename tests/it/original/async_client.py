@@ -53,11 +53,12 @@ except CallError as problem:
 client, deaths = CircusClient(endpoint=control), 0
 consumer = CircusConsumer(["watcher.w."], endpoint=events)
 messages = iter(consumer)
-client.send_message("set", name="w", options={"graceful_timeout": 3}, waiting=True)
+# A subscription takes its time to arrive: once anything was heard, the next deaths are, too.
+while not consumer.poller.poll(50):
+    client.send_message("set", name="w", options={"graceful_timeout": 3}, waiting=True)
 while deaths < 3:
     client.send_message("kill", name="w", waiting=True)
-    while True:
-        topic, message = next(messages)
+    for topic, message in messages:
         if topic == b"watcher.w.reap":
             assert json.loads(message)["process_pid"] > 0
             deaths += 1

@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use super::Circusd;
 use super::process::Process;
-use super::wait::look_until;
-use std::time::Duration;
+use super::wait::{PATIENCE, look_until};
 
 /// What a program said and how it ended.
 #[derive(Debug)]
@@ -142,12 +144,27 @@ impl Drop for Site {
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end. One that does not come to it is killed, and fails the test.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
+    let limit = PATIENCE * 4;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let process = Process(i32::try_from(child.id()).unwrap());
+    let (done, ended) = mpsc::channel::<()>();
+    let guard = thread::spawn(move || {
+        let late = ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+        if late {
+            process.send(nix::sys::signal::Signal::SIGKILL);
+        }
+        late
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(done);
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Output { stdout: text(output.stdout), stderr: text(output.stderr), status: output.status.code() }
+    let output = Output { stdout: text(output.stdout), stderr: text(output.stderr), status: output.status.code() };
+    assert!(!guard.join().unwrap(), "{command:?} did not end within {} s; it said {output:?}", limit.as_secs());
+    output
 }
 
 /// Starts a program.
