@@ -216,7 +216,9 @@ impl Ledger {
         let Some(vitals) = self.prober.look(&known.probe, self.now) else { return false };
         known.take(vitals, self.now);
         let turn = self.round + known.turn;
-        let due = |pace: Pace| turn.is_multiple_of(pace.rounds(count, self.interval));
+        // Seen in the middle of an exec: what was read then is not of the program that runs now.
+        let was_nobody = known.info.command.is_none();
+        let due = |pace: Pace| was_nobody || turn.is_multiple_of(pace.rounds(count, self.interval));
         if due(DETAILS) {
             let details = self.prober.details(&known.probe);
             note(known, details);

@@ -128,6 +128,22 @@ fn who_has_ended_is_nobody_and_who_was_not_looked_at_is_forgotten() {
 }
 
 #[test]
+fn who_was_met_in_the_middle_of_its_exec_is_asked_for_details_again() {
+    let pid = nix::unistd::Pid::this().as_raw();
+    let mut ledger = Ledger::new(Duration::from_millis(10));
+    ledger.begin(clock::since_boot());
+    let met = ledger.look(pid).unwrap().info.command.clone();
+    let known = ledger.known.get_mut(&pid).unwrap();
+    (known.info.command, known.details.fds, known.turn) = (None, None, 1);
+    (known.proportional, known.proportional_at) = (None, Duration::ZERO);
+    ledger.begin(clock::since_boot());
+    assert!(!(ledger.round + 1).is_multiple_of(DETAILS.rounds(1, ledger.interval)), "they are not due");
+    let known = ledger.look(pid).unwrap();
+    assert!(known.info.command.is_some() && known.info.command == met, "{known:?}");
+    assert!(known.details.fds.is_some() && known.proportional.is_some());
+}
+
+#[test]
 fn many_processes_are_asked_for_details_in_turn() {
     let second = Duration::from_secs(1);
     assert_eq!((DETAILS.rounds(10, second), DETAILS.rounds(1000, second)), (1, 4));
