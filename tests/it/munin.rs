@@ -60,8 +60,8 @@ fn figures_by_hand() {
     let first = cpu();
     wait_until("it grows as they burn", || cpu() > first);
     assert_eq!(value(&fetch("circus_cpu"), "__root"), "U", "nobody is there to use any");
-    let memory = value(&fetch("circus_mem"), "My_App").parse::<u64>().unwrap();
-    assert!((60 << 20..80 << 20).contains(&memory), "{memory}");
+    let memory = || value(&fetch("circus_mem"), "My_App").parse::<u64>().unwrap();
+    wait_until("both hold what they are to hold", || (60 << 20..80 << 20).contains(&memory()));
     assert_eq!(
         (value(&fetch("circus_procs"), "My_App"), value(&fetch("circus_procs"), "__root")),
         ("2".into(), "0".into())

@@ -124,7 +124,7 @@ impl Circusd {
         let mut workers = Vec::new();
         wait_until(&format!("{watcher} has {count} workers"), || {
             workers = self.workers(watcher);
-            workers.len() == count && workers.iter().all(|worker| worker.lives())
+            workers.len() == count && workers.iter().all(|worker| worker.lives() && worker.has_its_program())
         });
         workers
     }

@@ -37,6 +37,12 @@ impl Process {
         self.stat(0)?.chars().next()
     }
 
+    /// Whether its exec is done: in the middle of it a process has neither arguments nor an environment.
+    pub(crate) fn has_its_program(self) -> bool {
+        // `env_end`, which the kernel sets last.
+        self.stat(48).is_some_and(|end| end != "0")
+    }
+
     pub(crate) fn parent(self) -> Option<Self> {
         self.stat(1)?.parse().ok().map(Self)
     }
