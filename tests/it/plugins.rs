@@ -51,7 +51,7 @@ fn a_command_is_told_where_circusd_is_and_ends_with_it() {
     let site = Site::new();
     site.write(
         "plugin.sh",
-        "trap 'echo \"<4>the end\"; kill $! 2>/dev/null; exit 0' TERM\nenv | grep ^CIRCUS\nsleep 1000 &\nwait\n",
+        "trap 'echo \"<4>the end\"; kill -KILL $! 2>/dev/null; exit 0' TERM\nenv | grep ^CIRCUS\nsleep 1000 &\nwait\n",
     );
     let circusd = site.start(
         "[watcher:w]\ncmd = /bin/sleep 1000\n[plugin:mine]\ncmd = sh plugin.sh\nnote = it's \"a\" $x ;y\nmany = a:::b\n",
