@@ -113,6 +113,6 @@ fn orphans_that_leave_at_once_are_nobodys_trouble() {
     );
     circusd.wait_for_text("w.log", "ready");
     let worker = wait_for("the worker stays", || circusd.workers("w").first().copied());
-    assert_eq!(circusd.process().children(), [worker]);
+    wait_until("only the worker is left", || circusd.process().children() == [worker]);
     assert_eq!(circusd.status("w"), "active");
 }
