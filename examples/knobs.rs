@@ -105,13 +105,18 @@ fn print(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Uses so much of one processor: what it did not get, because others were faster, it makes up for.
+/// Uses so much of one processor, and for no moment much more: of what it did not get, because others were faster, it makes
+/// up for so many seconds only.
 fn burn(share: f64) {
-    let start = Instant::now();
+    const DEBT: f64 = 0.005;
+    let (mut last, mut allowed) = (Instant::now(), 0.0);
     loop {
         let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
             .map_or(0.0, |t| t.tv_sec() as f64 + t.tv_nsec() as f64 / 1e9);
-        if used < share * start.elapsed().as_secs_f64() {
+        let now = Instant::now();
+        allowed = (allowed + share * (now - last).as_secs_f64()).min(used + DEBT);
+        last = now;
+        if used < allowed {
             for n in 0..10_000 {
                 std::hint::black_box(n);
             }
