@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use circus::plugin::{Circus, Event, Plugin, main as plugin_main};
+use circus_plugin_sdk::{Circus, Event, Plugin, main as plugin_main};
 
 struct Counter {
     every: Duration,

@@ -1,40 +1,40 @@
 //! A process and socket manager: a drop-in for Circus 0.19. This is its architecture; each room's own documentation goes
 //! on from here.
 //!
-//! # The programs
+//! # The packages
 //!
-//! `circusd` keeps a fleet running, `circusctl` asks it for things, `circusd-stats` tells what its processes use,
-//! `circus-top` shows that on a terminal and `circus-munin` to munin. Each is a few lines in `src/bin` that parse
-//! arguments and call this library. `circus-plugin`, in `plugins`, has the plugins that come with circusd. They speak
-//! ZeroMQ: requests and replies over a ROUTER socket, events over a PUB socket, in the words of the original, so that its
-//! clients cannot tell the difference.
+//! `circusd` is this package: the daemon, and the thread that writes what workers print. Beside it in the workspace:
 //!
-//! # The layers
+//! | package | what it is |
+//! |---|---|
+//! | `crates/core` | the pure part: protocol ([`proto`]), [`config`], [`commands`], and the [`arbiter`], which decides |
+//! | `crates/sys` | the kernel: processes, sockets, signals, samples ([`sys`]) |
+//! | `crates/net` | ZeroMQ ([`net`]); no other package names it |
+//! | `crates/plugin-sdk` | what plugins are made with, in Rust |
+//! | `crates/zmq-sys` | libzmq with CURVE, compiled from source |
+//! | `clients/ctl`, `top`, `stats`, `munin` | `circusctl`, `circus-top`, `circusd-stats`, `circus-munin` |
+//! | `plugins` | `circus-plugin`: the plugins that come with circusd |
+//! | `tests/docs`, `benches` | checks of README and the manual pages; the comparison with other managers |
 //!
 //! ```text
-//!   bin                       circusd         circusctl, plugins  circusd-stats, circus-top, circus-munin
-//!                                │                       │          │
-//!   layer 3                   daemon               ctl, plugin    stats, top, munin
-//!                    ┌───────┬───┴───┬────────┐          │          │
-//!   layer 2       arbiter   sys   output     net ────────┴──────────┤
-//!                    └───────┴───┬───┴────────┘                     │
-//!   layer 1                 commands, config ───────────────────────┤
-//!                                │                                  │
-//!   layer 0                    proto ───────────────────────────────┘
+//!   circus = circusd             clients, plugins (through plugin-sdk)
+//!     daemon, output                 │        │
+//!        │     └──────────┬──────────┤        │
+//!        │                net       sys       │
+//!        └────────────────┴────┬─────┴────────┘
+//!                            core: arbiter > commands > config > proto
 //! ```
 //!
-//! A room sees those below it and none beside it: in layer 2 nobody knows of the others, and [`daemon`] introduces them.
-//! Of the pair in layer 1, [`commands`] may see [`config`]. `tests/guard` reads the source and fails where this is
-//! broken, for the world outside too: only [`net`] names ZeroMQ, and layers 0 and 1 and the arbiter name nothing that
-//! could look at a clock, a file or a process (but for the one file of [`config`] that reads the configuration). The clients
-//! in layer 3 also see [`sys`]: [`ctl`] and [`top`] start a process, the ssh client of `--ssh`, [`plugin`] hears signals,
-//! [`stats`] looks at many processes.
+//! The compiler keeps the layers: `core` depends on nothing that could look at a clock, a process or the network
+//! (its clippy.toml bans what std has of them), and `sys` and `net` do not see each other. Programs speak ZeroMQ: requests
+//! and replies over a ROUTER socket, events over a PUB socket, in the words of the original, so that its clients cannot
+//! tell the difference.
 //!
 //! # The core
 //!
 //! [`arbiter`] is a state machine. It is told what happened (an [`Event`](arbiter::Event): a request came, a worker was
 //! spawned, a worker died) and when, and says what to do (an [`Action`](arbiter::Action): spawn, signal, publish, reply).
-//! It does nothing itself, so its tests need neither processes nor sleep, and a seeded simulator (`tests/sim`) can drive
+//! It does nothing itself, so its tests need neither processes nor sleep, and a seeded simulator (`crates/core/tests/sim`) can drive
 //! it through days of misfortune in a second. Its documentation has the states and every transition.
 //!
 //! There is no global lock. Operations belong to a watcher, and what one watcher waits for delays no other.
@@ -67,22 +67,12 @@
 //! | log files of workers, rotation, whole lines | [`output`] |
 //! | ZeroMQ's edge-triggered descriptor, what is dropped and what waits | [`net`] |
 //! | start-up, the turn, the end | [`daemon`] |
-//! | circusctl | [`ctl`] |
-//! | plugins: the kit that they are made with | [`plugin`] |
-//! | circusd-stats | [`stats`] |
-//! | circus-top | [`top`] |
-//! | circus-munin | [`munin`] |
 
-pub mod arbiter;
-pub mod commands;
-pub mod config;
-pub mod ctl;
+#![warn(missing_docs)]
+
+pub use circus_core::{arbiter, commands, config, proto};
+pub use circus_net as net;
+pub use circus_sys as sys;
+
 pub mod daemon;
-pub mod munin;
-pub mod net;
 pub mod output;
-pub mod plugin;
-pub mod proto;
-pub mod stats;
-pub mod sys;
-pub mod top;

@@ -13,9 +13,12 @@ use crate::work::{Plan, Work};
 
 /// Measures, tells and writes. Whether all of our own work was done, and with `--strict` all goals reached.
 pub(crate) fn run(args: &Args) -> Outcome<bool> {
-    let circusd = args.circusd.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_circusd")));
+    let circusd = args.circusd.clone().unwrap_or_else(built_circusd);
     if !circusd.is_file() {
-        return Err(fault(format!("{}: there is no such program", circusd.display())));
+        return Err(fault(format!(
+            "{}: there is no such program; `cargo build --release` makes it",
+            circusd.display()
+        )));
     }
     let machine = machine();
     let lab = Lab::open()?;
@@ -78,4 +81,10 @@ fn measure(lab: &Lab, peers: &[Box<dyn Peer>], args: &Args, plan: &Plan, finding
 fn sizes(work: Work, args: &Args) -> impl Iterator<Item = usize> {
     let count = if work.grows() { args.workers.len() } else { 1 };
     args.workers.iter().copied().take(count)
+}
+
+/// circusd as cargo built it last in the profile of this program, which lies in `deps` beside it.
+fn built_circusd() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    here.ancestors().nth(2).unwrap_or(Path::new("")).join("circusd")
 }

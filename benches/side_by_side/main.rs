@@ -2,7 +2,7 @@
 //! README, "Benchmarks", says how to run it.
 
 mod args;
-#[path = "../../tests/guard/block.rs"]
+#[path = "../../tests/docs/guard/block.rs"]
 mod block;
 mod client;
 mod clock;

@@ -98,7 +98,7 @@ pub(crate) fn write(findings: &Findings, args: &Args) -> Outcome<()> {
 
 /// README's own table, and the pictures that it shows.
 fn bless(tables: &[(String, String)], pictures: &[(&str, String)]) -> Outcome<()> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let top = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let readme: PathBuf = top.join("README.md");
     let mut text = fs::read_to_string(&readme)?;
     for (name, table) in tables {

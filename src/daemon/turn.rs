@@ -107,7 +107,7 @@ impl Daemon {
             // At rest for the first time since a start, or since a file was read: what only that needed may go.
             if self.unpacking && !hurry && self.pending.is_empty() {
                 self.unpacking = false;
-                sys::give_back();
+                sys::release_memory();
             }
         }
     }

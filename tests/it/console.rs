@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use nix::pty::{OpenptyResult, openpty};
 
-use crate::rig::{Circusd, Site, wait_for};
+use crate::rig::{Circusd, Site, built, wait_for};
 
 /// circusctl with a terminal before it.
 struct Terminal {
@@ -22,7 +22,7 @@ struct Terminal {
 impl Terminal {
     fn open(site: &Site) -> Self {
         let OpenptyResult { master, slave } = openpty(None, None).unwrap();
-        let mut command = site.command(env!("CARGO_BIN_EXE_circusctl"));
+        let mut command = site.command(built("circusctl"));
         let end = |fd: &OwnedFd| fd.try_clone().unwrap();
         command.env("TERM", "xterm").stdin(end(&slave)).stdout(end(&slave)).stderr(end(&slave));
         let child = command.spawn().unwrap();
@@ -126,7 +126,8 @@ fn completed(site: &Site, line: &str) -> String {
         complete -p circusctl >/dev/null || exit 1
         _circusctl circusctl
         printf '%s\\n' \"${COMPREPLY[@]}\"";
-    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_circusctl")).parent().unwrap();
+    let programs = built("circusctl");
+    let programs = programs.parent().unwrap();
     let mut bash: Command = site.command("bash");
     bash.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display()));
     let output = crate::rig::run(bash.args(["-c", script, "bash", line]));
@@ -158,7 +159,7 @@ fn bash_completes_with_the_watchers_of_the_daemon() {
 fn the_original_s_completion_works_and_exits_with_success() {
     let circusd = fleet();
     let complete = |words: &str, word: &str| {
-        let mut command = circusd.command(env!("CARGO_BIN_EXE_circusctl"));
+        let mut command = circusd.command(built("circusctl"));
         command.env("AUTO_COMPLETE", "1").env("COMP_WORDS", words).env("COMP_CWORD", word);
         let output = crate::rig::run(&mut command);
         assert_eq!(output.status, Some(0), "{output:?}");

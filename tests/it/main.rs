@@ -9,7 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test's helpers do not expect fails the test")]
 
 mod rig;
-#[path = "../sim/rng.rs"]
+#[path = "../../crates/core/tests/sim/rng.rs"]
 mod rng;
 
 mod background;

@@ -7,7 +7,7 @@ use std::process::Child;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::rig::{Circusd, Output, Process, Site, run, skipped, spawn, wait_for, wait_until};
+use crate::rig::{Circusd, Output, Process, Site, built, run, skipped, spawn, wait_for, wait_until};
 
 fn start() -> Circusd {
     let circusd = Site::new().start(
@@ -30,7 +30,7 @@ fn install(site: &Site, names: &[&str]) {
     std::fs::create_dir_all(site.path("munin/plugins")).unwrap();
     for name in names {
         let link = site.path("munin/plugins").join(name);
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_circus-munin"), link).unwrap();
+        std::os::unix::fs::symlink(built("circus-munin"), link).unwrap();
     }
 }
 
@@ -208,7 +208,7 @@ fn a_real_munin_node_lists_configures_and_fetches() {
 
 #[test]
 fn munin_node_configure_finds_it() {
-    let program = std::fs::read(env!("CARGO_BIN_EXE_circus-munin")).unwrap();
+    let program = std::fs::read(built("circus-munin")).unwrap();
     let has = |line: &[u8]| program.windows(line.len()).any(|window| window == line);
     assert!(has(b"\n#%# family=auto\n#%# capabilities=autoconf suggest\n"));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::rig::{Circusd, Site, observe_for, python, run, skipped, spawn, wait_until};
+use crate::rig::{Circusd, Site, built, observe_for, python, run, skipped, spawn, wait_until};
 
 /// A file of the checkout.
 fn file(path: &str) -> PathBuf {
@@ -321,7 +321,7 @@ fn the_example_in_rust() {
 
 #[test]
 fn the_example_in_shell() {
-    let (script, ctl) = (file("examples/plugins/deaths.sh"), env!("CARGO_BIN_EXE_circusctl"));
+    let (script, ctl) = (file("examples/plugins/deaths.sh"), built("circusctl"));
     let circusd =
         Site::new().start(&format!("{WATCHED}cmd = sh {}\n[env:plugin:deaths]\nCIRCUSCTL = {ctl}\n", script.display()));
     says_who_died(&circusd);
@@ -353,7 +353,7 @@ fn the_example_in_node() {
 #[test]
 fn the_program_of_plugins() {
     let site = Site::new();
-    let program = |args: &[&str]| run(site.command(env!("CARGO_BIN_EXE_circus-plugin")).args(args));
+    let program = |args: &[&str]| run(site.command(built("circus-plugin")).args(args));
     assert_eq!(program(&["--version"]).stdout, concat!(env!("CARGO_PKG_VERSION"), "\n"));
     assert!(program(&["--list"]).stdout.contains("watchdog (circus.plugins.watchdog.WatchDog)"));
     let usage = program(&[]);
@@ -365,7 +365,7 @@ fn the_program_of_plugins() {
         unknown.stderr
     );
     // Without circusd it waits for one, until it is told to end.
-    let mut child = spawn(site.command(env!("CARGO_BIN_EXE_circus-plugin")).arg("logger"));
+    let mut child = spawn(site.command(built("circus-plugin")).arg("logger"));
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
     child.wait().unwrap();
 }

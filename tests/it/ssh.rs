@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::rig::{Process, Site, run, wait_for, wait_until};
+use crate::rig::{Process, Site, built, run, wait_for, wait_until};
 
 /// Puts a program called ssh into the site: a shell script.
 fn install(site: &Site, script: &str) {
@@ -46,7 +46,7 @@ fn forward() {
 }
 
 fn circusctl(site: &Site, args: &[&str]) -> Command {
-    let mut command = site.command(env!("CARGO_BIN_EXE_circusctl"));
+    let mut command = site.command(built("circusctl"));
     command.env("PATH", format!("{}:/usr/bin:/bin", site.path("").display())).env("TMPDIR", site.path("tmp"));
     std::fs::create_dir_all(site.path("tmp")).unwrap();
     command.args(["--ssh", "me@far:2222", "--ssh_keyfile", "key"]).args(args);
@@ -126,7 +126,7 @@ fn circus_top_goes_the_same_way() {
     install_forwarding(&circusd);
     std::fs::create_dir_all(circusd.path("tmp")).unwrap();
     let at = |name: &str| format!("ipc://{}", circusd.path(name).display());
-    let mut command = circusd.command(env!("CARGO_BIN_EXE_circus-top"));
+    let mut command = circusd.command(built("circus-top"));
     command.env("PATH", format!("{}:/usr/bin:/bin", circusd.path("").display())).env("TMPDIR", circusd.path("tmp"));
     command.args(["--once", "--ssh", "me@far", "--control", &at("control"), "--endpoint", &at("stats")]);
     let output = run(command.args(["--pubsub", &at("events")]));

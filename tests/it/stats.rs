@@ -8,7 +8,7 @@ use circus::net::{Context, Subscriber};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, PATIENCE, Process, Site, observe_for, python, run, wait_for, wait_until};
+use crate::rig::{Circusd, PATIENCE, Process, Site, built, observe_for, python, run, wait_for, wait_until};
 
 /// Messages, among which the one that is waited for has to be.
 const MANY: usize = 600;
@@ -271,7 +271,7 @@ fn the_originals_client_and_circus_top() {
 #[test]
 fn what_cannot_be_done_is_said() {
     let site = Site::new();
-    let stats = env!("CARGO_BIN_EXE_circusd-stats");
+    let stats = built("circusd-stats");
     let version = run(site.command(stats).arg("--version"));
     assert_eq!((version.status, version.stdout.trim()), (Some(0), env!("CARGO_PKG_VERSION")));
     let refused = run(site.command(stats).args(["--ssh", "me@there"]));

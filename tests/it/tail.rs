@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, PATIENCE, Site, wait_until};
+use crate::rig::{Circusd, PATIENCE, Site, built, wait_until};
 
 /// circusctl tail -f, whose output goes into files.
 struct Follower<'c> {
@@ -22,7 +22,7 @@ impl<'c> Follower<'c> {
     /// Waits until this line is shown: from then on nothing that comes is missed.
     fn start(circusd: &'c Circusd, name: &'static str, args: &[&str], shown: &str) -> Self {
         let file = |end: &str| File::create(circusd.path(&format!("{name}.{end}"))).unwrap();
-        let mut command = circusd.command(env!("CARGO_BIN_EXE_circusctl"));
+        let mut command = circusd.command(built("circusctl"));
         command.args(["tail", "-f"]).args(args).stdout(file("out")).stderr(file("err"));
         let follower = Self { circusd, child: command.spawn().unwrap(), name };
         wait_until("the last lines are shown", || follower.shown().lines().any(|line| line == shown));

@@ -8,7 +8,7 @@ use circus::proto::OUTPUT_GREETING;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, Http, Output, PATIENCE, Process, Site, knob, observe_for, run, skipped, wait_for};
+use crate::rig::{Circusd, Http, Output, PATIENCE, Process, Site, built, knob, observe_for, run, skipped, wait_for};
 
 /// A terminal with circus-top in it. What it prints when that has ended is on its screen, too.
 struct Terminal<'a> {
@@ -24,7 +24,7 @@ impl<'a> Terminal<'a> {
             skipped(test, "there is no tmux");
             return None;
         }
-        let top = env!("CARGO_BIN_EXE_circus-top");
+        let top = built("circus-top");
         let script = format!("echo before; {top} {args}; echo ended $?; stty -a; exec cat");
         let size = [width.to_string(), height.to_string()];
         let words = ["-u", "-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "/bin/sh", "-c"];
@@ -344,7 +344,7 @@ fn without_circusd_it_says_so_and_goes_on_trying() {
 }
 
 fn top(circusd: &Site, args: &[&str]) -> Output {
-    run(circusd.command(env!("CARGO_BIN_EXE_circus-top")).args(args))
+    run(circusd.command(built("circus-top")).args(args))
 }
 
 #[test]

@@ -16,5 +16,5 @@ pub(crate) use events::Happening;
 pub(crate) use http::{Answer, Http};
 pub(crate) use process::Process;
 pub(crate) use python::{knob, node_modules, optimized_circusd, python, skipped};
-pub(crate) use site::{Output, Site, run, spawn};
+pub(crate) use site::{Output, Site, built, run, spawn};
 pub(crate) use wait::{PATIENCE, observe_for, wait_for, wait_until};

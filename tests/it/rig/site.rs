@@ -99,7 +99,7 @@ impl Site {
     /// circusctl for a circusd here.
     #[track_caller]
     pub(crate) fn circusctl(&self, args: &[&str]) -> Output {
-        run(self.command(env!("CARGO_BIN_EXE_circusctl")).args(args))
+        run(self.command(built("circusctl")).args(args))
     }
 
     /// Any program, here, with an environment of its own.
@@ -171,6 +171,13 @@ pub(crate) fn run(command: &mut Command) -> Output {
 #[track_caller]
 pub(crate) fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap()
+}
+
+/// A program of another package, beside the circusd that cargo built for this test.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_circusd")).with_file_name(name);
+    assert!(path.exists(), "{} is missing: run `cargo build`, or `cargo test --workspace` as a whole", path.display());
+    path
 }
 
 /// A program of `examples/`, beside the binaries that cargo built for this test.

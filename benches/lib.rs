@@ -1,0 +1,1 @@
+//! Nothing but benches: `side_by_side` and `micro`.

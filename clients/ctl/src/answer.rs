@@ -1,0 +1,158 @@
+//! From a reply to what is printed.
+
+use serde_json::Value;
+
+use super::{Exit, Globals};
+use circus_core::commands::{Action, CommandSpec, Invocation, py_str};
+
+/// What a command prints, and its exit status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// For standard output, with its last line end.
+    pub stdout: String,
+    /// For standard error, with its last line end.
+    pub stderr: String,
+    /// The exit status.
+    pub exit: Exit,
+}
+
+impl Outcome {
+    /// Success.
+    pub(super) fn done(text: &str) -> Self {
+        Self { stdout: format!("{text}\n"), stderr: String::new(), exit: Exit::Success }
+    }
+
+    /// A failure, with a text that ends its line.
+    pub(super) fn failed(exit: Exit, text: String) -> Self {
+        Self { stdout: String::new(), stderr: text, exit }
+    }
+}
+
+/// What is printed of a reply.
+pub fn answer(spec: &CommandSpec, invocation: &Invocation, globals: &Globals, reply: &[u8]) -> Outcome {
+    let value = match serde_json::from_slice::<Value>(reply) {
+        Ok(value @ Value::Object(_)) => value,
+        _ => {
+            let text = String::from_utf8_lossy(reply);
+            return Outcome::failed(Exit::Failure, format!("error: the answer is no JSON object: {text}\n"));
+        }
+    };
+    let refused = value.get("status").is_some_and(|status| status == "error");
+    if globals.json {
+        let exit = if refused { Exit::Refused } else { Exit::Success };
+        return Outcome { exit, ..Outcome::done(&json(reply, value, globals.prettify)) };
+    }
+    if refused { refusal(spec, &value) } else { shown(spec, invocation, &value) }
+}
+
+fn json(raw: &[u8], value: Value, prettify: bool) -> String {
+    let raw = || String::from_utf8_lossy(raw).into_owned();
+    if prettify { serde_json::to_string_pretty(&sorted(value)).unwrap_or_else(|_| raw()) } else { raw() }
+}
+
+/// With the keys of every object in order.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut entries: Vec<_> = object.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(entries.into_iter().collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+    }
+}
+
+fn refusal(spec: &CommandSpec, reply: &Value) -> Outcome {
+    let mut text = match reply.get("reason").map(py_str) {
+        Some(reason) if spec.console.bare_errors => format!("{reason}\n"),
+        Some(reason) => format!("error: {reason}\n"),
+        None => "error\n".into(),
+    };
+    for detail in reply.get("details").and_then(Value::as_array).into_iter().flatten() {
+        text.push_str(&format!("{}\n", py_str(detail)));
+    }
+    Outcome::failed(Exit::Refused, text)
+}
+
+fn shown(spec: &CommandSpec, invocation: &Invocation, reply: &Value) -> Outcome {
+    match spec.console.action {
+        Action::Call { show, .. } => Outcome::done(&show(reply, invocation)),
+        // A subscription makes no call, so no reply is its own.
+        Action::Subscribe => Outcome::done("ok"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use circus_core::commands::find;
+
+    fn outcome(name: &str, json: bool, prettify: bool, reply: &str) -> (String, String, u8) {
+        let globals = Globals { json, prettify, ..Globals::default() };
+        let outcome = answer(find(name).unwrap(), &Invocation::default(), &globals, reply.as_bytes());
+        (outcome.stdout, outcome.stderr, outcome.exit.code())
+    }
+
+    fn both(stdout: &str, stderr: &str, exit: u8) -> (String, String, u8) {
+        (stdout.into(), stderr.into(), exit)
+    }
+
+    const ERROR: &str = r#"{"status": "error", "reason": "program nope not found", "tb": null, "errno": 3}"#;
+
+    #[test]
+    fn success_is_shown() {
+        let reply = r#"{"status": "ok", "time": 1.5, "watchers": ["a1", "my app", "solo"]}"#;
+        assert_eq!(outcome("list", false, false, reply), both("a1,my app,solo\n", "", 0));
+        assert_eq!(outcome("status", false, false, r#"{"status": "active"}"#), both("active\n", "", 0));
+    }
+
+    #[test]
+    fn a_refusal_goes_to_standard_error() {
+        assert_eq!(outcome("list", false, false, ERROR), both("", "error: program nope not found\n", 3));
+        assert_eq!(outcome("status", false, false, ERROR), both("", "error: program nope not found\n", 3));
+        let bare = r#"{"status": "error", "reason": "'zork' not an existing option"}"#;
+        assert_eq!(outcome("globaloptions", false, false, bare), both("", "'zork' not an existing option\n", 3));
+        assert_eq!(outcome("list", false, false, r#"{"status": "error"}"#), both("", "error\n", 3));
+    }
+
+    #[test]
+    fn json_is_the_reply_itself() {
+        let reply = r#"{"status": "ok", "time": 1.5, "numwatchers": 1, "id": "x"}"#;
+        assert_eq!(outcome("numwatchers", true, false, reply), both(&format!("{reply}\n"), "", 0));
+        assert_eq!(outcome("list", true, false, ERROR), both(&format!("{ERROR}\n"), "", 3));
+    }
+
+    #[test]
+    fn prettified_json_has_its_keys_in_order() {
+        let reply = r#"{"status": "ok", "b": {"d": 1, "c": []}, "a": 2.0}"#;
+        let pretty = "{\n  \"a\": 2.0,\n  \"b\": {\n    \"c\": [],\n    \"d\": 1\n  },\n  \"status\": \"ok\"\n}\n";
+        assert_eq!(outcome("list", true, true, reply), both(pretty, "", 0));
+        assert_eq!(outcome("list", false, true, r#"{"watchers": ["a"]}"#), both("a\n", "", 0), "only with --json");
+    }
+
+    #[test]
+    fn what_is_no_reply() {
+        for reply in ["", "[1]", "{"] {
+            let expected = both("", &format!("error: the answer is no JSON object: {reply}\n"), 1);
+            assert_eq!(outcome("list", false, false, reply), expected);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_reply_panics(
+            reply in ".{0,40}",
+            key in "(watchers|pids|options|sockets|statuses|numprocesses|singleton|reason|status)",
+            n in 0..9,
+        ) {
+            for value in ["null", "1", "[1, null]", "{\"env\": {\"a\": 1}}", "\"x\""] {
+                for spec in circus_core::commands::COMMANDS {
+                    let text = format!("{{\"{key}\": {value}, \"n\": {n}}}");
+                    drop(answer(spec, &Invocation::default(), &Globals::default(), text.as_bytes()));
+                    drop(answer(spec, &Invocation::default(), &Globals::default(), reply.as_bytes()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! From what may stand somewhere to words, with the help of the daemon.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::Globals;
+use crate::complete::{Choice, choices};
+use crate::run::Session;
+use circus_core::proto::{Object, resource_name};
+
+/// Who completes a word does not wait for a daemon that is busy or not there.
+const PATIENCE: Duration = Duration::from_millis(1000);
+
+/// The words that may follow `words` and begin with what is typed.
+pub(crate) fn candidates(session: &mut Session<'_>, globals: &Globals, words: &[String], typed: &str) -> Vec<String> {
+    let mut line = choices(words, typed);
+    if line.remote {
+        line.choices.retain(|choice| matches!(choice, Choice::Word(_)));
+    }
+    let globals = Globals { endpoint: line.endpoint, timeout: Some(PATIENCE), ..Globals::default() }.or(globals);
+    let mut found: Vec<String> = Vec::new();
+    for choice in line.choices {
+        match choice {
+            Choice::Word(word) => found.push(word),
+            Choice::Watcher => found.extend(watchers(session, &globals)),
+            Choice::Topic => found.extend(watchers(session, &globals).iter().map(|name| topic(name))),
+            Choice::PidOf(watcher) => found.extend(pids(session, &globals, &watcher)),
+            Choice::OptionOf(watcher) => found.extend(options(session, &globals, &watcher)),
+        }
+    }
+    found.retain(|word| word.starts_with(typed));
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn topic(watcher: &str) -> String {
+    format!("watcher.{}.", resource_name(watcher))
+}
+
+fn watchers(session: &mut Session<'_>, globals: &Globals) -> Vec<String> {
+    let reply = session.ask(globals, "status", Object::new());
+    let names = reply.as_ref().and_then(|reply| reply.get("statuses")?.as_object());
+    names.into_iter().flat_map(Object::keys).cloned().collect()
+}
+
+fn pids(session: &mut Session<'_>, globals: &Globals, watcher: &str) -> Vec<String> {
+    let reply = session.ask(globals, "list", named(watcher));
+    let pids = reply.as_ref().and_then(|reply| reply.get("pids")?.as_array());
+    pids.into_iter().flatten().map(Value::to_string).collect()
+}
+
+fn options(session: &mut Session<'_>, globals: &Globals, watcher: &str) -> Vec<String> {
+    let reply = session.ask(globals, "options", named(watcher));
+    let options = reply.as_ref().and_then(|reply| reply.get("options")?.as_object());
+    options.into_iter().flat_map(Object::keys).cloned().collect()
+}
+
+fn named(watcher: &str) -> Object {
+    Object::from_iter([("name".to_owned(), json!(watcher))])
+}

@@ -1,0 +1,31 @@
+//! Layer 3: circusctl, built from [`COMMANDS`](circus_core::commands::COMMANDS).
+//!
+//! [`run`] is the whole program with its edges as arguments: the command line, the environment, the three streams, and
+//! a [`Connector`] that reaches the daemon. What is printed is decided in functions that return text ([`Outcome`]),
+//! so the tests here need neither sockets nor processes.
+
+mod answer;
+mod args;
+mod complete;
+mod completion;
+mod editor;
+mod globals;
+mod listen;
+mod network;
+mod run;
+mod shell;
+mod tail;
+mod text;
+mod transport;
+mod words;
+
+pub use answer::{Outcome, answer};
+pub use args::{Parsed, SyntaxError, parse};
+pub use completion::{AutoComplete, Completion};
+pub use globals::{GLOBAL_OPTIONS, Globals};
+pub use network::Network;
+pub use run::{Environment, Exit, Streams, run};
+pub use transport::{CallError, Connector, Event, Subscription, Transport};
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,359 @@
+//! `tail`: the last lines, and with `--follow` those that come.
+//!
+//! Who follows subscribes first. The daemon greets a subscriber at the topic that it subscribed to, and from then on it gets
+//! every line; only then are the last lines asked for, and what was published meanwhile is known by its cursor. So that no
+//! other's greeting is taken for ours, we subscribe to a topic of our own as well, behind the one that is meant. A greeting
+//! that comes later means that the connection was made anew: what lies behind the cursor is asked for, and nothing is shown
+//! twice.
+
+use std::io;
+
+use serde_json::json;
+
+use super::run::{Session, emit, timeout};
+use super::{Event, Exit, Globals, Outcome, Streams, Subscription};
+use circus_core::commands::{self, CommandSpec, Invocation};
+use circus_core::proto::{Missed, Object, OutputEvent, OutputPlace, StreamName, Tail, output_topic};
+
+/// Why it is over.
+enum End {
+    /// There is something to say, or nothing.
+    Said(Outcome),
+    /// Nobody can be told any more.
+    Stream(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Stream(error)
+    }
+}
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        Self::Said(outcome)
+    }
+}
+
+/// Prints lines, until there are no more.
+pub(super) fn tail(
+    session: &mut Session<'_>,
+    globals: &Globals,
+    spec: &CommandSpec,
+    invocation: &Invocation,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let properties = match commands::message(spec, invocation) {
+        Ok(properties) => properties,
+        Err(error) => return emit(&Outcome::failed(Exit::Failure, format!("{error}\n")), streams),
+    };
+    if globals.json && !invocation.flag("follow") {
+        return emit(&session.call(globals, spec, invocation), streams);
+    }
+    let mut viewer = Viewer { session, globals, spec, properties, view: View::default() };
+    let result = if invocation.flag("follow") { viewer.follow(streams) } else { viewer.look_back(streams) };
+    match result {
+        Ok(()) => Ok(Exit::Success),
+        Err(End::Said(outcome)) => emit(&outcome, streams),
+        Err(End::Stream(error)) => Err(error),
+    }
+}
+
+struct Viewer<'v, 's> {
+    session: &'v mut Session<'s>,
+    globals: &'v Globals,
+    spec: &'v CommandSpec,
+    properties: Object,
+    view: View,
+}
+
+impl Viewer<'_, '_> {
+    fn look_back(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
+        let (tail, raw) = self.ask(self.properties.clone())?;
+        let shown = self.view.answered(tail);
+        self.print(shown, &raw, streams)
+    }
+
+    fn follow(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
+        let topic = self.topic();
+        // It begins as the other does, so that it is second also when libzmq subscribes again.
+        let own = format!("{topic}?{}", self.session.id());
+        let mut events = self.subscribe(&[topic.clone(), own.clone()])?;
+        let failed = |reason: String| Outcome::failed(Exit::Failure, format!("error: {reason}\n"));
+        let mut greeted = false;
+        loop {
+            // Before the greeting it is not certain that there is anybody to listen to.
+            let limit = (!greeted).then(|| timeout(self.globals));
+            let event = events.next_event(limit).map_err(|error| failed(error.to_string()))?;
+            let Some(Event { topic: heard, body }) = event else {
+                if greeted {
+                    return Ok(());
+                }
+                return Err(failed("no greeting from the pubsub endpoint: is it circusd's?".into()).into());
+            };
+            if heard == own.as_bytes() {
+                self.catch_up(streams)?;
+                greeted = true;
+            } else if greeted
+                // There may be a watcher whose name only begins like this one's.
+                && heard == topic.as_bytes()
+                && let Ok(event) = serde_json::from_slice::<OutputEvent>(&body)
+            {
+                let shown = self.view.published(&event, self.wid());
+                self.print(shown, &body, streams)?;
+            }
+        }
+    }
+
+    fn subscribe(&mut self, topics: &[String]) -> Result<Box<dyn Subscription>, End> {
+        // What is wrong with the question is told before anything is waited for.
+        self.ask(self.properties.clone())?;
+        let option = Object::from_iter([("option".to_owned(), json!("pubsub_endpoint"))]);
+        let reply = self.session.ask(self.globals, "globaloptions", option);
+        let endpoint = reply.as_ref().and_then(|reply| reply.get("options")?.get("pubsub_endpoint")?.as_str());
+        let unknown = || Outcome::failed(Exit::Failure, "error: circusd does not say where its events are\n".into());
+        let endpoint = toward(endpoint.ok_or_else(unknown)?, &self.session.endpoint(self.globals));
+        Ok(self.session.subscribe(self.globals, &endpoint, topics)?)
+    }
+
+    /// Shows what there is: the last lines at first, later what was not shown yet.
+    fn catch_up(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
+        let (mut tail, mut raw) = self.ask(self.later(self.view.place.cursor()))?;
+        if self.view.place.is_of_another(&tail) {
+            // Another stream: its cursor has nothing to do with ours.
+            (tail, raw) = self.ask(self.later(Some(0)))?;
+        }
+        let shown = self.view.answered(tail);
+        self.print(shown, &raw, streams)
+    }
+
+    fn later(&self, cursor: Option<u64>) -> Object {
+        let mut properties = self.properties.clone();
+        if let Some(cursor) = cursor {
+            properties.insert("after".into(), cursor.into());
+            properties.insert("lines".into(), u32::MAX.into());
+        }
+        properties
+    }
+
+    fn ask(&mut self, properties: Object) -> Result<(Tail, Vec<u8>), End> {
+        let reply = self.session.fetch(self.globals, self.spec, properties)?;
+        let tail = serde_json::from_slice(&reply).map_err(|error| {
+            Outcome::failed(Exit::Failure, format!("error: the answer is not one to tail: {error}\n"))
+        })?;
+        Ok((tail, reply))
+    }
+
+    fn print(&self, shown: Shown, raw: &[u8], streams: &mut Streams<'_>) -> Result<(), End> {
+        let Shown { text, missed } = shown;
+        if let Some(missed) = missed {
+            writeln!(streams.errors, "circusctl: missed {missed}")?;
+        }
+        if self.globals.json {
+            if !text.is_empty() {
+                streams.output.write_all(raw)?;
+                streams.output.write_all(b"\n")?;
+            }
+        } else {
+            streams.output.write_all(text.as_bytes())?;
+        }
+        // Who pipes lines into a program waits for each of them.
+        streams.output.flush()?;
+        Ok(())
+    }
+
+    fn wid(&self) -> Option<u64> {
+        self.properties.get("wid").and_then(serde_json::Value::as_u64)
+    }
+
+    fn topic(&self) -> String {
+        let text = |key: &str| self.properties.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let stream = if text("stream") == StreamName::Stderr.name() { StreamName::Stderr } else { StreamName::Stdout };
+        output_topic(text("name"), stream)
+    }
+}
+
+/// What was shown. Pure.
+#[derive(Debug, Default)]
+struct View {
+    place: OutputPlace,
+    /// The last line that was shown goes on.
+    open: bool,
+}
+
+/// What is to be printed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Shown {
+    text: String,
+    missed: Option<Missed>,
+}
+
+impl View {
+    fn answered(&mut self, tail: Tail) -> Shown {
+        let missed = self.place.fetched(&tail);
+        let mut text = String::new();
+        for line in tail.lines {
+            self.end_open(&mut text);
+            text.push_str(&line.line);
+            text.push('\n');
+        }
+        Shown { text, missed }
+    }
+
+    fn published(&mut self, event: &OutputEvent, wid: Option<u64>) -> Shown {
+        if self.place.has_seen(event) {
+            return Shown::default();
+        }
+        let missed = self.place.published(event);
+        let mut text = String::new();
+        if missed.is_some() {
+            self.end_open(&mut text);
+        }
+        if wid.is_none_or(|wid| wid == u64::from(event.wid)) {
+            text.push_str(&event.lines.join("\n"));
+            if !event.more {
+                text.push('\n');
+            }
+            self.open = event.more;
+        }
+        Shown { text, missed }
+    }
+
+    /// A line whose rest will not come is ended.
+    fn end_open(&mut self, text: &mut String) {
+        if std::mem::take(&mut self.open) {
+            text.push('\n');
+        }
+    }
+}
+
+/// An endpoint as the daemon names it, as it is seen from where its control endpoint is `control`: it may listen at every
+/// address, and that is none to connect to.
+fn toward(named: &str, control: &str) -> String {
+    let port = |endpoint: &str| endpoint.rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned()));
+    let Some((host, number)) = port(named) else { return named.to_owned() };
+    match port(control) {
+        Some((seen, _)) if ["tcp://0.0.0.0", "tcp://*", "tcp://[::]"].contains(&host.as_str()) => {
+            format!("{seen}:{number}")
+        }
+        Some(_) | None => named.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{FakeDaemon, Seen};
+
+    const GREETING: &str = r#"{"subscribed": true}"#;
+    const OWN: &str = "output.my_app.stdout?id";
+    const ENDPOINT: &str = r#"{"status": "ok", "options": {"pubsub_endpoint": "ipc:///run/pub"}}"#;
+    const TOPIC: &str = "output.my_app.stdout";
+
+    const EMPTY: &str = r#"{"status": "ok", "lines": [], "cursor": 0, "missed": 0, "next": 0, "began": 1.0}"#;
+    const TWO: &str = r#"{"status": "ok", "cursor": 4, "missed": 0, "next": 2, "began": 1.0, "lines": [
+        {"pid": 1, "wid": 1, "time": 1.5, "line": "a"}, {"pid": 1, "wid": 1, "time": 1.5, "line": "b"}]}"#;
+    const NOPE: &str = r#"{"status": "error", "reason": "program nope not found", "errno": 3}"#;
+
+    fn seen(stdout: &str, stderr: &str, exit: u8) -> Seen {
+        Seen { stdout: stdout.into(), stderr: stderr.into(), exit }
+    }
+
+    fn event(first: u64, cursor: u64, wid: u32, lines: &str, more: bool) -> &'static str {
+        let text = format!(
+            r#"{{"watcher": "My App", "stream": "stdout", "pid": 1, "wid": {wid}, "time": 1.5, "first": {first},
+               "lines": {lines}, "more": {more}, "cursor": {cursor}, "began": 1.0}}"#
+        );
+        Box::leak(text.into_boxed_str())
+    }
+
+    fn follow(line: &str, replies: &[&str], bodies: &[&'static str]) -> (Seen, FakeDaemon) {
+        let mut daemon = FakeDaemon::answering(replies.iter().copied());
+        let topic = |body: &str| if body == GREETING { OWN } else { TOPIC };
+        daemon.events = bodies.iter().map(|body| (topic(body), *body)).collect();
+        // Others are greeted too.
+        daemon.events.push((TOPIC, GREETING));
+        (daemon.run(line), daemon)
+    }
+
+    #[test]
+    fn the_last_lines() {
+        let mut daemon = FakeDaemon::answering([TWO, EMPTY, NOPE, TWO]);
+        assert_eq!(daemon.run("tail -n 2 'My App' 3 --stderr"), seen("a\nb\n", "", 0));
+        assert_eq!(daemon.run("tail web"), seen("", "", 0), "no line, not an empty one");
+        assert_eq!(daemon.run("tail nope"), seen("", "error: program nope not found\n", 3));
+        assert_eq!(daemon.run("tail web --json"), seen(&format!("{TWO}\n"), "", 0));
+        let properties = daemon.heard.borrow()[0].request["properties"].clone();
+        assert_eq!(properties, json!({"name": "My App", "wid": 3, "stream": "stderr", "lines": 2}));
+    }
+
+    #[test]
+    fn who_follows_subscribes_before_it_asks_and_sees_nothing_twice() {
+        let bodies = [GREETING, event(1, 4, 1, r#"["b"]"#, false), event(2, 6, 1, r#"["c"]"#, false)];
+        let (printed, daemon) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, TWO], &bodies);
+        assert_eq!(printed, seen("a\nb\nc\n", "", 0));
+        assert_eq!(daemon.subscriptions, [("ipc:///run/pub".to_owned(), vec![TOPIC.to_owned(), OWN.to_owned()])]);
+        let (printed, _) = follow("tail -f nope", &[NOPE], &[]);
+        assert_eq!(printed, seen("", "error: program nope not found\n", 3));
+        let (printed, _) = follow("tail -f web", &[EMPTY, ENDPOINT], &[]);
+        assert_eq!((printed.exit, printed.stdout.as_str()), (1, ""));
+    }
+
+    #[test]
+    fn a_gap_is_counted() {
+        let bodies = [
+            GREETING,
+            event(0, 2, 1, r#"["a"]"#, false),
+            event(4, 90, 1, r#"["long"]"#, true),
+            event(6, 99, 1, r#"["z"]"#, false),
+        ];
+        let (printed, _) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, EMPTY], &bodies);
+        let missed = "circusctl: missed 3 lines\ncircusctl: missed 1 line\n";
+        assert_eq!(printed, seen("a\nlong\nz\n", missed, 0));
+    }
+
+    #[test]
+    fn one_worker_of_several() {
+        let bodies = [
+            GREETING,
+            event(0, 2, 1, r#"["a"]"#, false),
+            event(1, 4, 2, r#"["b"]"#, false),
+            event(2, 6, 1, r#"["c"]"#, false),
+        ];
+        let (printed, _) = follow("tail -f 'My App' 1", &[EMPTY, ENDPOINT, EMPTY], &bodies);
+        assert_eq!(printed, seen("a\nc\n", "", 0));
+    }
+
+    #[test]
+    fn parts_of_a_line_are_one_line() {
+        let bodies = [GREETING, event(0, 2, 1, r#"["a", "bb"]"#, true), event(2, 6, 1, r#"["cc", "d"]"#, false)];
+        let (printed, _) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, EMPTY], &bodies);
+        assert_eq!(printed, seen("a\nbbcc\nd\n", "", 0));
+    }
+
+    #[test]
+    fn a_connection_that_was_made_anew_goes_on_where_it_was() {
+        let again = r#"{"status": "ok", "cursor": 8, "missed": 2, "next": 1, "began": 1.0, "lines": [
+            {"pid": 1, "wid": 1, "time": 1.5, "line": "d"}]}"#;
+        let bodies = [GREETING, GREETING, event(1, 10, 1, r#"["e"]"#, false)];
+        let (printed, daemon) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, TWO, again], &bodies);
+        assert_eq!(printed, seen("a\nb\nd\ne\n", "circusctl: missed 2 bytes of output\n", 0));
+        assert_eq!(daemon.heard.borrow()[3].request["properties"]["after"], 4);
+        let other = r#"{"status": "ok", "cursor": 2, "missed": 0, "next": 0, "began": 2.0, "lines": [
+            {"pid": 1, "wid": 1, "time": 1.5, "line": "x"}]}"#;
+        let (printed, _) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, TWO, other, other], &[GREETING, GREETING]);
+        assert_eq!(printed, seen("a\nb\nx\n", "", 0), "circusd was started anew");
+    }
+
+    #[test]
+    fn the_way_to_an_endpoint_at_every_address() {
+        for (named, control, endpoint) in [
+            ("tcp://127.0.0.1:5556", "tcp://h:5555", "tcp://127.0.0.1:5556"),
+            ("tcp://0.0.0.0:5556", "tcp://h:5555", "tcp://h:5556"),
+            ("tcp://*:5556", "tcp://[::1]:5555", "tcp://[::1]:5556"),
+            ("ipc:///run/x", "tcp://h:5555", "ipc:///run/x"),
+        ] {
+            assert_eq!(toward(named, control), endpoint);
+        }
+    }
+}

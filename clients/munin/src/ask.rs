@@ -1,0 +1,79 @@
+//! Asking circusd, all at once and not for long.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::facts::{self, Facts};
+use super::graph::Graph;
+use super::queues;
+use circus_core::proto::Object;
+use circus_net::{Context, Dealer, NetError};
+use circus_sys as sys;
+
+/// munin-node is answered within a second and a half, whatever circusd does.
+const PATIENCE: Duration = Duration::from_millis(1200);
+
+/// What circusd says; nothing of what it does not say in time.
+pub(super) fn ask(endpoint: &str, graphs: &[Graph]) -> Result<Facts, NetError> {
+    let commands = commands(graphs);
+    let answers = answers(endpoint, &commands)?;
+    let status = answers.get("status");
+    let tables = queues::read();
+    Ok(Facts {
+        watchers: status.and_then(|status| facts::watchers(status, answers.get("stats"))),
+        sockets: answers
+            .get("listsockets")
+            .and_then(|answer| facts::sockets(answer, |host, port| queues::waiting(&tables, host, port))),
+    })
+}
+
+/// What these graphs need.
+fn commands(graphs: &[Graph]) -> Vec<&'static str> {
+    let needs = |graph: &Graph| match graph {
+        Graph::Cpu | Graph::Memory => ["status", "stats"].as_slice(),
+        Graph::Processes => ["status", "stats"].as_slice(),
+        Graph::Restarts => ["status"].as_slice(),
+        Graph::Sockets => ["listsockets"].as_slice(),
+    };
+    let mut commands: Vec<&str> = graphs.iter().flat_map(needs).copied().collect();
+    commands.sort_unstable();
+    commands.dedup();
+    commands
+}
+
+fn answers(endpoint: &str, commands: &[&'static str]) -> Result<BTreeMap<&'static str, Object>, NetError> {
+    let end = sys::since_boot() + PATIENCE;
+    let context = Context::new()?;
+    let mut dealer = Dealer::connect(&context, endpoint)?;
+    for command in commands {
+        let properties = if *command == "status" { json!({"verbose": true}) } else { json!({}) };
+        let request = json!({"id": command, "command": command, "properties": properties});
+        // One that is not sent is not answered.
+        let _sent = dealer.send(request.to_string().as_bytes());
+    }
+    let mut answers = BTreeMap::new();
+    while answers.len() < commands.len() {
+        let left = end.saturating_sub(sys::since_boot());
+        let Some(answer) = dealer.recv(left) else { break };
+        let Ok(answer) = serde_json::from_slice::<Object>(&answer) else { continue };
+        let id = answer.get("id").and_then(Value::as_str);
+        if let Some(command) = commands.iter().find(|command| id == Some(**command)) {
+            answers.insert(*command, answer);
+        }
+    }
+    Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_needed_is_asked() {
+        assert_eq!(commands(&[Graph::Sockets]), ["listsockets"]);
+        assert_eq!(commands(&[Graph::Restarts]), ["status"]);
+        assert_eq!(commands(&Graph::ALL), ["listsockets", "stats", "status"]);
+    }
+}

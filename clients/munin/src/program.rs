@@ -1,0 +1,158 @@
+//! circus-munin from its name and its word to its exit status.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use super::ask::ask;
+use super::facts::Facts;
+use super::graph::{Graph, config, values};
+use circus_sys as sys;
+
+const ENDPOINT: &str = "tcp://127.0.0.1:5555";
+
+/// munin-node-configure looks for these lines in the program itself.
+const HELP: &str = "\
+circus-munin: a plugin for munin-node, which draws what the watchers of a circusd use.
+
+Link it into munin's directory of plugins as circus (all graphs) or as one of
+circus_cpu, circus_mem, circus_procs, circus_restarts, circus_sockets.
+
+usage: circus-munin [fetch|config|autoconf|suggest|--version|--help]
+
+environment (env.NAME in a file of /etc/munin/plugin-conf.d):
+  endpoint                 where circusd answers (tcp://127.0.0.1:5555)
+  warning, FIELD_warning   limits; so do critical and FIELD_critical
+
+#%# family=auto
+#%# capabilities=autoconf suggest
+";
+
+/// circus-munin, called by this name with these words.
+pub fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
+    let called = words.next().unwrap_or_default();
+    let name = called.rsplit('/').next().unwrap_or_default();
+    let word = words.next().unwrap_or_default();
+    let env = sys::host().env;
+    match answer(name, &word, &env, ask) {
+        Ok(text) => {
+            // Whoever closed our output has seen enough.
+            drop(std::io::stdout().write_all(text.as_bytes()));
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            drop(writeln!(std::io::stderr(), "{name}: {reason}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is printed.
+fn answer<E: std::fmt::Display>(
+    name: &str,
+    word: &str,
+    env: &BTreeMap<String, String>,
+    ask: impl Fn(&str, &[Graph]) -> Result<Facts, E>,
+) -> Result<String, String> {
+    let given = |name: &str| env.get(name).filter(|value| !value.is_empty());
+    let endpoint = given("endpoint").map_or(ENDPOINT, String::as_str);
+    let graphs = || {
+        Graph::named(name)
+            .ok_or_else(|| "no graph has this name; --help lists the names to link this program under".to_owned())
+    };
+    let facts = |graphs: &[Graph]| ask(endpoint, graphs).map_err(|error| error.to_string());
+    match word {
+        "" | "fetch" => {
+            let graphs = graphs()?;
+            let facts = facts(&graphs)?;
+            Ok(sections(&graphs, |graph| values(graph, &facts)))
+        }
+        "config" => {
+            let graphs = graphs()?;
+            let facts = facts(&graphs)?;
+            // munin takes the figures at once where it has said so.
+            let dirty = env.get("MUNIN_CAP_DIRTYCONFIG").is_some_and(|value| value == "1");
+            let values = |graph| if dirty { values(graph, &facts) } else { String::new() };
+            Ok(sections(&graphs, |graph| format!("{}{}", config(graph, &facts, env), values(graph))))
+        }
+        "autoconf" => Ok(match facts(&[Graph::Restarts]) {
+            Ok(Facts { watchers: Some(_), .. }) => "yes\n".to_owned(),
+            Ok(_) => format!("no (no answer from {endpoint})\n"),
+            Err(reason) => format!("no ({reason})\n"),
+        }),
+        "suggest" => Ok(Graph::ALL.iter().map(|graph| format!("{}\n", graph.suffix())).collect()),
+        "--version" => Ok(concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned()),
+        "--help" => Ok(HELP.to_owned()),
+        other => Err(format!("unknown word '{other}'; fetch, config, autoconf and suggest are known")),
+    }
+}
+
+/// The parts of several graphs are told apart by their names.
+fn sections(graphs: &[Graph], part: impl Fn(Graph) -> String) -> String {
+    match graphs {
+        [graph] => part(*graph),
+        several => {
+            several.iter().map(|graph| format!("multigraph circus_{}\n{}", graph.suffix(), part(*graph))).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::facts::Watcher;
+
+    fn told(name: &str, word: &str, env: &[(&str, &str)]) -> (Result<String, String>, Vec<String>) {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let asked = RefCell::new(Vec::new());
+        let watcher = Watcher { name: "w".into(), restarts: Some(4), ..Watcher::default() };
+        let ask = |endpoint: &str, _: &[Graph]| {
+            asked.borrow_mut().push(endpoint.to_owned());
+            if endpoint == "silent" {
+                Ok(Facts::default())
+            } else if endpoint == "bad" {
+                Err("it is bad")
+            } else {
+                Ok(Facts { watchers: Some(vec![watcher.clone()]), sockets: None })
+            }
+        };
+        let text = answer(name, word, &env, ask);
+        (text, asked.into_inner())
+    }
+
+    #[test]
+    fn words_of_munin() {
+        let (text, asked) = told("circus_restarts", "", &[]);
+        assert_eq!((text.unwrap().as_str(), asked), ("w.value 4\ntotal.value 4\n", vec![ENDPOINT.to_owned()]));
+        let (text, asked) = told("circus_restarts", "config", &[("endpoint", "ipc:///run/c")]);
+        assert_eq!(asked, ["ipc:///run/c"]);
+        assert!(text.is_ok_and(|text| text.contains("w.type DERIVE\n") && !text.contains(".value")));
+        let (text, _) = told("circus_restarts", "config", &[("MUNIN_CAP_DIRTYCONFIG", "1")]);
+        assert!(text.is_ok_and(|text| text.ends_with("w.value 4\ntotal.value 4\n")));
+        assert_eq!(told("circus", "suggest", &[]).0.unwrap(), "cpu\nmem\nprocs\nrestarts\nsockets\n");
+    }
+
+    #[test]
+    fn all_graphs_at_once() {
+        let (text, asked) = told("circus", "fetch", &[]);
+        let text = text.unwrap();
+        assert_eq!(text.lines().filter(|line| line.starts_with("multigraph circus_")).count(), 5);
+        assert!(text.contains(
+            "multigraph circus_restarts\nw.value 4\ntotal.value 4\nmultigraph circus_sockets\ntotal.value U\n"
+        ));
+        assert_eq!(asked.len(), 1, "one question for all");
+    }
+
+    #[test]
+    fn without_circusd() {
+        assert_eq!(told("circus_cpu", "autoconf", &[]).0.unwrap(), "yes\n");
+        let silent = [("endpoint", "silent")];
+        assert_eq!(told("circus_cpu", "autoconf", &silent).0.unwrap(), "no (no answer from silent)\n");
+        assert_eq!(told("circus_cpu", "fetch", &silent).0.unwrap(), "total.value U\n");
+        assert_eq!(told("circus_cpu", "autoconf", &[("endpoint", "bad")]).0.unwrap(), "no (it is bad)\n");
+        assert_eq!(told("circus_cpu", "fetch", &[("endpoint", "bad")]).0, Err("it is bad".into()));
+        assert!(told("circus_x", "fetch", &[]).0.is_err() && told("circus", "what", &[]).0.is_err());
+    }
+}

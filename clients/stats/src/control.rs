@@ -1,0 +1,100 @@
+//! Asking circusd: a few questions at once, whose answers are read when they come.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::roster::{self, Own, Socket, Watcher};
+use circus_core::proto::Object;
+use circus_net::{Context, Dealer, NetError};
+
+/// After this long no answer is expected any more.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two rounds of questions, so that a crash loop that is news all the time costs circusd little.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What circusd said.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Who there is.
+    Watchers(Vec<Watcher>, Vec<Own>),
+    /// Which sockets it holds.
+    Sockets(Vec<Socket>),
+    /// Which process it is.
+    Daemon(Own),
+}
+
+/// The connection to circusd, and what was asked last.
+pub(super) struct Control {
+    pub(super) dealer: Dealer,
+    round: u64,
+    asked: Option<Duration>,
+    /// Answers that are still expected.
+    open: usize,
+}
+
+const STATUS: &str = "status";
+const SOCKETS: &str = "listsockets";
+const DAEMON: &str = "dstats";
+
+impl Control {
+    pub(super) fn connect(context: &Context, endpoint: &str) -> Result<Self, NetError> {
+        Ok(Self { dealer: Dealer::connect(context, endpoint)?.unwatched(), round: 0, asked: None, open: 0 })
+    }
+
+    /// When questions may be asked again: at once, unless there are answers to wait for.
+    pub(super) fn free_at(&self) -> Duration {
+        let wait = if self.open > 0 { PATIENCE } else { PAUSE };
+        self.asked.map_or(Duration::ZERO, |asked| asked + wait)
+    }
+
+    /// How long ago the last round was.
+    pub(super) fn since_asked(&self, now: Duration) -> Duration {
+        self.asked.map_or(Duration::MAX, |asked| now.saturating_sub(asked))
+    }
+
+    /// Asks who there is, and who circusd is where that is not known.
+    pub(super) fn ask(&mut self, knows_daemon: bool, now: Duration) {
+        self.round += 1;
+        self.asked = Some(now);
+        let commands = [STATUS, SOCKETS, DAEMON];
+        let commands = commands.iter().filter(|command| **command != DAEMON || !knows_daemon);
+        let (round, dealer) = (self.round, &mut self.dealer);
+        let send = |command: &&&str| {
+            let properties = if **command == STATUS { json!({"verbose": true}) } else { json!({}) };
+            let id = format!("{command} {round}");
+            let request = json!({"id": id, "command": command, "properties": properties});
+            dealer.send(request.to_string().as_bytes())
+        };
+        self.open = commands.filter(send).count();
+    }
+
+    /// The next thing that circusd said in answer to the last round.
+    pub(super) fn read(&mut self) -> Option<Told> {
+        while let Some(answer) = self.dealer.try_recv() {
+            let Ok(answer) = serde_json::from_slice::<Object>(&answer) else { continue };
+            let Some((command, round)) = answer.get("id").and_then(Value::as_str).and_then(|id| id.split_once(' '))
+            else {
+                continue;
+            };
+            if round.parse() != Ok(self.round) {
+                continue;
+            }
+            self.open = self.open.saturating_sub(1);
+            if let Some(told) = told(command, &answer) {
+                return Some(told);
+            }
+        }
+        None
+    }
+}
+
+fn told(command: &str, answer: &Object) -> Option<Told> {
+    match command {
+        STATUS => roster::watchers(answer).map(|(watchers, own)| Told::Watchers(watchers, own)),
+        SOCKETS => roster::sockets(answer).map(Told::Sockets),
+        DAEMON => roster::daemon(answer).map(Told::Daemon),
+        _ => None,
+    }
+}

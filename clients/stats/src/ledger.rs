@@ -1,0 +1,275 @@
+//! The last look at each process, and what lies between it and this one.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::clock;
+use super::totals::Totals;
+use circus_core::proto::ProcessInfo;
+use circus_sys::{Details, Probe, Prober, Vitals};
+
+/// Two looks that are closer tell nothing: processor time is counted in ticks of some ten milliseconds.
+const TOO_CLOSE: Duration = Duration::from_millis(50);
+
+/// What changes slowly is read this often: of a few processes each second, of many so that a look costs little more.
+const DETAILS: Pace = Pace { few: 1.0, many: 4.0 };
+
+/// The kernel goes through all of a process's memory for this.
+const PROPORTIONAL: Pace = Pace { few: 4.0, many: 16.0 };
+
+/// Where it took long, the next time is so many times later: half a percent of a processor at most.
+const SPACING: u32 = 200;
+
+/// So many processes are few.
+const FEW: usize = 32;
+
+/// Seconds between two looks at the same thing.
+struct Pace {
+    few: f64,
+    many: f64,
+}
+
+impl Pace {
+    /// In rounds.
+    fn rounds(&self, processes: usize, interval: Duration) -> u64 {
+        let seconds = if processes <= FEW { self.few } else { self.many };
+        ((seconds / interval.as_secs_f64()).round() as u64).max(1)
+    }
+}
+
+/// A process and what is known of it.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// As the original tells it.
+    pub(super) info: ProcessInfo,
+    probe: Probe,
+    vitals: Vitals,
+    /// When its share of the processor was worked out.
+    measured: Duration,
+    details: Details,
+    proportional: Option<u64>,
+    /// No look at that before.
+    proportional_at: Duration,
+    /// The last round in which it was there.
+    round: u64,
+    /// Different for each process, so that not all are due in the same round.
+    turn: u64,
+    tree: Option<Tree>,
+}
+
+/// Processor time of a process and its descendants.
+#[derive(Clone, Copy, Debug)]
+struct Tree {
+    /// As it was worked out last.
+    sum: Duration,
+    /// What was lost when a descendant left the tree: what was told once is not taken back.
+    lost: Duration,
+    measured: Duration,
+    cpu: f64,
+}
+
+impl Known {
+    /// Without its descendants.
+    pub(super) fn own(&self) -> Totals {
+        let usage = &self.vitals.usage;
+        Totals {
+            processes: 1,
+            cpu: self.info.usage.map_or(0.0, |usage| usage.cpu),
+            cpu_time: self.vitals.busy,
+            memory: usage.memory,
+            resident: usage.resident,
+            proportional: self.proportional,
+            threads: self.vitals.threads,
+            fds: self.details.fds,
+            disk: self.details.disk,
+            switches: self.details.switches,
+        }
+    }
+
+    fn take(&mut self, vitals: Vitals, now: Duration) {
+        let elapsed = now.saturating_sub(self.measured);
+        let mut cpu = self.info.usage.map_or(0.0, |usage| usage.cpu);
+        if elapsed >= TOO_CLOSE {
+            let used = vitals.busy.saturating_sub(self.vitals.busy);
+            cpu = percent(used, elapsed);
+            self.measured = now;
+            self.vitals = vitals;
+        } else {
+            // The processor time stays, to be compared with next time.
+            self.vitals = Vitals { busy: self.vitals.busy, ..vitals };
+        }
+        let usage = circus_core::proto::Usage { cpu, ..vitals.usage };
+        self.info.usage = Some(usage);
+    }
+
+    /// `sum` and `cpu`: the processor time of the whole tree, and its share at a first look. Returns the time without
+    /// steps backwards, and the share since the last look.
+    fn measure_tree(&mut self, sum: Duration, cpu: f64, now: Duration) -> (Duration, f64) {
+        let Some(past) = self.tree else {
+            self.tree = Some(Tree { sum, lost: Duration::ZERO, measured: now, cpu });
+            return (sum, cpu);
+        };
+        let elapsed = now.saturating_sub(past.measured);
+        if elapsed < TOO_CLOSE {
+            return (past.sum + past.lost, past.cpu);
+        }
+        let lost = past.lost + past.sum.saturating_sub(sum);
+        let cpu = percent(sum.saturating_sub(past.sum), elapsed);
+        self.tree = Some(Tree { sum, lost, measured: now, cpu });
+        (sum + lost, cpu)
+    }
+}
+
+fn percent(used: Duration, elapsed: Duration) -> f64 {
+    if elapsed.is_zero() { 0.0 } else { 100.0 * used.as_secs_f64() / elapsed.as_secs_f64() }
+}
+
+/// Everybody who is looked at.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    prober: Prober,
+    known: HashMap<i32, Known>,
+    interval: Duration,
+    now: Duration,
+    round: u64,
+    next_turn: u64,
+    /// Kept for its room: pids that a tree still has to offer.
+    open: Vec<i32>,
+}
+
+impl Ledger {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, ..Self::default() }
+    }
+
+    /// A round begins. The time is since boot.
+    pub(super) fn begin(&mut self, now: Duration) {
+        self.round += 1;
+        self.now = now;
+    }
+
+    /// Who was not looked at in this round is forgotten.
+    pub(super) fn end(&mut self) {
+        let round = self.round;
+        self.known.retain(|_, known| known.round == round);
+    }
+
+    /// Everybody is.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// Begins with processes that are new and with their descendants, so that the first round can already tell a difference.
+    pub(super) fn welcome(&mut self, pids: impl Iterator<Item = i32>, now: Duration) {
+        self.begin(now);
+        for pid in pids {
+            if !self.known.contains_key(&pid) {
+                let _ended = self.tree(pid);
+            }
+        }
+    }
+
+    /// A process, as it is in this round; `None` where it has ended.
+    pub(super) fn look(&mut self, pid: i32) -> Option<&Known> {
+        if self.known.get(&pid).is_some_and(|known| known.round == self.round) {
+            return self.known.get(&pid);
+        }
+        if !self.look_again(pid) {
+            // It has ended, or another has its pid by now.
+            self.known.remove(&pid);
+            self.meet(pid)?;
+        }
+        let known = self.known.get_mut(&pid)?;
+        known.round = self.round;
+        Some(known)
+    }
+
+    /// A process and its descendants, each counted once in a round; `None` where it has ended.
+    pub(super) fn tree(&mut self, pid: i32) -> Option<Totals> {
+        let mut sum = Totals::default();
+        let mut time = Duration::ZERO;
+        let mut open = std::mem::take(&mut self.open);
+        open.push(pid);
+        while let Some(next) = open.pop() {
+            // A pid that is reused while we look could make a circle of a tree.
+            let is_new = next == pid && sum.processes == 0
+                || self.known.get(&next).is_none_or(|known| known.round != self.round);
+            if !is_new {
+                continue;
+            }
+            let Some(known) = self.look(next) else { continue };
+            sum.add(&known.own());
+            time += known.vitals.busy + known.vitals.collected;
+            if let Some(known) = self.known.get(&next) {
+                self.prober.children(&known.probe, known.vitals.threads, &mut open);
+            }
+        }
+        self.open = open;
+        let known = self.known.get_mut(&pid).filter(|_| sum.processes > 0)?;
+        (sum.cpu_time, sum.cpu) = known.measure_tree(time, sum.cpu, self.now);
+        Some(sum)
+    }
+
+    fn look_again(&mut self, pid: i32) -> bool {
+        let count = self.known.len();
+        let Some(known) = self.known.get_mut(&pid) else { return false };
+        let Some(vitals) = self.prober.look(&known.probe, self.now) else { return false };
+        known.take(vitals, self.now);
+        let turn = self.round + known.turn;
+        // Seen in the middle of an exec: what was read then is not of the program that runs now.
+        let was_nobody = known.info.command.is_none();
+        let due = |pace: Pace| was_nobody || turn.is_multiple_of(pace.rounds(count, self.interval));
+        if due(DETAILS) {
+            let details = self.prober.details(&known.probe);
+            note(known, details);
+        }
+        if due(PROPORTIONAL) && self.now >= known.proportional_at {
+            weigh(&mut self.prober, known);
+        }
+        true
+    }
+
+    /// A first look: the share of the processor is that since the process was created.
+    fn meet(&mut self, pid: i32) -> Option<()> {
+        let probe = self.prober.open(pid)?;
+        let vitals = self.prober.look(&probe, self.now)?;
+        let age = Duration::try_from_secs_f64(vitals.usage.age).unwrap_or_default();
+        let cpu = if age >= TOO_CLOSE { percent(vitals.busy, age) } else { 0.0 };
+        let usage = circus_core::proto::Usage { cpu, ..vitals.usage };
+        let info = ProcessInfo { pid, usage: Some(usage), username: None, command: None, children: Vec::new() };
+        self.next_turn += 1;
+        let details = self.prober.details(&probe);
+        let mut known = Known {
+            info,
+            probe,
+            vitals,
+            measured: self.now,
+            details: Details::default(),
+            proportional: None,
+            proportional_at: Duration::ZERO,
+            round: 0,
+            turn: self.next_turn,
+            tree: None,
+        };
+        note(&mut known, details);
+        weigh(&mut self.prober, &mut known);
+        self.known.insert(pid, known);
+        Some(())
+    }
+}
+
+fn note(known: &mut Known, details: Details) {
+    known.info.username.clone_from(&details.username);
+    known.info.command.clone_from(&details.command);
+    known.details = details;
+}
+
+fn weigh(prober: &mut Prober, known: &mut Known) {
+    let before = clock::since_boot();
+    known.proportional = prober.proportional(&known.probe);
+    let after = clock::since_boot();
+    known.proportional_at = after + after.saturating_sub(before) * SPACING;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,356 @@
+//! The loop: wait, take up what has come, tell what is due.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::args::Args;
+use super::clock;
+use super::control::{Control, Told};
+use super::frame::{Aggregate, Post, ProcessFrame, SocketFrame, SocketsFrame, WatcherFrame};
+use super::hits::Hits;
+use super::ledger::Ledger;
+use super::outlet::Outlet;
+use super::roster::{Own, Watcher};
+use circus_core::config::STATS_WATCHER;
+use circus_net::{Announcer, Context, Subscriber};
+use circus_sys as sys;
+
+const SIGNALS: Token = Token(0);
+const CONTROL: Token = Token(1);
+const EVENTS: Token = Token(2);
+const STATS: Token = Token(3);
+/// Sockets of circusd: this, and their number.
+const SOCKETS: usize = 16;
+
+/// After this long circusd is asked again, whatever it said of changes: an event may have been lost.
+const STALE: Duration = Duration::from_secs(5);
+
+/// Until the predecessor has left the endpoint: a reload starts the new process first.
+const HANDOVER: Duration = Duration::from_secs(10);
+/// Between two tries, in milliseconds.
+const RETRY: u8 = 50;
+
+/// The name under which circusd and its own programs are told of.
+const OWN: &str = "circus";
+
+/// circusd-stats at work.
+pub(super) struct Service {
+    poll: Poll,
+    signals: sys::Signals,
+    control: Control,
+    events: Subscriber,
+    outlet: Outlet,
+    /// Dropped last, since that removes its file.
+    _endpoint: sys::BoundEndpoint,
+    ledger: Ledger,
+    hits: Hits,
+    interval: Duration,
+    always: bool,
+    watchers: Vec<Watcher>,
+    /// When they were told of.
+    told_at: Duration,
+    daemon: Option<Own>,
+    own: Vec<Own>,
+    /// circusd has news.
+    dirty: bool,
+    /// How often its sockets were told of.
+    listings: u32,
+    /// When figures are due; none while nobody listens.
+    next: Option<Duration>,
+    ended: bool,
+}
+
+impl Service {
+    /// Opens everything; nothing where a signal came first.
+    pub(super) fn open(
+        args: &Args,
+        inherited: BTreeSet<RawFd>,
+        mut signals: sys::Signals,
+    ) -> Result<Option<Self>, String> {
+        let told = |error: &dyn std::fmt::Display| error.to_string();
+        let Some(endpoint) = bind(args, &mut signals)? else { return Ok(None) };
+        let poll = Poll::new().map_err(|error| told(&error))?;
+        let context = Context::new().map_err(|error| told(&error))?;
+        let listener = endpoint.fd.try_clone().map_err(|error| told(&error))?;
+        let announcer = Announcer::new(&context, listener, &endpoint.endpoint).map_err(|error| told(&error))?;
+        let control = Control::connect(&context, &reachable(&args.endpoint)).map_err(|error| told(&error))?;
+        let events = Subscriber::connect(&context, &reachable(&args.pubsub), &["watcher."]);
+        let registry = poll.registry().try_clone().map_err(|error| told(&error))?;
+        let interval = Duration::try_from_secs_f64(args.interval).map_err(|error| told(&error))?;
+        let mut service = Self {
+            hits: Hits::new(registry, SOCKETS, inherited),
+            poll,
+            signals,
+            control,
+            events: events.map_err(|error| told(&error))?,
+            outlet: Outlet::new(announcer),
+            _endpoint: endpoint,
+            ledger: Ledger::new(interval),
+            interval,
+            always: args.always,
+            watchers: Vec::new(),
+            told_at: Duration::ZERO,
+            daemon: None,
+            own: Vec::new(),
+            dirty: true,
+            listings: 0,
+            next: None,
+            ended: false,
+        };
+        service.register().map_err(|error| told(&error))?;
+        Ok(Some(service))
+    }
+
+    fn register(&mut self) -> std::io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&self.signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
+        registry.register(&mut self.control.dealer, CONTROL, Interest::READABLE)?;
+        registry.register(&mut self.events, EVENTS, Interest::READABLE)?;
+        registry.register(&mut self.outlet.announcer, STATS, Interest::READABLE)
+    }
+
+    /// Until a signal, or until there are sockets that only a new process can hold.
+    pub(super) fn run(&mut self) {
+        let mut events = Events::with_capacity(64);
+        let mut hurry = true;
+        while !self.ended {
+            let now = clock::since_boot();
+            let limit = if hurry { Some(Duration::ZERO) } else { self.due(now).map(|due| due.saturating_sub(now)) };
+            // An error is an interruption: whatever it was, the next turn looks at everything.
+            let _interrupted = self.poll.poll(&mut events, limit);
+            let now = clock::since_boot();
+            for event in events.iter().filter(|event| event.token().0 >= SOCKETS) {
+                self.hits.hit(event.token(), now);
+            }
+            // What was sent may have eaten the news of what can be read.
+            hurry = self.turn(now);
+        }
+    }
+
+    /// When something is to be done without being asked.
+    fn due(&self, now: Duration) -> Option<Duration> {
+        // Rounded up: poll counts in milliseconds, and too early would be a turn for nothing.
+        let up = Duration::from_millis(1);
+        let asking = self.wants_to_ask(now).then(|| self.control.free_at().max(now));
+        let stale = self.next.map(|_| now + STALE.saturating_sub(self.control.since_asked(now)));
+        [self.next, self.hits.due(), asking, stale].into_iter().flatten().min().map(|due| due + up)
+    }
+
+    /// Whether something was sent.
+    fn turn(&mut self, now: Duration) -> bool {
+        self.take_signals();
+        while self.events.try_recv().is_some() {
+            self.dirty = true;
+        }
+        self.outlet.ready();
+        while let Some(told) = self.control.read() {
+            self.take(told, now);
+        }
+        self.follow_interest(now);
+        self.hits.wake(now);
+        let mut sent = false;
+        if self.wants_to_ask(now) && now >= self.control.free_at() {
+            self.dirty = false;
+            self.control.ask(self.daemon.is_some(), now);
+            sent = true;
+        }
+        if let Some(due) = self.next.filter(|due| *due <= now) {
+            self.tell(now);
+            // The beat is kept; what was slept through is not made up for.
+            let beat = due + self.interval;
+            self.next = Some(if beat > now { beat } else { now + self.interval });
+            sent = true;
+        }
+        sent
+    }
+
+    fn take_signals(&mut self) {
+        let mut caught = Vec::new();
+        self.signals.read(&mut caught);
+        // As in the original HUP is an end, too: circusd starts it again.
+        self.ended |= caught.iter().any(|caught| match caught {
+            sys::Caught::Terminate(_) | sys::Caught::Reload => true,
+            sys::Caught::Child | sys::Caught::Ignored(_) => false,
+        });
+    }
+
+    /// Whether circusd is to be asked: where somebody listens, and at the start.
+    fn wants_to_ask(&self, now: Duration) -> bool {
+        let wanted = self.next.is_some() && (self.dirty || self.control.since_asked(now) >= STALE);
+        wanted || self.listings == 0
+    }
+
+    /// Begins to work when somebody listens, and ends it when nobody does.
+    fn follow_interest(&mut self, now: Duration) {
+        let wanted = self.always || !self.outlet.interest.is_empty();
+        if wanted == self.next.is_some() {
+            return;
+        }
+        if wanted {
+            self.next = Some(now + self.interval);
+            self.dirty = true;
+            self.welcome(now);
+        } else {
+            self.next = None;
+            self.ledger.forget();
+        }
+        let counts = wanted && (self.always || self.outlet.wants("sockets"));
+        self.hits.work(counts, now);
+    }
+
+    fn take(&mut self, told: Told, now: Duration) {
+        match told {
+            Told::Watchers(watchers, own) => {
+                self.watchers = watchers;
+                self.own = own;
+                self.told_at = now;
+                self.welcome(now);
+            }
+            Told::Sockets(sockets) => {
+                let missing = self.hits.follow(sockets, now);
+                self.listings = self.listings.saturating_add(1);
+                // One that came later is held by a new process only; circusd starts that at once.
+                self.ended |= missing && self.listings > 1 && self.is_a_worker();
+            }
+            Told::Daemon(daemon) => self.daemon = Some(daemon),
+        }
+    }
+
+    fn is_a_worker(&self) -> bool {
+        let me = nix::unistd::Pid::this().as_raw();
+        self.own.iter().any(|own| own.pid == me)
+    }
+
+    /// A first look at those who are new.
+    fn welcome(&mut self, now: Duration) {
+        if self.next.is_some() {
+            let workers = self.watchers.iter().flat_map(|watcher| &watcher.workers).map(|worker| worker.pid);
+            let own = self.daemon.iter().chain(&self.own).map(|own| own.pid);
+            self.ledger.welcome(workers.chain(own), now);
+        }
+    }
+
+    // -- figures -----------------------------------------------------------------------------------------------------
+
+    fn tell(&mut self, now: Duration) {
+        self.ledger.begin(now);
+        let watchers = std::mem::take(&mut self.watchers);
+        for watcher in &watchers {
+            if self.always || self.outlet.wants(&watcher.name) {
+                self.tell_watcher(watcher, now);
+            }
+        }
+        self.watchers = watchers;
+        if self.always || self.outlet.wants(OWN) {
+            self.tell_own();
+        }
+        self.tell_sockets(now);
+        self.ledger.end();
+    }
+
+    fn tell_watcher(&mut self, watcher: &Watcher, now: Duration) {
+        let since = now.saturating_sub(self.told_at);
+        let mut aggregate = Aggregate::default();
+        for worker in &watcher.workers {
+            let Some(tree) = self.ledger.tree(worker.pid) else { continue };
+            let Some(known) = self.ledger.look(worker.pid) else { continue };
+            aggregate.add(known, Some(&tree));
+            let uptime = worker.uptime + since.as_secs_f64();
+            let post = Some(Post { wid: worker.wid, uptime, tree });
+            self.outlet.send(&watcher.name, Some(worker.pid), &ProcessFrame { known, name: None, post });
+        }
+        if !aggregate.is_empty() {
+            let frame = WatcherFrame { aggregate: &aggregate, watcher: Some(watcher), since };
+            self.outlet.send(&watcher.name, None, &frame);
+        }
+    }
+
+    fn tell_own(&mut self) {
+        let mut aggregate = Aggregate::default();
+        // One that somebody started by hand is no watcher, and is told of all the same.
+        let me = Own { pid: nix::unistd::Pid::this().as_raw(), name: STATS_WATCHER };
+        let me = Some(me).filter(|me| !self.own.contains(me));
+        for own in self.daemon.iter().chain(&self.own).chain(&me) {
+            let Some(known) = self.ledger.look(own.pid) else {
+                continue;
+            };
+            aggregate.add(known, None);
+            let frame = ProcessFrame { known, name: Some(own.name), post: None };
+            self.outlet.send(OWN, Some(own.pid), &frame);
+        }
+        if !aggregate.is_empty() {
+            let frame = WatcherFrame { aggregate: &aggregate, watcher: None, since: Duration::ZERO };
+            self.outlet.send(OWN, None, &frame);
+        }
+        // Another circusd, perhaps: it is to be asked who it is.
+        let gone = |daemon: &Own| !aggregate.has(daemon.pid);
+        if self.daemon.as_ref().is_some_and(gone) {
+            self.daemon = None;
+            self.dirty = true;
+        }
+    }
+
+    fn tell_sockets(&mut self, now: Duration) {
+        self.hits.work(self.always || self.outlet.wants("sockets"), now);
+        if self.hits.sockets.is_empty() {
+            return;
+        }
+        let mut sum = SocketsFrame::default();
+        for watched in &mut self.hits.sockets {
+            let (fd, reads) = (watched.socket.fd, std::mem::take(&mut watched.reads));
+            let address = watched.socket.address.as_str();
+            self.outlet.send("sockets", Some(fd), &SocketFrame { fd, subtopic: fd, reads, address });
+            sum.reads += reads;
+            sum.addresses.push(address);
+        }
+        self.outlet.send("sockets", None, &sum);
+    }
+}
+
+/// Binds the endpoint, when a predecessor has left it.
+fn bind(args: &Args, signals: &mut sys::Signals) -> Result<Option<sys::BoundEndpoint>, String> {
+    let owner = args.endpoint_owner.as_deref().map(sys::user_id).transpose();
+    let owner = owner.map_err(|failure| format!("--endpoint-owner: {}", failure.detail))?;
+    let end = clock::since_boot() + HANDOVER;
+    let mut caught = Vec::new();
+    loop {
+        match sys::bind_endpoint(&args.statspoint, Some(args.endpoint_mode), owner) {
+            Ok(endpoint) => return Ok(Some(endpoint)),
+            Err(error) if error.errno != Errno::EADDRINUSE as i32 || clock::since_boot() >= end => {
+                return Err(error.to_string());
+            }
+            Err(_) => {}
+        }
+        // A signal is waited for, at most that long.
+        let mut waiting = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let _interrupted = poll(&mut waiting, PollTimeout::from(RETRY));
+        signals.read(&mut caught);
+        if caught.iter().any(|caught| matches!(caught, sys::Caught::Terminate(_))) {
+            return Ok(None);
+        }
+    }
+}
+
+/// The endpoint as a client names it: a daemon that listens everywhere is reached by the loopback.
+fn reachable(endpoint: &str) -> String {
+    let everywhere = ["tcp://*:", "tcp://0.0.0.0:"].iter().find_map(|start| endpoint.strip_prefix(start));
+    everywhere.map_or_else(|| endpoint.to_owned(), |port| format!("tcp://127.0.0.1:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_listens_everywhere_is_reached_here() {
+        assert_eq!(reachable("tcp://*:5555"), "tcp://127.0.0.1:5555");
+        assert_eq!(reachable("tcp://0.0.0.0:5555"), "tcp://127.0.0.1:5555");
+        assert_eq!(reachable("ipc:///run/circus"), "ipc:///run/circus");
+    }
+}

@@ -1,0 +1,270 @@
+//! The network: circusd's answers and events, and the figures of circusd-stats.
+
+use std::time::Duration;
+
+use mio::{Interest, Registry, Token};
+use serde_json::{Value, json};
+
+use super::follow::Follow;
+use super::input::{Asked, Endpoints, Heard, Question};
+use super::order::Order;
+use super::output::{Inquiry, Subject};
+use circus_core::proto::Object;
+use circus_net::{Context, Dealer, Subscriber};
+use circus_sys::{self as sys, Ssh, Tunnel};
+
+/// Within this time circusd answers, or is not there.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two rounds of questions, where there is news ...
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// ... and where there is none.
+const CALM: Duration = Duration::from_secs(2);
+
+const CONTROL: Token = Token(0);
+const STATS: Token = Token(1);
+const EVENTS: Token = Token(2);
+const OUTPUT: Token = Token(3);
+
+/// The first token that the link leaves to others.
+pub(super) const FREE: Token = Token(4);
+
+/// The way to circusd.
+pub(super) struct Link {
+    pub(super) stats: Subscriber,
+    pub(super) events: Subscriber,
+    /// While somebody looks at what workers print. Not with the events: a flood of it is not to cost any of them.
+    output: Option<Follow>,
+    control: Dealer,
+    context: Context,
+    registry: Registry,
+    ways: Ways,
+    endpoints: Endpoints,
+    round: u64,
+    asked: Option<Duration>,
+    /// Answers that are still expected.
+    open: usize,
+    /// When the next of them is overdue.
+    overdue: Option<Duration>,
+    /// There is news to ask about.
+    pub(super) dirty: bool,
+}
+
+/// The ways through ssh, where there is one: where each leads, and itself.
+struct Ways {
+    ssh: Option<Ssh>,
+    tunnels: Vec<(String, Tunnel)>,
+}
+
+impl Ways {
+    /// The endpoint to connect to: this one, or where the way to it begins.
+    fn to(&mut self, endpoint: &str) -> Result<String, String> {
+        let Some(ssh) = &self.ssh else { return Ok(endpoint.to_owned()) };
+        self.tunnels.retain(|(_, tunnel)| tunnel.is_open());
+        if let Some((_, tunnel)) = self.tunnels.iter().find(|(to, _)| to == endpoint) {
+            return Ok(tunnel.endpoint());
+        }
+        let tunnel = Tunnel::open(ssh, endpoint, &sys::host())?;
+        let here = tunnel.endpoint();
+        self.tunnels.push((endpoint.to_owned(), tunnel));
+        Ok(here)
+    }
+}
+
+impl Link {
+    /// Connects, in the background; through ssh, when the ways are open.
+    pub(super) fn open(endpoints: Endpoints, ssh: Option<Ssh>, registry: Registry) -> Result<Self, String> {
+        let told = |error: &dyn std::fmt::Display| error.to_string();
+        let context = Context::new().map_err(|error| told(&error))?;
+        let mut ways = Ways { ssh, tunnels: Vec::new() };
+        let mut control = dealer(&context, &ways.to(&endpoints.control)?)?;
+        let mut stats = subscriber(&context, &ways.to(&endpoints.stats)?, "stat.")?;
+        let mut events = subscriber(&context, &ways.to(&endpoints.events)?, "watcher.")?;
+        let registered = registry
+            .register(&mut control, CONTROL, Interest::READABLE)
+            .and_then(|()| registry.register(&mut stats, STATS, Interest::READABLE))
+            .and_then(|()| registry.register(&mut events, EVENTS, Interest::READABLE));
+        registered.map_err(|error| told(&error))?;
+        Ok(Self {
+            stats,
+            events,
+            output: None,
+            control,
+            context,
+            registry,
+            ways,
+            endpoints,
+            round: 0,
+            asked: None,
+            open: 0,
+            overdue: None,
+            dirty: true,
+        })
+    }
+
+    /// When something is to be done without being asked.
+    pub(super) fn due(&self, now: Duration) -> Duration {
+        match self.overdue {
+            Some(overdue) => overdue,
+            None => self.free_at().unwrap_or(now),
+        }
+    }
+
+    /// When questions may be asked again.
+    fn free_at(&self) -> Option<Duration> {
+        self.asked.map(|asked| asked + if self.dirty { PAUSE } else { CALM })
+    }
+
+    /// Asks what is to be asked. Whether it did.
+    pub(super) fn ask(&mut self, now: Duration) -> bool {
+        if self.open > 0 || self.free_at().is_some_and(|free| free > now) {
+            return false;
+        }
+        self.dirty = false;
+        self.asked = Some(now);
+        self.round += 1;
+        for question in Question::ALL {
+            let properties = if question == Question::Status { json!({"verbose": true}) } else { json!({}) };
+            let id = format!("{} {}", question.command(), self.round);
+            self.send(&json!({"id": id, "command": question.command(), "properties": properties}), now);
+        }
+        true
+    }
+
+    /// Sends an order under its number.
+    pub(super) fn order(&mut self, number: u64, order: &Order, now: Duration) {
+        self.send(&order.request(&format!("order {number}")), now);
+    }
+
+    /// Asks for the last lines of output.
+    pub(super) fn inquire(&mut self, inquiry: &Inquiry, now: Duration) {
+        let Inquiry { number, subject, lines, after } = inquiry;
+        let mut properties = json!({"name": subject.watcher, "stream": subject.stream, "lines": lines});
+        if let Some(wid) = subject.wid {
+            properties["wid"] = wid.into();
+        }
+        if let Some(after) = after {
+            properties["after"] = (*after).into();
+        }
+        self.send(&json!({"id": format!("tail {number}"), "command": "tail", "properties": properties}), now);
+    }
+
+    fn send(&mut self, request: &Value, now: Duration) {
+        if self.control.send(request.to_string().as_bytes()) {
+            self.open += 1;
+            self.overdue = self.overdue.or(Some(now + PATIENCE));
+        }
+    }
+
+    /// The next answer.
+    pub(super) fn answer(&mut self, now: Duration) -> Option<(Asked, Object)> {
+        while let Some(answer) = self.control.try_recv() {
+            let Ok(answer) = serde_json::from_slice::<Object>(&answer) else { continue };
+            let Some(asked) = answer.get("id").and_then(Value::as_str).and_then(asked) else { continue };
+            self.open = self.open.saturating_sub(1);
+            self.overdue = (self.open > 0).then(|| now + PATIENCE);
+            return Some((asked, answer));
+        }
+        None
+    }
+
+    /// Gives up an answer that is overdue: a new connection takes the place of the old one, so that nothing which waits
+    /// in that is done when circusd comes back, maybe much later.
+    pub(super) fn give_up(&mut self, now: Duration) -> Option<Result<(), String>> {
+        self.overdue.take_if(|overdue| *overdue <= now)?;
+        self.open = 0;
+        self.dirty = true;
+        self.asked = None;
+        Some(self.reconnect())
+    }
+
+    fn reconnect(&mut self) -> Result<(), String> {
+        let mut control = dealer(&self.context, &self.ways.to(&self.endpoints.control)?)?;
+        self.move_over(|registry, link| registry.deregister(&mut link.control))?;
+        let registered = self.registry.register(&mut control, CONTROL, Interest::READABLE);
+        self.control = control;
+        registered.map_err(|error| error.to_string())
+    }
+
+    /// Connects to other places.
+    pub(super) fn follow(&mut self, endpoints: Endpoints) -> Result<(), String> {
+        if endpoints.stats != self.endpoints.stats {
+            let mut stats = subscriber(&self.context, &self.ways.to(&endpoints.stats)?, "stat.")?;
+            self.move_over(|registry, link| {
+                registry.deregister(&mut link.stats)?;
+                registry.register(&mut stats, STATS, Interest::READABLE)
+            })?;
+            self.stats = stats;
+        }
+        if endpoints.events != self.endpoints.events {
+            let mut events = subscriber(&self.context, &self.ways.to(&endpoints.events)?, "watcher.")?;
+            self.move_over(|registry, link| {
+                registry.deregister(&mut link.events)?;
+                registry.register(&mut events, EVENTS, Interest::READABLE)
+            })?;
+            self.events = events;
+        }
+        let elsewhere = endpoints.events != self.endpoints.events;
+        self.endpoints = endpoints;
+        if let Some(Follow { subject, .. }) = self.output.as_ref().filter(|_| elsewhere) {
+            self.listen(Some(subject.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Listens to what is printed there, and to nothing else that is.
+    pub(super) fn listen(&mut self, subject: Option<Subject>) -> Result<(), String> {
+        if let Some(mut former) = self.output.take() {
+            self.move_over(|registry, _| registry.deregister(&mut former.subscriber))?;
+        }
+        let Some(subject) = subject else { return Ok(()) };
+        let endpoint = self.ways.to(&self.endpoints.events)?;
+        let mut follow = Follow::new(&self.context, &endpoint, subject)?;
+        self.move_over(|registry, _| registry.register(&mut follow.subscriber, OUTPUT, Interest::READABLE))?;
+        self.output = Some(follow);
+        Ok(())
+    }
+
+    /// What is printed there.
+    pub(super) fn heard(&mut self) -> Option<Heard> {
+        self.output.as_mut()?.heard()
+    }
+
+    fn move_over(&mut self, change: impl FnOnce(&Registry, &mut Self) -> std::io::Result<()>) -> Result<(), String> {
+        let registry = self.registry.try_clone().map_err(|error| error.to_string())?;
+        change(&registry, self).map_err(|error| error.to_string())
+    }
+}
+
+fn dealer(context: &Context, endpoint: &str) -> Result<Dealer, String> {
+    Dealer::connect(context, endpoint).map(Dealer::unwatched).map_err(|error| error.to_string())
+}
+
+fn subscriber(context: &Context, endpoint: &str, topic: &str) -> Result<Subscriber, String> {
+    Subscriber::connect(context, endpoint, &[topic]).map_err(|error| error.to_string())
+}
+
+/// What an answer with this id is to.
+fn asked(id: &str) -> Option<Asked> {
+    let (word, number) = id.split_once(' ')?;
+    match word {
+        "order" => return number.parse().ok().map(Asked::Order),
+        "tail" => return number.parse().ok().map(Asked::Tail),
+        _ => {}
+    }
+    Question::ALL.into_iter().find(|question| question.command() == word).map(Asked::Question)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_say_what_they_are_to() {
+        assert_eq!(asked("order 7"), Some(Asked::Order(7)));
+        assert_eq!(asked("tail 3"), Some(Asked::Tail(3)));
+        assert_eq!(asked("status 12"), Some(Asked::Question(Question::Status)));
+        assert_eq!(["", "status", "stop 1", "order x"].map(asked), [None; 4]);
+    }
+}

@@ -1,0 +1,9 @@
+//! circus-top: shows what the processes of a circusd do and use.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    circus_top::main(&circus_top::Args::parse())
+}

@@ -1,0 +1,93 @@
+//! circus-top from its command line to its exit status.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mio::Poll;
+
+use super::args::Args;
+use super::input::Endpoints;
+use super::link::Link;
+use super::once;
+use super::run::Session;
+use super::screen::Screen;
+use super::state::{Given, State, reachable};
+use circus_sys::{self as sys, Ssh};
+
+const CONTROL: &str = "tcp://127.0.0.1:5555";
+const EVENTS: &str = "tcp://127.0.0.1:5556";
+const STATS: &str = "tcp://127.0.0.1:5557";
+
+/// How long a whole picture is waited for: two intervals of an ordinary circusd-stats, and some.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// circus-top.
+pub fn main(args: &Args) -> ExitCode {
+    if args.version {
+        return print(concat!(env!("CARGO_PKG_VERSION"), "\n"));
+    }
+    match run(args) {
+        Ok(exit) => exit,
+        Err(reason) => {
+            // If standard error fails too, there is nobody left to tell.
+            drop(writeln!(std::io::stderr(), "circus-top: error: {reason}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    // Whoever closed our output has seen enough.
+    drop(std::io::stdout().write_all(text.as_bytes()));
+    ExitCode::SUCCESS
+}
+
+fn run(args: &Args) -> Result<ExitCode, String> {
+    let once = args.once || args.json;
+    if !once && !Screen::exists() {
+        return Err("standard input and output are no terminal; --once and --json need none".into());
+    }
+    let told = |error: std::io::Error| error.to_string();
+    sys::sanitize_stdio().map_err(told)?;
+    let mut session = open(args)?;
+    if !once {
+        let mut screen = Screen::open().map_err(told)?;
+        let shown = session.show(&mut screen);
+        drop(screen);
+        return shown.map(|()| ExitCode::SUCCESS).map_err(told);
+    }
+    let state = session.until(PATIENCE, once::is_complete);
+    if !once::knows_anything(&state) {
+        let endpoints = &state.endpoints;
+        let limit = PATIENCE.as_secs();
+        return Err(format!(
+            "no answer from {} and no figures from {} within {limit} s: is circusd running, and are these its endpoints?",
+            endpoints.control, endpoints.stats
+        ));
+    }
+    if let Some(notice) = state.notice() {
+        drop(writeln!(std::io::stderr(), "circus-top: {}", notice.text));
+    }
+    Ok(print(&if args.json { format!("{}\n", once::json(&state)) } else { once::table(&state) }))
+}
+
+fn open(args: &Args) -> Result<Session, String> {
+    let told = |error: std::io::Error| error.to_string();
+    let variable = sys::host().env.get("CIRCUSCTL_ENDPOINT").filter(|value| !value.is_empty()).cloned();
+    let control = args.control.clone().or(variable);
+    let given = Given { control: control.is_some(), stats: args.endpoint.is_some(), events: args.pubsub.is_some() };
+    let named = |given: Option<&String>, default: &str| reachable(given.map_or(default, String::as_str));
+    let endpoints = Endpoints {
+        control: named(control.as_ref(), CONTROL),
+        stats: named(args.endpoint.as_ref(), STATS),
+        events: named(args.pubsub.as_ref(), EVENTS),
+    };
+    let ssh = args.ssh.clone().map(|server| Ssh { server, keyfile: args.ssh_keyfile.clone() });
+    // Before ssh is started: a signal that ends ssh too shall not keep us from cleaning up behind it.
+    let signals = sys::Signals::install().map_err(told)?;
+    let poll = Poll::new().map_err(told)?;
+    let link = Link::open(endpoints.clone(), ssh, poll.registry().try_clone().map_err(told)?)?;
+    let state = State::new(endpoints, given, args.process_timeout, sys::time_zone(), sys::since_boot());
+    Session::new(poll, link, state, signals).map_err(told)
+}

@@ -1,0 +1,121 @@
+//! What stands above and below the tree: the head, sockets, events, and the foot.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Paragraph};
+
+use crate::figures::{Figures, count, percent, size};
+use crate::journal::Entry;
+use crate::state::{Daemon, Mode, State};
+
+/// What there is altogether.
+pub(super) fn head(frame: &mut Frame<'_>, area: Rect, state: &State) {
+    let all: Vec<Figures> = state.fleet.watchers.values().map(|watcher| watcher.figures()).collect();
+    let sum = Figures::sum(all.iter());
+    let watchers = counted(state.fleet.watchers.len(), "watcher", "watchers");
+    let processes = counted(state.fleet.processes(), "process", "processes");
+    let (word, colour) = match state.daemon {
+        Daemon::Asked => ("connecting", Color::Yellow),
+        Daemon::Answers => ("connected", Color::Green),
+        Daemon::Silent => ("no answer", Color::Red),
+    };
+    let figures = format!("  {watchers}  {processes}  cpu {}%  mem {}  ", percent(sum.cpu), size(sum.resident));
+    let line = Line::from(vec![
+        Span::styled("circus-top", Style::new().add_modifier(Modifier::BOLD)),
+        Span::raw(figures),
+        Span::styled(word, Style::new().fg(colour)),
+        Span::raw(format!("  {}", state.endpoints.control)),
+    ]);
+    frame.render_widget(Paragraph::new(line), area);
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// A pane: a rule with its name, and what is below.
+pub(super) fn pane(frame: &mut Frame<'_>, area: Rect, title: String, text: Paragraph<'static>) {
+    let block = Block::new().borders(Borders::TOP).title(title);
+    frame.render_widget(text.block(block), area);
+}
+
+/// How many lines the sockets would like, with their rule.
+pub(super) fn wanted_for_sockets(state: &State) -> u16 {
+    match state.fleet.sockets.len() {
+        0 => 0,
+        some => u16::try_from(some).unwrap_or(u16::MAX).saturating_add(1),
+    }
+}
+
+/// The sockets, the busiest first.
+pub(super) fn sockets(frame: &mut Frame<'_>, area: Rect, state: &State) {
+    let mut sockets: Vec<_> = state.fleet.sockets.values().collect();
+    sockets.sort_by(|one, other| other.hits.cmp(&one.hits).then_with(|| one.name.cmp(&other.name)));
+    let room = usize::from(area.height.saturating_sub(1));
+    let width = usize::from(area.width);
+    let lines = sockets.into_iter().take(room).map(|socket| {
+        let (hits, total) = (count(socket.hits), socket.total);
+        let start = format!("  {:<14} {:<28} {hits:>5} hits {total:>8} in all  ", socket.name, socket.address);
+        let spare = width.saturating_sub(start.chars().count());
+        let history = if spare < 4 { String::new() } else { socket.history.line(spare, 10.0, state.now) };
+        Line::from(vec![Span::raw(start), Span::styled(history, Style::new().fg(Color::Cyan))])
+    });
+    pane(frame, area, "─ Sockets ".to_owned(), Paragraph::new(lines.collect::<Vec<_>>()));
+}
+
+/// The latest events, the latest last.
+pub(super) fn events(frame: &mut Frame<'_>, area: Rect, state: &State) {
+    let room = usize::from(area.height.saturating_sub(1));
+    let lines = state.journal.latest(room).map(|entry| event(entry, &state.zone));
+    pane(frame, area, "─ Events ".to_owned(), Paragraph::new(lines.collect::<Vec<_>>()));
+}
+
+fn event(entry: &Entry, zone: &TimeZone) -> Line<'static> {
+    let time = entry.time.map_or_else(String::new, |time| clock(time, zone));
+    let style = if entry.bad { Style::new().fg(Color::Red) } else { Style::new() };
+    let text = format!("  {time:<8} {:<20} {:<12} {}", entry.watcher, entry.what, entry.detail);
+    Line::from(Span::styled(text, style))
+}
+
+/// The time of day.
+fn clock(time: f64, zone: &TimeZone) -> String {
+    // Beyond the range of numbers, and of times, there is none.
+    let Ok(time) = Timestamp::from_second(time as i64) else { return String::new() };
+    time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
+}
+
+const HINTS: &str = "q quit  ? help  / filter  n c m a t sort  s x r R + - orders  o output";
+
+/// What is typed, what is to be known, or what the keys are.
+pub(super) fn foot(frame: &mut Frame<'_>, area: Rect, state: &State) {
+    let line = match (&state.mode, state.notice()) {
+        (Mode::Filter(_), _) => Line::from(format!("filter: {}▏", state.settings.filter)),
+        (Mode::Look | Mode::Confirm(_) | Mode::Help, Some(notice)) => {
+            let colour = if notice.bad { Color::Red } else { Color::Green };
+            Line::from(Span::styled(notice.text, Style::new().fg(colour)))
+        }
+        (Mode::Look | Mode::Confirm(_) | Mode::Help, None) => {
+            let filter = match state.settings.filter.as_str() {
+                "" => String::new(),
+                filter => format!("filter: {filter} (Esc)  "),
+            };
+            Line::from(Span::styled(format!("{filter}{HINTS}"), Style::new().add_modifier(Modifier::DIM)))
+        }
+    };
+    frame.render_widget(Paragraph::new(line), area);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_day() {
+        assert_eq!(clock(1_700_000_000.9, &TimeZone::UTC), "22:13:20");
+        assert_eq!(clock(f64::MAX, &TimeZone::UTC), "");
+    }
+}

@@ -1,0 +1,9 @@
+//! The pure part of circusd: what is on the wire, what a configuration means, what the commands are, and the arbiter,
+//! which decides. Nothing here looks at a clock, a process or the network.
+
+#![warn(missing_docs)]
+
+pub mod arbiter;
+pub mod commands;
+pub mod config;
+pub mod proto;

@@ -1,0 +1,237 @@
+//! Does the simulator bite? Each of these bugs is planted into a copy of the core, and must be found.
+//!
+//! `cargo test --test planted -- --ignored` takes some minutes: each bug is a build of its own.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+#![expect(clippy::disallowed_methods, reason = "it runs cargo, and reads cargo's own variables")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
+const BUGS: [(&str, &str, &str, &str); 24] = [
+    (
+        "a death that was asked for gives no reap",
+        "workers.rs",
+        "        let death = Death { pid: exit.pid,",
+        "        if worker.asked {\n            return Some((id, worker, exit));\n        }\n        let death = Death { pid: exit.pid,",
+    ),
+    (
+        "one process too many is launched",
+        "reconcile.rs",
+        "for _ in 0..missing.min(room) {",
+        "for _ in 0..=missing.min(room) {",
+    ),
+    (
+        "a timer is left when a worker has gone",
+        "workers.rs",
+        "        self.deadlines.cancel(Timer::Escalate(id));\n        self.deadlines.cancel(Timer::Expire(id));\n        if worker.state",
+        "        if worker.state",
+    ),
+    ("a wid is used twice", "slots.rs", "self.free.pop_first()", "self.free.first().copied()"),
+    (
+        "who was cancelled is not told",
+        "operations.rs",
+        "self.tickets_done(operation.tickets, None, Some(Fault::command(reason)), now);",
+        "let _ = (reason, now);",
+    ),
+    (
+        "an early death is not counted",
+        "slots.rs",
+        "history.early_deaths = history.early_deaths.saturating_add(1);",
+        "history.early_deaths = 1;",
+    ),
+    ("a stop waits its turn", "operation.rs", "if new.overtakes() {", "if new.overtakes() && running.is_none() {"),
+    (
+        "SIGKILL never follows",
+        "core.rs",
+        "Timer::Escalate(worker) => self.escalate(worker, now),",
+        "Timer::Escalate(worker) => self.deadlines.set(Timer::Escalate(worker), Mono(now.mono.0 + 1_000_000_000)),",
+    ),
+    (
+        "of many deaths at once only the first is seen",
+        "workers.rs",
+        "exits.iter().filter_map(",
+        "exits.iter().take(1).filter_map(",
+    ),
+    (
+        "a stop leaves the timers of those that wait",
+        "operations.rs",
+        "        watcher.state = WatcherState::Stopping;\n        for wid in watcher.slots.clear() {\n            self.deadlines.cancel(Timer::Retry(key, wid));\n        }",
+        "        watcher.state = WatcherState::Stopping;\n        watcher.slots.clear();",
+    ),
+    (
+        "a surplus worker that will not go keeps a place",
+        "reconcile.rs",
+        "watcher.change(id, |worker| worker.outgoing = true);",
+        "",
+    ),
+    (
+        "a restart forgets to start",
+        "operations.rs",
+        "OperationKind::Restart if operation.progress == Progress::Stopping && !on_demand => {",
+        "OperationKind::Restart if operation.progress == Progress::Retiring && !on_demand => {",
+    ),
+    (
+        "the end comes before everybody has gone",
+        "ending.rs",
+        "self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);",
+        "self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);\n            self.job_part_done(job, None, None, now);",
+    ),
+    (
+        "a stop forgets a process that is on its way",
+        "workers.rs",
+        "        if doomed {\n            self.terminate(",
+        "        if doomed && now.unix < 0.0 {\n            self.terminate(",
+    ),
+    (
+        "who sleeps does not hear a connection",
+        "demand.rs",
+        "WatcherState::Stopped => watcher.config.autostart,",
+        "WatcherState::Stopped => false,",
+    ),
+    (
+        "a connection that nobody accepts makes a crash loop",
+        "demand.rs",
+        "        demand.rests_until = demand.rests_until.max(Some(now.mono.after(rest)));\n",
+        "",
+    ),
+    (
+        "whatever starts everybody wakes the sleepers",
+        "rollout.rs",
+        "let waits = start == Start::AsAtBoot && next",
+        "let waits = start == Start::All && next",
+    ),
+    (
+        "who has succeeded is replaced",
+        "workers.rs",
+        "Respawn::OnFailure => asked || !succeeded(config, exit_code),",
+        "Respawn::OnFailure => true,",
+    ),
+    (
+        "a replaced watcher is asked to stop as its new configuration says",
+        "reloadconfig.rs",
+        "                watcher.parting = (watcher.state != WatcherState::Stopped).then(|| watcher.parting());\n",
+        "",
+    ),
+    (
+        "a watcher starts beside a removed one of its name",
+        "operations.rs",
+        "            && self.has_predecessor(key)\n",
+        "            && now.unix < 0.0\n",
+    ),
+    (
+        "the file is compared with what set made of a watcher",
+        "watcher.rs",
+        "self.in_file.as_ref().unwrap_or(&self.config)",
+        "self.in_file.as_ref().map_or(&self.config, |_| &self.config)",
+    ),
+    (
+        "a process is started before its hook has said yes",
+        "reconcile.rs",
+        "if watcher.hooks.bar_launches() {",
+        "if watcher.hooks.bar_launches() && now.unix < 0.0 {",
+    ),
+    (
+        "a signal that its hook keeps back is sent",
+        "signals.rs",
+        "let allowed = yes || signal == Signal::KILL;",
+        "let allowed = yes || signal.0 > 0;",
+    ),
+    (
+        "a watcher that has stopped has hooks under way",
+        "hook.rs",
+        "self.any(|purpose| !matches!(purpose, Purpose::ExtendedStats { .. }))",
+        "self.any(|purpose| matches!(purpose, Purpose::AfterStop | Purpose::BeforeStop))",
+    ),
+];
+
+/// The folder of this package.
+fn core() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The top of the workspace.
+fn top() -> PathBuf {
+    core().join("../..")
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A workspace with a copy of this package alone. It builds in our target directory, where its dependencies are built.
+fn copy_of_the_core(to: &Path) {
+    copy_tree(&core().join("src"), &to.join("core/src"));
+    copy_tree(&core().join("tests/sim"), &to.join("core/tests/sim"));
+    std::fs::copy(core().join("Cargo.toml"), to.join("core/Cargo.toml")).unwrap();
+    std::fs::copy(top().join("Cargo.lock"), to.join("Cargo.lock")).unwrap();
+    let manifest = std::fs::read_to_string(top().join("Cargo.toml")).unwrap();
+    let from = manifest.find("[workspace.package]").expect("Cargo.toml has [workspace.package]");
+    let end = manifest.find("\n[package]").expect("Cargo.toml has [package]");
+    // The other packages of the workspace are not there.
+    let shared: Vec<&str> = manifest[from..end].lines().filter(|line| !line.contains("path = ")).collect();
+    let text = format!("[workspace]\nmembers = [\"core\"]\nresolver = \"3\"\n\n{}\n", shared.join("\n"));
+    std::fs::write(to.join("Cargo.toml"), text).unwrap();
+}
+
+/// Runs the simulator there; whether it found something.
+fn finds_something(folder: &Path) -> bool {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top().join("target"), PathBuf::from);
+    let build = |extra: &[&str]| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(folder).args(["test", "--quiet", "--offline", "--test", "sim"]).args(extra);
+        cargo.env("CARGO_TARGET_DIR", &target).env("CIRCUS_SIM_SEEDS", "1000").env("RUST_BACKTRACE", "0");
+        // What cargo tells this test of its package is not of that one, and would build what looks at it anew, and again
+        // for whoever builds next.
+        let told =
+            |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|start| name.starts_with(start));
+        for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
+            cargo.env_remove(name);
+        }
+        // Nobody looks at where it panicked.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "none");
+        cargo.output().unwrap()
+    };
+    let built = build(&["--no-run"]);
+    assert!(built.status.success(), "the bug does not build: {}", String::from_utf8_lossy(&built.stderr));
+    !build(&[]).status.success()
+}
+
+#[test]
+fn every_bug_can_be_planted() {
+    for (name, file, right, _) in BUGS {
+        let sound = std::fs::read_to_string(core().join("src/arbiter").join(file)).unwrap();
+        assert_eq!(sound.matches(right).count(), 1, "{name}: its line is not, or not once, in {file}");
+    }
+}
+
+#[test]
+#[ignore = "takes minutes; .ci/run runs it"]
+fn every_planted_bug_is_found_within_a_thousand_seeds() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_of_the_core(folder.path());
+    let mut missed = Vec::new();
+    for (name, file, right, wrong) in BUGS {
+        let path = folder.path().join("core/src/arbiter").join(file);
+        let sound = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(sound.matches(right).count(), 1, "{name}: its line is not, or not once, in {file}");
+        std::fs::write(&path, sound.replace(right, wrong)).unwrap();
+        let found = finds_something(folder.path());
+        println!("{}: {name}", if found { "found" } else { "MISSED" });
+        if !found {
+            missed.push(name);
+        }
+        std::fs::write(&path, sound).unwrap();
+    }
+    assert!(missed.is_empty(), "not found within 1000 seeds: {missed:?}");
+    assert!(!finds_something(folder.path()), "the simulator finds something without any bug planted");
+}

@@ -1,0 +1,86 @@
+//! The configuration file, which somebody edits while everything runs, and what the model makes of it.
+
+use std::collections::BTreeMap;
+
+use circus_core::config::{CircusConfig, Config, SocketConfig, WatcherConfig};
+use circus_core::proto::Signal;
+
+use super::demand::SOCKETS;
+use super::model::Expected;
+use super::rng::Rng;
+use super::run::random_watcher;
+
+/// A file, and what was in it when it was last taken over.
+pub(crate) struct File {
+    pub(crate) config: Config,
+    taken_over: BTreeMap<String, WatcherConfig>,
+    port: u16,
+    watchers: u32,
+}
+
+impl File {
+    pub(crate) fn new(circus: CircusConfig, watchers: Vec<WatcherConfig>) -> Self {
+        let taken_over = watchers.iter().map(|watcher| (watcher.name.clone(), watcher.clone())).collect();
+        let sockets = SOCKETS.map(|name| SocketConfig { port: 1, ..SocketConfig::new(name) }).to_vec();
+        Self { config: Config { circus, watchers, sockets }, taken_over, port: 1, watchers: 0 }
+    }
+
+    /// Somebody changes something.
+    pub(crate) fn edit(&mut self, rng: &mut Rng) {
+        let count = self.config.watchers.len() as u64;
+        let place = rng.below(count) as usize;
+        let choice = rng.below(9);
+        let (sockets, circus) = (&mut self.config.sockets, &mut self.config.circus);
+        match (choice, self.config.watchers.get_mut(place)) {
+            (0, _) => circus.warmup_delay = *rng.pick(&[0.0, 0.5]),
+            (1, _) => circus.endpoint = rng.pick(&["ipc:///a", "ipc:///b"]).to_string(),
+            (2, _) => sockets.iter_mut().for_each(|socket| socket.port = 1 + rng.below(3) as u16),
+            (3, Some(_)) if count > 1 => drop(self.config.watchers.remove(place)),
+            (4, _) if count < 6 => {
+                self.watchers += 1;
+                let (watcher, _) = random_watcher(rng, &format!("f{}", self.watchers % 3));
+                let at = self.config.watchers.iter().position(|other| other.name == watcher.name);
+                match at.and_then(|at| self.config.watchers.get_mut(at)) {
+                    Some(other) => *other = watcher,
+                    None => self.config.watchers.push(watcher),
+                }
+            }
+            (5, Some(watcher)) => watcher.cmd = rng.pick(&["x", "y"]).to_string(),
+            (6, Some(watcher)) => {
+                watcher.stop_signal = *rng.pick(&[Signal::TERM, Signal(3)]);
+                watcher.graceful_timeout = *rng.pick(&[0.5, 3.0]);
+            }
+            (_, Some(watcher)) if !watcher.singleton => watcher.numprocesses = rng.below(5) as u32,
+            (..) => {}
+        }
+    }
+
+    /// A watcher was removed by command: the file brings it back.
+    pub(crate) fn forgotten(&mut self, name: &str) {
+        self.taken_over.remove(name);
+    }
+
+    /// This was taken over: what is expected of everybody from now on.
+    pub(crate) fn taken_over(&mut self, config: &Config, watchers: &mut BTreeMap<String, Expected>) {
+        watchers.retain(|name, _| config.watchers.iter().any(|watcher| watcher.name == *name));
+        let port = config.sockets.first().map_or(0, |socket| socket.port);
+        let moved = std::mem::replace(&mut self.port, port) != port;
+        for new in &config.watchers {
+            let expected = watchers.entry(new.name.clone()).or_insert_with(|| Expected::of(new));
+            match self.taken_over.get(&new.name) {
+                Some(old) if old == new => {
+                    if moved && (new.on_demand || !new.sockets.is_empty()) {
+                        expected.touched();
+                    }
+                }
+                Some(old) if WatcherConfig { numprocesses: new.numprocesses, ..old.clone() } == *new => {
+                    expected.touched();
+                    expected.numprocesses = new.numprocesses;
+                    expected.was_empty |= new.numprocesses == 0;
+                }
+                Some(_) | None => expected.replaced(new),
+            }
+        }
+        self.taken_over = config.watchers.iter().map(|watcher| (watcher.name.clone(), watcher.clone())).collect();
+    }
+}

@@ -1,0 +1,99 @@
+//! A kernel of the simulator's own: processes that live, die, ignore signals and cannot be started.
+
+use std::collections::BTreeMap;
+
+use circus_core::proto::Signal;
+
+use super::rng::Rng;
+
+pub(crate) const MS: u64 = 1_000_000;
+
+/// How processes of a watcher behave. Changes while the simulation runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Temper {
+    /// Lives until told to stop.
+    Healthy,
+    /// Exits by itself after so many milliseconds.
+    DiesAfter(u64),
+    /// Has done its work after so many milliseconds: exit status 0.
+    SucceedsAfter(u64),
+    /// Takes so many milliseconds to stop.
+    StopsAfter(u64),
+    /// Only SIGKILL helps.
+    Stubborn,
+    /// Cannot be started: this errno.
+    Unlaunchable(i32),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) watcher: String,
+    pub(crate) wid: u32,
+    /// How it expects to be asked to stop.
+    pub(crate) stop_signal: Signal,
+    pub(crate) temper: Temper,
+    pub(crate) born: u64,
+    /// When it will exit, and how.
+    pub(crate) exit: Option<(u64, i32)>,
+    /// A stop signal or SIGKILL was sent by the core.
+    pub(crate) told: bool,
+    /// The test, not the core, ends it.
+    pub(crate) murdered: bool,
+    pub(crate) signalled: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Kernel {
+    pub(crate) processes: BTreeMap<i32, Process>,
+    next_pid: i32,
+    recycled: Vec<i32>,
+}
+
+impl Kernel {
+    pub(crate) fn new() -> Self {
+        Self { next_pid: 100, ..Self::default() }
+    }
+
+    pub(crate) fn fork(&mut self, rng: &mut Rng, process: Process) -> i32 {
+        let pid = if rng.chance(10) { self.recycled.pop() } else { None };
+        let pid = pid.unwrap_or_else(|| {
+            self.next_pid += 1;
+            self.next_pid
+        });
+        assert!(self.processes.insert(pid, process).is_none());
+        pid
+    }
+
+    /// The exit that comes next.
+    pub(crate) fn next_exit(&self) -> Option<u64> {
+        self.processes.values().filter_map(|process| process.exit).map(|(at, _)| at).min()
+    }
+
+    /// Collects who has exited by now: pid, exit code and what it was.
+    pub(crate) fn collect(&mut self, now: u64) -> Vec<(i32, i32, Process)> {
+        let gone: Vec<i32> = self
+            .processes
+            .iter()
+            .filter(|(_, p)| p.exit.is_some_and(|(at, _)| at <= now))
+            .map(|(pid, _)| *pid)
+            .collect();
+        gone.into_iter()
+            .map(|pid| {
+                let process = self.processes.remove(&pid).unwrap();
+                (pid, process.exit.unwrap().1, process)
+            })
+            .collect()
+    }
+
+    /// The core has been told of the death: the pid may be given to another.
+    pub(crate) fn recycle(&mut self, pid: i32) {
+        self.recycled.push(pid);
+    }
+
+    pub(crate) fn end(&mut self, pid: i32, at: u64, code: i32) {
+        let process = self.processes.get_mut(&pid).expect("a signal to a process that is not there");
+        if process.exit.is_none_or(|(due, _)| due > at) {
+            process.exit = Some((at, code));
+        }
+    }
+}

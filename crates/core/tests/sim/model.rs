@@ -1,0 +1,171 @@
+//! What the simulator expects: promises that hold whatever happens, and what the last commands asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use circus_core::config::{Respawn, WatcherConfig};
+
+use super::demand::{Waiting, known};
+use super::kernel::{MS, Process, Temper};
+
+/// A place that waits out a back-off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+    pub(crate) epoch: u64,
+}
+
+/// What is known of a watcher.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    pub(crate) up: bool,
+    pub(crate) numprocesses: u32,
+    pub(crate) autostart: bool,
+    pub(crate) respawn: Respawn,
+    pub(crate) warmup: bool,
+    pub(crate) singleton: bool,
+    pub(crate) send_hup: bool,
+    pub(crate) temper: Temper,
+    /// `numprocesses` was 0 at some time: a start came to nothing then.
+    pub(crate) was_empty: bool,
+    /// Counts the commands: what was predicted before one may not come true after it.
+    pub(crate) epoch: u64,
+    /// Something happened whose outcome is not predicted: a launch that failed for good.
+    pub(crate) unsure: bool,
+    /// Early deaths in a row, by wid.
+    pub(crate) early: BTreeMap<u32, u32>,
+    pub(crate) waits: BTreeMap<u32, Wait>,
+    /// Wids whose count a command may have changed.
+    pub(crate) uncounted: BTreeSet<u32>,
+    /// Processes that have succeeded since the last command and are not replaced (`respawn = on-failure`).
+    pub(crate) finished: usize,
+    /// Some process has succeeded: how many there are in the end is not predicted.
+    pub(crate) has_finished: bool,
+    /// It has hooks, or had: who comes up is theirs to say.
+    pub(crate) hooked: bool,
+    /// The socket that it waits at (`on_demand`).
+    pub(crate) socket: Option<&'static str>,
+    pub(crate) waiting: Waiting,
+}
+
+impl Expected {
+    pub(crate) fn new(numprocesses: u32) -> Self {
+        Self {
+            up: false,
+            numprocesses,
+            autostart: true,
+            respawn: Respawn::Always,
+            warmup: false,
+            singleton: false,
+            send_hup: false,
+            temper: Temper::Healthy,
+            was_empty: false,
+            epoch: 0,
+            unsure: false,
+            early: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            uncounted: BTreeSet::new(),
+            finished: 0,
+            has_finished: false,
+            hooked: false,
+            socket: None,
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// What is expected of a watcher that the file has just brought.
+    pub(crate) fn of(config: &WatcherConfig) -> Self {
+        Self {
+            up: config.autostart,
+            autostart: config.autostart,
+            respawn: config.respawn,
+            warmup: config.warmup_delay > 0.0,
+            singleton: config.singleton,
+            send_hup: config.send_hup,
+            was_empty: config.numprocesses == 0,
+            hooked: !config.hooks.is_empty(),
+            socket: config.stdin_socket.as_deref().filter(|_| config.on_demand).map(known),
+            ..Self::new(config.numprocesses)
+        }
+    }
+
+    /// The file has another in its place: it stops, and starts if it does so by itself.
+    pub(crate) fn replaced(&mut self, config: &WatcherConfig) {
+        self.touched();
+        let before = std::mem::replace(self, Self::of(config));
+        self.epoch = before.epoch;
+        self.temper = before.temper;
+        self.was_empty |= before.was_empty;
+        self.hooked |= before.hooked;
+        (self.early, self.uncounted) = (before.early, before.uncounted);
+    }
+
+    /// A command reached it.
+    pub(crate) fn touched(&mut self) {
+        self.epoch += 1;
+        self.waits.clear();
+        self.finished = 0;
+        self.uncounted.extend(self.early.keys());
+    }
+
+    /// Its worker died by itself while nothing was being done with it; predicts the next launch.
+    fn died(&mut self, process: &Process, now: u64) {
+        let lived = now - process.born;
+        if lived >= 1000 * MS || self.hooked || self.uncounted.contains(&process.wid) {
+            return;
+        }
+        let k = self.early.entry(process.wid).or_default();
+        *k += 1;
+        let wait = ((100 * MS) << (*k - 1).min(20)).min(5000 * MS);
+        self.waits.insert(
+            process.wid,
+            Wait { from: now + wait * 9 / 10, until: now + wait * 11 / 10 + MS, epoch: self.epoch },
+        );
+    }
+
+    /// Its worker ended by itself with this exit code while nothing was being done with it.
+    pub(crate) fn ended(&mut self, process: &Process, exit_code: i32, now: u64) {
+        if self.socket.is_some() {
+            if now - process.born < 1000 * MS {
+                self.waiting.failed(now);
+            }
+            return;
+        }
+        match self.respawn {
+            Respawn::OnFailure if exit_code == 0 => {
+                self.finished += 1;
+                self.has_finished = true;
+            }
+            Respawn::Always | Respawn::OnFailure => self.died(process, now),
+            Respawn::Never => {}
+        }
+    }
+
+    /// Its worker is gone, whatever the reason.
+    pub(crate) fn gone(&mut self, process: &Process, now: u64, quiet: bool) {
+        if now - process.born >= 1000 * MS {
+            self.early.remove(&process.wid);
+            self.uncounted.remove(&process.wid);
+        } else if !quiet {
+            // While something is done with the watcher, it may count as early or not.
+            self.uncounted.insert(process.wid);
+        }
+    }
+
+    /// A launch was asked for in this place.
+    pub(crate) fn launched(&mut self, wid: u32, now: u64) {
+        if let Some(wait) = self.waits.remove(&wid)
+            && wait.epoch == self.epoch
+        {
+            assert!(now >= wait.from, "wid {wid} was launched {} ms too early", (wait.from - now) / MS);
+        }
+    }
+
+    /// No back-off lasts longer than it should.
+    pub(crate) fn check_waits(&self, now: u64) {
+        for (wid, wait) in &self.waits {
+            let late = wait.epoch == self.epoch && !self.warmup && now > wait.until + 5 * MS;
+            assert!(!late, "wid {wid} should have been launched {} ms ago", (now - wait.until) / MS);
+        }
+    }
+}

@@ -1,0 +1,998 @@
+//! One seed: commands, deaths and time, in random order, and the promises checked after each step.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use circus_core::arbiter::{
+    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
+    SocketInfo, WatcherState, WorkerId, WorkerState, WorkerView,
+};
+use circus_core::config::{CircusConfig, Host, Respawn, SocketConfig, WatcherConfig, options};
+use circus_core::proto::{
+    Body, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal,
+    SpawnError, Stage, Tail,
+};
+use serde_json::json;
+
+use super::demand::{SOCKETS, Sockets, any_socket};
+use super::file::File;
+use super::hooks::{Hooks, pid_of, point, random_hooks};
+use super::kernel::{Kernel, MS, Process, Temper};
+use super::model::Expected;
+use super::rng::Rng;
+
+/// What happened, to see that the simulation reaches what it should.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Totals {
+    seeds: u64,
+    requests: u64,
+    cancelled: u64,
+    spawned: u64,
+    reaped: u64,
+    escalated: u64,
+    failed_launches: u64,
+    quits: u64,
+    awoken: u64,
+    taken_over: u64,
+    hooks: u64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.requests += other.requests;
+        self.cancelled += other.cancelled;
+        self.spawned += other.spawned;
+        self.reaped += other.reaped;
+        self.escalated += other.escalated;
+        self.failed_launches += other.failed_launches;
+        self.quits += other.quits;
+        self.awoken += other.awoken;
+        self.taken_over += other.taken_over;
+        self.hooks += other.hooks;
+    }
+}
+
+struct Sim {
+    arbiter: Arbiter,
+    rng: Rng,
+    kernel: Kernel,
+    file: File,
+    /// What the daemon still has to do about the file, and when it does.
+    reading: Option<(u64, Action)>,
+    now: u64,
+    /// The wall clock runs where it likes.
+    unix: f64,
+    watchers: BTreeMap<String, Expected>,
+    next_request: u64,
+    outstanding: HashMap<u64, String>,
+    /// Launches whose outcome is not known yet.
+    coming: Vec<(u64, WorkerId, Result<Process, SpawnError>)>,
+    /// Processes that are to be looked at.
+    sampling: Option<(JobId, Vec<SampleTarget>)>,
+    /// Deaths told to the core whose `reap` has not been published yet.
+    unreaped: BTreeMap<i32, i32>,
+    unannounced: BTreeSet<i32>,
+    /// Processes whose watcher was removed with `nostop`.
+    released: BTreeSet<i32>,
+    /// The end was asked for.
+    quitting: bool,
+    ended: bool,
+    trace: bool,
+    sockets: Sockets,
+    hooks: Hooks,
+    /// Deaths whose `before_reap` is under way.
+    mourned: Vec<(i32, i32)>,
+    totals: Totals,
+}
+
+pub(crate) fn run(seed: u64, steps: u64, trace: bool) -> Totals {
+    let mut sim = Sim::new(seed, trace);
+    sim.drain();
+    for _ in 0..steps {
+        sim.step();
+        if sim.ended {
+            break;
+        }
+    }
+    sim.settle_and_check();
+    sim.quit_and_check();
+    sim.totals.seeds = 1;
+    sim.totals.hooks = sim.hooks.begun;
+    sim.totals
+}
+
+fn circus_config(rng: &mut Rng) -> CircusConfig {
+    CircusConfig { warmup_delay: *rng.pick(&[0.0, 0.0, 0.5]), ..CircusConfig::default() }
+}
+
+impl Sim {
+    fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut watchers = BTreeMap::new();
+        let mut configs = Vec::new();
+        for index in 0..1 + rng.below(4) {
+            let name = format!("w{index}");
+            let (config, mut expected) = random_watcher(&mut rng, &name);
+            expected.up = expected.autostart;
+            configs.push(config);
+            watchers.insert(name, expected);
+        }
+        let file = File::new(circus_config(&mut rng), configs);
+        let mut sim = Self {
+            arbiter: Arbiter::new(file.config.clone(), Host::default(), seed),
+            file,
+            reading: None,
+            rng,
+            kernel: Kernel::new(),
+            now: 1_000_000 * MS,
+            unix: 1.7e9,
+            watchers,
+            next_request: 0,
+            outstanding: HashMap::new(),
+            coming: Vec::new(),
+            sampling: None,
+            unreaped: BTreeMap::new(),
+            unannounced: BTreeSet::new(),
+            released: BTreeSet::new(),
+            quitting: false,
+            ended: false,
+            trace,
+            sockets: Sockets::default(),
+            hooks: Hooks::default(),
+            mourned: Vec::new(),
+            totals: Totals::default(),
+        };
+        sim.drain();
+        sim
+    }
+
+    fn clock(&self) -> Now {
+        Now { mono: Mono(self.now), unix: self.unix }
+    }
+
+    fn say(&self, text: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>12.3} {}", (self.now - 1_000_000 * MS) as f64 / 1e6, text());
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.say(|| format!("-> {event:?}"));
+        self.arbiter.handle_event(event, self.clock());
+    }
+
+    // -- one step -------------------------------------------------------------------------------------------------
+
+    fn step(&mut self) {
+        match self.rng.below(100) {
+            0..30 => self.random_request(),
+            30..40 => self.murder(),
+            40..46 => self.change_temper(),
+            46..47 => self.jump_wall_clock(),
+            47..49 if self.rng.chance(20) => self.intent(Intent::Reload),
+            49..50 if self.rng.chance(10) => self.intent(Intent::Quit),
+            50..52 => self.tell(Event::Exited(vec![Exit { pid: Pid(999_999), exit_code: 0 }])),
+            52..56 => {
+                let socket = any_socket(&mut self.rng);
+                self.say(|| format!("somebody connects to {socket}"));
+                self.sockets.connect(socket);
+            }
+            56..75 => self.pass_at_most(50),
+            75..92 => self.pass_at_most(1500),
+            _ => self.pass_at_most(10_000),
+        }
+        self.drain();
+        self.turn();
+        if self.rng.chance(5) {
+            self.hand_over();
+        }
+    }
+
+    /// Another generation of the daemon reads what this one has written, and goes on where it was.
+    fn hand_over(&mut self) {
+        let written = rmp_serde::to_vec(&self.arbiter).unwrap();
+        let read: Arbiter = rmp_serde::from_slice(&written).unwrap();
+        assert_eq!(read, self.arbiter, "the state was read differently than it was written");
+        self.arbiter = read;
+        self.sockets.watch_anew(self.arbiter.watched_sockets());
+    }
+
+    fn pass_at_most(&mut self, ms: u64) {
+        let duration = 1 + self.rng.below(ms * MS);
+        self.pass(duration);
+    }
+
+    /// Lets time pass, stopping wherever something is due.
+    fn pass(&mut self, duration: u64) {
+        let end = self.now + duration;
+        loop {
+            let due = self.arbiter.next_deadline().map(|at| at.0);
+            let coming = self.coming.iter().map(|(at, ..)| *at).min();
+            let news = self.sockets.has_news().then_some(self.now);
+            let reading = self.reading.as_ref().map(|(at, _)| *at);
+            let hooks = self.hooks.next().map(|at| at.max(self.now));
+            let next = [due, coming, reading, hooks, self.kernel.next_exit(), news]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(u64::MAX);
+            if next > end {
+                break;
+            }
+            let passed = next.max(self.now) - self.now;
+            self.now += passed;
+            self.unix += passed as f64 / 1e9;
+            self.turn();
+        }
+        let passed = end - self.now;
+        self.now = end;
+        self.unix += passed as f64 / 1e9;
+    }
+
+    /// Looks at the processes that it was told to look at; sometimes only later.
+    fn look(&mut self) {
+        if self.rng.chance(30) {
+            return;
+        }
+        while let Some((job, targets)) = self.sampling.take() {
+            let look = |target| match target {
+                SampleTarget::Process(Pid(pid)) => self.kernel.processes.contains_key(&pid).then_some(pid),
+                SampleTarget::Daemon => Some(0),
+            };
+            let seen = |pid| ProcessInfo { pid, usage: None, username: None, command: None, children: Vec::new() };
+            let samples = targets.into_iter().map(|target| look(target).map(seen)).collect();
+            self.tell(Event::Sampled { job, samples });
+            self.drain();
+        }
+    }
+
+    /// One turn of the daemon's loop: reap, launches that came through, timers.
+    fn turn(&mut self) {
+        self.look();
+        self.sockets.serve(self.kernel.processes.values(), &self.watchers);
+        while let Some(socket) = self.sockets.next_news() {
+            self.awake(socket);
+        }
+        let now = self.now;
+        while let Some((hook, outcome)) = self.hooks.take(now) {
+            self.tell(Event::HookDone { hook, outcome });
+            self.drain();
+        }
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= now);
+        self.coming = later;
+        for (_, worker, outcome) in due {
+            self.launched(worker, outcome);
+            self.drain();
+        }
+        if let Some((_, action)) = self.reading.take_if(|(at, _)| *at <= now) {
+            self.attend_to_the_file(action);
+            self.drain();
+        }
+        let exits = self.kernel.collect(now);
+        if !exits.is_empty() {
+            self.exited(&exits);
+        }
+        // An action's result may be due at once (graceful_timeout = 0): the loop then turns again without waiting.
+        loop {
+            self.arbiter.handle_timeout(self.clock());
+            self.drain();
+            if self.arbiter.next_deadline().is_none_or(|at| at.0 > now) {
+                break;
+            }
+        }
+        self.check();
+    }
+
+    /// Tells the core of a connection.
+    fn awake(&mut self, socket: &'static str) {
+        let waiters = self.watchers.iter_mut().filter(|(_, expected)| expected.socket == Some(socket));
+        let names: Vec<String> = waiters.map(|(name, expected)| (expected.waiting.call(), name.clone()).1).collect();
+        let before: Vec<_> = names.iter().map(|name| self.arbiter.view(name)).collect();
+        self.tell(Event::Acceptable(socket.into()));
+        for (name, before) in names.iter().zip(before) {
+            let after = self.arbiter.view(name);
+            if let (Some(before), Some(after), Some(expected)) = (before, after, self.watchers.get_mut(name)) {
+                expected.awoken(name, &before, &after, self.now);
+                self.totals.awoken += u64::from(before.state != after.state);
+            }
+        }
+        self.drain();
+        self.sockets.serve(self.kernel.processes.values(), &self.watchers);
+    }
+
+    fn exited(&mut self, exits: &[(i32, i32, Process)]) {
+        let mut quiet = Vec::new();
+        for (pid, code, process) in exits {
+            let released = self.released.remove(pid);
+            if !released {
+                self.unreaped.insert(*pid, *code);
+            }
+            let view = self.arbiter.view(&process.watcher);
+            quiet.push((released, view.is_some_and(|view| !view.busy && view.state == WatcherState::Active)));
+        }
+        let told = exits.iter().map(|(pid, exit_code, _)| Exit { pid: Pid(*pid), exit_code: *exit_code });
+        self.tell(Event::Exited(told.collect()));
+        for ((pid, code, process), (released, quiet)) in exits.iter().zip(quiet) {
+            self.kernel.recycle(*pid);
+            self.hooks.forget(*pid);
+            self.totals.reaped += 1;
+            let Some(expected) = self.watchers.get_mut(&process.watcher).filter(|_| !released) else { continue };
+            expected.gone(process, self.now, quiet);
+            let asked = process.told || process.signalled;
+            if quiet && !asked {
+                expected.ended(process, *code, self.now);
+            }
+        }
+        self.drain();
+        assert!(self.unreaped.is_empty(), "deaths that gave no reap: {:?}", self.unreaped);
+    }
+
+    // -- what the core wants ----------------------------------------------------------------------------------------
+
+    fn drain(&mut self) {
+        loop {
+            while let Some(action) = self.arbiter.poll_action() {
+                self.say(|| format!("<- {action:?}"));
+                self.act(action);
+            }
+            match self.arbiter.poll_launch(self.clock()) {
+                Some(launch) => self.launch(launch),
+                None if !self.arbiter.has_launches() => break,
+                None => {}
+            }
+        }
+        while let Some(action) = self.arbiter.poll_action() {
+            self.say(|| format!("<- {action:?}"));
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::OpenSockets(sockets) => self.tell(Event::SocketsOpened(opened(&sockets))),
+            Action::LoadConfig | Action::TakeOver(_) => {
+                assert!(self.reading.is_none(), "two files are read at once");
+                if self.rng.chance(30) {
+                    self.reading = Some((self.now + self.rng.below(500 * MS), action));
+                } else {
+                    self.attend_to_the_file(action);
+                }
+            }
+            Action::Signal { pid, signal, reach, .. } => self.signal(pid, signal, reach),
+            Action::SignalRequest { job, pids, signal, .. } => {
+                for pid in pids {
+                    assert!(!self.hooks.has_refused(pid.0, signal), "{signal} to {} was kept back", pid.0);
+                    let process = self.kernel.processes.get_mut(&pid.0).expect("a signal to nobody");
+                    process.signalled = true;
+                    if signal == Signal::KILL {
+                        self.kernel.end(pid.0, self.now + MS, -9);
+                    }
+                }
+                self.tell(Event::SignalDone { job, result: Ok(()) });
+            }
+            Action::Sample { job, targets } => {
+                assert!(!targets.is_empty() && self.sampling.is_none(), "one order to look at somebody at a time");
+                self.sampling = Some((job, targets));
+            }
+            Action::RunHook(call) => {
+                match (point(&call), pid_of(&call)) {
+                    (Some(HookPoint::AfterSpawn), Some(pid)) => drop(self.unannounced.remove(&pid)),
+                    (Some(HookPoint::BeforeReap), Some(pid)) => {
+                        self.mourned.extend(self.unreaped.remove(&pid).map(|code| (pid, code)));
+                    }
+                    (Some(HookPoint::BeforeSignal), Some(pid)) => {
+                        // Told or not in the end: the core wants it so.
+                        let process = self.kernel.processes.get_mut(&pid).expect("a hook about nobody");
+                        if call.subject.signum == Some(Signal(10)) {
+                            process.signalled = true;
+                        } else {
+                            process.told = true;
+                        }
+                    }
+                    (..) => {}
+                }
+                self.hooks.run(*call, &mut self.rng, self.now);
+            }
+            Action::EndHook(hook) => self.hooks.end(hook),
+            Action::Publish(notice) => self.published(&notice.kind),
+            Action::Reply(reply) => self.replied(reply),
+            Action::Restart | Action::Exit(_) => {
+                let mine: Vec<_> = self.kernel.processes.keys().filter(|pid| !self.released.contains(pid)).collect();
+                assert!(mine.is_empty(), "the end came while {mine:?} were alive");
+                self.ended = true;
+            }
+            Action::WatchSocket { name, on } => self.sockets.watch(&name, on),
+            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) | Action::ForgetOutput(_) => {}
+            Action::Tail { job, .. } => self.tell(Event::Tailed { job, tail: Tail::default() }),
+        }
+    }
+
+    /// The file is read, or what it says is taken over; either may fail.
+    fn attend_to_the_file(&mut self, action: Action) {
+        let fails = self.rng.chance(10);
+        match action {
+            Action::TakeOver(_) if fails => self.tell(Event::TakenOver(Err("no such address".into()))),
+            Action::TakeOver(config) => {
+                if !self.quitting {
+                    self.file.taken_over(&config, &mut self.watchers);
+                }
+                self.totals.taken_over += 1;
+                self.tell(Event::TakenOver(Ok(opened(&config.sockets))));
+            }
+            _ if fails => self.tell(Event::ConfigLoaded(Err(vec!["circus.ini:1: broken".into()]))),
+            _ => self.tell(Event::ConfigLoaded(Ok((Box::new(self.file.config.clone()), Vec::new())))),
+        }
+    }
+
+    fn signal(&mut self, pid: Pid, signal: Signal, reach: Reach) {
+        if reach == Reach::Children {
+            return;
+        }
+        assert!(!self.hooks.has_refused(pid.0, signal), "{signal} to {} was kept back", pid.0);
+        let temper = self.kernel.processes.get(&pid.0).expect("a signal to a process that is gone").temper;
+        let process = self.kernel.processes.get_mut(&pid.0).unwrap();
+        if signal == Signal::HUP {
+            process.signalled = true;
+            return;
+        }
+        process.told = true;
+        // SIGINT is what the simulator's own kill sends.
+        let expected = [process.stop_signal, Signal::KILL, Signal(2)];
+        assert!(expected.contains(&signal), "{} is sent {signal}, not {}", process.watcher, process.stop_signal);
+        if signal == Signal::KILL {
+            assert_eq!(reach, Reach::Tree);
+            self.totals.escalated += 1;
+            return self.kernel.end(pid.0, self.now + MS, -9);
+        }
+        match temper {
+            Temper::Stubborn => {}
+            Temper::StopsAfter(ms) => self.kernel.end(pid.0, self.now + ms * MS, 0),
+            Temper::Healthy | Temper::DiesAfter(_) | Temper::SucceedsAfter(_) | Temper::Unlaunchable(_) => {
+                self.kernel.end(pid.0, self.now + MS, -signal.0);
+            }
+        }
+    }
+
+    fn launch(&mut self, launch: Launch) {
+        let name = launch.config.name.clone();
+        let wid: u32 = launch.argv[1].parse().unwrap();
+        self.say(|| format!("launch {name} wid {wid}"));
+        self.hooks.check_launch(&name, launch.worker.watcher);
+        let here = |process: &&Process| process.watcher == name;
+        let same = |worker: &WorkerId| worker.watcher == launch.worker.watcher;
+        let coming = self.coming.iter().filter(|(_, worker, _)| same(worker));
+        let coming = coming.filter_map(|(_, _, outcome)| outcome.as_ref().ok());
+        let present: Vec<&Process> = self.kernel.processes.values().chain(coming).filter(here).collect();
+        let fresh = present.iter().filter(|process| !process.told).count();
+        let released = self.kernel.processes.iter().filter(|(pid, p)| here(p) && self.released.contains(pid)).count();
+        if released == 0 {
+            assert!(!present.iter().any(|process| process.wid == wid), "{name}: wid {wid} is used twice");
+            let view = self.arbiter.view(&name).expect("a launch for a watcher that is not there");
+            // Those that come up only to be told to stop are not told yet.
+            let doomed = |w: &&WorkerView| w.state == WorkerState::Starting { doomed: true };
+            let fresh = fresh.saturating_sub(view.workers.iter().filter(doomed).count());
+            let most = view.numprocesses as usize * if view.busy { 2 } else { 1 };
+            assert!(fresh < most.max(1) || view.busy, "{name}: {fresh} processes, and one more is launched");
+        }
+        let expected = self.watchers.get_mut(&name);
+        let temper = expected.as_ref().map_or(Temper::Healthy, |expected| expected.temper);
+        if let Some(expected) = expected {
+            expected.launched(wid, self.now);
+            if expected.socket.is_some() {
+                expected.waiting.launched(&name);
+            }
+            let busy = self.arbiter.view(&name).is_none_or(|view| view.busy);
+            let most = (expected.numprocesses as usize).saturating_sub(expected.finished);
+            assert!(busy || expected.finished == 0 || fresh < most, "{name}: who has succeeded is replaced");
+        }
+        let process = Process {
+            watcher: name.clone(),
+            wid,
+            stop_signal: launch.config.stop_signal,
+            temper,
+            born: self.now,
+            exit: None,
+            told: false,
+            murdered: false,
+            signalled: false,
+        };
+        let outcome = match temper {
+            Temper::Unlaunchable(errno) => Err(SpawnError { stage: Stage::Exec, errno, detail: name }),
+            Temper::Healthy
+            | Temper::DiesAfter(_)
+            | Temper::SucceedsAfter(_)
+            | Temper::StopsAfter(_)
+            | Temper::Stubborn => Ok(process),
+        };
+        // Some launches take a while, as those that change their user do.
+        if self.rng.chance(15) {
+            let later = self.now + self.rng.below(30 * MS);
+            self.coming.push((later, launch.worker, outcome));
+        } else {
+            self.launched(launch.worker, outcome);
+        }
+    }
+
+    fn launched(&mut self, worker: WorkerId, outcome: Result<Process, SpawnError>) {
+        match outcome {
+            Ok(mut process) => {
+                process.born = self.now;
+                match process.temper {
+                    Temper::DiesAfter(ms) => process.exit = Some((self.now + ms * MS, 3)),
+                    Temper::SucceedsAfter(ms) => process.exit = Some((self.now + ms * MS, 0)),
+                    Temper::Healthy | Temper::StopsAfter(_) | Temper::Stubborn | Temper::Unlaunchable(_) => {}
+                }
+                let watcher = process.watcher.clone();
+                let pid = self.kernel.fork(&mut self.rng, process);
+                self.totals.spawned += 1;
+                self.unannounced.insert(pid);
+                self.tell(Event::Spawned { worker, pid: Pid(pid) });
+                if self.arbiter.view(&watcher).is_none_or(|view| !view.workers.iter().any(|w| w.pid == Some(Pid(pid))))
+                {
+                    // Its watcher was removed with nostop while it came up.
+                    self.unannounced.remove(&pid);
+                    if !self.arbiter.views().iter().flat_map(|view| &view.workers).any(|w| w.pid == Some(Pid(pid))) {
+                        self.released.insert(pid);
+                    }
+                }
+            }
+            Err(error) => {
+                self.totals.failed_launches += 1;
+                if let Some(expected) = self.watchers.get_mut(&error.detail) {
+                    expected.unsure = true;
+                }
+                self.tell(Event::SpawnFailed { worker, error });
+            }
+        }
+    }
+
+    fn published(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::Spawn { process_pid } => {
+                assert!(!self.hooks.judges(*process_pid), "{process_pid} is announced before it is accepted");
+                assert!(self.kernel.processes.contains_key(process_pid), "spawn of nobody");
+                self.unannounced.remove(process_pid);
+            }
+            EventKind::Kill { process_pid } => {
+                let told = self.kernel.processes.get(process_pid).is_some_and(|process| process.told);
+                assert!(told, "kill of {process_pid}, which was sent nothing");
+            }
+            EventKind::Reap { process_pid, exit_code } => {
+                let mourned = self.mourned.iter().position(|death| *death == (*process_pid, *exit_code));
+                // Those that nobody is asked about are published at once, also where a namesake is still mourned.
+                let code = match (self.unreaped.remove(process_pid), mourned) {
+                    (Some(code), _) => Some(code),
+                    (None, at) => at.map(|at| self.mourned.remove(at).1),
+                };
+                assert_eq!(code, Some(*exit_code), "a reap of {process_pid} that is not its death");
+            }
+            EventKind::Start
+            | EventKind::Stop
+            | EventKind::Reload
+            | EventKind::Updated
+            | EventKind::Add
+            | EventKind::Remove
+            | EventKind::HookSuccess { .. }
+            | EventKind::HookFailure { .. } => {}
+        }
+    }
+
+    fn replied(&mut self, reply: Reply) {
+        let RequestId::Json(id) = &reply.to.id else { panic!("an id of ours is JSON") };
+        let asked = self.outstanding.remove(&id.parse().unwrap());
+        assert!(asked.is_some(), "request {id} was answered twice, or was a cast");
+        if let Body::Error(fault) = &reply.body
+            && fault.reason.contains("cancelled")
+        {
+            self.totals.cancelled += 1;
+        }
+    }
+
+    // -- commands ----------------------------------------------------------------------------------------------------
+
+    fn random_request(&mut self) {
+        let names: Vec<String> = self.watchers.keys().cloned().collect();
+        let name =
+            if names.is_empty() || self.rng.chance(3) { "nobody".to_owned() } else { self.rng.pick(&names).clone() };
+        let waiting = self.rng.chance(60);
+        let selection = Some(Selection { name: name.clone(), method: circus_core::proto::MatchMethod::Simple });
+        let everyone = Some(Selection { name: "*".into(), method: circus_core::proto::MatchMethod::Glob });
+        let request = match self.rng.below(25) {
+            0..2 => Request::Start { selection, waiting },
+            2..4 => Request::Stop { selection, waiting },
+            4..6 => Request::Restart { selection, waiting },
+            6..8 => Request::Incr { name: name.clone(), nb: self.rng.below(3) as i64, waiting },
+            8..10 => Request::Decr { name: name.clone(), nb: self.rng.below(3) as i64, waiting },
+            10 => Request::Reload { name: Some(name.clone()), graceful: true, sequential: false, waiting },
+            11 => Request::Reload { name: Some(name.clone()), graceful: true, sequential: true, waiting },
+            12 => Request::Reload { name: Some(name.clone()), graceful: false, sequential: false, waiting },
+            13 => Request::Kill {
+                name: name.clone(),
+                pid: None,
+                signum: *self.rng.pick(&[None, Some(Signal(2)), Some(Signal::KILL)]),
+                graceful_timeout: *self.rng.pick(&[None, Some(0.0), Some(1.5)]),
+                waiting,
+            },
+            14 => Request::Signal {
+                name: name.clone(),
+                signum: *self.rng.pick(&[Signal(10), Signal::KILL]),
+                pid: None,
+                childpid: None,
+                children: false,
+                recursive: false,
+            },
+            15 => {
+                let mut options = Object::new();
+                options.insert("numprocesses".into(), json!(self.rng.below(5)));
+                Request::Set { name: name.clone(), options, waiting }
+            }
+            16 => {
+                let mut options = Object::new();
+                options.insert("cmd".into(), json!("other"));
+                Request::Set { name: name.clone(), options, waiting }
+            }
+            17 if self.rng.chance(40) => return self.add(waiting),
+            18 if self.rng.chance(30) => return self.rm(&name, waiting),
+            19 if self.rng.chance(30) => match self.rng.below(3) {
+                0 => Request::Start { selection: None, waiting },
+                1 => Request::Stop { selection: None, waiting },
+                _ => Request::Restart { selection: everyone, waiting },
+            },
+            18 => Request::Stats {
+                name: self.rng.chance(50).then(|| name.clone()),
+                process: None,
+                extended: self.rng.chance(50),
+            },
+            19 => Request::DStats,
+            20..23 => {
+                for _ in 0..self.rng.below(3) {
+                    self.file.edit(&mut self.rng);
+                }
+                let dry_run = self.rng.chance(10);
+                return self.send(Request::ReloadConfig { dry_run, waiting });
+            }
+            23 => Request::List { name: Some(name.clone()) },
+            _ => Request::Status { name: None, verbose: self.rng.chance(50) },
+        };
+        self.expect(&name, &request);
+        self.send(request);
+    }
+
+    /// What the model makes of a request.
+    fn expect(&mut self, name: &str, request: &Request) {
+        let all = matches!(request, Request::Start { selection: None, .. } | Request::Stop { selection: None, .. })
+            || matches!(request, Request::Restart { selection: Some(s), .. } if s.name == "*");
+        let alone = self.watchers.len() == 1;
+        for (other, expected) in &mut self.watchers {
+            if !(all || other == name) {
+                continue;
+            }
+            if !matches!(
+                request,
+                Request::List { .. } | Request::Status { .. } | Request::Stats { .. } | Request::DStats
+            ) {
+                expected.touched();
+            }
+            expected.called_by(request, all, alone);
+            match request {
+                Request::Start { .. } if !all || expected.autostart => {
+                    expected.up = true;
+                    expected.unsure = false;
+                }
+                Request::Restart { .. } if !all || expected.autostart || alone => {
+                    expected.up = true;
+                    expected.unsure = false;
+                }
+                Request::Restart { .. } | Request::Stop { .. } => {
+                    expected.up = false;
+                    expected.unsure = false;
+                }
+                Request::Reload { graceful, .. } => {
+                    expected.up = true;
+                    if !graceful {}
+                }
+                Request::Incr { nb, .. } if !expected.singleton => expected.numprocesses += *nb as u32,
+                Request::Decr { nb, .. } if !expected.singleton => {
+                    expected.numprocesses = expected.numprocesses.saturating_sub(*nb as u32);
+                }
+                Request::Set { options, .. } => {
+                    let wanted = options.get("numprocesses").and_then(serde_json::Value::as_u64);
+                    if let Some(wanted) = wanted.filter(|n| !expected.singleton || *n <= 1) {
+                        expected.numprocesses = wanted as u32;
+                    }
+                }
+                _ => {}
+            }
+            expected.was_empty |= expected.numprocesses == 0;
+        }
+    }
+
+    fn send(&mut self, request: Request) {
+        let id = self.next_request;
+        self.next_request += 1;
+        let cast = self.rng.chance(5);
+        if !cast {
+            self.outstanding.insert(id, format!("{request:?}"));
+        }
+        self.totals.requests += 1;
+        let to = ReplyTo {
+            identity: vec![1],
+            delimiter: false,
+            id: RequestId::Json(id.to_string()),
+            format: Format::Json,
+            cast,
+        };
+        self.tell(Event::Request(Box::new(to), request));
+    }
+
+    fn add(&mut self, waiting: bool) {
+        let name = format!("a{}", self.next_request);
+        let (config, mut expected) = random_watcher(&mut self.rng, &name);
+        let start = self.rng.chance(70);
+        expected.up = start;
+        expected.autostart = true;
+        expected.respawn = Respawn::Always;
+        expected.warmup = false;
+        expected.singleton = false;
+        expected.send_hup = false;
+        expected.numprocesses = config.numprocesses;
+        let mut options = Object::new();
+        options.insert("numprocesses".into(), json!(config.numprocesses));
+        options.insert("graceful_timeout".into(), json!(config.graceful_timeout));
+        if let Some(socket) = expected.socket {
+            options.insert("on_demand".into(), json!(true));
+            options.insert("stdin_socket".into(), json!(socket));
+        }
+        if expected.hooked {
+            let pair = |hook: &circus_core::config::Hook| json!([hook.run, hook.ignore_failure]);
+            let hooks = config.hooks.iter().map(|(point, hook)| (point.name().to_owned(), pair(hook)));
+            options.insert("hooks".into(), hooks.collect::<Object>().into());
+            options.insert("hook_timeout".into(), json!(config.hook_timeout));
+        }
+        if start {
+            expected.waiting.call();
+        }
+        self.watchers.insert(name.clone(), expected);
+        self.send(Request::Add { name, cmd: "x".into(), args: Some(json!("$(circus.wid)")), options, start, waiting });
+    }
+
+    fn rm(&mut self, name: &str, waiting: bool) {
+        let nostop = self.rng.chance(30);
+        if nostop {
+            let mine = self.kernel.processes.iter().filter(|(_, p)| p.watcher == name).map(|(pid, _)| *pid);
+            let known: BTreeSet<i32> = self
+                .arbiter
+                .view(name)
+                .map(|view| view.workers.iter().filter_map(|w| w.pid).map(|pid| pid.0).collect())
+                .unwrap_or_default();
+            self.released.extend(mine.filter(|pid| known.contains(pid)));
+        }
+        self.watchers.remove(name);
+        self.file.forgotten(name);
+        self.send(Request::Rm { name: name.to_owned(), nostop, waiting });
+    }
+
+    // -- the world's own doings ----------------------------------------------------------------------------------------
+
+    fn murder(&mut self) {
+        let pids: Vec<i32> = self.kernel.processes.keys().copied().collect();
+        if !pids.is_empty() {
+            let pid = *self.rng.pick(&pids);
+            self.kernel.processes.get_mut(&pid).unwrap().murdered = true;
+            self.kernel.end(pid, self.now, -9);
+            self.say(|| format!("{pid} is killed from outside"));
+            self.turn();
+        }
+    }
+
+    fn change_temper(&mut self) {
+        let names: Vec<String> = self.watchers.keys().cloned().collect();
+        if names.is_empty() {
+            return;
+        }
+        let name = self.rng.pick(&names).clone();
+        let temper = match self.rng.below(12) {
+            10 => Temper::SucceedsAfter(self.rng.below(900)),
+            11 => Temper::SucceedsAfter(1100 + self.rng.below(5000)),
+            0..4 => Temper::Healthy,
+            4 => Temper::DiesAfter(self.rng.below(900)),
+            5 => Temper::DiesAfter(1100 + self.rng.below(5000)),
+            6 => Temper::StopsAfter(self.rng.below(8000)),
+            7 => Temper::Stubborn,
+            8 => Temper::Unlaunchable(2),
+            _ => Temper::Unlaunchable(11),
+        };
+        self.say(|| format!("{name} becomes {temper:?}"));
+        self.watchers.get_mut(&name).unwrap().temper = temper;
+    }
+
+    fn jump_wall_clock(&mut self) {
+        self.unix += *self.rng.pick(&[-86400.0, 86400.0, -0.5]);
+    }
+
+    fn intent(&mut self, intent: Intent) {
+        for expected in self.watchers.values_mut() {
+            expected.touched();
+            if intent == Intent::Reload {
+                expected.up = true;
+                if !expected.autostart {
+                    expected.waiting.call();
+                }
+            }
+        }
+        self.quitting |= intent == Intent::Quit;
+        self.totals.quits += u64::from(intent == Intent::Quit);
+        self.tell(Event::Intent(intent));
+        if intent == Intent::Quit {
+            self.drain();
+            if self.rng.chance(50) {
+                self.pass(100 * MS);
+                self.tell(Event::Intent(Intent::Quit));
+            }
+            self.drain();
+            self.pass(60_000 * MS);
+            self.drain();
+            assert!(self.ended, "quit did not end");
+        }
+    }
+
+    // -- promises -------------------------------------------------------------------------------------------------------
+
+    fn check(&mut self) {
+        assert!(self.arbiter.next_deadline().is_none_or(|at| at.0 > self.now || self.ended), "a deadline was missed");
+        self.hooks.check(self.now);
+        assert!(self.unannounced.is_empty(), "spawned and not published: {:?}", self.unannounced);
+        // Meanwhile none is watched: it may be one that goes.
+        let sockets_change = matches!(self.reading, Some((_, Action::TakeOver(_))));
+        for (name, expected) in &mut self.watchers {
+            let Some(view) = self.arbiter.view(name) else { continue };
+            let weighty = |task: &HookTask| *task != HookTask::Run(HookPoint::ExtendedStats);
+            let at_rest = view.state != WatcherState::Stopped || !view.hooks.iter().any(weighty);
+            assert!(at_rest, "{name} is stopped, and a hook is under way");
+            if view.state == WatcherState::Active && !view.busy {
+                expected.check_waits(self.now);
+            }
+            if !self.quitting && !sockets_change {
+                expected.check_waiting(name, &view, &self.sockets, self.now);
+            }
+        }
+    }
+
+    /// With everybody healthy, everything becomes what the last commands asked for.
+    fn settle_and_check(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.hooks.healthy = true;
+        for expected in self.watchers.values_mut() {
+            expected.temper = Temper::Healthy;
+        }
+        for process in self.kernel.processes.values_mut() {
+            let ending = process.told || process.signalled || process.murdered;
+            if let (Temper::DiesAfter(_) | Temper::SucceedsAfter(_), false) = (process.temper, ending) {
+                process.temper = Temper::Healthy;
+                process.exit = None;
+            }
+        }
+        self.pass(300_000 * MS);
+        SOCKETS.into_iter().for_each(|socket| self.sockets.connect(socket));
+        self.pass(20_000 * MS);
+        self.drain();
+        self.turn();
+        while self.sampling.is_some() {
+            self.turn();
+        }
+        self.check();
+        assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
+        assert_eq!(self.arbiter.pending_answers(), 0);
+        assert_eq!(self.arbiter.views().len(), self.watchers.len(), "somebody is there whom nobody wants");
+        for (name, expected) in &self.watchers {
+            let view = self.arbiter.view(name).expect("a watcher got lost");
+            assert!(!view.busy, "{name} is still busy");
+            assert_eq!(view.numprocesses, expected.numprocesses, "{name}: numprocesses");
+            if let Some(socket) = expected.socket {
+                let lost = expected.answers_connections() && self.sockets.has_waiting(socket);
+                assert!(!lost, "{name}: nobody has accepted who waits at {socket}");
+                continue;
+            }
+            if expected.hooked {
+                let here = |(pid, p): &(&i32, &Process)| p.watcher == *name && !self.released.contains(*pid);
+                let alive = self.kernel.processes.iter().filter(here).count();
+                assert_eq!(alive, view.workers.len(), "{name}: processes and workers");
+                continue;
+            }
+            if expected.unsure || expected.respawn == Respawn::Never || expected.has_finished {
+                continue;
+            }
+            // A watcher that wants no process does not come up, or stays up.
+            let state = if expected.up { WatcherState::Active } else { WatcherState::Stopped };
+            if expected.numprocesses > 0 && view.state != state {
+                let hint = "its last start may have had no process to start";
+                assert!(
+                    expected.up && view.state == WatcherState::Stopped,
+                    "{name} is {:?}, not {state:?}",
+                    view.state
+                );
+                assert!(self.may_have_been_empty(name), "{name} is stopped, not active ({hint})");
+                continue;
+            }
+            if view.state == WatcherState::Active {
+                assert_eq!(view.workers.len(), expected.numprocesses as usize, "{name}: workers");
+            }
+            let alive =
+                self.kernel.processes.iter().filter(|(pid, p)| p.watcher == *name && !self.released.contains(pid));
+            // One of age may just be being replaced.
+            let coming = view.workers.iter().filter(|w| matches!(w.state, WorkerState::Starting { .. })).count();
+            assert_eq!(alive.count() + coming, view.workers.len(), "{name}: processes and workers");
+        }
+    }
+
+    /// numprocesses was 0 at some time, when a start comes to nothing.
+    fn may_have_been_empty(&self, name: &str) -> bool {
+        self.watchers.get(name).is_some_and(|expected| expected.was_empty)
+    }
+
+    fn quit_and_check(&mut self) {
+        if !self.ended {
+            self.intent(Intent::Quit);
+        }
+        assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
+        assert_eq!(self.arbiter.next_deadline(), None, "a timer was left after the end");
+        assert!(self.hooks.is_quiet(), "a hook was left after the end");
+        assert!(self.mourned.is_empty(), "deaths that gave no reap: {:?}", self.mourned);
+        assert!(!self.sockets.are_watched(), "a socket is watched after the end");
+        let mine: Vec<_> = self.kernel.processes.keys().filter(|pid| !self.released.contains(pid)).collect();
+        assert!(mine.is_empty(), "left alive: {mine:?}");
+    }
+}
+
+/// Open sockets, the number of each as the configuration's port, so that an old one is told from a new one.
+fn opened(sockets: &[SocketConfig]) -> Vec<SocketInfo> {
+    let info = |socket: &SocketConfig| SocketInfo {
+        name: socket.name.clone(),
+        number: socket.port.into(),
+        backlog: socket.backlog,
+        per_worker: socket.so_reuseport,
+        address: SocketAddress::Inet("127.0.0.1".into(), socket.port),
+    };
+    sockets.iter().map(info).collect()
+}
+
+pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expected) {
+    let mut config =
+        options::from_add(name, "x", Some(&json!("$(circus.wid)")), &Object::new(), &Host::default()).unwrap();
+    let mut expected = Expected::new(1 + rng.below(4) as u32);
+    if rng.chance(10) {
+        expected.singleton = true;
+        expected.numprocesses = 1;
+    }
+    expected.autostart = rng.chance(85);
+    expected.respawn =
+        *rng.pick(&[Respawn::Always, Respawn::Always, Respawn::Always, Respawn::OnFailure, Respawn::Never]);
+    expected.socket = rng.chance(25).then(|| any_socket(rng));
+    expected.warmup = rng.chance(15);
+    expected.send_hup = rng.chance(10);
+    config.numprocesses = expected.numprocesses;
+    config.singleton = expected.singleton;
+    config.autostart = expected.autostart;
+    config.respawn = expected.respawn;
+    config.on_demand = expected.socket.is_some();
+    config.stdin_socket = expected.socket.map(str::to_owned);
+    config.send_hup = expected.send_hup;
+    config.warmup_delay = if expected.warmup { 0.3 } else { 0.0 };
+    config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);
+    config.max_retry = *rng.pick(&[1, 5, 5, -1]);
+    config.priority = rng.below(3) as i64;
+    config.stop_children = rng.chance(20);
+    config.sockets = if !config.on_demand && rng.chance(20) { vec![any_socket(rng).into()] } else { Vec::new() };
+    if expected.socket.is_none() {
+        random_hooks(rng, &mut config);
+        expected.hooked = !config.hooks.is_empty();
+    }
+    if rng.chance(10) {
+        config.max_age = 20;
+        config.max_age_variance = 10;
+    }
+    (config, expected)
+}

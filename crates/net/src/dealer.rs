@@ -1,0 +1,336 @@
+//! A client of the control protocol.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::context::Transport;
+use super::deadline::Deadline;
+use super::readiness::{Port, Sent, registrable};
+use super::{Context, NetError};
+use circus_core::proto::Object;
+
+/// Events of a socket monitor that tell how a connection fares.
+const UP: u16 = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16;
+const LOST: u16 = zmq::SocketEvent::DISCONNECTED as u16;
+const REFUSED: u16 = zmq::SocketEvent::CONNECT_RETRIED as u16;
+
+/// Why a request has no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// No connection came about.
+    Unreachable {
+        /// Where to.
+        endpoint: String,
+    },
+    /// The connection stands, or stood, but the answer did not come in time.
+    Timeout {
+        /// Where to.
+        endpoint: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// What was answered is no JSON object.
+    Garbled {
+        /// By whom.
+        endpoint: String,
+    },
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { endpoint } => write!(
+                f,
+                "cannot connect to {endpoint}: is circusd running, is this its endpoint, and may you use it? \
+                 Name another with --endpoint"
+            ),
+            Self::Timeout { endpoint, limit } => {
+                write!(f, "no answer from {endpoint} within {} s: try a longer --timeout", limit.as_secs_f64())
+            }
+            Self::Garbled { endpoint } => {
+                write!(f, "the answer from {endpoint} is no JSON object: is that circusd's endpoint?")
+            }
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// How the connection fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Trying,
+    Refused,
+    Up,
+    Lost,
+}
+
+/// A DEALER socket with a random identity.
+///
+/// libzmq connects in the background and goes on trying, so a daemon that is just starting is reached when it listens.
+pub struct Dealer {
+    port: Port,
+    monitor: Port,
+    link: Link,
+    endpoint: String,
+    name: String,
+}
+
+registrable!(Dealer);
+
+impl Drop for Dealer {
+    fn drop(&mut self) {
+        self.port.mute(&self.name);
+    }
+}
+
+impl Dealer {
+    /// A client of the daemon at `endpoint`. It does not wait for the connection.
+    pub fn connect(context: &Context, endpoint: &str) -> Result<Self, NetError> {
+        let transport = Transport::of(endpoint)?;
+        let socket = context.socket(zmq::DEALER)?;
+        let name = random_hex();
+        let options = || {
+            socket.set_identity(name.as_bytes())?;
+            socket.set_ipv6(transport == Transport::Tcp && endpoint.contains('['))
+        };
+        options().map_err(NetError::socket("setting options"))?;
+        let monitor = watch(context, &socket, &name)?;
+        socket
+            .connect(endpoint)
+            .map_err(|_| NetError::Endpoint { endpoint: endpoint.to_owned(), reason: "it cannot be connected to" })?;
+        Ok(Self {
+            port: Port::new(socket)?,
+            monitor: Port::new(monitor)?,
+            link: Link::Trying,
+            endpoint: endpoint.to_owned(),
+            name,
+        })
+    }
+
+    /// For those who poll for answers as long as they live. How the connection fares is told to nobody from now on, so
+    /// that nobody has to listen: while there is no daemon, that is ten times a second. [`reach`](Self::reach) is not for
+    /// them.
+    #[must_use]
+    pub fn unwatched(self) -> Self {
+        self.port.mute(&self.name);
+        self
+    }
+
+    /// Waits until the connection stands: an error as soon as it is refused, or when `limit` has passed.
+    pub fn reach(&mut self, limit: Duration) -> Result<(), CallError> {
+        let deadline = Deadline::after(limit);
+        loop {
+            self.read_monitor();
+            match self.link {
+                Link::Up => return Ok(()),
+                Link::Refused => return Err(self.unanswered(limit)),
+                Link::Trying | Link::Lost if deadline.passed() => return Err(self.unanswered(limit)),
+                Link::Trying | Link::Lost => drop(self.monitor.wait(deadline)),
+            }
+        }
+    }
+
+    /// Sends a request under an id of its own (`id` in it is overwritten) and waits for the answer with this id, at most
+    /// for `limit`. Other answers, to requests that were given up, are skipped.
+    pub fn call(&mut self, mut request: Object, limit: Duration) -> Result<Object, CallError> {
+        let id = random_hex();
+        request.insert("id".to_owned(), id.clone().into());
+        let answer = self.exchange(Value::Object(request).to_string().as_bytes(), &id, limit)?;
+        serde_json::from_slice(&answer).map_err(|_| CallError::Garbled { endpoint: self.endpoint.clone() })
+    }
+
+    /// Sends a request that has this id and returns the answer to it as it came.
+    pub fn exchange(&mut self, request: &[u8], id: &str, limit: Duration) -> Result<Vec<u8>, CallError> {
+        let deadline = Deadline::after(limit);
+        if !self.send(request) {
+            return Err(self.unanswered(limit));
+        }
+        loop {
+            let Some(answer) = self.recv_until(deadline) else { return Err(self.unanswered(limit)) };
+            match serde_json::from_slice::<Object>(&answer) {
+                Ok(object) if object.get("id").and_then(Value::as_str) == Some(id) => return Ok(answer),
+                Ok(_) => {}
+                Err(_) => return Err(CallError::Garbled { endpoint: self.endpoint.clone() }),
+            }
+        }
+    }
+
+    /// Sends a message as it is; false when too many wait to be sent already. It does not wait for anything.
+    pub fn send(&mut self, message: &[u8]) -> bool {
+        self.port.send(&[message]) == Sent::Done
+    }
+
+    /// The next answer, waited for at most for `limit`.
+    pub fn recv(&mut self, limit: Duration) -> Option<Vec<u8>> {
+        self.recv_until(Deadline::after(limit))
+    }
+
+    /// The next answer if there is one. For those who poll with mio: until `None`, and again after each `send`.
+    pub fn try_recv(&mut self) -> Option<Vec<u8>> {
+        let (mut frame, mut more) = self.port.recv()?;
+        while more {
+            // The last frame is the substance, whatever comes before it.
+            let Some(next) = self.port.recv() else { break };
+            (frame, more) = next;
+        }
+        Some(frame.to_vec())
+    }
+
+    /// Closes the connection. What was sent is still delivered, if that takes no longer than `linger`.
+    pub fn close(self, linger: Duration) {
+        self.port.linger(linger);
+    }
+
+    fn recv_until(&mut self, deadline: Deadline) -> Option<Vec<u8>> {
+        loop {
+            self.read_monitor();
+            if let Some(answer) = self.try_recv() {
+                return Some(answer);
+            }
+            if deadline.passed() {
+                return None;
+            }
+            self.port.wait_for_either(&self.monitor, deadline);
+        }
+    }
+
+    fn read_monitor(&mut self) {
+        while let Some((event, mut more)) = self.monitor.recv() {
+            match event.first_chunk().map(|number| u16::from_ne_bytes(*number)) {
+                Some(UP) => self.link = Link::Up,
+                Some(LOST) => self.link = Link::Lost,
+                Some(REFUSED) if self.link == Link::Trying => self.link = Link::Refused,
+                Some(_) | None => {}
+            }
+            while more {
+                let Some((_address, others)) = self.monitor.recv() else { break };
+                more = others;
+            }
+        }
+    }
+
+    fn unanswered(&self, limit: Duration) -> CallError {
+        let endpoint = self.endpoint.clone();
+        match self.link {
+            Link::Trying | Link::Refused => CallError::Unreachable { endpoint },
+            Link::Up | Link::Lost => CallError::Timeout { endpoint, limit },
+        }
+    }
+}
+
+/// A socket that tells how the connection of another fares.
+fn watch(context: &Context, socket: &zmq::Socket, name: &str) -> Result<zmq::Socket, NetError> {
+    let address = format!("inproc://monitor-{name}");
+    let monitor = context.socket(zmq::PAIR)?;
+    let connect = || {
+        socket.monitor(&address, i32::from(UP | LOST | REFUSED))?;
+        monitor.connect(&address)
+    };
+    connect().map_err(NetError::socket("watching the connection"))?;
+    Ok(monitor)
+}
+
+/// 32 hexadecimal digits that no other client, and no other request, has. They identify; they are no secret.
+fn random_hex() -> String {
+    let number = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", number(), number())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{PATIENCE, TRANSPORTS, echo, object};
+    use crate::{Incoming, Payload};
+
+    #[test]
+    fn a_request_gets_its_answer() {
+        for transport in TRANSPORTS {
+            let server = echo(transport);
+            let context = Context::new().unwrap();
+            let mut dealer = Dealer::connect(&context, server.endpoint()).unwrap();
+            dealer.reach(PATIENCE).unwrap();
+            let answer = dealer.call(object(json!({"command": "list", "id": "overwritten"})), PATIENCE).unwrap();
+            assert_eq!(answer["command"], "list");
+            assert_eq!(answer["id"].as_str().unwrap().len(), 32);
+        }
+    }
+
+    #[test]
+    fn a_late_answer_to_another_request_is_skipped() {
+        let server = echo(TRANSPORTS[0]);
+        let mut dealer = Dealer::connect(&Context::new().unwrap(), server.endpoint()).unwrap();
+        assert!(dealer.send(br#"{"id": "given up", "command": "slow"}"#));
+        let answer = dealer.call(object(json!({"command": "next"})), PATIENCE).unwrap();
+        assert_eq!(answer["command"], "next");
+    }
+
+    #[test]
+    fn a_refused_connection_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let free_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let context = Context::new().unwrap();
+        for endpoint in [format!("ipc://{}/none", folder.path().display()), format!("tcp://{free_port}")] {
+            let mut dealer = Dealer::connect(&context, &endpoint).unwrap();
+            // PATIENCE is far longer than the test runner's own.
+            let error = dealer.reach(Duration::MAX).unwrap_err();
+            assert_eq!(error, CallError::Unreachable { endpoint: endpoint.clone() });
+            assert!(error.to_string().contains(&endpoint), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_starts_later_is_still_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = format!("ipc://{}/control", folder.path().display());
+        let mut dealer = Dealer::connect(&Context::new().unwrap(), &endpoint).unwrap();
+        assert!(dealer.reach(Duration::MAX).is_err());
+        let _server = crate::testing::echo_at(folder, &endpoint);
+        assert_eq!(dealer.call(object(json!({"command": "x"})), PATIENCE).unwrap()["command"], "x");
+    }
+
+    #[test]
+    fn silence_is_a_time_out_and_nonsense_is_named() {
+        let server = crate::testing::serve(TRANSPORTS[1], |request: Incoming, router| {
+            if request.payload != Payload::Frame(b"ask".to_vec()) {
+                return;
+            }
+            router.send(&request.identity, false, b"nonsense".to_vec());
+        });
+        let context = Context::new().unwrap();
+        let mut dealer = Dealer::connect(&context, server.endpoint()).unwrap();
+        dealer.reach(PATIENCE).unwrap();
+        let limit = Duration::from_millis(1);
+        let error = dealer.call(object(json!({"command": "x"})), limit).unwrap_err();
+        assert_eq!(error, CallError::Timeout { endpoint: server.endpoint().to_owned(), limit });
+        assert!(dealer.send(b"ask"));
+        let error = dealer.call(object(json!({"command": "x"})), PATIENCE).unwrap_err();
+        assert_eq!(error, CallError::Garbled { endpoint: server.endpoint().to_owned() });
+    }
+
+    #[test]
+    fn what_was_sent_is_delivered_though_the_client_leaves() {
+        let (told, heard) = std::sync::mpsc::channel();
+        let server = crate::testing::serve(TRANSPORTS[0], move |request, _| told.send(request.payload).unwrap());
+        for number in 0..20 {
+            let context = Context::new().unwrap();
+            let mut dealer = Dealer::connect(&context, server.endpoint()).unwrap();
+            assert!(dealer.send(&[number]));
+            dealer.close(PATIENCE);
+            drop(context);
+            assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Payload::Frame(vec![number]));
+        }
+    }
+
+    #[test]
+    fn names_differ() {
+        let names: std::collections::HashSet<String> = (0..1000).map(|_| random_hex()).collect();
+        assert_eq!(names.len(), 1000);
+        assert!(names.iter().all(|name| name.len() == 32));
+    }
+}

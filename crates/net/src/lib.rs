@@ -1,0 +1,41 @@
+//! Layer 2: ZeroMQ on mio.
+//!
+//! libzmq's sockets are not descriptors. Each has one, `ZMQ_FD`, that becomes readable when something happened, once, and
+//! any call on the socket may take that news away unseen. [`Router`], [`Publisher`] and [`Announcer`] are the servers' sides, registered
+//! with mio; [`Dealer`] and [`Subscriber`] are the clients' sides, which may also block. All of them go through
+//! `readiness`, the one place that knows the rules.
+//!
+//! What libzmq would drop without a word, this module decides about:
+//!
+//! - an answer that a client does not fetch waits in a bounded queue of its own (`backlog`), and what is lost is counted;
+//! - an event that a subscriber does not fetch is lost when its mark is reached (see [`Publisher`]);
+//! - listening descriptors are bound by the caller and handed over, so that libzmq unlinks no path and a re-exec can keep
+//!   them.
+//!
+//! CURVE is not here yet. Its keys are options that a socket gets before it is bound or connected: `context` is where
+//! every socket is made.
+
+#![warn(missing_docs)]
+
+mod announcer;
+mod backlog;
+mod context;
+mod deadline;
+mod dealer;
+mod error;
+mod listener;
+mod option;
+mod publisher;
+mod readiness;
+mod router;
+mod subscriber;
+#[cfg(test)]
+mod testing;
+
+pub use announcer::Announcer;
+pub use context::Context;
+pub use dealer::{CallError, Dealer};
+pub use error::NetError;
+pub use publisher::{News, Publisher};
+pub use router::{Incoming, Payload, RETRY_EVERY, Router, Tally};
+pub use subscriber::Subscriber;

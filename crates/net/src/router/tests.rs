@@ -1,0 +1,227 @@
+//! Real sockets, both transports.
+
+use super::*;
+use crate::testing::{PATIENCE, TRANSPORTS, answer_with_itself, client, echo, interrupted, router, serve, stop, turns};
+
+fn ask(socket: &zmq::Socket, text: &str) -> Vec<u8> {
+    socket.send(text, 0).unwrap();
+    socket.recv_bytes(0).unwrap()
+}
+
+/// Sends `count` numbered requests, then reads as many answers.
+fn pipeline(socket: &zmq::Socket, count: u32) {
+    for number in 0..count {
+        socket.send(&number.to_be_bytes()[..], 0).unwrap();
+    }
+    for number in 0..count {
+        let answer = socket.recv_bytes(0).unwrap_or_else(|_| panic!("answer {number} of {count} is missing"));
+        assert_eq!(answer, number.to_be_bytes());
+    }
+}
+
+#[test]
+fn five_thousand_pipelined_requests_get_five_thousand_answers() {
+    for transport in TRANSPORTS {
+        let server = echo(transport);
+        let context = Context::new().unwrap();
+        pipeline(&client(&context, zmq::DEALER, server.endpoint()), 5000);
+        assert_eq!(server.stop().tally(), Tally::default());
+    }
+}
+
+#[test]
+fn large_answers_wait_until_their_client_reads() {
+    const SIZE: usize = 3000;
+    let server = serve(TRANSPORTS[0], |request, router| router.send(&request.identity, false, vec![0; SIZE]));
+    let context = Context::new().unwrap();
+    let slow = client(&context, zmq::DEALER, server.endpoint());
+    (0..5000).for_each(|_| slow.send("x", 0).unwrap());
+    // Everything is answered, as far as the daemon can: one who comes later is told so.
+    ask(&client(&context, zmq::DEALER, server.endpoint()), "later");
+    (0..5000).for_each(|_| assert_eq!(slow.recv_bytes(0).unwrap().len(), SIZE));
+    assert_eq!(server.stop().tally(), Tally::default());
+}
+
+#[test]
+fn eight_clients_are_served_side_by_side() {
+    let server = echo(TRANSPORTS[1]);
+    let context = Context::new().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| pipeline(&client(&context, zmq::DEALER, server.endpoint()), 1000));
+        }
+    });
+    assert_eq!(server.stop().tally(), Tally::default());
+}
+
+#[test]
+fn a_req_client_gets_its_delimiter_back() {
+    let server = echo(TRANSPORTS[0]);
+    let context = Context::new().unwrap();
+    let socket = client(&context, zmq::REQ, server.endpoint());
+    assert_eq!(ask(&socket, "one"), b"one");
+    assert_eq!(ask(&socket, ""), b"");
+}
+
+#[test]
+fn messages_of_another_shape_are_counted_and_harm_nobody() {
+    let (told, heard) = std::sync::mpsc::channel();
+    let server = serve(TRANSPORTS[0], move |request, _| told.send((request.delimiter, request.payload)).unwrap());
+    let context = Context::new().unwrap();
+    let socket = client(&context, zmq::DEALER, server.endpoint());
+    let frame = |text: &[u8]| Payload::Frame(text.to_vec());
+    for (message, delimiter, payload) in [
+        (vec!["a"], false, frame(b"a")),
+        (vec![""], false, frame(b"")),
+        (vec!["", "a"], true, frame(b"a")),
+        (vec!["", ""], true, frame(b"")),
+        (vec!["a", "b"], false, Payload::Malformed { frames: 2 }),
+        (vec!["a", ""], false, Payload::Malformed { frames: 2 }),
+        (vec!["", "a", "b"], true, Payload::Malformed { frames: 2 }),
+        (vec!["", "", "a"], true, Payload::Malformed { frames: 2 }),
+        (vec!["a"; 1000], false, Payload::Malformed { frames: 1000 }),
+    ] {
+        socket.send_multipart(message, 0).unwrap();
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), (delimiter, payload));
+    }
+    assert_eq!(server.stop().tally().malformed, 5);
+}
+
+#[test]
+fn a_frame_beyond_the_limit_costs_its_sender_the_connection_and_nobody_else() {
+    let server = echo(TRANSPORTS[0]);
+    let context = Context::new().unwrap();
+    let socket = client(&context, zmq::DEALER, server.endpoint());
+    assert_eq!(ask(&socket, "before"), b"before");
+    let large = vec![b'x'; LARGEST_FRAME as usize];
+    socket.send(&large[..], 0).unwrap();
+    assert!(socket.recv_bytes(0).unwrap() == large);
+    socket.send(vec![b'x'; LARGEST_FRAME as usize + 1], 0).unwrap();
+    assert_eq!(ask(&client(&context, zmq::DEALER, server.endpoint()), "after"), b"after");
+}
+
+#[test]
+fn a_client_that_never_reads_costs_a_bounded_amount_and_harms_nobody() {
+    const SIZE: usize = 64 << 10;
+    let server = serve(TRANSPORTS[0], |request, router| router.send(&request.identity, false, vec![0; SIZE]));
+    let context = Context::new().unwrap();
+    let deaf = context.socket(zmq::DEALER).unwrap();
+    deaf.set_rcvhwm(1).unwrap();
+    deaf.connect(server.endpoint()).unwrap();
+    let other = client(&context, zmq::DEALER, server.endpoint());
+    for _ in 0..2000 {
+        deaf.send("x", 0).unwrap();
+        assert_eq!(ask(&other, "x").len(), SIZE);
+    }
+    let router = server.stop();
+    assert!(router.pending() > 0 && router.pending() * SIZE <= LIMITS.client, "{} wait", router.pending());
+    assert!(router.tally().overflowed > 0);
+}
+
+#[test]
+fn the_answers_of_a_client_that_vanishes_are_dropped() {
+    let (mut router, context, _folder) = router(TRANSPORTS[0]);
+    let deaf = context.socket(zmq::DEALER).unwrap();
+    deaf.set_rcvhwm(1).unwrap();
+    deaf.connect(router.endpoint()).unwrap();
+    deaf.send("hello", 0).unwrap();
+    assert!(router.port.wait(Deadline::after(PATIENCE)));
+    let request = router.recv().unwrap();
+    while router.pending() < 10 {
+        router.send(&request.identity, false, vec![0; 64 << 10]);
+    }
+    drop(deaf);
+    let deadline = Deadline::after(PATIENCE);
+    while router.pending() > 0 && !deadline.passed() {
+        router.port.wait_for_news(deadline.sooner(RETRY_EVERY));
+        router.ready();
+    }
+    assert_eq!((router.pending(), router.tally().overflowed), (0, 0));
+    assert!(router.tally().unroutable >= 10);
+    router.send(&request.identity, false, b"too late".to_vec());
+    router.send(b"never heard of", false, b"nobody".to_vec());
+    assert_eq!(router.pending(), 0);
+}
+
+#[test]
+fn the_last_answer_gets_out() {
+    for transport in TRANSPORTS {
+        for _ in 0..20 {
+            let (mut router, context, _folder) = router(transport);
+            let others = Context::new().unwrap();
+            let socket = client(&others, zmq::DEALER, router.endpoint());
+            socket.send("quit", 0).unwrap();
+            assert!(router.port.wait(Deadline::after(PATIENCE)));
+            let request = router.recv().unwrap();
+            let reader =
+                std::thread::spawn(move || (0..1000).map(|_| socket.recv_bytes(0).unwrap().len()).sum::<usize>());
+            (0..1000).for_each(|_| router.send(&request.identity, false, vec![0; 5000]));
+            assert_eq!(router.flush(PATIENCE), 0);
+            router.close(PATIENCE);
+            drop(context);
+            assert_eq!(reader.join().unwrap(), 5_000_000);
+        }
+    }
+}
+
+#[test]
+fn a_flush_gives_up_on_a_client_that_does_not_read() {
+    let (mut router, context, _folder) = router(TRANSPORTS[0]);
+    let deaf = client(&context, zmq::DEALER, router.endpoint());
+    deaf.send("quit", 0).unwrap();
+    assert!(router.port.wait(Deadline::after(PATIENCE)));
+    let request = router.recv().unwrap();
+    // More than the client's 1000, the kernel's buffers and libzmq's 256 hold.
+    (0..2000).for_each(|_| router.send(&request.identity, false, vec![0; 5000]));
+    assert!(router.flush(Duration::from_millis(1)) > 0);
+}
+
+#[test]
+fn a_send_may_eat_the_edge_and_ready_still_tells() {
+    let (mut router, context, _folder) = router(TRANSPORTS[0]);
+    let socket = client(&context, zmq::DEALER, router.endpoint());
+    socket.send("one", 0).unwrap();
+    assert!(router.port.wait(Deadline::after(PATIENCE)));
+    assert!(router.recv().is_some() && router.recv().is_none() && !router.ready());
+    socket.send("two", 0).unwrap();
+    assert!(router.port.wait_for_news(Deadline::after(PATIENCE)));
+    // libzmq looks at its commands in a send only now and then.
+    let deadline = Deadline::after(PATIENCE);
+    while router.port.wait_for_news(Deadline::after(Duration::ZERO)) {
+        assert!(!deadline.passed(), "no send took the edge: the test has lost its point");
+        router.send(b"nobody", false, Vec::new());
+    }
+    // A loop that trusts the descriptor would now sleep on a request.
+    assert!(router.ready());
+    assert_eq!(router.recv().unwrap().payload, Payload::Frame(b"two".to_vec()));
+}
+
+#[test]
+fn a_turn_that_ends_early_leaves_no_edge_and_ready_still_tells() {
+    let (mut router, context, _folder) = router(TRANSPORTS[1]);
+    let socket = client(&context, zmq::DEALER, router.endpoint());
+    ["one", "two", "three"].iter().for_each(|text| socket.send(*text, 0).unwrap());
+    for left in (0..3).rev() {
+        assert!(router.port.wait(Deadline::after(PATIENCE)));
+        assert!(router.recv().is_some());
+        assert_eq!(router.port.wait(Deadline::after(if left > 0 { PATIENCE } else { Duration::ZERO })), left > 0);
+        // The next ones may still be coming: their edges are taken, too.
+        while router.port.wait_for_news(Deadline::after(Duration::ZERO)) {
+            router.port.readable();
+        }
+        assert_eq!(router.ready(), left > 0);
+    }
+}
+
+#[test]
+fn a_daemon_under_a_storm_of_signals_answers_everything() {
+    let (router, _context, _folder) = router(TRANSPORTS[0]);
+    let endpoint = router.endpoint().to_owned();
+    let client = std::thread::spawn(move || {
+        let context = Context::new().unwrap();
+        (0..20).for_each(|_| pipeline(&client(&context, zmq::DEALER, &endpoint), 500));
+        stop(&endpoint);
+    });
+    interrupted(|| assert_eq!(turns(router, answer_with_itself).tally(), Tally::default()));
+    client.join().unwrap();
+}

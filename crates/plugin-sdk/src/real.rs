@@ -1,0 +1,65 @@
+//! The circusd at the other end of a socket.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::log::Log;
+use super::{Circus, Level, Refusal};
+use circus_core::proto::Object;
+use circus_net::Dealer;
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection, a clock and a log.
+pub(super) struct Real {
+    pub(super) dealer: Dealer,
+    pub(super) log: Log,
+    begun: Instant,
+}
+
+impl Real {
+    pub(super) fn new(dealer: Dealer, log: Log) -> Self {
+        Self { dealer, log, begun: clock() }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one clock of a plugin")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+impl Circus for Real {
+    fn now(&self) -> Duration {
+        clock() - self.begun
+    }
+
+    fn call(&mut self, command: &str, properties: Object) -> Result<Object, Refusal> {
+        let mut request = Object::new();
+        request.insert("command".into(), command.into());
+        request.insert("properties".into(), Value::Object(properties));
+        let reply = self.dealer.call(request, PATIENCE);
+        granted(reply.map_err(|error| Refusal { errno: None, reason: error.to_string() })?)
+    }
+
+    fn cast(&mut self, command: &str, properties: Object) {
+        let request = json!({"command": command, "properties": properties, "msg_type": "cast"});
+        if !self.dealer.send(request.to_string().as_bytes()) {
+            self.log(Level::Warning, &format!("{command} could not be sent: too many requests wait already"));
+        }
+    }
+
+    fn log(&mut self, level: Level, text: &str) {
+        self.log.line(level, text);
+    }
+}
+
+/// The reply, unless it is an error.
+pub(super) fn granted(reply: Object) -> Result<Object, Refusal> {
+    if reply.get("status").and_then(Value::as_str) != Some("error") {
+        return Ok(reply);
+    }
+    let reason = reply.get("reason").and_then(Value::as_str).unwrap_or("no reason was given");
+    Err(Refusal { errno: reply.get("errno").and_then(Value::as_i64), reason: reason.to_owned() })
+}

@@ -1,0 +1,142 @@
+//! The trait of plugins, and the loop that calls them.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::unistd::{Pid, getppid};
+
+use super::real::Real;
+use super::{Circus, Event};
+use circus_net::Subscriber;
+use circus_sys::{Caught, Signals};
+
+const SIGNALS: Token = Token(0);
+const EVENTS: Token = Token(1);
+const SOURCE: Token = Token(2);
+
+/// How often it is looked whether the circusd that started us is still there. The kernel tells of its end by a signal
+/// already; this is for plugins behind a shell.
+const PARENT_EVERY: Duration = Duration::from_secs(5);
+
+/// A plugin. Its methods are called one after the other, in one thread.
+pub trait Plugin {
+    /// The subscription stands, requests can be sent. An error ends the plugin; circusd starts it again, with pauses
+    /// that grow.
+    fn start(&mut self, circus: &mut dyn Circus) -> Result<(), String> {
+        let _ = circus;
+        Ok(())
+    }
+
+    /// Something happened to a watcher.
+    fn on_event(&mut self, event: &Event, circus: &mut dyn Circus) {
+        let _ = (event, circus);
+    }
+
+    /// When [`on_tick`](Self::on_tick) is to be called, by the clock of [`Circus::now`]; `None` is never.
+    fn next_tick(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The time has come.
+    fn on_tick(&mut self, circus: &mut dyn Circus) {
+        let _ = circus;
+    }
+
+    /// A descriptor of its own that is watched. It is asked for once, after `start`.
+    fn source(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// The descriptor is readable: read until there is nothing left.
+    fn on_readable(&mut self, circus: &mut dyn Circus) {
+        let _ = circus;
+    }
+
+    /// The end: circusd stops, or wants the plugin stopped.
+    fn stop(&mut self, circus: &mut dyn Circus) {
+        let _ = circus;
+    }
+}
+
+/// What wakes a plugin.
+pub(super) struct Runner {
+    poll: Poll,
+    signals: Signals,
+    subscriber: Subscriber,
+    /// Who has started us, where that was circusd.
+    parent: Option<Pid>,
+}
+
+impl Runner {
+    pub(super) fn new(mut subscriber: Subscriber, under_circusd: bool) -> io::Result<Self> {
+        let parent = under_circusd.then(getppid);
+        let poll = Poll::new()?;
+        let signals = Signals::install()?;
+        poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
+        poll.registry().register(&mut subscriber, EVENTS, Interest::READABLE)?;
+        Ok(Self { poll, signals, subscriber, parent })
+    }
+
+    /// Calls the plugin until it is to end.
+    pub(super) fn run(&mut self, plugin: &mut dyn Plugin, circus: &mut Real) -> Result<(), String> {
+        plugin.start(circus)?;
+        let ended = self.turns(plugin, circus).map_err(|error| format!("waiting for events failed: {error}"));
+        plugin.stop(circus);
+        ended
+    }
+
+    fn turns(&mut self, plugin: &mut dyn Plugin, circus: &mut Real) -> io::Result<()> {
+        if let Some(source) = plugin.source() {
+            self.poll.registry().register(&mut SourceFd(&source.as_raw_fd()), SOURCE, Interest::READABLE)?;
+        }
+        let mut events = Events::with_capacity(8);
+        // What came before we were registered has used up its news.
+        let mut hurry = true;
+        loop {
+            let limit = if hurry { Some(Duration::ZERO) } else { self.time_left(plugin, circus) };
+            if let Err(error) = self.poll.poll(&mut events, limit)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                return Err(error);
+            }
+            hurry = false;
+            if self.is_over() {
+                return Ok(());
+            }
+            if events.iter().any(|event| event.token() == SOURCE) {
+                plugin.on_readable(circus);
+            }
+            while let Some((topic, body)) = self.subscriber.try_recv() {
+                if let Some(event) = Event::parse(&topic, &body) {
+                    plugin.on_event(&event, circus);
+                }
+                // A plugin that is flooded, or asks a daemon that hangs, still ends when it has to.
+                if self.is_over() {
+                    return Ok(());
+                }
+            }
+            if plugin.next_tick().is_some_and(|at| at <= circus.now()) {
+                plugin.on_tick(circus);
+            }
+        }
+    }
+
+    fn time_left(&self, plugin: &dyn Plugin, circus: &Real) -> Option<Duration> {
+        let tick = plugin.next_tick().map(|at| at.saturating_sub(circus.now()));
+        tick.into_iter().chain(self.parent.map(|_| PARENT_EVERY)).min()
+    }
+
+    /// Whether a signal said so, or circusd has gone.
+    fn is_over(&mut self) -> bool {
+        let mut caught = Vec::new();
+        self.signals.read(&mut caught);
+        let told = caught.iter().any(|caught| match caught {
+            Caught::Terminate(_) | Caught::Reload => true,
+            Caught::Child | Caught::Ignored(_) => false,
+        });
+        told || self.parent.is_some_and(|parent| parent != getppid())
+    }
+}

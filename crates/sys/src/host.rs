@@ -1,0 +1,107 @@
+//! The machine as circusd finds it, read once at start; and what circusd sets about itself.
+
+use std::os::fd::{AsFd, AsRawFd as _};
+
+use jiff::tz::TimeZone;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::{Mode, umask};
+
+use circus_core::config::Host;
+
+/// circusd's environment and working directory. Text that is no UTF-8 is taken with its bad bytes replaced.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
+pub fn host() -> Host {
+    let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+    Host {
+        env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+        // A directory that was removed has no name; "/" always is one.
+        cwd: std::env::current_dir().map_or_else(|_| "/".into(), |directory| text(directory.into())),
+        programs: programs(),
+    }
+}
+
+/// The system's time zone. Where TZ does not name one it is that of `/etc/localtime`, which is read as it is: jiff's own
+/// way looks through the names of all zones, which took two thirds of circusd's start.
+#[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
+pub fn time_zone() -> TimeZone {
+    let named = std::env::var_os("TZ").is_some();
+    let local = || TimeZone::tzif("Local", &std::fs::read("/etc/localtime").ok()?).ok();
+    let zone = if named { None } else { local() };
+    zone.unwrap_or_else(TimeZone::system)
+}
+
+/// The directory of our own program, of whatever name it was called by. Nothing where /proc is not there; then programs
+/// are looked for in PATH.
+fn programs() -> String {
+    let program = std::fs::read_link("/proc/self/exe").ok();
+    let directory = program.as_deref().and_then(std::path::Path::parent);
+    directory.map(|directory| directory.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Opens `/dev/null` for each of descriptors 0, 1 and 2 that is closed. Else the next file circusd opens would get that
+/// number, and be written to by whoever prints. Before anything is opened.
+pub fn sanitize_stdio() -> std::io::Result<()> {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        if fcntl(fd, FcntlArg::F_GETFD) == Err(Errno::EBADF) {
+            // The kernel gives the lowest number that is free, which is this one since those below are open.
+            let null = open("/dev/null", OFlag::O_RDWR, Mode::empty())?;
+            if null.as_raw_fd() != fd.as_raw_fd() {
+                return Err(Errno::EBADF.into());
+            }
+            std::mem::forget(null);
+        }
+    }
+    Ok(())
+}
+
+/// Sets circusd's umask, which its workers inherit; returns the one before.
+pub fn set_umask(mask: u32) -> u32 {
+    umask(Mode::from_bits_truncate(mask)).bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{alone, shell};
+
+    #[test]
+    fn the_host_is_this_one() {
+        let host = host();
+        assert_eq!(host.cwd, std::env::current_dir().unwrap().to_str().unwrap());
+        assert!(host.env.contains_key("PATH"));
+        assert_eq!(host.programs, std::env::current_exe().unwrap().parent().unwrap().to_str().unwrap());
+    }
+
+    #[test]
+    fn closed_standard_streams_become_null() {
+        alone("sys::host::tests::closed_standard_streams_become_null", || {
+            let link = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+            let before = link(1);
+            for fd in [0, 2] {
+                nix::unistd::close(fd).unwrap();
+            }
+            sanitize_stdio().unwrap();
+            assert_eq!((link(0), link(1), link(2)), ("/dev/null".into(), before, "/dev/null".into()));
+        });
+    }
+
+    #[test]
+    fn children_inherit_the_umask() {
+        alone("sys::host::tests::children_inherit_the_umask", || {
+            set_umask(0o077);
+            assert_eq!(set_umask(0o077), 0o077);
+            assert_eq!(crate::testing::output(&mut shell("umask")).0, "0077\n");
+        });
+    }
+
+    #[test]
+    fn the_time_zone_is_the_one_of_the_system() {
+        for second in [0, 1_700_000_000, 1_720_000_000] {
+            let time = jiff::Timestamp::from_second(second).unwrap();
+            let ours = time.to_zoned(time_zone()).strftime("%F %T %z").to_string();
+            assert_eq!(ours, time.to_zoned(TimeZone::system()).strftime("%F %T %z").to_string());
+        }
+    }
+}

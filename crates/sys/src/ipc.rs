@@ -1,0 +1,235 @@
+//! Binding an ipc endpoint: never steal a live one, always replace a dead one.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::SocketAddr as UnixAddr;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollTimeout, poll};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::endpoint::{BACKLOG, Reason, os};
+use super::holder;
+use super::socket_file::SocketFile;
+
+/// Binds a path. A socket file that nobody listens on is what a daemon left that was killed, and is replaced.
+///
+/// Looking who listens and replacing the file are two steps, and so are bind and listen: a second circusd that came in
+/// between would take the first one's socket for dead. So all of it happens under a lock on the directory, which leaves
+/// no lock file behind and goes with whoever holds it.
+pub(super) fn bind(path: &str, mode: u32, owner: Option<u32>) -> Result<(OwnedFd, SocketFile), Reason> {
+    let place = Path::new(path);
+    let _lock = lock_directory(place)?;
+    clear_the_way(place)?;
+    let socket = stream()?;
+    let file = SocketFile::bind(&socket, place, mode, owner).map_err(|error| not_bound(place, &error))?;
+    socket.listen(BACKLOG).map_err(|error| os("listen", &error))?;
+    Ok((socket.into(), file))
+}
+
+/// Binds an abstract name, which exists as long as its socket.
+pub(super) fn bind_abstract(name: &str) -> Result<OwnedFd, Reason> {
+    let address = UnixAddr::from_abstract_name(name).map_err(|error| os("use the name", &error))?;
+    let bound = std::os::unix::net::UnixListener::bind_addr(&address).map_err(|error| {
+        let taken = error.raw_os_error() == Some(libc::EADDRINUSE);
+        if taken { live(std::os::unix::net::UnixStream::connect_addr(&address).ok()) } else { os("bind it", &error) }
+    })?;
+    let socket = Socket::from(bound);
+    socket.set_nonblocking(true).map_err(|error| os("make it non-blocking", &error))?;
+    // A second listen lengthens the queue of the first.
+    socket.listen(BACKLOG).map_err(|error| os("listen", &error))?;
+    Ok(socket.into())
+}
+
+fn stream() -> Result<Socket, Reason> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(|error| os("create a socket", &error))?;
+    socket.set_nonblocking(true).map_err(|error| os("make it non-blocking", &error))?;
+    Ok(socket)
+}
+
+/// How often, 100 ms apart, the lock is asked for. It is held for less than a millisecond at a time.
+const LOCK_ATTEMPTS: usize = 20;
+
+/// The lock, or none where the directory cannot be read or locked: then binding itself will say what is wrong.
+fn lock_directory(path: &Path) -> Result<Option<Flock<File>>, Reason> {
+    let directory = directory_of(path);
+    let Ok(mut file) = File::open(directory) else { return Ok(None) };
+    for _ in 0..LOCK_ATTEMPTS {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err((unlocked, Errno::EAGAIN)) => file = unlocked,
+            Err(_) => return Ok(None),
+        }
+        // Blocking for ever on what anybody may hold would let anybody keep circusd from starting.
+        let _interrupted = poll(&mut [], PollTimeout::from(100_u8));
+    }
+    let directory = directory.display();
+    Err((libc::EAGAIN, format!("another program keeps the directory {directory} locked; stop it or use another path")))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn clear_the_way(path: &Path) -> Result<(), Reason> {
+    let metadata = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(not_bound(path, &error)),
+    };
+    if !metadata.file_type().is_socket() {
+        let reason = "the path exists and is no socket; remove it or use another path";
+        return Err((libc::EADDRINUSE, reason.to_owned()));
+    }
+    let probe = stream()?;
+    let address = SockAddr::unix(path).map_err(|error| not_bound(path, &error))?;
+    match probe.connect(&address).map_err(|error| error.raw_os_error().unwrap_or(0)) {
+        Err(libc::ECONNREFUSED) => {
+            std::fs::remove_file(path).map_err(|error| os("remove the socket of a dead circusd", &error))
+        }
+        Err(libc::ENOENT) => Ok(()),
+        Ok(()) => Err(live(Some(probe))),
+        // Its queue is full, or it is of another type: alive in any case, and so is what we may not connect to.
+        Err(libc::EAGAIN | libc::EPROTOTYPE) => Err(live(None::<Socket>)),
+        Err(errno) => {
+            let error = io::Error::from_raw_os_error(errno);
+            Err(os("find out whether somebody listens there", &error))
+        }
+    }
+}
+
+fn live(connection: Option<impl std::os::fd::AsFd>) -> Reason {
+    let holder = connection.and_then(holder::of_peer).unwrap_or_else(|| "another program".into());
+    (libc::EADDRINUSE, format!("{holder} listens there already; stop it or use another path"))
+}
+
+fn not_bound(path: &Path, error: &io::Error) -> Reason {
+    let directory = directory_of(path).display();
+    match error.raw_os_error() {
+        Some(errno @ libc::ENOENT) => (errno, format!("the directory {directory} does not exist; create it")),
+        Some(errno @ libc::EACCES) => (errno, format!("circusd may not write to the directory {directory}")),
+        Some(errno @ libc::EPERM) => (errno, "circusd may not set its owner; only root may".into()),
+        Some(_) => os("bind it", error),
+        None => (libc::ENAMETOOLONG, format!("{error} (the path of a socket has at most 107 bytes)")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+    use super::*;
+    use crate::endpoint::{BoundEndpoint, EndpointError, bind_endpoint};
+
+    fn bind_at(path: &Path) -> Result<BoundEndpoint, EndpointError> {
+        bind_endpoint(&format!("ipc://{}", path.display()), None, None)
+    }
+
+    #[test]
+    fn it_is_its_owners_alone_and_goes_with_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.sock");
+        let bound = bind_at(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        UnixStream::connect(&path).unwrap();
+        drop(bound);
+        assert!(!path.exists());
+        let bound = bind_endpoint(&format!("ipc://{}", path.display()), Some(0o666), None).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o666);
+        assert_eq!(bound.cleanup.as_ref().unwrap().path(), path);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no lock file");
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_live_one_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "std leaves the file behind, as a killed daemon does");
+        let first = bind_at(&path).unwrap();
+        let error = bind_at(&path).unwrap_err();
+        assert_eq!(error.errno, libc::EADDRINUSE);
+        assert!(error.reason.contains(&format!("(pid {}", std::process::id())), "{error}");
+        assert!(error.reason.ends_with("listens there already; stop it or use another path"), "{error}");
+        UnixStream::connect(&path).unwrap();
+        drop(first);
+    }
+
+    #[test]
+    fn what_is_no_stream_socket_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.sock");
+        std::fs::write(&path, "precious").unwrap();
+        assert!(bind_at(&path).unwrap_err().reason.contains("is no socket"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/nonexistent", &path).unwrap();
+        assert!(bind_at(&path).unwrap_err().reason.contains("is no socket"));
+        std::fs::remove_file(&path).unwrap();
+        let _datagrams = UnixDatagram::bind(&path).unwrap();
+        assert!(bind_at(&path).unwrap_err().reason.contains("listens there already"));
+    }
+
+    #[test]
+    fn directories_that_do_not_exist_and_long_paths_are_told() {
+        let error = bind_at(Path::new("/nonexistent/c.sock")).unwrap_err();
+        assert_eq!(
+            (error.errno, error.reason.as_str()),
+            (libc::ENOENT, "the directory /nonexistent does not exist; create it")
+        );
+        let error = bind_at(Path::new(&format!("/tmp/{}", "x".repeat(200)))).unwrap_err();
+        assert!(error.reason.contains("107 bytes"), "{error}");
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_on_a_dead_socket_one_wins() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.sock");
+        for _ in 0..20 {
+            drop(UnixListener::bind(&path).unwrap());
+            let barrier = std::sync::Barrier::new(8);
+            let bound: Vec<_> = std::thread::scope(|scope| {
+                let contend = || {
+                    barrier.wait();
+                    bind_at(&path)
+                };
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(contend)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let errors = bound.iter().filter_map(|bound| bound.as_ref().err());
+            assert!(errors.clone().all(|error| error.errno == libc::EADDRINUSE), "{bound:?}");
+            assert_eq!(errors.count(), 7);
+            UnixStream::connect(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_that_stays_locked_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = Flock::lock(File::open(directory.path()).unwrap(), FlockArg::LockExclusive).unwrap();
+        let error = bind_at(&directory.path().join("c.sock")).unwrap_err();
+        assert_eq!(error.errno, libc::EAGAIN);
+        drop(held);
+        bind_at(&directory.path().join("c.sock")).unwrap();
+    }
+
+    #[test]
+    fn an_abstract_name_has_no_file() {
+        let endpoint = format!("ipc://@circus-test-{}", std::process::id());
+        let bound = bind_endpoint(&endpoint, None, None).unwrap();
+        assert!(bound.cleanup.is_none());
+        let error = bind_endpoint(&endpoint, None, None).unwrap_err();
+        assert!(error.reason.contains(&format!("(pid {}", std::process::id())), "{error}");
+        drop(bound);
+        bind_endpoint(&endpoint, None, None).unwrap();
+    }
+}

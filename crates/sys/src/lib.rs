@@ -1,0 +1,91 @@
+//! Layer 2: the kernel. Processes, signals, sockets, limits; the only room that makes system calls about them.
+//!
+//! # Starting and ending processes
+//!
+//! [`spawn`] turns a [`Launch`], which is plain data, into a process, or says at which [`Stage`](circus_core::proto::Stage)
+//! and why it could not. The parent prepares everything (`launch`), the child does nothing but system calls (`child`),
+//! and creates it without copying circusd where the identity stays the same (`spawn` has the reasons and the figures).
+//! [`reap`] is the one place where the dead are collected; [`send`] and [`kill_trees`] are what ends the living.
+//!
+//! # Signals and sockets
+//!
+//! [`Signals`] is a descriptor for the poll loop and a list of intents. [`open_all`] makes the managed sockets,
+//! [`exchange`] changes them while they are in use, [`bind_endpoint`] makes those of ZeroMQ. All name who is in the way.
+//!
+//! # Looking at processes
+//!
+//! [`Proc`] says who is whose child, [`Sampler`] what they use.
+//!
+//! [`Vigil`] waits for a service.
+//!
+//! # A way to another machine
+//!
+//! [`Tunnel`] is the system's ssh client, for the programs that take `--ssh`.
+//!
+//! # The order of a start
+//!
+//! [`sanitize_stdio`], [`daemonize`], [`raise_nofile`], [`Pidfile::claim`], [`open_all`] (the workers' numbers, from 3
+//! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`reserve`], ZeroMQ, threads.
+//!
+//! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
+//! (waitpid), `kill` (kill, pidfd), `daemonize` (fork) and `memory` (malloc_trim), for what no safe crate offers as it
+//! must be.
+
+#![warn(missing_docs)]
+
+mod account;
+mod child;
+mod clock;
+mod daemonize;
+mod endpoint;
+mod exchange;
+mod holder;
+mod host;
+mod ipc;
+mod kill;
+mod kin;
+mod launch;
+mod limits;
+mod memory;
+mod pidfile;
+mod process;
+mod python;
+mod reap;
+mod sample;
+mod signals;
+mod socket_file;
+mod sockets;
+mod spawn;
+mod status;
+#[cfg(test)]
+mod testing;
+mod tree;
+mod tunnel;
+mod vigil;
+mod virtualenv;
+
+pub use account::{group_id, resolve, user_id};
+pub use clock::since_boot;
+pub use daemonize::{Background, Side, Started, Starting, daemonize};
+pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
+pub use exchange::exchange;
+pub use host::{host, sanitize_stdio, set_umask, time_zone};
+pub use kill::{SendError, send};
+pub use kin::Kin;
+pub use launch::{Credentials, Launch, Pass, Stdio};
+pub use limits::{Nofile, nofile, raise_nofile};
+pub use memory::release_memory;
+pub use pidfile::{Pidfile, PidfileError};
+pub use process::{Proc, Stat};
+pub use python::python_path;
+pub use reap::{Exit, reap};
+pub use sample::{Details, Probe, Prober, Sampler, Vitals};
+pub use signals::{Caught, Signals};
+pub use socket_file::SocketFile;
+pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own};
+pub use spawn::{Spawned, reserve, spawn};
+pub use status::{StatusRead, read_status};
+pub use tree::{kill_tree, kill_trees};
+pub use tunnel::{Ssh, Tunnel};
+pub use vigil::{Service, Vigil};
+pub use virtualenv::Virtualenv;

@@ -1,0 +1,180 @@
+//! Ending a process with all that it started.
+//!
+//! Who belongs to it: its descendants, and the members of every process group and session that one of them leads. A
+//! worker leads a session, so an orphan that has been handed to PID 1 is found by that. What is not found is a
+//! grandchild that left the session *and* lost its parent before we looked; only a cgroup would hold it.
+//!
+//! First everybody is stopped (SIGSTOP), and only when a look at all processes finds nobody new everybody is killed. A
+//! kill at first sight would lose the children of the killed, which change parents at that moment; and a process that
+//! forks as fast as it is killed would never be caught. A stopped one does not fork: the kernel lets no fork end while a
+//! signal is pending.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::unistd::Pid;
+
+use super::kill::Handle;
+use super::process::{Proc, Stat};
+use circus_core::proto::Signal;
+
+/// Looks at all processes after which no more is waited for. Each finds at least one new process, and a fork bomb is
+/// stopped within a few; this bounds the time that the daemon gives to it.
+const MAX_PASSES: usize = 50;
+
+const STOP: Signal = Signal(libc::SIGSTOP);
+
+/// Kills a process and all that belong to it; returns how many that were.
+///
+/// `started` ([`Proc::started`]) says which process is meant: where the pid is another's by now, nobody is killed.
+/// Without it the caller vouches that the pid is its own, as that of a child it has not reaped. The process may have
+/// been reaped already: its session's number is not given away while somebody lives in it.
+pub fn kill_tree(proc: &Proc, pid: Pid, started: Option<u64>) -> usize {
+    kill_trees(proc, &[(pid, started)])
+}
+
+/// Kills several at once, for the price of one.
+pub fn kill_trees(proc: &Proc, roots: &[(Pid, Option<u64>)]) -> usize {
+    let mut caught = Caught::new();
+    for _ in 0..MAX_PASSES {
+        let now = proc.all();
+        let new = newcomers(&now, roots, &caught, Pid::this());
+        if new.is_empty() {
+            break;
+        }
+        for stat in new {
+            let handle = Handle::open(stat.pid);
+            // Between the look and the handle the pid may have changed hands; behind the handle it cannot.
+            if proc.started(stat.pid) == Some(stat.started) {
+                // Who may not be signalled is caught too, for it would be found again for ever.
+                let _refused = handle.send(stat.pid, STOP);
+                caught.insert(stat.pid, (stat.started, handle));
+            }
+        }
+    }
+    // The roots that the caller vouches for are killed whatever was seen: a look needs a free descriptor and /proc.
+    let vouched = roots.iter().filter(|(pid, started)| started.is_none() && !caught.contains_key(pid));
+    let blind = vouched.filter(|(pid, _)| super::send(*pid, Signal::KILL).is_ok()).count();
+    blind + caught.iter().filter(|(pid, (_, handle))| handle.send(**pid, Signal::KILL).is_ok()).count()
+}
+
+type Caught = BTreeMap<Pid, (u64, Handle)>;
+
+/// Those who belong to a root or to one who is caught, live, and are not caught yet. Never we ourselves, nor PID 1.
+fn newcomers(now: &[Stat], roots: &[(Pid, Option<u64>)], caught: &Caught, us: Pid) -> Vec<Stat> {
+    let started: BTreeMap<Pid, u64> = now.iter().map(|stat| (stat.pid, stat.started)).collect();
+    let same = |pid: &Pid, then: u64| started.get(pid).is_none_or(|now| *now == then);
+    let mut members: BTreeSet<Pid> = roots
+        .iter()
+        .filter(|(pid, then)| pid.as_raw() > 1 && *pid != us && then.is_none_or(|then| same(pid, then)))
+        .map(|(pid, _)| *pid)
+        .collect();
+    members.extend(caught.iter().filter(|(pid, (then, _))| same(pid, *then)).map(|(pid, _)| *pid));
+    loop {
+        let joined: Vec<Pid> = now
+            .iter()
+            .filter(|stat| stat.pid.as_raw() > 1 && stat.pid != us && !members.contains(&stat.pid))
+            .filter(|stat| [stat.parent, stat.group, stat.session].iter().any(|id| members.contains(id)))
+            .map(|stat| stat.pid)
+            .collect();
+        if joined.is_empty() {
+            break;
+        }
+        members.extend(joined);
+    }
+    now.iter()
+        .filter(|stat| members.contains(&stat.pid) && !stat.zombie)
+        .filter(|stat| caught.get(&stat.pid).is_none_or(|(then, _)| *then != stat.started))
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+    use crate::Stdio;
+    use crate::testing::{shell, start, wait};
+
+    fn stat(pid: i32, parent: i32, session: i32) -> Stat {
+        let id = Pid::from_raw;
+        let started = u64::from(pid.unsigned_abs()) * 100;
+        Stat { pid: id(pid), parent: id(parent), group: id(session), session: id(session), started, zombie: false }
+    }
+
+    fn found(now: &[Stat], roots: &[(i32, Option<u64>)]) -> Vec<i32> {
+        let roots: Vec<_> = roots.iter().map(|(pid, started)| (Pid::from_raw(*pid), *started)).collect();
+        newcomers(now, &roots, &Caught::new(), Pid::from_raw(50)).iter().map(|stat| stat.pid.as_raw()).collect()
+    }
+
+    #[test]
+    fn who_belongs_to_a_process() {
+        let now = [
+            stat(1, 0, 1),
+            stat(50, 1, 50),
+            stat(60, 50, 60),
+            stat(61, 60, 60),
+            stat(62, 1, 60),  // an orphan of the session
+            stat(63, 61, 63), // left the session, its parent lives
+            stat(64, 1, 63),  // an orphan of that one
+            stat(70, 50, 70),
+        ];
+        assert_eq!(found(&now, &[(60, None)]), [60, 61, 62, 63, 64]);
+        assert_eq!(found(&now, &[(60, Some(6000)), (70, Some(7000))]), [60, 61, 62, 63, 64, 70]);
+        assert_eq!(found(&now, &[(60, Some(1))]), [0; 0], "another process has the pid");
+        assert_eq!(found(&now[3..], &[(60, Some(6000))]), [61, 62, 63, 64], "reaped, but its session lives");
+        assert_eq!(found(&now, &[(1, None), (50, None), (0, None), (-1, None)]), [0; 0]);
+    }
+
+    /// Kills the tree of a script that has printed `up`. All of it is gone when its output has ended, which this waits
+    /// for; returns how many were killed.
+    fn everybody_dies(script: &str) -> usize {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut launch = shell(script);
+        launch.stdout = Stdio::Fd(writer.as_fd());
+        let pid = start(&launch).unwrap();
+        drop(launch);
+        drop(writer);
+        let mut up = [0; 3];
+        reader.read_exact(&mut up).unwrap();
+        let killed = kill_tree(&Proc::default(), pid, None);
+        assert_eq!(wait(pid), -9);
+        // Every member holds the pipe's other end.
+        reader.read_to_end(&mut Vec::new()).unwrap();
+        killed
+    }
+
+    #[test]
+    fn children_and_grandchildren_that_ignore_everything() {
+        let script = "trap '' TERM HUP INT; (trap '' TERM; sleep 1000 & sleep 1000 & wait) & echo up; wait";
+        assert!(everybody_dies(script) >= 2, "the sleeps may still be on their way, and end all the same");
+    }
+
+    #[test]
+    fn orphans_of_the_session_and_children_that_left_it() {
+        // The middle shell ends, so its sleep is PID 1's child; `setsid -w` waits for its own in another session.
+        let script = "(sleep 1000 &) ; setsid -w sh -c 'echo up; sleep 1000; true' & wait";
+        assert!(everybody_dies(script) >= 3);
+    }
+
+    #[test]
+    fn a_process_that_forks_while_it_is_killed() {
+        // Each generation starts the next and ends: whoever kills at first sight runs behind.
+        let script = "n=0; f() { n=$((n+1)); [ $n -gt 60 ] || { sleep 1000 & (f) & }; }; echo up; f; wait; sleep 1000";
+        everybody_dies(script);
+    }
+
+    #[test]
+    fn a_reaped_process_has_left_its_session_behind() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut launch = shell("sleep 1000 & sleep 1000 & exit 0");
+        launch.stdout = Stdio::Fd(writer.as_fd());
+        let pid = start(&launch).unwrap();
+        drop(launch);
+        drop(writer);
+        wait(pid);
+        assert_eq!(kill_tree(&Proc::default(), pid, None), 2);
+        reader.read_to_end(&mut Vec::new()).unwrap();
+    }
+}

@@ -1,9 +1,0 @@
-//! circus-top: shows what the processes of a circusd do and use.
-
-use std::process::ExitCode;
-
-use clap::Parser as _;
-
-fn main() -> ExitCode {
-    circus::top::main(&circus::top::Args::parse())
-}

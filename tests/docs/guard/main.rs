@@ -1,0 +1,82 @@
+//! What the compiler and its lints cannot check: that README and the tables agree, and what stands at the top.
+//!
+//! Each rule is a pure function over the text of files, in a module of its own, with tests that it finds what it is for.
+//! Here the rules meet the checkout. `BLESS=1 cargo test --test guard` rewrites README's generated tables.
+
+mod block;
+mod compatibility;
+mod readme;
+mod shape;
+mod tables;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use circus::config::{Host, load};
+
+/// Fails with every violation, a line each.
+fn expect_none(violations: impl IntoIterator<Item = String>) {
+    let violations: Vec<String> = violations.into_iter().collect();
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+/// Whether README's tables are to be rewritten.
+#[expect(clippy::disallowed_methods, reason = "the test's own switch")]
+fn blessing() -> bool {
+    std::env::var_os("BLESS").is_some_and(|value| value == "1")
+}
+
+#[test]
+fn the_top_of_the_project_is_as_planned() {
+    expect_none(shape::strangers(&tree::names(Path::new(""))));
+}
+
+#[test]
+fn every_command_and_option_is_documented() {
+    expect_none(tables::undocumented(tables::documented()));
+}
+
+#[test]
+fn the_tables_of_the_readme_are_in_step() {
+    let text = tree::read("README.md").text;
+    let blocks = tables::blocks();
+    if blessing() {
+        let blessed = blocks.iter().try_fold(text, |text, (name, body)| block::with_block(&text, name, body));
+        fs::write(tree::top().join("README.md"), blessed.expect("README.md has every block")).unwrap();
+    } else {
+        expect_none(readme::out_of_step(&text, &blocks));
+    }
+}
+
+#[test]
+fn every_deliberate_difference_is_told() {
+    let text = tree::read("README.md").text;
+    let section = readme::section(&text, "Differences from Circus").expect("README.md has the section");
+    expect_none(compatibility::unexplained(section));
+    expect_none(readme::untold(&tree::read("tests/conformance/divergences.toml").text, section));
+}
+
+#[test]
+fn the_readme_has_its_two_commands() {
+    let text = tree::read("README.md").text;
+    for name in ["example", "tests"] {
+        let command = readme::command(&text, name);
+        assert!(command.is_some_and(|command| command.starts_with("cargo ")), "{name}: {command:?}");
+    }
+}
+
+#[test]
+fn every_example_loads_without_a_problem() {
+    // Streams write there, and it is there once anything was built without a CARGO_TARGET_DIR.
+    fs::create_dir_all(tree::top().join("target")).unwrap();
+    let examples = tree::files(&["examples"], ".ini");
+    assert!(!examples.is_empty());
+    for example in examples {
+        let cwd = tree::top().to_string_lossy().into_owned();
+        let loaded = load(&example.path, &Host { env: BTreeMap::new(), cwd, ..Host::default() });
+        expect_none(loaded.problems.iter().map(ToString::to_string));
+        assert!(loaded.config.is_some(), "{}", example.path);
+    }
+}

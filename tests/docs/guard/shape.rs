@@ -1,0 +1,38 @@
+//! What stands at the top of the checkout.
+
+/// What stands at the top of the checkout, beside what begins with a dot.
+pub(crate) const TOP: &[&str] = &[
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "benches",
+    "clients",
+    "crates",
+    "examples",
+    "man",
+    "plugins",
+    "src",
+    "tests",
+];
+
+/// Names that do not belong there.
+pub(crate) fn strangers(names: &[String]) -> Vec<String> {
+    let strangers = names.iter().filter(|name| !TOP.contains(&name.as_str()));
+    strangers.map(|name| format!("{name}: does not belong at the top of the project")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_top_is_given() {
+        assert!(TOP.is_sorted());
+        assert_eq!(
+            strangers(&["src".into(), "scripts".into()]),
+            ["scripts: does not belong at the top of the project"]
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! Nothing but tests: of README, docs and the manual pages.
