@@ -322,8 +322,11 @@ fn the_example_in_rust() {
 #[test]
 fn the_example_in_shell() {
     let (script, ctl) = (file("examples/plugins/deaths.sh"), built("circusctl"));
-    let circusd =
-        Site::new().start(&format!("{WATCHED}cmd = sh {}\n[env:plugin:deaths]\nCIRCUSCTL = {ctl}\n", script.display()));
+    let circusd = Site::new().start(&format!(
+        "{WATCHED}cmd = sh {}\n[env:plugin:deaths]\nCIRCUSCTL = {}\n",
+        script.display(),
+        ctl.display()
+    ));
     says_who_died(&circusd);
 }
 

@@ -272,12 +272,12 @@ fn the_originals_client_and_circus_top() {
 fn what_cannot_be_done_is_said() {
     let site = Site::new();
     let stats = built("circusd-stats");
-    let version = run(site.command(stats).arg("--version"));
+    let version = run(site.command(&stats).arg("--version"));
     assert_eq!((version.status, version.stdout.trim()), (Some(0), env!("CARGO_PKG_VERSION")));
-    let refused = run(site.command(stats).args(["--ssh", "me@there"]));
+    let refused = run(site.command(&stats).args(["--ssh", "me@there"]));
     assert!(refused.status == Some(1) && refused.stderr.contains("another machine"), "{refused:?}");
-    let nowhere = run(site.command(stats).args(["--statspoint", "ipc:///nowhere/at/all"]));
+    let nowhere = run(site.command(&stats).args(["--statspoint", "ipc:///nowhere/at/all"]));
     assert!(nowhere.status == Some(1) && nowhere.stderr.contains("ipc:///nowhere/at/all"), "{nowhere:?}");
-    assert_eq!(run(site.command(stats).arg("--interval=0.01")).status, Some(2));
+    assert_eq!(run(site.command(&stats).arg("--interval=0.01")).status, Some(2));
     assert_eq!(Vec::<Process>::new(), site.inhabitants());
 }

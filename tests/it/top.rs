@@ -25,7 +25,7 @@ impl<'a> Terminal<'a> {
             return None;
         }
         let top = built("circus-top");
-        let script = format!("echo before; {top} {args}; echo ended $?; stty -a; exec cat");
+        let script = format!("echo before; {} {args}; echo ended $?; stty -a; exec cat", top.display());
         let size = [width.to_string(), height.to_string()];
         let words = ["-u", "-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "/bin/sh", "-c"];
         let started = terminal.tmux(&[&words[..], &[&script]].concat());
