@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn where_close_range_is_missing_descriptors_go_one_by_one() {
-        alone("sys::child::tests::where_close_range_is_missing_descriptors_go_one_by_one", || {
+        alone("child::tests::where_close_range_is_missing_descriptors_go_one_by_one", || {
             let open = |fd: RawFd| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok();
             let fds: Vec<RawFd> = (0..4).map(|_| std::fs::File::open("/dev/null").unwrap().into_raw_fd()).collect();
             close_each(fds[1] as u32, fds[2] as u32);

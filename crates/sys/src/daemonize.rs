@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_daemon_leads_no_session_and_holds_nothing() {
-        alone("sys::daemonize::tests::the_daemon_leads_no_session_and_holds_nothing", || {
+        alone("daemonize::tests::the_daemon_leads_no_session_and_holds_nothing", || {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("report");
             nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_caller_hears_of_a_daemon_that_does_not_start() {
-        alone("sys::daemonize::tests::the_caller_hears_of_a_daemon_that_does_not_start", || {
+        alone("daemonize::tests::the_caller_hears_of_a_daemon_that_does_not_start", || {
             match daemonize().unwrap() {
                 Side::Caller(starting) => assert_eq!(starting.wait(), Started::Refused),
                 Side::Daemon(background) => {

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn closed_standard_streams_become_null() {
-        alone("sys::host::tests::closed_standard_streams_become_null", || {
+        alone("host::tests::closed_standard_streams_become_null", || {
             let link = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
             let before = link(1);
             for fd in [0, 2] {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn children_inherit_the_umask() {
-        alone("sys::host::tests::children_inherit_the_umask", || {
+        alone("host::tests::children_inherit_the_umask", || {
             set_umask(0o077);
             assert_eq!(set_umask(0o077), 0o077);
             assert_eq!(crate::testing::output(&mut shell("umask")).0, "0077\n");

@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn another_users_process_is_out_of_reach() {
         if is_root() {
-            crate::testing::alone("sys::kill::tests::another_users_process_is_out_of_reach", || {
+            crate::testing::alone("kill::tests::another_users_process_is_out_of_reach", || {
                 nix::unistd::setresuid(1.into(), 1.into(), 1.into()).unwrap();
                 assert_eq!(send(Pid::from_raw(1), Signal(0)), Err(SendError::NotPermitted));
             });

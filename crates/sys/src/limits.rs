@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_soft_limit_is_raised_and_the_old_one_remembered() {
-        alone("sys::limits::tests::the_soft_limit_is_raised_and_the_old_one_remembered", || {
+        alone("limits::tests::the_soft_limit_is_raised_and_the_old_one_remembered", || {
             let hard = nofile().unwrap().hard;
             setrlimit(Resource::RLIMIT_NOFILE, 200, hard).unwrap();
             assert_eq!(raise_nofile().unwrap(), Nofile { soft: 200, hard });

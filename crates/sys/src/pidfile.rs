@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn it_is_written_and_removed() {
-        alone("sys::pidfile::tests::it_is_written_and_removed", || {
+        alone("pidfile::tests::it_is_written_and_removed", || {
             crate::set_umask(0o077);
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("circusd.pid");

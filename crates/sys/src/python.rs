@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn python_is_asked_and_collected_by_the_reaper() {
-        alone("sys::python::tests::python_is_asked_and_collected_by_the_reaper", || {
+        alone("python::tests::python_is_asked_and_collected_by_the_reaper", || {
             assert_eq!(ask("printf /a:/b"), Ok("/a:/b".into()));
             assert_eq!(ask("exit 3"), Err("it ended without an answer".into()));
             let absent = python_path(&BTreeMap::from([("PATH".to_owned(), "/nonexistent".to_owned())]), "/");

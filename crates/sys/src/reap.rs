@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_hundred_deaths_at_once_and_each_with_its_status() {
-        alone("sys::reap::tests::a_hundred_deaths_at_once_and_each_with_its_status", || {
+        alone("reap::tests::a_hundred_deaths_at_once_and_each_with_its_status", || {
             let expected: BTreeMap<Pid, i32> =
                 (0..100).map(|status| (start(&shell(&format!("exit {status}"))).unwrap(), status)).collect();
             assert_eq!(reap_all(100), expected);
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_death_by_any_signal_is_its_negative() {
-        alone("sys::reap::tests::a_death_by_any_signal_is_its_negative", || {
+        alone("reap::tests::a_death_by_any_signal_is_its_negative", || {
             for signal in [1, 9, 15, 34, 37, 64] {
                 let pid = start(&shell(&format!("kill -{signal} $$"))).unwrap();
                 assert_eq!(reap_all(1), BTreeMap::from([(pid, -signal)]));
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_failed_start_leaves_nothing_to_reap_and_a_stopped_child_is_not_dead() {
-        alone("sys::reap::tests::a_failed_start_leaves_nothing_to_reap_and_a_stopped_child_is_not_dead", || {
+        alone("reap::tests::a_failed_start_leaves_nothing_to_reap_and_a_stopped_child_is_not_dead", || {
             let mut nowhere = shell("true");
             nowhere.cwd = "/nonexistent".into();
             start(&nowhere).unwrap_err();

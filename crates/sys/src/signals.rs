@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_signal_is_its_intent_and_none_kills() {
-        alone("sys::signals::tests::every_signal_is_its_intent_and_none_kills", || {
+        alone("signals::tests::every_signal_is_its_intent_and_none_kills", || {
             let mut signals = Signals::install().unwrap();
             assert!(!is_readable(&signals));
             for (number, caught) in INTENTS {
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn many_together_are_all_there_and_terminations_first() {
-        alone("sys::signals::tests::many_together_are_all_there_and_terminations_first", || {
+        alone("signals::tests::many_together_are_all_there_and_terminations_first", || {
             let mut signals = Signals::install().unwrap();
             // More than the socket pair holds: the handler must not block.
             for _ in 0..2000 {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_death_of_a_child_wakes_the_loop_also_while_it_spawns() {
-        alone("sys::signals::tests::the_death_of_a_child_wakes_the_loop_also_while_it_spawns", || {
+        alone("signals::tests::the_death_of_a_child_wakes_the_loop_also_while_it_spawns", || {
             let mut signals = Signals::install().unwrap();
             start(&shell("exit 0")).unwrap();
             let mut wait = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_mode_is_exact_whatever_the_umask() {
-        alone("sys::socket_file::tests::the_mode_is_exact_whatever_the_umask", || {
+        alone("socket_file::tests::the_mode_is_exact_whatever_the_umask", || {
             let directory = tempfile::tempdir().unwrap();
             for umask in [0o000, 0o022, 0o077, 0o777] {
                 crate::set_umask(umask);

@@ -100,7 +100,7 @@ mod tests {
 
     /// Compares with a file beside this one; compiled with `BLESS` in the environment, writes it.
     fn expect(name: &str, seen: &str) {
-        let path = format!("{}/src/top/view/snapshots/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/src/view/snapshots/{name}.txt", env!("CARGO_MANIFEST_DIR"));
         if option_env!("BLESS").is_some() {
             std::fs::write(&path, format!("{seen}\n")).unwrap();
         }

@@ -39,7 +39,7 @@ fn port(socket: &ManagedSocket) -> u16 {
 
 #[test]
 fn numbers_from_3_in_order_of_name() {
-    alone("sys::sockets::tests::numbers_from_3_in_order_of_name", || {
+    alone("sockets::tests::numbers_from_3_in_order_of_name", || {
         let directory = tempfile::tempdir().unwrap();
         let configs = [inet("web"), unix(&directory.path().join("s")), inet("admin")];
         let sockets = open_all(&configs).unwrap();
@@ -119,7 +119,7 @@ fn interfaces_exist_or_are_named() {
 
 #[test]
 fn the_file_of_a_unix_socket() {
-    alone("sys::sockets::tests::the_file_of_a_unix_socket", || {
+    alone("sockets::tests::the_file_of_a_unix_socket", || {
         set_umask(0o077);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");

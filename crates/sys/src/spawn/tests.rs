@@ -54,7 +54,7 @@ fn the_child_leads_a_session_of_its_own_in_its_directory() {
 
 #[test]
 fn signals_are_as_if_nobody_had_touched_them() {
-    alone("sys::spawn::tests::signals_are_as_if_nobody_had_touched_them", || {
+    alone("spawn::tests::signals_are_as_if_nobody_had_touched_them", || {
         use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
         for ignored in [Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGHUP, Signal::SIGTERM] {
             // SAFETY: ignores a signal in a process that is this test's alone.
@@ -122,7 +122,7 @@ fn named_sockets_are_moved_to_3_and_announced_as_systemd_does() {
 
 #[test]
 fn sources_and_targets_may_overlap_in_every_order() {
-    alone("sys::spawn::tests::sources_and_targets_may_overlap_in_every_order", || {
+    alone("spawn::tests::sources_and_targets_may_overlap_in_every_order", || {
         // In a process of its own the next descriptors are low and consecutive: the children's targets.
         let sockets: Vec<_> = (0..3).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
         let inode = |n: usize| {
@@ -215,7 +215,7 @@ fn each_failure_says_where_and_why() {
 
 #[test]
 fn a_descriptor_beyond_the_limit_is_a_failure_of_the_descriptors() {
-    alone("sys::spawn::tests::a_descriptor_beyond_the_limit_is_a_failure_of_the_descriptors", || {
+    alone("spawn::tests::a_descriptor_beyond_the_limit_is_a_failure_of_the_descriptors", || {
         use nix::sys::resource::{Resource, setrlimit};
         let (file, _writer) = pipe().unwrap();
         reserve().unwrap();
@@ -238,7 +238,7 @@ fn out_of_processes_and_out_of_descriptors_are_told_and_survived() {
     if !is_root() {
         return;
     }
-    alone("sys::spawn::tests::out_of_processes_and_out_of_descriptors_are_told_and_survived", || {
+    alone("spawn::tests::out_of_processes_and_out_of_descriptors_are_told_and_survived", || {
         use nix::sys::resource::{Resource, setrlimit};
         let hard = nofile_hard();
         reserve().unwrap();
@@ -321,7 +321,7 @@ fn who_lacks_the_privilege_can_become_nobody_but_itself() {
     if !is_root() {
         return;
     }
-    alone("sys::spawn::tests::who_lacks_the_privilege_can_become_nobody_but_itself", || {
+    alone("spawn::tests::who_lacks_the_privilege_can_become_nobody_but_itself", || {
         nix::unistd::setgroups(&[NOBODY.into()]).unwrap();
         nix::unistd::setresgid(NOBODY.into(), NOBODY.into(), NOBODY.into()).unwrap();
         nix::unistd::setresuid(NOBODY.into(), NOBODY.into(), NOBODY.into()).unwrap();
@@ -354,7 +354,7 @@ fn an_unread_status_pipe_tells_the_end_after_the_child_is_gone() {
 
 #[test]
 fn a_thousand_spawns_leave_no_descriptor_behind() {
-    alone("sys::spawn::tests::a_thousand_spawns_leave_no_descriptor_behind", || {
+    alone("spawn::tests::a_thousand_spawns_leave_no_descriptor_behind", || {
         let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         reserve().unwrap();
         let before = open();
@@ -376,7 +376,7 @@ fn a_thousand_spawns_leave_no_descriptor_behind() {
 #[ignore = "a measurement"]
 #[expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
 fn what_vfork_and_fork_cost() {
-    alone("sys::spawn::tests::what_vfork_and_fork_cost", || {
+    alone("spawn::tests::what_vfork_and_fork_cost", || {
         use std::time::{Duration, Instant};
         const N: usize = 400;
         let median = |mut times: Vec<Duration>| {
