@@ -11,14 +11,14 @@ use mio::{Interest, Poll, Waker};
 use super::args::Args;
 use super::clock;
 use super::environment::Environments;
-use super::filters::{Filters, Surroundings};
-use super::hook::Desk;
+use super::event_loop::{CONTROL, Daemon, EVENTS, HOOKS, OUTPUT, SIGNALS};
+use super::exec_sink::{ExecSinks, SpawnContext};
+use super::fd_table::{FdRole, FdTable};
+use super::hooks::HookRunner;
 use super::launch::Launcher;
 use super::log::{self, Log};
-use super::main::weight;
-use super::registry::{Holding, Registry};
-use super::sampling::Samples;
-use super::turn::{CONTROL, Daemon, EVENTS, HOOKS, OUTPUT, SIGNALS};
+use super::main::log_level_of;
+use super::sampling::SampleQueue;
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Host, Problem};
 use crate::net::{Context, Publisher, Router};
@@ -27,7 +27,7 @@ use crate::sys;
 
 /// Why circusd does not start.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum StartupError {
     /// For standard error.
     Error(String),
     /// The configuration cannot be used.
@@ -36,7 +36,7 @@ pub(super) enum Refusal {
     Pidfile(String),
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for StartupError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Error(text) | Self::Pidfile(text) => f.write_str(text),
@@ -45,9 +45,9 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-impl Refusal {
+impl StartupError {
     /// Says so.
-    pub(super) fn tell(&self) {
+    pub(super) fn print(&self) {
         // If nobody can be told, the exit status remains.
         match self {
             Self::Error(text) => drop(writeln!(std::io::stderr(), "circusd: error: {text}")),
@@ -64,8 +64,8 @@ impl Refusal {
     }
 }
 
-fn error(text: impl std::fmt::Display) -> Refusal {
-    Refusal::Error(text.to_string())
+fn error(text: impl std::fmt::Display) -> StartupError {
+    StartupError::Error(text.to_string())
 }
 
 /// The two listening endpoints, bound before anything of another circusd could be touched.
@@ -75,7 +75,7 @@ struct Endpoints {
 }
 
 /// What the loop uses and what its owner only keeps until the end.
-pub(super) struct Kept {
+pub(super) struct Resources {
     pub(super) pidfile: Option<sys::Pidfile>,
     pub(super) control: sys::BoundEndpoint,
     pub(super) events: sys::BoundEndpoint,
@@ -106,7 +106,7 @@ pub(super) fn boot(
     config: Config,
     host: Host,
     problems: Vec<Problem>,
-) -> Result<Daemon, Refusal> {
+) -> Result<Daemon, StartupError> {
     let circus = &config.circus;
     let nofile = sys::raise_nofile().map_err(error)?;
     let placeholders = hold_numbers(config.sockets.len())?;
@@ -119,7 +119,7 @@ pub(super) fn boot(
     }
     let now = clock::now();
     for problem in &problems {
-        log.line(weight(problem.severity), now.unix, &problem.to_string());
+        log.line(log_level_of(problem.severity), now.unix, &problem.to_string());
     }
     let pidfile = claim_pidfile(args.pidfile.as_deref().or(circus.pidfile.as_deref()))?;
     let Endpoints { control, events } = bind(circus)?;
@@ -132,18 +132,18 @@ pub(super) fn boot(
     let waker = Arc::new(Waker::new(poll.registry(), OUTPUT).map_err(error)?);
     let wakes = Arc::clone(&waker);
     let output = OutputHandle::start(move || drop(wakes.wake())).map_err(error)?;
-    let hooks = Desk::new(poll.registry().try_clone().map_err(error)?, HOOKS, waker, host.clone(), nofile);
+    let hooks = HookRunner::new(poll.registry().try_clone().map_err(error)?, HOOKS, waker, host.clone(), nofile);
     let context = Context::new().map_err(error)?;
-    let mut registry = Registry::default();
-    let (router, publisher) = open_network(&context, &control, &events, &poll, &mut registry)?;
+    let mut fds = FdTable::default();
+    let (router, publisher) = open_network(&context, &control, &events, &poll, &mut fds)?;
     let mut signal_source = SourceFd(&signals.as_fd().as_raw_fd());
     poll.registry().register(&mut signal_source, SIGNALS, Interest::READABLE).map_err(error)?;
     for socket in &sockets {
-        registry.hold(Holding::Socket(socket.name.clone()), socket);
+        fds.insert(FdRole::Socket(socket.name.clone()), socket);
     }
-    log.line(Level::Debug, now.unix, &format!("holding {}", registry.describe()));
-    let around = Surroundings { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
-    let filters = Filters::new(around);
+    log.line(Level::Debug, now.unix, &format!("holding {}", fds.describe()));
+    let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
+    let exec_sinks = ExecSinks::new(around);
     let arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
     Ok(Daemon {
         arbiter,
@@ -159,20 +159,20 @@ pub(super) fn boot(
             streams: std::collections::HashMap::new(),
             output,
             plugin_program: super::plugins::program(),
-            filters,
+            exec_sinks,
         },
-        registry,
+        fds,
         proc: sys::Proc::default(),
-        samples: Samples::default(),
+        samples: SampleQueue::default(),
         hooks,
         log,
         pending: std::collections::HashMap::new(),
-        condemned: Vec::new(),
-        output_waits: false,
+        kill_queue: Vec::new(),
+        output_pending: false,
         outcome: None,
-        unpacking: true,
+        trim_when_idle: true,
         now,
-        kept: Kept {
+        resources: Resources {
             pidfile,
             control,
             events,
@@ -190,7 +190,7 @@ pub(super) fn boot(
 }
 
 /// Opens something at each of the next `count` numbers.
-fn hold_numbers(count: usize) -> Result<Vec<File>, Refusal> {
+fn hold_numbers(count: usize) -> Result<Vec<File>, StartupError> {
     (0..count).map(|_| File::open("/dev/null").map_err(error)).collect()
 }
 
@@ -200,20 +200,20 @@ pub(super) fn open_log(circus: &CircusConfig, level: Option<&str>, output: Optio
     Log::open(output, log::level(level))
 }
 
-pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, Refusal> {
+pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, StartupError> {
     let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(None) };
     let pid = nix::unistd::getpid();
-    sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| Refusal::Pidfile(failure.to_string()))
+    sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| StartupError::Pidfile(failure.to_string()))
 }
 
 /// Who is to own the files of ipc endpoints.
-pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, Refusal> {
+pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, StartupError> {
     let Some(name) = circus.endpoint_owner.as_deref() else { return Ok(None) };
     sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
 }
 
 /// Binds the control and the event endpoint, unless strangers could reach them.
-fn bind(circus: &CircusConfig) -> Result<Endpoints, Refusal> {
+fn bind(circus: &CircusConfig) -> Result<Endpoints, StartupError> {
     let owner = owner(circus)?;
     Ok(Endpoints {
         control: bind_one(circus, "endpoint", &circus.endpoint, owner)?,
@@ -226,7 +226,7 @@ pub(super) fn bind_one(
     key: &str,
     endpoint: &str,
     owner: Option<u32>,
-) -> Result<sys::BoundEndpoint, Refusal> {
+) -> Result<sys::BoundEndpoint, StartupError> {
     let bound = sys::bind_endpoint(endpoint, Some(circus.endpoint_mode), owner).map_err(error)?;
     if sys::is_exposed(&bound.endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine {
         return Err(error(format!(
@@ -242,10 +242,10 @@ pub(super) fn open_network(
     control: &sys::BoundEndpoint,
     events: &sys::BoundEndpoint,
     poll: &Poll,
-    registry: &mut Registry,
-) -> Result<(Router, Publisher), Refusal> {
-    registry.hold(Holding::Control, &control.fd);
-    registry.hold(Holding::Events, &events.fd);
+    fds: &mut FdTable,
+) -> Result<(Router, Publisher), StartupError> {
+    fds.insert(FdRole::Control, &control.fd);
+    fds.insert(FdRole::Events, &events.fd);
     // libzmq closes what it is given.
     let listener = control.fd.try_clone().map_err(error)?;
     let mut router = Router::new(context, listener, &control.endpoint).map_err(error)?;

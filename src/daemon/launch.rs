@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::environment::Environments;
-use super::filters::{Filters, is_command};
+use super::exec_sink::{ExecSinks, is_command};
 use crate::arbiter::{Launch, Mono, WatcherKey, WorkerId};
 use crate::config::{STATS_WATCHER, StreamConfig, WatcherConfig, named_sockets};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
@@ -36,7 +36,7 @@ pub(super) struct Launcher {
     pub(super) output: OutputHandle,
     /// The program of our own plugins.
     pub(super) plugin_program: Option<String>,
-    pub(super) filters: Filters,
+    pub(super) exec_sinks: ExecSinks,
 }
 
 /// The sockets that a worker has for itself, by name.
@@ -185,9 +185,9 @@ impl Launcher {
         let sink = match stream {
             None => self.output.open_told(kept),
             Some(stream) if is_command(stream) => {
-                let (begun, pipe) = self.filters.begin(&called(&kept.watcher, kept.stream), stream, now)?;
+                let (begun, pipe) = self.exec_sinks.begin(&called(&kept.watcher, kept.stream), stream, now)?;
                 let sink = self.output.open_command(stream, pipe, kept).map_err(wrong)?;
-                self.filters.keep(sink, begun, now);
+                self.exec_sinks.keep(sink, begun, now);
                 sink
             }
             Some(stream) => self.output.open(stream, kept).map_err(wrong)?,
@@ -201,7 +201,7 @@ impl Launcher {
         if let Some(streams) = self.streams.remove(&watcher) {
             for sink in [streams.stdout, streams.stderr].into_iter().flatten() {
                 self.output.close(sink);
-                self.filters.close(sink, now);
+                self.exec_sinks.close(sink, now);
             }
         }
     }
@@ -233,13 +233,13 @@ impl Launcher {
     fn update(&mut self, sink: SinkId, name: &str, stream: &StreamConfig, now: Mono) -> Result<(), String> {
         if !is_command(stream) {
             self.output.set(sink, stream)?;
-            self.filters.close(sink, now);
+            self.exec_sinks.close(sink, now);
             return Ok(());
         }
-        let begun = self.filters.begin(name, stream, now);
+        let begun = self.exec_sinks.begin(name, stream, now);
         let (begun, pipe) = begun.map_err(|error| format!("{} ({})", error.detail, error.reason()))?;
         self.output.set_command(sink, stream, pipe)?;
-        self.filters.keep(sink, begun, now);
+        self.exec_sinks.keep(sink, begun, now);
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 use super::args::Args;
-use super::boot::{self, Refusal};
-use super::turn::{Daemon, Outcome};
+use super::boot::{self, StartupError};
+use super::event_loop::{Daemon, Outcome};
 use crate::config::{self, Config, Host, Loaded, Problem, Severity};
 use crate::sys;
 
@@ -21,8 +21,8 @@ pub fn main(args: &Args) -> ExitCode {
     };
     match run(args, file) {
         Ok(status) => ExitCode::from(status),
-        Err(refusal) => {
-            refusal.tell();
+        Err(failure) => {
+            failure.print();
             ExitCode::from(1)
         }
     }
@@ -34,18 +34,19 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(args: &Args, file: &str) -> Result<u8, Refusal> {
+fn run(args: &Args, file: &str) -> Result<u8, StartupError> {
     if args.logger_config.is_some() {
         let text = "--logger-config: circusd runs no Python; use --log-level and --log-output";
-        return Err(Refusal::Error(text.into()));
+        return Err(StartupError::Error(text.into()));
     }
-    sys::sanitize_stdio().map_err(|error| Refusal::Error(format!("unable to open descriptors 0 to 2: {error}")))?;
+    sys::sanitize_stdio()
+        .map_err(|error| StartupError::Error(format!("unable to open descriptors 0 to 2: {error}")))?;
     let host = sys::host();
     if args.check {
         return Ok(check(file, &host));
     }
     let Loaded { config, problems } = config::load(file, &host);
-    let Some(config) = config else { return Err(Refusal::Problems(problems)) };
+    let Some(config) = config else { return Err(StartupError::Problems(problems)) };
     if args.daemon {
         return run_in_the_background(args, file, config, host, problems);
     }
@@ -68,15 +69,15 @@ fn run_in_the_background(
     config: Config,
     host: Host,
     problems: Vec<Problem>,
-) -> Result<u8, Refusal> {
-    let cannot = |error| Refusal::Error(format!("--daemon: unable to go to the background: {error}"));
+) -> Result<u8, StartupError> {
+    let cannot = |error| StartupError::Error(format!("--daemon: unable to go to the background: {error}"));
     let background = match sys::daemonize().map_err(cannot)? {
         sys::Side::Daemon(background) => background,
         sys::Side::Caller(starting) => {
             return match starting.wait() {
                 sys::Started::Ready => Ok(0),
                 sys::Started::Refused => Ok(1),
-                sys::Started::Died => Err(Refusal::Error("--daemon: it ended before it was ready".into())),
+                sys::Started::Died => Err(StartupError::Error("--daemon: it ended before it was ready".into())),
             };
         }
     };
@@ -85,8 +86,8 @@ fn run_in_the_background(
             background.ready().map_err(cannot)?;
             Ok(turn(daemon, file))
         }
-        Err(refusal) => {
-            refusal.tell();
+        Err(failure) => {
+            failure.print();
             background.refused();
             Ok(1)
         }
@@ -103,14 +104,14 @@ fn turn(mut daemon: Daemon, file: &str) -> u8 {
             }
             Outcome::Restart => {
                 let Loaded { config, problems } = config::load(file, &sys::host());
-                daemon.begin_anew(config, &problems);
+                daemon.restart(config, &problems);
             }
         }
     }
 }
 
-/// The weight of a problem in the log.
-pub(super) fn weight(severity: Severity) -> crate::arbiter::Level {
+/// The log_level_of of a problem in the log.
+pub(super) fn log_level_of(severity: Severity) -> crate::arbiter::Level {
     match severity {
         Severity::Note => crate::arbiter::Level::Info,
         Severity::Warning | Severity::Skipped => crate::arbiter::Level::Warning,

@@ -1,32 +1,32 @@
-//! Layer 3: circusd. It translates what is ready into events and actions into calls, and decides nothing.
+//! Layer 3: circusd. It translates readiness into events and actions into calls, and decides nothing.
 //!
-//! [`main`] reads the command line and the configuration, `boot` opens everything in the one order that is safe, `turn`
-//! is the loop, `act`, `launch`, `requests`, `sampling`, `reconfigure` and `sockets` are its hands, and `lives` ends it or
-//! begins anew.
+//! [`main`] reads the command line and the configuration, and `boot` opens everything in the one order that is safe.
+//! `event_loop` waits, reaps, feeds the arbiter and drains its actions, which `execute` carries out; `control`, `launch`,
+//! `sampling`, `reload`, `activation`, `hooks` and `exec_sink` each do one kind of work for it. `shutdown` ends the
+//! process or restarts the daemon inside it.
 
-mod act;
+mod activation;
 mod args;
 mod boot;
 mod clock;
-mod demand;
+mod control;
 mod environment;
-mod filters;
-mod hook;
+mod event_loop;
+mod exec_sink;
+mod execute;
+mod fd_table;
 mod hooks;
 mod launch;
-mod lives;
 mod log;
 mod main;
 mod output;
 mod owner;
 mod plugins;
-mod reconfigure;
-mod registry;
-mod requests;
+mod reload;
 mod sampling;
+mod shutdown;
 mod sockets;
 mod syslog;
-mod turn;
 
 pub use args::Args;
 pub use main::main;

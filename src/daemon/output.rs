@@ -2,8 +2,8 @@
 //!
 //! Nothing of it is paid where nobody listens: the thread makes events only of what somebody has subscribed to by name.
 
-use super::plugins::tell;
-use super::turn::Daemon;
+use super::event_loop::Daemon;
+use super::plugins::log_plugin_line;
 use crate::arbiter::{Event, JobId, Level};
 use crate::net::News;
 use crate::output::Message;
@@ -30,17 +30,17 @@ impl Daemon {
 
     /// Takes up what the output thread has to say, so much in each turn.
     pub(super) fn take_output(&mut self) {
-        if !self.output_waits {
+        if !self.output_pending {
             return;
         }
         let messages = self.launcher.output.take_some(MESSAGES_A_TURN);
-        self.output_waits = messages.len() == MESSAGES_A_TURN;
+        self.output_pending = messages.len() == MESSAGES_A_TURN;
         let mut printed = Vec::new();
         for message in messages {
             match message {
-                Message::Info(text) => self.say(Level::Info, &text),
-                Message::Warning(text) => self.say(Level::Warning, &text),
-                Message::Told { speaker, line } => tell(&mut self.log, self.now.unix, &speaker, &line),
+                Message::Info(text) => self.log_line(Level::Info, &text),
+                Message::Warning(text) => self.log_line(Level::Warning, &text),
+                Message::Told { speaker, line } => log_plugin_line(&mut self.log, self.now.unix, &speaker, &line),
                 Message::Synced(_) => {}
                 Message::Tailed(job, tail) => self.feed(Event::Tailed { job: JobId(job), tail }),
                 Message::Output { topic, body, .. } => printed.push((topic, body)),

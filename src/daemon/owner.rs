@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::turn::Daemon;
+use super::event_loop::Daemon;
 use crate::proto::{Fault, Request};
 use crate::sys;
 
 impl Daemon {
     /// With `endpoint_owner`, who reaches the endpoint starts programs as that user and as nobody else.
-    pub(super) fn permitted(&self, request: Request) -> Result<Request, Fault> {
-        let circus = &self.kept.config.circus;
+    pub(super) fn authorized(&self, request: Request) -> Result<Request, Fault> {
+        let circus = &self.resources.config.circus;
         let Some(owner) = circus.endpoint_owner.as_deref().filter(|_| circus.endpoint.starts_with("ipc://")) else {
             return Ok(request);
         };

@@ -30,7 +30,7 @@ impl Launcher {
 }
 
 /// Logs a line that a plugin printed. It may begin with its level, as for systemd: `<3>` is an error.
-pub(super) fn tell(log: &mut Log, unix: f64, speaker: &str, line: &str) {
+pub(super) fn log_plugin_line(log: &mut Log, unix: f64, speaker: &str, line: &str) {
     let (level, text) = levelled(line);
     log.line(level, unix, &format!("{speaker}: {text}"));
 }

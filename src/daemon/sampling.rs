@@ -14,7 +14,7 @@ const READS_A_TURN: u64 = 256;
 
 /// The arbiter's order, and what has been done of it.
 #[derive(Debug)]
-struct Order {
+struct SampleJob {
     job: JobId,
     left: IntoIter<SampleTarget>,
     samples: Vec<Option<ProcessInfo>>,
@@ -22,18 +22,18 @@ struct Order {
 
 /// Who looks, and whom at.
 #[derive(Debug, Default)]
-pub(super) struct Samples {
+pub(super) struct SampleQueue {
     sampler: sys::Sampler,
-    order: Option<Order>,
+    job: Option<SampleJob>,
     /// How far the sampler may read in this turn.
     limit: u64,
 }
 
-impl Samples {
+impl SampleQueue {
     pub(super) fn begin(&mut self, job: JobId, targets: Vec<SampleTarget>) {
         self.sampler.begin();
         let samples = Vec::with_capacity(targets.len());
-        self.order = Some(Order { job, left: targets.into_iter(), samples });
+        self.job = Some(SampleJob { job, left: targets.into_iter(), samples });
     }
 
     pub(super) fn begin_turn(&mut self) {
@@ -42,7 +42,7 @@ impl Samples {
 
     /// Looks on as far as this turn allows; the arbiter is told when everybody has been looked at.
     pub(super) fn take(&mut self) -> Option<Event> {
-        let Order { left, samples, .. } = self.order.as_mut()?;
+        let SampleJob { left, samples, .. } = self.job.as_mut()?;
         let now = clock::since_boot();
         while self.sampler.reads() < self.limit {
             let Some(target) = left.next() else { break };
@@ -54,16 +54,16 @@ impl Samples {
         if left.len() > 0 {
             return None;
         }
-        self.order.take().map(|Order { job, samples, .. }| Event::Sampled { job, samples })
+        self.job.take().map(|SampleJob { job, samples, .. }| Event::Sampled { job, samples })
     }
 
     /// Whether somebody is still to be looked at.
     pub(super) fn are_wanted(&self) -> bool {
-        self.order.is_some()
+        self.job.is_some()
     }
 
     /// Nobody wants to know any more.
     pub(super) fn abandon(&mut self) {
-        self.order = None;
+        self.job = None;
     }
 }

@@ -1,7 +1,7 @@
 //! The managed sockets while the daemon lives: told of, exchanged, moved from one life into the next.
 
-use super::registry::Holding;
-use super::turn::Daemon;
+use super::event_loop::Daemon;
+use super::fd_table::FdRole;
 use crate::arbiter::{Event, Level, SocketAddress, SocketInfo};
 use crate::config::SocketConfig;
 use crate::sys;
@@ -44,7 +44,7 @@ impl Daemon {
             }
             match sys::open(config) {
                 Ok(socket) => self.launcher.sockets.push(socket),
-                Err(error) => self.say(Level::Error, &error.to_string()),
+                Err(error) => self.log_line(Level::Error, &error.to_string()),
             }
         }
         self.launcher.sockets.sort_by(|a, b| a.name.cmp(&b.name));
@@ -52,9 +52,9 @@ impl Daemon {
     }
 
     fn register_sockets(&mut self) {
-        self.registry.release_sockets();
+        self.fds.release_sockets();
         for socket in &self.launcher.sockets {
-            self.registry.hold(Holding::Socket(socket.name.clone()), socket);
+            self.fds.insert(FdRole::Socket(socket.name.clone()), socket);
         }
     }
 }

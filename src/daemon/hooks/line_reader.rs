@@ -17,7 +17,7 @@ const MOST_KEPT: usize = 1024 * 1024;
 
 /// A pipe that a hook prints into.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct LineReader {
     pipe: File,
     rest: Vec<u8>,
     second: u64,
@@ -27,7 +27,7 @@ pub(super) struct Lines {
 
 /// What was read.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Portion {
+pub(super) struct Chunk {
     pub(super) lines: Vec<String>,
     /// Whether there may be more.
     pub(super) more: bool,
@@ -35,7 +35,7 @@ pub(super) struct Portion {
     pub(super) ended: bool,
 }
 
-impl Lines {
+impl LineReader {
     /// Of a pipe that does not block.
     pub(super) fn new(pipe: OwnedFd) -> Self {
         Self { pipe: File::from(pipe), rest: Vec::new(), second: 0, left: LINES_A_SECOND, dropped: 0 }
@@ -46,7 +46,7 @@ impl Lines {
     }
 
     /// Reads what is there, up to a limit.
-    pub(super) fn read(&mut self, now: Now) -> Portion {
+    pub(super) fn read(&mut self, now: Now) -> Chunk {
         let mut portion = read(&mut self.pipe, &mut self.rest);
         let mut lines = Vec::new();
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n').or(self.overlong()) {
@@ -102,7 +102,7 @@ impl Answer {
         self.pipe.as_raw_fd()
     }
 
-    pub(super) fn read(&mut self) -> Portion {
+    pub(super) fn read(&mut self) -> Chunk {
         let portion = read(&mut self.pipe, &mut self.text);
         self.text.truncate(MOST_KEPT);
         portion
@@ -114,22 +114,22 @@ impl Answer {
 }
 
 /// Appends what is there, up to a portion.
-fn read(pipe: &mut File, to: &mut Vec<u8>) -> Portion {
+fn read(pipe: &mut File, to: &mut Vec<u8>) -> Chunk {
     let mut buffer = vec![0; PORTION];
     let mut taken = 0;
     while taken < PORTION {
         match pipe.read(&mut buffer) {
-            Ok(0) => return Portion { ended: true, ..Portion::default() },
+            Ok(0) => return Chunk { ended: true, ..Chunk::default() },
             Ok(length) => {
                 to.extend_from_slice(buffer.get(..length).unwrap_or_default());
                 taken += length;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Portion::default(),
-            Err(_) => return Portion { ended: true, ..Portion::default() },
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Chunk::default(),
+            Err(_) => return Chunk { ended: true, ..Chunk::default() },
         }
     }
-    Portion { more: true, ..Portion::default() }
+    Chunk { more: true, ..Chunk::default() }
 }
 
 #[cfg(test)]
@@ -146,19 +146,19 @@ mod tests {
         Now { mono: Mono(seconds * 1_000_000_000), unix: 0.0 }
     }
 
-    fn pipe() -> (Lines, File) {
+    fn pipe() -> (LineReader, File) {
         let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
-        (Lines::new(read), File::from(write))
+        (LineReader::new(read), File::from(write))
     }
 
     #[test]
     fn whole_lines_and_the_last_piece() {
         let (mut lines, mut writer) = pipe();
         writer.write_all(b"one\ntw").unwrap();
-        assert_eq!(lines.read(at(1)), Portion { lines: vec!["one".into()], ..Portion::default() });
+        assert_eq!(lines.read(at(1)), Chunk { lines: vec!["one".into()], ..Chunk::default() });
         writer.write_all(b"o \nthr\xff").unwrap();
         drop(writer);
-        let portion = Portion { lines: vec!["two".into(), "thr\u{fffd}".into()], more: false, ended: true };
+        let portion = Chunk { lines: vec!["two".into(), "thr\u{fffd}".into()], more: false, ended: true };
         assert_eq!(lines.read(at(1)), portion);
     }
 

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 
-use super::lines::Lines;
-use super::program::{content, pid, pipe};
+use super::line_reader::LineReader;
+use super::process::{content, pid, pipe};
 use crate::arbiter::{HookId, HookOutcome, Pid, WatcherKey};
 use crate::proto::Object;
 use crate::sys;
@@ -28,9 +28,9 @@ const PORTION: usize = 64 * 1024;
 
 /// A python3 that runs hooks.
 #[derive(Debug)]
-pub(super) struct Bridge {
+pub(super) struct PythonHost {
     pub(super) pid: Pid,
-    pub(super) output: Option<Lines>,
+    pub(super) output: Option<LineReader>,
     /// What was asked of it and not answered yet.
     pub(super) under_way: BTreeSet<HookId>,
     /// It is given nothing more, and ends when the last of those has been answered.
@@ -57,7 +57,7 @@ pub(super) struct Start<'a> {
     pub(super) nofile: sys::Nofile,
 }
 
-impl Bridge {
+impl PythonHost {
     pub(super) fn start(start: Start<'_>) -> Result<Self, String> {
         let cannot = |error: io::Error| format!("{} cannot be started: {error}", start.python);
         let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
@@ -79,7 +79,7 @@ impl Bridge {
         })?;
         Ok(Self {
             pid,
-            output: Some(Lines::new(read)),
+            output: Some(LineReader::new(read)),
             under_way: BTreeSet::new(),
             retiring: false,
             socket: ours,

@@ -18,17 +18,17 @@ use crate::proto::{Signal, SpawnError, Stage};
 use crate::sys;
 
 /// What the pipe holds, where the kernel allows so much: a burst, while the command is busy.
-const ROOM: i32 = 1024 * 1024;
+const PIPE_SIZE: i32 = 1024 * 1024;
 /// A command that has lived so long is started again at once.
-const GOOD_LIFE: Duration = Duration::from_secs(1);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+const MIN_UPTIME: Duration = Duration::from_secs(1);
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// How long a command may take to end when its input has.
-const FAREWELL: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command and its pipe.
 #[derive(Debug)]
-struct Filter {
+struct ExecSink {
     argv: Vec<String>,
     /// For the log.
     name: String,
@@ -47,7 +47,7 @@ enum Life {
 
 /// Everything that commands are started with.
 #[derive(Debug)]
-pub(super) struct Surroundings {
+pub(super) struct SpawnContext {
     pub(super) env: Vec<(String, String)>,
     pub(super) cwd: String,
     pub(super) nofile: sys::Nofile,
@@ -55,28 +55,33 @@ pub(super) struct Surroundings {
 
 /// Every command that reads a stream, by its sink; those that leave have none.
 #[derive(Debug)]
-pub(super) struct Filters {
-    around: Surroundings,
-    reading: BTreeMap<SinkId, Filter>,
-    leaving: Vec<Filter>,
+pub(super) struct ExecSinks {
+    around: SpawnContext,
+    reading: BTreeMap<SinkId, ExecSink>,
+    leaving: Vec<ExecSink>,
 }
 
 /// A command whose sink is still to be opened.
 #[derive(Debug)]
-pub(super) struct Begun(Filter);
+pub(super) struct OpeningSink(ExecSink);
 
 /// The class of such streams.
 pub(super) fn is_command(stream: &StreamConfig) -> bool {
     stream.class == "exec"
 }
 
-impl Filters {
-    pub(super) fn new(around: Surroundings) -> Self {
+impl ExecSinks {
+    pub(super) fn new(around: SpawnContext) -> Self {
         Self { around, reading: BTreeMap::new(), leaving: Vec::new() }
     }
 
     /// Starts the command of a stream; what is written to the descriptor it reads.
-    pub(super) fn begin(&self, name: &str, stream: &StreamConfig, now: Mono) -> Result<(Begun, OwnedFd), SpawnError> {
+    pub(super) fn begin(
+        &self,
+        name: &str,
+        stream: &StreamConfig,
+        now: Mono,
+    ) -> Result<(OpeningSink, OwnedFd), SpawnError> {
         let wrong = |detail: String| SpawnError { stage: Stage::Pipe, errno: 0, detail };
         let command = stream.text("command").map_err(wrong)?.unwrap_or_default();
         let argv = split_words(command).map_err(wrong)?;
@@ -88,14 +93,14 @@ impl Filters {
         let (input, output) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
         // Beyond the user's share of pipe memory it keeps its size.
-        let _size = fcntl(&output, FcntlArg::F_SETPIPE_SZ(ROOM));
+        let _size = fcntl(&output, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
         let pid = self.start(&argv, &input)?;
         let life = Life::Running { pid, since: now };
-        Ok((Begun(Filter { argv, name: name.to_owned(), input: Some(input), life, failures: 0 }), output))
+        Ok((OpeningSink(ExecSink { argv, name: name.to_owned(), input: Some(input), life, failures: 0 }), output))
     }
 
     /// The stream's sink is open.
-    pub(super) fn keep(&mut self, sink: SinkId, begun: Begun, now: Mono) {
+    pub(super) fn keep(&mut self, sink: SinkId, begun: OpeningSink, now: Mono) {
         self.close(sink, now);
         self.reading.insert(sink, begun.0);
     }
@@ -117,29 +122,29 @@ impl Filters {
 
     /// Nothing more is written to this sink: its command reads what there is, and ends.
     pub(super) fn close(&mut self, sink: SinkId, now: Mono) {
-        let Some(mut filter) = self.reading.remove(&sink) else { return };
-        filter.input = None;
-        if let Life::Running { pid, .. } = filter.life {
-            filter.life = Life::Leaving { pid, until: now.after(FAREWELL) };
-            self.leaving.push(filter);
+        let Some(mut command) = self.reading.remove(&sink) else { return };
+        command.input = None;
+        if let Life::Running { pid, .. } = command.life {
+            command.life = Life::Leaving { pid, until: now.after(STOP_TIMEOUT) };
+            self.leaving.push(command);
         }
     }
 
     /// A child was collected. What the log should know, if it was one of these.
     pub(super) fn exited(&mut self, pid: Pid, exit_code: i32, now: Mono) -> Option<(Level, String)> {
-        self.leaving.retain(|filter| !filter.is(pid));
-        let filter = self.reading.values_mut().find(|filter| filter.is(pid))?;
-        let Life::Running { since, .. } = filter.life else { return None };
-        filter.failures = if now.since(since) < GOOD_LIFE { filter.failures.saturating_add(1) } else { 0 };
+        self.leaving.retain(|command| !command.is(pid));
+        let command = self.reading.values_mut().find(|command| command.is(pid))?;
+        let Life::Running { since, .. } = command.life else { return None };
+        command.failures = if now.since(since) < MIN_UPTIME { command.failures.saturating_add(1) } else { 0 };
         let how = if exit_code < 0 { Signal(-exit_code).to_string() } else { format!("exit status {exit_code}") };
-        let pause = filter.pause(now);
-        let (name, pause) = (&filter.name, pause.as_millis());
+        let pause = command.pause(now);
+        let (name, pause) = (&command.name, pause.as_millis());
         Some((Level::Warning, format!("{name}: its command has ended ({how}); it starts again in {pause} ms")))
     }
 
-    /// When [`Self::tend`] is wanted.
+    /// When [`Self::maintain`] is wanted.
     pub(super) fn next_due(&self) -> Option<Mono> {
-        let due = |filter: &Filter| match filter.life {
+        let due = |command: &ExecSink| match command.life {
             Life::Running { .. } => None,
             Life::Pausing { until } | Life::Leaving { until, .. } => Some(until),
         };
@@ -147,39 +152,39 @@ impl Filters {
     }
 
     /// Starts again whose pause is over. What the log should know, and who will not leave and is to be killed.
-    pub(super) fn tend(&mut self, now: Mono) -> (Vec<String>, Vec<Pid>) {
-        let due = |filter: &Filter| matches!(filter.life, Life::Pausing { until } if until <= now);
+    pub(super) fn maintain(&mut self, now: Mono) -> (Vec<String>, Vec<Pid>) {
+        let due = |command: &ExecSink| matches!(command.life, Life::Pausing { until } if until <= now);
         let sinks: Vec<SinkId> = self.reading.iter().filter(|(_, f)| due(f)).map(|(sink, _)| *sink).collect();
         let mut said = Vec::new();
         for sink in sinks {
-            let Some(filter) = self.reading.get(&sink) else { continue };
-            let Some(input) = &filter.input else { continue };
-            let started = self.start(&filter.argv, input);
-            let Some(filter) = self.reading.get_mut(&sink) else { continue };
+            let Some(command) = self.reading.get(&sink) else { continue };
+            let Some(input) = &command.input else { continue };
+            let started = self.start(&command.argv, input);
+            let Some(command) = self.reading.get_mut(&sink) else { continue };
             match started {
-                Ok(pid) => filter.life = Life::Running { pid, since: now },
+                Ok(pid) => command.life = Life::Running { pid, since: now },
                 Err(error) => {
-                    filter.failures = filter.failures.saturating_add(1);
-                    filter.pause(now);
-                    let (name, detail, reason) = (&filter.name, &error.detail, error.reason());
+                    command.failures = command.failures.saturating_add(1);
+                    command.pause(now);
+                    let (name, detail, reason) = (&command.name, &error.detail, error.reason());
                     said.push(format!("{name}: its command cannot be started: {detail} ({reason})"));
                 }
             }
         }
         let mut late = Vec::new();
-        for filter in &mut self.leaving {
-            if let Life::Leaving { pid, until } = &mut filter.life
+        for command in &mut self.leaving {
+            if let Life::Leaving { pid, until } = &mut command.life
                 && *until <= now
             {
                 late.push(*pid);
-                *until = now.after(FAREWELL);
+                *until = now.after(STOP_TIMEOUT);
             }
         }
         (said, late)
     }
 }
 
-impl Filter {
+impl ExecSink {
     fn is(&self, wanted: Pid) -> bool {
         match self.life {
             Life::Running { pid, .. } | Life::Leaving { pid, .. } => pid == wanted,
@@ -189,7 +194,7 @@ impl Filter {
 
     fn pause(&mut self, now: Mono) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(10);
-        let pause = (FIRST_PAUSE * 2_u32.saturating_pow(doublings)).min(LAST_PAUSE);
+        let pause = (MIN_BACKOFF * 2_u32.saturating_pow(doublings)).min(MAX_BACKOFF);
         let pause = if self.failures == 0 { Duration::ZERO } else { pause };
         self.life = Life::Pausing { until: now.after(pause) };
         pause

@@ -8,22 +8,22 @@ use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::pipe2;
 
-use super::lines::{Answer, Lines};
+use super::line_reader::{Answer, LineReader};
 use crate::arbiter::Pid;
 use crate::proto::SpawnError;
 use crate::sys;
 
 /// A command that runs.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(super) struct Process {
     pub(super) pid: Pid,
-    pub(super) output: Option<Lines>,
+    pub(super) output: Option<LineReader>,
     /// Where its standard output is the answer.
     pub(super) answer: Option<Answer>,
 }
 
 /// What is to be started.
-pub(super) struct Order {
+pub(super) struct Spec {
     pub(super) argv: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) cwd: String,
@@ -33,21 +33,21 @@ pub(super) struct Order {
     pub(super) nofile: sys::Nofile,
 }
 
-impl Program {
-    pub(super) fn start(order: Order) -> Result<Self, String> {
-        let stdin = content(&order.stdin).map_err(|error| format!("nowhere to put its input: {error}"))?;
+impl Process {
+    pub(super) fn start(spec: Spec) -> Result<Self, String> {
+        let stdin = content(&spec.stdin).map_err(|error| format!("nowhere to put its input: {error}"))?;
         let (read, write) = pipe()?;
-        let (answer, answer_end) = if order.answers { pipe().map(|(r, w)| (Some(r), Some(w)))? } else { (None, None) };
+        let (answer, answer_end) = if spec.answers { pipe().map(|(r, w)| (Some(r), Some(w)))? } else { (None, None) };
         let spawned = sys::spawn(&sys::Launch {
-            env: order.env,
-            cwd: order.cwd,
+            env: spec.env,
+            cwd: spec.cwd,
             stdin: sys::Stdio::Fd(stdin.as_fd()),
             stdout: sys::Stdio::Fd(answer_end.as_ref().unwrap_or(&write).as_fd()),
             stderr: sys::Stdio::Fd(write.as_fd()),
-            nofile: Some(order.nofile),
-            ..sys::Launch::new(order.argv)
+            nofile: Some(spec.nofile),
+            ..sys::Launch::new(spec.argv)
         });
-        Ok(Self { pid: pid(spawned)?, output: Some(Lines::new(read)), answer: answer.map(Answer::new) })
+        Ok(Self { pid: pid(spawned)?, output: Some(LineReader::new(read)), answer: answer.map(Answer::new) })
     }
 }
 

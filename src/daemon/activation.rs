@@ -6,7 +6,7 @@
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use super::turn::{DEMAND, Daemon, HOOKS};
+use super::event_loop::{ACTIVATION, Daemon, HOOKS};
 use crate::arbiter::{Event, Level};
 
 impl Daemon {
@@ -22,13 +22,13 @@ impl Daemon {
         };
         if let Err(error) = done {
             let text = format!("socket '{name}' cannot be watched for connections: {error}");
-            self.say(Level::Error, &text);
+            self.log_line(Level::Error, &text);
         }
     }
 
     /// Tells the arbiter which watched sockets somebody has connected to.
-    pub(super) fn take_demands(&mut self, ready: &[Token]) {
-        for token in ready.iter().filter(|token| (DEMAND..HOOKS).contains(&token.0)) {
+    pub(super) fn take_activations(&mut self, ready: &[Token]) {
+        for token in ready.iter().filter(|token| (ACTIVATION..HOOKS).contains(&token.0)) {
             let socket = self.launcher.sockets.iter().find(|socket| self::token(socket.number) == *token);
             if let Some(name) = socket.map(|socket| socket.name.clone()) {
                 self.feed(Event::Acceptable(name));
@@ -38,5 +38,5 @@ impl Daemon {
 }
 
 fn token(fd: std::os::fd::RawFd) -> Token {
-    Token(DEMAND.saturating_add(usize::try_from(fd).unwrap_or(0)))
+    Token(ACTIVATION.saturating_add(usize::try_from(fd).unwrap_or(0)))
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd as _, RawFd};
 
 /// What a descriptor is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Holding {
+pub(super) enum FdRole {
     /// A managed socket, by name.
     Socket(String),
     /// The listening socket of the control endpoint.
@@ -20,19 +20,19 @@ pub(super) enum Holding {
 
 /// What the daemon holds. It owns nothing: whoever closes a descriptor takes it out.
 #[derive(Debug, Default)]
-pub(super) struct Registry(BTreeMap<Holding, RawFd>);
+pub(super) struct FdTable(BTreeMap<FdRole, RawFd>);
 
-impl Registry {
-    pub(super) fn hold(&mut self, what: Holding, fd: impl AsFd) {
+impl FdTable {
+    pub(super) fn insert(&mut self, what: FdRole, fd: impl AsFd) {
         self.0.insert(what, fd.as_fd().as_raw_fd());
     }
 
-    pub(super) fn release(&mut self, what: &Holding) {
+    pub(super) fn remove(&mut self, what: &FdRole) {
         self.0.remove(what);
     }
 
     pub(super) fn release_sockets(&mut self) {
-        self.0.retain(|what, _| !matches!(what, Holding::Socket(_)));
+        self.0.retain(|what, _| !matches!(what, FdRole::Socket(_)));
     }
 
     /// For the debug log: what is held where.

@@ -11,25 +11,25 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token, Waker};
 use serde_json::{Value, json};
 
-use super::bridge::{self, Bridge, Said};
-use super::brief::{self, Place};
-use super::program::{Order, Program};
+use super::payload::{self, Place};
+use super::process::{Process, Spec};
+use super::python_host::{self, PythonHost, Said};
 use crate::arbiter::{HookCall, HookId, HookOutcome, HookTask, Level, Mono, Now, Pid};
 use crate::config::{HookKind, Host};
 use crate::proto::{HookPoint, Object, Signal};
 use crate::sys;
 
 /// The pause before a command that is waited for is tried again.
-const AGAIN: Duration = Duration::from_millis(250);
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What has come of hooks.
 #[derive(Debug)]
-pub(in crate::daemon) enum News {
+pub(in crate::daemon) enum HookEvent {
     /// A hook is done.
     Done(HookId, HookOutcome),
     /// A line for the log.
     Say(Level, String),
-    /// A hook has a command for circusd; answer with [`Desk::answer`].
+    /// A hook has a command for circusd; answer with [`HookRunner::answer`].
     Call {
         /// Which Python asks.
         bridge: u64,
@@ -54,7 +54,7 @@ struct Job {
 #[derive(Debug)]
 enum Doing {
     /// A command runs; with `until`, it is started again until it succeeds.
-    Program { program: Program, until: bool },
+    Process { program: Process, until: bool },
     /// A command has failed and is started again then.
     Pause { at: Mono },
     /// A service is waited for.
@@ -68,20 +68,20 @@ enum Doing {
 enum Owner {
     Output(HookId),
     Answer(HookId),
-    Bridge(u64),
+    PythonHost(u64),
     BridgeOutput(u64),
 }
 
 /// To whom a process belongs.
 #[derive(Clone, Copy, Debug)]
 enum Child {
-    Program(HookId),
-    Bridge(u64),
+    Process(HookId),
+    PythonHost(u64),
 }
 
 /// Every hook that is under way.
 #[derive(Debug)]
-pub(in crate::daemon) struct Desk {
+pub(in crate::daemon) struct HookRunner {
     registry: Registry,
     /// Tokens are this and a descriptor's number.
     first: usize,
@@ -91,15 +91,15 @@ pub(in crate::daemon) struct Desk {
     jobs: BTreeMap<HookId, Job>,
     owners: HashMap<RawFd, Owner>,
     children: HashMap<Pid, Child>,
-    bridges: BTreeMap<u64, Bridge>,
+    bridges: BTreeMap<u64, PythonHost>,
     next_bridge: u64,
     answered: (Sender<HookId>, Receiver<HookId>),
     /// Descriptors that have more to say than one turn takes.
     unread: BTreeSet<RawFd>,
-    news: VecDeque<News>,
+    news: VecDeque<HookEvent>,
 }
 
-impl Desk {
+impl HookRunner {
     pub(in crate::daemon) fn new(
         registry: Registry,
         first: usize,
@@ -125,12 +125,12 @@ impl Desk {
     }
 
     /// Something that has come of hooks.
-    pub(in crate::daemon) fn take(&mut self) -> Option<News> {
+    pub(in crate::daemon) fn take(&mut self) -> Option<HookEvent> {
         self.news.pop_front()
     }
 
     /// Whether the next turn must not wait.
-    pub(in crate::daemon) fn is_pressed(&self) -> bool {
+    pub(in crate::daemon) fn has_pending(&self) -> bool {
         !self.news.is_empty() || !self.unread.is_empty()
     }
 
@@ -156,9 +156,9 @@ impl Desk {
         };
         let hook = call.config.hooks.get(&point).ok_or("it is not there any more")?;
         let doing = match hook.kind()? {
-            HookKind::Command(argv) => Doing::Program { program: self.start(argv, &call, place, point)?, until: false },
+            HookKind::Command(argv) => Doing::Process { program: self.start(argv, &call, place, point)?, until: false },
             HookKind::WaitCommand(argv) => {
-                Doing::Program { program: self.start(argv, &call, place, point)?, until: true }
+                Doing::Process { program: self.start(argv, &call, place, point)?, until: true }
             }
             HookKind::WaitTcp { host, port } => self.wait_for(sys::Service::Tcp { host, port }, call.id)?,
             HookKind::WaitHttp { host, port, path } => {
@@ -168,8 +168,8 @@ impl Desk {
             HookKind::Python(name) => {
                 let message = json!({
                     "hook": point.name(), "name": name, "anew": if call.anew { vec![name.as_str()] } else { vec![] },
-                    "watcher": call.config.name, "snapshot": brief::snapshot(&call.config),
-                    "kwargs": brief::keywords(&call.subject, point), "arbiter": arbiter(place),
+                    "watcher": call.config.name, "snapshot": payload::snapshot(&call.config),
+                    "kwargs": payload::keywords(&call.subject, point), "arbiter": arbiter(place),
                 });
                 return self.ask_python(message, call, python, paths);
             }
@@ -184,16 +184,16 @@ impl Desk {
         call: &HookCall,
         place: &Place,
         point: HookPoint,
-    ) -> Result<Program, String> {
-        let program = Program::start(Order {
+    ) -> Result<Process, String> {
+        let program = Process::start(Spec {
             argv,
-            env: brief::environment(&self.host.env, place, call, point),
+            env: payload::environment(&self.host.env, place, call, point),
             cwd: self.host.cwd.clone(),
-            stdin: brief::json(place, call, point),
+            stdin: payload::json(place, call, point),
             answers: point == HookPoint::ExtendedStats,
             nofile: self.nofile,
         })?;
-        self.children.insert(program.pid, Child::Program(call.id));
+        self.children.insert(program.pid, Child::Process(call.id));
         if let Some(output) = &program.output {
             self.listen(output.fd(), Owner::Output(call.id));
         }
@@ -216,7 +216,7 @@ impl Desk {
         let number = self.bridge(python)?;
         let Some(bridge) = self.bridges.get_mut(&number) else { return Err("it has ended".into()) };
         if let Value::Object(message) = &mut message {
-            message.insert("run".into(), bridge::name(call.id));
+            message.insert("run".into(), python_host::name(call.id));
             message.insert("paths".into(), paths.to_vec().into());
         }
         bridge.under_way.insert(call.id);
@@ -234,12 +234,12 @@ impl Desk {
             return Ok(*number);
         }
         let env = self.host.env.clone().into_iter().collect();
-        let start = bridge::Start { python, env, cwd: &self.host.cwd, nofile: self.nofile };
-        let bridge = Bridge::start(start)?;
+        let start = python_host::Start { python, env, cwd: &self.host.cwd, nofile: self.nofile };
+        let bridge = PythonHost::start(start)?;
         let number = self.next_bridge;
         self.next_bridge += 1;
-        self.children.insert(bridge.pid, Child::Bridge(number));
-        self.listen(bridge.fd(), Owner::Bridge(number));
+        self.children.insert(bridge.pid, Child::PythonHost(number));
+        self.listen(bridge.fd(), Owner::PythonHost(number));
         if let Some(output) = &bridge.output {
             self.listen(output.fd(), Owner::BridgeOutput(number));
         }
@@ -251,15 +251,15 @@ impl Desk {
     pub(in crate::daemon) fn end(&mut self, id: HookId) {
         let Some(Job { call, doing }) = self.jobs.remove(&id) else { return };
         match doing {
-            Doing::Program { program, .. } => {
+            Doing::Process { program, .. } => {
                 self.let_go(&program);
-                self.news.push_back(News::Kill(program.pid));
+                self.news.push_back(HookEvent::Kill(program.pid));
             }
             Doing::Pause { .. } => {}
             Doing::Vigil(vigil) => {
                 let (name, complaint) = (&call.config.name, vigil.complaint());
                 let hook = what(&call);
-                self.news.push_back(News::Say(Level::Info, format!("{name}: {hook}: the last try: {complaint}")));
+                self.news.push_back(HookEvent::Say(Level::Info, format!("{name}: {hook}: the last try: {complaint}")));
             }
             Doing::Python(number) => self.retire(number, id),
         }
@@ -271,7 +271,7 @@ impl Desk {
         bridge.under_way.remove(&without);
         bridge.retiring = true;
         if bridge.under_way.is_empty() {
-            self.news.push_back(News::Kill(bridge.pid));
+            self.news.push_back(HookEvent::Kill(bridge.pid));
             self.drop_bridge(number);
         }
     }
@@ -301,12 +301,12 @@ impl Desk {
     fn listen(&mut self, fd: RawFd, owner: Owner) {
         let token = Token(self.first.saturating_add(usize::try_from(fd).unwrap_or(0)));
         let interest = match owner {
-            Owner::Bridge(_) => Interest::READABLE | Interest::WRITABLE,
+            Owner::PythonHost(_) => Interest::READABLE | Interest::WRITABLE,
             Owner::Output(_) | Owner::Answer(_) | Owner::BridgeOutput(_) => Interest::READABLE,
         };
         self.owners.insert(fd, owner);
         if let Err(error) = self.registry.register(&mut SourceFd(&fd), token, interest) {
-            self.news.push_back(News::Say(Level::Error, format!("a hook's output cannot be watched: {error}")));
+            self.news.push_back(HookEvent::Say(Level::Error, format!("a hook's output cannot be watched: {error}")));
         }
     }
 
@@ -316,9 +316,9 @@ impl Desk {
         self.unread.remove(&fd);
     }
 
-    fn let_go(&mut self, program: &Program) {
-        let output = program.output.as_ref().map(super::lines::Lines::fd);
-        let answer = program.answer.as_ref().map(super::lines::Answer::fd);
+    fn let_go(&mut self, program: &Process) {
+        let output = program.output.as_ref().map(super::line_reader::LineReader::fd);
+        let answer = program.answer.as_ref().map(super::line_reader::Answer::fd);
         for fd in [output, answer].into_iter().flatten() {
             self.unlisten(fd);
         }
@@ -346,24 +346,24 @@ impl Desk {
         match owner {
             Owner::Output(id) => self.read_output(id, now),
             Owner::Answer(id) => {
-                let Some(Job { doing: Doing::Program { program, .. }, .. }) = self.jobs.get_mut(&id) else { return };
+                let Some(Job { doing: Doing::Process { program, .. }, .. }) = self.jobs.get_mut(&id) else { return };
                 if program.answer.as_mut().is_some_and(|answer| answer.read().more) {
                     self.unread.insert(fd);
                 }
             }
-            Owner::Bridge(number) => self.read_bridge(number, fd),
+            Owner::PythonHost(number) => self.read_bridge(number, fd),
             Owner::BridgeOutput(number) => self.read_bridge_output(number, now),
         }
     }
 
     fn read_output(&mut self, id: HookId, now: Now) {
-        let Some(Job { call, doing: Doing::Program { program, until } }) = self.jobs.get_mut(&id) else { return };
+        let Some(Job { call, doing: Doing::Process { program, until } }) = self.jobs.get_mut(&id) else { return };
         let Some(output) = &mut program.output else { return };
         let (fd, portion) = (output.fd(), output.read(now));
         // What is tried until it succeeds complains as often.
         let level = if *until { Level::Debug } else { Level::Info };
         let (name, hook) = (&call.config.name, what(call));
-        let lines = portion.lines.iter().map(|line| News::Say(level, format!("{name}: {hook}: {line}")));
+        let lines = portion.lines.iter().map(|line| HookEvent::Say(level, format!("{name}: {hook}: {line}")));
         self.news.extend(lines);
         if portion.more {
             self.unread.insert(fd);
@@ -378,7 +378,7 @@ impl Desk {
         let Some(bridge) = self.bridges.get_mut(&number) else { return };
         let Some(output) = &mut bridge.output else { return };
         let (fd, portion) = (output.fd(), output.read(now));
-        self.news.extend(portion.lines.iter().map(|line| News::Say(Level::Info, format!("hooks: {line}"))));
+        self.news.extend(portion.lines.iter().map(|line| HookEvent::Say(Level::Info, format!("hooks: {line}"))));
         if portion.more {
             self.unread.insert(fd);
         }
@@ -405,7 +405,7 @@ impl Desk {
     fn heard(&mut self, number: u64, said: Said) {
         match said {
             Said::Call { number: call, command, properties } => {
-                self.news.push_back(News::Call { bridge: number, number: call, command, properties });
+                self.news.push_back(HookEvent::Call { bridge: number, number: call, command, properties });
             }
             Said::Done(id, outcome) => {
                 if self.jobs.remove(&id).is_some() {
@@ -426,28 +426,28 @@ impl Desk {
     /// A child was collected; whether it was a hook's.
     pub(in crate::daemon) fn exited(&mut self, pid: Pid, exit_code: i32, now: Now) {
         match self.children.remove(&pid) {
-            Some(Child::Bridge(number)) => {
+            Some(Child::PythonHost(number)) => {
                 self.read_bridge_output(number, now);
                 let how = in_words(exit_code);
                 self.bridge_failed(number, &io::Error::other(format!("it ended ({how})")));
             }
             None => {}
-            Some(Child::Program(id)) => self.program_ended(id, exit_code, now),
+            Some(Child::Process(id)) => self.program_ended(id, exit_code, now),
         }
     }
 
     fn program_ended(&mut self, id: HookId, exit_code: i32, now: Now) {
         self.read_output(id, now);
-        let Some(Job { call, doing: Doing::Program { mut program, until } }) = self.jobs.remove(&id) else { return };
+        let Some(Job { call, doing: Doing::Process { mut program, until } }) = self.jobs.remove(&id) else { return };
         self.let_go(&program);
         if until && exit_code != 0 {
-            let doing = Doing::Pause { at: now.mono.after(AGAIN) };
+            let doing = Doing::Pause { at: now.mono.after(RETRY_INTERVAL) };
             self.jobs.insert(id, Job { call, doing });
             return;
         }
         if exit_code != 0 {
             let (name, hook, how) = (&call.config.name, what(&call), in_words(exit_code));
-            self.news.push_back(News::Say(Level::Info, format!("{name}: {hook}: {how}")));
+            self.news.push_back(HookEvent::Say(Level::Info, format!("{name}: {hook}: {how}")));
         }
         let mut outcome = HookOutcome::answer(match exit_code {
             0 => Ok(true),
@@ -483,7 +483,7 @@ impl Desk {
         let Some(bridge) = self.bridges.get(&number) else { return };
         let (pid, lost) = (bridge.pid, bridge.under_way.clone());
         if self.children.contains_key(&pid) {
-            self.news.push_back(News::Kill(pid));
+            self.news.push_back(HookEvent::Kill(pid));
         }
         self.drop_bridge(number);
         for id in lost {
@@ -502,7 +502,7 @@ impl Desk {
     }
 
     fn done(&mut self, id: HookId, outcome: HookOutcome) {
-        self.news.push_back(News::Done(id, outcome));
+        self.news.push_back(HookEvent::Done(id, outcome));
     }
 }
 

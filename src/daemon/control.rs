@@ -1,6 +1,6 @@
 //! From bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
 
-use super::turn::Daemon;
+use super::event_loop::Daemon;
 use crate::arbiter::{Event, Level};
 use crate::commands;
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
@@ -18,13 +18,13 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = understood(&envelope);
-        let request = request.and_then(|request| self.permitted(request));
+        let request = parse(&envelope);
+        let request = request.and_then(|request| self.authorized(request));
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
                 if self.log.takes(Level::Debug) {
-                    self.say(Level::Debug, &format!("got request {request:?}"));
+                    self.log_line(Level::Debug, &format!("got request {request:?}"));
                 }
                 self.feed(Event::Request(Box::new(to), request));
             }
@@ -41,7 +41,7 @@ impl Daemon {
 }
 
 /// What a message asks for, where it can be done.
-pub(super) fn understood(envelope: &Envelope) -> Result<Request, Fault> {
+pub(super) fn parse(envelope: &Envelope) -> Result<Request, Fault> {
     commands::decode(envelope).and_then(looked_up).and_then(with_files)
 }
 

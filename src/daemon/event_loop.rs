@@ -19,13 +19,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::os::fd::AsRawFd as _;
 
-use super::boot::Kept;
+use super::boot::Resources;
 use super::clock;
-use super::hook::Desk;
+use super::fd_table::{FdRole, FdTable};
+use super::hooks::HookRunner;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
-use super::registry::{Holding, Registry};
-use super::sampling::Samples;
+use super::sampling::SampleQueue;
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
 use crate::proto::{Notice, SpawnError, Stage};
@@ -38,9 +38,9 @@ pub(super) const OUTPUT: Token = Token(3);
 /// Status pipes are known by their process: this, and its pid.
 const LAUNCHES: usize = 16;
 /// Managed sockets that are watched: this, and their number. Above every pid that Linux can give.
-pub(super) const DEMAND: usize = LAUNCHES + (1 << 22) + 1;
+pub(super) const ACTIVATION: usize = LAUNCHES + (1 << 22) + 1;
 /// What hooks say: this, and the descriptor's number. Above every descriptor that Linux gives.
-pub(super) const HOOKS: usize = DEMAND + (1 << 30);
+pub(super) const HOOKS: usize = ACTIVATION + (1 << 30);
 
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
 const REQUESTS_A_TURN: usize = 128;
@@ -66,47 +66,47 @@ pub(super) struct Daemon {
     /// Events of this turn that are to be sent.
     pub(super) notices: Vec<Notice>,
     pub(super) launcher: Launcher,
-    pub(super) registry: Registry,
+    pub(super) fds: FdTable,
     pub(super) proc: sys::Proc,
-    pub(super) samples: Samples,
-    pub(super) hooks: Desk,
+    pub(super) samples: SampleQueue,
+    pub(super) hooks: HookRunner,
     pub(super) log: Log,
     pub(super) pending: HashMap<i32, PendingLaunch>,
     /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
     /// all processes once for a thousand of them.
-    pub(super) condemned: Vec<Pid>,
+    pub(super) kill_queue: Vec<Pid>,
     /// The output thread may have more to say than what was taken up.
-    pub(super) output_waits: bool,
+    pub(super) output_pending: bool,
     pub(super) outcome: Option<Outcome>,
     /// The daemon starts, or a file was read.
-    pub(super) unpacking: bool,
+    pub(super) trim_when_idle: bool,
     pub(super) now: Now,
     /// What only has to be there until the end.
-    pub(super) kept: Kept,
+    pub(super) resources: Resources,
 }
 
 impl Daemon {
     /// Runs until the arbiter says how it ends.
     pub(super) fn run(&mut self) -> Outcome {
         let mut events = Events::with_capacity(256);
-        let mut hurry = true;
+        let mut poll_now = true;
         loop {
             if let Some(outcome) = self.outcome {
                 return outcome;
             }
-            let limit = if hurry { Some(Duration::ZERO) } else { self.time_left() };
+            let limit = if poll_now { Some(Duration::ZERO) } else { self.time_left() };
             match self.poll.poll(&mut events, limit) {
                 Ok(()) => {}
                 // The signal's byte can be read already: no other poll has to say so.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => hurry = true,
-                Err(error) => self.say(Level::Critical, &format!("waiting for events failed: {error}")),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => poll_now = true,
+                Err(error) => self.log_line(Level::Critical, &format!("waiting for events failed: {error}")),
             }
             self.now = clock::now();
             let ready: Vec<Token> = events.iter().map(mio::event::Event::token).collect();
-            hurry = self.turn(&ready, hurry);
+            poll_now = self.turn(&ready, poll_now);
             // At rest for the first time since a start, or since a file was read: what only that needed may go.
-            if self.unpacking && !hurry && self.pending.is_empty() {
-                self.unpacking = false;
+            if self.trim_when_idle && !poll_now && self.pending.is_empty() {
+                self.trim_when_idle = false;
                 sys::release_memory();
             }
         }
@@ -116,41 +116,41 @@ impl Daemon {
         let due = self.arbiter.next_deadline().map(|at| at.since(clock::now().mono));
         // Answers that wait for a slow reader are tried again even where libzmq says nothing.
         let retry = (self.router.pending() > 0).then_some(RETRY_EVERY);
-        let others = [self.hooks.next_due(), self.launcher.filters.next_due()];
+        let others = [self.hooks.next_due(), self.launcher.exec_sinks.next_due()];
         let others = others.into_iter().flatten().map(|at| at.since(clock::now().mono));
         due.into_iter().chain(retry).chain(others).min()
     }
 
     /// One turn. Whether the next must not wait.
-    fn turn(&mut self, ready: &[Token], hurried: bool) -> bool {
+    fn turn(&mut self, ready: &[Token], polled_now: bool) -> bool {
         let mut intents = Vec::new();
-        if ready.contains(&SIGNALS) || hurried {
+        if ready.contains(&SIGNALS) || polled_now {
             self.take_signals(&mut intents);
         }
-        for token in ready.iter().filter(|token| token.0 < DEMAND) {
+        for token in ready.iter().filter(|token| token.0 < ACTIVATION) {
             if let Some(pid) = token.0.checked_sub(LAUNCHES).and_then(|pid| i32::try_from(pid).ok()) {
-                self.look_at_launch(pid);
+                self.read_launch(pid);
             }
         }
         for intent in intents {
             self.feed(Event::Intent(intent));
         }
-        if ready.contains(&EVENTS) || hurried {
+        if ready.contains(&EVENTS) || polled_now {
             self.publisher.ready();
             self.take_subscriptions();
         }
         if ready.contains(&OUTPUT) {
-            self.output_waits = true;
+            self.output_pending = true;
         }
         self.take_output();
-        self.look_at_hooks(ready);
-        self.tend_filters();
-        let more_requests = (ready.contains(&CONTROL) || hurried) && self.take_requests();
-        self.take_demands(ready);
+        self.read_hooks(ready);
+        self.maintain_exec_sinks();
+        let more_requests = (ready.contains(&CONTROL) || polled_now) && self.take_requests();
+        self.take_activations(ready);
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
         self.take_subscriptions();
-        self.router.ready() || more_requests || more_launches || self.hooks.is_pressed() || self.output_waits
+        self.router.ready() || more_requests || more_launches || self.hooks.has_pending() || self.output_pending
     }
 
     /// Tells the arbiter.
@@ -158,7 +158,7 @@ impl Daemon {
         self.arbiter.handle_event(event, self.now);
     }
 
-    pub(super) fn say(&mut self, level: Level, text: &str) {
+    pub(super) fn log_line(&mut self, level: Level, text: &str) {
         self.log.line(level, self.now.unix, text);
     }
 
@@ -173,18 +173,21 @@ impl Daemon {
         for caught in caught {
             match caught {
                 sys::Caught::Terminate(signal) => {
-                    self.say(Level::Info, &format!("Got signal {}", with_underscore(signal)));
+                    self.log_line(Level::Info, &format!("Got signal {}", with_underscore(signal)));
                     // Two that come together are one wish.
                     if !intents.contains(&Intent::Quit) {
                         intents.push(Intent::Quit);
                     }
                 }
                 sys::Caught::Reload => {
-                    self.say(Level::Info, "Got signal SIG_HUP");
+                    self.log_line(Level::Info, "Got signal SIG_HUP");
                     intents.push(Intent::Reload);
                 }
                 sys::Caught::Ignored(signal) => {
-                    self.say(Level::Info, &format!("Got signal {}; it means nothing here", with_underscore(signal)));
+                    self.log_line(
+                        Level::Info,
+                        &format!("Got signal {}; it means nothing here", with_underscore(signal)),
+                    );
                 }
                 sys::Caught::Child => {}
             }
@@ -197,11 +200,11 @@ impl Daemon {
         for exit in &exits {
             let pid = exit.pid.as_raw();
             // Whether it ever ran its program stands in its status pipe, and is final now.
-            self.look_at_launch(pid);
+            self.read_launch(pid);
             self.launcher.output.died(pid);
             self.hooks.exited(Pid(pid), exit.exit_code, self.now);
-            if let Some((level, text)) = self.launcher.filters.exited(Pid(pid), exit.exit_code, self.now.mono) {
-                self.say(level, &text);
+            if let Some((level, text)) = self.launcher.exec_sinks.exited(Pid(pid), exit.exit_code, self.now.mono) {
+                self.log_line(level, &text);
             }
         }
         let exits = exits.iter().map(|exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code }).collect();
@@ -223,20 +226,20 @@ impl Daemon {
             let error = SpawnError { stage: Stage::Fork, errno, detail: "watching its start".into() };
             return self.feed(Event::SpawnFailed { worker, error });
         }
-        self.registry.hold(Holding::Launch(pid), &launch.status);
+        self.fds.insert(FdRole::Launch(pid), &launch.status);
         self.pending.insert(pid, launch);
-        self.look_at_launch(pid);
+        self.read_launch(pid);
     }
 
     /// Those that a life before this one has left behind are of no interest any more.
     pub(super) fn forget_launches(&mut self) {
         for (pid, launch) in std::mem::take(&mut self.pending) {
             drop(self.poll.registry().deregister(&mut SourceFd(&launch.status.as_raw_fd())));
-            self.registry.release(&Holding::Launch(pid));
+            self.fds.remove(&FdRole::Launch(pid));
         }
     }
 
-    fn look_at_launch(&mut self, pid: i32) {
+    fn read_launch(&mut self, pid: i32) {
         let Some(launch) = self.pending.get(&pid) else { return };
         let outcome = match sys::read_status(&launch.status) {
             sys::StatusRead::StillStarting => return,
@@ -245,7 +248,7 @@ impl Daemon {
         };
         if let Some(launch) = self.pending.remove(&pid) {
             drop(self.poll.registry().deregister(&mut SourceFd(&launch.status.as_raw_fd())));
-            self.registry.release(&Holding::Launch(pid));
+            self.fds.remove(&FdRole::Launch(pid));
         }
         self.feed(outcome);
     }
@@ -271,9 +274,9 @@ impl Daemon {
         self.samples.begin_turn();
         loop {
             while let Some(action) = self.arbiter.poll_action() {
-                self.act(action);
+                self.execute(action);
             }
-            if self.take_hook_news() {
+            if self.take_hook_event() {
                 continue;
             }
             if let Some(sampled) = self.samples.take() {
@@ -289,19 +292,19 @@ impl Daemon {
         }
         // A launch that came to nothing may have left something to say.
         while let Some(action) = self.arbiter.poll_action() {
-            self.act(action);
+            self.execute(action);
         }
-        self.kill_the_condemned();
+        self.kill_queued();
         self.publish_notices();
         self.arbiter.has_launches() || self.samples.are_wanted()
     }
 
-    fn tend_filters(&mut self) {
-        let (said, late) = self.launcher.filters.tend(self.now.mono);
+    fn maintain_exec_sinks(&mut self) {
+        let (said, late) = self.launcher.exec_sinks.maintain(self.now.mono);
         for text in said {
-            self.say(Level::Warning, &text);
+            self.log_line(Level::Warning, &text);
         }
-        self.condemned.extend(late);
+        self.kill_queue.extend(late);
     }
 }
 

@@ -3,15 +3,15 @@
 use mio::Token;
 use serde_json::Value;
 
-use super::hook::{News, Place};
-use super::turn::{Daemon, HOOKS};
+use super::{HookEvent, Place};
 use crate::arbiter::{Event, HookCall, Pid};
 use crate::config::{HookKind, WatcherConfig};
+use crate::daemon::event_loop::{Daemon, HOOKS};
 use crate::proto::{Envelope, Format, Object, Reply, ReplyTo, RequestId, encode_reply};
 
 impl Daemon {
-    pub(super) fn run_hook(&mut self, call: HookCall) {
-        let python = self.kept.config.circus.python.clone().unwrap_or_else(|| "python3".into());
+    pub(in crate::daemon) fn run_hook(&mut self, call: HookCall) {
+        let python = self.resources.config.circus.python.clone().unwrap_or_else(|| "python3".into());
         let paths = self.import_paths(&call.config);
         let place = self.place();
         self.hooks.run(call, &place, &python, &paths);
@@ -29,30 +29,30 @@ impl Daemon {
     }
 
     fn place(&self) -> Place {
-        let circus = &self.kept.config.circus;
+        let circus = &self.resources.config.circus;
         Place {
-            endpoint: self.kept.control.endpoint.clone(),
-            pubsub_endpoint: self.kept.events.endpoint.clone(),
+            endpoint: self.resources.control.endpoint.clone(),
+            pubsub_endpoint: self.resources.events.endpoint.clone(),
             stats_endpoint: circus.stats_endpoint.clone(),
             check_delay: circus.check_delay,
         }
     }
 
     /// Looks at what hooks have said, and at those that are due.
-    pub(super) fn look_at_hooks(&mut self, ready: &[Token]) {
+    pub(in crate::daemon) fn read_hooks(&mut self, ready: &[Token]) {
         let place = self.place();
         let tokens: Vec<Token> = ready.iter().filter(|token| token.0 >= HOOKS).copied().collect();
         self.hooks.look(&tokens, &place, self.now);
     }
 
     /// Takes up one thing that has come of hooks. Whether there was one.
-    pub(super) fn take_hook_news(&mut self) -> bool {
+    pub(in crate::daemon) fn take_hook_event(&mut self) -> bool {
         match self.hooks.take() {
             None => return false,
-            Some(News::Done(hook, outcome)) => self.feed(Event::HookDone { hook, outcome }),
-            Some(News::Say(level, text)) => self.say(level, &text),
-            Some(News::Kill(pid)) => self.condemned.push(pid),
-            Some(News::Call { bridge, number, command, properties }) => {
+            Some(HookEvent::Done(hook, outcome)) => self.feed(Event::HookDone { hook, outcome }),
+            Some(HookEvent::Say(level, text)) => self.log_line(level, &text),
+            Some(HookEvent::Kill(pid)) => self.kill_queue.push(pid),
+            Some(HookEvent::Call { bridge, number, command, properties }) => {
                 self.called(bridge, number, command, properties)
             }
         }
@@ -69,7 +69,7 @@ impl Daemon {
             cast: false,
         };
         let envelope = Envelope { id: RequestId::Absent, command, properties: Some(properties), cast: false };
-        match super::requests::understood(&envelope) {
+        match crate::daemon::control::parse(&envelope) {
             Ok(request) => self.feed(Event::Request(Box::new(to), request)),
             Err(fault) => {
                 let body = crate::proto::Body::Error(fault);
@@ -78,7 +78,7 @@ impl Daemon {
         }
     }
 
-    pub(super) fn answer_hook(&mut self, reply: &Reply) {
+    pub(in crate::daemon) fn answer_hook(&mut self, reply: &Reply) {
         let RequestId::Json(id) = &reply.to.id else { return };
         let Ok([bridge, number]) = serde_json::from_str::<[u64; 2]>(id) else { return };
         let value: Value = serde_json::from_slice(&encode_reply(reply)).unwrap_or_default();
@@ -86,10 +86,10 @@ impl Daemon {
     }
 
     /// This life is over: nobody waits for a hook any more.
-    pub(super) fn end_hooks(&mut self) {
+    pub(in crate::daemon) fn stop_hooks(&mut self) {
         let pids: Vec<Pid> = self.hooks.close();
-        self.condemned.extend(pids);
-        self.kill_the_condemned();
+        self.kill_queue.extend(pids);
+        self.kill_queued();
     }
 }
 
@@ -97,6 +97,6 @@ impl Daemon {
 const HOOK_IDENTITY: [u8; 0] = [];
 
 /// Whether an answer is for a hook.
-pub(super) fn is_hooks(to: &ReplyTo) -> bool {
+pub(in crate::daemon) fn is_hooks(to: &ReplyTo) -> bool {
     to.identity == HOOK_IDENTITY
 }

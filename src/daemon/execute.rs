@@ -2,9 +2,9 @@
 
 use nix::unistd::Pid as SysPid;
 
+use super::event_loop::{Daemon, Outcome};
 use super::hooks::is_hooks;
 use super::launch::PendingLaunch;
-use super::turn::{Daemon, Outcome};
 use crate::arbiter::{Action, Event, Launch, Level, Pid, Reach, SignalTarget, WatcherKey};
 use crate::proto::{ErrNo, Fault, Signal, SpawnError, encode_notice, encode_reply};
 use crate::sys::{self, Kin};
@@ -14,7 +14,7 @@ fn sys_pid(pid: Pid) -> SysPid {
 }
 
 impl Daemon {
-    pub(super) fn act(&mut self, action: Action) {
+    pub(super) fn execute(&mut self, action: Action) {
         match action {
             Action::OpenSockets(_) => self.report_sockets(),
             Action::Signal { pid, signal, reach, watcher } => self.signal(pid, signal, reach, watcher),
@@ -32,7 +32,7 @@ impl Daemon {
                 self.publish_notices();
                 self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
             }
-            Action::Log(level, text) => self.say(level, &text),
+            Action::Log(level, text) => self.log_line(level, &text),
             Action::WatchSocket { name, on } => self.watch_socket(&name, on),
             Action::Tail { job, watcher, stream, range } => {
                 self.launcher.output.tail(job.0, watcher, stream, range);
@@ -41,7 +41,7 @@ impl Daemon {
             Action::CloseStreams(watcher) => self.launcher.close_streams(watcher, self.now.mono),
             Action::UpdateStreams(watcher, config) => {
                 if let Err(error) = self.launcher.update_streams(watcher, &config, self.now.mono) {
-                    self.say(Level::Error, &format!("{}: {error}", config.name));
+                    self.log_line(Level::Error, &format!("{}: {error}", config.name));
                 }
             }
             Action::LoadConfig => self.load_config(),
@@ -82,7 +82,7 @@ impl Daemon {
             Reach::Process => {
                 let _gone = sys::send(sys_pid(pid), signal);
             }
-            Reach::Tree => self.condemned.push(pid),
+            Reach::Tree => self.kill_queue.push(pid),
             Reach::ProcessAndChildren => {
                 // Listed before their parent hears of it, since they are its children no more when it has gone.
                 let children = Kin::children(&self.proc, sys_pid(pid));
@@ -99,9 +99,9 @@ impl Daemon {
         self.feed(Event::ChildrenSignalled { watcher, pids });
     }
 
-    pub(super) fn kill_the_condemned(&mut self) {
-        if !self.condemned.is_empty() {
-            let roots: Vec<_> = self.condemned.drain(..).map(|pid| (sys_pid(pid), None)).collect();
+    pub(super) fn kill_queued(&mut self) {
+        if !self.kill_queue.is_empty() {
+            let roots: Vec<_> = self.kill_queue.drain(..).map(|pid| (sys_pid(pid), None)).collect();
             sys::kill_trees(&self.proc, &roots);
         }
     }
