@@ -9,10 +9,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::open::{Opened, open, open_command, told};
-use super::tail::Load;
-use super::{Kept, Message, SinkId, Source, SyncId, thread};
 use crate::config::StreamConfig;
+use crate::output::sink::open::{Opened, open, open_command, told};
+use crate::output::tail::stream_tail::Load;
+use crate::output::{Kept, Message, SinkId, Source, SyncId, thread};
 use crate::proto::{StreamName, TailRange};
 
 /// What the daemon asks of the output thread.

@@ -28,38 +28,18 @@
 //! What would have to be handed over at an upgrade is plain data: each intake's `Unfinished`, each outlet's queue, and
 //! the `Heritage` of its medium. A new class of stream is a `Medium` or a `Layout` in a file of its own.
 
-mod alarms;
-mod aside;
-mod barrier;
-mod fancy;
-mod file;
+mod format;
 mod handle;
-mod intake;
-mod medium;
 mod message;
-mod nowhere;
-mod obey;
-mod open;
-mod outlet;
-mod pace;
-mod path;
-mod pump;
-mod ring;
-mod rotation;
-mod schedule;
-mod serve;
-mod source;
-mod stamp;
-mod stdout;
+mod read;
+mod sink;
 mod tail;
 mod thread;
-mod told;
-mod upkeep;
 
 #[cfg(test)]
 mod tests;
 
 pub use handle::OutputHandle;
 pub use message::{Message, SinkId, Source, SyncId};
-pub use path::check_file;
+pub use sink::check_file;
 pub use tail::Kept;

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::Message;
-use super::aside::{delete_oldest, move_aside};
-use super::medium::{Heritage, Lines, Medium, Now, Stop, Written};
-use super::path::open_for_append;
-use super::rotation::{Rotation, Step, first_line, shift_backups};
-use super::schedule::Schedule;
-use super::upkeep::{Roll, Upkeep};
+use crate::output::Message;
+use crate::output::sink::dated_backup::{delete_oldest, move_aside};
+use crate::output::sink::interface::{Heritage, Lines, Medium, Now, Stop, Written};
+use crate::output::sink::open_path::open_for_append;
+use crate::output::sink::rotation_policy::{Roll, Upkeep};
+use crate::output::sink::size_rotation::{Rotation, Step, first_line, shift_backups};
+use crate::output::sink::time_rotation::Schedule;
 
 /// After a failed rotation the file grows on for so long.
 const ROLL_AGAIN: Duration = Duration::from_secs(60);

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use super::rotation::Rotation;
-use super::schedule::Schedule;
+use crate::output::sink::size_rotation::Rotation;
+use crate::output::sink::time_rotation::Schedule;
 
 /// When a file is rolled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use memchr::{memchr_iter, memrchr};
 
-use super::Message;
-use super::medium::{Lines, Medium, Now, Stop};
-use super::message::SourceId;
-use super::stamp::Layout;
-use super::upkeep::Upkeep;
+use crate::output::Message;
+use crate::output::format::line_format::Layout;
+use crate::output::message::SourceId;
+use crate::output::sink::interface::{Lines, Medium, Now, Stop};
+use crate::output::sink::rotation_policy::Upkeep;
 
 /// What waits for a medium that takes no more: enough for a burst, little beside a fleet.
 pub(crate) const QUEUE_LIMIT: usize = 256 * 1024;
@@ -380,10 +380,10 @@ impl Outlet {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::super::fancy::Fancy;
-    use super::super::medium::Written;
-    use super::super::stamp::Stamp;
     use super::*;
+    use crate::output::format::colored::Fancy;
+    use crate::output::format::line_format::Stamp;
+    use crate::output::sink::interface::Written;
 
     /// A medium that takes so many bytes and then stops as it is told.
     #[derive(Default)]

@@ -6,17 +6,17 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use super::barrier::Purpose;
-use super::handle::Command;
-use super::intake::{Intake, READ, Standing};
-use super::medium::{Medium, Now};
-use super::message::{OutletId, SourceId};
-use super::open::Opened;
-use super::outlet::Outlet;
-use super::pump::{Pump, Sink};
-use super::tail::{Stream, TailId};
-use super::upkeep::{Roll, Upkeep};
-use super::{Kept, Message, SinkId, Source};
+use crate::output::handle::Command;
+use crate::output::message::{OutletId, SourceId};
+use crate::output::read::pipe_reader::{Intake, READ, Standing};
+use crate::output::sink::interface::{Medium, Now};
+use crate::output::sink::open::Opened;
+use crate::output::sink::rotation_policy::{Roll, Upkeep};
+use crate::output::sink::writer::Outlet;
+use crate::output::tail::stream_tail::{Stream, TailId};
+use crate::output::thread::barrier::Purpose;
+use crate::output::thread::pump::{Pump, Sink};
+use crate::output::{Kept, Message, SinkId, Source};
 use crate::proto::{StreamName, TailRange};
 
 /// Reads from one source at its worker's death: all that a pipe of the largest size holds.
@@ -102,7 +102,7 @@ impl Pump {
     }
 
     /// What the streams of a place ask of it may have changed.
-    pub(super) fn keep_up(&mut self, id: OutletId) -> Upkeep {
+    pub(in crate::output) fn keep_up(&mut self, id: OutletId) -> Upkeep {
         let mut sinks: Vec<_> = self.sinks.values().filter(|sink| sink.outlet == id).collect();
         sinks.sort_unstable_by_key(|sink| sink.configured);
         let upkeep = Upkeep::shared(sinks.into_iter().map(|sink| sink.upkeep));
@@ -239,7 +239,7 @@ impl Pump {
         }
     }
 
-    pub(super) fn unwatch(&self, medium: &dyn Medium) {
+    pub(in crate::output) fn unwatch(&self, medium: &dyn Medium) {
         if let Some(fd) = medium.poll_fd() {
             // What could not be registered cannot be deregistered either.
             let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));

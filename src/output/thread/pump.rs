@@ -7,65 +7,65 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-use super::alarms::Alarms;
-use super::barrier::{Barrier, Purpose, SourceView, View};
-use super::intake::{Intake, SCRATCH, Standing};
-use super::medium::Now;
-use super::message::{OutletId, SourceId};
-use super::open::Key;
-use super::outlet::{Desk, Outlet};
-use super::pace::Change;
-use super::serve::{Outcome, Turn};
-use super::stamp::Layout;
-use super::tail::{Load, Stream, TailId};
-use super::upkeep::Upkeep;
-use super::{Message, SinkId};
+use crate::output::format::line_format::Layout;
+use crate::output::message::{OutletId, SourceId};
+use crate::output::read::adaptive_interval::Change;
+use crate::output::read::pipe_reader::{Intake, SCRATCH, Standing};
+use crate::output::read::read_turn::{Outcome, Turn};
+use crate::output::sink::interface::Now;
+use crate::output::sink::open::Key;
+use crate::output::sink::rotation_policy::Upkeep;
+use crate::output::sink::writer::{Desk, Outlet};
+use crate::output::tail::stream_tail::{Load, Stream, TailId};
+use crate::output::thread::barrier::{Barrier, Purpose, SourceView, View};
+use crate::output::thread::timer_queue::Alarms;
+use crate::output::{Message, SinkId};
 
 /// Reads from one source before the next has its turn.
 const SHARE: usize = 4;
 
 /// What a stream's configuration asked for.
-pub(super) struct Sink {
-    pub(super) layout: Layout,
-    pub(super) upkeep: Upkeep,
+pub(in crate::output) struct Sink {
+    pub(in crate::output) layout: Layout,
+    pub(in crate::output) upkeep: Upkeep,
     /// When it was configured, counted from the first.
-    pub(super) configured: u64,
-    pub(super) outlet: OutletId,
-    pub(super) tail: TailId,
-    pub(super) sources: usize,
-    pub(super) closed: bool,
+    pub(in crate::output) configured: u64,
+    pub(in crate::output) outlet: OutletId,
+    pub(in crate::output) tail: TailId,
+    pub(in crate::output) sources: usize,
+    pub(in crate::output) closed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Owner {
+pub(in crate::output) enum Owner {
     Source(SourceId),
     Outlet(OutletId),
 }
 
 /// See the module.
 pub(crate) struct Pump {
-    pub(super) registry: Registry,
-    pub(super) sources: BTreeMap<SourceId, Intake>,
-    pub(super) by_pid: BTreeSet<(i32, SourceId)>,
-    pub(super) sinks: BTreeMap<SinkId, Sink>,
-    pub(super) outlets: BTreeMap<OutletId, Outlet>,
-    pub(super) tails: BTreeMap<TailId, Stream>,
+    pub(in crate::output) registry: Registry,
+    pub(in crate::output) sources: BTreeMap<SourceId, Intake>,
+    pub(in crate::output) by_pid: BTreeSet<(i32, SourceId)>,
+    pub(in crate::output) sinks: BTreeMap<SinkId, Sink>,
+    pub(in crate::output) outlets: BTreeMap<OutletId, Outlet>,
+    pub(in crate::output) tails: BTreeMap<TailId, Stream>,
     /// Which topics somebody listens to, by their beginnings.
-    pub(super) followed: Vec<Vec<u8>>,
-    pub(super) load: Load,
-    pub(super) by_key: BTreeMap<Key, OutletId>,
+    pub(in crate::output) followed: Vec<Vec<u8>>,
+    pub(in crate::output) load: Load,
+    pub(in crate::output) by_key: BTreeMap<Key, OutletId>,
     /// Outlets without a sink that still have something to write.
-    pub(super) orphans: BTreeSet<OutletId>,
-    pub(super) ready: VecDeque<SourceId>,
-    pub(super) alarms: Alarms<Owner>,
-    pub(super) barriers: Vec<Barrier>,
-    pub(super) scratch: Vec<u8>,
-    pub(super) desk: Desk,
-    pub(super) last_token: usize,
-    pub(super) last_configured: u64,
-    pub(super) last_tail: u64,
-    pub(super) turn: u64,
-    pub(super) finished: bool,
+    pub(in crate::output) orphans: BTreeSet<OutletId>,
+    pub(in crate::output) ready: VecDeque<SourceId>,
+    pub(in crate::output) alarms: Alarms<Owner>,
+    pub(in crate::output) barriers: Vec<Barrier>,
+    pub(in crate::output) scratch: Vec<u8>,
+    pub(in crate::output) desk: Desk,
+    pub(in crate::output) last_token: usize,
+    pub(in crate::output) last_configured: u64,
+    pub(in crate::output) last_tail: u64,
+    pub(in crate::output) turn: u64,
+    pub(in crate::output) finished: bool,
 }
 
 impl Pump {
@@ -142,7 +142,7 @@ impl Pump {
         self.desk.tidy();
     }
 
-    pub(super) fn mark_ready(&mut self, id: SourceId) {
+    pub(in crate::output) fn mark_ready(&mut self, id: SourceId) {
         if let Some(intake) = self.sources.get_mut(&id)
             && intake.standing == Standing::Idle
         {
@@ -152,7 +152,7 @@ impl Pump {
     }
 
     /// Those who waited for an outlet may try again.
-    pub(super) fn release(&mut self, ids: Vec<SourceId>) {
+    pub(in crate::output) fn release(&mut self, ids: Vec<SourceId>) {
         for id in ids {
             if let Some(intake) = self.sources.get_mut(&id)
                 && intake.standing == Standing::Parked
@@ -163,7 +163,7 @@ impl Pump {
         }
     }
 
-    pub(super) fn with_turn<R>(
+    pub(in crate::output) fn with_turn<R>(
         &mut self,
         id: SourceId,
         now: Now,
@@ -179,7 +179,7 @@ impl Pump {
         Some((sink.outlet, result))
     }
 
-    pub(super) fn serve(&mut self, id: SourceId, reads: usize, now: Now) {
+    pub(in crate::output) fn serve(&mut self, id: SourceId, reads: usize, now: Now) {
         let served = self.with_turn(id, now, |turn| {
             let before = turn.intake.taken;
             let outcome = turn.serve(reads);
@@ -227,7 +227,7 @@ impl Pump {
     }
 
     /// Does something with an outlet and draws the consequences: its deadline, those that wait for it, its end.
-    pub(super) fn tend(&mut self, id: OutletId, now: Now, act: impl FnOnce(&mut Outlet, Now, &mut Desk)) {
+    pub(in crate::output) fn tend(&mut self, id: OutletId, now: Now, act: impl FnOnce(&mut Outlet, Now, &mut Desk)) {
         let Some(outlet) = self.outlets.get_mut(&id) else { return };
         act(outlet, now, &mut self.desk);
         let released = outlet.take_released(now);
@@ -250,7 +250,7 @@ impl Pump {
     }
 
     /// A sink goes when it was closed and its last source has ended; its outlet goes with the last sink.
-    pub(super) fn retire_sink(&mut self, id: SinkId) {
+    pub(in crate::output) fn retire_sink(&mut self, id: SinkId) {
         if self.sinks.get(&id).is_some_and(|sink| sink.closed && sink.sources == 0)
             && let Some(sink) = self.sinks.remove(&id)
         {
@@ -259,7 +259,7 @@ impl Pump {
     }
 
     /// An outlet that still has something to write stays until it has written it.
-    pub(super) fn retire_outlet(&mut self, id: OutletId) {
+    pub(in crate::output) fn retire_outlet(&mut self, id: OutletId) {
         self.orphans.remove(&id);
         if self.sinks.values().any(|sink| sink.outlet == id) {
             self.keep_up(id);
@@ -276,7 +276,7 @@ impl Pump {
         self.alarms.set(Owner::Outlet(id), None);
     }
 
-    pub(super) fn next_token(&mut self) -> usize {
+    pub(in crate::output) fn next_token(&mut self) -> usize {
         self.last_token += 1;
         self.last_token
     }
@@ -284,7 +284,7 @@ impl Pump {
 
 /// Barriers.
 impl Pump {
-    pub(super) fn raise_barrier(&mut self, purpose: Purpose) {
+    pub(in crate::output) fn raise_barrier(&mut self, purpose: Purpose) {
         let sources = self.sources.iter().filter_map(|(id, intake)| {
             let sink = self.sinks.get(&intake.sink)?;
             Some((*id, sink.outlet, intake.taken))

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Message;
-use super::medium::{Lines, Medium, Now, Written};
+use crate::output::Message;
+use crate::output::sink::interface::{Lines, Medium, Now, Written};
 
 /// Lines that may come at once.
 const BURST: f64 = 500.0;

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::Timestamp;
 use memchr::{memchr_iter, memrchr};
 
-use super::Message;
-use super::message::SourceId;
-use super::ring::{Origin, Ring, unix};
-use super::source::LINE_LIMIT;
+use crate::output::Message;
+use crate::output::message::SourceId;
+use crate::output::read::partial_line::LINE_LIMIT;
+use crate::output::tail::ring::{Origin, Ring, unix};
 use crate::proto::{OutputEvent, StreamName, Tail, TailRange, output_topic};
 
 /// Of which watcher's output something is kept, and how much.

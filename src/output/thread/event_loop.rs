@@ -14,11 +14,11 @@ use jiff::Timestamp;
 use mio::{Events, Poll, Token};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
-use super::Message;
-use super::handle::Command;
-use super::medium::Now;
-use super::pump::Pump;
-use super::tail::Load;
+use crate::output::Message;
+use crate::output::handle::Command;
+use crate::output::sink::interface::Now;
+use crate::output::tail::stream_tail::Load;
+use crate::output::thread::pump::Pump;
 
 /// The token of the daemon's waker; no source or outlet has it.
 pub(crate) const WAKE: Token = Token(0);

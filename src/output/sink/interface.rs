@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::Message;
-use super::upkeep::{Roll, Upkeep};
+use crate::output::Message;
+use crate::output::sink::rotation_policy::{Roll, Upkeep};
 
 /// The two clocks, read once a turn: one for deadlines, one for what is printed.
 #[derive(Clone, Copy, Debug)]

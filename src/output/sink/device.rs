@@ -18,9 +18,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::Mode;
 
-use super::Message;
-use super::medium::{Heritage, Lines, Medium, Now, Stop, Written};
-use super::path::open_for_append;
+use crate::output::Message;
+use crate::output::sink::interface::{Heritage, Lines, Medium, Now, Stop, Written};
+use crate::output::sink::open_path::open_for_append;
 
 /// What a pipe takes whole or not at all. Lines are packed into such pieces, so that they stay whole even beside
 /// others that write to the same pipe.

@@ -1,7 +1,7 @@
 //! Waiting, without blocking anybody, until all that was readable at some time has been written.
 
-use super::SyncId;
-use super::message::{OutletId, SourceId};
+use crate::output::SyncId;
+use crate::output::message::{OutletId, SourceId};
 
 /// A pipe holds no more than this (pipe-max-size), so what was readable has been read when so much was.
 const MOST_IN_A_PIPE: u64 = 1024 * 1024;

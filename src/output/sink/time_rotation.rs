@@ -10,8 +10,8 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp, Zoned};
 
-use super::rotation::{Step, first_line};
 use crate::config::options::RotateWhen;
+use crate::output::sink::size_rotation::{Step, first_line};
 
 /// `rotate_when`, `rotate_interval`, `utc` and `backup_count`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use super::fancy::Fancy;
+use crate::output::format::colored::Fancy;
 
 /// How the lines of one stream are dressed.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::stamp::Stamp;
+use crate::output::format::line_format::Stamp;
 
 /// In the order of their numbers on a terminal, from 1.
 const COLOURS: [&str; 7] = ["red", "green", "yellow", "blue", "magenta", "cyan", "white"];

@@ -7,18 +7,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::fancy::Fancy;
-use super::file::LogFile;
-use super::medium::Medium;
-use super::nowhere::Nowhere;
-use super::path::{Place, open_for_append};
-use super::rotation::Rotation;
-use super::schedule::Schedule;
-use super::stamp::{Layout, Stamp};
-use super::stdout::Device;
-use super::told::Told;
-use super::upkeep::{Roll, Upkeep};
 use crate::config::StreamConfig;
+use crate::output::format::colored::Fancy;
+use crate::output::format::line_format::{Layout, Stamp};
+use crate::output::sink::device::Device;
+use crate::output::sink::interface::Medium;
+use crate::output::sink::log_file::LogFile;
+use crate::output::sink::log_lines::Told;
+use crate::output::sink::null::Nowhere;
+use crate::output::sink::open_path::{Place, open_for_append};
+use crate::output::sink::rotation_policy::{Roll, Upkeep};
+use crate::output::sink::size_rotation::Rotation;
+use crate::output::sink::time_rotation::Schedule;
 
 /// By which two streams know that they write to the same place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! The medium of MemoryStream: what is written there is taken, and is to be had from the stream's tail alone.
 
-use super::Message;
-use super::medium::{Lines, Medium, Now, Written};
+use crate::output::Message;
+use crate::output::sink::interface::{Lines, Medium, Now, Written};
 
 /// See the module.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::medium::Now;
-use super::pace::Pace;
-use super::ring::Origin;
-use super::source::{LINE_LIMIT, Unfinished};
-use super::{SinkId, Source};
+use crate::output::read::adaptive_interval::Pace;
+use crate::output::read::partial_line::{LINE_LIMIT, Unfinished};
+use crate::output::sink::interface::Now;
+use crate::output::tail::ring::Origin;
+use crate::output::{SinkId, Source};
 
 /// Bytes asked of one read. A larger block leaves the processor's cache between the read and the write.
 pub(crate) const READ: usize = 64 * 1024;

@@ -1,12 +1,12 @@
 //! One source's turn: read, cut into lines, pass on.
 
-use super::intake::{Got, Intake};
-use super::medium::Now;
-use super::message::SourceId;
-use super::outlet::{Desk, Outlet, Piece};
-use super::source::LINE_WAIT;
-use super::stamp::Layout;
-use super::tail::{Load, Post, Stream};
+use crate::output::format::line_format::Layout;
+use crate::output::message::SourceId;
+use crate::output::read::partial_line::LINE_WAIT;
+use crate::output::read::pipe_reader::{Got, Intake};
+use crate::output::sink::interface::Now;
+use crate::output::sink::writer::{Desk, Outlet, Piece};
+use crate::output::tail::stream_tail::{Load, Post, Stream};
 
 /// How a source stands after it was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,16 @@
+//! Where lines go: files and their rotation, devices, commands, circusd's log.
+
+pub(super) mod dated_backup;
+pub(super) mod device;
+pub(super) mod interface;
+pub(super) mod log_file;
+pub(super) mod log_lines;
+pub(super) mod null;
+pub(super) mod open;
+pub(super) mod open_path;
+pub(super) mod rotation_policy;
+pub(super) mod size_rotation;
+pub(super) mod time_rotation;
+pub(super) mod writer;
+
+pub use open_path::check_file;
