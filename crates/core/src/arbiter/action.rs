@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::hook::HookCall;
-use super::ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
+use crate::arbiter::lifecycle::purpose::HookCall;
 use crate::config::{Config, SocketConfig, WatcherConfig};
 use crate::proto::{Notice, Reply, Signal, StreamName, TailRange};
 

@@ -5,25 +5,25 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Launch, Level};
-use super::deadlines::{Deadlines, Timer};
-use super::event::{Event, Intent, SocketInfo};
-use super::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
-use super::job::Job;
-use super::reloadconfig::Reconfiguration;
-use super::rng::Rng;
-use super::rollout::{Rollout, Start};
-use super::stats::Inquiries;
-use super::tail::TailAsked;
-use super::time::{Mono, Now};
-use super::watcher::Watcher;
-use super::worker::WorkerState;
+use crate::arbiter::action::{Action, Launch, Level};
+use crate::arbiter::event::{Event, Intent, SocketInfo};
+use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::worker::WorkerState;
+use crate::arbiter::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
+use crate::arbiter::operate::job::Job;
+use crate::arbiter::operate::start_sequence::{Rollout, Start};
+use crate::arbiter::requests::reloadconfig::Reconfiguration;
+use crate::arbiter::requests::stats::Inquiries;
+use crate::arbiter::requests::tail::TailAsked;
+use crate::arbiter::rng::Rng;
+use crate::arbiter::time::{Mono, Now};
+use crate::arbiter::timers::{Deadlines, Timer};
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{EventKind, Notice, ReplyTo, SpawnError, Stage};
 
 /// How the daemon as a whole is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Phase {
+pub(in crate::arbiter) enum Phase {
     /// The managed sockets are not open yet.
     Opening,
     /// At work.
@@ -40,52 +40,52 @@ pub(super) enum Phase {
 /// what this one wrote.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arbiter {
-    pub(super) circus: CircusConfig,
-    pub(super) host: Host,
-    pub(super) phase: Phase,
-    pub(super) watchers: BTreeMap<WatcherKey, Watcher>,
+    pub(in crate::arbiter) circus: CircusConfig,
+    pub(in crate::arbiter) host: Host,
+    pub(in crate::arbiter) phase: Phase,
+    pub(in crate::arbiter) watchers: BTreeMap<WatcherKey, Watcher>,
     /// Lower-case names; of two watchers with the same, the later one.
-    pub(super) names: HashMap<String, WatcherKey>,
-    pub(super) pids: HashMap<Pid, WorkerId>,
-    pub(super) sockets: Vec<SocketInfo>,
-    pub(super) socket_numbers: BTreeMap<String, i32>,
+    pub(in crate::arbiter) names: HashMap<String, WatcherKey>,
+    pub(in crate::arbiter) pids: HashMap<Pid, WorkerId>,
+    pub(in crate::arbiter) sockets: Vec<SocketInfo>,
+    pub(in crate::arbiter) socket_numbers: BTreeMap<String, i32>,
     /// What the file says of them.
-    pub(super) socket_configs: Vec<SocketConfig>,
+    pub(in crate::arbiter) socket_configs: Vec<SocketConfig>,
     /// Requests to read the file again; the first is being dealt with.
-    pub(super) reconfigurations: VecDeque<Reconfiguration>,
+    pub(in crate::arbiter) reconfigurations: VecDeque<Reconfiguration>,
     /// The job of the last one that was carried out; it may have ended.
-    pub(super) reconfiguring: Option<JobId>,
+    pub(in crate::arbiter) reconfiguring: Option<JobId>,
     /// Who waits for a connection to which socket: those that are watched.
-    pub(super) demanded: BTreeMap<String, BTreeSet<WatcherKey>>,
-    pub(super) jobs: BTreeMap<JobId, Job>,
-    pub(super) rollouts: BTreeMap<RolloutId, Rollout>,
+    pub(in crate::arbiter) demanded: BTreeMap<String, BTreeSet<WatcherKey>>,
+    pub(in crate::arbiter) jobs: BTreeMap<JobId, Job>,
+    pub(in crate::arbiter) rollouts: BTreeMap<RolloutId, Rollout>,
     /// Rollouts that can go on; taken up when the event at hand is dealt with.
-    pub(super) due_rollouts: VecDeque<RolloutId>,
-    pub(super) deadlines: Deadlines,
-    pub(super) rng: Rng,
+    pub(in crate::arbiter) due_rollouts: VecDeque<RolloutId>,
+    pub(in crate::arbiter) deadlines: Deadlines,
+    pub(in crate::arbiter) rng: Rng,
     next_watcher: u32,
     next_job: u64,
     next_rollout: u64,
     #[serde(skip)]
     outbox: VecDeque<Action>,
-    pub(super) launches: VecDeque<WorkerId>,
+    pub(in crate::arbiter) launches: VecDeque<WorkerId>,
     /// `signal` requests on their way.
-    pub(super) signalling: BTreeSet<JobId>,
+    pub(in crate::arbiter) signalling: BTreeSet<JobId>,
     /// Questions about what processes use.
-    pub(super) inquiries: Inquiries,
+    pub(in crate::arbiter) inquiries: Inquiries,
     /// Questions about what workers have printed.
-    pub(super) tails: BTreeMap<JobId, TailAsked>,
+    pub(in crate::arbiter) tails: BTreeMap<JobId, TailAsked>,
     /// Who waits for the end.
-    pub(super) end_waiters: Vec<ReplyTo>,
+    pub(in crate::arbiter) end_waiters: Vec<ReplyTo>,
     /// Whether a signal has asked for the end.
-    pub(super) quit_by_signal: bool,
+    pub(in crate::arbiter) quit_by_signal: bool,
     /// Whether the end is a new beginning.
-    pub(super) ending_restarts: bool,
+    pub(in crate::arbiter) ending_restarts: bool,
     /// Whether nobody waits for hooks any more.
-    pub(super) hurried: bool,
-    pub(super) spawned: u64,
-    pub(super) reaped: u64,
-    pub(super) released: u64,
+    pub(in crate::arbiter) hurried: bool,
+    pub(in crate::arbiter) spawned: u64,
+    pub(in crate::arbiter) reaped: u64,
+    pub(in crate::arbiter) released: u64,
 }
 
 impl Arbiter {
@@ -240,15 +240,15 @@ impl Arbiter {
 
     // -- parts that the other files of this module build on -----------------------------------------------------
 
-    pub(super) fn act(&mut self, action: Action) {
+    pub(in crate::arbiter) fn act(&mut self, action: Action) {
         self.outbox.push_back(action);
     }
 
-    pub(super) fn log(&mut self, level: Level, text: impl Into<String>) {
+    pub(in crate::arbiter) fn log(&mut self, level: Level, text: impl Into<String>) {
         self.act(Action::Log(level, text.into()));
     }
 
-    pub(super) fn publish(&mut self, key: WatcherKey, kind: EventKind, now: Now) {
+    pub(in crate::arbiter) fn publish(&mut self, key: WatcherKey, kind: EventKind, now: Now) {
         if let Some(watcher) = self.watchers.get(&key) {
             let notice = Notice { resource: watcher.resource.clone(), kind, time: now.unix };
             self.act(Action::Publish(notice));
@@ -256,14 +256,14 @@ impl Arbiter {
     }
 
     /// A watcher of the file.
-    pub(super) fn register(&mut self, config: Arc<WatcherConfig>) -> WatcherKey {
+    pub(in crate::arbiter) fn register(&mut self, config: Arc<WatcherConfig>) -> WatcherKey {
         let mut watcher = Watcher::new(WatcherKey(self.next_watcher), Arc::clone(&config));
         watcher.set_baseline(config);
         self.take_in(watcher)
     }
 
     /// A watcher that came by `add`.
-    pub(super) fn register_dynamic(&mut self, config: WatcherConfig) -> WatcherKey {
+    pub(in crate::arbiter) fn register_dynamic(&mut self, config: WatcherConfig) -> WatcherKey {
         self.take_in(Watcher::new(WatcherKey(self.next_watcher), Arc::new(config)))
     }
 
@@ -276,30 +276,30 @@ impl Arbiter {
     }
 
     /// Finds out anew which names lead where.
-    pub(super) fn index_names(&mut self) {
+    pub(in crate::arbiter) fn index_names(&mut self) {
         let shown = self.watchers.iter().filter(|(_, watcher)| !watcher.removed);
         self.names = shown.map(|(key, watcher)| (watcher.name().to_lowercase(), *key)).collect();
     }
 
-    pub(super) fn note_sockets(&mut self, sockets: Vec<SocketInfo>) {
+    pub(in crate::arbiter) fn note_sockets(&mut self, sockets: Vec<SocketInfo>) {
         self.socket_numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
         self.sockets = sockets;
     }
 
-    pub(super) fn open_job(&mut self, job: Job) -> JobId {
+    pub(in crate::arbiter) fn open_job(&mut self, job: Job) -> JobId {
         let id = self.name_job();
         self.jobs.insert(id, job);
         id
     }
 
     /// A name that no job has had.
-    pub(super) fn name_job(&mut self) -> JobId {
+    pub(in crate::arbiter) fn name_job(&mut self) -> JobId {
         let id = JobId(self.next_job);
         self.next_job += 1;
         id
     }
 
-    pub(super) fn open_rollout(&mut self, rollout: Rollout) -> RolloutId {
+    pub(in crate::arbiter) fn open_rollout(&mut self, rollout: Rollout) -> RolloutId {
         let id = RolloutId(self.next_rollout);
         self.next_rollout += 1;
         self.rollouts.insert(id, rollout);
@@ -327,21 +327,21 @@ impl Arbiter {
     }
 
     /// Every watcher there is, the greatest priority first, and among equals in order of arrival.
-    pub(super) fn by_priority(&self) -> Vec<WatcherKey> {
+    pub(in crate::arbiter) fn by_priority(&self) -> Vec<WatcherKey> {
         let mut keys: Vec<WatcherKey> = self.watchers.keys().copied().collect();
         keys.sort_by_key(|key| std::cmp::Reverse(self.watchers.get(key).map_or(0, |w| w.config.priority)));
         keys
     }
 
     /// The same with the smallest priority first, and among equals in order of arrival: the order of a stop.
-    pub(super) fn by_ascending_priority(&self) -> Vec<WatcherKey> {
+    pub(in crate::arbiter) fn by_ascending_priority(&self) -> Vec<WatcherKey> {
         let mut keys: Vec<WatcherKey> = self.watchers.keys().copied().collect();
         keys.sort_by_key(|key| self.watchers.get(key).map_or(0, |w| w.config.priority));
         keys
     }
 
     /// Those of them that start by themselves.
-    pub(super) fn autostarting(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
+    pub(in crate::arbiter) fn autostarting(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
         keys.retain(|key| self.watchers.get(key).is_some_and(|w| w.config.autostart && !w.removed));
         keys
     }

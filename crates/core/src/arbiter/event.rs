@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::hook::HookOutcome;
-use super::ids::{HookId, JobId, Pid, WatcherKey, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, Pid, WatcherKey, WorkerId};
+use crate::arbiter::lifecycle::purpose::HookOutcome;
 use crate::config::Config;
 use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError, Tail};
 

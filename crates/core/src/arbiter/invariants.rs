@@ -1,11 +1,11 @@
 //! What must be true between any two calls. Checked after each in debug builds.
 
-use super::core::Arbiter;
+use crate::arbiter::core::Arbiter;
 
 #[cfg(not(debug_assertions))]
 impl Arbiter {
     #[expect(clippy::unused_self, reason = "the checks exist in debug builds only")]
-    pub(super) fn check_invariants(&self) {}
+    pub(in crate::arbiter) fn check_invariants(&self) {}
 }
 
 #[cfg(debug_assertions)]
@@ -13,12 +13,12 @@ mod checks {
     use std::collections::{BTreeSet, HashSet};
 
     use super::Arbiter;
-    use crate::arbiter::deadlines::Timer;
-    use crate::arbiter::hook::Purpose;
+    use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+    use crate::arbiter::fleet::worker::WorkerState;
     use crate::arbiter::ids::{JobId, Wid, WorkerId};
-    use crate::arbiter::operation::Ticket;
-    use crate::arbiter::watcher::{Watcher, WatcherState};
-    use crate::arbiter::worker::WorkerState;
+    use crate::arbiter::lifecycle::purpose::Purpose;
+    use crate::arbiter::operate::queue::Ticket;
+    use crate::arbiter::timers::Timer;
 
     impl Arbiter {
         pub(in crate::arbiter) fn check_invariants(&self) {

@@ -32,10 +32,10 @@
 //! | Active | a worker died, `on_demand` | its place stays empty until the next connection; with the last one Stopped, without an event |
 //! | Stopped | a connection, `on_demand` | Starting |
 //! | Active | start | empty places are filled, back-offs end |
-//! | any | reloadconfig | `reloadconfig` has the plan; it is carried out by start, stop, reload and rm |
+//! | any | reloadconfig | `requests::reloadconfig` has the plan; it is carried out by start, stop, reload and rm |
 //! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to who remains |
 //! | Stopping | the last worker is reaped | Stopped, event `stop`; a restart starts, a removed watcher is forgotten |
-//! | Stopping | start, reload, restart | wait their turn (`operation` has the rules) |
+//! | Stopping | start, reload, restart | wait their turn (`operate::queue` has the rules) |
 //!
 //! # Workers
 //!
@@ -52,56 +52,39 @@
 //!
 //! # Hooks
 //!
-//! At eleven points of these lives a watcher's own program may be asked. `hook` has the points, who waits there and
+//! At eleven points of these lives a watcher's own program may be asked. `lifecycle::purpose` has the points, who waits there and
 //! what a no means; nobody else waits, and a watcher without hooks knows nothing of it. Between Queued and Starting,
 //! before Running, before Terminating and after the end there is a state, or a purpose kept with the watcher, for the
 //! time that the answer takes.
 //!
 //! # Time
 //!
-//! Every deadline stands in one table (`deadlines`) and belongs to what set it: a worker told to stop, a worker with a
+//! Every deadline stands in one table (`timers`) and belongs to what set it: a worker told to stop, a worker with a
 //! max_age, a place that waits out a back-off, a hook, a watcher or a rollout that pauses. With nothing due, nothing wakes up.
 
 mod action;
 mod core;
-mod deadlines;
-mod demand;
-mod ending;
 mod event;
-mod hook;
-mod hooks;
+mod fleet;
 mod ids;
 mod invariants;
-mod job;
-mod operation;
-mod operations;
-mod past;
-mod queries;
-mod reconcile;
-mod reloadconfig;
-mod report;
+mod lifecycle;
+mod operate;
 mod requests;
 mod rng;
-mod rollout;
-mod signals;
-mod slots;
-mod stats;
-mod tail;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod time;
-mod view;
-mod watcher;
-mod worker;
-mod workers;
+mod timers;
 
 pub use action::{Action, Launch, Level, Reach, SampleTarget, SignalTarget};
 pub use core::Arbiter;
 pub use event::{Event, Exit, Intent, SocketAddress, SocketInfo};
-pub use hook::{HookCall, HookOutcome, HookSubject, HookTask};
+pub use fleet::watcher::WatcherState;
+pub use fleet::worker::WorkerState;
 pub use ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
-pub use operation::OperationKind;
+pub use lifecycle::purpose::{HookCall, HookOutcome, HookSubject, HookTask};
+pub use operate::queue::OperationKind;
+pub use snapshot::{WatcherView, WorkerView};
 pub use time::{Mono, Now};
-pub use view::{WatcherView, WorkerView};
-pub use watcher::WatcherState;
-pub use worker::WorkerState;

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 /// SplitMix64: small, and good enough to spread deadlines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Rng(u64);
+pub(in crate::arbiter) struct Rng(u64);
 
 impl Rng {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::arbiter) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -20,7 +20,7 @@ impl Rng {
     }
 
     /// A number of `0..=most`.
-    pub(super) fn up_to(&mut self, most: u64) -> u64 {
+    pub(in crate::arbiter) fn up_to(&mut self, most: u64) -> u64 {
         match most.checked_add(1) {
             Some(count) => self.next() % count,
             None => self.next(),
@@ -28,7 +28,7 @@ impl Rng {
     }
 
     /// A factor of `1 - spread ..= 1 + spread`.
-    pub(super) fn around_one(&mut self, spread: f64) -> f64 {
+    pub(in crate::arbiter) fn around_one(&mut self, spread: f64) -> f64 {
         let unit = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         1.0 - spread + 2.0 * spread * unit
     }

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::core::Arbiter;
-use super::event::SocketAddress;
-use super::requests::Answer;
-use super::watcher::Watcher;
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::event::SocketAddress;
+use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::requests::change::Answer;
 use crate::config::options;
 use crate::proto::{Fault, Object};
 
@@ -18,17 +18,17 @@ fn one(key: &str, value: impl Into<Value>) -> Object {
 }
 
 impl Arbiter {
-    pub(super) fn watcher(&self, name: &str) -> Result<&Watcher, Fault> {
+    pub(in crate::arbiter) fn watcher(&self, name: &str) -> Result<&Watcher, Fault> {
         let key = self.find(name)?;
         self.watchers.get(&key).ok_or_else(|| Fault::message(format!("program {name} not found")))
     }
 
     /// The watchers that clients see.
-    pub(super) fn shown(&self) -> impl Iterator<Item = &Watcher> {
+    pub(in crate::arbiter) fn shown(&self) -> impl Iterator<Item = &Watcher> {
         self.watchers.values().filter(|watcher| !watcher.removed)
     }
 
-    pub(super) fn list(&self, name: Option<&str>) -> Answer {
+    pub(in crate::arbiter) fn list(&self, name: Option<&str>) -> Answer {
         if let Some(name) = name {
             let mut pids: Vec<i32> = self.watcher(name)?.pids().iter().map(|pid| pid.0).collect();
             pids.sort_unstable();
@@ -40,7 +40,7 @@ impl Arbiter {
         Ok(Some(one("watchers", names)))
     }
 
-    pub(super) fn status(&self, name: Option<&str>) -> Answer {
+    pub(in crate::arbiter) fn status(&self, name: Option<&str>) -> Answer {
         if let Some(name) = name {
             return Ok(Some(one("status", self.watcher(name)?.state.name())));
         }
@@ -50,7 +50,7 @@ impl Arbiter {
         Ok(Some(one("statuses", statuses)))
     }
 
-    pub(super) fn num_processes(&self, name: Option<String>) -> Answer {
+    pub(in crate::arbiter) fn num_processes(&self, name: Option<String>) -> Answer {
         let count = |watcher: &Watcher| watcher.pids().len();
         let Some(name) = name else { return Ok(Some(one("numprocesses", self.shown().map(count).sum::<usize>()))) };
         let mut answer = one("numprocesses", count(self.watcher(&name)?));
@@ -58,15 +58,15 @@ impl Arbiter {
         Ok(Some(answer))
     }
 
-    pub(super) fn num_watchers(&self) -> Answer {
+    pub(in crate::arbiter) fn num_watchers(&self) -> Answer {
         Ok(Some(one("numwatchers", self.shown().count())))
     }
 
-    pub(super) fn options(&self, name: &str) -> Answer {
+    pub(in crate::arbiter) fn options(&self, name: &str) -> Answer {
         Ok(Some(one("options", options::shown(&self.watcher(name)?.config))))
     }
 
-    pub(super) fn get(&self, name: &str, keys: &[String]) -> Answer {
+    pub(in crate::arbiter) fn get(&self, name: &str, keys: &[String]) -> Answer {
         let watcher = self.watcher(name)?;
         let mut values = Object::new();
         for key in keys {
@@ -76,7 +76,7 @@ impl Arbiter {
         Ok(Some(one("options", values)))
     }
 
-    pub(super) fn global_options(&self, option: Option<&str>) -> Answer {
+    pub(in crate::arbiter) fn global_options(&self, option: Option<&str>) -> Answer {
         let circus = &self.circus;
         let all: [(&str, Value); 5] = [
             ("endpoint", circus.endpoint.as_str().into()),
@@ -95,8 +95,8 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn list_sockets(&self) -> Answer {
-        let mut sockets: Vec<&super::event::SocketInfo> = self.sockets.iter().collect();
+    pub(in crate::arbiter) fn list_sockets(&self) -> Answer {
+        let mut sockets: Vec<&crate::arbiter::event::SocketInfo> = self.sockets.iter().collect();
         sockets.sort_by_key(|socket| socket.number);
         let rows: Vec<Value> = sockets
             .into_iter()

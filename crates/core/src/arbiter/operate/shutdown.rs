@@ -1,17 +1,17 @@
 //! The end of the daemon, or of this life of it.
 
-use super::action::{Action, Level};
-use super::core::{Arbiter, Phase};
-use super::deadlines::Timer;
-use super::ids::WorkerId;
-use super::job::{Job, Then};
-use super::operation::{OperationKind, Ticket};
-use super::time::Now;
+use crate::arbiter::action::{Action, Level};
+use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::ids::WorkerId;
+use crate::arbiter::operate::job::{Job, Then};
+use crate::arbiter::operate::queue::{OperationKind, Ticket};
+use crate::arbiter::time::Now;
+use crate::arbiter::timers::Timer;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 
 impl Arbiter {
     /// Stops everything, then exits. An end that was to be a new beginning becomes one for good.
-    pub(super) fn quit(&mut self, waiter: Option<ReplyTo>, now: Now) {
+    pub(in crate::arbiter) fn quit(&mut self, waiter: Option<ReplyTo>, now: Now) {
         self.end_waiters.extend(waiter);
         match self.phase {
             Phase::Opening | Phase::Running => self.begin_ending(Then::Exit, now),
@@ -27,7 +27,7 @@ impl Arbiter {
     }
 
     /// The same by a signal to the daemon. A second one hastens: who is still stopping is killed now.
-    pub(super) fn quit_by_signal(&mut self, now: Now) {
+    pub(in crate::arbiter) fn quit_by_signal(&mut self, now: Now) {
         if self.quit_by_signal && self.phase == Phase::Ending {
             return self.hasten(now);
         }
@@ -36,7 +36,7 @@ impl Arbiter {
     }
 
     /// Stops everything, then starts anew from the configuration file.
-    pub(super) fn restart_daemon(&mut self, now: Now) {
+    pub(in crate::arbiter) fn restart_daemon(&mut self, now: Now) {
         self.begin_ending(Then::Restart, now);
     }
 
@@ -73,7 +73,7 @@ impl Arbiter {
     }
 
     /// Everything is stopped.
-    pub(super) fn finish(&mut self, now: Now) {
+    pub(in crate::arbiter) fn finish(&mut self, now: Now) {
         self.phase = Phase::Ended;
         self.refuse_inquiries(now);
         self.refuse_tails(now);

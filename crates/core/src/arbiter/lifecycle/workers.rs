@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::action::{Action, Level, Reach};
-use super::core::Arbiter;
-use super::deadlines::Timer;
-use super::demand::Spell;
-use super::event::Exit;
-use super::hook::{Death, HookSubject, Purpose, Send};
-use super::ids::{Pid, WatcherKey, Wid, WorkerId};
-use super::operation::{OperationKind, Progress};
-use super::past::{Cause, LastExit, LastFailure, Setback};
-use super::slots::back_off;
-use super::time::{Now, seconds};
-use super::watcher::WatcherState;
-use super::worker::{Worker, WorkerState};
+use crate::arbiter::action::{Action, Level, Reach};
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::event::Exit;
+use crate::arbiter::fleet::history::{Cause, LastExit, LastFailure, Setback};
+use crate::arbiter::fleet::slots::back_off;
+use crate::arbiter::fleet::watcher::WatcherState;
+use crate::arbiter::fleet::worker::{Worker, WorkerState};
+use crate::arbiter::ids::{Pid, WatcherKey, Wid, WorkerId};
+use crate::arbiter::lifecycle::activation::Spell;
+use crate::arbiter::lifecycle::purpose::{Death, HookSubject, Purpose, Send};
+use crate::arbiter::operate::queue::{OperationKind, Progress};
+use crate::arbiter::time::{Now, seconds};
+use crate::arbiter::timers::Timer;
 use crate::config::{Respawn, WatcherConfig};
 use crate::proto::{EventKind, Signal, SpawnError};
 
@@ -23,7 +23,7 @@ use crate::proto::{EventKind, Signal, SpawnError};
 const DEFAULT_BOUND: Duration = Duration::from_secs(5);
 
 /// SIGKILL is sent again after this time, to whoever is still there: sending it may have failed.
-pub(super) const KILL_AGAIN: Duration = Duration::from_secs(5);
+pub(in crate::arbiter) const KILL_AGAIN: Duration = Duration::from_secs(5);
 
 /// So many early deaths in a row of a new process end a graceful reload: the old processes are kept.
 const HOPELESS: u32 = 5;
@@ -41,7 +41,7 @@ fn may_mend_itself(error: &SpawnError) -> bool {
 
 impl Arbiter {
     /// Asks for one more process of this watcher.
-    pub(super) fn launch(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn launch(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let wid = watcher.slots.take();
         // As in Circus, a process is one process however often its launch is tried.
@@ -58,7 +58,7 @@ impl Arbiter {
     }
 
     /// A process exists that is changing its user, say, before it runs its program.
-    pub(super) fn worker_created(&mut self, id: WorkerId, pid: Pid, now: Now) {
+    pub(in crate::arbiter) fn worker_created(&mut self, id: WorkerId, pid: Pid, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let doomed = watcher.change(id, |worker| {
             worker.pid = Some(pid);
@@ -81,7 +81,7 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn worker_spawned(&mut self, id: WorkerId, pid: Pid, now: Now) {
+    pub(in crate::arbiter) fn worker_spawned(&mut self, id: WorkerId, pid: Pid, now: Now) {
         // Where there is no record, the watcher was removed without stopping it while the process came up.
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let doomed = watcher.change(id, |worker| {
@@ -115,7 +115,7 @@ impl Arbiter {
     }
 
     /// A process is one of the watcher's from now on.
-    pub(super) fn announce(&mut self, id: WorkerId, now: Now) {
+    pub(in crate::arbiter) fn announce(&mut self, id: WorkerId, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let Some(pid) = watcher.workers().get(&id).and_then(|worker| worker.pid) else { return };
         watcher.past.spawned += 1;
@@ -131,7 +131,7 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn worker_failed(&mut self, id: WorkerId, error: &SpawnError, now: Now) {
+    pub(in crate::arbiter) fn worker_failed(&mut self, id: WorkerId, error: &SpawnError, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let Some(worker) = watcher.dismiss(id) else { return };
         if let Some(pid) = worker.pid {
@@ -173,7 +173,7 @@ impl Arbiter {
 
     /// A process could not be started, as often as max_retry allows: its watcher stops. A graceful reload keeps the
     /// old processes instead.
-    pub(super) fn give_up(&mut self, key: WatcherKey, why: String, now: Now) {
+    pub(in crate::arbiter) fn give_up(&mut self, key: WatcherKey, why: String, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
         if !surging {
@@ -198,7 +198,7 @@ impl Arbiter {
     }
 
     /// Tells a worker to stop, and sees to it that it does after `timeout`.
-    pub(super) fn terminate(&mut self, id: WorkerId, signal: Signal, timeout: Duration, now: Now) {
+    pub(in crate::arbiter) fn terminate(&mut self, id: WorkerId, signal: Signal, timeout: Duration, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let Some(worker) = watcher.workers().get(&id) else { return };
         let (state, wid, pid) = (worker.state, worker.wid, worker.pid);
@@ -251,7 +251,7 @@ impl Arbiter {
     }
 
     /// Sends what asks a worker to stop; what its hook keeps from it its children get all the same, as in Circus.
-    pub(super) fn send_stop(&mut self, key: WatcherKey, pid: Pid, signal: Signal, itself: bool) {
+    pub(in crate::arbiter) fn send_stop(&mut self, key: WatcherKey, pid: Pid, signal: Signal, itself: bool) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         let reach = match (signal, watcher.parting().stop_children) {
             (Signal::KILL, _) => Reach::Tree,
@@ -270,7 +270,7 @@ impl Arbiter {
     }
 
     /// A worker that was told to stop has had its time.
-    pub(super) fn escalate(&mut self, id: WorkerId, now: Now) {
+    pub(in crate::arbiter) fn escalate(&mut self, id: WorkerId, now: Now) {
         let Some(worker) = self.watchers.get(&id.watcher).and_then(|watcher| watcher.workers().get(&id)) else {
             return;
         };
@@ -296,14 +296,14 @@ impl Arbiter {
     }
 
     /// A worker has reached its max_age. Its successor comes when it is gone.
-    pub(super) fn expire(&mut self, id: WorkerId, now: Now) {
+    pub(in crate::arbiter) fn expire(&mut self, id: WorkerId, now: Now) {
         let Some(watcher) = self.watchers.get(&id.watcher) else { return };
         let (signal, timeout) = watcher.parting().ask();
         self.terminate(id, signal, timeout, now);
         self.progress(id.watcher, now);
     }
 
-    pub(super) fn workers_exited(&mut self, exits: &[Exit], now: Now) {
+    pub(in crate::arbiter) fn workers_exited(&mut self, exits: &[Exit], now: Now) {
         // First all records go, then their places are dealt with, then what follows: nobody signals the dead.
         let gone: Vec<(WorkerId, Worker, Exit)> = exits.iter().filter_map(|exit| self.bury(*exit, now)).collect();
         let touched: BTreeSet<WatcherKey> = gone.iter().map(|(id, ..)| id.watcher).collect();
@@ -429,7 +429,7 @@ impl Arbiter {
     }
 
     /// The most that a back-off lasts.
-    pub(super) fn back_off_bound(&self) -> Duration {
+    pub(in crate::arbiter) fn back_off_bound(&self) -> Duration {
         let bound = seconds(self.circus.check_delay);
         if bound.is_zero() { DEFAULT_BOUND } else { bound }
     }
@@ -455,14 +455,14 @@ fn death(exit_code: i32) -> String {
 }
 
 /// A failed launch in words: what was being done, to what, and what the kernel said.
-pub(super) fn describe(error: &SpawnError) -> String {
+pub(in crate::arbiter) fn describe(error: &SpawnError) -> String {
     match error.stage {
         stage if error.errno == 0 => format!("failed to {}: {}", stage.doing(), error.detail),
         stage => format!("failed to {}: {} ({})", stage.doing(), error.detail, error.reason()),
     }
 }
 
-impl super::operation::Operation {
+impl crate::arbiter::operate::queue::Operation {
     /// Whether this worker's place is filled again even where deaths are not made up for.
     fn replaces(&self, id: WorkerId) -> bool {
         match (&self.kind, &self.progress) {

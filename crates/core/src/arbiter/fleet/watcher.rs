@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::demand::Demand;
-use super::hook::Hooks;
-use super::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
-use super::operation::Operation;
-use super::past::Past;
-use super::slots::Slots;
-use super::time::{Mono, Now, seconds};
-use super::worker::{Standing, Worker};
+use crate::arbiter::fleet::history::Past;
+use crate::arbiter::fleet::slots::Slots;
+use crate::arbiter::fleet::worker::{Standing, Worker};
+use crate::arbiter::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
+use crate::arbiter::lifecycle::activation::Demand;
+use crate::arbiter::lifecycle::purpose::Hooks;
+use crate::arbiter::operate::queue::Operation;
+use crate::arbiter::time::{Mono, Now, seconds};
 use crate::config::WatcherConfig;
 use crate::proto::Signal;
 
@@ -47,11 +47,11 @@ impl WatcherState {
 
 /// How many workers stand how. Kept up to date with each change, so that no event has to count thousands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Counts {
-    pub(super) starting: usize,
-    pub(super) running: usize,
-    pub(super) dying: usize,
-    pub(super) outgoing: usize,
+pub(in crate::arbiter) struct Counts {
+    pub(in crate::arbiter) starting: usize,
+    pub(in crate::arbiter) running: usize,
+    pub(in crate::arbiter) dying: usize,
+    pub(in crate::arbiter) outgoing: usize,
 }
 
 impl Counts {
@@ -67,51 +67,51 @@ impl Counts {
 
 /// How processes are asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Parting {
-    pub(super) signal: Signal,
+pub(in crate::arbiter) struct Parting {
+    pub(in crate::arbiter) signal: Signal,
     /// Seconds until SIGKILL.
-    pub(super) timeout: f64,
-    pub(super) stop_children: bool,
+    pub(in crate::arbiter) timeout: f64,
+    pub(in crate::arbiter) stop_children: bool,
 }
 
 impl Parting {
     /// The signal, and how long it may take.
-    pub(super) fn ask(self) -> (Signal, Duration) {
+    pub(in crate::arbiter) fn ask(self) -> (Signal, Duration) {
         (self.signal, seconds(self.timeout))
     }
 }
 
 /// A group of identical processes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Watcher {
-    pub(super) key: WatcherKey,
-    pub(super) config: Arc<WatcherConfig>,
+pub(in crate::arbiter) struct Watcher {
+    pub(in crate::arbiter) key: WatcherKey,
+    pub(in crate::arbiter) config: Arc<WatcherConfig>,
     /// What its section of the file said when it was last read; none if it came by `add`.
     in_file: Option<Arc<WatcherConfig>>,
     /// How its processes are asked to stop, where they were started with another configuration than its own.
-    pub(super) parting: Option<Parting>,
+    pub(in crate::arbiter) parting: Option<Parting>,
     /// The name in topics.
-    pub(super) resource: String,
-    pub(super) state: WatcherState,
+    pub(in crate::arbiter) resource: String,
+    pub(in crate::arbiter) state: WatcherState,
     workers: BTreeMap<WorkerId, Worker>,
     counts: Counts,
     next_serial: u64,
-    pub(super) slots: Slots,
-    pub(super) running: Option<Operation>,
-    pub(super) waiting: VecDeque<Operation>,
+    pub(in crate::arbiter) slots: Slots,
+    pub(in crate::arbiter) running: Option<Operation>,
+    pub(in crate::arbiter) waiting: VecDeque<Operation>,
     /// Jobs that wait until the number of processes is right.
-    pub(super) resizing: Vec<JobId>,
+    pub(in crate::arbiter) resizing: Vec<JobId>,
     /// No spawn before this: warmup_delay.
-    pub(super) next_spawn: Mono,
+    pub(in crate::arbiter) next_spawn: Mono,
     /// Told to go for good: no name leads here any more.
-    pub(super) removed: bool,
-    pub(super) demand: Demand,
-    pub(super) hooks: Hooks,
-    pub(super) past: Past,
+    pub(in crate::arbiter) removed: bool,
+    pub(in crate::arbiter) demand: Demand,
+    pub(in crate::arbiter) hooks: Hooks,
+    pub(in crate::arbiter) past: Past,
 }
 
 impl Watcher {
-    pub(super) fn new(key: WatcherKey, config: Arc<WatcherConfig>) -> Self {
+    pub(in crate::arbiter) fn new(key: WatcherKey, config: Arc<WatcherConfig>) -> Self {
         let resource = crate::proto::resource_name(&config.name);
         Self {
             key,
@@ -135,28 +135,28 @@ impl Watcher {
         }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::arbiter) fn name(&self) -> &str {
         &self.config.name
     }
 
     /// What the file says of it, to be compared with what it says next; where it says nothing, what the watcher is.
-    pub(super) fn baseline(&self) -> &Arc<WatcherConfig> {
+    pub(in crate::arbiter) fn baseline(&self) -> &Arc<WatcherConfig> {
         self.in_file.as_ref().unwrap_or(&self.config)
     }
 
-    pub(super) fn set_baseline(&mut self, config: Arc<WatcherConfig>) {
+    pub(in crate::arbiter) fn set_baseline(&mut self, config: Arc<WatcherConfig>) {
         self.in_file = Some(config);
     }
 
     /// Wants as many processes as this configuration does. A singleton by `set` is none any more where it wants several.
-    pub(super) fn scale(&mut self, to: &WatcherConfig) {
+    pub(in crate::arbiter) fn scale(&mut self, to: &WatcherConfig) {
         let config = Arc::make_mut(&mut self.config);
         config.numprocesses = to.numprocesses;
         config.singleton = to.singleton;
     }
 
     /// How its processes are asked to stop.
-    pub(super) fn parting(&self) -> Parting {
+    pub(in crate::arbiter) fn parting(&self) -> Parting {
         self.parting.unwrap_or(Parting {
             signal: self.config.stop_signal,
             timeout: self.config.graceful_timeout,
@@ -164,21 +164,21 @@ impl Watcher {
         })
     }
 
-    pub(super) fn workers(&self) -> &BTreeMap<WorkerId, Worker> {
+    pub(in crate::arbiter) fn workers(&self) -> &BTreeMap<WorkerId, Worker> {
         &self.workers
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(in crate::arbiter) fn counts(&self) -> Counts {
         self.counts
     }
 
     /// Those that got to their program: what `list` and `numprocesses` speak of.
-    pub(super) fn pids(&self) -> Vec<Pid> {
+    pub(in crate::arbiter) fn pids(&self) -> Vec<Pid> {
         self.workers.values().filter(|worker| worker.is_up()).filter_map(|worker| worker.pid).collect()
     }
 
     /// The processes an operation's answer speaks of, ascending.
-    pub(super) fn lasting_pids(&self) -> Vec<Pid> {
+    pub(in crate::arbiter) fn lasting_pids(&self) -> Vec<Pid> {
         let mut pids: Vec<Pid> =
             self.workers.values().filter(|w| w.is_up() && !w.is_ending()).filter_map(|w| w.pid).collect();
         pids.sort_unstable();
@@ -186,7 +186,7 @@ impl Watcher {
     }
 
     /// A record for a worker that is about to be launched.
-    pub(super) fn admit_worker(&mut self, wid: Wid, now: Now) -> WorkerId {
+    pub(in crate::arbiter) fn admit_worker(&mut self, wid: Wid, now: Now) -> WorkerId {
         let id = WorkerId { watcher: self.key, serial: self.next_serial };
         self.next_serial += 1;
         let worker = Worker::new(wid, now);
@@ -196,7 +196,7 @@ impl Watcher {
     }
 
     /// Changes a record; the counts follow. `None` if there is no such worker.
-    pub(super) fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
+    pub(in crate::arbiter) fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let worker = self.workers.get_mut(&id)?;
         let before = worker.standing();
         let result = change(worker);
@@ -206,19 +206,19 @@ impl Watcher {
         Some(result)
     }
 
-    pub(super) fn dismiss(&mut self, id: WorkerId) -> Option<Worker> {
+    pub(in crate::arbiter) fn dismiss(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(&id)?;
         *self.counts.of(worker.standing()) -= 1;
         Some(worker)
     }
 
     /// Whether some worker is on its way, also one that is not wanted any more.
-    pub(super) fn is_bringing_up(&self) -> bool {
+    pub(in crate::arbiter) fn is_bringing_up(&self) -> bool {
         self.workers.values().any(|worker| worker.state.is_coming())
     }
 
     /// How many workers are to be launched now, pacing aside: wanted, less all that run, come, leave or wait.
-    pub(super) fn missing(&self) -> usize {
+    pub(in crate::arbiter) fn missing(&self) -> usize {
         let here = self.counts.starting + self.counts.running + self.counts.dying;
         (self.config.numprocesses as usize)
             .saturating_sub(here)
@@ -227,23 +227,23 @@ impl Watcher {
     }
 
     /// How many workers are too many: those that run or come, or wait for their back-off.
-    pub(super) fn surplus(&self) -> usize {
+    pub(in crate::arbiter) fn surplus(&self) -> usize {
         let here = self.counts.starting + self.counts.running + self.slots.waiting() + self.slots.due();
         here.saturating_sub(self.config.numprocesses as usize)
     }
 
     /// Whether every place has been tried: nothing is to be launched and nothing is on its way.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(in crate::arbiter) fn is_settled(&self) -> bool {
         self.missing() == 0 && self.counts.starting == 0
     }
 
     /// Whether the number of processes is what was asked for, and those too many are gone.
-    pub(super) fn is_resized(&self) -> bool {
+    pub(in crate::arbiter) fn is_resized(&self) -> bool {
         self.is_settled() && self.counts.dying == 0 && self.counts.outgoing == 0
     }
 
     /// Those that neither leave nor are being replaced, the oldest first.
-    pub(super) fn fresh(&self) -> impl Iterator<Item = WorkerId> + '_ {
+    pub(in crate::arbiter) fn fresh(&self) -> impl Iterator<Item = WorkerId> + '_ {
         self.fresh_workers().map(|(id, _)| id)
     }
 
@@ -255,7 +255,7 @@ impl Watcher {
     }
 
     /// Who goes when so many are too many: those not launched yet, the youngest first, then the oldest.
-    pub(super) fn leavers(&self, count: usize) -> Vec<WorkerId> {
+    pub(in crate::arbiter) fn leavers(&self, count: usize) -> Vec<WorkerId> {
         let of = |unlaunched| self.fresh_workers().filter(move |(_, w)| w.state.is_unlaunched() == unlaunched);
         // Where none is on its way, nobody is asked.
         let coming = (self.counts.starting > 0).then(|| of(true).rev());
@@ -263,7 +263,7 @@ impl Watcher {
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn recount(&self) -> Counts {
+    pub(in crate::arbiter) fn recount(&self) -> Counts {
         let mut counts = Counts::default();
         for worker in self.workers.values() {
             *counts.of(worker.standing()) += 1;

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::action::Action;
-use super::core::{Arbiter, Phase};
-use super::ids::JobId;
-use super::requests::Answer;
-use super::time::Now;
+use crate::arbiter::action::Action;
+use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::ids::JobId;
+use crate::arbiter::requests::change::Answer;
+use crate::arbiter::time::Now;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo, StreamName, Tail, TailRange};
 
 /// So many questions may wait for their answers; who asks beyond that is refused at once.
@@ -15,14 +15,20 @@ const MOST_WAITING: usize = 1000;
 
 /// A question that is with the output thread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct TailAsked {
+pub(in crate::arbiter) struct TailAsked {
     to: ReplyTo,
     name: String,
     stream: StreamName,
 }
 
 impl Arbiter {
-    pub(super) fn tail(&mut self, to: &ReplyTo, name: String, stream: StreamName, range: TailRange) -> Answer {
+    pub(in crate::arbiter) fn tail(
+        &mut self,
+        to: &ReplyTo,
+        name: String,
+        stream: StreamName,
+        range: TailRange,
+    ) -> Answer {
         if self.phase == Phase::Ended {
             // Nobody will look any more.
             self.at_work()?;
@@ -57,7 +63,7 @@ impl Arbiter {
     }
 
     /// The lines have come.
-    pub(super) fn tailed(&mut self, job: JobId, tail: Tail, now: Now) {
+    pub(in crate::arbiter) fn tailed(&mut self, job: JobId, tail: Tail, now: Now) {
         let Some(TailAsked { to, name, stream }) = self.tails.remove(&job) else { return };
         // Plain data with keys that are strings can always be written.
         let lines = tail.lines.into_iter().map(|line| serde_json::to_value(line).unwrap_or_default());
@@ -75,7 +81,7 @@ impl Arbiter {
     }
 
     /// The end has come first: who still waits for lines is told so.
-    pub(super) fn refuse_tails(&mut self, now: Now) {
+    pub(in crate::arbiter) fn refuse_tails(&mut self, now: Now) {
         let Err(fault) = self.at_work() else { return };
         for (_, asked) in std::mem::take(&mut self.tails) {
             self.reply(Reply { to: asked.to, body: Body::Error(fault.clone()), time: now.unix });

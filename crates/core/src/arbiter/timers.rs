@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{HookId, RolloutId, WatcherKey, Wid, WorkerId};
-use super::time::Mono;
+use crate::arbiter::ids::{HookId, RolloutId, WatcherKey, Wid, WorkerId};
+use crate::arbiter::time::Mono;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) enum Timer {
+pub(in crate::arbiter) enum Timer {
     /// A worker that was told to stop has had its time: SIGKILL.
     Escalate(WorkerId),
     /// A worker reaches its max_age.
@@ -28,33 +28,33 @@ pub(super) enum Timer {
 
 /// The set of deadlines, each timer at most once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Deadlines {
+pub(in crate::arbiter) struct Deadlines {
     by_timer: BTreeMap<Timer, Mono>,
     by_time: BTreeSet<(Mono, Timer)>,
 }
 
 impl Deadlines {
-    pub(super) fn set(&mut self, timer: Timer, at: Mono) {
+    pub(in crate::arbiter) fn set(&mut self, timer: Timer, at: Mono) {
         self.cancel(timer);
         self.by_timer.insert(timer, at);
         self.by_time.insert((at, timer));
     }
 
-    pub(super) fn cancel(&mut self, timer: Timer) {
+    pub(in crate::arbiter) fn cancel(&mut self, timer: Timer) {
         if let Some(at) = self.by_timer.remove(&timer) {
             self.by_time.remove(&(at, timer));
         }
     }
 
-    pub(super) fn get(&self, timer: Timer) -> Option<Mono> {
+    pub(in crate::arbiter) fn get(&self, timer: Timer) -> Option<Mono> {
         self.by_timer.get(&timer).copied()
     }
 
-    pub(super) fn next(&self) -> Option<Mono> {
+    pub(in crate::arbiter) fn next(&self) -> Option<Mono> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn pop_due(&mut self, now: Mono) -> Option<Timer> {
+    pub(in crate::arbiter) fn pop_due(&mut self, now: Mono) -> Option<Timer> {
         let (at, timer) = *self.by_time.first()?;
         if at > now {
             return None;
@@ -63,7 +63,7 @@ impl Deadlines {
         Some(timer)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = Timer> + '_ {
+    pub(in crate::arbiter) fn iter(&self) -> impl Iterator<Item = Timer> + '_ {
         self.by_timer.keys().copied()
     }
 }

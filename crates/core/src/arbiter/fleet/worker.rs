@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{JobId, Pid, Wid};
-use super::time::{Mono, Now};
+use crate::arbiter::ids::{JobId, Pid, Wid};
+use crate::arbiter::time::{Mono, Now};
 use crate::proto::Signal;
 
 /// Where a worker is in its life.
@@ -33,7 +33,7 @@ pub enum WorkerState {
 
 impl WorkerState {
     /// Whether it is on its way up.
-    pub(super) fn is_coming(self) -> bool {
+    pub(in crate::arbiter) fn is_coming(self) -> bool {
         match self {
             Self::Preparing | Self::Queued | Self::Starting { .. } | Self::Accepting => true,
             Self::Running | Self::Terminating { .. } => false,
@@ -41,14 +41,14 @@ impl WorkerState {
     }
 
     /// Whether no process has been asked for yet.
-    pub(super) fn is_unlaunched(self) -> bool {
+    pub(in crate::arbiter) fn is_unlaunched(self) -> bool {
         matches!(self, Self::Preparing | Self::Queued)
     }
 }
 
 /// A record of a worker. It exists from the wish to start it until its exit is collected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Worker {
+pub(in crate::arbiter) struct Worker {
     /// Its number among its watcher's workers.
     pub wid: Wid,
     /// Known once it is spawned.
@@ -67,7 +67,7 @@ pub(super) struct Worker {
 
 /// What a worker counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(in crate::arbiter) enum Standing {
     Starting,
     Running,
     /// Terminating; its place is filled when it is gone.
@@ -77,7 +77,7 @@ pub(super) enum Standing {
 }
 
 impl Worker {
-    pub(super) fn new(wid: Wid, now: Now) -> Self {
+    pub(in crate::arbiter) fn new(wid: Wid, now: Now) -> Self {
         Self {
             wid,
             pid: None,
@@ -89,7 +89,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(in crate::arbiter) fn standing(&self) -> Standing {
         if self.outgoing {
             return Standing::Outgoing;
         }
@@ -104,7 +104,7 @@ impl Worker {
     }
 
     /// Whether it has got to its program.
-    pub(super) fn is_up(&self) -> bool {
+    pub(in crate::arbiter) fn is_up(&self) -> bool {
         match self.state {
             WorkerState::Preparing | WorkerState::Queued | WorkerState::Starting { .. } => false,
             WorkerState::Accepting | WorkerState::Running | WorkerState::Terminating { .. } => true,
@@ -112,7 +112,7 @@ impl Worker {
     }
 
     /// Whether it has been told to stop, or will be.
-    pub(super) fn is_ending(&self) -> bool {
+    pub(in crate::arbiter) fn is_ending(&self) -> bool {
         match self.state {
             WorkerState::Starting { doomed } => doomed,
             WorkerState::Preparing | WorkerState::Queued | WorkerState::Accepting | WorkerState::Running => false,

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::core::Arbiter;
-use super::deadlines::Timer;
-use super::hook::HookTask;
-use super::past::{Cause, LastExit, LastFailure, Setback};
-use super::requests::Answer;
-use super::time::Now;
-use super::watcher::{Watcher, WatcherState};
-use super::worker::Worker;
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::fleet::history::{Cause, LastExit, LastFailure, Setback};
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::worker::Worker;
+use crate::arbiter::lifecycle::purpose::HookTask;
+use crate::arbiter::requests::change::Answer;
+use crate::arbiter::time::Now;
+use crate::arbiter::timers::Timer;
 use crate::proto::{Object, SpawnError};
 
 impl Arbiter {
     /// What `status` answers, and `details` beside it: of one watcher, or of each by name.
-    pub(super) fn verbose_status(&self, name: Option<&str>, now: Now) -> Answer {
+    pub(in crate::arbiter) fn verbose_status(&self, name: Option<&str>, now: Now) -> Answer {
         let mut answer = self.status(name)?.unwrap_or_default();
         let details = match name {
             Some(name) => self.details(self.watcher(name)?, now),

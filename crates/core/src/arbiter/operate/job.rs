@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{JobId, Pid, WatcherKey};
+use crate::arbiter::ids::{JobId, Pid, WatcherKey};
 use crate::proto::{Fault, Object, ReplyTo};
 
 /// How the answer to a finished job reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Form {
+pub(in crate::arbiter) enum Form {
     /// `ok` and nothing else.
     Plain,
     /// `info`: what the operation did.
@@ -22,7 +22,7 @@ pub(super) enum Form {
 
 /// What happens when a job is finished.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Then {
+pub(in crate::arbiter) enum Then {
     /// The client is answered.
     Answer,
     /// These watchers are started, one after the other, for the same client.
@@ -35,23 +35,23 @@ pub(super) enum Then {
 
 /// Something asked for, until all its parts are done. `to` is `None` where nobody waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Job {
-    pub(super) to: Option<ReplyTo>,
+pub(in crate::arbiter) struct Job {
+    pub(in crate::arbiter) to: Option<ReplyTo>,
     /// How many operations or deaths are still to come.
-    pub(super) left: u32,
-    pub(super) form: Form,
-    pub(super) then: Then,
-    pub(super) done: Option<Changes>,
-    pub(super) fault: Option<Fault>,
+    pub(in crate::arbiter) left: u32,
+    pub(in crate::arbiter) form: Form,
+    pub(in crate::arbiter) then: Then,
+    pub(in crate::arbiter) done: Option<Changes>,
+    pub(in crate::arbiter) fault: Option<Fault>,
     /// The job that this one is a part of.
-    pub(super) part_of: Option<JobId>,
+    pub(in crate::arbiter) part_of: Option<JobId>,
     /// The job that ends after this one, whatever becomes of either.
-    pub(super) followed_by: Option<JobId>,
+    pub(in crate::arbiter) followed_by: Option<JobId>,
 }
 
 impl Job {
     /// A job of no parts yet, for nobody.
-    pub(super) fn for_nobody() -> Self {
+    pub(in crate::arbiter) fn for_nobody() -> Self {
         Self {
             to: None,
             left: 0,
@@ -67,15 +67,15 @@ impl Job {
 
 /// What an operation did to a watcher's processes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Changes {
+pub(in crate::arbiter) struct Changes {
     /// `None` for a stop, whose info is null, and for a start, which has no `stopped`.
-    pub(super) stopped: Option<Vec<Pid>>,
-    pub(super) started: Option<Vec<Pid>>,
-    pub(super) kept: Option<Vec<Pid>>,
+    pub(in crate::arbiter) stopped: Option<Vec<Pid>>,
+    pub(in crate::arbiter) started: Option<Vec<Pid>>,
+    pub(in crate::arbiter) kept: Option<Vec<Pid>>,
 }
 
 impl Changes {
-    pub(super) fn properties(&self) -> Object {
+    pub(in crate::arbiter) fn properties(&self) -> Object {
         let mut properties = Object::new();
         for (key, pids) in [("stopped", &self.stopped), ("started", &self.started), ("kept", &self.kept)] {
             if let Some(pids) = pids {

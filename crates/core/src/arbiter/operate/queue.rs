@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{JobId, Pid, RolloutId, WorkerId};
+use crate::arbiter::ids::{JobId, Pid, RolloutId, WorkerId};
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl OperationKind {
     }
 
     /// Whether a watcher that is stopped starts by it.
-    pub(super) fn starts(self) -> bool {
+    pub(in crate::arbiter) fn starts(self) -> bool {
         match self {
             Self::Start | Self::Restart | Self::Reload | Self::ReloadSequential => true,
             Self::Stop | Self::Remove => false,
@@ -69,7 +69,7 @@ impl OperationKind {
 
 /// Who is told when an operation has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Ticket {
+pub(in crate::arbiter) enum Ticket {
     /// A client's job.
     Job(JobId),
     /// A rollout, which then goes on with its next watcher.
@@ -78,7 +78,7 @@ pub(super) enum Ticket {
 
 /// How far a running operation has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Progress {
+pub(in crate::arbiter) enum Progress {
     /// Start: until all processes run.
     Starting,
     /// Stop, and the first half of a restart: until none runs.
@@ -93,27 +93,27 @@ pub(super) enum Progress {
 
 /// An operation of a watcher, running or waiting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Operation {
-    pub(super) kind: OperationKind,
-    pub(super) progress: Progress,
-    pub(super) tickets: Vec<Ticket>,
+pub(in crate::arbiter) struct Operation {
+    pub(in crate::arbiter) kind: OperationKind,
+    pub(in crate::arbiter) progress: Progress,
+    pub(in crate::arbiter) tickets: Vec<Ticket>,
     /// The processes there were when it began.
-    pub(super) before: Vec<Pid>,
+    pub(in crate::arbiter) before: Vec<Pid>,
     /// It is for the sake of a changed option: a watcher that is stopped by then stays so.
-    pub(super) only_if_up: bool,
+    pub(in crate::arbiter) only_if_up: bool,
     /// It must replace the processes: a changed option reaches new ones only, whatever a HUP means to the old ones.
-    pub(super) replaces: bool,
+    pub(in crate::arbiter) replaces: bool,
 }
 
 impl Operation {
-    pub(super) fn new(kind: OperationKind, tickets: Vec<Ticket>, fresh: bool) -> Self {
+    pub(in crate::arbiter) fn new(kind: OperationKind, tickets: Vec<Ticket>, fresh: bool) -> Self {
         Self { kind, progress: Progress::Starting, tickets, before: Vec::new(), only_if_up: fresh, replaces: fresh }
     }
 }
 
 /// What becomes of a new operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(in crate::arbiter) enum Admission {
     /// It begins: the watcher is idle.
     Begin,
     /// It is the running one.
@@ -129,7 +129,7 @@ pub(super) enum Admission {
 }
 
 /// Decides about a new operation. `fresh`: it must see what was changed just now, so it cannot join one that runs.
-pub(super) fn admit(
+pub(in crate::arbiter) fn admit(
     running: Option<OperationKind>,
     waiting: &[OperationKind],
     new: OperationKind,

@@ -18,21 +18,21 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Level};
-use super::core::Arbiter;
-use super::event::SocketInfo;
-use super::ids::{JobId, WatcherKey};
-use super::job::{Form, Job, Then};
-use super::operation::{OperationKind, Ticket};
-use super::requests::Answer;
-use super::time::Now;
-use super::watcher::WatcherState;
+use crate::arbiter::action::{Action, Level};
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::event::SocketInfo;
+use crate::arbiter::fleet::watcher::WatcherState;
+use crate::arbiter::ids::{JobId, WatcherKey};
+use crate::arbiter::operate::job::{Form, Job, Then};
+use crate::arbiter::operate::queue::{OperationKind, Ticket};
+use crate::arbiter::requests::change::Answer;
+use crate::arbiter::time::Now;
 use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, follow_what_runs, in_force, plan};
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 
 /// A request, until its operations are under way.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Reconfiguration {
+pub(in crate::arbiter) struct Reconfiguration {
     to: ReplyTo,
     waiting: bool,
     dry_run: bool,
@@ -60,7 +60,7 @@ struct Work {
 
 impl Arbiter {
     /// The answer comes when it is known what is to be done or, where it is waited for, when it is done.
-    pub(super) fn reload_config(&mut self, to: &ReplyTo, dry_run: bool, waiting: bool) -> Answer {
+    pub(in crate::arbiter) fn reload_config(&mut self, to: &ReplyTo, dry_run: bool, waiting: bool) -> Answer {
         self.at_work()?;
         self.reconfigurations.push_back(Reconfiguration { to: to.clone(), waiting, dry_run, loaded: None });
         if self.reconfigurations.len() == 1 {
@@ -70,7 +70,7 @@ impl Arbiter {
     }
 
     /// The file was read.
-    pub(super) fn config_loaded(&mut self, loaded: Result<Loaded, Vec<String>>, now: Now) {
+    pub(in crate::arbiter) fn config_loaded(&mut self, loaded: Result<Loaded, Vec<String>>, now: Now) {
         let Some(current) = self.reconfigurations.front() else { return };
         let dry_run = current.dry_run;
         let old = self.configuration();
@@ -97,7 +97,7 @@ impl Arbiter {
     }
 
     /// Whether the daemon is at it, so that sockets come and go.
-    pub(super) fn is_taking_over(&self) -> bool {
+    pub(in crate::arbiter) fn is_taking_over(&self) -> bool {
         self.reconfigurations.front().is_some_and(|current| current.loaded.is_some())
     }
 
@@ -108,7 +108,7 @@ impl Arbiter {
     }
 
     /// The daemon has done its part, or nothing at all.
-    pub(super) fn taken_over(&mut self, result: Result<Vec<SocketInfo>, String>, now: Now) {
+    pub(in crate::arbiter) fn taken_over(&mut self, result: Result<Vec<SocketInfo>, String>, now: Now) {
         let loaded = self.reconfigurations.front_mut().and_then(|current| current.loaded.take());
         if let Ok(sockets) = &result {
             self.note_sockets(sockets.clone());
@@ -127,7 +127,7 @@ impl Arbiter {
     }
 
     /// The end has come first.
-    pub(super) fn cancel_reconfigurations(&mut self, by: &str, now: Now) {
+    pub(in crate::arbiter) fn cancel_reconfigurations(&mut self, by: &str, now: Now) {
         for current in std::mem::take(&mut self.reconfigurations) {
             let fault = Fault::command(format!("reloadconfig was cancelled by {by}"));
             self.reply(Reply { to: current.to, body: Body::Error(fault), time: now.unix });

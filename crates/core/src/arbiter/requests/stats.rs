@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::action::{Action, SampleTarget};
-use super::core::{Arbiter, Phase};
-use super::hook::{HookSubject, Purpose, extended};
-use super::ids::{JobId, Pid, Wid, WorkerId};
-use super::requests::Answer;
-use super::time::Now;
-use super::watcher::Watcher;
-use super::worker::Worker;
+use crate::arbiter::action::{Action, SampleTarget};
+use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::worker::Worker;
+use crate::arbiter::ids::{JobId, Pid, Wid, WorkerId};
+use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, extended};
+use crate::arbiter::requests::change::Answer;
+use crate::arbiter::time::Now;
 use crate::commands::py_repr;
 use crate::proto::{AskedProcess, Body, Fault, Object, ProcessInfo, Reply, ReplyTo};
 
@@ -28,7 +28,7 @@ const GONE: &str = "No such process (stopped?)";
 
 /// Whom the figures are wanted of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Question {
+pub(in crate::arbiter) enum Question {
     /// Every watcher's processes.
     Everybody,
     /// One watcher's processes.
@@ -41,7 +41,7 @@ pub(super) enum Question {
 
 /// A question and who asked it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Inquiry {
+pub(in crate::arbiter) struct Inquiry {
     to: ReplyTo,
     question: Question,
     /// Whether the watcher's hook adds figures.
@@ -73,7 +73,7 @@ struct Sampling {
 
 /// Everything that is to be answered with figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Inquiries {
+pub(in crate::arbiter) struct Inquiries {
     sampling: Option<Sampling>,
     waiting: VecDeque<Inquiry>,
     /// Answers that hooks are adding figures to.
@@ -90,20 +90,20 @@ struct Extending {
 
 impl Inquiries {
     /// How many answers are owed.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::arbiter) fn len(&self) -> usize {
         let extending: usize = self.extending.values().map(|answer| answer.to.len()).sum();
         self.waiting.len() + usize::from(self.sampling.is_some()) + extending
     }
 
     /// Whether somebody waits who need not.
     #[cfg(debug_assertions)]
-    pub(super) fn is_stuck(&self) -> bool {
+    pub(in crate::arbiter) fn is_stuck(&self) -> bool {
         self.sampling.is_none() && !self.waiting.is_empty()
     }
 }
 
 impl Arbiter {
-    pub(super) fn stats(
+    pub(in crate::arbiter) fn stats(
         &mut self,
         to: &ReplyTo,
         name: Option<String>,
@@ -119,7 +119,7 @@ impl Arbiter {
         self.inquire(to, question, extended, now)
     }
 
-    pub(super) fn daemon_stats(&mut self, to: &ReplyTo, now: Now) -> Answer {
+    pub(in crate::arbiter) fn daemon_stats(&mut self, to: &ReplyTo, now: Now) -> Answer {
         self.inquire(to, Question::Daemon, false, now)
     }
 
@@ -177,7 +177,7 @@ impl Arbiter {
     }
 
     /// The figures have come, in the order in which they were asked for.
-    pub(super) fn sampled(&mut self, job: JobId, samples: Vec<Option<ProcessInfo>>, now: Now) {
+    pub(in crate::arbiter) fn sampled(&mut self, job: JobId, samples: Vec<Option<ProcessInfo>>, now: Now) {
         if self.inquiries.sampling.as_ref().is_some_and(|sampling| sampling.job == job) {
             self.answer_inquiry(samples, now);
             self.take_up_inquiry(now);
@@ -233,7 +233,7 @@ impl Arbiter {
     }
 
     /// The hook has said what it has to say about a process.
-    pub(super) fn extended(&mut self, job: JobId, pid: Pid, stats: Object, now: Now) {
+    pub(in crate::arbiter) fn extended(&mut self, job: JobId, pid: Pid, stats: Object, now: Now) {
         let Some(answer) = self.inquiries.extending.get_mut(&job) else { return };
         if let Some(figures) = answer.figures(pid) {
             *figures = extended(figures.take(), stats);
@@ -247,7 +247,7 @@ impl Arbiter {
     }
 
     /// As in Circus, a hook that fails is what the answer is.
-    pub(super) fn not_extended(&mut self, job: JobId, error: &str, now: Now) {
+    pub(in crate::arbiter) fn not_extended(&mut self, job: JobId, error: &str, now: Now) {
         if let Some(answer) = self.inquiries.extending.remove(&job) {
             let fault = Fault::command(format!("hook extended_stats failed: {error}"));
             answer_all(self, answer.to, &Body::Error(fault), now);
@@ -305,7 +305,7 @@ impl Arbiter {
     }
 
     /// The end has come first: who still waits for figures is told so.
-    pub(super) fn refuse_inquiries(&mut self, now: Now) {
+    pub(in crate::arbiter) fn refuse_inquiries(&mut self, now: Now) {
         let Err(fault) = self.at_work() else { return };
         let Inquiries { sampling, waiting, extending } = std::mem::take(&mut self.inquiries);
         let sampled = sampling.into_iter().flat_map(|sampling| sampling.to);

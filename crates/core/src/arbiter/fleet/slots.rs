@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::Wid;
-use super::past::Setback;
+use crate::arbiter::fleet::history::Setback;
+use crate::arbiter::ids::Wid;
 
 /// What is remembered of a place between two workers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ struct History {
 
 /// A watcher's places. A number is used by one worker at a time; the lowest free one is taken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Slots {
+pub(in crate::arbiter) struct Slots {
     /// Numbers at or below `highest` that nobody uses.
     free: BTreeSet<Wid>,
     highest: u32,
@@ -29,12 +29,12 @@ pub(super) struct Slots {
     due: BTreeSet<Wid>,
     histories: BTreeMap<Wid, History>,
     /// Places that stay empty: `respawn = False` and the worker is gone.
-    pub(super) vacated: u32,
+    pub(in crate::arbiter) vacated: u32,
 }
 
 impl Slots {
     /// The place for the next worker: one that is due, else the lowest free number.
-    pub(super) fn take(&mut self) -> Wid {
+    pub(in crate::arbiter) fn take(&mut self) -> Wid {
         if let Some(wid) = self.due.pop_first() {
             return wid;
         }
@@ -45,7 +45,7 @@ impl Slots {
     }
 
     /// The worker in this place is gone; anybody may have it.
-    pub(super) fn release(&mut self, wid: Wid) {
+    pub(in crate::arbiter) fn release(&mut self, wid: Wid) {
         self.free.insert(wid);
         while self.highest > 0 && self.free.remove(&Wid(self.highest)) {
             self.highest -= 1;
@@ -53,23 +53,23 @@ impl Slots {
     }
 
     /// The worker in this place is gone; its successor waits.
-    pub(super) fn back_off(&mut self, wid: Wid, setback: Setback) {
+    pub(in crate::arbiter) fn back_off(&mut self, wid: Wid, setback: Setback) {
         self.backing_off.insert(wid, setback);
     }
 
     /// The places that wait, and why.
-    pub(super) fn setbacks(&self) -> impl Iterator<Item = (Wid, &Setback)> {
+    pub(in crate::arbiter) fn setbacks(&self) -> impl Iterator<Item = (Wid, &Setback)> {
         self.backing_off.iter().map(|(wid, setback)| (*wid, setback))
     }
 
     /// The successor need not wait (any more).
-    pub(super) fn make_due(&mut self, wid: Wid) {
+    pub(in crate::arbiter) fn make_due(&mut self, wid: Wid) {
         self.backing_off.remove(&wid);
         self.due.insert(wid);
     }
 
     /// Gives up a place that waits, the highest first; `None` if none waits.
-    pub(super) fn cancel_one(&mut self) -> Option<Wid> {
+    pub(in crate::arbiter) fn cancel_one(&mut self) -> Option<Wid> {
         let wid = self.due.pop_last().or_else(|| self.backing_off.pop_last().map(|(wid, _)| wid))?;
         self.histories.remove(&wid);
         self.release(wid);
@@ -77,7 +77,7 @@ impl Slots {
     }
 
     /// Forgets everything but the numbers in use, and returns the places that waited.
-    pub(super) fn clear(&mut self) -> Vec<Wid> {
+    pub(in crate::arbiter) fn clear(&mut self) -> Vec<Wid> {
         let mut waited = Vec::new();
         while let Some(wid) = self.cancel_one() {
             waited.push(wid);
@@ -88,7 +88,7 @@ impl Slots {
     }
 
     /// Ends every back-off and forgets why, and returns the places that waited.
-    pub(super) fn forgive(&mut self) -> Vec<Wid> {
+    pub(in crate::arbiter) fn forgive(&mut self) -> Vec<Wid> {
         let waited: Vec<Wid> = self.backing_off.keys().copied().collect();
         for wid in &waited {
             self.make_due(*wid);
@@ -98,53 +98,53 @@ impl Slots {
         waited
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    pub(in crate::arbiter) fn waiting(&self) -> usize {
         self.backing_off.len()
     }
 
-    pub(super) fn due(&self) -> usize {
+    pub(in crate::arbiter) fn due(&self) -> usize {
         self.due.len()
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn is_backing_off(&self, wid: Wid) -> bool {
+    pub(in crate::arbiter) fn is_backing_off(&self, wid: Wid) -> bool {
         self.backing_off.contains_key(&wid)
     }
 
     /// A worker died before it had lived `min_uptime`: how many in a row now.
-    pub(super) fn count_early_death(&mut self, wid: Wid) -> u32 {
+    pub(in crate::arbiter) fn count_early_death(&mut self, wid: Wid) -> u32 {
         let history = self.histories.entry(wid).or_default();
         history.early_deaths = history.early_deaths.saturating_add(1);
         history.early_deaths
     }
 
     /// A launch failed: how many in a row now.
-    pub(super) fn count_failure(&mut self, wid: Wid) -> u32 {
+    pub(in crate::arbiter) fn count_failure(&mut self, wid: Wid) -> u32 {
         let history = self.histories.entry(wid).or_default();
         history.failures = history.failures.saturating_add(1);
         history.failures
     }
 
     /// Whether the launch that comes is another try of one that failed.
-    pub(super) fn tries_again(&self, wid: Wid) -> bool {
+    pub(in crate::arbiter) fn tries_again(&self, wid: Wid) -> bool {
         self.histories.get(&wid).is_some_and(|history| history.failures > 0)
     }
 
     /// A launch succeeded.
-    pub(super) fn launched(&mut self, wid: Wid) {
+    pub(in crate::arbiter) fn launched(&mut self, wid: Wid) {
         if let Some(history) = self.histories.get_mut(&wid) {
             history.failures = 0;
         }
     }
 
     /// A worker lived long enough, or its death was asked for.
-    pub(super) fn absolve(&mut self, wid: Wid) {
+    pub(in crate::arbiter) fn absolve(&mut self, wid: Wid) {
         self.histories.remove(&wid);
     }
 }
 
 /// How long the k-th wait in a row lasts: 100 ms, doubled each time, at most `bound`.
-pub(super) fn back_off(k: u32, bound: Duration) -> Duration {
+pub(in crate::arbiter) fn back_off(k: u32, bound: Duration) -> Duration {
     let doublings = k.saturating_sub(1).min(20);
     Duration::from_millis(100 << doublings).min(bound)
 }
@@ -152,7 +152,7 @@ pub(super) fn back_off(k: u32, bound: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arbiter::past::Cause;
+    use crate::arbiter::fleet::history::Cause;
 
     #[test]
     fn the_lowest_free_number_is_taken() {

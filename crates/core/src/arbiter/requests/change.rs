@@ -1,22 +1,22 @@
-//! Requests that change something. Those that only ask are in `queries` and `stats`.
+//! Requests that change something. Those that only ask are in `query` and `stats`.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::action::{Action, SignalTarget};
-use super::core::{Arbiter, Phase};
-use super::ids::{JobId, Pid, WatcherKey, WorkerId};
-use super::job::{Form, Job, Then};
-use super::operation::{OperationKind, Ticket};
-use super::rollout::Start;
-use super::time::{Now, seconds};
-use super::watcher::WatcherState;
+use crate::arbiter::action::{Action, SignalTarget};
+use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::fleet::watcher::WatcherState;
+use crate::arbiter::ids::{JobId, Pid, WatcherKey, WorkerId};
+use crate::arbiter::operate::job::{Form, Job, Then};
+use crate::arbiter::operate::queue::{OperationKind, Ticket};
+use crate::arbiter::operate::start_sequence::Start;
+use crate::arbiter::time::{Now, seconds};
 use crate::config::options::{self, Effect};
 use crate::proto::{Body, ErrNo, EventKind, Fault, HookPoint, Object, Reply, ReplyTo, Request, Selection, Signal};
 
 /// What a request comes to: an answer now, or one that its job gives later.
-pub(super) type Answer = Result<Option<Object>, Fault>;
+pub(in crate::arbiter) type Answer = Result<Option<Object>, Fault>;
 
 /// More than the kernel has pids for: PID_MAX_LIMIT of proc(5).
 const MOST_PROCESSES: u32 = 4_194_304;
@@ -37,7 +37,7 @@ fn ok() -> Answer {
 }
 
 impl Arbiter {
-    pub(super) fn handle_request(&mut self, to: ReplyTo, request: Request, now: Now) {
+    pub(in crate::arbiter) fn handle_request(&mut self, to: ReplyTo, request: Request, now: Now) {
         let answer = match request {
             Request::Add { name, cmd, args, options, start, waiting } => {
                 self.add(&to, name, cmd, args, &options, start, waiting, now)
@@ -95,7 +95,7 @@ impl Arbiter {
     }
 
     /// Whether the fleet may be changed: not while everything is being stopped.
-    pub(super) fn at_work(&self) -> Result<(), Fault> {
+    pub(in crate::arbiter) fn at_work(&self) -> Result<(), Fault> {
         match self.phase {
             Phase::Opening | Phase::Running => Ok(()),
             Phase::Ending | Phase::Ended if self.ending_restarts => Err(Fault::command("arbiter is restarting...")),
@@ -104,13 +104,20 @@ impl Arbiter {
     }
 
     /// The watcher of this name, in any case.
-    pub(super) fn find(&self, name: &str) -> Result<WatcherKey, Fault> {
+    pub(in crate::arbiter) fn find(&self, name: &str) -> Result<WatcherKey, Fault> {
         let key = self.names.get(&name.to_lowercase()).copied();
         key.ok_or_else(|| Fault::message(format!("program {name} not found")))
     }
 
     /// A job of `left` parts, with the answer to give now if nobody waits for it.
-    pub(super) fn job(&mut self, to: &ReplyTo, left: usize, form: Form, then: Then, waiting: bool) -> (JobId, Answer) {
+    pub(in crate::arbiter) fn job(
+        &mut self,
+        to: &ReplyTo,
+        left: usize,
+        form: Form,
+        then: Then,
+        waiting: bool,
+    ) -> (JobId, Answer) {
         let to = waiting.then(|| to.clone());
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         let id = self.open_job(Job { to, left, form, then, ..Job::for_nobody() });
@@ -213,14 +220,14 @@ impl Arbiter {
     }
 
     /// SIGHUP: one watcher after the other reloads, the stopped ones start.
-    pub(super) fn reload_all(&mut self) {
+    pub(in crate::arbiter) fn reload_all(&mut self) {
         if self.phase == Phase::Running {
             let keys = self.visible(self.by_priority());
             self.one_after_the_other(OperationKind::Reload, keys, None);
         }
     }
 
-    pub(super) fn visible(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
+    pub(in crate::arbiter) fn visible(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
         keys.retain(|key| self.watchers.get(key).is_some_and(|watcher| !watcher.removed));
         keys
     }
@@ -282,13 +289,13 @@ impl Arbiter {
                 self.pids.remove(pid);
                 self.released += 1;
             }
-            self.deadlines.cancel(super::deadlines::Timer::Escalate(*id));
-            self.deadlines.cancel(super::deadlines::Timer::Expire(*id));
+            self.deadlines.cancel(crate::arbiter::timers::Timer::Escalate(*id));
+            self.deadlines.cancel(crate::arbiter::timers::Timer::Expire(*id));
         }
-        self.deadlines.cancel(super::deadlines::Timer::Warmup(key));
+        self.deadlines.cancel(crate::arbiter::timers::Timer::Warmup(key));
         if let Some(watcher) = self.watchers.get_mut(&key) {
             for wid in watcher.slots.clear() {
-                self.deadlines.cancel(super::deadlines::Timer::Retry(key, wid));
+                self.deadlines.cancel(crate::arbiter::timers::Timer::Retry(key, wid));
             }
         }
         for job in workers.into_iter().flat_map(|(_, _, jobs)| jobs) {

@@ -2,20 +2,26 @@
 
 use std::sync::Arc;
 
-use super::action::{Action, Level};
-use super::core::Arbiter;
-use super::deadlines::Timer;
-use super::hook::{Death, HookCall, HookOutcome, HookSubject, HookTask, Purpose, has_python};
-use super::ids::{HookId, WatcherKey, WorkerId};
-use super::time::{Now, seconds};
-use super::watcher::WatcherState;
-use super::worker::WorkerState;
+use crate::arbiter::action::{Action, Level};
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::fleet::watcher::WatcherState;
+use crate::arbiter::fleet::worker::WorkerState;
+use crate::arbiter::ids::{HookId, WatcherKey, WorkerId};
+use crate::arbiter::lifecycle::purpose::{Death, HookCall, HookOutcome, HookSubject, HookTask, Purpose, has_python};
+use crate::arbiter::time::{Now, seconds};
+use crate::arbiter::timers::Timer;
 use crate::config::options;
 use crate::proto::{EventKind, HookPoint, Object};
 
 impl Arbiter {
     /// Runs a hook for this purpose. `false` if the watcher has none: what would have followed is the caller's.
-    pub(super) fn run_hook(&mut self, key: WatcherKey, purpose: Purpose, subject: HookSubject, now: Now) -> bool {
+    pub(in crate::arbiter) fn run_hook(
+        &mut self,
+        key: WatcherKey,
+        purpose: Purpose,
+        subject: HookSubject,
+        now: Now,
+    ) -> bool {
         let Some(watcher) = self.watchers.get_mut(&key) else { return false };
         let task = purpose.task();
         let wanted = match task {
@@ -35,27 +41,33 @@ impl Arbiter {
     }
 
     /// Before a watcher starts: its hooks must be there, and one of them is asked.
-    pub(super) fn ask_to_start(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn ask_to_start(&mut self, key: WatcherKey, now: Now) {
         if !self.run_hook(key, Purpose::Load, HookSubject::default(), now) {
             self.run_hook(key, Purpose::BeforeStart, HookSubject::default(), now);
         }
     }
 
     /// A hook has had its time.
-    pub(super) fn hook_overdue(&mut self, id: HookId, now: Now) {
+    pub(in crate::arbiter) fn hook_overdue(&mut self, id: HookId, now: Now) {
         let Some(watcher) = self.watchers.get(&id.watcher) else { return };
         let limit = watcher.config.hook_timeout;
         self.cut_short(id, format!("it took longer than hook_timeout ({limit} s)"), now);
     }
 
     /// Ends a hook; whoever waits for it goes on as if it had failed.
-    pub(super) fn cut_short(&mut self, id: HookId, error: String, now: Now) {
+    pub(in crate::arbiter) fn cut_short(&mut self, id: HookId, error: String, now: Now) {
         self.act(Action::EndHook(id));
         self.hook_done(id, HookOutcome::answer(Err(error)), now);
     }
 
     /// Ends hooks that nobody waits for any more.
-    pub(super) fn call_off(&mut self, key: WatcherKey, whose: impl Fn(&Purpose) -> bool, why: &str, now: Now) {
+    pub(in crate::arbiter) fn call_off(
+        &mut self,
+        key: WatcherKey,
+        whose: impl Fn(&Purpose) -> bool,
+        why: &str,
+        now: Now,
+    ) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         for id in watcher.hooks.of(whose) {
             let Some(purpose) = self.watchers.get_mut(&key).and_then(|watcher| watcher.hooks.end(id)) else { continue };
@@ -66,7 +78,7 @@ impl Arbiter {
     }
 
     /// The watcher is about to be forgotten: what waits for its hooks goes on without them.
-    pub(super) fn drop_hooks(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn drop_hooks(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         for id in watcher.hooks.of(|_| true) {
             let Some(purpose) = self.watchers.get_mut(&key).and_then(|watcher| watcher.hooks.end(id)) else { continue };
@@ -96,7 +108,7 @@ impl Arbiter {
     }
 
     /// Every hook of everybody is cut short, and none is run from now on.
-    pub(super) fn hurry_hooks(&mut self, now: Now) {
+    pub(in crate::arbiter) fn hurry_hooks(&mut self, now: Now) {
         self.hurried = true;
         let ids: Vec<HookId> = self.watchers.values().flat_map(|watcher| watcher.hooks.of(|_| true)).collect();
         for id in ids {
@@ -105,7 +117,7 @@ impl Arbiter {
     }
 
     /// What a hook came to; or it was cut short.
-    pub(super) fn hook_done(&mut self, id: HookId, outcome: HookOutcome, now: Now) {
+    pub(in crate::arbiter) fn hook_done(&mut self, id: HookId, outcome: HookOutcome, now: Now) {
         let key = id.watcher;
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         // One that was called off, or has had its time, may still have something to say.
@@ -190,13 +202,13 @@ impl Arbiter {
     fn start_refused(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         if watcher.config.on_demand {
-            self.note_spell(key, super::demand::Spell::Bad, now);
+            self.note_spell(key, crate::arbiter::lifecycle::activation::Spell::Bad, now);
         }
         self.call_off_start(key, now);
     }
 
     /// Whoever was asked to start, and has no process yet, does not start.
-    pub(super) fn call_off_start(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn call_off_start(&mut self, key: WatcherKey, now: Now) {
         self.call_off(key, Purpose::serves_start, "the watcher was told to stop", now);
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         watcher.state = WatcherState::Stopped;
@@ -233,7 +245,7 @@ impl Arbiter {
     }
 
     /// A death is known to everybody.
-    pub(super) fn publish_reap(&mut self, key: WatcherKey, death: Death, now: Now) {
+    pub(in crate::arbiter) fn publish_reap(&mut self, key: WatcherKey, death: Death, now: Now) {
         let Death { pid, exit_code, .. } = death;
         self.publish(key, EventKind::Reap { process_pid: pid.0, exit_code }, now);
         self.run_hook(key, Purpose::AfterReap, death.subject(), now);
@@ -241,7 +253,7 @@ impl Arbiter {
 }
 
 impl Death {
-    pub(super) fn subject(self) -> HookSubject {
+    pub(in crate::arbiter) fn subject(self) -> HookSubject {
         let Self { pid, wid, exit_code, time } = self;
         HookSubject {
             pid: Some(pid),

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Level, SignalTarget};
-use super::core::Arbiter;
-use super::deadlines::Timer;
-use super::hook::{HookSubject, Purpose, Send};
-use super::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
-use super::job::{Form, Job, Then};
-use super::requests::Answer;
-use super::time::{Now, seconds};
-use super::worker::WorkerState;
+use crate::arbiter::action::{Action, Level, SignalTarget};
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::fleet::worker::WorkerState;
+use crate::arbiter::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
+use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, Send};
+use crate::arbiter::operate::job::{Form, Job, Then};
+use crate::arbiter::requests::change::Answer;
+use crate::arbiter::time::{Now, seconds};
+use crate::arbiter::timers::Timer;
 use crate::proto::{EventKind, ReplyTo, Signal};
 
 /// A process as a hook is told of it.
@@ -22,22 +22,37 @@ fn about((pid, wid): Named, signal: Signal) -> HookSubject {
 
 impl Arbiter {
     /// Asks whether a worker may be sent a signal. `false` if there is nobody to be asked.
-    pub(super) fn ask_to_signal(&mut self, id: WorkerId, worker: Named, signal: Signal, then: Send, now: Now) -> bool {
+    pub(in crate::arbiter) fn ask_to_signal(
+        &mut self,
+        id: WorkerId,
+        worker: Named,
+        signal: Signal,
+        then: Send,
+        now: Now,
+    ) -> bool {
         let purpose = Purpose::BeforeSignal { worker: id, pid: worker.0, signal, then };
         self.run_hook(id.watcher, purpose, about(worker, signal), now)
     }
 
     /// A worker was sent a signal, or was not after all.
-    pub(super) fn signal_sent(&mut self, key: WatcherKey, worker: Named, signal: Signal, now: Now) {
+    pub(in crate::arbiter) fn signal_sent(&mut self, key: WatcherKey, worker: Named, signal: Signal, now: Now) {
         self.run_hook(key, Purpose::AfterSignal, about(worker, signal), now);
     }
 
-    pub(super) fn hook_timeout(&self, key: WatcherKey) -> Duration {
+    pub(in crate::arbiter) fn hook_timeout(&self, key: WatcherKey) -> Duration {
         self.watchers.get(&key).map_or(Duration::ZERO, |watcher| seconds(watcher.config.hook_timeout))
     }
 
     /// `before_signal` has answered. SIGKILL it cannot keep back.
-    pub(super) fn may_signal(&mut self, id: WorkerId, pid: Pid, signal: Signal, then: &Send, yes: bool, now: Now) {
+    pub(in crate::arbiter) fn may_signal(
+        &mut self,
+        id: WorkerId,
+        pid: Pid,
+        signal: Signal,
+        then: &Send,
+        yes: bool,
+        now: Now,
+    ) {
         let allowed = yes || signal == Signal::KILL;
         let known = self.watchers.get(&id.watcher).and_then(|watcher| watcher.workers().get(&id));
         let wid = known.map(|worker| worker.wid);
@@ -76,8 +91,11 @@ impl Arbiter {
         allowed: bool,
         now: Now,
     ) {
-        let due =
-            if signal == Signal::KILL { now.mono.after(super::workers::KILL_AGAIN) } else { now.mono.after(timeout) };
+        let due = if signal == Signal::KILL {
+            now.mono.after(crate::arbiter::lifecycle::workers::KILL_AGAIN)
+        } else {
+            now.mono.after(timeout)
+        };
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let kill_at = watcher.change(id, |worker| {
             let WorkerState::Terminating { signal: told, kill_at } = &mut worker.state else { return None };
@@ -99,7 +117,7 @@ impl Arbiter {
     }
 
     /// A `signal` request where each process has a hook to be asked: each is a job of its own.
-    pub(super) fn signal_with_hooks(
+    pub(in crate::arbiter) fn signal_with_hooks(
         &mut self,
         to: &ReplyTo,
         ids: Vec<(WorkerId, Pid)>,

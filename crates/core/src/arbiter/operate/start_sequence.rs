@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::core::Arbiter;
-use super::deadlines::Timer;
-use super::ids::{JobId, RolloutId, WatcherKey};
-use super::job::Then;
-use super::operation::{OperationKind, Ticket};
-use super::time::{Mono, Now, seconds};
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::ids::{JobId, RolloutId, WatcherKey};
+use crate::arbiter::operate::job::Then;
+use crate::arbiter::operate::queue::{OperationKind, Ticket};
+use crate::arbiter::time::{Mono, Now, seconds};
+use crate::arbiter::timers::Timer;
 use crate::proto::Fault;
 
 /// Who of those in a rollout starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Start {
+pub(in crate::arbiter) enum Start {
     /// All: they were named.
     All,
     /// As when circusd starts: those with on_demand wait for a connection.
@@ -27,7 +27,7 @@ pub(super) enum Start {
 
 /// Watchers in the order in which they start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Rollout {
+pub(in crate::arbiter) struct Rollout {
     /// What is done with each: a start or a reload.
     kind: OperationKind,
     left: VecDeque<WatcherKey>,
@@ -40,12 +40,12 @@ pub(super) struct Rollout {
 
 impl Rollout {
     /// Whether this watcher's turn is still to come.
-    pub(super) fn will_start(&self, key: WatcherKey) -> bool {
+    pub(in crate::arbiter) fn will_start(&self, key: WatcherKey) -> bool {
         self.left.contains(&key)
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn job(&self) -> Option<JobId> {
+    pub(in crate::arbiter) fn job(&self) -> Option<JobId> {
         self.job
     }
 }
@@ -56,13 +56,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Arbiter {
     /// Starts these watchers in this order; `job` is done with the last of them.
-    pub(super) fn start_in_order(&mut self, keys: Vec<WatcherKey>, job: Option<JobId>, start: Start) {
+    pub(in crate::arbiter) fn start_in_order(&mut self, keys: Vec<WatcherKey>, job: Option<JobId>, start: Start) {
         let kind = OperationKind::Start;
         self.open_rollout(Rollout { kind, start, left: keys.into(), current: None, not_before: None, job });
     }
 
     /// Does this with these watchers in this order; `job` is done with the last of them.
-    pub(super) fn one_after_the_other(&mut self, kind: OperationKind, keys: Vec<WatcherKey>, job: Option<JobId>) {
+    pub(in crate::arbiter) fn one_after_the_other(
+        &mut self,
+        kind: OperationKind,
+        keys: Vec<WatcherKey>,
+        job: Option<JobId>,
+    ) {
         let start = Start::All;
         self.open_rollout(Rollout { kind, start, left: keys.into(), current: None, not_before: None, job });
     }
@@ -76,7 +81,7 @@ impl Arbiter {
     }
 
     /// The watcher that a rollout waited for has been tried.
-    pub(super) fn rollout_part_done(&mut self, id: RolloutId, now: Now) {
+    pub(in crate::arbiter) fn rollout_part_done(&mut self, id: RolloutId, now: Now) {
         let pause = seconds(self.circus.warmup_delay);
         let Some(rollout) = self.rollouts.get_mut(&id) else { return };
         rollout.current = None;
@@ -88,7 +93,7 @@ impl Arbiter {
         self.due_rollouts.push_back(id);
     }
 
-    pub(super) fn advance_rollout(&mut self, id: RolloutId, now: Now) {
+    pub(in crate::arbiter) fn advance_rollout(&mut self, id: RolloutId, now: Now) {
         let Some(rollout) = self.rollouts.get_mut(&id) else { return };
         if let Some(key) = rollout.current {
             if self.is_on_its_way(key) {
@@ -130,7 +135,7 @@ impl Arbiter {
     }
 
     /// Takes a watcher out of every rollout, begun or to come, that has not reached it yet: it was told to stop, or is gone.
-    pub(super) fn withdraw_from_rollouts(&mut self, key: WatcherKey) {
+    pub(in crate::arbiter) fn withdraw_from_rollouts(&mut self, key: WatcherKey) {
         let mut cheated = Vec::new();
         for rollout in self.rollouts.values_mut().filter(|rollout| rollout.left.contains(&key)) {
             rollout.left.retain(|other| *other != key);
@@ -154,7 +159,7 @@ impl Arbiter {
     }
 
     /// Ends every rollout; whoever waits for one is told by its job.
-    pub(super) fn cancel_rollouts(&mut self) -> Vec<JobId> {
+    pub(in crate::arbiter) fn cancel_rollouts(&mut self) -> Vec<JobId> {
         let ids: Vec<RolloutId> = self.rollouts.keys().copied().collect();
         for id in ids {
             self.deadlines.cancel(Timer::Rollout(id));

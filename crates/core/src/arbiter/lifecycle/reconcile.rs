@@ -1,12 +1,12 @@
 //! Actual against desired: the one function that launches and ends workers to make their number right.
 
-use super::core::Arbiter;
-use super::deadlines::Timer;
-use super::hook::spawns_singly;
-use super::ids::WatcherKey;
-use super::operation::Progress;
-use super::time::{Now, seconds};
-use super::watcher::WatcherState;
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::fleet::watcher::WatcherState;
+use crate::arbiter::ids::WatcherKey;
+use crate::arbiter::lifecycle::purpose::spawns_singly;
+use crate::arbiter::operate::queue::Progress;
+use crate::arbiter::time::{Now, seconds};
+use crate::arbiter::timers::Timer;
 
 /// How many launches of one watcher are asked for ahead.
 const MOST_ON_THEIR_WAY: usize = 256;
@@ -14,7 +14,7 @@ const MOST_ON_THEIR_WAY: usize = 256;
 impl Arbiter {
     /// Brings a watcher's workers closer to what is wanted, as far as is possible now. Calling it again at once
     /// changes nothing.
-    pub(super) fn reconcile(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn reconcile(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         match watcher.state {
             // Everybody has been told, and nobody is launched.

@@ -14,30 +14,30 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::action::{Action, Level};
-use super::core::{Arbiter, Phase};
-use super::deadlines::Timer;
-use super::ids::WatcherKey;
-use super::operation::OperationKind;
-use super::slots::back_off;
-use super::time::{Mono, Now};
-use super::watcher::{Watcher, WatcherState};
+use crate::arbiter::action::{Action, Level};
+use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::fleet::slots::back_off;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::ids::WatcherKey;
+use crate::arbiter::operate::queue::OperationKind;
+use crate::arbiter::time::{Mono, Now};
+use crate::arbiter::timers::Timer;
 use crate::config::named_sockets;
 
 /// What a watcher knows of its waiting for connections.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Demand {
+pub(in crate::arbiter) struct Demand {
     /// The sockets that are watched for it now.
-    pub(super) sockets: BTreeSet<String>,
+    pub(in crate::arbiter) sockets: BTreeSet<String>,
     /// It does not wait again before then.
-    pub(super) rests_until: Option<Mono>,
+    pub(in crate::arbiter) rests_until: Option<Mono>,
     /// How often in a row it was started and came to nothing.
     failures: u32,
 }
 
 /// How a worker of an on_demand watcher ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spell {
+pub(in crate::arbiter) enum Spell {
     /// It lived long enough.
     Good,
     /// It died young, with success.
@@ -48,7 +48,7 @@ pub(super) enum Spell {
 
 impl Arbiter {
     /// Somebody has connected to a socket, or sent something there.
-    pub(super) fn acceptable(&mut self, socket: &str, now: Now) {
+    pub(in crate::arbiter) fn acceptable(&mut self, socket: &str, now: Now) {
         // Whoever starts does not wait any more, so who is meant stands fixed before.
         for key in self.demanded.get(socket).cloned().unwrap_or_default() {
             self.submit(key, OperationKind::Start, Vec::new(), now);
@@ -56,7 +56,7 @@ impl Arbiter {
     }
 
     /// Brings the sockets that are watched for a watcher in line with whether it waits.
-    pub(super) fn attend(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn attend(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         if !watcher.config.on_demand && watcher.demand == Demand::default() {
             return;
@@ -73,7 +73,7 @@ impl Arbiter {
     }
 
     /// The watcher is about to be forgotten.
-    pub(super) fn neglect(&mut self, key: WatcherKey) {
+    pub(in crate::arbiter) fn neglect(&mut self, key: WatcherKey) {
         self.deadlines.cancel(Timer::Rearm(key));
         self.watch_for(key, BTreeSet::new());
     }
@@ -100,7 +100,7 @@ impl Arbiter {
     }
 
     /// Whether a watcher waits for a connection, whether or not it rests meanwhile.
-    pub(super) fn is_waiting(&self, watcher: &Watcher) -> bool {
+    pub(in crate::arbiter) fn is_waiting(&self, watcher: &Watcher) -> bool {
         let idle = watcher.running.is_none() && watcher.waiting.is_empty() && !watcher.removed;
         let lacks_workers = match watcher.state {
             WatcherState::Stopped => watcher.config.autostart,
@@ -116,7 +116,7 @@ impl Arbiter {
     }
 
     /// The sockets that a connection for this watcher can come to: those it names, or with use_sockets alone all.
-    pub(super) fn own_sockets(&self, watcher: &Watcher) -> BTreeSet<String> {
+    pub(in crate::arbiter) fn own_sockets(&self, watcher: &Watcher) -> BTreeSet<String> {
         let named = named_sockets(&watcher.config);
         let all = named.is_empty() && watcher.config.use_sockets;
         let listening = self.sockets.iter().filter(|socket| !socket.per_worker).map(|socket| &socket.name);
@@ -124,13 +124,13 @@ impl Arbiter {
     }
 
     /// Whether a watcher is started by a connection where others start with circusd, or again after a stop.
-    pub(super) fn starts_on_demand(&self, key: WatcherKey) -> bool {
+    pub(in crate::arbiter) fn starts_on_demand(&self, key: WatcherKey) -> bool {
         self.watchers.get(&key).is_some_and(|watcher| watcher.config.on_demand && watcher.config.autostart)
     }
 
     /// The last worker of an on_demand watcher is gone: it is as before the first connection. As in Circus that is no
     /// stop, and no event.
-    pub(super) fn fall_asleep(&mut self, key: WatcherKey) {
+    pub(in crate::arbiter) fn fall_asleep(&mut self, key: WatcherKey) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         watcher.state = WatcherState::Stopped;
         let waited = watcher.slots.clear();
@@ -144,7 +144,7 @@ impl Arbiter {
     }
 
     /// Takes note of how a worker that a connection had started ended. How long the watcher rests now.
-    pub(super) fn note_spell(&mut self, key: WatcherKey, spell: Spell, now: Now) -> Option<Duration> {
+    pub(in crate::arbiter) fn note_spell(&mut self, key: WatcherKey, spell: Spell, now: Now) -> Option<Duration> {
         let jitter = self.rng.around_one(0.1);
         let bound = self.back_off_bound();
         let demand = &mut self.watchers.get_mut(&key)?.demand;

@@ -2,27 +2,33 @@
 
 use std::collections::VecDeque;
 
-use super::action::{Action, Level, Reach};
-use super::core::Arbiter;
-use super::deadlines::Timer;
-use super::hook::{HookSubject, Purpose};
-use super::ids::{JobId, Pid, WatcherKey, WorkerId};
-use super::job::{Changes, Form, Then};
-use super::operation::{Admission, Operation, OperationKind, Progress, Ticket, admit};
-use super::rollout::Start;
-use super::time::Now;
-use super::watcher::WatcherState;
-use super::worker::{Worker, WorkerState};
+use crate::arbiter::action::{Action, Level, Reach};
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::fleet::watcher::WatcherState;
+use crate::arbiter::fleet::worker::{Worker, WorkerState};
+use crate::arbiter::ids::{JobId, Pid, WatcherKey, WorkerId};
+use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
+use crate::arbiter::operate::job::{Changes, Form, Then};
+use crate::arbiter::operate::queue::{Admission, Operation, OperationKind, Progress, Ticket, admit};
+use crate::arbiter::operate::start_sequence::Start;
+use crate::arbiter::time::Now;
+use crate::arbiter::timers::Timer;
 use crate::proto::{Body, EventKind, Fault, Object, Reply, Signal};
 
 impl Arbiter {
     /// Hands an operation to a watcher: it begins, waits or joins as [`admit`] says.
-    pub(super) fn submit(&mut self, key: WatcherKey, kind: OperationKind, tickets: Vec<Ticket>, now: Now) {
+    pub(in crate::arbiter) fn submit(&mut self, key: WatcherKey, kind: OperationKind, tickets: Vec<Ticket>, now: Now) {
         self.submit_operation(key, kind, tickets, false, now);
     }
 
     /// The same for an operation that must see what was changed just now, and is only for a watcher that is up.
-    pub(super) fn submit_fresh(&mut self, key: WatcherKey, kind: OperationKind, tickets: Vec<Ticket>, now: Now) {
+    pub(in crate::arbiter) fn submit_fresh(
+        &mut self,
+        key: WatcherKey,
+        kind: OperationKind,
+        tickets: Vec<Ticket>,
+        now: Now,
+    ) {
         self.submit_operation(key, kind, tickets, true, now);
     }
 
@@ -101,7 +107,7 @@ impl Arbiter {
     }
 
     /// Goes on with a watcher as far as is possible now.
-    pub(super) fn progress(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn progress(&mut self, key: WatcherKey, now: Now) {
         loop {
             self.reconcile(key, now);
             // Each step ends an operation, begins one, or changes the state towards its end: the loop is finite.
@@ -243,7 +249,7 @@ impl Arbiter {
     }
 
     /// Whether a watcher of the same name was removed and is still stopping.
-    pub(super) fn has_predecessor(&self, key: WatcherKey) -> bool {
+    pub(in crate::arbiter) fn has_predecessor(&self, key: WatcherKey) -> bool {
         let resource = self.watchers.get(&key).map(|watcher| &watcher.resource);
         let before = self.watchers.range(..key).map(|(_, watcher)| watcher);
         before.filter(|watcher| watcher.removed).any(|watcher| Some(&watcher.resource) == resource)
@@ -263,7 +269,7 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn begin_stopping(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn begin_stopping(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.hooks.bar_launches() {
             return self.call_off_start(key, now);
@@ -297,7 +303,7 @@ impl Arbiter {
     }
 
     /// The stop signal to every worker.
-    pub(super) fn tell_everybody(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn tell_everybody(&mut self, key: WatcherKey, now: Now) {
         // Everybody hears of it, also who is on the way out already: a kill with a long timeout does not hold up a stop.
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let (signal, timeout) = watcher.parting().ask();
@@ -310,7 +316,7 @@ impl Arbiter {
         }
     }
 
-    pub(super) fn started(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn started(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         watcher.state = WatcherState::Active;
         let text = format!("{} started", watcher.name());
@@ -335,7 +341,7 @@ impl Arbiter {
     }
 
     /// A watcher has stopped, and its last hook is done.
-    pub(super) fn at_rest(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn at_rest(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.state != WatcherState::Stopped {
             watcher.state = WatcherState::Stopped;
@@ -448,7 +454,7 @@ impl Arbiter {
     }
 
     /// The running operation of a watcher is over: whoever waits for it is told.
-    pub(super) fn end_operation(&mut self, key: WatcherKey, failure: Option<String>, now: Now) {
+    pub(in crate::arbiter) fn end_operation(&mut self, key: WatcherKey, failure: Option<String>, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let Some(operation) = watcher.running.take() else { return };
         let after = watcher.lasting_pids();
@@ -471,7 +477,7 @@ impl Arbiter {
     }
 
     /// The watcher is gone for good.
-    pub(super) fn forget(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn forget(&mut self, key: WatcherKey, now: Now) {
         self.neglect(key);
         self.drop_hooks(key, now);
         let Some(watcher) = self.watchers.remove(&key) else { return };
@@ -493,7 +499,13 @@ impl Arbiter {
     }
 
     /// A part of a job is done; with the last one the job is.
-    pub(super) fn job_part_done(&mut self, id: JobId, changes: Option<Changes>, fault: Option<Fault>, now: Now) {
+    pub(in crate::arbiter) fn job_part_done(
+        &mut self,
+        id: JobId,
+        changes: Option<Changes>,
+        fault: Option<Fault>,
+        now: Now,
+    ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.left = job.left.saturating_sub(1);
         if changes.is_some() {
@@ -535,13 +547,13 @@ impl Arbiter {
     }
 
     /// So many parts of a job are to come.
-    pub(super) fn expect_parts(&mut self, id: JobId, parts: u32) {
+    pub(in crate::arbiter) fn expect_parts(&mut self, id: JobId, parts: u32) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.left = job.left.saturating_add(parts);
         }
     }
 
-    pub(super) fn reply(&mut self, reply: Reply) {
+    pub(in crate::arbiter) fn reply(&mut self, reply: Reply) {
         if !reply.to.cast {
             self.act(Action::Reply(reply));
         }

@@ -1,11 +1,11 @@
 //! A look at the core from outside, for tests and for whoever must know a process by its worker.
 
-use super::core::{Arbiter, Phase};
-use super::hook::{HookTask, Purpose};
-use super::ids::{Pid, WatcherKey, Wid, WorkerId};
-use super::job::{Job, Then};
-use super::watcher::{Watcher, WatcherState};
-use super::worker::{Worker, WorkerState};
+use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::worker::{Worker, WorkerState};
+use crate::arbiter::ids::{Pid, WatcherKey, Wid, WorkerId};
+use crate::arbiter::lifecycle::purpose::{HookTask, Purpose};
+use crate::arbiter::operate::job::{Job, Then};
 
 /// A watcher as it is now.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl Arbiter {
     }
 
     /// Whether a watcher is in a rollout, or in what will be one when others have stopped.
-    pub(super) fn has_its_turn_to_come(&self, key: WatcherKey) -> bool {
+    pub(in crate::arbiter) fn has_its_turn_to_come(&self, key: WatcherKey) -> bool {
         let listed = |job: &Job| matches!(&job.then, Then::Start(keys) if keys.contains(&key));
         self.rollouts.values().any(|rollout| rollout.will_start(key)) || self.jobs.values().any(listed)
     }

@@ -24,8 +24,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::action::SignalTarget;
-use super::ids::{HookId, JobId, Pid, Wid, WorkerId};
+use crate::arbiter::action::SignalTarget;
+use crate::arbiter::ids::{HookId, JobId, Pid, Wid, WorkerId};
 use crate::config::{HookKind, WatcherConfig};
 use crate::proto::{HookPoint, Object, Signal};
 
@@ -92,7 +92,7 @@ impl HookOutcome {
 
 /// What waits for a hook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Purpose {
+pub(in crate::arbiter) enum Purpose {
     /// The start: first its Python hooks must be there.
     Load,
     BeforeStart,
@@ -118,7 +118,7 @@ pub(super) enum Purpose {
 
 /// What follows when a signal may be sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Send {
+pub(in crate::arbiter) enum Send {
     /// It asks a worker to stop, which may take so long.
     Stop { timeout: Duration },
     /// A client asked for it.
@@ -127,15 +127,15 @@ pub(super) enum Send {
 
 /// A process that was collected.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Death {
-    pub(super) pid: Pid,
-    pub(super) wid: Wid,
-    pub(super) exit_code: i32,
-    pub(super) time: f64,
+pub(in crate::arbiter) struct Death {
+    pub(in crate::arbiter) pid: Pid,
+    pub(in crate::arbiter) wid: Wid,
+    pub(in crate::arbiter) exit_code: i32,
+    pub(in crate::arbiter) time: f64,
 }
 
 impl Purpose {
-    pub(super) fn task(&self) -> HookTask {
+    pub(in crate::arbiter) fn task(&self) -> HookTask {
         HookTask::Run(match self {
             Self::Load => return HookTask::Load,
             Self::BeforeStart => HookPoint::BeforeStart,
@@ -153,7 +153,7 @@ impl Purpose {
     }
 
     /// The job that is owed an answer.
-    pub(super) fn job(&self) -> Option<JobId> {
+    pub(in crate::arbiter) fn job(&self) -> Option<JobId> {
         match self {
             Self::BeforeSignal { then: Send::Request { job, .. }, .. } => Some(*job),
             Self::Load
@@ -177,14 +177,14 @@ impl Purpose {
     }
 
     /// Whether the answer is of no use to a watcher that stops.
-    pub(super) fn serves_start(&self) -> bool {
+    pub(in crate::arbiter) fn serves_start(&self) -> bool {
         self.holds_start() || matches!(self, Self::BeforeSpawn(_) | Self::AfterSpawn(_))
     }
 }
 
 /// The hooks of a watcher that are under way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Hooks {
+pub(in crate::arbiter) struct Hooks {
     running: BTreeMap<HookId, Purpose>,
     next: u64,
     /// Those that were set since they last ran.
@@ -192,7 +192,7 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    pub(super) fn begin(&mut self, watcher: super::ids::WatcherKey, purpose: Purpose) -> HookId {
+    pub(in crate::arbiter) fn begin(&mut self, watcher: crate::arbiter::ids::WatcherKey, purpose: Purpose) -> HookId {
         let id = HookId { watcher, serial: self.next };
         self.next += 1;
         self.running.insert(id, purpose);
@@ -200,63 +200,63 @@ impl Hooks {
     }
 
     /// These were set: what they are loaded from may have changed.
-    pub(super) fn renew(&mut self, points: impl IntoIterator<Item = HookPoint>) {
+    pub(in crate::arbiter) fn renew(&mut self, points: impl IntoIterator<Item = HookPoint>) {
         self.anew.extend(points);
     }
 
     /// Whether a hook was set since it last ran.
-    pub(super) fn is_new(&mut self, task: HookTask) -> bool {
+    pub(in crate::arbiter) fn is_new(&mut self, task: HookTask) -> bool {
         match task {
             HookTask::Load => false,
             HookTask::Run(point) => self.anew.remove(&point),
         }
     }
 
-    pub(super) fn end(&mut self, id: HookId) -> Option<Purpose> {
+    pub(in crate::arbiter) fn end(&mut self, id: HookId) -> Option<Purpose> {
         self.running.remove(&id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (HookId, &Purpose)> {
+    pub(in crate::arbiter) fn iter(&self) -> impl Iterator<Item = (HookId, &Purpose)> {
         self.running.iter().map(|(id, purpose)| (*id, purpose))
     }
 
-    pub(super) fn any(&self, of: impl Fn(&Purpose) -> bool) -> bool {
+    pub(in crate::arbiter) fn any(&self, of: impl Fn(&Purpose) -> bool) -> bool {
         self.running.values().any(of)
     }
 
     /// Those whose purpose is such.
-    pub(super) fn of(&self, wanted: impl Fn(&Purpose) -> bool) -> Vec<HookId> {
+    pub(in crate::arbiter) fn of(&self, wanted: impl Fn(&Purpose) -> bool) -> Vec<HookId> {
         self.iter().filter(|(_, purpose)| wanted(purpose)).map(|(id, _)| id).collect()
     }
 
     /// Whether no process may be started yet.
-    pub(super) fn bar_launches(&self) -> bool {
+    pub(in crate::arbiter) fn bar_launches(&self) -> bool {
         self.any(|purpose| matches!(purpose, Purpose::Load | Purpose::BeforeStart))
     }
 
-    pub(super) fn hold_start(&self) -> bool {
+    pub(in crate::arbiter) fn hold_start(&self) -> bool {
         self.any(Purpose::holds_start)
     }
 
     /// Whether the watcher is not at rest yet. Figures are of no weight.
-    pub(super) fn hold_stop(&self) -> bool {
+    pub(in crate::arbiter) fn hold_stop(&self) -> bool {
         self.any(|purpose| !matches!(purpose, Purpose::ExtendedStats { .. }))
     }
 }
 
 /// Whether some of a watcher's hooks have to be loaded.
-pub(super) fn has_python(config: &WatcherConfig) -> bool {
+pub(in crate::arbiter) fn has_python(config: &WatcherConfig) -> bool {
     config.hooks.values().any(|hook| matches!(hook.kind(), Ok(HookKind::Python(_))))
 }
 
 /// The processes of such a watcher come up one after the other, as in Circus: each hook's answer, and what it does to
 /// the environment, is for its own process.
-pub(super) fn spawns_singly(config: &WatcherConfig) -> bool {
+pub(in crate::arbiter) fn spawns_singly(config: &WatcherConfig) -> bool {
     [HookPoint::BeforeSpawn, HookPoint::AfterSpawn].iter().any(|point| config.hooks.contains_key(point))
 }
 
 /// Figures, with those that a hook adds.
-pub(super) fn extended(mut info: Value, stats: Object) -> Value {
+pub(in crate::arbiter) fn extended(mut info: Value, stats: Object) -> Value {
     if let Value::Object(info) = &mut info {
         info.extend(stats);
     }

@@ -1,0 +1,6 @@
+//! The watchers and workers as data: options, states, numbered slots, and what is remembered of them.
+
+pub(in crate::arbiter) mod history;
+pub(in crate::arbiter) mod slots;
+pub(in crate::arbiter) mod watcher;
+pub(in crate::arbiter) mod worker;

@@ -1,0 +1,7 @@
+//! What is done with watchers: operations and their queue, the order of starts and stops, shutdown.
+
+pub(in crate::arbiter) mod advance;
+pub(in crate::arbiter) mod job;
+pub(in crate::arbiter) mod queue;
+pub(in crate::arbiter) mod shutdown;
+pub(in crate::arbiter) mod start_sequence;

@@ -1,0 +1,8 @@
+//! What clients ask: requests that change something, and those that only ask.
+
+pub(in crate::arbiter) mod change;
+pub(in crate::arbiter) mod query;
+pub(in crate::arbiter) mod reloadconfig;
+pub(in crate::arbiter) mod stats;
+pub(in crate::arbiter) mod tail;
+pub(in crate::arbiter) mod verbose_status;
