@@ -13,7 +13,7 @@ use serde_json::json;
 use super::run::{Session, emit, timeout};
 use super::{Event, Exit, Globals, Outcome, Streams, Subscription};
 use circus_core::commands::{self, CommandSpec, Invocation};
-use circus_core::proto::{Missed, Object, OutputEvent, OutputPlace, StreamName, Tail, output_topic};
+use circus_core::proto::{Gap, Object, OutputEvent, StreamName, Tail, TailCursor, output_topic};
 
 /// Why it is over.
 enum End {
@@ -176,7 +176,7 @@ impl Viewer<'_, '_> {
 /// What was shown. Pure.
 #[derive(Debug, Default)]
 struct View {
-    place: OutputPlace,
+    place: TailCursor,
     /// The last line that was shown goes on.
     open: bool,
 }
@@ -185,7 +185,7 @@ struct View {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Shown {
     text: String,
-    missed: Option<Missed>,
+    missed: Option<Gap>,
 }
 
 impl View {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::input::Heard;
 use super::plain::plain;
-use circus_core::proto::{Missed, Object, OutputEvent, OutputPlace, StreamName, Tail};
+use circus_core::proto::{Gap, Object, OutputEvent, StreamName, Tail, TailCursor};
 
 /// How many lines are remembered.
 const ROOM: usize = 1000;
@@ -58,7 +58,7 @@ pub(super) enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     Line { pid: i32, text: String },
-    Gap(Missed),
+    Gap(Gap),
 }
 
 /// The pane.
@@ -66,7 +66,7 @@ pub(super) enum Shown {
 pub(super) struct Output {
     subject: Option<Subject>,
     standing: Standing,
-    place: OutputPlace,
+    place: TailCursor,
     lines: VecDeque<Shown>,
     /// The last line goes on.
     open: bool,
@@ -148,7 +148,7 @@ impl Output {
             return;
         };
         if self.place.is_of_another(&tail) {
-            self.place = OutputPlace::default();
+            self.place = TailCursor::default();
             self.standing = Standing::Greeted;
             return;
         }
@@ -180,9 +180,9 @@ impl Output {
         self.open = event.more;
     }
 
-    fn note(&mut self, missed: Option<Missed>) {
+    fn note(&mut self, missed: Option<Gap>) {
         let Some(missed) = missed else { return };
-        if let Missed::Lines(count) = missed {
+        if let Gap::Lines(count) = missed {
             self.missed = self.missed.saturating_add(count);
         }
         self.open = false;

@@ -12,8 +12,8 @@ const BUGS: [(&str, &str, &str, &str); 24] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/workers.rs",
-        "        let death = Death { pid: exit.pid,",
-        "        if worker.asked {\n            return Some((id, worker, exit));\n        }\n        let death = Death { pid: exit.pid,",
+        "        let death = ExitInfo { pid: exit.pid,",
+        "        if worker.exit_expected {\n            return Some((id, worker, exit));\n        }\n        let death = ExitInfo { pid: exit.pid,",
     ),
     (
         "one process too many is launched",
@@ -24,14 +24,14 @@ const BUGS: [(&str, &str, &str, &str); 24] = [
     (
         "a timer is left when a worker has gone",
         "lifecycle/workers.rs",
-        "        self.deadlines.cancel(Timer::Escalate(id));\n        self.deadlines.cancel(Timer::Expire(id));\n        if worker.state",
+        "        self.timers.cancel(Timer::Kill(id));\n        self.timers.cancel(Timer::Expire(id));\n        if worker.state",
         "        if worker.state",
     ),
     ("a wid is used twice", "fleet/slots.rs", "self.free.pop_first()", "self.free.first().copied()"),
     (
         "who was cancelled is not told",
         "operate/advance.rs",
-        "self.tickets_done(operation.tickets, None, Some(Fault::command(reason)), now);",
+        "self.notify_waiters(operation.waiters, None, Some(Fault::command(reason)), now);",
         "let _ = (reason, now);",
     ),
     (
@@ -44,8 +44,8 @@ const BUGS: [(&str, &str, &str, &str); 24] = [
     (
         "SIGKILL never follows",
         "core.rs",
-        "Timer::Escalate(worker) => self.escalate(worker, now),",
-        "Timer::Escalate(worker) => self.deadlines.set(Timer::Escalate(worker), Mono(now.mono.0 + 1_000_000_000)),",
+        "Timer::Kill(worker) => self.escalate(worker, now),",
+        "Timer::Kill(worker) => self.timers.set(Timer::Kill(worker), Mono(now.mono.0 + 1_000_000_000)),",
     ),
     (
         "of many deaths at once only the first is seen",
@@ -56,13 +56,13 @@ const BUGS: [(&str, &str, &str, &str); 24] = [
     (
         "a stop leaves the timers of those that wait",
         "operate/advance.rs",
-        "        watcher.state = WatcherState::Stopping;\n        for wid in watcher.slots.clear() {\n            self.deadlines.cancel(Timer::Retry(key, wid));\n        }",
+        "        watcher.state = WatcherState::Stopping;\n        for wid in watcher.slots.clear() {\n            self.timers.cancel(Timer::Retry(key, wid));\n        }",
         "        watcher.state = WatcherState::Stopping;\n        watcher.slots.clear();",
     ),
     (
         "a surplus worker that will not go keeps a place",
         "lifecycle/reconcile.rs",
-        "watcher.change(id, |worker| worker.outgoing = true);",
+        "watcher.change(id, |worker| worker.retiring = true);",
         "",
     ),
     (
@@ -74,14 +74,14 @@ const BUGS: [(&str, &str, &str, &str); 24] = [
     (
         "the end comes before everybody has gone",
         "operate/shutdown.rs",
-        "self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);",
-        "self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);\n            self.job_part_done(job, None, None, now);",
+        "self.submit(key, OperationKind::Stop, vec![Waiter::Job(job)], now);",
+        "self.submit(key, OperationKind::Stop, vec![Waiter::Job(job)], now);\n            self.job_part_done(job, None, None, now);",
     ),
     (
         "a stop forgets a process that is on its way",
         "lifecycle/workers.rs",
-        "        if doomed {\n            self.terminate(",
-        "        if doomed && now.unix < 0.0 {\n            self.terminate(",
+        "        if stop_pending {\n            self.terminate(",
+        "        if stop_pending && now.unix < 0.0 {\n            self.terminate(",
     ),
     (
         "who sleeps does not hear a connection",
@@ -104,13 +104,13 @@ const BUGS: [(&str, &str, &str, &str); 24] = [
     (
         "who has succeeded is replaced",
         "lifecycle/workers.rs",
-        "Respawn::OnFailure => asked || !succeeded(config, exit_code),",
+        "Respawn::OnFailure => exit_expected || !succeeded(config, exit_code),",
         "Respawn::OnFailure => true,",
     ),
     (
         "a replaced watcher is asked to stop as its new configuration says",
         "requests/reloadconfig.rs",
-        "                watcher.parting = (watcher.state != WatcherState::Stopped).then(|| watcher.parting());\n",
+        "                watcher.stop_policy = (watcher.state != WatcherState::Stopped).then(|| watcher.stop_policy());\n",
         "",
     ),
     (

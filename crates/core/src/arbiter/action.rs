@@ -56,7 +56,7 @@ pub enum Action {
     },
     /// Publish an event.
     Publish(Notice),
-    /// Answer a client.
+    /// Dispatch a client.
     Reply(Reply),
     /// Write a line to the daemon's log.
     Log(Level, String),

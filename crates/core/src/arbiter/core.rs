@@ -13,11 +13,11 @@ use crate::arbiter::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::operate::job::Job;
 use crate::arbiter::operate::start_sequence::{Rollout, Start};
 use crate::arbiter::requests::reloadconfig::Reconfiguration;
-use crate::arbiter::requests::stats::Inquiries;
-use crate::arbiter::requests::tail::TailAsked;
+use crate::arbiter::requests::stats::PendingStats;
+use crate::arbiter::requests::tail::PendingTail;
 use crate::arbiter::rng::Rng;
 use crate::arbiter::time::{Mono, Now};
-use crate::arbiter::timers::{Deadlines, Timer};
+use crate::arbiter::timers::{Timer, Timers};
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{EventKind, Notice, ReplyTo, SpawnError, Stage};
 
@@ -56,12 +56,12 @@ pub struct Arbiter {
     /// The job of the last one that was carried out; it may have ended.
     pub(in crate::arbiter) reconfiguring: Option<JobId>,
     /// Who waits for a connection to which socket: those that are watched.
-    pub(in crate::arbiter) demanded: BTreeMap<String, BTreeSet<WatcherKey>>,
+    pub(in crate::arbiter) activated_by: BTreeMap<String, BTreeSet<WatcherKey>>,
     pub(in crate::arbiter) jobs: BTreeMap<JobId, Job>,
     pub(in crate::arbiter) rollouts: BTreeMap<RolloutId, Rollout>,
     /// Rollouts that can go on; taken up when the event at hand is dealt with.
     pub(in crate::arbiter) due_rollouts: VecDeque<RolloutId>,
-    pub(in crate::arbiter) deadlines: Deadlines,
+    pub(in crate::arbiter) timers: Timers,
     pub(in crate::arbiter) rng: Rng,
     next_watcher: u32,
     next_job: u64,
@@ -72,9 +72,9 @@ pub struct Arbiter {
     /// `signal` requests on their way.
     pub(in crate::arbiter) signalling: BTreeSet<JobId>,
     /// Questions about what processes use.
-    pub(in crate::arbiter) inquiries: Inquiries,
+    pub(in crate::arbiter) pending_stats: PendingStats,
     /// Questions about what workers have printed.
-    pub(in crate::arbiter) tails: BTreeMap<JobId, TailAsked>,
+    pub(in crate::arbiter) tails: BTreeMap<JobId, PendingTail>,
     /// Who waits for the end.
     pub(in crate::arbiter) end_waiters: Vec<ReplyTo>,
     /// Whether a signal has asked for the end.
@@ -82,7 +82,7 @@ pub struct Arbiter {
     /// Whether the end is a new beginning.
     pub(in crate::arbiter) ending_restarts: bool,
     /// Whether nobody waits for hooks any more.
-    pub(in crate::arbiter) hurried: bool,
+    pub(in crate::arbiter) force: bool,
     pub(in crate::arbiter) spawned: u64,
     pub(in crate::arbiter) reaped: u64,
     pub(in crate::arbiter) released: u64,
@@ -103,11 +103,11 @@ impl Arbiter {
             socket_configs: config.sockets.clone(),
             reconfigurations: VecDeque::new(),
             reconfiguring: None,
-            demanded: BTreeMap::new(),
+            activated_by: BTreeMap::new(),
             jobs: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             due_rollouts: VecDeque::new(),
-            deadlines: Deadlines::default(),
+            timers: Timers::default(),
             rng: Rng::new(seed),
             next_watcher: 0,
             next_job: 0,
@@ -115,12 +115,12 @@ impl Arbiter {
             outbox: VecDeque::new(),
             launches: VecDeque::new(),
             signalling: BTreeSet::new(),
-            inquiries: Inquiries::default(),
+            pending_stats: PendingStats::default(),
             tails: BTreeMap::new(),
             end_waiters: Vec::new(),
             quit_by_signal: false,
             ending_restarts: false,
-            hurried: false,
+            force: false,
             spawned: 0,
             reaped: 0,
             released: 0,
@@ -164,9 +164,9 @@ impl Arbiter {
 
     /// Does everything whose time has come.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some(timer) = self.deadlines.pop_due(now.mono) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
-                Timer::Escalate(worker) => self.escalate(worker, now),
+                Timer::Kill(worker) => self.escalate(worker, now),
                 Timer::Expire(worker) => self.expire(worker, now),
                 Timer::Retry(key, wid) => {
                     if let Some(watcher) = self.watchers.get_mut(&key) {
@@ -175,7 +175,7 @@ impl Arbiter {
                     self.progress(key, now);
                 }
                 Timer::Warmup(key) => self.progress(key, now),
-                Timer::Rearm(key) => self.attend(key, now),
+                Timer::Rearm(key) => self.update_activation(key, now),
                 Timer::Hook(id) => self.hook_overdue(id, now),
                 Timer::Rollout(id) => self.due_rollouts.push_back(id),
             }
@@ -186,7 +186,7 @@ impl Arbiter {
 
     /// When [`Self::handle_timeout`] is wanted next; never, if nothing is due at any time.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.deadlines.next()
+        self.timers.next()
     }
 
     /// The next thing to do, in order. Drain until `None`.
@@ -210,7 +210,7 @@ impl Arbiter {
             else {
                 continue;
             };
-            watcher.change(worker, |w| w.state = WorkerState::Starting { doomed: false });
+            watcher.change(worker, |w| w.state = WorkerState::Starting { stop_pending: false });
             let config = watcher.config.clone();
             match self.argv(&config, wid) {
                 Ok(argv) => return Some(Launch { worker, wid, argv, config }),

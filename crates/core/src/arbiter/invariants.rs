@@ -17,7 +17,7 @@ mod checks {
     use crate::arbiter::fleet::worker::WorkerState;
     use crate::arbiter::ids::{JobId, Wid, WorkerId};
     use crate::arbiter::lifecycle::purpose::Purpose;
-    use crate::arbiter::operate::queue::Ticket;
+    use crate::arbiter::operate::queue::Waiter;
     use crate::arbiter::timers::Timer;
 
     impl Arbiter {
@@ -54,7 +54,7 @@ mod checks {
             }
             let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
             for (hook, _) in watcher.hooks.iter() {
-                assert!(self.deadlines.get(Timer::Hook(hook)).is_some(), "{name}: a hook without an end");
+                assert!(self.timers.get(Timer::Hook(hook)).is_some(), "{name}: a hook without an end");
             }
             if watcher.running.is_none() && up && !watcher.hooks.hold_start() {
                 assert!(watcher.waiting.is_empty(), "{name}: idle, and an operation waits");
@@ -87,11 +87,7 @@ mod checks {
                 WorkerState::Starting { .. } => {}
                 WorkerState::Running => assert!(worker.pid.is_some(), "at work, without a process"),
                 WorkerState::Terminating { kill_at, .. } => {
-                    assert_eq!(
-                        self.deadlines.get(Timer::Escalate(id)),
-                        Some(kill_at),
-                        "told to stop, without a deadline"
-                    );
+                    assert_eq!(self.timers.get(Timer::Kill(id)), Some(kill_at), "told to stop, without a deadline");
                 }
             }
         }
@@ -99,19 +95,22 @@ mod checks {
         /// Who waits for a connection has its sockets watched, or rests; nobody else has.
         fn check_demand(&self) {
             for (key, watcher) in &self.watchers {
-                let rests = self.deadlines.get(Timer::Rearm(*key)).is_some();
+                let rests = self.timers.get(Timer::Rearm(*key)).is_some();
                 let waits = self.is_waiting(watcher) && !rests;
                 let expected = if waits { self.own_sockets(watcher) } else { BTreeSet::new() };
                 // Who starts in order is not looked at before its turn.
                 let queued = self.has_its_turn_to_come(*key);
-                let watched = &watcher.demand.sockets;
+                let watched = &watcher.activation.sockets;
                 assert!(queued || *watched == expected, "{}: {watched:?} are watched for it", watcher.name());
-                for name in &watcher.demand.sockets {
-                    assert!(self.demanded.get(name).is_some_and(|keys| keys.contains(key)), "{name} is not watched");
+                for name in &watcher.activation.sockets {
+                    assert!(
+                        self.activated_by.get(name).is_some_and(|keys| keys.contains(key)),
+                        "{name} is not watched"
+                    );
                 }
             }
-            let known = |key| self.watchers.get(key).map(|watcher| &watcher.demand.sockets);
-            for (name, keys) in &self.demanded {
+            let known = |key| self.watchers.get(key).map(|watcher| &watcher.activation.sockets);
+            for (name, keys) in &self.activated_by {
                 assert!(!keys.is_empty(), "{name} is watched for nobody");
                 assert!(keys.iter().all(|key| known(key).is_some_and(|names| names.contains(name))), "{name}");
             }
@@ -119,17 +118,17 @@ mod checks {
 
         /// Each timer belongs to something that is there to be woken.
         fn check_timers(&self) {
-            for timer in self.deadlines.iter() {
+            for timer in self.timers.iter() {
                 let watcher = |key| self.watchers.get(key);
                 let valid = match &timer {
-                    Timer::Escalate(id) | Timer::Expire(id) => {
+                    Timer::Kill(id) | Timer::Expire(id) => {
                         watcher(&id.watcher).is_some_and(|w| w.workers().contains_key(id))
                     }
                     Timer::Retry(key, wid) => watcher(key).is_some_and(|w| w.slots.is_backing_off(*wid)),
                     Timer::Warmup(key) => watcher(key)
                         .is_some_and(|w| matches!(w.state, WatcherState::Starting { .. } | WatcherState::Active)),
                     Timer::Rearm(key) => {
-                        watcher(key).is_some_and(|w| self.is_waiting(w) && w.demand.sockets.is_empty())
+                        watcher(key).is_some_and(|w| self.is_waiting(w) && w.activation.sockets.is_empty())
                     }
                     Timer::Hook(id) => {
                         watcher(&id.watcher).is_some_and(|w| w.hooks.iter().any(|(hook, _)| hook == *id))
@@ -145,8 +144,8 @@ mod checks {
             let mut awaited: HashSet<JobId> = self.rollouts.values().filter_map(|rollout| rollout.job()).collect();
             for watcher in self.watchers.values() {
                 let operations = watcher.running.iter().chain(&watcher.waiting);
-                for ticket in operations.flat_map(|operation| &operation.tickets) {
-                    if let Ticket::Job(job) = ticket {
+                for waiter in operations.flat_map(|operation| &operation.waiters) {
+                    if let Waiter::Job(job) = waiter {
                         awaited.insert(*job);
                     }
                 }
@@ -161,7 +160,7 @@ mod checks {
                 let mut others = [job.part_of, job.followed_by].into_iter().flatten();
                 assert!(others.all(|other| self.jobs.contains_key(&other)), "nobody waits for it: {job:?}");
             }
-            assert!(!self.inquiries.is_stuck(), "a question waits, and none is asked");
+            assert!(!self.pending_stats.is_stuck(), "a question waits, and none is asked");
         }
     }
 }

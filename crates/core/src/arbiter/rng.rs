@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// SplitMix64: small, and good enough to spread deadlines.
+/// SplitMix64: small, and good enough to spread timers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct Rng(u64);
 

@@ -49,13 +49,13 @@ impl Arbiter {
 
     /// The sockets that are to be watched, for whoever takes up an arbiter that another has written down.
     pub fn watched_sockets(&self) -> impl Iterator<Item = &str> {
-        self.demanded.keys().map(String::as_str)
+        self.activated_by.keys().map(String::as_str)
     }
 
     /// How many answers are owed.
     pub fn pending_answers(&self) -> usize {
         let owed = self.jobs.values().filter(|job| job.to.is_some()).count();
-        owed + self.end_waiters.len() + self.inquiries.len() + self.tails.len() + self.reconfigurations.len()
+        owed + self.end_waiters.len() + self.pending_stats.len() + self.tails.len() + self.reconfigurations.len()
     }
 
     /// Whether everything is stopped and the last action was given out.

@@ -11,7 +11,7 @@ use crate::arbiter::time::Mono;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::arbiter) enum Timer {
     /// A worker that was told to stop has had its time: SIGKILL.
-    Escalate(WorkerId),
+    Kill(WorkerId),
     /// A worker reaches its max_age.
     Expire(WorkerId),
     /// A slot's back-off is over.
@@ -26,14 +26,14 @@ pub(in crate::arbiter) enum Timer {
     Rollout(RolloutId),
 }
 
-/// The set of deadlines, each timer at most once.
+/// The set of timers, each timer at most once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Deadlines {
+pub(in crate::arbiter) struct Timers {
     by_timer: BTreeMap<Timer, Mono>,
     by_time: BTreeSet<(Mono, Timer)>,
 }
 
-impl Deadlines {
+impl Timers {
     pub(in crate::arbiter) fn set(&mut self, timer: Timer, at: Mono) {
         self.cancel(timer);
         self.by_timer.insert(timer, at);

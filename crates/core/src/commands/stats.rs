@@ -6,7 +6,7 @@ use super::{
     CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
     python, show,
 };
-use crate::proto::{AskedProcess, Fault, Object, Request};
+use crate::proto::{Fault, Object, ProcessSelector, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "stats",
@@ -46,7 +46,7 @@ fn decode(properties: &Object) -> Result<Request, Fault> {
     let given = || properties.get("process").cloned().unwrap_or_default();
     Ok(Request::Stats {
         name: props::optional_text(properties, "name")?,
-        process: pid.map(|pid| AskedProcess { given: given(), pid }),
+        process: pid.map(|pid| ProcessSelector { given: given(), pid }),
         extended: props::flag(properties, "extended", false),
     })
 }
@@ -110,7 +110,7 @@ mod tests {
     fn on_the_wire() {
         let stats = |name: Option<&str>, process: Option<(Value, i64)>, extended| Request::Stats {
             name: name.map(Into::into),
-            process: process.map(|(given, pid)| AskedProcess { given, pid }),
+            process: process.map(|(given, pid)| ProcessSelector { given, pid }),
             extended,
         };
         assert_eq!(decoded(&SPEC, json!({})), stats(None, None, false));

@@ -27,7 +27,7 @@ pub struct Selection {
 
 /// The process that a command is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AskedProcess {
+pub struct ProcessSelector {
     /// As the client gave it: the answer repeats it.
     pub given: Value,
     /// The process id that it is.
@@ -58,7 +58,7 @@ pub enum Request {
     Set { name: String, options: Object, waiting: bool },
     Signal { name: String, signum: Signal, pid: Option<i64>, childpid: Option<i64>, children: bool, recursive: bool },
     Start { selection: Option<Selection>, waiting: bool },
-    Stats { name: Option<String>, process: Option<AskedProcess>, extended: bool },
+    Stats { name: Option<String>, process: Option<ProcessSelector>, extended: bool },
     Status { name: Option<String>, verbose: bool },
     Stop { selection: Option<Selection>, waiting: bool },
     Tail { name: String, stream: StreamName, range: TailRange },

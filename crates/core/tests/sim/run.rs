@@ -470,8 +470,8 @@ impl Sim {
             assert!(!present.iter().any(|process| process.wid == wid), "{name}: wid {wid} is used twice");
             let view = self.arbiter.view(&name).expect("a launch for a watcher that is not there");
             // Those that come up only to be told to stop are not told yet.
-            let doomed = |w: &&WorkerView| w.state == WorkerState::Starting { doomed: true };
-            let fresh = fresh.saturating_sub(view.workers.iter().filter(doomed).count());
+            let stop_pending = |w: &&WorkerView| w.state == WorkerState::Starting { stop_pending: true };
+            let fresh = fresh.saturating_sub(view.workers.iter().filter(stop_pending).count());
             let most = view.numprocesses as usize * if view.busy { 2 } else { 1 };
             assert!(fresh < most.max(1) || view.busy, "{name}: {fresh} processes, and one more is launched");
         }

@@ -10,7 +10,7 @@ use crate::proto::SpawnError;
 
 /// The last things that happened to a watcher's workers, and how often such things did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Past {
+pub(in crate::arbiter) struct History {
     pub(in crate::arbiter) spawned: u64,
     pub(in crate::arbiter) reaped: u64,
     pub(in crate::arbiter) failed: u64,
@@ -45,7 +45,7 @@ pub(in crate::arbiter) struct LastFailure {
 
 /// Why a place waits out a back-off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Setback {
+pub(in crate::arbiter) struct Backoff {
     pub(in crate::arbiter) cause: Cause,
     /// How often in a row.
     pub(in crate::arbiter) times: u32,

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::fleet::history::Setback;
+use crate::arbiter::fleet::history::Backoff;
 use crate::arbiter::ids::Wid;
 
 /// What is remembered of a place between two workers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct History {
+struct SlotHistory {
     /// Consecutive early deaths.
     early_deaths: u32,
     /// Consecutive failed launches.
@@ -24,12 +24,12 @@ pub(in crate::arbiter) struct Slots {
     free: BTreeSet<Wid>,
     highest: u32,
     /// Places that wait before their next worker; nobody else may take them.
-    backing_off: BTreeMap<Wid, Setback>,
+    backing_off: BTreeMap<Wid, Backoff>,
     /// Places whose back-off is over and whose next worker is not launched yet.
     due: BTreeSet<Wid>,
-    histories: BTreeMap<Wid, History>,
+    histories: BTreeMap<Wid, SlotHistory>,
     /// Places that stay empty: `respawn = False` and the worker is gone.
-    pub(in crate::arbiter) vacated: u32,
+    pub(in crate::arbiter) left_empty: u32,
 }
 
 impl Slots {
@@ -53,13 +53,13 @@ impl Slots {
     }
 
     /// The worker in this place is gone; its successor waits.
-    pub(in crate::arbiter) fn back_off(&mut self, wid: Wid, setback: Setback) {
-        self.backing_off.insert(wid, setback);
+    pub(in crate::arbiter) fn back_off(&mut self, wid: Wid, backoff: Backoff) {
+        self.backing_off.insert(wid, backoff);
     }
 
     /// The places that wait, and why.
-    pub(in crate::arbiter) fn setbacks(&self) -> impl Iterator<Item = (Wid, &Setback)> {
-        self.backing_off.iter().map(|(wid, setback)| (*wid, setback))
+    pub(in crate::arbiter) fn backoffs(&self) -> impl Iterator<Item = (Wid, &Backoff)> {
+        self.backing_off.iter().map(|(wid, backoff)| (*wid, backoff))
     }
 
     /// The successor need not wait (any more).
@@ -83,18 +83,18 @@ impl Slots {
             waited.push(wid);
         }
         self.histories.clear();
-        self.vacated = 0;
+        self.left_empty = 0;
         waited
     }
 
     /// Ends every back-off and forgets why, and returns the places that waited.
-    pub(in crate::arbiter) fn forgive(&mut self) -> Vec<Wid> {
+    pub(in crate::arbiter) fn end_backoffs(&mut self) -> Vec<Wid> {
         let waited: Vec<Wid> = self.backing_off.keys().copied().collect();
         for wid in &waited {
             self.make_due(*wid);
         }
         self.histories.clear();
-        self.vacated = 0;
+        self.left_empty = 0;
         waited
     }
 
@@ -138,7 +138,7 @@ impl Slots {
     }
 
     /// A worker lived long enough, or its death was asked for.
-    pub(in crate::arbiter) fn absolve(&mut self, wid: Wid) {
+    pub(in crate::arbiter) fn reset_backoff(&mut self, wid: Wid) {
         self.histories.remove(&wid);
     }
 }
@@ -170,7 +170,7 @@ mod tests {
     fn a_place_that_waits_is_nobody_elses() {
         let mut slots = Slots::default();
         let first = slots.take();
-        slots.back_off(first, Setback { cause: Cause::Exit(1), times: 1, wait: Duration::ZERO });
+        slots.back_off(first, Backoff { cause: Cause::Exit(1), times: 1, wait: Duration::ZERO });
         assert_eq!(slots.take(), Wid(2));
         slots.make_due(first);
         assert_eq!(slots.take(), first);

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::fleet::history::Past;
+use crate::arbiter::fleet::history::History;
 use crate::arbiter::fleet::slots::Slots;
-use crate::arbiter::fleet::worker::{Standing, Worker};
+use crate::arbiter::fleet::worker::{Worker, WorkerClass};
 use crate::arbiter::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
-use crate::arbiter::lifecycle::activation::Demand;
+use crate::arbiter::lifecycle::activation::Activation;
 use crate::arbiter::lifecycle::purpose::Hooks;
 use crate::arbiter::operate::queue::Operation;
 use crate::arbiter::time::{Mono, Now, seconds};
@@ -51,30 +51,30 @@ pub(in crate::arbiter) struct Counts {
     pub(in crate::arbiter) starting: usize,
     pub(in crate::arbiter) running: usize,
     pub(in crate::arbiter) dying: usize,
-    pub(in crate::arbiter) outgoing: usize,
+    pub(in crate::arbiter) retiring: usize,
 }
 
 impl Counts {
-    fn of(&mut self, standing: Standing) -> &mut usize {
-        match standing {
-            Standing::Starting => &mut self.starting,
-            Standing::Running => &mut self.running,
-            Standing::Dying => &mut self.dying,
-            Standing::Outgoing => &mut self.outgoing,
+    fn of(&mut self, class: WorkerClass) -> &mut usize {
+        match class {
+            WorkerClass::Starting => &mut self.starting,
+            WorkerClass::Running => &mut self.running,
+            WorkerClass::Dying => &mut self.dying,
+            WorkerClass::Outgoing => &mut self.retiring,
         }
     }
 }
 
 /// How processes are asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Parting {
+pub(in crate::arbiter) struct StopPolicy {
     pub(in crate::arbiter) signal: Signal,
     /// Seconds until SIGKILL.
     pub(in crate::arbiter) timeout: f64,
     pub(in crate::arbiter) stop_children: bool,
 }
 
-impl Parting {
+impl StopPolicy {
     /// The signal, and how long it may take.
     pub(in crate::arbiter) fn ask(self) -> (Signal, Duration) {
         (self.signal, seconds(self.timeout))
@@ -89,7 +89,7 @@ pub(in crate::arbiter) struct Watcher {
     /// What its section of the file said when it was last read; none if it came by `add`.
     in_file: Option<Arc<WatcherConfig>>,
     /// How its processes are asked to stop, where they were started with another configuration than its own.
-    pub(in crate::arbiter) parting: Option<Parting>,
+    pub(in crate::arbiter) stop_policy: Option<StopPolicy>,
     /// The name in topics.
     pub(in crate::arbiter) resource: String,
     pub(in crate::arbiter) state: WatcherState,
@@ -105,9 +105,9 @@ pub(in crate::arbiter) struct Watcher {
     pub(in crate::arbiter) next_spawn: Mono,
     /// Told to go for good: no name leads here any more.
     pub(in crate::arbiter) removed: bool,
-    pub(in crate::arbiter) demand: Demand,
+    pub(in crate::arbiter) activation: Activation,
     pub(in crate::arbiter) hooks: Hooks,
-    pub(in crate::arbiter) past: Past,
+    pub(in crate::arbiter) history: History,
 }
 
 impl Watcher {
@@ -117,7 +117,7 @@ impl Watcher {
             key,
             config,
             in_file: None,
-            parting: None,
+            stop_policy: None,
             resource,
             state: WatcherState::Stopped,
             workers: BTreeMap::new(),
@@ -129,9 +129,9 @@ impl Watcher {
             resizing: Vec::new(),
             next_spawn: Mono(0),
             removed: false,
-            demand: Demand::default(),
+            activation: Activation::default(),
             hooks: Hooks::default(),
-            past: Past::default(),
+            history: History::default(),
         }
     }
 
@@ -156,8 +156,8 @@ impl Watcher {
     }
 
     /// How its processes are asked to stop.
-    pub(in crate::arbiter) fn parting(&self) -> Parting {
-        self.parting.unwrap_or(Parting {
+    pub(in crate::arbiter) fn stop_policy(&self) -> StopPolicy {
+        self.stop_policy.unwrap_or(StopPolicy {
             signal: self.config.stop_signal,
             timeout: self.config.graceful_timeout,
             stop_children: self.config.stop_children,
@@ -190,7 +190,7 @@ impl Watcher {
         let id = WorkerId { watcher: self.key, serial: self.next_serial };
         self.next_serial += 1;
         let worker = Worker::new(wid, now);
-        *self.counts.of(worker.standing()) += 1;
+        *self.counts.of(worker.class()) += 1;
         self.workers.insert(id, worker);
         id
     }
@@ -198,9 +198,9 @@ impl Watcher {
     /// Changes a record; the counts follow. `None` if there is no such worker.
     pub(in crate::arbiter) fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let worker = self.workers.get_mut(&id)?;
-        let before = worker.standing();
+        let before = worker.class();
         let result = change(worker);
-        let after = worker.standing();
+        let after = worker.class();
         *self.counts.of(before) -= 1;
         *self.counts.of(after) += 1;
         Some(result)
@@ -208,7 +208,7 @@ impl Watcher {
 
     pub(in crate::arbiter) fn dismiss(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(&id)?;
-        *self.counts.of(worker.standing()) -= 1;
+        *self.counts.of(worker.class()) -= 1;
         Some(worker)
     }
 
@@ -223,7 +223,7 @@ impl Watcher {
         (self.config.numprocesses as usize)
             .saturating_sub(here)
             .saturating_sub(self.slots.waiting())
-            .saturating_sub(self.slots.vacated as usize)
+            .saturating_sub(self.slots.left_empty as usize)
     }
 
     /// How many workers are too many: those that run or come, or wait for their back-off.
@@ -239,7 +239,7 @@ impl Watcher {
 
     /// Whether the number of processes is what was asked for, and those too many are gone.
     pub(in crate::arbiter) fn is_resized(&self) -> bool {
-        self.is_settled() && self.counts.dying == 0 && self.counts.outgoing == 0
+        self.is_settled() && self.counts.dying == 0 && self.counts.retiring == 0
     }
 
     /// Those that neither leave nor are being replaced, the oldest first.
@@ -250,7 +250,7 @@ impl Watcher {
     fn fresh_workers(&self) -> impl DoubleEndedIterator<Item = (WorkerId, &Worker)> {
         self.workers
             .iter()
-            .filter(|(_, worker)| !worker.outgoing && !worker.is_ending())
+            .filter(|(_, worker)| !worker.retiring && !worker.is_ending())
             .map(|(id, worker)| (*id, worker))
     }
 
@@ -266,7 +266,7 @@ impl Watcher {
     pub(in crate::arbiter) fn recount(&self) -> Counts {
         let mut counts = Counts::default();
         for worker in self.workers.values() {
-            *counts.of(worker.standing()) += 1;
+            *counts.of(worker.class()) += 1;
         }
         counts
     }

@@ -16,7 +16,7 @@ pub enum WorkerState {
     /// Its launch was taken up; it is not at work yet.
     Starting {
         /// A stop came meanwhile: it is told to stop as soon as it exists.
-        doomed: bool,
+        stop_pending: bool,
     },
     /// It runs its program, and after_spawn has not answered yet.
     Accepting,
@@ -58,16 +58,16 @@ pub(in crate::arbiter) struct Worker {
     /// Where it is in its life.
     pub state: WorkerState,
     /// A graceful reload replaces it, or it is one too many: it is not counted any more.
-    pub outgoing: bool,
+    pub retiring: bool,
     /// Its death was asked for, so it is never an early one.
-    pub asked: bool,
+    pub exit_expected: bool,
     /// Who waits for its death.
     pub awaited_by: Vec<JobId>,
 }
 
 /// What a worker counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::arbiter) enum Standing {
+pub(in crate::arbiter) enum WorkerClass {
     Starting,
     Running,
     /// Terminating; its place is filled when it is gone.
@@ -83,23 +83,23 @@ impl Worker {
             pid: None,
             started: now,
             state: WorkerState::Queued,
-            outgoing: false,
-            asked: false,
+            retiring: false,
+            exit_expected: false,
             awaited_by: Vec::new(),
         }
     }
 
-    pub(in crate::arbiter) fn standing(&self) -> Standing {
-        if self.outgoing {
-            return Standing::Outgoing;
+    pub(in crate::arbiter) fn class(&self) -> WorkerClass {
+        if self.retiring {
+            return WorkerClass::Outgoing;
         }
         match self.state {
             WorkerState::Preparing
             | WorkerState::Queued
-            | WorkerState::Starting { doomed: false }
-            | WorkerState::Accepting => Standing::Starting,
-            WorkerState::Running => Standing::Running,
-            WorkerState::Starting { doomed: true } | WorkerState::Terminating { .. } => Standing::Dying,
+            | WorkerState::Starting { stop_pending: false }
+            | WorkerState::Accepting => WorkerClass::Starting,
+            WorkerState::Running => WorkerClass::Running,
+            WorkerState::Starting { stop_pending: true } | WorkerState::Terminating { .. } => WorkerClass::Dying,
         }
     }
 
@@ -114,7 +114,7 @@ impl Worker {
     /// Whether it has been told to stop, or will be.
     pub(in crate::arbiter) fn is_ending(&self) -> bool {
         match self.state {
-            WorkerState::Starting { doomed } => doomed,
+            WorkerState::Starting { stop_pending } => stop_pending,
             WorkerState::Preparing | WorkerState::Queued | WorkerState::Accepting | WorkerState::Running => false,
             WorkerState::Terminating { .. } => true,
         }

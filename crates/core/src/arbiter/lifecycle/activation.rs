@@ -26,7 +26,7 @@ use crate::config::named_sockets;
 
 /// What a watcher knows of its waiting for connections.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(in crate::arbiter) struct Demand {
+pub(in crate::arbiter) struct Activation {
     /// The sockets that are watched for it now.
     pub(in crate::arbiter) sockets: BTreeSet<String>,
     /// It does not wait again before then.
@@ -37,7 +37,7 @@ pub(in crate::arbiter) struct Demand {
 
 /// How a worker of an on_demand watcher ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::arbiter) enum Spell {
+pub(in crate::arbiter) enum RunResult {
     /// It lived long enough.
     Good,
     /// It died young, with success.
@@ -50,48 +50,48 @@ impl Arbiter {
     /// Somebody has connected to a socket, or sent something there.
     pub(in crate::arbiter) fn acceptable(&mut self, socket: &str, now: Now) {
         // Whoever starts does not wait any more, so who is meant stands fixed before.
-        for key in self.demanded.get(socket).cloned().unwrap_or_default() {
+        for key in self.activated_by.get(socket).cloned().unwrap_or_default() {
             self.submit(key, OperationKind::Start, Vec::new(), now);
         }
     }
 
     /// Brings the sockets that are watched for a watcher in line with whether it waits.
-    pub(in crate::arbiter) fn attend(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn update_activation(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
-        if !watcher.config.on_demand && watcher.demand == Demand::default() {
+        if !watcher.config.on_demand && watcher.activation == Activation::default() {
             return;
         }
         let mut wanted = if self.is_waiting(watcher) { self.own_sockets(watcher) } else { BTreeSet::new() };
-        match watcher.demand.rests_until.filter(|at| *at > now.mono) {
+        match watcher.activation.rests_until.filter(|at| *at > now.mono) {
             Some(at) if !wanted.is_empty() => {
-                self.deadlines.set(Timer::Rearm(key), at);
+                self.timers.set(Timer::Rearm(key), at);
                 wanted.clear();
             }
-            Some(_) | None => self.deadlines.cancel(Timer::Rearm(key)),
+            Some(_) | None => self.timers.cancel(Timer::Rearm(key)),
         }
         self.watch_for(key, wanted);
     }
 
     /// The watcher is about to be forgotten.
-    pub(in crate::arbiter) fn neglect(&mut self, key: WatcherKey) {
-        self.deadlines.cancel(Timer::Rearm(key));
+    pub(in crate::arbiter) fn disarm_activation(&mut self, key: WatcherKey) {
+        self.timers.cancel(Timer::Rearm(key));
         self.watch_for(key, BTreeSet::new());
     }
 
     /// Watches exactly these sockets for a watcher. A socket is watched once, for however many.
     fn watch_for(&mut self, key: WatcherKey, wanted: BTreeSet<String>) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        let before = std::mem::replace(&mut watcher.demand.sockets, wanted.clone());
+        let before = std::mem::replace(&mut watcher.activation.sockets, wanted.clone());
         for name in before.difference(&wanted) {
-            let Some(others) = self.demanded.get_mut(name) else { continue };
+            let Some(others) = self.activated_by.get_mut(name) else { continue };
             others.remove(&key);
             if others.is_empty() {
-                self.demanded.remove(name);
+                self.activated_by.remove(name);
                 self.act(Action::WatchSocket { name: name.clone(), on: false });
             }
         }
         for name in wanted.difference(&before) {
-            let others = self.demanded.entry(name.clone()).or_default();
+            let others = self.activated_by.entry(name.clone()).or_default();
             others.insert(key);
             if others.len() == 1 {
                 self.act(Action::WatchSocket { name: name.clone(), on: true });
@@ -104,7 +104,7 @@ impl Arbiter {
         let idle = watcher.running.is_none() && watcher.waiting.is_empty() && !watcher.removed;
         let lacks_workers = match watcher.state {
             WatcherState::Stopped => watcher.config.autostart,
-            WatcherState::Active => watcher.slots.vacated > 0,
+            WatcherState::Active => watcher.slots.left_empty > 0,
             WatcherState::Starting { .. } | WatcherState::Stopping => false,
         };
         self.phase == Phase::Running
@@ -130,34 +130,34 @@ impl Arbiter {
 
     /// The last worker of an on_demand watcher is gone: it is as before the first connection. As in Circus that is no
     /// stop, and no event.
-    pub(in crate::arbiter) fn fall_asleep(&mut self, key: WatcherKey) {
+    pub(in crate::arbiter) fn deactivate(&mut self, key: WatcherKey) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         watcher.state = WatcherState::Stopped;
         let waited = watcher.slots.clear();
         let text = format!("{} has no process left; the next connection starts it", watcher.name());
         for wid in waited {
-            self.deadlines.cancel(Timer::Retry(key, wid));
+            self.timers.cancel(Timer::Retry(key, wid));
         }
-        self.deadlines.cancel(Timer::Warmup(key));
+        self.timers.cancel(Timer::Warmup(key));
         self.log(Level::Info, text);
         self.act(Action::CloseStreams(key));
     }
 
     /// Takes note of how a worker that a connection had started ended. How long the watcher rests now.
-    pub(in crate::arbiter) fn note_spell(&mut self, key: WatcherKey, spell: Spell, now: Now) -> Option<Duration> {
+    pub(in crate::arbiter) fn note_run(&mut self, key: WatcherKey, result: RunResult, now: Now) -> Option<Duration> {
         let jitter = self.rng.around_one(0.1);
         let bound = self.back_off_bound();
-        let demand = &mut self.watchers.get_mut(&key)?.demand;
+        let demand = &mut self.watchers.get_mut(&key)?.activation;
         // Several that die together are one failure.
         let rests = demand.rests_until.is_some_and(|at| at > now.mono);
-        match spell {
-            Spell::Good => {
+        match result {
+            RunResult::Good => {
                 demand.failures = 0;
                 return None;
             }
-            Spell::Brief if !rests => demand.failures = 1,
-            Spell::Bad if !rests => demand.failures = demand.failures.saturating_add(1),
-            Spell::Brief | Spell::Bad => {}
+            RunResult::Brief if !rests => demand.failures = 1,
+            RunResult::Bad if !rests => demand.failures = demand.failures.saturating_add(1),
+            RunResult::Brief | RunResult::Bad => {}
         }
         let rest = back_off(demand.failures, bound).mul_f64(jitter);
         demand.rests_until = demand.rests_until.max(Some(now.mono.after(rest)));

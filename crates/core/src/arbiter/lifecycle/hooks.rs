@@ -7,7 +7,7 @@ use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::WatcherState;
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::{HookId, WatcherKey, WorkerId};
-use crate::arbiter::lifecycle::purpose::{Death, HookCall, HookOutcome, HookSubject, HookTask, Purpose, has_python};
+use crate::arbiter::lifecycle::purpose::{ExitInfo, HookCall, HookOutcome, HookSubject, HookTask, Purpose, has_python};
 use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::config::options;
@@ -28,14 +28,14 @@ impl Arbiter {
             HookTask::Load => has_python(&watcher.config),
             HookTask::Run(point) => watcher.config.hooks.contains_key(&point),
         };
-        if !wanted || self.hurried {
+        if !wanted || self.force {
             return false;
         }
         let config = watcher.config.clone();
         let limit = seconds(config.hook_timeout);
         let anew = watcher.hooks.is_new(task);
         let id = watcher.hooks.begin(key, purpose);
-        self.deadlines.set(Timer::Hook(id), now.mono.after(limit));
+        self.timers.set(Timer::Hook(id), now.mono.after(limit));
         self.act(Action::RunHook(Box::new(HookCall { id, task, config, anew, subject, limit })));
         true
     }
@@ -51,17 +51,17 @@ impl Arbiter {
     pub(in crate::arbiter) fn hook_overdue(&mut self, id: HookId, now: Now) {
         let Some(watcher) = self.watchers.get(&id.watcher) else { return };
         let limit = watcher.config.hook_timeout;
-        self.cut_short(id, format!("it took longer than hook_timeout ({limit} s)"), now);
+        self.fail_hook(id, format!("it took longer than hook_timeout ({limit} s)"), now);
     }
 
     /// Ends a hook; whoever waits for it goes on as if it had failed.
-    pub(in crate::arbiter) fn cut_short(&mut self, id: HookId, error: String, now: Now) {
+    pub(in crate::arbiter) fn fail_hook(&mut self, id: HookId, error: String, now: Now) {
         self.act(Action::EndHook(id));
         self.hook_done(id, HookOutcome::answer(Err(error)), now);
     }
 
     /// Ends hooks that nobody waits for any more.
-    pub(in crate::arbiter) fn call_off(
+    pub(in crate::arbiter) fn cancel_hooks(
         &mut self,
         key: WatcherKey,
         whose: impl Fn(&Purpose) -> bool,
@@ -71,9 +71,9 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         for id in watcher.hooks.of(whose) {
             let Some(purpose) = self.watchers.get_mut(&key).and_then(|watcher| watcher.hooks.end(id)) else { continue };
-            self.deadlines.cancel(Timer::Hook(id));
+            self.timers.cancel(Timer::Hook(id));
             self.act(Action::EndHook(id));
-            self.tell_of_hook(key, purpose.task(), &Err(why.to_owned()), now);
+            self.report_hook(key, purpose.task(), &Err(why.to_owned()), now);
         }
     }
 
@@ -82,10 +82,10 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         for id in watcher.hooks.of(|_| true) {
             let Some(purpose) = self.watchers.get_mut(&key).and_then(|watcher| watcher.hooks.end(id)) else { continue };
-            self.deadlines.cancel(Timer::Hook(id));
+            self.timers.cancel(Timer::Hook(id));
             self.act(Action::EndHook(id));
             match purpose {
-                Purpose::BeforeReap(Death { pid, exit_code, .. }) => {
+                Purpose::BeforeReap(ExitInfo { pid, exit_code, .. }) => {
                     self.publish(key, EventKind::Reap { process_pid: pid.0, exit_code }, now);
                 }
                 Purpose::BeforeSignal { .. } => {
@@ -108,11 +108,11 @@ impl Arbiter {
     }
 
     /// Every hook of everybody is cut short, and none is run from now on.
-    pub(in crate::arbiter) fn hurry_hooks(&mut self, now: Now) {
-        self.hurried = true;
+    pub(in crate::arbiter) fn force_hooks(&mut self, now: Now) {
+        self.force = true;
         let ids: Vec<HookId> = self.watchers.values().flat_map(|watcher| watcher.hooks.of(|_| true)).collect();
         for id in ids {
-            self.cut_short(id, "circusd was asked to stop once more".into(), now);
+            self.fail_hook(id, "circusd was asked to stop once more".into(), now);
         }
     }
 
@@ -122,8 +122,8 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         // One that was called off, or has had its time, may still have something to say.
         let Some(purpose) = watcher.hooks.end(id) else { return };
-        self.deadlines.cancel(Timer::Hook(id));
-        self.tell_of_hook(key, purpose.task(), &outcome.answer, now);
+        self.timers.cancel(Timer::Hook(id));
+        self.report_hook(key, purpose.task(), &outcome.answer, now);
         self.take_settings(key, &outcome.set);
         let Some(watcher) = self.watchers.get(&key) else { return };
         let yes = match (&outcome.answer, purpose.task()) {
@@ -155,7 +155,7 @@ impl Arbiter {
             Purpose::AfterStart => self.begin_stopping(key, now),
             Purpose::BeforeSpawn(worker) => self.may_launch(worker, yes, now),
             Purpose::AfterSpawn(worker) => self.may_stay(worker, yes, now),
-            Purpose::BeforeStop => self.tell_everybody(key, now),
+            Purpose::BeforeStop => self.signal_all(key, now),
             Purpose::AfterStop => self.at_rest(key, now),
             Purpose::BeforeSignal { worker, pid, signal, then } => {
                 self.may_signal(worker, pid, signal, &then, yes, now);
@@ -170,7 +170,7 @@ impl Arbiter {
     }
 
     /// The event, as Circus has it, and a line in the log where something will not happen.
-    fn tell_of_hook(&mut self, key: WatcherKey, task: HookTask, answer: &Result<bool, String>, now: Now) {
+    fn report_hook(&mut self, key: WatcherKey, task: HookTask, answer: &Result<bool, String>, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         let name = watcher.name();
         let HookTask::Run(hook) = task else {
@@ -202,21 +202,21 @@ impl Arbiter {
     fn start_refused(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         if watcher.config.on_demand {
-            self.note_spell(key, crate::arbiter::lifecycle::activation::Spell::Bad, now);
+            self.note_run(key, crate::arbiter::lifecycle::activation::RunResult::Bad, now);
         }
         self.call_off_start(key, now);
     }
 
     /// Whoever was asked to start, and has no process yet, does not start.
     pub(in crate::arbiter) fn call_off_start(&mut self, key: WatcherKey, now: Now) {
-        self.call_off(key, Purpose::serves_start, "the watcher was told to stop", now);
+        self.cancel_hooks(key, Purpose::serves_start, "the watcher was told to stop", now);
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         watcher.state = WatcherState::Stopped;
-        watcher.parting = None;
+        watcher.stop_policy = None;
         for wid in watcher.slots.clear() {
-            self.deadlines.cancel(Timer::Retry(key, wid));
+            self.timers.cancel(Timer::Retry(key, wid));
         }
-        self.deadlines.cancel(Timer::Warmup(key));
+        self.timers.cancel(Timer::Warmup(key));
         self.at_rest(key, now);
     }
 
@@ -237,22 +237,22 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         if yes {
             watcher.change(id, |worker| worker.state = WorkerState::Running);
-            return self.announce(id, now);
+            return self.publish_spawned(id, now);
         }
-        let (signal, timeout) = watcher.parting().ask();
+        let (signal, timeout) = watcher.stop_policy().ask();
         self.terminate(id, signal, timeout, now);
         self.give_up(id.watcher, "after_spawn does not want it".into(), now);
     }
 
     /// A death is known to everybody.
-    pub(in crate::arbiter) fn publish_reap(&mut self, key: WatcherKey, death: Death, now: Now) {
-        let Death { pid, exit_code, .. } = death;
+    pub(in crate::arbiter) fn publish_reap(&mut self, key: WatcherKey, death: ExitInfo, now: Now) {
+        let ExitInfo { pid, exit_code, .. } = death;
         self.publish(key, EventKind::Reap { process_pid: pid.0, exit_code }, now);
         self.run_hook(key, Purpose::AfterReap, death.subject(), now);
     }
 }
 
-impl Death {
+impl ExitInfo {
     pub(in crate::arbiter) fn subject(self) -> HookSubject {
         let Self { pid, wid, exit_code, time } = self;
         HookSubject {

@@ -108,7 +108,7 @@ pub(in crate::arbiter) enum Purpose {
         then: Send,
     },
     AfterSignal,
-    BeforeReap(Death),
+    BeforeReap(ExitInfo),
     AfterReap,
     ExtendedStats {
         job: JobId,
@@ -127,7 +127,7 @@ pub(in crate::arbiter) enum Send {
 
 /// A process that was collected.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Death {
+pub(in crate::arbiter) struct ExitInfo {
     pub(in crate::arbiter) pid: Pid,
     pub(in crate::arbiter) wid: Wid,
     pub(in crate::arbiter) exit_code: i32,

@@ -32,15 +32,15 @@ impl Arbiter {
         while watcher.surplus() > 0
             && let Some(wid) = watcher.slots.cancel_one()
         {
-            self.deadlines.cancel(Timer::Retry(key, wid));
+            self.timers.cancel(Timer::Retry(key, wid));
         }
         // Chosen together: a thousand that are too many are found in one walk.
         let leavers = watcher.leavers(watcher.surplus());
-        let (signal, timeout) = watcher.parting().ask();
+        let (signal, timeout) = watcher.stop_policy().ask();
         for id in leavers {
             let Some(watcher) = self.watchers.get_mut(&key) else { return };
             // Nobody takes its place, so however long it takes to leave, it stands in nobody's way.
-            watcher.change(id, |worker| worker.outgoing = true);
+            watcher.change(id, |worker| worker.retiring = true);
             self.terminate(id, signal, timeout, now);
         }
     }
@@ -57,7 +57,7 @@ impl Arbiter {
             false => MOST_ON_THEIR_WAY.saturating_sub(watcher.counts().starting),
         };
         if missing == 0 {
-            return self.deadlines.cancel(Timer::Warmup(key));
+            return self.timers.cancel(Timer::Warmup(key));
         }
         // A graceful reload brings up the new processes back to back.
         let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
@@ -66,12 +66,12 @@ impl Arbiter {
             let Some(watcher) = self.watchers.get_mut(&key) else { return };
             if !pause.is_zero() {
                 if watcher.next_spawn > now.mono {
-                    return self.deadlines.set(Timer::Warmup(key), watcher.next_spawn);
+                    return self.timers.set(Timer::Warmup(key), watcher.next_spawn);
                 }
                 watcher.next_spawn = now.mono.after(pause);
             }
             self.launch(key, now);
         }
-        self.deadlines.cancel(Timer::Warmup(key));
+        self.timers.cancel(Timer::Warmup(key));
     }
 }

@@ -8,7 +8,7 @@ use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, Send};
 use crate::arbiter::operate::job::{Form, Job, Then};
-use crate::arbiter::requests::change::Answer;
+use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::proto::{EventKind, ReplyTo, Signal};
@@ -92,7 +92,7 @@ impl Arbiter {
         now: Now,
     ) {
         let due = if signal == Signal::KILL {
-            now.mono.after(crate::arbiter::lifecycle::workers::KILL_AGAIN)
+            now.mono.after(crate::arbiter::lifecycle::workers::KILL_INTERVAL)
         } else {
             now.mono.after(timeout)
         };
@@ -105,7 +105,7 @@ impl Arbiter {
             Some(*kill_at)
         });
         if let Some(kill_at) = kill_at.flatten() {
-            self.deadlines.set(Timer::Escalate(id), kill_at);
+            self.timers.set(Timer::Kill(id), kill_at);
         }
         self.send_stop(id.watcher, pid, signal, allowed);
         self.publish(id.watcher, EventKind::Kill { process_pid: pid.0 }, now);
@@ -124,8 +124,8 @@ impl Arbiter {
         signal: Signal,
         target: SignalTarget,
         now: Now,
-    ) -> Answer {
-        let (whole, answer) = self.job(to, ids.len(), Form::Plain, Then::Answer, true);
+    ) -> Dispatch {
+        let (whole, answer) = self.job(to, ids.len(), Form::Plain, Then::Dispatch, true);
         for (id, pid) in ids {
             let worker = self.watchers.get(&id.watcher).and_then(|watcher| watcher.workers().get(&id));
             let Some(wid) = worker.map(|worker| worker.wid) else {

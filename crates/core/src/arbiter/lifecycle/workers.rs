@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::arbiter::action::{Action, Level, Reach};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::event::Exit;
-use crate::arbiter::fleet::history::{Cause, LastExit, LastFailure, Setback};
+use crate::arbiter::fleet::history::{Backoff, Cause, LastExit, LastFailure};
 use crate::arbiter::fleet::slots::back_off;
 use crate::arbiter::fleet::watcher::WatcherState;
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{Pid, WatcherKey, Wid, WorkerId};
-use crate::arbiter::lifecycle::activation::Spell;
-use crate::arbiter::lifecycle::purpose::{Death, HookSubject, Purpose, Send};
+use crate::arbiter::lifecycle::activation::RunResult;
+use crate::arbiter::lifecycle::purpose::{ExitInfo, HookSubject, Purpose, Send};
 use crate::arbiter::operate::queue::{OperationKind, Progress};
 use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
@@ -23,10 +23,10 @@ use crate::proto::{EventKind, Signal, SpawnError};
 const DEFAULT_BOUND: Duration = Duration::from_secs(5);
 
 /// SIGKILL is sent again after this time, to whoever is still there: sending it may have failed.
-pub(in crate::arbiter) const KILL_AGAIN: Duration = Duration::from_secs(5);
+pub(in crate::arbiter) const KILL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// So many early deaths in a row of a new process end a graceful reload: the old processes are kept.
-const HOPELESS: u32 = 5;
+const MAX_EARLY_EXITS: u32 = 5;
 
 // errno(3), Linux: what may mend itself while we wait.
 const EAGAIN: i32 = 11;
@@ -35,7 +35,7 @@ const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 const ETXTBSY: i32 = 26;
 
-fn may_mend_itself(error: &SpawnError) -> bool {
+fn is_transient(error: &SpawnError) -> bool {
     [EAGAIN, ENOMEM, EMFILE, ENFILE, ETXTBSY].contains(&error.errno)
 }
 
@@ -60,65 +60,65 @@ impl Arbiter {
     /// A process exists that is changing its user, say, before it runs its program.
     pub(in crate::arbiter) fn worker_created(&mut self, id: WorkerId, pid: Pid, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
-        let doomed = watcher.change(id, |worker| {
+        let stop_pending = watcher.change(id, |worker| {
             worker.pid = Some(pid);
-            worker.state == WorkerState::Starting { doomed: true }
+            worker.state == WorkerState::Starting { stop_pending: true }
         });
-        if let Some(doomed) = doomed {
+        if let Some(stop_pending) = stop_pending {
             self.spawned += 1;
             self.pids.insert(pid, id);
-            if doomed {
-                self.doom(id, now);
+            if stop_pending {
+                self.arm_startup_kill(id, now);
             }
         }
     }
 
     /// Whoever comes up only to be told to stop has as long for both as for a stop alone.
-    fn doom(&mut self, id: WorkerId, now: Now) {
+    fn arm_startup_kill(&mut self, id: WorkerId, now: Now) {
         if let Some(watcher) = self.watchers.get(&id.watcher) {
             let due = now.mono.after(seconds(watcher.config.graceful_timeout));
-            self.deadlines.set(Timer::Escalate(id), due);
+            self.timers.set(Timer::Kill(id), due);
         }
     }
 
     pub(in crate::arbiter) fn worker_spawned(&mut self, id: WorkerId, pid: Pid, now: Now) {
         // Where there is no record, the watcher was removed without stopping it while the process came up.
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
-        let doomed = watcher.change(id, |worker| {
-            let doomed = worker.state == WorkerState::Starting { doomed: true };
+        let stop_pending = watcher.change(id, |worker| {
+            let stop_pending = worker.state == WorkerState::Starting { stop_pending: true };
             let new = worker.pid.is_none();
             worker.pid = Some(pid);
             worker.started = now;
             worker.state = WorkerState::Running;
-            (doomed, worker.wid, new)
+            (stop_pending, worker.wid, new)
         });
-        let Some((doomed, wid, new)) = doomed else { return };
+        let Some((stop_pending, wid, new)) = stop_pending else { return };
         self.spawned += u64::from(new);
-        self.deadlines.cancel(Timer::Escalate(id));
+        self.timers.cancel(Timer::Kill(id));
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         watcher.slots.launched(wid);
-        let parting = watcher.parting().ask();
+        let stop_policy = watcher.stop_policy().ask();
         let stops = watcher.state == WatcherState::Stopping;
         self.pids.insert(pid, id);
         let subject = HookSubject { pid: Some(pid), wid: Some(wid), ..HookSubject::default() };
-        if !doomed && !stops && self.run_hook(id.watcher, Purpose::AfterSpawn(id), subject, now) {
+        if !stop_pending && !stops && self.run_hook(id.watcher, Purpose::AfterSpawn(id), subject, now) {
             if let Some(watcher) = self.watchers.get_mut(&id.watcher) {
                 watcher.change(id, |worker| worker.state = WorkerState::Accepting);
             }
             return self.progress(id.watcher, now);
         }
-        self.announce(id, now);
-        if doomed {
-            self.terminate(id, parting.0, parting.1, now);
+        self.publish_spawned(id, now);
+        if stop_pending {
+            self.terminate(id, stop_policy.0, stop_policy.1, now);
         }
         self.progress(id.watcher, now);
     }
 
     /// A process is one of the watcher's from now on.
-    pub(in crate::arbiter) fn announce(&mut self, id: WorkerId, now: Now) {
+    pub(in crate::arbiter) fn publish_spawned(&mut self, id: WorkerId, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let Some(pid) = watcher.workers().get(&id).and_then(|worker| worker.pid) else { return };
-        watcher.past.spawned += 1;
+        watcher.history.spawned += 1;
         if let WatcherState::Starting { spawned } = &mut watcher.state {
             *spawned = true;
         }
@@ -127,7 +127,7 @@ impl Arbiter {
         if config.max_age > 0 {
             let variance = u64::try_from(config.max_age_variance).unwrap_or(0);
             let age = u64::try_from(config.max_age).unwrap_or(0).saturating_add(self.rng.up_to(variance));
-            self.deadlines.set(Timer::Expire(id), now.mono.after(Duration::from_secs(age)));
+            self.timers.set(Timer::Expire(id), now.mono.after(Duration::from_secs(age)));
         }
     }
 
@@ -139,16 +139,16 @@ impl Arbiter {
             self.pids.remove(&pid);
             self.released += 1;
         }
-        self.deadlines.cancel(Timer::Escalate(id));
+        self.timers.cancel(Timer::Kill(id));
         for job in worker.awaited_by.clone() {
             self.job_part_done(job, None, None, now);
         }
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let wid = worker.wid;
-        watcher.past.failed += 1;
-        watcher.past.last_failure = Some(LastFailure { wid, error: error.clone(), time: now.unix });
+        watcher.history.failed += 1;
+        watcher.history.last_failure = Some(LastFailure { wid, error: error.clone(), time: now.unix });
         let text = format!("error in '{}': {}", watcher.name(), describe(error));
-        if worker.is_ending() || worker.outgoing {
+        if worker.is_ending() || worker.retiring {
             watcher.slots.release(wid);
             self.log(Level::Warning, text);
             return self.progress(id.watcher, now);
@@ -157,7 +157,7 @@ impl Arbiter {
         let tries = watcher.config.max_retry;
         // A failed try does not use up the pause between two starts.
         watcher.next_spawn = now.mono;
-        if may_mend_itself(error) || tries < 0 {
+        if is_transient(error) || tries < 0 {
             let wait = self.back_off(id.watcher, wid, Cause::Launch(error.clone()), failures, now);
             self.log(Level::Warning, format!("{text}; next try in {} ms", wait.as_millis()));
         } else if i64::from(failures) < tries {
@@ -178,19 +178,19 @@ impl Arbiter {
         let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
         if !surging {
             if watcher.config.on_demand {
-                self.note_spell(key, Spell::Bad, now);
+                self.note_run(key, RunResult::Bad, now);
             }
             return self.begin_stopping(key, now);
         }
         let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
         let mut newcomers = Vec::new();
         for id in ids {
-            let kept = watcher.change(id, |worker| std::mem::replace(&mut worker.outgoing, false)).unwrap_or(false);
+            let kept = watcher.change(id, |worker| std::mem::replace(&mut worker.retiring, false)).unwrap_or(false);
             if !kept {
                 newcomers.push(id);
             }
         }
-        let (signal, timeout) = watcher.parting().ask();
+        let (signal, timeout) = watcher.stop_policy().ask();
         for id in newcomers {
             self.terminate(id, signal, timeout, now);
         }
@@ -208,19 +208,19 @@ impl Arbiter {
             WorkerState::Preparing | WorkerState::Queued => {
                 watcher.dismiss(id);
                 watcher.slots.release(wid);
-                return self.forgo_spawn(id, "the process is not wanted any more", now);
+                return self.cancel_spawn_hooks(id, "the process is not wanted any more", now);
             }
             WorkerState::Starting { .. } => {
                 watcher.change(id, |worker| {
-                    worker.state = WorkerState::Starting { doomed: true };
-                    worker.asked = true;
+                    worker.state = WorkerState::Starting { stop_pending: true };
+                    worker.exit_expected = true;
                 });
-                if pid.is_some() && self.deadlines.get(Timer::Escalate(id)).is_none() {
-                    self.doom(id, now);
+                if pid.is_some() && self.timers.get(Timer::Kill(id)).is_none() {
+                    self.arm_startup_kill(id, now);
                 }
                 return;
             }
-            WorkerState::Accepting => self.forgo_spawn(id, "the process was told to stop", now),
+            WorkerState::Accepting => self.cancel_spawn_hooks(id, "the process was told to stop", now),
             WorkerState::Running => {}
             // SIGKILL is on its way, and is repeated until it helps.
             WorkerState::Terminating { signal: Signal::KILL, .. } => return,
@@ -230,7 +230,7 @@ impl Arbiter {
             }
         }
         let Some(pid) = pid else { return };
-        let mut kill_at = if signal == Signal::KILL { now.mono.after(KILL_AGAIN) } else { due };
+        let mut kill_at = if signal == Signal::KILL { now.mono.after(KILL_INTERVAL) } else { due };
         if send && self.ask_to_signal(id, (pid, wid), signal, Send::Stop { timeout }, now) {
             // Its time to stop begins when it is told to.
             kill_at = kill_at.after(self.hook_timeout(id.watcher));
@@ -239,10 +239,10 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         watcher.change(id, |worker| {
             worker.state = WorkerState::Terminating { signal, kill_at };
-            worker.asked = true;
+            worker.exit_expected = true;
         });
-        self.deadlines.cancel(Timer::Expire(id));
-        self.deadlines.set(Timer::Escalate(id), kill_at);
+        self.timers.cancel(Timer::Expire(id));
+        self.timers.set(Timer::Kill(id), kill_at);
         if send {
             self.send_stop(id.watcher, pid, signal, true);
             self.publish(id.watcher, EventKind::Kill { process_pid: pid.0 }, now);
@@ -253,7 +253,7 @@ impl Arbiter {
     /// Sends what asks a worker to stop; what its hook keeps from it its children get all the same, as in Circus.
     pub(in crate::arbiter) fn send_stop(&mut self, key: WatcherKey, pid: Pid, signal: Signal, itself: bool) {
         let Some(watcher) = self.watchers.get(&key) else { return };
-        let reach = match (signal, watcher.parting().stop_children) {
+        let reach = match (signal, watcher.stop_policy().stop_children) {
             (Signal::KILL, _) => Reach::Tree,
             (_, true) if itself => Reach::ProcessAndChildren,
             (_, true) => Reach::Children,
@@ -264,9 +264,9 @@ impl Arbiter {
     }
 
     /// The hooks that were about whether a worker comes up are of no use any more.
-    fn forgo_spawn(&mut self, id: WorkerId, why: &str, now: Now) {
+    fn cancel_spawn_hooks(&mut self, id: WorkerId, why: &str, now: Now) {
         let about_it = |purpose: &Purpose| matches!(purpose, Purpose::BeforeSpawn(worker) | Purpose::AfterSpawn(worker) if *worker == id);
-        self.call_off(id.watcher, about_it, why, now);
+        self.cancel_hooks(id.watcher, about_it, why, now);
     }
 
     /// A worker that was told to stop has had its time.
@@ -280,12 +280,12 @@ impl Arbiter {
                 self.terminate(id, Signal::KILL, Duration::ZERO, now);
             }
             // Killed already, or on its way to its program for too long.
-            (WorkerState::Terminating { .. } | WorkerState::Starting { doomed: true }, Some(pid)) => {
-                self.deadlines.set(Timer::Escalate(id), now.mono.after(KILL_AGAIN));
+            (WorkerState::Terminating { .. } | WorkerState::Starting { stop_pending: true }, Some(pid)) => {
+                self.timers.set(Timer::Kill(id), now.mono.after(KILL_INTERVAL));
                 if let Some(watcher) = self.watchers.get_mut(&id.watcher) {
                     watcher.change(id, |worker| {
                         if let WorkerState::Terminating { kill_at, .. } = &mut worker.state {
-                            *kill_at = now.mono.after(KILL_AGAIN);
+                            *kill_at = now.mono.after(KILL_INTERVAL);
                         }
                     });
                 }
@@ -298,17 +298,18 @@ impl Arbiter {
     /// A worker has reached its max_age. Its successor comes when it is gone.
     pub(in crate::arbiter) fn expire(&mut self, id: WorkerId, now: Now) {
         let Some(watcher) = self.watchers.get(&id.watcher) else { return };
-        let (signal, timeout) = watcher.parting().ask();
+        let (signal, timeout) = watcher.stop_policy().ask();
         self.terminate(id, signal, timeout, now);
         self.progress(id.watcher, now);
     }
 
     pub(in crate::arbiter) fn workers_exited(&mut self, exits: &[Exit], now: Now) {
         // First all records go, then their places are dealt with, then what follows: nobody signals the dead.
-        let gone: Vec<(WorkerId, Worker, Exit)> = exits.iter().filter_map(|exit| self.bury(*exit, now)).collect();
+        let gone: Vec<(WorkerId, Worker, Exit)> =
+            exits.iter().filter_map(|exit| self.remove_exited(*exit, now)).collect();
         let touched: BTreeSet<WatcherKey> = gone.iter().map(|(id, ..)| id.watcher).collect();
         for (id, worker, exit) in gone {
-            self.vacate(id, &worker, exit.exit_code, now);
+            self.free_slot(id, &worker, exit.exit_code, now);
             for job in worker.awaited_by {
                 self.job_part_done(job, None, None, now);
             }
@@ -318,25 +319,25 @@ impl Arbiter {
         }
     }
 
-    fn bury(&mut self, exit: Exit, now: Now) -> Option<(WorkerId, Worker, Exit)> {
+    fn remove_exited(&mut self, exit: Exit, now: Now) -> Option<(WorkerId, Worker, Exit)> {
         let id = self.pids.remove(&exit.pid)?;
         let watcher = self.watchers.get_mut(&id.watcher)?;
         let worker = watcher.dismiss(id)?;
         self.reaped += 1;
-        watcher.past.reaped += 1;
-        watcher.past.last_exit = Some(LastExit {
+        watcher.history.reaped += 1;
+        watcher.history.last_exit = Some(LastExit {
             wid: worker.wid,
             pid: exit.pid,
             exit_code: exit.exit_code,
             lived: now.mono.since(worker.started.mono),
             time: now.unix,
         });
-        self.deadlines.cancel(Timer::Escalate(id));
-        self.deadlines.cancel(Timer::Expire(id));
+        self.timers.cancel(Timer::Kill(id));
+        self.timers.cancel(Timer::Expire(id));
         if worker.state == WorkerState::Accepting {
-            self.forgo_spawn(id, "the process has ended", now);
+            self.cancel_spawn_hooks(id, "the process has ended", now);
         }
-        let death = Death { pid: exit.pid, wid: worker.wid, exit_code: exit.exit_code, time: now.unix };
+        let death = ExitInfo { pid: exit.pid, wid: worker.wid, exit_code: exit.exit_code, time: now.unix };
         if !self.run_hook(id.watcher, Purpose::BeforeReap(death), death.subject(), now) {
             self.publish_reap(id.watcher, death, now);
         }
@@ -344,34 +345,34 @@ impl Arbiter {
     }
 
     /// Decides what becomes of the place of a worker that is gone.
-    fn vacate(&mut self, id: WorkerId, worker: &Worker, exit_code: i32, now: Now) {
+    fn free_slot(&mut self, id: WorkerId, worker: &Worker, exit_code: i32, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&id.watcher) else { return };
         let lived = now.mono.since(worker.started.mono);
         let replaced_by_reload = watcher.running.as_ref().is_some_and(|op| op.replaces(id));
         let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
         let waits_for_demand = watcher.config.on_demand && !surging;
-        let made_up_for = !waits_for_demand && makes_up_for(&watcher.config, worker.asked, exit_code);
+        let replaced = !waits_for_demand && is_replaced(&watcher.config, worker.exit_expected, exit_code);
         let young = lived < seconds(watcher.config.min_uptime);
         let kept_up = match watcher.state {
             WatcherState::Stopped | WatcherState::Stopping => false,
             WatcherState::Starting { .. } | WatcherState::Active => true,
         };
-        if kept_up && made_up_for && !worker.asked && !worker.outgoing && !replaced_by_reload {
-            watcher.past.restarts += 1;
+        if kept_up && replaced && !worker.exit_expected && !worker.retiring && !replaced_by_reload {
+            watcher.history.restarts += 1;
         }
-        if kept_up && !made_up_for && !worker.outgoing && !replaced_by_reload {
+        if kept_up && !replaced && !worker.retiring && !replaced_by_reload {
             watcher.slots.release(worker.wid);
             if watcher.missing() > 0 {
-                watcher.slots.vacated += 1;
+                watcher.slots.left_empty += 1;
             }
-            if waits_for_demand && !(young && worker.asked) {
+            if waits_for_demand && !(young && worker.exit_expected) {
                 self.ended_on_demand(id.watcher, worker.wid, young.then_some(lived), exit_code, now);
             }
-        } else if kept_up && young && !worker.asked && !worker.outgoing {
-            self.died_early(id.watcher, worker.wid, lived, exit_code, now);
+        } else if kept_up && young && !worker.exit_expected && !worker.retiring {
+            self.exited_early(id.watcher, worker.wid, lived, exit_code, now);
         } else {
             if !young {
-                watcher.slots.absolve(worker.wid);
+                watcher.slots.reset_backoff(worker.wid);
             }
             watcher.slots.release(worker.wid);
         }
@@ -381,13 +382,13 @@ impl Arbiter {
     fn ended_on_demand(&mut self, key: WatcherKey, wid: Wid, young: Option<Duration>, exit_code: i32, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
         let name = watcher.name().to_owned();
-        let spell = match young {
-            None => Spell::Good,
-            Some(_) if succeeded(&watcher.config, exit_code) => Spell::Brief,
-            Some(_) => Spell::Bad,
+        let result = match young {
+            None => RunResult::Good,
+            Some(_) if succeeded(&watcher.config, exit_code) => RunResult::Brief,
+            Some(_) => RunResult::Bad,
         };
-        let rest = self.note_spell(key, spell, now);
-        if let (Spell::Bad, Some(lived), Some(rest)) = (spell, young, rest) {
+        let rest = self.note_run(key, result, now);
+        if let (RunResult::Bad, Some(lived), Some(rest)) = (result, young, rest) {
             let (wid, lived, rest) = (wid.0, lived.as_secs_f64(), rest.as_millis());
             let death = death(exit_code);
             self.log(
@@ -399,11 +400,11 @@ impl Arbiter {
         }
     }
 
-    fn died_early(&mut self, key: WatcherKey, wid: Wid, lived: Duration, exit_code: i32, now: Now) {
+    fn exited_early(&mut self, key: WatcherKey, wid: Wid, lived: Duration, exit_code: i32, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let k = watcher.slots.count_early_death(wid);
         let surging = watcher.running.as_ref().is_some_and(|op| op.progress == Progress::Surging);
-        if surging && k >= HOPELESS {
+        if surging && k >= MAX_EARLY_EXITS {
             watcher.slots.release(wid);
             return self.give_up(key, format!("the new processes die at once ({})", death(exit_code)), now);
         }
@@ -422,8 +423,8 @@ impl Arbiter {
     fn back_off(&mut self, key: WatcherKey, wid: Wid, cause: Cause, k: u32, now: Now) -> Duration {
         let wait = back_off(k, self.back_off_bound()).mul_f64(self.rng.around_one(0.1));
         if let Some(watcher) = self.watchers.get_mut(&key) {
-            watcher.slots.back_off(wid, Setback { cause, times: k, wait });
-            self.deadlines.set(Timer::Retry(key, wid), now.mono.after(wait));
+            watcher.slots.back_off(wid, Backoff { cause, times: k, wait });
+            self.timers.set(Timer::Retry(key, wid), now.mono.after(wait));
         }
         wait
     }
@@ -436,11 +437,11 @@ impl Arbiter {
 }
 
 /// Whether a worker that ended so is replaced.
-fn makes_up_for(config: &WatcherConfig, asked: bool, exit_code: i32) -> bool {
+fn is_replaced(config: &WatcherConfig, exit_expected: bool, exit_code: i32) -> bool {
     match config.respawn {
         Respawn::Always => true,
         // An end that was asked for says nothing about the work: max_age and kill mean a new worker.
-        Respawn::OnFailure => asked || !succeeded(config, exit_code),
+        Respawn::OnFailure => exit_expected || !succeeded(config, exit_code),
         Respawn::Never => false,
     }
 }

@@ -9,7 +9,7 @@ use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{JobId, Pid, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::operate::job::{Changes, Form, Then};
-use crate::arbiter::operate::queue::{Admission, Operation, OperationKind, Progress, Ticket, admit};
+use crate::arbiter::operate::queue::{Admission, Operation, OperationKind, Progress, Waiter, admit};
 use crate::arbiter::operate::start_sequence::Start;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
@@ -17,8 +17,8 @@ use crate::proto::{Body, EventKind, Fault, Object, Reply, Signal};
 
 impl Arbiter {
     /// Hands an operation to a watcher: it begins, waits or joins as [`admit`] says.
-    pub(in crate::arbiter) fn submit(&mut self, key: WatcherKey, kind: OperationKind, tickets: Vec<Ticket>, now: Now) {
-        self.submit_operation(key, kind, tickets, false, now);
+    pub(in crate::arbiter) fn submit(&mut self, key: WatcherKey, kind: OperationKind, waiters: Vec<Waiter>, now: Now) {
+        self.submit_operation(key, kind, waiters, false, now);
     }
 
     /// The same for an operation that must see what was changed just now, and is only for a watcher that is up.
@@ -26,38 +26,38 @@ impl Arbiter {
         &mut self,
         key: WatcherKey,
         kind: OperationKind,
-        tickets: Vec<Ticket>,
+        waiters: Vec<Waiter>,
         now: Now,
     ) {
-        self.submit_operation(key, kind, tickets, true, now);
+        self.submit_operation(key, kind, waiters, true, now);
     }
 
-    fn submit_operation(&mut self, key: WatcherKey, kind: OperationKind, tickets: Vec<Ticket>, fresh: bool, now: Now) {
+    fn submit_operation(&mut self, key: WatcherKey, kind: OperationKind, waiters: Vec<Waiter>, fresh: bool, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else {
-            return self.tickets_done(tickets, None, Some(Fault::message("the watcher is gone")), now);
+            return self.notify_waiters(waiters, None, Some(Fault::message("the watcher is gone")), now);
         };
         let waiting: Vec<OperationKind> = watcher.waiting.iter().map(|op| op.kind).collect();
         let running = watcher.running.as_ref().map(|op| op.kind);
         match admit(running, &waiting, kind, fresh) {
             Admission::JoinRunning => {
                 if let Some(running) = &mut watcher.running {
-                    running.tickets.extend(tickets);
+                    running.waiters.extend(waiters);
                 }
             }
             Admission::JoinWaiting(place) => {
                 if let Some(waiting) = watcher.waiting.get_mut(place) {
-                    waiting.tickets.extend(tickets);
-                    waiting.only_if_up &= fresh;
+                    waiting.waiters.extend(waiters);
+                    waiting.skip_if_stopped &= fresh;
                     waiting.replaces |= fresh;
                 }
             }
             // A watcher that stops of its own accord finishes that first.
             Admission::Begin | Admission::Wait => {
-                watcher.waiting.push_back(Operation::new(kind, tickets, fresh));
+                watcher.waiting.push_back(Operation::new(kind, waiters, fresh));
             }
             Admission::ClearAndJoin => {
                 if let Some(running) = &mut watcher.running {
-                    running.tickets.extend(tickets);
+                    running.waiters.extend(waiters);
                 }
                 self.withdraw_from_rollouts(key);
                 self.cancel_waiting(key, kind, now);
@@ -67,8 +67,8 @@ impl Arbiter {
                 self.cancel_waiting(key, kind, now);
                 let stoppers = self.cancel_running(key, kind, now);
                 let Some(watcher) = self.watchers.get_mut(&key) else { return };
-                let mut operation = Operation::new(kind, tickets, false);
-                operation.tickets.extend(stoppers);
+                let mut operation = Operation::new(kind, waiters, false);
+                operation.waiters.extend(stoppers);
                 if watcher.state == WatcherState::Stopping {
                     // Everybody has been told already: from now on it is for this operation's sake.
                     operation.progress = Progress::Stopping;
@@ -89,11 +89,11 @@ impl Arbiter {
     }
 
     /// Returns those who asked for a stop: whatever overtakes it, they get it.
-    fn cancel_running(&mut self, key: WatcherKey, by: OperationKind, now: Now) -> Vec<Ticket> {
+    fn cancel_running(&mut self, key: WatcherKey, by: OperationKind, now: Now) -> Vec<Waiter> {
         let Some(watcher) = self.watchers.get_mut(&key) else { return Vec::new() };
         match watcher.running.take() {
             None => Vec::new(),
-            Some(operation) if operation.kind == OperationKind::Stop => operation.tickets,
+            Some(operation) if operation.kind == OperationKind::Stop => operation.waiters,
             Some(operation) => {
                 self.report_cancelled(operation, by, now);
                 Vec::new()
@@ -103,7 +103,7 @@ impl Arbiter {
 
     fn report_cancelled(&mut self, operation: Operation, by: OperationKind, now: Now) {
         let reason = format!("{} was cancelled by {}", operation.kind.name(), by.name());
-        self.tickets_done(operation.tickets, None, Some(Fault::command(reason)), now);
+        self.notify_waiters(operation.waiters, None, Some(Fault::command(reason)), now);
     }
 
     /// Goes on with a watcher as far as is possible now.
@@ -116,7 +116,7 @@ impl Arbiter {
             }
         }
         self.answer_resized(key, now);
-        self.attend(key, now);
+        self.update_activation(key, now);
     }
 
     fn step(&mut self, key: WatcherKey, now: Now) -> bool {
@@ -148,7 +148,7 @@ impl Arbiter {
                 }
             }
             WatcherState::Active
-                if watcher.slots.vacated > 0 && watcher.workers().is_empty() && watcher.running.is_none() =>
+                if watcher.slots.left_empty > 0 && watcher.workers().is_empty() && watcher.running.is_none() =>
             {
                 // Who dies is not replaced, and the last worker is gone.
                 if !watcher.config.on_demand {
@@ -156,7 +156,7 @@ impl Arbiter {
                     return true;
                 }
                 if watcher.is_settled() && watcher.slots.waiting() == 0 && !watcher.hooks.hold_stop() {
-                    self.fall_asleep(key);
+                    self.deactivate(key);
                     return true;
                 }
             }
@@ -169,7 +169,7 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return false };
         let settled = watcher.is_settled();
         let backing_off = watcher.slots.waiting() > 0;
-        let outgoing = watcher.counts().outgoing;
+        let retiring = watcher.counts().retiring;
         let Some(operation) = &mut watcher.running else { return self.begin_next(key, now) };
         match &mut operation.progress {
             Progress::Starting if settled => {
@@ -191,7 +191,7 @@ impl Arbiter {
                 true
             }
             Progress::Surging => false,
-            Progress::Retiring if outgoing == 0 => {
+            Progress::Retiring if retiring == 0 => {
                 self.reloaded(key, now);
                 true
             }
@@ -202,7 +202,7 @@ impl Arbiter {
 
     fn begin_next(&mut self, key: WatcherKey, now: Now) -> bool {
         let Some(watcher) = self.watchers.get(&key) else { return false };
-        let starts = |operation: &Operation| operation.kind.starts() && !operation.only_if_up;
+        let starts = |operation: &Operation| operation.kind.starts() && !operation.skip_if_stopped;
         if watcher.state == WatcherState::Stopped
             && watcher.waiting.front().is_some_and(starts)
             && self.has_predecessor(key)
@@ -217,7 +217,7 @@ impl Arbiter {
         let idle = watcher.state == WatcherState::Stopped;
         let reloads = matches!(kind, OperationKind::Reload | OperationKind::ReloadSequential);
         // With nobody there, there is nobody to be replaced either; who waits for a connection goes on waiting.
-        if idle && (operation.only_if_up || reloads && on_demand) {
+        if idle && (operation.skip_if_stopped || reloads && on_demand) {
             watcher.running = Some(operation);
             self.end_operation(key, None, now);
             return true;
@@ -258,12 +258,12 @@ impl Arbiter {
     fn begin_starting(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         // An operator's start ends every back-off, and fills the places that `respawn = False` left empty.
-        for wid in watcher.slots.forgive() {
-            self.deadlines.cancel(Timer::Retry(key, wid));
+        for wid in watcher.slots.end_backoffs() {
+            self.timers.cancel(Timer::Retry(key, wid));
         }
         if watcher.state == WatcherState::Stopped {
             watcher.state = WatcherState::Starting { spawned: false };
-            watcher.past.began = Some(now.mono);
+            watcher.history.began = Some(now.mono);
             watcher.next_spawn = now.mono;
             self.ask_to_start(key, now);
         }
@@ -276,13 +276,13 @@ impl Arbiter {
         }
         watcher.state = WatcherState::Stopping;
         for wid in watcher.slots.clear() {
-            self.deadlines.cancel(Timer::Retry(key, wid));
+            self.timers.cancel(Timer::Retry(key, wid));
         }
-        self.deadlines.cancel(Timer::Warmup(key));
-        self.call_off(key, Purpose::serves_start, "the watcher was told to stop", now);
+        self.timers.cancel(Timer::Warmup(key));
+        self.cancel_hooks(key, Purpose::serves_start, "the watcher was told to stop", now);
         self.drop_unlaunched(key, now);
         if !self.run_hook(key, Purpose::BeforeStop, HookSubject::default(), now) {
-            self.tell_everybody(key, now);
+            self.signal_all(key, now);
         }
     }
 
@@ -294,7 +294,7 @@ impl Arbiter {
         for id in ids {
             watcher.change(id, |worker| worker.state = WorkerState::Running);
         }
-        let (signal, timeout) = watcher.parting().ask();
+        let (signal, timeout) = watcher.stop_policy().ask();
         let ids: Vec<WorkerId> =
             watcher.workers().iter().filter(|(_, worker)| worker.state.is_unlaunched()).map(|(id, _)| *id).collect();
         for id in ids {
@@ -303,14 +303,14 @@ impl Arbiter {
     }
 
     /// The stop signal to every worker.
-    pub(in crate::arbiter) fn tell_everybody(&mut self, key: WatcherKey, now: Now) {
+    pub(in crate::arbiter) fn signal_all(&mut self, key: WatcherKey, now: Now) {
         // Everybody hears of it, also who is on the way out already: a kill with a long timeout does not hold up a stop.
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        let (signal, timeout) = watcher.parting().ask();
+        let (signal, timeout) = watcher.stop_policy().ask();
         let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
         for id in ids {
             if let Some(watcher) = self.watchers.get_mut(&key) {
-                watcher.change(id, |worker| worker.outgoing = false);
+                watcher.change(id, |worker| worker.retiring = false);
             }
             self.terminate(id, signal, timeout, now);
         }
@@ -329,7 +329,7 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.state != WatcherState::Stopped {
             for wid in watcher.slots.clear() {
-                self.deadlines.cancel(Timer::Retry(key, wid));
+                self.timers.cancel(Timer::Retry(key, wid));
             }
             self.publish(key, EventKind::Stop, now);
             self.act(Action::CloseStreams(key));
@@ -345,7 +345,7 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.state != WatcherState::Stopped {
             watcher.state = WatcherState::Stopped;
-            watcher.parting = None;
+            watcher.stop_policy = None;
             let text = format!("{} stopped", watcher.name());
             self.log(Level::Info, text);
         }
@@ -373,25 +373,25 @@ impl Arbiter {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let replaces = watcher.running.as_ref().is_some_and(|op| op.replaces);
         if watcher.config.send_hup && !replaces {
-            return self.hang_up(key, now);
+            return self.send_hup_to_all(key, now);
         }
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let old: Vec<_> = watcher.fresh().collect();
         for id in old {
-            watcher.change(id, |worker| worker.outgoing = true);
+            watcher.change(id, |worker| worker.retiring = true);
         }
-        watcher.slots.vacated = 0;
+        watcher.slots.left_empty = 0;
     }
 
     /// `send_hup`: the processes reload themselves.
-    fn hang_up(&mut self, key: WatcherKey, now: Now) {
+    fn send_hup_to_all(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let workers: Vec<_> = watcher.fresh().collect();
         let mut pids = Vec::new();
         for id in workers {
             pids.extend(watcher.change(id, |worker| {
                 // One that dies of it is replaced at once.
-                worker.asked |= worker.pid.is_some();
+                worker.exit_expected |= worker.pid.is_some();
                 worker.pid
             }));
         }
@@ -403,8 +403,8 @@ impl Arbiter {
 
     fn retire_outgoing(&mut self, key: WatcherKey, now: Now) {
         let Some(watcher) = self.watchers.get(&key) else { return };
-        let (signal, timeout) = watcher.parting().ask();
-        let old: Vec<_> = watcher.workers().iter().filter(|(_, w)| w.outgoing).map(|(id, _)| *id).collect();
+        let (signal, timeout) = watcher.stop_policy().ask();
+        let old: Vec<_> = watcher.workers().iter().filter(|(_, w)| w.retiring).map(|(id, _)| *id).collect();
         for id in old {
             self.terminate(id, signal, timeout, now);
         }
@@ -423,7 +423,7 @@ impl Arbiter {
     fn replace_next(&mut self, key: WatcherKey, now: Now) -> bool {
         let Some(watcher) = self.watchers.get_mut(&key) else { return false };
         if watcher.config.send_hup {
-            self.hang_up(key, now);
+            self.send_hup_to_all(key, now);
             return true;
         }
         let Some(Operation { progress: Progress::Replacing { left, current }, .. }) = &watcher.running else {
@@ -442,10 +442,10 @@ impl Arbiter {
         };
         // The pause between two of a sequential reload is the one between two spawns.
         if replaced_one && watcher.config.warmup_delay > 0.0 && watcher.next_spawn > now.mono {
-            self.deadlines.set(Timer::Warmup(key), watcher.next_spawn);
+            self.timers.set(Timer::Warmup(key), watcher.next_spawn);
             return false;
         }
-        let (signal, timeout) = watcher.parting().ask();
+        let (signal, timeout) = watcher.stop_policy().ask();
         if let Some(operation) = &mut watcher.running {
             operation.progress = Progress::Replacing { left, current: Some(id) };
         }
@@ -464,21 +464,21 @@ impl Arbiter {
             self.log(Level::Error, text);
         }
         let changes = changes(operation.kind, &operation.before, &after);
-        self.tickets_done(operation.tickets, changes, fault, now);
+        self.notify_waiters(operation.waiters, changes, fault, now);
     }
 
-    fn tickets_done(&mut self, tickets: Vec<Ticket>, changes: Option<Changes>, fault: Option<Fault>, now: Now) {
-        for ticket in tickets {
-            match ticket {
-                Ticket::Job(job) => self.job_part_done(job, changes.clone(), fault.clone(), now),
-                Ticket::Rollout(id) => self.rollout_part_done(id, now),
+    fn notify_waiters(&mut self, waiters: Vec<Waiter>, changes: Option<Changes>, fault: Option<Fault>, now: Now) {
+        for waiter in waiters {
+            match waiter {
+                Waiter::Job(job) => self.job_part_done(job, changes.clone(), fault.clone(), now),
+                Waiter::Rollout(id) => self.rollout_part_done(id, now),
             }
         }
     }
 
     /// The watcher is gone for good.
     pub(in crate::arbiter) fn forget(&mut self, key: WatcherKey, now: Now) {
-        self.neglect(key);
+        self.disarm_activation(key);
         self.drop_hooks(key, now);
         let Some(watcher) = self.watchers.remove(&key) else { return };
         let name = watcher.name().to_lowercase();
@@ -517,12 +517,12 @@ impl Arbiter {
         if job.left > 0 {
             return;
         }
-        match std::mem::replace(&mut job.then, Then::Answer) {
+        match std::mem::replace(&mut job.then, Then::Dispatch) {
             Then::Start(keys) => {
                 job.left = 1;
                 self.start_in_order(keys, Some(id), Start::AsAtBoot);
             }
-            then @ (Then::Answer | Then::Exit | Then::Restart) => {
+            then @ (Then::Dispatch | Then::Exit | Then::Restart) => {
                 let Some(job) = self.jobs.remove(&id) else { return };
                 let fault = job.fault.clone();
                 if let Some(to) = job.to {
@@ -540,7 +540,7 @@ impl Arbiter {
                 }
                 match then {
                     Then::Exit | Then::Restart => self.finish(now),
-                    Then::Answer | Then::Start(_) => {}
+                    Then::Dispatch | Then::Start(_) => {}
                 }
             }
         }

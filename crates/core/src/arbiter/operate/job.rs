@@ -24,7 +24,7 @@ pub(in crate::arbiter) enum Form {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) enum Then {
     /// The client is answered.
-    Answer,
+    Dispatch,
     /// These watchers are started, one after the other, for the same client.
     Start(Vec<WatcherKey>),
     /// The daemon ends.
@@ -56,7 +56,7 @@ impl Job {
             to: None,
             left: 0,
             form: Form::Plain,
-            then: Then::Answer,
+            then: Then::Dispatch,
             done: None,
             fault: None,
             part_of: None,

@@ -69,7 +69,7 @@ impl OperationKind {
 
 /// Who is told when an operation has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::arbiter) enum Ticket {
+pub(in crate::arbiter) enum Waiter {
     /// A client's job.
     Job(JobId),
     /// A rollout, which then goes on with its next watcher.
@@ -96,18 +96,25 @@ pub(in crate::arbiter) enum Progress {
 pub(in crate::arbiter) struct Operation {
     pub(in crate::arbiter) kind: OperationKind,
     pub(in crate::arbiter) progress: Progress,
-    pub(in crate::arbiter) tickets: Vec<Ticket>,
+    pub(in crate::arbiter) waiters: Vec<Waiter>,
     /// The processes there were when it began.
     pub(in crate::arbiter) before: Vec<Pid>,
     /// It is for the sake of a changed option: a watcher that is stopped by then stays so.
-    pub(in crate::arbiter) only_if_up: bool,
+    pub(in crate::arbiter) skip_if_stopped: bool,
     /// It must replace the processes: a changed option reaches new ones only, whatever a HUP means to the old ones.
     pub(in crate::arbiter) replaces: bool,
 }
 
 impl Operation {
-    pub(in crate::arbiter) fn new(kind: OperationKind, tickets: Vec<Ticket>, fresh: bool) -> Self {
-        Self { kind, progress: Progress::Starting, tickets, before: Vec::new(), only_if_up: fresh, replaces: fresh }
+    pub(in crate::arbiter) fn new(kind: OperationKind, waiters: Vec<Waiter>, fresh: bool) -> Self {
+        Self {
+            kind,
+            progress: Progress::Starting,
+            waiters,
+            before: Vec::new(),
+            skip_if_stopped: fresh,
+            replaces: fresh,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::arbiter::action::{Action, Level};
 use crate::arbiter::core::{Arbiter, Phase};
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::operate::job::{Job, Then};
-use crate::arbiter::operate::queue::{OperationKind, Ticket};
+use crate::arbiter::operate::queue::{OperationKind, Waiter};
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
@@ -29,7 +29,7 @@ impl Arbiter {
     /// The same by a signal to the daemon. A second one hastens: who is still stopping is killed now.
     pub(in crate::arbiter) fn quit_by_signal(&mut self, now: Now) {
         if self.quit_by_signal && self.phase == Phase::Ending {
-            return self.hasten(now);
+            return self.force_stop(now);
         }
         self.quit_by_signal = true;
         self.quit(None, now);
@@ -52,21 +52,18 @@ impl Arbiter {
         let left = u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_add(1);
         let job = self.open_job(Job { left, then, ..Job::for_nobody() });
         for key in keys {
-            self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);
+            self.submit(key, OperationKind::Stop, vec![Waiter::Job(job)], now);
         }
         // The part that stands for the end itself, so that a fleet of nobody ends too.
         self.job_part_done(job, None, None, now);
     }
 
     /// Kills whoever was told to stop and has not gone yet.
-    fn hasten(&mut self, now: Now) {
+    fn force_stop(&mut self, now: Now) {
         self.log(Level::Warning, "asked to stop once more: killing who is still stopping");
-        self.hurry_hooks(now);
-        let late: Vec<WorkerId> = self
-            .deadlines
-            .iter()
-            .filter_map(|timer| if let Timer::Escalate(id) = timer { Some(id) } else { None })
-            .collect();
+        self.force_hooks(now);
+        let late: Vec<WorkerId> =
+            self.timers.iter().filter_map(|timer| if let Timer::Kill(id) = timer { Some(id) } else { None }).collect();
         for worker in late {
             self.escalate(worker, now);
         }
@@ -75,7 +72,7 @@ impl Arbiter {
     /// Everything is stopped.
     pub(in crate::arbiter) fn finish(&mut self, now: Now) {
         self.phase = Phase::Ended;
-        self.refuse_inquiries(now);
+        self.refuse_stats(now);
         self.refuse_tails(now);
         for key in self.by_priority() {
             self.drop_hooks(key, now);

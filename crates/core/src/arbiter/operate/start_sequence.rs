@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::ids::{JobId, RolloutId, WatcherKey};
 use crate::arbiter::operate::job::Then;
-use crate::arbiter::operate::queue::{OperationKind, Ticket};
+use crate::arbiter::operate::queue::{OperationKind, Waiter};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::proto::Fault;
@@ -52,7 +52,7 @@ impl Rollout {
 
 /// How long a rollout waits for processes that exist and do not get to their program (a working directory on a dead
 /// file system, say) before it looks again.
-const PATIENCE: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Arbiter {
     /// Starts these watchers in this order; `job` is done with the last of them.
@@ -76,7 +76,7 @@ impl Arbiter {
     fn is_on_its_way(&self, key: WatcherKey) -> bool {
         let Some(watcher) = self.watchers.get(&key) else { return false };
         let counts = watcher.counts();
-        let stuck = counts.starting > 0 && counts.dying + counts.outgoing == 0 && watcher.missing() == 0;
+        let stuck = counts.starting > 0 && counts.dying + counts.retiring == 0 && watcher.missing() == 0;
         watcher.running.is_some() && (!stuck || watcher.hooks.hold_stop())
     }
 
@@ -85,7 +85,7 @@ impl Arbiter {
         let pause = seconds(self.circus.warmup_delay);
         let Some(rollout) = self.rollouts.get_mut(&id) else { return };
         rollout.current = None;
-        self.deadlines.cancel(Timer::Rollout(id));
+        self.timers.cancel(Timer::Rollout(id));
         let Some(rollout) = self.rollouts.get_mut(&id) else { return };
         if pause > Duration::ZERO && !rollout.left.is_empty() {
             rollout.not_before = Some(now.mono.after(pause));
@@ -97,7 +97,7 @@ impl Arbiter {
         let Some(rollout) = self.rollouts.get_mut(&id) else { return };
         if let Some(key) = rollout.current {
             if self.is_on_its_way(key) {
-                return self.deadlines.set(Timer::Rollout(id), now.mono.after(PATIENCE));
+                return self.timers.set(Timer::Rollout(id), now.mono.after(START_TIMEOUT));
             }
             // Its processes do not get to their program: the others wait no longer.
             if let Some(rollout) = self.rollouts.get_mut(&id) {
@@ -106,7 +106,7 @@ impl Arbiter {
         }
         let Some(rollout) = self.rollouts.get_mut(&id) else { return };
         if let Some(at) = rollout.not_before.filter(|at| *at > now.mono) {
-            self.deadlines.set(Timer::Rollout(id), at);
+            self.timers.set(Timer::Rollout(id), at);
             return;
         }
         rollout.not_before = None;
@@ -114,19 +114,19 @@ impl Arbiter {
         let waits = start == Start::AsAtBoot && next.is_some_and(|key| self.starts_on_demand(key));
         match next {
             Some(key) if waits => {
-                self.attend(key, now);
+                self.update_activation(key, now);
                 self.due_rollouts.push_back(id);
             }
             Some(key) => {
                 if let Some(rollout) = self.rollouts.get_mut(&id) {
                     rollout.current = Some(key);
                 }
-                self.deadlines.set(Timer::Rollout(id), now.mono.after(PATIENCE));
-                self.submit(key, kind, vec![Ticket::Rollout(id)], now);
+                self.timers.set(Timer::Rollout(id), now.mono.after(START_TIMEOUT));
+                self.submit(key, kind, vec![Waiter::Rollout(id)], now);
             }
             None => {
                 self.rollouts.remove(&id);
-                self.deadlines.cancel(Timer::Rollout(id));
+                self.timers.cancel(Timer::Rollout(id));
                 if let Some(job) = job {
                     self.job_part_done(job, None, None, now);
                 }
@@ -162,7 +162,7 @@ impl Arbiter {
     pub(in crate::arbiter) fn cancel_rollouts(&mut self) -> Vec<JobId> {
         let ids: Vec<RolloutId> = self.rollouts.keys().copied().collect();
         for id in ids {
-            self.deadlines.cancel(Timer::Rollout(id));
+            self.timers.cancel(Timer::Rollout(id));
         }
         self.due_rollouts.clear();
         std::mem::take(&mut self.rollouts).into_values().filter_map(|rollout| rollout.job).collect()

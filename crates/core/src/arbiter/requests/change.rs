@@ -9,14 +9,14 @@ use crate::arbiter::core::{Arbiter, Phase};
 use crate::arbiter::fleet::watcher::WatcherState;
 use crate::arbiter::ids::{JobId, Pid, WatcherKey, WorkerId};
 use crate::arbiter::operate::job::{Form, Job, Then};
-use crate::arbiter::operate::queue::{OperationKind, Ticket};
+use crate::arbiter::operate::queue::{OperationKind, Waiter};
 use crate::arbiter::operate::start_sequence::Start;
 use crate::arbiter::time::{Now, seconds};
 use crate::config::options::{self, Effect};
 use crate::proto::{Body, ErrNo, EventKind, Fault, HookPoint, Object, Reply, ReplyTo, Request, Selection, Signal};
 
 /// What a request comes to: an answer now, or one that its job gives later.
-pub(in crate::arbiter) type Answer = Result<Option<Object>, Fault>;
+pub(in crate::arbiter) type Dispatch = Result<Option<Object>, Fault>;
 
 /// More than the kernel has pids for: PID_MAX_LIMIT of proc(5).
 const MOST_PROCESSES: u32 = 4_194_304;
@@ -32,7 +32,7 @@ fn too_many() -> Fault {
     Fault::message(format!("'numprocesses' cannot be more than {MOST_PROCESSES}"))
 }
 
-fn ok() -> Answer {
+fn ok() -> Dispatch {
     Ok(Some(Object::new()))
 }
 
@@ -117,7 +117,7 @@ impl Arbiter {
         form: Form,
         then: Then,
         waiting: bool,
-    ) -> (JobId, Answer) {
+    ) -> (JobId, Dispatch) {
         let to = waiting.then(|| to.clone());
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         let id = self.open_job(Job { to, left, form, then, ..Job::for_nobody() });
@@ -133,13 +133,13 @@ impl Arbiter {
         form: Form,
         waiting: bool,
         now: Now,
-    ) -> Answer {
-        let (job, answer) = self.job(to, 1, form, Then::Answer, waiting);
-        self.submit(key, kind, vec![Ticket::Job(job)], now);
+    ) -> Dispatch {
+        let (job, answer) = self.job(to, 1, form, Then::Dispatch, waiting);
+        self.submit(key, kind, vec![Waiter::Job(job)], now);
         answer
     }
 
-    fn start(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Answer {
+    fn start(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Dispatch {
         self.at_work()?;
         let keys = match selection {
             None => self.by_priority(),
@@ -148,14 +148,14 @@ impl Arbiter {
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
             return self.operate(to, *key, OperationKind::Start, Form::Info, waiting, now);
         }
-        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Dispatch, waiting);
         let keys = self.autostarting(keys);
         let start = if selection.is_some() { Start::All } else { Start::AsAtBoot };
         self.start_in_order(keys, Some(job), start);
         answer
     }
 
-    fn stop(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Answer {
+    fn stop(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Dispatch {
         self.at_work()?;
         let keys = match selection {
             None => self.by_ascending_priority(),
@@ -164,10 +164,10 @@ impl Arbiter {
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
             return self.operate(to, *key, OperationKind::Stop, Form::Info, waiting, now);
         }
-        self.stop_all(to, keys, Then::Answer, waiting, now)
+        self.stop_all(to, keys, Then::Dispatch, waiting, now)
     }
 
-    fn restart(&mut self, to: &ReplyTo, selection: &Selection, waiting: bool, now: Now) -> Answer {
+    fn restart(&mut self, to: &ReplyTo, selection: &Selection, waiting: bool, now: Now) -> Dispatch {
         self.at_work()?;
         let keys = self.select(selection)?;
         if let [key] = keys.as_slice() {
@@ -179,12 +179,12 @@ impl Arbiter {
     }
 
     /// Stops these watchers side by side, told in ascending order of priority.
-    fn stop_all(&mut self, to: &ReplyTo, mut keys: Vec<WatcherKey>, then: Then, waiting: bool, now: Now) -> Answer {
+    fn stop_all(&mut self, to: &ReplyTo, mut keys: Vec<WatcherKey>, then: Then, waiting: bool, now: Now) -> Dispatch {
         // One part more than there are watchers, so that none finishes the job before all have been told.
-        let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, Then::Answer, waiting);
+        let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, Then::Dispatch, waiting);
         keys.sort_by_key(|key| self.watchers.get(key).map_or((0, *key), |w| (w.config.priority, *key)));
         for key in keys {
-            self.submit(key, OperationKind::Stop, vec![Ticket::Job(job)], now);
+            self.submit(key, OperationKind::Stop, vec![Waiter::Job(job)], now);
         }
         // Only now: a stop takes its watcher off every list of those still to be started.
         if let Some(job) = self.jobs.get_mut(&job) {
@@ -202,7 +202,7 @@ impl Arbiter {
         sequential: bool,
         waiting: bool,
         now: Now,
-    ) -> Answer {
+    ) -> Dispatch {
         self.at_work()?;
         let kind = match (graceful, sequential) {
             (false, _) => OperationKind::Restart,
@@ -213,7 +213,7 @@ impl Arbiter {
             let key = self.find(name)?;
             return self.operate(to, key, kind, Form::Info, waiting, now);
         }
-        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Dispatch, waiting);
         let keys = self.visible(self.by_priority());
         self.one_after_the_other(kind, keys, Some(job));
         answer
@@ -243,7 +243,7 @@ impl Arbiter {
         start: bool,
         waiting: bool,
         now: Now,
-    ) -> Answer {
+    ) -> Dispatch {
         self.at_work()?;
         if name.trim().is_empty() {
             return Err(Fault::message("message invalid 'name' is empty"));
@@ -255,13 +255,13 @@ impl Arbiter {
         let key = self.register_dynamic(config);
         self.publish(key, EventKind::Add, now);
         if !start {
-            self.attend(key, now);
+            self.update_activation(key, now);
             return ok();
         }
         self.operate(to, key, OperationKind::Start, Form::TopLevel, waiting, now)
     }
 
-    fn remove(&mut self, to: &ReplyTo, name: &str, nostop: bool, waiting: bool, now: Now) -> Answer {
+    fn remove(&mut self, to: &ReplyTo, name: &str, nostop: bool, waiting: bool, now: Now) -> Dispatch {
         self.at_work()?;
         let key = self.find(name)?;
         self.publish(key, EventKind::Remove, now);
@@ -289,13 +289,13 @@ impl Arbiter {
                 self.pids.remove(pid);
                 self.released += 1;
             }
-            self.deadlines.cancel(crate::arbiter::timers::Timer::Escalate(*id));
-            self.deadlines.cancel(crate::arbiter::timers::Timer::Expire(*id));
+            self.timers.cancel(crate::arbiter::timers::Timer::Kill(*id));
+            self.timers.cancel(crate::arbiter::timers::Timer::Expire(*id));
         }
-        self.deadlines.cancel(crate::arbiter::timers::Timer::Warmup(key));
+        self.timers.cancel(crate::arbiter::timers::Timer::Warmup(key));
         if let Some(watcher) = self.watchers.get_mut(&key) {
             for wid in watcher.slots.clear() {
-                self.deadlines.cancel(crate::arbiter::timers::Timer::Retry(key, wid));
+                self.timers.cancel(crate::arbiter::timers::Timer::Retry(key, wid));
             }
         }
         for job in workers.into_iter().flat_map(|(_, _, jobs)| jobs) {
@@ -303,7 +303,7 @@ impl Arbiter {
         }
     }
 
-    fn resize(&mut self, to: &ReplyTo, name: &str, by: i64, waiting: bool, now: Now) -> Answer {
+    fn resize(&mut self, to: &ReplyTo, name: &str, by: i64, waiting: bool, now: Now) -> Dispatch {
         self.at_work()?;
         let key = self.find(name)?;
         let Some(watcher) = self.watchers.get_mut(&key) else { return ok() };
@@ -323,8 +323,8 @@ impl Arbiter {
     }
 
     /// Answers when the number of processes is what it should be.
-    fn wait_for_size(&mut self, to: &ReplyTo, key: WatcherKey, form: Form, waiting: bool, now: Now) -> Answer {
-        let (job, answer) = self.job(to, 1, form, Then::Answer, waiting);
+    fn wait_for_size(&mut self, to: &ReplyTo, key: WatcherKey, form: Form, waiting: bool, now: Now) -> Dispatch {
+        let (job, answer) = self.job(to, 1, form, Then::Dispatch, waiting);
         if let Some(watcher) = self.watchers.get_mut(&key) {
             watcher.resizing.push(job);
         }
@@ -342,10 +342,10 @@ impl Arbiter {
         graceful_timeout: Option<f64>,
         waiting: bool,
         now: Now,
-    ) -> Answer {
+    ) -> Dispatch {
         let key = self.find(name)?;
         let Some(watcher) = self.watchers.get(&key) else { return ok() };
-        let usual = watcher.parting();
+        let usual = watcher.stop_policy();
         let signal = signum.unwrap_or(usual.signal);
         if !signal.exists() {
             return Err(Fault::new(ErrNo::Os, "[Errno 22] Invalid argument"));
@@ -353,7 +353,7 @@ impl Arbiter {
         let timeout = seconds(graceful_timeout.unwrap_or(usual.timeout));
         let meant = |known: Option<Pid>| known.is_some_and(|known| pid.is_none_or(|pid| i64::from(known.0) == pid));
         let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| meant(w.pid)).map(|(id, _)| *id).collect();
-        let (job, answer) = self.job(to, ids.len() + 1, Form::Plain, Then::Answer, waiting);
+        let (job, answer) = self.job(to, ids.len() + 1, Form::Plain, Then::Dispatch, waiting);
         for id in ids {
             if let Some(watcher) = self.watchers.get_mut(&key) {
                 watcher.change(id, |worker| worker.awaited_by.push(job));
@@ -365,7 +365,7 @@ impl Arbiter {
         answer
     }
 
-    fn set(&mut self, to: &ReplyTo, name: &str, changes: &Object, waiting: bool, now: Now) -> Answer {
+    fn set(&mut self, to: &ReplyTo, name: &str, changes: &Object, waiting: bool, now: Now) -> Dispatch {
         self.at_work()?;
         let unknown = options::validate(changes)?;
         let key = self.find(name)?;
@@ -394,8 +394,8 @@ impl Arbiter {
             self.act(Action::UpdateStreams(key, config));
         }
         if effects.contains(&Effect::Reload) && up {
-            let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
-            self.submit_fresh(key, OperationKind::Reload, vec![Ticket::Job(job)], now);
+            let (job, answer) = self.job(to, 1, Form::Plain, Then::Dispatch, waiting);
+            self.submit_fresh(key, OperationKind::Reload, vec![Waiter::Job(job)], now);
             return answer;
         }
         self.wait_for_size(to, key, Form::Plain, waiting, now)
@@ -409,7 +409,7 @@ impl Arbiter {
         pid: Option<i64>,
         target: SignalTarget,
         now: Now,
-    ) -> Answer {
+    ) -> Dispatch {
         let key = self.find(name)?;
         if matches!(target, SignalTarget::Child(_)) && pid.is_none() {
             return Err(Fault::command("cannot specify childpid without pid"));
@@ -433,7 +433,7 @@ impl Arbiter {
         if matches!(target, SignalTarget::Process | SignalTarget::Recursive) {
             for (id, _) in &ids {
                 // A death of it was asked for.
-                watcher.change(*id, |worker| worker.asked = true);
+                watcher.change(*id, |worker| worker.exit_expected = true);
             }
         }
         let asks = watcher.config.hooks.contains_key(&HookPoint::BeforeSignal)
@@ -441,7 +441,7 @@ impl Arbiter {
         if asks && matches!(target, SignalTarget::Process | SignalTarget::Recursive) {
             return self.signal_with_hooks(to, ids, signal, target, now);
         }
-        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, true);
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Dispatch, true);
         let pids = ids.into_iter().map(|(_, pid)| pid).collect();
         self.signalling.insert(job);
         self.act(Action::SignalRequest { job, pids, signal, target });

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::event::SocketAddress;
 use crate::arbiter::fleet::watcher::Watcher;
-use crate::arbiter::requests::change::Answer;
+use crate::arbiter::requests::change::Dispatch;
 use crate::config::options;
 use crate::proto::{Fault, Object};
 
@@ -28,7 +28,7 @@ impl Arbiter {
         self.watchers.values().filter(|watcher| !watcher.removed)
     }
 
-    pub(in crate::arbiter) fn list(&self, name: Option<&str>) -> Answer {
+    pub(in crate::arbiter) fn list(&self, name: Option<&str>) -> Dispatch {
         if let Some(name) = name {
             let mut pids: Vec<i32> = self.watcher(name)?.pids().iter().map(|pid| pid.0).collect();
             pids.sort_unstable();
@@ -40,7 +40,7 @@ impl Arbiter {
         Ok(Some(one("watchers", names)))
     }
 
-    pub(in crate::arbiter) fn status(&self, name: Option<&str>) -> Answer {
+    pub(in crate::arbiter) fn status(&self, name: Option<&str>) -> Dispatch {
         if let Some(name) = name {
             return Ok(Some(one("status", self.watcher(name)?.state.name())));
         }
@@ -50,7 +50,7 @@ impl Arbiter {
         Ok(Some(one("statuses", statuses)))
     }
 
-    pub(in crate::arbiter) fn num_processes(&self, name: Option<String>) -> Answer {
+    pub(in crate::arbiter) fn num_processes(&self, name: Option<String>) -> Dispatch {
         let count = |watcher: &Watcher| watcher.pids().len();
         let Some(name) = name else { return Ok(Some(one("numprocesses", self.shown().map(count).sum::<usize>()))) };
         let mut answer = one("numprocesses", count(self.watcher(&name)?));
@@ -58,15 +58,15 @@ impl Arbiter {
         Ok(Some(answer))
     }
 
-    pub(in crate::arbiter) fn num_watchers(&self) -> Answer {
+    pub(in crate::arbiter) fn num_watchers(&self) -> Dispatch {
         Ok(Some(one("numwatchers", self.shown().count())))
     }
 
-    pub(in crate::arbiter) fn options(&self, name: &str) -> Answer {
+    pub(in crate::arbiter) fn options(&self, name: &str) -> Dispatch {
         Ok(Some(one("options", options::shown(&self.watcher(name)?.config))))
     }
 
-    pub(in crate::arbiter) fn get(&self, name: &str, keys: &[String]) -> Answer {
+    pub(in crate::arbiter) fn get(&self, name: &str, keys: &[String]) -> Dispatch {
         let watcher = self.watcher(name)?;
         let mut values = Object::new();
         for key in keys {
@@ -76,7 +76,7 @@ impl Arbiter {
         Ok(Some(one("options", values)))
     }
 
-    pub(in crate::arbiter) fn global_options(&self, option: Option<&str>) -> Answer {
+    pub(in crate::arbiter) fn global_options(&self, option: Option<&str>) -> Dispatch {
         let circus = &self.circus;
         let all: [(&str, Value); 5] = [
             ("endpoint", circus.endpoint.as_str().into()),
@@ -95,7 +95,7 @@ impl Arbiter {
         }
     }
 
-    pub(in crate::arbiter) fn list_sockets(&self) -> Answer {
+    pub(in crate::arbiter) fn list_sockets(&self) -> Dispatch {
         let mut sockets: Vec<&crate::arbiter::event::SocketInfo> = self.sockets.iter().collect();
         sockets.sort_by_key(|socket| socket.number);
         let rows: Vec<Value> = sockets

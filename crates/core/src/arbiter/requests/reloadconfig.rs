@@ -24,8 +24,8 @@ use crate::arbiter::event::SocketInfo;
 use crate::arbiter::fleet::watcher::WatcherState;
 use crate::arbiter::ids::{JobId, WatcherKey};
 use crate::arbiter::operate::job::{Form, Job, Then};
-use crate::arbiter::operate::queue::{OperationKind, Ticket};
-use crate::arbiter::requests::change::Answer;
+use crate::arbiter::operate::queue::{OperationKind, Waiter};
+use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, follow_what_runs, in_force, plan};
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
@@ -60,7 +60,7 @@ struct Work {
 
 impl Arbiter {
     /// The answer comes when it is known what is to be done or, where it is waited for, when it is done.
-    pub(in crate::arbiter) fn reload_config(&mut self, to: &ReplyTo, dry_run: bool, waiting: bool) -> Answer {
+    pub(in crate::arbiter) fn reload_config(&mut self, to: &ReplyTo, dry_run: bool, waiting: bool) -> Dispatch {
         self.at_work()?;
         self.reconfigurations.push_back(Reconfiguration { to: to.clone(), waiting, dry_run, loaded: None });
         if self.reconfigurations.len() == 1 {
@@ -90,7 +90,7 @@ impl Arbiter {
                     current.loaded = Some(loaded);
                 }
                 // A socket that may be closed must not be watched.
-                self.attend_all(now);
+                self.update_activations(now);
                 self.act(Action::TakeOver(Box::new(config)));
             }
         }
@@ -101,9 +101,9 @@ impl Arbiter {
         self.reconfigurations.front().is_some_and(|current| current.loaded.is_some())
     }
 
-    fn attend_all(&mut self, now: Now) {
+    fn update_activations(&mut self, now: Now) {
         for key in self.watchers.keys().copied().collect::<Vec<_>>() {
-            self.attend(key, now);
+            self.update_activation(key, now);
         }
     }
 
@@ -123,7 +123,7 @@ impl Arbiter {
             }
         }
         // Watched again is what those need that wait as the new configuration says.
-        self.attend_all(now);
+        self.update_activations(now);
     }
 
     /// The end has come first.
@@ -251,7 +251,7 @@ impl Arbiter {
             }
             WatcherChange::Replaced { gracefully: false, starts, .. } => {
                 // The old processes are asked to stop as was right for them.
-                watcher.parting = (watcher.state != WatcherState::Stopped).then(|| watcher.parting());
+                watcher.stop_policy = (watcher.state != WatcherState::Stopped).then(|| watcher.stop_policy());
                 watcher.config = Arc::clone(&config);
                 work.stop.insert(key);
                 if *starts {
@@ -275,7 +275,7 @@ impl Arbiter {
                 (false, false) => continue,
             };
             self.expect_parts(stops, 1);
-            self.submit(key, kind, vec![Ticket::Job(stops)], now);
+            self.submit(key, kind, vec![Waiter::Job(stops)], now);
         }
         let mut starting = self.by_priority();
         starting.retain(|key| work.start.contains(key));
@@ -302,7 +302,7 @@ impl Arbiter {
         let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
         if up {
             self.expect_parts(job, 1);
-            self.submit_fresh(key, OperationKind::Reload, vec![Ticket::Job(job)], now);
+            self.submit_fresh(key, OperationKind::Reload, vec![Waiter::Job(job)], now);
         }
     }
 }

@@ -15,10 +15,10 @@ use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::ids::{JobId, Pid, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, extended};
-use crate::arbiter::requests::change::Answer;
+use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::commands::py_repr;
-use crate::proto::{AskedProcess, Body, Fault, Object, ProcessInfo, Reply, ReplyTo};
+use crate::proto::{Body, Fault, Object, ProcessInfo, ProcessSelector, Reply, ReplyTo};
 
 /// So many questions may wait for their answers; who asks beyond that is refused at once.
 const MOST_WAITING: usize = 10_000;
@@ -34,14 +34,14 @@ pub(in crate::arbiter) enum Question {
     /// One watcher's processes.
     Watcher(String),
     /// One process of a watcher.
-    Process(String, AskedProcess),
+    Process(String, ProcessSelector),
     /// The daemon.
     Daemon,
 }
 
 /// A question and who asked it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Inquiry {
+pub(in crate::arbiter) struct StatsRequest {
     to: ReplyTo,
     question: Question,
     /// Whether the watcher's hook adds figures.
@@ -73,9 +73,9 @@ struct Sampling {
 
 /// Everything that is to be answered with figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Inquiries {
+pub(in crate::arbiter) struct PendingStats {
     sampling: Option<Sampling>,
-    waiting: VecDeque<Inquiry>,
+    waiting: VecDeque<StatsRequest>,
     /// Answers that hooks are adding figures to.
     extending: BTreeMap<JobId, Extending>,
 }
@@ -88,7 +88,7 @@ struct Extending {
     left: BTreeSet<Pid>,
 }
 
-impl Inquiries {
+impl PendingStats {
     /// How many answers are owed.
     pub(in crate::arbiter) fn len(&self) -> usize {
         let extending: usize = self.extending.values().map(|answer| answer.to.len()).sum();
@@ -107,50 +107,50 @@ impl Arbiter {
         &mut self,
         to: &ReplyTo,
         name: Option<String>,
-        process: Option<AskedProcess>,
+        process: Option<ProcessSelector>,
         extended: bool,
         now: Now,
-    ) -> Answer {
+    ) -> Dispatch {
         let question = match (name, process) {
             (None, _) => Question::Everybody,
             (Some(name), None) => Question::Watcher(name),
             (Some(name), Some(process)) => Question::Process(name, process),
         };
-        self.inquire(to, question, extended, now)
+        self.ask_for_stats(to, question, extended, now)
     }
 
-    pub(in crate::arbiter) fn daemon_stats(&mut self, to: &ReplyTo, now: Now) -> Answer {
-        self.inquire(to, Question::Daemon, false, now)
+    pub(in crate::arbiter) fn daemon_stats(&mut self, to: &ReplyTo, now: Now) -> Dispatch {
+        self.ask_for_stats(to, Question::Daemon, false, now)
     }
 
-    fn inquire(&mut self, to: &ReplyTo, question: Question, extended: bool, now: Now) -> Answer {
+    fn ask_for_stats(&mut self, to: &ReplyTo, question: Question, extended: bool, now: Now) -> Dispatch {
         if self.phase == Phase::Ended {
             // Nobody will look any more.
             self.at_work()?;
         }
         self.check(&question)?;
-        if self.inquiries.waiting.len() >= MOST_WAITING {
+        if self.pending_stats.waiting.len() >= MOST_WAITING {
             return Err(Fault::command("too many stats requests wait for their answer"));
         }
         if !to.cast {
-            self.inquiries.waiting.push_back(Inquiry { to: to.clone(), question, extended });
-            self.take_up_inquiry(now);
+            self.pending_stats.waiting.push_back(StatsRequest { to: to.clone(), question, extended });
+            self.next_stats_request(now);
         }
         Ok(None)
     }
 
     /// Puts the next question to the daemon, unless one is with it.
-    fn take_up_inquiry(&mut self, now: Now) {
-        while self.inquiries.sampling.is_none() {
-            let Some(inquiry) = self.inquiries.waiting.pop_front() else { return };
-            let groups = match self.subjects(&inquiry.question) {
+    fn next_stats_request(&mut self, now: Now) {
+        while self.pending_stats.sampling.is_none() {
+            let Some(stats_request) = self.pending_stats.waiting.pop_front() else { return };
+            let groups = match self.subjects(&stats_request.question) {
                 Ok(groups) => groups,
                 Err(fault) => {
-                    self.reply(Reply { to: inquiry.to, body: Body::Error(fault), time: now.unix });
+                    self.reply(Reply { to: stats_request.to, body: Body::Error(fault), time: now.unix });
                     continue;
                 }
             };
-            let targets: Vec<SampleTarget> = match inquiry.question {
+            let targets: Vec<SampleTarget> = match stats_request.question {
                 Question::Daemon => vec![SampleTarget::Daemon],
                 Question::Everybody | Question::Watcher(_) | Question::Process(..) => {
                     groups.iter().flat_map(|(_, subjects)| subjects).map(|s| SampleTarget::Process(s.pid)).collect()
@@ -158,18 +158,18 @@ impl Arbiter {
             };
             let job = self.name_job();
             let nobody = targets.is_empty();
-            let Inquiry { to, question, extended } = inquiry;
+            let StatsRequest { to, question, extended } = stats_request;
             let mut asked = vec![to];
-            self.inquiries.waiting.retain(|other| {
+            self.pending_stats.waiting.retain(|other| {
                 let same = other.question == question && other.extended == extended;
                 if same {
                     asked.push(other.to.clone());
                 }
                 !same
             });
-            self.inquiries.sampling = Some(Sampling { job, question, extended, to: asked, groups });
+            self.pending_stats.sampling = Some(Sampling { job, question, extended, to: asked, groups });
             if nobody {
-                self.answer_inquiry(Vec::new(), now);
+                self.answer_stats(Vec::new(), now);
             } else {
                 self.act(Action::Sample { job, targets });
             }
@@ -178,14 +178,14 @@ impl Arbiter {
 
     /// The figures have come, in the order in which they were asked for.
     pub(in crate::arbiter) fn sampled(&mut self, job: JobId, samples: Vec<Option<ProcessInfo>>, now: Now) {
-        if self.inquiries.sampling.as_ref().is_some_and(|sampling| sampling.job == job) {
-            self.answer_inquiry(samples, now);
-            self.take_up_inquiry(now);
+        if self.pending_stats.sampling.as_ref().is_some_and(|sampling| sampling.job == job) {
+            self.answer_stats(samples, now);
+            self.next_stats_request(now);
         }
     }
 
-    fn answer_inquiry(&mut self, samples: Vec<Option<ProcessInfo>>, now: Now) {
-        let Some(sampling) = self.inquiries.sampling.take() else { return };
+    fn answer_stats(&mut self, samples: Vec<Option<ProcessInfo>>, now: Now) {
+        let Some(sampling) = self.pending_stats.sampling.take() else { return };
         let Sampling { job, question, to, groups, extended } = sampling;
         let subjects: Vec<Subject> = groups.iter().flat_map(|(_, subjects)| subjects).copied().collect();
         let extends = extended && !matches!(question, Question::Everybody | Question::Daemon);
@@ -210,7 +210,7 @@ impl Arbiter {
         if answer.left.is_empty() {
             answer_all(self, answer.to, &Body::Ok(answer.properties), now);
         } else {
-            self.inquiries.extending.insert(job, answer);
+            self.pending_stats.extending.insert(job, answer);
         }
     }
 
@@ -234,13 +234,13 @@ impl Arbiter {
 
     /// The hook has said what it has to say about a process.
     pub(in crate::arbiter) fn extended(&mut self, job: JobId, pid: Pid, stats: Object, now: Now) {
-        let Some(answer) = self.inquiries.extending.get_mut(&job) else { return };
+        let Some(answer) = self.pending_stats.extending.get_mut(&job) else { return };
         if let Some(figures) = answer.figures(pid) {
             *figures = extended(figures.take(), stats);
         }
         answer.left.remove(&pid);
         if answer.left.is_empty()
-            && let Some(answer) = self.inquiries.extending.remove(&job)
+            && let Some(answer) = self.pending_stats.extending.remove(&job)
         {
             answer_all(self, answer.to, &Body::Ok(answer.properties), now);
         }
@@ -248,7 +248,7 @@ impl Arbiter {
 
     /// As in Circus, a hook that fails is what the answer is.
     pub(in crate::arbiter) fn not_extended(&mut self, job: JobId, error: &str, now: Now) {
-        if let Some(answer) = self.inquiries.extending.remove(&job) {
+        if let Some(answer) = self.pending_stats.extending.remove(&job) {
             let fault = Fault::command(format!("hook extended_stats failed: {error}"));
             answer_all(self, answer.to, &Body::Error(fault), now);
         }
@@ -305,12 +305,12 @@ impl Arbiter {
     }
 
     /// The end has come first: who still waits for figures is told so.
-    pub(in crate::arbiter) fn refuse_inquiries(&mut self, now: Now) {
+    pub(in crate::arbiter) fn refuse_stats(&mut self, now: Now) {
         let Err(fault) = self.at_work() else { return };
-        let Inquiries { sampling, waiting, extending } = std::mem::take(&mut self.inquiries);
+        let PendingStats { sampling, waiting, extending } = std::mem::take(&mut self.pending_stats);
         let sampled = sampling.into_iter().flat_map(|sampling| sampling.to);
         let sampled = sampled.chain(extending.into_values().flat_map(|answer| answer.to));
-        for to in sampled.chain(waiting.into_iter().map(|inquiry| inquiry.to)) {
+        for to in sampled.chain(waiting.into_iter().map(|stats_request| stats_request.to)) {
             self.reply(Reply { to, body: Body::Error(fault.clone()), time: now.unix });
         }
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::arbiter::action::Action;
 use crate::arbiter::core::{Arbiter, Phase};
 use crate::arbiter::ids::JobId;
-use crate::arbiter::requests::change::Answer;
+use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo, StreamName, Tail, TailRange};
 
@@ -15,7 +15,7 @@ const MOST_WAITING: usize = 1000;
 
 /// A question that is with the output thread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct TailAsked {
+pub(in crate::arbiter) struct PendingTail {
     to: ReplyTo,
     name: String,
     stream: StreamName,
@@ -28,7 +28,7 @@ impl Arbiter {
         name: String,
         stream: StreamName,
         range: TailRange,
-    ) -> Answer {
+    ) -> Dispatch {
         if self.phase == Phase::Ended {
             // Nobody will look any more.
             self.at_work()?;
@@ -56,7 +56,7 @@ impl Arbiter {
         if !to.cast {
             let watcher = self.watcher(&name)?.name().to_owned();
             let job = self.name_job();
-            self.tails.insert(job, TailAsked { to: to.clone(), name, stream });
+            self.tails.insert(job, PendingTail { to: to.clone(), name, stream });
             self.act(Action::Tail { job, watcher, stream, range });
         }
         Ok(None)
@@ -64,7 +64,7 @@ impl Arbiter {
 
     /// The lines have come.
     pub(in crate::arbiter) fn tailed(&mut self, job: JobId, tail: Tail, now: Now) {
-        let Some(TailAsked { to, name, stream }) = self.tails.remove(&job) else { return };
+        let Some(PendingTail { to, name, stream }) = self.tails.remove(&job) else { return };
         // Plain data with keys that are strings can always be written.
         let lines = tail.lines.into_iter().map(|line| serde_json::to_value(line).unwrap_or_default());
         let entries: [(&str, Value); 7] = [
@@ -83,8 +83,8 @@ impl Arbiter {
     /// The end has come first: who still waits for lines is told so.
     pub(in crate::arbiter) fn refuse_tails(&mut self, now: Now) {
         let Err(fault) = self.at_work() else { return };
-        for (_, asked) in std::mem::take(&mut self.tails) {
-            self.reply(Reply { to: asked.to, body: Body::Error(fault.clone()), time: now.unix });
+        for (_, pending) in std::mem::take(&mut self.tails) {
+            self.reply(Reply { to: pending.to, body: Body::Error(fault.clone()), time: now.unix });
         }
     }
 }

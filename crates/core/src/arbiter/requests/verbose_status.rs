@@ -5,18 +5,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::arbiter::core::Arbiter;
-use crate::arbiter::fleet::history::{Cause, LastExit, LastFailure, Setback};
+use crate::arbiter::fleet::history::{Backoff, Cause, LastExit, LastFailure};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::lifecycle::purpose::HookTask;
-use crate::arbiter::requests::change::Answer;
+use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::proto::{Object, SpawnError};
 
 impl Arbiter {
     /// What `status` answers, and `details` beside it: of one watcher, or of each by name.
-    pub(in crate::arbiter) fn verbose_status(&self, name: Option<&str>, now: Now) -> Answer {
+    pub(in crate::arbiter) fn verbose_status(&self, name: Option<&str>, now: Now) -> Dispatch {
         let mut answer = self.status(name)?.unwrap_or_default();
         let details = match name {
             Some(name) => self.details(self.watcher(name)?, now),
@@ -30,15 +30,15 @@ impl Arbiter {
 
     fn details(&self, watcher: &Watcher, now: Now) -> Object {
         let counts = watcher.counts();
-        let past = &watcher.past;
+        let past = &watcher.history;
         let mut details = Object::new();
         let mut put = |key: &str, value: Value| drop(details.insert(key.into(), value));
         put("state", watcher.state.name().into());
         put("wanted", watcher.config.numprocesses.into());
         put("running", counts.running.into());
         put("starting", counts.starting.into());
-        put("stopping", (counts.dying + counts.outgoing).into());
-        put("not_replaced", watcher.slots.vacated.into());
+        put("stopping", (counts.dying + counts.retiring).into());
+        put("not_replaced", watcher.slots.left_empty.into());
         put("hooks", watcher.hooks.iter().map(|(_, purpose)| under_way(purpose.task())).collect());
         put("operation", watcher.running.as_ref().map(|operation| operation.kind.name()).into());
         put("queued", watcher.waiting.iter().map(|operation| operation.kind.name()).collect());
@@ -57,16 +57,16 @@ impl Arbiter {
     }
 
     fn back_offs(&self, watcher: &Watcher, now: Now) -> Vec<Value> {
-        let row = |(wid, setback): (_, &Setback)| {
+        let row = |(wid, backoff): (_, &Backoff)| {
             let left = self.left(Timer::Retry(watcher.key, wid), now).unwrap_or_default();
-            let mut row = cause(&setback.cause);
+            let mut row = cause(&backoff.cause);
             row.insert("wid".into(), wid.0.into());
-            row.insert("times".into(), setback.times.into());
-            row.insert("wait".into(), setback.wait.as_secs_f64().into());
+            row.insert("times".into(), backoff.times.into());
+            row.insert("wait".into(), backoff.wait.as_secs_f64().into());
             row.insert("left".into(), left.as_secs_f64().into());
             row.into()
         };
-        watcher.slots.setbacks().map(row).collect()
+        watcher.slots.backoffs().map(row).collect()
     }
 
     /// The sockets at which a watcher waits for a connection; null where it does not wait.
@@ -75,7 +75,7 @@ impl Arbiter {
     }
 
     fn left(&self, timer: Timer, now: Now) -> Option<Duration> {
-        self.deadlines.get(timer).map(|at| at.since(now.mono))
+        self.timers.get(timer).map(|at| at.since(now.mono))
     }
 }
 
@@ -89,7 +89,7 @@ fn under_way(task: HookTask) -> &'static str {
 
 /// Seconds since the watcher left `stopped`.
 fn uptime(watcher: &Watcher, now: Now) -> Option<f64> {
-    let began = watcher.past.began.filter(|_| watcher.state != WatcherState::Stopped)?;
+    let began = watcher.history.began.filter(|_| watcher.state != WatcherState::Stopped)?;
     Some(now.mono.since(began).as_secs_f64())
 }
 

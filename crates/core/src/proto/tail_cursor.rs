@@ -9,14 +9,14 @@ use super::{OutputEvent, Tail};
 
 /// Output that was not seen, and will not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missed {
+pub enum Gap {
     /// So many bytes, which are kept no longer.
     Bytes(u64),
     /// So many lines, which were published and not received.
     Lines(u64),
 }
 
-impl fmt::Display for Missed {
+impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(count) => write!(f, "{count} bytes of output"),
@@ -28,13 +28,13 @@ impl fmt::Display for Missed {
 
 /// How far a stream was seen.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct OutputPlace {
+pub struct TailCursor {
     cursor: Option<u64>,
     next: u64,
     began: f64,
 }
 
-impl OutputPlace {
+impl TailCursor {
     /// Behind what the rest is to be asked for; nothing where nothing was seen yet.
     pub fn cursor(&self) -> Option<u64> {
         self.cursor
@@ -47,10 +47,10 @@ impl OutputPlace {
     }
 
     /// The last lines have come. What lies between them and what was seen.
-    pub fn fetched(&mut self, tail: &Tail) -> Option<Missed> {
+    pub fn fetched(&mut self, tail: &Tail) -> Option<Gap> {
         let missed = tail.missed > 0 && self.cursor.is_some() && self.is_since(tail.began);
         (self.cursor, self.next, self.began) = (Some(tail.cursor), tail.next, tail.began);
-        missed.then_some(Missed::Bytes(tail.missed))
+        missed.then_some(Gap::Bytes(tail.missed))
     }
 
     /// Whether these lines came before, with the last lines.
@@ -59,12 +59,12 @@ impl OutputPlace {
     }
 
     /// Lines were published. What lies between them and what was seen.
-    pub fn published(&mut self, event: &OutputEvent) -> Option<Missed> {
+    pub fn published(&mut self, event: &OutputEvent) -> Option<Gap> {
         let expected = if self.is_since(event.began) { self.next } else { 0 };
         let gap = event.first.saturating_sub(expected);
         let next = event.first.saturating_add(event.lines.len() as u64);
         (self.cursor, self.next, self.began) = (Some(event.cursor), next, event.began);
-        (gap > 0).then_some(Missed::Lines(gap))
+        (gap > 0).then_some(Gap::Lines(gap))
     }
 
     fn is_since(&self, began: f64) -> bool {
@@ -94,32 +94,32 @@ mod tests {
 
     #[test]
     fn each_line_is_seen_once_or_counted() {
-        let mut place = OutputPlace::default();
+        let mut place = TailCursor::default();
         let tail = Tail { cursor: 10, next: 3, began: 5.0, missed: 7, ..Tail::default() };
         assert!(!place.is_of_another(&tail));
         assert_eq!(place.fetched(&tail), None, "who has just come has missed nothing");
         assert!(place.has_seen(&event(1, 2, 10, 5.0)) && !place.has_seen(&event(3, 1, 12, 5.0)));
         assert_eq!(place.published(&event(3, 2, 14, 5.0)), None);
-        assert_eq!(place.published(&event(9, 1, 30, 5.0)), Some(Missed::Lines(4)));
+        assert_eq!(place.published(&event(9, 1, 30, 5.0)), Some(Gap::Lines(4)));
         assert_eq!(place.cursor(), Some(30));
         let tail = Tail { cursor: 50, next: 20, began: 5.0, missed: 7, ..Tail::default() };
-        assert_eq!(place.fetched(&tail), Some(Missed::Bytes(7)));
+        assert_eq!(place.fetched(&tail), Some(Gap::Bytes(7)));
     }
 
     #[test]
     fn another_stream_begins_anew() {
-        let mut place = OutputPlace::default();
+        let mut place = TailCursor::default();
         place.fetched(&Tail { cursor: 10, next: 3, began: 5.0, ..Tail::default() });
         let other = Tail { cursor: 2, missed: 1, began: 6.0, ..Tail::default() };
         assert!(place.is_of_another(&other) && !place.has_seen(&event(0, 1, 2, 6.0)));
         assert_eq!(place.clone().fetched(&other), None);
-        assert_eq!(place.published(&event(2, 1, 9, 6.0)), Some(Missed::Lines(2)));
-        assert_eq!(place.published(&event(u64::MAX, 1, 9, 6.0)), Some(Missed::Lines(u64::MAX - 3)));
+        assert_eq!(place.published(&event(2, 1, 9, 6.0)), Some(Gap::Lines(2)));
+        assert_eq!(place.published(&event(u64::MAX, 1, 9, 6.0)), Some(Gap::Lines(u64::MAX - 3)));
     }
 
     #[test]
     fn in_words() {
-        let all = [Missed::Bytes(3), Missed::Lines(1), Missed::Lines(2)];
+        let all = [Gap::Bytes(3), Gap::Lines(1), Gap::Lines(2)];
         assert_eq!(all.map(|missed| missed.to_string()), ["3 bytes of output", "1 line", "2 lines"]);
     }
 }
