@@ -26,7 +26,7 @@ pub(super) use reply::named;
 pub use reply::{get, shown};
 pub use setting::{Change, Setting};
 pub use socket::SOCKET_OPTIONS;
-pub use spec::{Effect, Listed, OptionSpec, Scope, Support, find};
+pub use spec::{Authority, Effect, Listed, OptionSpec, Scope, Support, find};
 pub use stream_values::RotateWhen;
 pub use table::WATCHER_OPTIONS;
 

@@ -42,6 +42,23 @@ pub enum Scope {
     Literal,
 }
 
+/// With whose rights circusd does what an option asks for. It decides whether a client that may act for one user alone
+/// (see `endpoint_owner`) can change the option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// It runs, opens and signals nothing by itself: numbers, times, switches.
+    Safe,
+    /// It says what runs, or as which user and group, with the rights of the workers.
+    RunsAsWorker,
+    /// It makes circusd run something, or grant workers something, with circusd's own rights.
+    RunsAsDaemon,
+    /// It makes circusd open, read or pass on something with circusd's own rights: files, directories, sockets, its
+    /// standard input, its environment.
+    OpensAsDaemon,
+    /// It makes circusd signal processes that may belong to another user than the workers.
+    SignalsAsDaemon,
+}
+
 /// Whether an option has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
@@ -67,6 +84,8 @@ pub struct OptionSpec {
     pub doc: &'static str,
     /// A value, as one would write it in a file.
     pub example: &'static str,
+    /// With whose rights it takes effect.
+    pub authority: Authority,
     /// What changing it does.
     pub effect: Effect,
     /// Whether `options` shows it.

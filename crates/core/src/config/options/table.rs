@@ -5,35 +5,38 @@ use serde_json::Value;
 use super::field::{Field, store};
 use super::hooks;
 use super::kind::canonical_limit;
-use super::{Effect, Kind, Listed, OptionSpec, Scope, Support, streams};
+use super::{Authority, Effect, Kind, Listed, OptionSpec, Scope, Support, streams};
 
-/// What an option has where its row does not say otherwise.
-const USUAL: OptionSpec = OptionSpec {
-    key: "",
-    kind: Kind::Text,
-    default: "",
-    unit: "",
-    doc: "",
-    example: "",
-    effect: Effect::Reload,
-    listed: Listed::Always,
-    scope: Scope::Global,
-    support: Support::Works,
-    get: |_, _| Some(Value::Null),
-    put: |_, _, _| Ok(()),
-};
+/// What an option has where its row does not say otherwise. Its authority has no default: each row names one.
+const fn usual(authority: Authority) -> OptionSpec {
+    OptionSpec {
+        authority,
+        key: "",
+        kind: Kind::Text,
+        default: "",
+        unit: "",
+        doc: "",
+        example: "",
+        effect: Effect::Reload,
+        listed: Listed::Always,
+        scope: Scope::Global,
+        support: Support::Works,
+        get: |_, _| Some(Value::Null),
+        put: |_, _, _| Ok(()),
+    }
+}
 
 /// More than anybody looks at, and little beside what a machine has.
 const MOST_KEPT: u32 = 64 << 20;
 
-/// A row whose name is the name of its field.
+/// A row whose name is the name of its field, with its authority.
 macro_rules! field {
-    ($name:ident) => {
+    ($name:ident, $authority:ident) => {
         OptionSpec {
             key: stringify!($name),
             get: |watcher, _| Some(watcher.$name.show()),
             put: |watcher, _, value| store(&mut watcher.$name, value),
-            ..USUAL
+            ..usual(Authority::$authority)
         }
     };
 }
@@ -45,7 +48,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "Arguments, appended to cmd. A text is split into words as a shell would.",
         example: "--port 8000",
         scope: Scope::Watcher,
-        ..field!(args)
+        ..field!(args, RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Bool,
@@ -54,41 +57,41 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "no",
         effect: Effect::Nothing,
         listed: Listed::Never,
-        ..field!(autostart)
+        ..field!(autostart, Safe)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
         doc: "Whether standard error is /dev/null. Wins over stderr_stream.",
         example: "yes",
-        ..field!(close_child_stderr)
+        ..field!(close_child_stderr, Safe)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "yes",
         doc: "Whether standard input is /dev/null rather than circusd's.",
         example: "no",
-        ..field!(close_child_stdin)
+        ..field!(close_child_stdin, OpensAsDaemon)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
         doc: "Whether standard output is /dev/null. Wins over stdout_stream.",
         example: "yes",
-        ..field!(close_child_stdout)
+        ..field!(close_child_stdout, Safe)
     },
     OptionSpec {
         doc: "The command. It is split into words and executed; with shell it is the script.",
         example: "gunicorn app:main",
         scope: Scope::Watcher,
-        ..field!(cmd)
+        ..field!(cmd, RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
         doc: "Whether workers get circusd's own environment, below what the env sections say.",
         example: "yes",
-        ..field!(copy_env)
+        ..field!(copy_env, OpensAsDaemon)
     },
     OptionSpec {
         kind: Kind::Bool,
@@ -97,27 +100,27 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
               Needs copy_env.",
         example: "yes",
         listed: Listed::Never,
-        ..field!(copy_path)
+        ..field!(copy_path, RunsAsDaemon)
     },
     OptionSpec {
         kind: Kind::Env,
         doc: "The environment of the workers. In a file, sections [env] and [env:NAME] say it.",
         example: "A=1",
-        ..field!(env)
+        ..field!(env, RunsAsWorker)
     },
     OptionSpec {
         doc: "The program to execute instead of the first word of cmd, which stays its name; with shell, instead of \
               /bin/sh.",
         example: "/bin/busybox",
         scope: Scope::Watcher,
-        ..field!(executable)
+        ..field!(executable, RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Account,
         doc: "The group of the workers, by name or number.",
         example: "www-data",
         scope: Scope::Watcher,
-        ..field!(gid)
+        ..field!(gid, RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Seconds,
@@ -126,7 +129,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "How long a worker may take to end after the stop signal, before it is killed.",
         example: "5",
         effect: Effect::Nothing,
-        ..field!(graceful_timeout)
+        ..field!(graceful_timeout, Safe)
     },
     OptionSpec {
         kind: Kind::Seconds,
@@ -137,7 +140,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
         put: hooks::put_timeout,
-        ..field!(hook_timeout)
+        ..field!(hook_timeout, Safe)
     },
     OptionSpec {
         key: "hooks",
@@ -149,7 +152,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         scope: Scope::Literal,
         get: hooks::get_all,
         put: hooks::put_all,
-        ..USUAL
+        ..usual(Authority::RunsAsDaemon)
     },
     OptionSpec {
         key: "hooks.*",
@@ -162,7 +165,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         scope: Scope::Literal,
         get: hooks::get,
         put: hooks::put,
-        ..USUAL
+        ..usual(Authority::RunsAsDaemon)
     },
     OptionSpec {
         kind: Kind::Int,
@@ -171,7 +174,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "The age at which a worker is replaced; 0 is never.",
         example: "3600",
         scope: Scope::Watcher,
-        ..field!(max_age)
+        ..field!(max_age, Safe)
     },
     OptionSpec {
         kind: Kind::Int,
@@ -180,7 +183,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "The most that chance adds to max_age, so that workers are not all replaced at once.",
         example: "60",
         scope: Scope::Watcher,
-        ..field!(max_age_variance)
+        ..field!(max_age_variance, Safe)
     },
     OptionSpec {
         kind: Kind::Int,
@@ -189,7 +192,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "How often a command that cannot be executed is tried before the watcher is stopped; -1 is for ever.",
         example: "-1",
         effect: Effect::Nothing,
-        ..field!(max_retry)
+        ..field!(max_retry, Safe)
     },
     OptionSpec {
         kind: Kind::Seconds,
@@ -201,7 +204,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
         scope: Scope::Watcher,
-        ..field!(min_uptime)
+        ..field!(min_uptime, Safe)
     },
     OptionSpec {
         kind: Kind::Int,
@@ -215,7 +218,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             watcher.numprocesses = u32::try_from(number).map_err(|_| format!("{number} is out of range"))?;
             Ok(())
         },
-        ..field!(numprocesses)
+        ..field!(numprocesses, Safe)
     },
     OptionSpec {
         kind: Kind::Bool,
@@ -225,7 +228,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
               waits again. Only start with its name starts it otherwise; with autostart = no nothing else does.",
         example: "yes",
         effect: Effect::Nothing,
-        ..field!(on_demand)
+        ..field!(on_demand, OpensAsDaemon)
     },
     OptionSpec {
         kind: Kind::Int,
@@ -233,7 +236,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "Watchers of higher priority start earlier and stop later.",
         example: "10",
         effect: Effect::Nothing,
-        ..field!(priority)
+        ..field!(priority, Safe)
     },
     OptionSpec {
         kind: Kind::Respawn,
@@ -242,7 +245,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
               those are replaced that fail: that end by a signal or with an exit status that is not in success_codes.",
         example: "on-failure",
         effect: Effect::Nothing,
-        ..field!(respawn)
+        ..field!(respawn, Safe)
     },
     OptionSpec {
         key: "retry_in",
@@ -258,7 +261,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             watcher.freeform.insert("retry_in".into(), crate::config::python::display(value));
             Ok(())
         },
-        ..USUAL
+        ..usual(Authority::Safe)
     },
     OptionSpec {
         key: "rlimit_*",
@@ -281,7 +284,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             watcher.rlimits.insert(name.into(), limit);
             Ok(())
         },
-        ..USUAL
+        ..usual(Authority::RunsAsDaemon)
     },
     OptionSpec {
         kind: Kind::Bool,
@@ -289,20 +292,20 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "Whether a graceful reload sends SIGHUP instead of replacing the workers.",
         example: "yes",
         effect: Effect::Nothing,
-        ..field!(send_hup)
+        ..field!(send_hup, Safe)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
         doc: "Whether cmd and args are a script for /bin/sh.",
         example: "yes",
-        ..field!(shell)
+        ..field!(shell, RunsAsWorker)
     },
     OptionSpec {
         doc: "With shell, the script's $0, $1 and so on.",
         example: "name first second",
         scope: Scope::Watcher,
-        ..field!(shell_args)
+        ..field!(shell_args, RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Bool,
@@ -310,7 +313,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "Whether there may be one worker at most.",
         example: "yes",
         effect: Effect::Nothing,
-        ..field!(singleton)
+        ..field!(singleton, Safe)
     },
     OptionSpec {
         kind: Kind::Names,
@@ -319,7 +322,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "web, api",
         listed: Listed::WhenSet,
         scope: Scope::Watcher,
-        ..field!(sockets)
+        ..field!(sockets, OpensAsDaemon)
     },
     OptionSpec {
         key: "stderr_stream",
@@ -334,7 +337,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             watcher.stderr_stream = streams::from_object(value);
             Ok(())
         },
-        ..USUAL
+        ..usual(Authority::OpensAsDaemon)
     },
     OptionSpec {
         key: "stderr_stream.*",
@@ -349,7 +352,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             streams::put(&mut watcher.stderr_stream, key, value);
             Ok(())
         },
-        ..USUAL
+        ..usual(Authority::OpensAsDaemon)
     },
     OptionSpec {
         doc: "The managed socket that is the workers' standard input.",
@@ -360,7 +363,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             watcher.stdin_socket = Option::<String>::read(value)?.map(|name| name.to_lowercase());
             Ok(())
         },
-        ..field!(stdin_socket)
+        ..field!(stdin_socket, OpensAsDaemon)
     },
     OptionSpec {
         key: "stdout_stream",
@@ -375,7 +378,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             watcher.stdout_stream = streams::from_object(value);
             Ok(())
         },
-        ..USUAL
+        ..usual(Authority::OpensAsDaemon)
     },
     OptionSpec {
         key: "stdout_stream.*",
@@ -394,7 +397,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             streams::put(&mut watcher.stdout_stream, key, value);
             Ok(())
         },
-        ..USUAL
+        ..usual(Authority::OpensAsDaemon)
     },
     OptionSpec {
         kind: Kind::Bool,
@@ -402,7 +405,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "Whether the stop signal also goes to a worker's children.",
         example: "yes",
         effect: Effect::Nothing,
-        ..field!(stop_children)
+        ..field!(stop_children, SignalsAsDaemon)
     },
     OptionSpec {
         kind: Kind::Signal,
@@ -411,7 +414,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "QUIT",
         effect: Effect::Nothing,
         scope: Scope::Literal,
-        ..field!(stop_signal)
+        ..field!(stop_signal, Safe)
     },
     OptionSpec {
         kind: Kind::Codes,
@@ -421,7 +424,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
         scope: Scope::Watcher,
-        ..field!(success_codes)
+        ..field!(success_codes, Safe)
     },
     OptionSpec {
         kind: Kind::Int,
@@ -439,21 +442,21 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             watcher.tail_bytes = fits.ok_or_else(|| format!("{number} is more than {MOST_KEPT}"))?;
             Ok(())
         },
-        ..field!(tail_bytes)
+        ..field!(tail_bytes, Safe)
     },
     OptionSpec {
         kind: Kind::Account,
         doc: "The user of the workers, by name or number. Without a gid, also the user's group.",
         example: "www-data",
         scope: Scope::Watcher,
-        ..field!(uid)
+        ..field!(uid, RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
         doc: "Whether workers inherit every managed socket, at the numbers that $(circus.sockets.NAME) gives.",
         example: "yes",
-        ..field!(use_sockets)
+        ..field!(use_sockets, OpensAsDaemon)
     },
     OptionSpec {
         doc: "The virtual environment of Python to run in: its bin goes before PATH, and its packages into PYTHONPATH. \
@@ -461,14 +464,14 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "venv",
         listed: Listed::Never,
         scope: Scope::Watcher,
-        ..field!(virtualenv)
+        ..field!(virtualenv, OpensAsDaemon)
     },
     OptionSpec {
         doc: "The version of Python whose packages in the virtual environment are meant; without, the latest there is.",
         example: "3.11",
         listed: Listed::Never,
         scope: Scope::Watcher,
-        ..field!(virtualenv_py_ver)
+        ..field!(virtualenv_py_ver, OpensAsDaemon)
     },
     OptionSpec {
         kind: Kind::WholeSeconds,
@@ -484,13 +487,13 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and is bounded by Kind::Seconds")]
             Some(if whole { (delay as i64).into() } else { delay.into() })
         },
-        ..field!(warmup_delay)
+        ..field!(warmup_delay, Safe)
     },
     OptionSpec {
         doc: "The directory that workers start in; without, circusd's.",
         example: "/srv/web",
         scope: Scope::Watcher,
-        ..field!(working_dir)
+        ..field!(working_dir, OpensAsDaemon)
     },
 ];
 
