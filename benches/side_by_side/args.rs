@@ -54,9 +54,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FOLDER", default_value = "target/side_by_side")]
     pub(crate) out: PathBuf,
 
-    /// Write the tables into README and the pictures beside this program's source.
+    /// Write the tables into docs/benchmarks.md and the pictures beside this program's source.
     #[arg(long)]
-    pub(crate) readme: bool,
+    pub(crate) write: bool,
 
     /// Fail where a goal is missed.
     #[arg(long)]

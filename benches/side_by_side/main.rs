@@ -1,5 +1,5 @@
 //! circusd beside other managers of processes, and beside the least that the machine allows: one run, everybody in turn.
-//! README, "Benchmarks", says how to run it.
+//! docs/benchmarks.md says how to run it.
 
 mod args;
 #[path = "../../tests/docs/guard/block.rs"]

@@ -49,7 +49,7 @@ impl Findings {
         format!("{about}; {rounds}. {}.{missing}\n\n", self.machine.told())
     }
 
-    /// A table for each number of workers, by the name of its block in README.
+    /// A table for each number of workers, by the name of its block in docs/benchmarks.md.
     fn tables(&self) -> Vec<(String, String)> {
         if self.sizes.len() > 1 {
             let table = growth(&self.samples, &self.sizes, OURS, FLOOR).unwrap_or_default();
@@ -93,18 +93,19 @@ pub(crate) fn write(findings: &Findings, args: &Args) -> Outcome<()> {
     print!("{text}");
     findings.failures.iter().for_each(|failure| println!("FAILED {failure}"));
     println!("figures, tables and pictures are in {}", args.out.display());
-    if args.readme { bless(&tables, &pictures) } else { Ok(()) }
+    if args.write { bless(&tables, &pictures) } else { Ok(()) }
 }
 
-/// README's own table, and the pictures that it shows.
+/// The table of docs/benchmarks.md, and the pictures that it shows.
 fn bless(tables: &[(String, String)], pictures: &[(&str, String)]) -> Outcome<()> {
     let top = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let readme: PathBuf = top.join("README.md");
-    let mut text = fs::read_to_string(&readme)?;
+    let page: PathBuf = top.join("docs/benchmarks.md");
+    let mut text = fs::read_to_string(&page)?;
     for (name, table) in tables {
-        text = with_block(&text, name, table).ok_or_else(|| fault(format!("README.md has no block '{name}'")))?;
+        text =
+            with_block(&text, name, table).ok_or_else(|| fault(format!("docs/benchmarks.md has no block '{name}'")))?;
     }
-    fs::write(&readme, text)?;
+    fs::write(&page, text)?;
     for (name, picture) in pictures {
         fs::write(top.join("benches/side_by_side").join(name), picture)?;
     }

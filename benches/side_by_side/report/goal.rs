@@ -1,4 +1,4 @@
-//! What circusd is to reach (DESIGN section 8): as data.
+//! What circusd is to reach (docs/benchmarks.md): as data.
 
 use super::figure::Figure;
 use super::sample::Samples;

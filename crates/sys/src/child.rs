@@ -172,7 +172,7 @@ fn leave() -> ! {
     }
 }
 
-/// The order is that of DESIGN section 5, and each place has its reason: what needs privileges stands before `setuid`,
+/// Each place of the order has its reason: what needs privileges stands before `setuid`,
 /// `chdir` before it as in Circus, and signals are let in only when nothing of circusd's is left for them to run.
 fn steps(script: &mut Script, status: &mut Option<RawFd>) -> Result<Infallible, Failure> {
     default_dispositions();

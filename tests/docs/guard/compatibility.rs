@@ -1,4 +1,4 @@
-//! README's "Compatibility": everything that Circus 0.19 has, and what became of it here.
+//! `docs/compatibility.md`: everything that Circus 0.19 has, and what became of it here.
 //!
 //! What 0.19 has is a list of facts; what became of it follows from the tables of the library and from the manual pages.
 //! The names beside a thing are those of the rows of "Differences from Circus" that tell how it was mended.
@@ -360,11 +360,11 @@ pub(crate) fn block() -> String {
     format!("{}\n", text.trim_end())
 }
 
-/// Names of differences that no row of README explains, in `section`.
+/// Names of differences that no row of `docs/differences.md` explains.
 pub(crate) fn unexplained(section: &str) -> Vec<String> {
     let ids = KINDS.iter().flat_map(|kind| kind.things).flat_map(|(_, mended)| mended.split_whitespace());
     let missing: BTreeSet<&str> = ids.filter(|id| !section.contains(&format!("| `{id}` |"))).collect();
-    missing.into_iter().map(|id| format!("README.md: \"Differences from Circus\" has no row `{id}`")).collect()
+    missing.into_iter().map(|id| format!("docs/differences.md has no row `{id}`")).collect()
 }
 
 #[cfg(test)]

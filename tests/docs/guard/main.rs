@@ -39,23 +39,54 @@ fn every_command_and_option_is_documented() {
 }
 
 #[test]
-fn the_tables_of_the_readme_are_in_step() {
-    let text = tree::read("README.md").text;
-    let blocks = tables::blocks();
-    if blessing() {
-        let blessed = blocks.iter().try_fold(text, |text, (name, body)| block::with_block(&text, name, body));
-        fs::write(tree::top().join("README.md"), blessed.expect("README.md has every block")).unwrap();
-    } else {
-        expect_none(readme::out_of_step(&text, &blocks));
+fn generated_tables_are_in_step() {
+    for block in tables::blocks() {
+        let text = tree::read(block.page).text;
+        if blessing() {
+            let blessed = block::with_block(&text, block.name, &block.body);
+            fs::write(tree::top().join(block.page), blessed.expect("the page has the block")).unwrap();
+        } else {
+            expect_none(readme::out_of_step(&text, &block));
+        }
     }
 }
 
 #[test]
 fn every_deliberate_difference_is_told() {
-    let text = tree::read("README.md").text;
-    let section = readme::section(&text, "Differences from Circus").expect("README.md has the section");
-    expect_none(compatibility::unexplained(section));
-    expect_none(readme::untold(&tree::read("tests/conformance/divergences.toml").text, section));
+    let text = tree::read("docs/differences.md").text;
+    expect_none(compatibility::unexplained(&text));
+    expect_none(readme::untold(&tree::read("tests/conformance/divergences.toml").text, &text));
+}
+
+/// A first page that nobody reads to its end tells nothing.
+#[test]
+fn the_readme_is_short() {
+    let bytes = tree::read("README.md").text.len();
+    assert!(bytes <= 10 * 1024, "README.md has {bytes} bytes");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let pages = tree::files(&["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs"], ".md");
+    expect_none(pages.iter().flat_map(|page| readme::dead_links(page, &|path| tree::top().join(path).exists())));
+}
+
+/// A recipe that does not load is worse than none. The folders that they name are made.
+#[test]
+fn every_ini_in_the_pages_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    for page in tree::files(&["README.md", "docs"], ".md") {
+        for (line, text) in readme::ini_blocks(&page.text) {
+            let path = folder.path().join("recipe.ini");
+            let here = folder.path().to_string_lossy();
+            let text = ["/var/log/site", "/run/circus"].iter().fold(text, |text, name| text.replace(name, &here));
+            fs::write(&path, text).unwrap();
+            let host = Host { env: BTreeMap::new(), cwd: "/".into(), ..Host::default() };
+            let loaded = load(path.to_str().unwrap(), &host);
+            let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+            assert!(problems.is_empty(), "{}:{line}: {problems:?}", page.path);
+        }
+    }
 }
 
 #[test]

@@ -1,23 +1,42 @@
-//! README: generated blocks, the list of differences, the commands that it promises.
+//! README and the pages of `docs/`: generated blocks, differences, INI files, the commands that README promises.
+
+use std::path::Path;
 
 use crate::block::with_block;
+use crate::tables::Block;
+use crate::tree::File;
 
-/// Names of the blocks that are missing from a text or are not in step.
-pub(crate) fn out_of_step(text: &str, blocks: &[(&str, String)]) -> Vec<String> {
-    let wrong = blocks.iter().filter_map(|(name, body)| match with_block(text, name, body) {
-        None => Some(format!("README.md has no block '{name}'")),
-        Some(new) if new != text => {
-            Some(format!("README.md: '{name}' is not in step; BLESS=1 cargo test --test guard"))
-        }
+/// What is wrong with a block of a page.
+pub(crate) fn out_of_step(text: &str, block: &Block) -> Option<String> {
+    let Block { page, name, body } = block;
+    match with_block(text, name, body) {
+        None => Some(format!("{page} has no block '{name}'")),
+        Some(new) if new != text => Some(format!("{page}: '{name}' is not in step; BLESS=1 cargo test -p circus-docs")),
         Some(_) => None,
-    });
-    wrong.collect()
+    }
 }
 
-/// The text of a section, from its heading to the next one of the same rank.
-pub(crate) fn section<'t>(text: &'t str, title: &str) -> Option<&'t str> {
-    let (_, rest) = text.split_once(&format!("\n## {title}\n"))?;
-    Some(rest.split("\n## ").next().unwrap_or(rest))
+/// The INI files that stand in a page, each with the line at which it begins.
+pub(crate) fn ini_blocks(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        if line == "```ini" {
+            let body: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            found.push((at + 2, body.join("\n")));
+        }
+    }
+    found
+}
+
+/// Links of a page to files that are not there. `exists` takes a path from the top of the checkout.
+pub(crate) fn dead_links(page: &File, exists: &dyn Fn(&Path) -> bool) -> Vec<String> {
+    let folder = Path::new(&page.path).parent().unwrap_or(Path::new(""));
+    let targets = page.text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    let local = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
+    let files = local.map(|target| target.split('#').next().unwrap_or(target));
+    let dead = files.filter(|file| !exists(&folder.join(file)));
+    dead.map(|file| format!("{}: the link to {file} leads nowhere", page.path)).collect()
 }
 
 /// Deliberate differences (entries of `divergences.toml`) that have no reason, no `id`, or no line in the section where
@@ -30,9 +49,7 @@ pub(crate) fn untold(divergences: &str, section: &str) -> Vec<String> {
         match (id, value("reason"), value("scenario").unwrap_or("?")) {
             (None, _, scenario) => Some(format!("divergences.toml: entry {} ({scenario}) has no id", at + 1)),
             (Some(id), None, _) => Some(format!("divergences.toml: {id} has no reason")),
-            (Some(id), Some(_), _) if !has_line(section, id) => {
-                Some(format!("README.md: \"Differences from Circus\" has no line `{id}`"))
-            }
+            (Some(id), Some(_), _) if !has_line(section, id) => Some(format!("docs/differences.md has no line `{id}`")),
             (Some(_), Some(_), _) => None,
         }
     });
@@ -67,17 +84,25 @@ mod tests {
 
     #[test]
     fn a_block_that_is_not_in_step_is_found() {
-        assert!(out_of_step(TEXT, &[("x", "old\n".into())]).is_empty());
-        let found = out_of_step(TEXT, &[("x", "new\n".into()), ("y", String::new())]);
-        assert_eq!(found.len(), 2, "{found:?}");
+        let block = |name, body: &str| Block { page: "p.md", name, body: body.into() };
+        assert_eq!(out_of_step(TEXT, &block("x", "old\n")), None);
+        assert!(out_of_step(TEXT, &block("x", "new\n")).is_some());
+        assert!(out_of_step(TEXT, &block("y", "")).is_some());
     }
 
     #[test]
-    fn sections_end_with_the_next() {
-        let text = "# T\n\n## One\n\na\n### Deeper\nb\n\n## Two\nc\n";
-        assert_eq!(section(text, "One"), Some("\na\n### Deeper\nb\n"));
-        assert_eq!(section(text, "Two"), Some("c\n"));
-        assert_eq!(section(text, "Three"), None);
+    fn dead_links_are_found() {
+        let text = "[a](here.md#x) [b](../there.md) [c](https://example.com) [d](#e)".to_owned();
+        let page = File { path: "docs/p.md".into(), text };
+        assert!(dead_links(&page, &|_| true).is_empty());
+        let found = dead_links(&page, &|path| path == Path::new("docs/here.md"));
+        assert_eq!(found, ["docs/p.md: the link to ../there.md leads nowhere"]);
+    }
+
+    #[test]
+    fn ini_blocks_have_their_lines() {
+        let text = "a\n```ini\n[x]\ny = 1\n```\n```sh\nls\n```\n";
+        assert_eq!(ini_blocks(text), [(3, "[x]\ny = 1".to_owned())]);
     }
 
     #[test]
@@ -92,7 +117,7 @@ mod tests {
             assert_eq!(untold(&entry(lines), section).len(), 1, "{lines}");
         }
         let two = entry("id = \"a\"\nreason = \"r\"") + &entry("id = \"b\"\nreason = \"r\"");
-        assert_eq!(untold(&two, "`b`"), ["README.md: \"Differences from Circus\" has no line `a`"]);
+        assert_eq!(untold(&two, "`b`"), ["docs/differences.md has no line `a`"]);
     }
 
     #[test]

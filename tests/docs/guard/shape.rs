@@ -3,16 +3,22 @@
 /// What stands at the top of the checkout, beside what begins with a dot.
 pub(crate) const TOP: &[&str] = &[
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "benches",
     "clients",
     "crates",
+    "deny.toml",
+    "docs",
     "examples",
     "man",
     "plugins",
+    "python",
+    "rust-toolchain.toml",
     "src",
     "tests",
 ];

@@ -1,18 +1,26 @@
-//! README's tables, as the library's own tables have them.
+//! The generated tables of `docs/`, as the library's own tables have them.
 
 use circus::commands::{COMMANDS, CommandSpec, synopsis};
 use circus::config::options::{CIRCUS_OPTIONS, Effect, OptionSpec, SOCKET_OPTIONS, Setting, Support, WATCHER_OPTIONS};
 
 use crate::compatibility;
 
-/// The blocks of README that are generated, by name.
-pub(crate) fn blocks() -> Vec<(&'static str, String)> {
+/// A generated block: the page it stands in, its name, its text.
+pub(crate) struct Block {
+    pub(crate) page: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) body: String,
+}
+
+/// Every block that is generated.
+pub(crate) fn blocks() -> Vec<Block> {
+    let block = |page, name, body| Block { page, name, body };
     vec![
-        ("commands", commands(COMMANDS)),
-        ("watcher options", watcher_options(WATCHER_OPTIONS)),
-        ("circus options", settings(CIRCUS_OPTIONS)),
-        ("socket options", settings(SOCKET_OPTIONS)),
-        ("compatibility", compatibility::block()),
+        block("docs/commands.md", "commands", commands(COMMANDS)),
+        block("docs/options.md", "watcher options", watcher_options(WATCHER_OPTIONS)),
+        block("docs/options.md", "circus options", settings(CIRCUS_OPTIONS)),
+        block("docs/options.md", "socket options", settings(SOCKET_OPTIONS)),
+        block("docs/compatibility.md", "compatibility", compatibility::block()),
     ]
 }
 
@@ -114,7 +122,7 @@ mod tests {
 
     #[test]
     fn every_entry_has_its_row() {
-        for (name, text) in blocks().into_iter().filter(|(name, _)| *name != "compatibility") {
+        for Block { name, body: text, .. } in blocks().into_iter().filter(|block| block.name != "compatibility") {
             let keys: Vec<&str> = match name {
                 "commands" => COMMANDS.iter().map(|spec| spec.name).collect(),
                 "watcher options" => WATCHER_OPTIONS.iter().map(|spec| spec.key).collect(),
