@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::config::StreamConfig;
 use crate::output::sink::open::{Opened, open, open_command, told};
-use crate::output::tail::stream_tail::Load;
+use crate::output::tail::stream_tail::InFlight;
 use crate::output::{Kept, Message, SinkId, Source, SyncId, thread};
 use crate::proto::{StreamName, TailRange};
 
@@ -42,7 +42,7 @@ pub struct OutputHandle {
     /// The thread was woken and has not looked yet.
     woken: Arc<AtomicBool>,
     messages: Receiver<Message>,
-    load: Load,
+    load: InFlight,
     /// Who has had a pipe: of the deaths of others the thread need not hear, nor be woken for them.
     heard: HashSet<i32>,
     ended: Receiver<()>,
@@ -66,10 +66,11 @@ impl OutputHandle {
         let (commands, inbox) = mpsc::channel();
         let (outbox, messages) = mpsc::channel();
         let (end, ended) = mpsc::channel();
-        let load = Load::default();
+        let load = InFlight::default();
         let (woken_there, load_there) = (Arc::clone(&woken), load.clone());
-        let ends = thread::Ends { inbox, outbox, end, woken: woken_there, load: load_there, wake: Box::new(wake) };
-        let thread = Some(thread::spawn(poll, ends)?);
+        let channels =
+            thread::Channels { inbox, outbox, end, woken: woken_there, load: load_there, wake: Box::new(wake) };
+        let thread = Some(thread::spawn(poll, channels)?);
         Ok(Self {
             commands: Some(commands),
             waker,
@@ -127,7 +128,7 @@ impl OutputHandle {
         Ok(())
     }
 
-    /// Ends a sink: what is readable is read at once; it lives on for the sources that are still open and goes with
+    /// Closes a sink: what is readable is read at once; it lives on for the sources that are still open and goes with
     /// the last of them.
     pub fn close(&mut self, sink: SinkId) {
         self.send(Command::Close(sink));

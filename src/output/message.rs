@@ -58,4 +58,4 @@ pub(crate) struct SourceId(pub(crate) usize);
 
 /// An open place, unique as long as the thread lives, among sources too: both are tokens of one poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct OutletId(pub(crate) usize);
+pub(crate) struct WriterId(pub(crate) usize);

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::output::format::line_format::Stamp;
+use crate::output::format::line_format::TimestampPrefix;
 
 /// In the order of their numbers on a terminal, from 1.
 const COLOURS: [&str; 7] = ["red", "green", "yellow", "blue", "magenta", "cyan", "white"];
@@ -11,17 +11,20 @@ const OFF: &[u8] = b"\x1b[0m";
 
 /// A colour and a time format.
 #[derive(Clone, Debug)]
-pub(crate) struct Fancy {
+pub(crate) struct Colored {
     on: String,
-    stamp: Stamp,
+    stamp: TimestampPrefix,
 }
 
-impl Fancy {
+impl Colored {
     /// Who names no colour of ours gets one in turn, so that streams beside each other differ: `turn` is any number.
     pub(crate) fn new(colour: Option<&str>, time_format: Option<&str>, turn: u64) -> Self {
         let named = colour.and_then(|colour| COLOURS.iter().position(|known| *known == colour));
         let number = named.map_or(turn % COLOURS.len() as u64, |at| at as u64) + 1;
-        Self { on: format!("\x1b[0;3{number};40m"), stamp: Stamp::new(time_format.unwrap_or("%Y-%m-%d %H:%M:%S")) }
+        Self {
+            on: format!("\x1b[0;3{number};40m"),
+            stamp: TimestampPrefix::new(time_format.unwrap_or("%Y-%m-%d %H:%M:%S")),
+        }
     }
 
     /// Appends what stands before each line.
@@ -54,10 +57,10 @@ mod tests {
     use super::*;
 
     fn painted(colour: Option<&str>, continues: bool, lines: &str) -> String {
-        let mut fancy = Fancy::new(colour, Some("T"), 9);
+        let mut colored = Colored::new(colour, Some("T"), 9);
         let (mut prefix, mut out) = (Vec::new(), Vec::new());
-        fancy.prefix(42, Timestamp::UNIX_EPOCH, &mut prefix);
-        fancy.render(&prefix, continues, lines.as_bytes(), &mut out);
+        colored.prefix(42, Timestamp::UNIX_EPOCH, &mut prefix);
+        colored.render(&prefix, continues, lines.as_bytes(), &mut out);
         String::from_utf8(out).unwrap().replace('\x1b', "^")
     }
 

@@ -8,27 +8,27 @@ use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::output::format::colored::Fancy;
+use crate::output::format::colored::Colored;
 
 /// How the lines of one stream are dressed.
 #[derive(Clone, Debug)]
-pub(crate) enum Layout {
+pub(crate) enum LineFormat {
     /// Byte for byte as they came.
     Plain,
     /// Each line behind its time and its worker's pid.
-    Stamped(Stamp),
+    Stamped(TimestampPrefix),
     /// The same in a colour.
-    Fancy(Fancy),
+    Colored(Colored),
 }
 
-impl Layout {
+impl LineFormat {
     /// Writes what stands before each line of worker `pid` now.
     pub(crate) fn prefix(&mut self, pid: i32, wall: Timestamp, out: &mut Vec<u8>) {
         out.clear();
         match self {
             Self::Plain => {}
             Self::Stamped(stamp) => stamp.prefix(pid, wall, out),
-            Self::Fancy(fancy) => fancy.prefix(pid, wall, out),
+            Self::Colored(colored) => colored.prefix(pid, wall, out),
         }
     }
 
@@ -36,7 +36,7 @@ impl Layout {
     pub(crate) fn render(&self, prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::Plain | Self::Stamped(_) => render(prefix, continues, lines, out),
-            Self::Fancy(fancy) => fancy.render(prefix, continues, lines, out),
+            Self::Colored(colored) => colored.render(prefix, continues, lines, out),
         }
     }
 
@@ -44,7 +44,7 @@ impl Layout {
     pub(crate) fn ends_lines(&self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Stamped(_) | Self::Fancy(_) => true,
+            Self::Stamped(_) | Self::Colored(_) => true,
         }
     }
 }
@@ -62,14 +62,14 @@ fn render(prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
 
 /// A `time_format` and the last text made with it.
 #[derive(Clone, Debug)]
-pub(crate) struct Stamp {
+pub(crate) struct TimestampPrefix {
     format: String,
     /// The text changes within a second.
     fine: bool,
     made: Option<(i64, String)>,
 }
 
-impl Stamp {
+impl TimestampPrefix {
     /// `format` is Python's strftime: `%f` are microseconds, six digits.
     pub(crate) fn new(format: &str) -> Self {
         let translated = microseconds(format);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn stamped(format: &str, time: &str) -> String {
-        Stamp::new(format).text(at(time), || TimeZone::UTC).to_owned()
+        TimestampPrefix::new(format).text(at(time), || TimeZone::UTC).to_owned()
     }
 
     #[test]
@@ -140,11 +140,11 @@ mod tests {
 
     #[test]
     fn the_text_is_made_once_a_second_unless_it_shows_less_than_a_second() {
-        let mut coarse = Stamp::new("%H:%M:%S");
+        let mut coarse = TimestampPrefix::new("%H:%M:%S");
         coarse.text(at("2024-02-03T04:05:06Z"), || TimeZone::UTC);
         coarse.text(at("2024-02-03T04:05:06.9Z"), || panic!("known already"));
         assert_eq!(coarse.text(at("2024-02-03T04:05:07Z"), || TimeZone::UTC), "04:05:07");
-        let mut fine = Stamp::new("%f");
+        let mut fine = TimestampPrefix::new("%f");
         fine.text(at("2024-02-03T04:05:06Z"), || TimeZone::UTC);
         assert_eq!(fine.text(at("2024-02-03T04:05:06.9Z"), || TimeZone::UTC), "900000");
     }
@@ -162,9 +162,9 @@ mod tests {
     #[test]
     fn the_prefix_names_the_worker() {
         let mut out = Vec::new();
-        Layout::Stamped(Stamp::new("T")).prefix(42, at("2024-02-03T04:05:06Z"), &mut out);
+        LineFormat::Stamped(TimestampPrefix::new("T")).prefix(42, at("2024-02-03T04:05:06Z"), &mut out);
         assert_eq!(out, b"T [42] | ");
-        Layout::Plain.prefix(42, at("2024-02-03T04:05:06Z"), &mut out);
+        LineFormat::Plain.prefix(42, at("2024-02-03T04:05:06Z"), &mut out);
         assert!(out.is_empty());
     }
 }

@@ -27,13 +27,13 @@ pub(crate) enum Change {
 
 /// How busy one source is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct AdaptiveInterval {
     asked: bool,
     last: Option<Instant>,
     count: u8,
 }
 
-impl Pace {
+impl AdaptiveInterval {
     pub(crate) fn new() -> Self {
         Self { asked: false, last: None, count: 0 }
     }
@@ -78,8 +78,8 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     fn a_busy_source_is_asked_until_it_falls_silent() {
         let mut now = Instant::now();
-        let mut pace = Pace::new();
-        let mut step = |pace: &mut Pace, something, micros| {
+        let mut pace = AdaptiveInterval::new();
+        let mut step = |pace: &mut AdaptiveInterval, something, micros| {
             now += Duration::from_micros(micros);
             (pace.after_read(something, now), pace.next(now).is_some())
         };

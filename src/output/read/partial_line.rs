@@ -14,7 +14,7 @@ pub(crate) const LINE_LIMIT: usize = 64 * 1024;
 
 /// The beginning of a line whose end has not come. An upgrade can hand it over as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unfinished {
+pub(crate) struct PartialLine {
     bytes: Vec<u8>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Cut<'b> {
     pub(crate) began: bool,
 }
 
-impl Unfinished {
+impl PartialLine {
     /// Copies what waits to the front of `scratch` and says where the next bytes go. It is kept here as well, because
     /// the read that follows may find nothing.
     pub(crate) fn lead(&self, scratch: &mut [u8]) -> usize {
@@ -88,7 +88,7 @@ mod tests {
 
     /// Feeds chunk after chunk, as the thread does, and returns the pieces that were ready and what was left.
     fn feed(chunks: &[Vec<u8>]) -> (Vec<Vec<u8>>, Vec<u8>) {
-        let mut line = Unfinished::default();
+        let mut line = PartialLine::default();
         let mut scratch = vec![0; 2 * LINE_LIMIT];
         let mut pieces = Vec::new();
         for chunk in chunks {
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn nothing_is_held_between_two_lines() {
-        let mut line = Unfinished::default();
+        let mut line = PartialLine::default();
         line.take(b"begin", 0);
         line.take(b"begin, end\n", 5);
         assert_eq!(line.bytes.capacity(), 0);
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn only_a_line_that_begins_anew_restarts_the_wait() {
-        let mut line = Unfinished::default();
+        let mut line = PartialLine::default();
         assert!(line.take(b"a", 0).began);
         assert!(!line.take(b"ab", 1).began, "the same line, still without an end");
         assert!(line.take(b"ab\nc", 2).began);
@@ -149,7 +149,7 @@ mod tests {
         fn what_waits_stays_below_the_limit(
             chunks in prop::collection::vec((1usize..LINE_LIMIT, prop::option::of(0usize..LINE_LIMIT)), 1..8),
         ) {
-            let mut line = Unfinished::default();
+            let mut line = PartialLine::default();
             let mut scratch = vec![0; 2 * LINE_LIMIT];
             for (length, newline) in chunks {
                 let lead = line.lead(&mut scratch);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::output::read::adaptive_interval::Pace;
-use crate::output::read::partial_line::{LINE_LIMIT, Unfinished};
+use crate::output::read::adaptive_interval::AdaptiveInterval;
+use crate::output::read::partial_line::{LINE_LIMIT, PartialLine};
 use crate::output::sink::interface::Now;
 use crate::output::tail::ring::Origin;
 use crate::output::{SinkId, Source};
@@ -36,7 +36,7 @@ pub(crate) enum Standing {
     Idle,
     /// In the queue of those to read from.
     Ready,
-    /// Its outlet takes no more.
+    /// Its writer takes no more.
     Parked,
 }
 
@@ -55,15 +55,15 @@ pub(crate) enum Got {
 
 /// One attached pipe.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct PipeReader {
     file: File,
     pub(crate) source: Source,
     pub(crate) sink: SinkId,
-    pub(crate) unfinished: Unfinished,
-    /// When what is unfinished is written as it is.
+    pub(crate) partial: PartialLine,
+    /// When what is partial is written as it is.
     pub(crate) due: Option<Instant>,
     pub(crate) standing: Standing,
-    pub(crate) pace: Pace,
+    pub(crate) pace: AdaptiveInterval,
     /// No writer is left: a short read does not mean that the next would wait.
     pub(crate) hung_up: bool,
     /// Bytes read so far.
@@ -74,7 +74,7 @@ pub(crate) struct Intake {
     grown: bool,
 }
 
-impl Intake {
+impl PipeReader {
     pub(crate) fn new(fd: OwnedFd, sink: SinkId, source: Source) -> io::Result<Self> {
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
@@ -82,10 +82,10 @@ impl Intake {
             file: fd.into(),
             source,
             sink,
-            unfinished: Unfinished::default(),
+            partial: PartialLine::default(),
             due: None,
             standing: Standing::Idle,
-            pace: Pace::new(),
+            pace: AdaptiveInterval::new(),
             hung_up: false,
             taken: 0,
             emptied: 0,

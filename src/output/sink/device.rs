@@ -19,7 +19,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::Mode;
 
 use crate::output::Message;
-use crate::output::sink::interface::{Heritage, Lines, Medium, Now, Stop, Written};
+use crate::output::sink::interface::{Lines, Now, Sink, SinkState, Stop, Written};
 use crate::output::sink::open_path::open_for_append;
 
 /// What a pipe takes whole or not at all. Lines are packed into such pieces, so that they stay whole even beside
@@ -148,7 +148,7 @@ fn writable(fd: BorrowedFd<'_>) -> bool {
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-impl Medium for Device {
+impl Sink for Device {
     fn write(&mut self, lines: Lines<'_>, _now: Now, _messages: &mut Vec<Message>) -> Written {
         let mut bytes = 0;
         while let Some(rest) = lines.bytes.get(bytes..).filter(|rest| !rest.is_empty()) {
@@ -179,11 +179,11 @@ impl Medium for Device {
         self.file.as_ref().filter(|_| self.way != Way::Direct).map(AsFd::as_fd)
     }
 
-    fn heritage(&self) -> Heritage {
-        Heritage { mid_line: self.mid_line, ..Heritage::default() }
+    fn state(&self) -> SinkState {
+        SinkState { mid_line: self.mid_line, ..SinkState::default() }
     }
 
-    fn follow(&mut self, older: Heritage) {
+    fn follow(&mut self, older: SinkState) {
         self.mid_line = older.mid_line;
     }
 }

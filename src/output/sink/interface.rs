@@ -1,4 +1,4 @@
-//! What every kind of sink can do. A new stream class is one file that implements [`Medium`] and one line in
+//! What every kind of sink can do. A new stream class is one file that implements [`Sink`] and one line in
 //! `open.rs`.
 
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::output::Message;
-use crate::output::sink::rotation_policy::{Roll, Upkeep};
+use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 
 /// The two clocks, read once a turn: one for deadlines, one for what is printed.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Now {
     pub(crate) wall: Timestamp,
 }
 
-/// Bytes on their way out: whole lines, save for the pieces of an overlong or unfinished one.
+/// Bytes on their way out: whole lines, save for the pieces of an overlong or partial one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lines<'b> {
     pub(crate) bytes: &'b [u8],
@@ -25,14 +25,14 @@ pub(crate) struct Lines<'b> {
     pub(crate) uncounted: usize,
 }
 
-/// How much a medium took, and why not more.
+/// How much a sink took, and why not more.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) bytes: usize,
     pub(crate) stop: Option<Stop>,
 }
 
-/// Why a medium takes no more.
+/// Why a sink takes no more.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// Its reader is slow; `poll_fd` becomes writable when it goes on.
@@ -43,10 +43,10 @@ pub(crate) enum Stop {
     Gone(io::Error),
 }
 
-/// What a medium leaves to the one that takes its place: at a change of configuration, or over an upgrade.
+/// What a sink leaves to the one that takes its place: at a change of configuration, or over an upgrade.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heritage {
-    pub(crate) roll: Roll,
+pub(crate) struct SinkState {
+    pub(crate) rotation: Rotation,
     /// When it is rolled by time; `None` where that was not looked at yet.
     pub(crate) deadline: Option<Timestamp>,
     /// Which file it was (device and inode).
@@ -56,7 +56,7 @@ pub(crate) struct Heritage {
 }
 
 /// A place that lines are written to.
-pub(crate) trait Medium: Send {
+pub(crate) trait Sink: Send {
     /// Writes as much as can be written without waiting for a reader.
     fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written;
 
@@ -71,13 +71,13 @@ pub(crate) trait Medium: Send {
     }
 
     /// What a successor needs to know; most have nothing to leave.
-    fn heritage(&self) -> Heritage {
-        Heritage::default()
+    fn state(&self) -> SinkState {
+        SinkState::default()
     }
 
-    /// Follows an older medium of the same name.
-    fn follow(&mut self, _older: Heritage) {}
+    /// Follows an older sink of the same name.
+    fn follow(&mut self, _older: SinkState) {}
 
     /// What its streams ask for now. Only files grow, so nothing else has to look.
-    fn keep_up(&mut self, _upkeep: Upkeep) {}
+    fn set_policy(&mut self, _upkeep: RotationPolicy) {}
 }

@@ -11,11 +11,11 @@ use jiff::Timestamp;
 
 use crate::output::Message;
 use crate::output::sink::dated_backup::{delete_oldest, move_aside};
-use crate::output::sink::interface::{Heritage, Lines, Medium, Now, Stop, Written};
+use crate::output::sink::interface::{Lines, Now, Sink, SinkState, Stop, Written};
 use crate::output::sink::open_path::open_for_append;
-use crate::output::sink::rotation_policy::{Roll, Upkeep};
-use crate::output::sink::size_rotation::{Rotation, Step, first_line, shift_backups};
-use crate::output::sink::time_rotation::Schedule;
+use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
+use crate::output::sink::size_rotation::{SizeRotation, Step, first_line, shift_backups};
+use crate::output::sink::time_rotation::TimeRotation;
 
 /// After a failed rotation the file grows on for so long.
 const ROLL_AGAIN: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ pub(crate) struct LogFile {
     named: PathBuf,
     real: PathBuf,
     file: File,
-    upkeep: Upkeep,
+    policy: RotationPolicy,
     /// When it is rolled by time.
     deadline: Option<Timestamp>,
     /// The last byte written was no newline.
@@ -45,7 +45,7 @@ impl LogFile {
             named,
             real,
             file,
-            upkeep: Upkeep::default(),
+            policy: RotationPolicy::default(),
             deadline: None,
             mid_line: false,
             roll_not_before: None,
@@ -55,26 +55,26 @@ impl LogFile {
 
     fn step(&mut self, lines: Lines<'_>, now: Now) -> io::Result<Step> {
         let resting = self.roll_not_before.is_some_and(|then| now.mono < then);
-        match self.upkeep.roll {
-            Roll::BySize(rotation) if !resting => {
+        match self.policy.rotation {
+            Rotation::BySize(rotation) if !resting => {
                 // Asked of the file and not counted here: others may append to it or empty it.
                 let size = self.file.metadata()?.len();
                 Ok(rotation.step(size, self.mid_line, lines.bytes, lines.uncounted))
             }
-            Roll::ByTime(schedule) if !resting => {
+            Rotation::ByTime(schedule) if !resting => {
                 let deadline = self.deadline(schedule)?;
-                Ok(Schedule::step(deadline, now.wall, self.mid_line, lines.bytes))
+                Ok(TimeRotation::step(deadline, now.wall, self.mid_line, lines.bytes))
             }
             // If it was moved away, the rest of its last line goes with it.
-            Roll::Never | Roll::BySize(_) | Roll::ByTime(_) if self.upkeep.watched && self.mid_line => {
+            Rotation::Never | Rotation::BySize(_) | Rotation::ByTime(_) if self.policy.watched && self.mid_line => {
                 Ok(Step::Write(first_line(lines.bytes)))
             }
-            Roll::Never | Roll::BySize(_) | Roll::ByTime(_) => Ok(Step::Write(lines.bytes.len())),
+            Rotation::Never | Rotation::BySize(_) | Rotation::ByTime(_) => Ok(Step::Write(lines.bytes.len())),
         }
     }
 
     /// A file that was here before us goes on from its last line.
-    fn deadline(&mut self, schedule: Schedule) -> io::Result<Timestamp> {
+    fn deadline(&mut self, schedule: TimeRotation) -> io::Result<Timestamp> {
         if let Some(deadline) = self.deadline {
             return Ok(deadline);
         }
@@ -86,7 +86,7 @@ impl LogFile {
     fn advance(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> io::Result<usize> {
         let length = match self.step(lines, now)? {
             Step::Write(length) => length,
-            Step::Roll => {
+            Step::Rotate => {
                 self.roll(now, messages);
                 return Ok(0);
             }
@@ -101,10 +101,10 @@ impl LogFile {
 
     /// A rotation that fails loses no line: the file grows on instead.
     fn roll(&mut self, now: Now, messages: &mut Vec<Message>) {
-        let rolled = match self.upkeep.roll {
-            Roll::Never => Ok(()),
-            Roll::BySize(rotation) => self.roll_by_size(rotation),
-            Roll::ByTime(schedule) => self.roll_by_time(schedule, now, messages),
+        let rolled = match self.policy.rotation {
+            Rotation::Never => Ok(()),
+            Rotation::BySize(rotation) => self.roll_by_size(rotation),
+            Rotation::ByTime(schedule) => self.roll_by_time(schedule, now, messages),
         };
         self.roll_not_before = rolled.err().map(|error| {
             messages.push(Message::Warning(format!("cannot rotate '{}', it grows on: {error}", self.real.display())));
@@ -112,7 +112,7 @@ impl LogFile {
         });
     }
 
-    fn roll_by_size(&mut self, rotation: Rotation) -> io::Result<()> {
+    fn roll_by_size(&mut self, rotation: SizeRotation) -> io::Result<()> {
         match rotation.backup_count {
             0 => self.file.set_len(0),
             count => {
@@ -122,7 +122,7 @@ impl LogFile {
         }
     }
 
-    fn roll_by_time(&mut self, schedule: Schedule, now: Now, messages: &mut Vec<Message>) -> io::Result<()> {
+    fn roll_by_time(&mut self, schedule: TimeRotation, now: Now, messages: &mut Vec<Message>) -> io::Result<()> {
         let zone = schedule.zone();
         let suffix = schedule.suffix(self.deadline(schedule)?, &zone);
         move_aside(&self.real, &suffix)?;
@@ -156,10 +156,10 @@ impl LogFile {
     }
 }
 
-impl Medium for LogFile {
+impl Sink for LogFile {
     fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written {
         let mut bytes = 0;
-        let mut looked = !self.upkeep.watched;
+        let mut looked = !self.policy.watched;
         while let Some(rest) = lines.bytes.get(bytes..).filter(|rest| !rest.is_empty()) {
             if !looked && !self.mid_line {
                 self.look_again(now, messages);
@@ -187,24 +187,24 @@ impl Medium for LogFile {
         Ok(())
     }
 
-    fn heritage(&self) -> Heritage {
+    fn state(&self) -> SinkState {
         let file = self.file.metadata().ok().as_ref().map(identity);
-        Heritage { roll: self.upkeep.roll, deadline: self.deadline, file, mid_line: self.mid_line }
+        SinkState { rotation: self.policy.rotation, deadline: self.deadline, file, mid_line: self.mid_line }
     }
 
-    fn follow(&mut self, older: Heritage) {
-        let same = older.file == self.heritage().file;
+    fn follow(&mut self, older: SinkState) {
+        let same = older.file == self.state().file;
         self.mid_line = older.mid_line && same;
-        self.upkeep.roll = older.roll;
+        self.policy.rotation = older.rotation;
         self.deadline = older.deadline.filter(|_| same);
     }
 
-    fn keep_up(&mut self, upkeep: Upkeep) {
-        if upkeep.roll != self.upkeep.roll {
+    fn set_policy(&mut self, policy: RotationPolicy) {
+        if policy.rotation != self.policy.rotation {
             self.deadline = None;
             self.roll_not_before = None;
         }
-        self.upkeep = upkeep;
+        self.policy = policy;
     }
 }
 
@@ -219,24 +219,27 @@ mod tests {
     use super::*;
     use crate::config::options::RotateWhen;
 
-    fn kept(path: &Path, upkeep: Upkeep) -> LogFile {
+    fn kept(path: &Path, policy: RotationPolicy) -> LogFile {
         let place = open_for_append(path).unwrap();
         let mut log = LogFile::new(path.to_path_buf(), place.real, place.file);
-        log.keep_up(upkeep);
+        log.set_policy(policy);
         log
     }
 
     fn log(path: &Path, max_bytes: u64, backup_count: u64) -> LogFile {
-        kept(path, Upkeep { roll: Roll::BySize(Rotation { max_bytes, backup_count }), watched: false })
+        kept(
+            path,
+            RotationPolicy { rotation: Rotation::BySize(SizeRotation { max_bytes, backup_count }), watched: false },
+        )
     }
 
     fn watched(path: &Path) -> LogFile {
-        kept(path, Upkeep { watched: true, ..Upkeep::default() })
+        kept(path, RotationPolicy { watched: true, ..RotationPolicy::default() })
     }
 
     fn timed(path: &Path, when: RotateWhen, backup_count: u64) -> LogFile {
-        let schedule = Schedule { when, interval: 1, utc: true, backup_count };
-        kept(path, Upkeep { roll: Roll::ByTime(schedule), watched: false })
+        let schedule = TimeRotation { when, interval: 1, utc: true, backup_count };
+        kept(path, RotationPolicy { rotation: Rotation::ByTime(schedule), watched: false })
     }
 
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
@@ -425,11 +428,11 @@ mod tests {
         put_when(&mut older, "2024-02-03T10:59:00Z", "one\n");
         let place = open_for_append(&path).unwrap();
         let mut newer = LogFile::new(path.clone(), place.real, place.file);
-        newer.follow(older.heritage());
-        newer.keep_up(older.upkeep);
+        newer.follow(older.state());
+        newer.set_policy(older.policy);
         put_when(&mut newer, "2024-02-03T11:00:00Z", "two\n");
         assert_eq!(read(folder.path(), "t.log.2024020310"), "one\n");
-        newer.keep_up(Upkeep::default());
+        newer.set_policy(RotationPolicy::default());
         put_when(&mut newer, "2024-02-09T11:00:00Z", "three\n");
         assert_eq!(read(folder.path(), "t.log"), "two\nthree\n");
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::output::Message;
-use crate::output::sink::interface::{Lines, Medium, Now, Written};
+use crate::output::sink::interface::{Lines, Now, Sink, Written};
 
 /// Lines that may come at once.
 const BURST: f64 = 500.0;
@@ -17,9 +17,9 @@ const PACE: f64 = 100.0;
 /// What is kept of a line.
 const LONGEST: usize = 4096;
 
-/// The medium of a speaker.
+/// The sink of a speaker.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct LogSink {
     speaker: Arc<str>,
     /// How many lines may be said now, and when that was so.
     allowance: f64,
@@ -27,7 +27,7 @@ pub(crate) struct Told {
     dropped: u64,
 }
 
-impl Told {
+impl LogSink {
     pub(crate) fn new(speaker: &str) -> Self {
         Self { speaker: speaker.into(), allowance: BURST, counted: None, dropped: 0 }
     }
@@ -65,7 +65,7 @@ fn printable(line: &[u8]) -> String {
     text
 }
 
-impl Medium for Told {
+impl Sink for LogSink {
     fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written {
         let since = self.counted.replace(now.mono).map_or(0.0, |then| (now.mono - then).as_secs_f64());
         self.allowance = since.mul_add(PACE, self.allowance).min(BURST);
@@ -83,12 +83,12 @@ mod tests {
 
     use super::*;
 
-    struct Stage(Told, Now);
+    struct Stage(LogSink, Now);
 
     impl Stage {
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         fn new() -> Self {
-            Self(Told::new("plugin:p"), Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH })
+            Self(LogSink::new("plugin:p"), Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH })
         }
 
         fn say(&mut self, bytes: &[u8]) -> Vec<String> {

@@ -1,13 +1,13 @@
-//! The medium of MemoryStream: what is written there is taken, and is to be had from the stream's tail alone.
+//! The sink of MemoryStream: what is written there is taken, and is to be had from the stream's tail alone.
 
 use crate::output::Message;
-use crate::output::sink::interface::{Lines, Medium, Now, Written};
+use crate::output::sink::interface::{Lines, Now, Sink, Written};
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Nowhere;
+pub(crate) struct NullSink;
 
-impl Medium for Nowhere {
+impl Sink for NullSink {
     fn write(&mut self, lines: Lines<'_>, _now: Now, _messages: &mut Vec<Message>) -> Written {
         Written { bytes: lines.bytes.len(), stop: None }
     }

@@ -8,17 +8,17 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::StreamConfig;
-use crate::output::format::colored::Fancy;
-use crate::output::format::line_format::{Layout, Stamp};
+use crate::output::format::colored::Colored;
+use crate::output::format::line_format::{LineFormat, TimestampPrefix};
 use crate::output::sink::device::Device;
-use crate::output::sink::interface::Medium;
+use crate::output::sink::interface::Sink;
 use crate::output::sink::log_file::LogFile;
-use crate::output::sink::log_lines::Told;
-use crate::output::sink::null::Nowhere;
+use crate::output::sink::log_lines::LogSink;
+use crate::output::sink::null::NullSink;
 use crate::output::sink::open_path::{Place, open_for_append};
-use crate::output::sink::rotation_policy::{Roll, Upkeep};
-use crate::output::sink::size_rotation::Rotation;
-use crate::output::sink::time_rotation::Schedule;
+use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
+use crate::output::sink::size_rotation::SizeRotation;
+use crate::output::sink::time_rotation::TimeRotation;
 
 /// By which two streams know that they write to the same place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,9 +30,9 @@ pub(crate) enum Key {
     /// Standard error.
     Stderr,
     /// Nowhere: each stream by itself.
-    Nowhere(u64),
+    Null(u64),
     /// circusd's log, for this speaker.
-    Told(String),
+    Log(String),
     /// The pipe to a command; each is its own place.
     Command(u64),
 }
@@ -42,22 +42,22 @@ pub(crate) struct Opened {
     pub(crate) key: Key,
     /// For messages.
     pub(crate) name: String,
-    pub(crate) medium: Box<dyn Medium>,
-    pub(crate) layout: Layout,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) format: LineFormat,
+    pub(crate) policy: RotationPolicy,
 }
 
 /// Opens what `config` names. `turn` is any number that differs from the last. A new class is one line here.
 pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, String> {
     match config.class.as_str() {
-        "FileStream" => file_stream(config, Upkeep { roll: by_size(config)?, watched: false }),
-        "WatchedFileStream" => file_stream(config, Upkeep { roll: Roll::Never, watched: true }),
-        "TimedRotatingFileStream" => file_stream(config, Upkeep { roll: by_time(config)?, watched: false }),
-        "MemoryStream" => Ok(nowhere(turn)),
-        "StdoutStream" => inherited(Key::Stdout, Layout::Plain),
+        "FileStream" => file_stream(config, RotationPolicy { rotation: by_size(config)?, watched: false }),
+        "WatchedFileStream" => file_stream(config, RotationPolicy { rotation: Rotation::Never, watched: true }),
+        "TimedRotatingFileStream" => file_stream(config, RotationPolicy { rotation: by_time(config)?, watched: false }),
+        "MemoryStream" => Ok(null(turn)),
+        "StdoutStream" => inherited(Key::Stdout, LineFormat::Plain),
         "FancyStdoutStream" => {
-            let fancy = Fancy::new(config.text("color")?, config.text("time_format")?, turn);
-            inherited(Key::Stdout, Layout::Fancy(fancy))
+            let colored = Colored::new(config.text("color")?, config.text("time_format")?, turn);
+            inherited(Key::Stdout, LineFormat::Colored(colored))
         }
         other => Err(format!("unknown stream class '{other}'")),
     }
@@ -66,35 +66,35 @@ pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, String> {
 /// What `speaker` prints goes to circusd's log, line by line.
 pub(crate) fn told(speaker: &str) -> Opened {
     Opened {
-        key: Key::Told(speaker.to_owned()),
+        key: Key::Log(speaker.to_owned()),
         name: format!("the log of {speaker}"),
-        medium: Box::new(Told::new(speaker)),
-        layout: Layout::Plain,
-        upkeep: Upkeep::default(),
+        sink: Box::new(LogSink::new(speaker)),
+        format: LineFormat::Plain,
+        policy: RotationPolicy::default(),
     }
 }
 
 /// The pipe that a command reads; the descriptor does not block.
 pub(crate) fn open_command(config: &StreamConfig, pipe: OwnedFd, turn: u64) -> Result<Opened, String> {
     let name = format!("the command '{}'", config.text("command")?.unwrap_or_default());
-    let medium = Box::new(Device::command(pipe.into()));
-    Ok(Opened { key: Key::Command(turn), name, medium, layout: layout(config)?, upkeep: Upkeep::default() })
+    let sink = Box::new(Device::command(pipe.into()));
+    Ok(Opened { key: Key::Command(turn), name, sink, format: format(config)?, policy: RotationPolicy::default() })
 }
 
-fn layout(config: &StreamConfig) -> Result<Layout, String> {
+fn format(config: &StreamConfig) -> Result<LineFormat, String> {
     Ok(match config.text("time_format")? {
-        Some(format) => Layout::Stamped(Stamp::new(format)),
-        None => Layout::Plain,
+        Some(format) => LineFormat::Stamped(TimestampPrefix::new(format)),
+        None => LineFormat::Plain,
     })
 }
 
-fn by_size(config: &StreamConfig) -> Result<Roll, String> {
-    let rotation = Rotation { max_bytes: config.size("max_bytes")?, backup_count: config.size("backup_count")? };
-    Ok(if rotation.max_bytes == 0 { Roll::Never } else { Roll::BySize(rotation) })
+fn by_size(config: &StreamConfig) -> Result<Rotation, String> {
+    let rotation = SizeRotation { max_bytes: config.size("max_bytes")?, backup_count: config.size("backup_count")? };
+    Ok(if rotation.max_bytes == 0 { Rotation::Never } else { Rotation::BySize(rotation) })
 }
 
-fn by_time(config: &StreamConfig) -> Result<Roll, String> {
-    Ok(Roll::ByTime(Schedule {
+fn by_time(config: &StreamConfig) -> Result<Rotation, String> {
+    Ok(Rotation::ByTime(TimeRotation {
         when: config.rotate_when()?,
         interval: config.rotate_interval()?,
         utc: config.flag("utc")?,
@@ -102,12 +102,12 @@ fn by_time(config: &StreamConfig) -> Result<Roll, String> {
     }))
 }
 
-fn file_stream(config: &StreamConfig, upkeep: Upkeep) -> Result<Opened, String> {
-    let layout = layout(config)?;
+fn file_stream(config: &StreamConfig, policy: RotationPolicy) -> Result<Opened, String> {
+    let format = format(config)?;
     let named = match config.text("filename")? {
         // Containers do this; opened by name, a socket would be refused and a redirected file overwritten.
-        Some("/dev/stdout" | "/proc/self/fd/1") => return inherited(Key::Stdout, layout),
-        Some("/dev/stderr" | "/proc/self/fd/2") => return inherited(Key::Stderr, layout),
+        Some("/dev/stdout" | "/proc/self/fd/1") => return inherited(Key::Stdout, format),
+        Some("/dev/stderr" | "/proc/self/fd/2") => return inherited(Key::Stderr, format),
         Some(name) => PathBuf::from(name),
         None => temporary().map_err(|error| format!("cannot make a temporary file (filename is not set): {error}"))?,
     };
@@ -115,10 +115,10 @@ fn file_stream(config: &StreamConfig, upkeep: Upkeep) -> Result<Opened, String> 
     let named = std::path::absolute(&named).map_err(fault)?;
     let place = open_for_append(&named).map_err(fault)?;
     let (name, key) = (format!("'{}'", named.display()), Key::Path(place.real.clone()));
-    Ok(Opened { key, name, medium: medium(&named, place).map_err(fault)?, layout, upkeep })
+    Ok(Opened { key, name, sink: sink(&named, place).map_err(fault)?, format, policy })
 }
 
-fn medium(named: &Path, place: Place) -> io::Result<Box<dyn Medium>> {
+fn sink(named: &Path, place: Place) -> io::Result<Box<dyn Sink>> {
     let kind = place.file.metadata()?.file_type();
     if kind.is_file() {
         return Ok(Box::new(LogFile::new(named.to_path_buf(), place.real, place.file)));
@@ -130,20 +130,20 @@ fn medium(named: &Path, place: Place) -> io::Result<Box<dyn Medium>> {
 }
 
 /// What is written there is for those who look on: the stream's tail keeps it.
-fn nowhere(turn: u64) -> Opened {
-    let (key, medium) = (Key::Nowhere(turn), Box::new(Nowhere));
-    Opened { key, name: "memory".to_owned(), medium, layout: Layout::Plain, upkeep: Upkeep::default() }
+fn null(turn: u64) -> Opened {
+    let (key, sink) = (Key::Null(turn), Box::new(NullSink));
+    Opened { key, name: "memory".to_owned(), sink, format: LineFormat::Plain, policy: RotationPolicy::default() }
 }
 
-fn inherited(key: Key, layout: Layout) -> Result<Opened, String> {
+fn inherited(key: Key, format: LineFormat) -> Result<Opened, String> {
     let (name, device) = match key {
         Key::Stderr => ("standard error", Device::inherited(io::stderr().as_fd())),
-        Key::Stdout | Key::Path(_) | Key::Told(_) | Key::Command(_) | Key::Nowhere(_) => {
+        Key::Stdout | Key::Path(_) | Key::Log(_) | Key::Command(_) | Key::Null(_) => {
             ("standard output", Device::inherited(io::stdout().as_fd()))
         }
     };
     let device = device.map_err(|error| format!("cannot use {name}: {error}"))?;
-    Ok(Opened { key, name: name.to_owned(), medium: Box::new(device), layout, upkeep: Upkeep::default() })
+    Ok(Opened { key, name: name.to_owned(), sink: Box::new(device), format, policy: RotationPolicy::default() })
 }
 
 /// A file of a name of its own, readable by its owner alone. It stays, as in Circus.
@@ -197,20 +197,20 @@ mod tests {
     #[test]
     fn every_class_asks_for_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let upkeep = |class: &str, options: Value| {
+        let policy = |class: &str, options: Value| {
             let mut config = config(class, options);
             config.options.insert("filename".into(), json!(folder.path().join("log")));
-            open(&config).ok().unwrap().upkeep
+            open(&config).ok().unwrap().policy
         };
-        assert_eq!(upkeep("FileStream", json!({"backup_count": 3})), Upkeep::default(), "it grows for ever");
-        let size = Rotation { max_bytes: 10, backup_count: 3 };
-        let asked = upkeep("FileStream", json!({"max_bytes": "10", "backup_count": "3", "rotate_when": "S"}));
-        assert_eq!(asked, Upkeep { roll: Roll::BySize(size), watched: false });
-        assert_eq!(upkeep("WatchedFileStream", json!({})), Upkeep { roll: Roll::Never, watched: true });
+        assert_eq!(policy("FileStream", json!({"backup_count": 3})), RotationPolicy::default(), "it grows for ever");
+        let size = SizeRotation { max_bytes: 10, backup_count: 3 };
+        let asked = policy("FileStream", json!({"max_bytes": "10", "backup_count": "3", "rotate_when": "S"}));
+        assert_eq!(asked, RotationPolicy { rotation: Rotation::BySize(size), watched: false });
+        assert_eq!(policy("WatchedFileStream", json!({})), RotationPolicy { rotation: Rotation::Never, watched: true });
         let when = RotateWhen::Weekday(2);
-        let time = Schedule { when, interval: 1, utc: false, backup_count: 0 };
-        let asked = upkeep("TimedRotatingFileStream", json!({"rotate_when": "w2", "utc": "False"}));
-        assert_eq!(asked, Upkeep { roll: Roll::ByTime(time), watched: false });
+        let time = TimeRotation { when, interval: 1, utc: false, backup_count: 0 };
+        let asked = policy("TimedRotatingFileStream", json!({"rotate_when": "w2", "utc": "False"}));
+        assert_eq!(asked, RotationPolicy { rotation: Rotation::ByTime(time), watched: false });
     }
 
     #[test]

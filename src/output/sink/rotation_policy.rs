@@ -5,40 +5,40 @@
 
 use std::fmt;
 
-use crate::output::sink::size_rotation::Rotation;
-use crate::output::sink::time_rotation::Schedule;
+use crate::output::sink::size_rotation::SizeRotation;
+use crate::output::sink::time_rotation::TimeRotation;
 
 /// When a file is rolled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Roll {
+pub(crate) enum Rotation {
     /// It grows for ever.
     #[default]
     Never,
     /// FileStream's `max_bytes`.
-    BySize(Rotation),
+    BySize(SizeRotation),
     /// TimedRotatingFileStream.
-    ByTime(Schedule),
+    ByTime(TimeRotation),
 }
 
 /// What a stream asks of its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Upkeep {
-    pub(crate) roll: Roll,
+pub(crate) struct RotationPolicy {
+    pub(crate) rotation: Rotation,
     /// WatchedFileStream: it is opened again when it was moved or removed.
     pub(crate) watched: bool,
 }
 
-impl Upkeep {
+impl RotationPolicy {
     /// What streams that share a file get, the one configured last coming last.
     pub(crate) fn shared(wishes: impl Iterator<Item = Self>) -> Self {
         wishes.fold(Self::default(), |before, wish| Self {
-            roll: if wish.roll == Roll::Never { before.roll } else { wish.roll },
+            rotation: if wish.rotation == Rotation::Never { before.rotation } else { wish.rotation },
             watched: before.watched || wish.watched,
         })
     }
 }
 
-impl fmt::Display for Roll {
+impl fmt::Display for Rotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Never => write!(f, "never"),
@@ -60,17 +60,17 @@ impl fmt::Display for Roll {
 mod tests {
     use super::*;
 
-    fn by_size(max_bytes: u64) -> Upkeep {
-        Upkeep { roll: Roll::BySize(Rotation { max_bytes, backup_count: 1 }), watched: false }
+    fn by_size(max_bytes: u64) -> RotationPolicy {
+        RotationPolicy { rotation: Rotation::BySize(SizeRotation { max_bytes, backup_count: 1 }), watched: false }
     }
 
     #[test]
     fn the_last_that_says_anything_is_followed() {
-        let silent = Upkeep::default();
-        let watched = Upkeep { watched: true, ..silent };
-        let shared = |wishes: &[Upkeep]| Upkeep::shared(wishes.iter().copied());
+        let silent = RotationPolicy::default();
+        let watched = RotationPolicy { watched: true, ..silent };
+        let shared = |wishes: &[RotationPolicy]| RotationPolicy::shared(wishes.iter().copied());
         assert_eq!(shared(&[]), silent);
         assert_eq!(shared(&[by_size(5), by_size(6), silent]), by_size(6));
-        assert_eq!(shared(&[by_size(5), watched, silent]), Upkeep { watched: true, ..by_size(5) });
+        assert_eq!(shared(&[by_size(5), watched, silent]), RotationPolicy { watched: true, ..by_size(5) });
     }
 }

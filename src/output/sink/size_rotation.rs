@@ -11,7 +11,7 @@ use memchr::{memchr, memrchr};
 
 /// `max_bytes` and `backup_count`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rotation {
+pub(crate) struct SizeRotation {
     /// The size that a file does not reach; 0: it grows for ever.
     pub(crate) max_bytes: u64,
     /// How many old files are kept; 0: the file is emptied.
@@ -23,11 +23,11 @@ pub(crate) struct Rotation {
 pub(crate) enum Step {
     /// Write that many.
     Write(usize),
-    /// Roll the file first.
-    Roll,
+    /// Rotate the file first.
+    Rotate,
 }
 
-impl Rotation {
+impl SizeRotation {
     /// The next step with `lines` for a file of `size` bytes. `mid_line`: the file's last line has no end yet, so what
     /// belongs to it goes behind it. `uncounted`: the length of each line's prefix.
     pub(crate) fn step(&self, size: u64, mid_line: bool, lines: &[u8], uncounted: usize) -> Step {
@@ -45,7 +45,7 @@ impl Rotation {
         match fitting {
             // A line that no file can hold gets one of its own; an empty file is not worth keeping.
             0 if size == 0 => Step::Write(first_line(lines)),
-            0 => Step::Roll,
+            0 => Step::Rotate,
             some => Step::Write(some),
         }
     }
@@ -111,17 +111,17 @@ mod tests {
 
     use super::*;
 
-    fn at(max_bytes: u64) -> Rotation {
-        Rotation { max_bytes, backup_count: 1 }
+    fn at(max_bytes: u64) -> SizeRotation {
+        SizeRotation { max_bytes, backup_count: 1 }
     }
 
     #[test]
     fn a_file_is_rolled_before_the_line_that_would_bring_it_to_max_bytes() {
         assert_eq!(at(25).step(10, false, b"abcdefghi\n", 0), Step::Write(10));
-        assert_eq!(at(25).step(20, false, b"abcdefghi\n", 0), Step::Roll);
-        assert_eq!(at(20).step(10, false, b"abcdefghi\n", 0), Step::Roll);
+        assert_eq!(at(25).step(20, false, b"abcdefghi\n", 0), Step::Rotate);
+        assert_eq!(at(20).step(10, false, b"abcdefghi\n", 0), Step::Rotate);
         assert_eq!(at(21).step(10, false, b"abcdefghi\n", 0), Step::Write(10));
-        assert_eq!(Rotation::default().step(1 << 40, false, b"abc\n", 0), Step::Write(4));
+        assert_eq!(SizeRotation::default().step(1 << 40, false, b"abc\n", 0), Step::Write(4));
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_line_longer_than_a_file_gets_a_file_of_its_own() {
-        assert_eq!(at(5).step(3, false, b"abcdefghi\na\n", 0), Step::Roll);
+        assert_eq!(at(5).step(3, false, b"abcdefghi\na\n", 0), Step::Rotate);
         assert_eq!(at(5).step(0, false, b"abcdefghi\na\n", 0), Step::Write(10));
     }
 
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_prefix_is_not_counted_as_part_of_the_line() {
         assert_eq!(at(24).step(13, false, b"2024 [7] | abcdefghi\n", 11), Step::Write(21));
-        assert_eq!(at(23).step(13, false, b"2024 [7] | abcdefghi\n", 11), Step::Roll);
+        assert_eq!(at(23).step(13, false, b"2024 [7] | abcdefghi\n", 11), Step::Rotate);
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
                         prop_assert!(size < max_bytes + last as u64);
                         (rest, rolled) = (&rest[length..], false);
                     }
-                    Step::Roll => {
+                    Step::Rotate => {
                         prop_assert!(!rolled, "an empty file is rolled");
                         (size, rolled) = (0, true);
                     }

@@ -15,7 +15,7 @@ use crate::output::sink::size_rotation::{Step, first_line};
 
 /// `rotate_when`, `rotate_interval`, `utc` and `backup_count`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Schedule {
+pub(crate) struct TimeRotation {
     pub(crate) when: RotateWhen,
     /// So many of them; MIDNIGHT and W0 to W6 do not count.
     pub(crate) interval: i64,
@@ -30,7 +30,7 @@ enum Length {
     Days(i64),
 }
 
-impl Schedule {
+impl TimeRotation {
     /// The time zone of its days and names.
     pub(crate) fn zone(&self) -> TimeZone {
         if self.utc { TimeZone::UTC } else { TimeZone::system() }
@@ -63,7 +63,7 @@ impl Schedule {
         } else if mid_line {
             Step::Write(first_line(lines))
         } else {
-            Step::Roll
+            Step::Rotate
         }
     }
 
@@ -131,8 +131,8 @@ mod tests {
 
     use super::*;
 
-    fn every(when: RotateWhen, interval: i64) -> Schedule {
-        Schedule { when, interval, utc: false, backup_count: 0 }
+    fn every(when: RotateWhen, interval: i64) -> TimeRotation {
+        TimeRotation { when, interval, utc: false, backup_count: 0 }
     }
 
     fn zone(name: &str) -> TimeZone {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     /// The deadline of a file begun at this local time, as a local time, and the suffix that it then gets.
-    fn plan(schedule: Schedule, zone_name: &str, begun: &str) -> (String, String) {
+    fn plan(schedule: TimeRotation, zone_name: &str, begun: &str) -> (String, String) {
         let zone = zone(zone_name);
         let begun: Timestamp = begun.parse().unwrap();
         let deadline = schedule.deadline(begun, &zone);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn utc_has_days_of_its_own() {
-        let schedule = Schedule { utc: true, ..every(RotateWhen::Midnight, 1) };
+        let schedule = TimeRotation { utc: true, ..every(RotateWhen::Midnight, 1) };
         assert_eq!(schedule.zone(), TimeZone::UTC);
         let planned = plan(schedule, "UTC", "2026-11-22T00:30:00+01:00");
         assert_eq!(planned, ("2026-11-22 00:00:00".into(), "20261121".into()));
@@ -223,9 +223,9 @@ mod tests {
     #[test]
     fn a_file_is_rolled_by_the_first_line_behind_its_deadline() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        assert_eq!(Schedule::step(at(10), at(9), false, b"a\nb\n"), Step::Write(4));
-        assert_eq!(Schedule::step(at(10), at(10), false, b"a\nb\n"), Step::Roll);
-        assert_eq!(Schedule::step(at(10), at(10), true, b"end\nnext\n"), Step::Write(4), "the line stays whole");
+        assert_eq!(TimeRotation::step(at(10), at(9), false, b"a\nb\n"), Step::Write(4));
+        assert_eq!(TimeRotation::step(at(10), at(10), false, b"a\nb\n"), Step::Rotate);
+        assert_eq!(TimeRotation::step(at(10), at(10), true, b"end\nnext\n"), Step::Write(4), "the line stays whole");
     }
 
     fn any_when() -> impl Strategy<Value = RotateWhen> {

@@ -8,29 +8,29 @@ use std::time::{Duration, Instant};
 use memchr::{memchr_iter, memrchr};
 
 use crate::output::Message;
-use crate::output::format::line_format::Layout;
+use crate::output::format::line_format::LineFormat;
 use crate::output::message::SourceId;
-use crate::output::sink::interface::{Lines, Medium, Now, Stop};
-use crate::output::sink::rotation_policy::Upkeep;
+use crate::output::sink::interface::{Lines, Now, Sink, Stop};
+use crate::output::sink::rotation_policy::RotationPolicy;
 
-/// What waits for a medium that takes no more: enough for a burst, little beside a fleet.
+/// What waits for a sink that takes no more: enough for a burst, little beside a fleet.
 pub(crate) const QUEUE_LIMIT: usize = 256 * 1024;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// A failing medium is spoken of so often.
+/// A failing sink is spoken of so often.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// Buffers and messages that all outlets share.
+/// Buffers and messages that all writers share.
 #[derive(Debug, Default)]
-pub(crate) struct Desk {
+pub(crate) struct SinkCx {
     prefix: Vec<u8>,
     text: Vec<u8>,
     pub(crate) messages: Vec<Message>,
 }
 
-impl Desk {
+impl SinkCx {
     /// Something for the log.
     pub(crate) fn warn(&mut self, text: String) {
         self.messages.push(Message::Warning(text));
@@ -43,7 +43,7 @@ impl Desk {
     }
 }
 
-/// What a source has for an outlet.
+/// What a source has for a writer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece<'b> {
     pub(crate) from: SourceId,
@@ -72,7 +72,7 @@ struct Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Fine,
-    /// The medium will say when it goes on.
+    /// The sink will say when it goes on.
     Blocked,
     /// It is tried again by time.
     Failing {
@@ -86,9 +86,9 @@ enum State {
 }
 
 /// See the module.
-pub(crate) struct Outlet {
+pub(crate) struct SinkWriter {
     name: String,
-    medium: Box<dyn Medium>,
+    sink: Box<dyn Sink>,
     state: State,
     queue: VecDeque<u8>,
     end: End,
@@ -101,11 +101,11 @@ pub(crate) struct Outlet {
     told: Option<Instant>,
 }
 
-impl Outlet {
-    pub(crate) fn new(name: String, medium: Box<dyn Medium>) -> Self {
+impl SinkWriter {
+    pub(crate) fn new(name: String, sink: Box<dyn Sink>) -> Self {
         Self {
             name,
-            medium,
+            sink,
             state: State::Fine,
             queue: VecDeque::new(),
             end: End::Newline,
@@ -124,8 +124,8 @@ impl Outlet {
         &self.name
     }
 
-    pub(crate) fn medium(&self) -> &dyn Medium {
-        self.medium.as_ref()
+    pub(crate) fn sink(&self) -> &dyn Sink {
+        self.sink.as_ref()
     }
 
     /// How many bytes were taken so far, and how many of them were written or given up.
@@ -133,7 +133,7 @@ impl Outlet {
         self.accepted
     }
 
-    /// Whether the first `accepted` bytes are written, or kept for a medium that fails.
+    /// Whether the first `accepted` bytes are written, or kept for a sink that fails.
     pub(crate) fn has_settled(&self, accepted: u64) -> bool {
         self.settled >= accepted || matches!(self.state, State::Failing { .. })
     }
@@ -149,7 +149,7 @@ impl Outlet {
         !held && (self.state != State::Blocked || self.queue.len() < QUEUE_LIMIT)
     }
 
-    /// `source` waits until the outlet takes more.
+    /// `source` waits until the writer takes more.
     pub(crate) fn park(&mut self, source: SourceId) {
         self.parked.push(source);
     }
@@ -163,7 +163,7 @@ impl Outlet {
         std::mem::take(&mut self.parked)
     }
 
-    /// Whether others wait for this outlet.
+    /// Whether others wait for this writer.
     pub(crate) fn is_contended(&self) -> bool {
         !self.parked.is_empty()
     }
@@ -189,53 +189,53 @@ impl Outlet {
     }
 
     /// A deadline has passed.
-    pub(crate) fn wake(&mut self, now: Now, desk: &mut Desk) {
+    pub(crate) fn wake(&mut self, now: Now, cx: &mut SinkCx) {
         self.hold = self.hold.filter(|hold| now.mono < hold.until);
         if let State::Failing { retry_at, .. } = self.state
             && retry_at <= now.mono
         {
-            self.flush(now, desk);
+            self.flush(now, cx);
         }
     }
 
-    /// Takes a piece, dressed in `layout`. A line that another source left open is ended first, so that only the
+    /// Takes a piece, dressed in `format`. A line that another source left open is ended first, so that only the
     /// line that made others wait too long is torn, and never theirs.
-    pub(crate) fn put(&mut self, piece: Piece<'_>, layout: &mut Layout, now: Now, desk: &mut Desk) {
-        layout.prefix(piece.pid, now.wall, &mut desk.prefix);
+    pub(crate) fn put(&mut self, piece: Piece<'_>, format: &mut LineFormat, now: Now, cx: &mut SinkCx) {
+        format.prefix(piece.pid, now.wall, &mut cx.prefix);
         let continues = self.end == End::Line(piece.from);
         let ends_other = !continues && self.end != End::Newline;
-        let bytes = if desk.prefix.is_empty() && !ends_other {
+        let bytes = if cx.prefix.is_empty() && !ends_other {
             piece.bytes
         } else {
-            desk.text.clear();
+            cx.text.clear();
             if ends_other {
-                desk.text.push(b'\n');
+                cx.text.push(b'\n');
             }
-            layout.render(&desk.prefix, continues, piece.bytes, &mut desk.text);
-            &desk.text
+            format.render(&cx.prefix, continues, piece.bytes, &mut cx.text);
+            &cx.text
         };
         let ended = piece.bytes.last() == Some(&b'\n');
         self.end = if ended { End::Newline } else { End::Line(piece.from) };
-        self.send(Lines { bytes, uncounted: desk.prefix.len() }, now, &mut desk.messages);
+        self.send(Lines { bytes, uncounted: cx.prefix.len() }, now, &mut cx.messages);
     }
 
     /// `from` has come to its end.
-    pub(crate) fn finish(&mut self, from: SourceId, layout: &Layout, now: Now, desk: &mut Desk) {
+    pub(crate) fn finish(&mut self, from: SourceId, format: &LineFormat, now: Now, cx: &mut SinkCx) {
         self.release(from);
         if self.end != End::Line(from) {
             return;
         }
         self.end = End::Torn;
-        if layout.ends_lines() {
+        if format.ends_lines() {
             self.end = End::Newline;
-            self.send(Lines { bytes: b"\n", uncounted: 0 }, now, &mut desk.messages);
+            self.send(Lines { bytes: b"\n", uncounted: 0 }, now, &mut cx.messages);
         }
     }
 
     fn send(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) {
         self.accepted += lines.bytes.len() as u64;
         let written = if self.queue.is_empty() && self.state == State::Fine {
-            let written = self.medium.write(lines, now, messages);
+            let written = self.sink.write(lines, now, messages);
             self.settled += written.bytes as u64;
             if let Some(stop) = written.stop {
                 self.stop(stop, now, messages);
@@ -276,25 +276,25 @@ impl Outlet {
     }
 
     /// Writes what waits, as far as it goes.
-    pub(crate) fn flush(&mut self, now: Now, desk: &mut Desk) {
+    pub(crate) fn flush(&mut self, now: Now, cx: &mut SinkCx) {
         if self.state == State::Gone {
             return;
         }
         if !self.queue.is_empty() {
             let lines = Lines { bytes: self.queue.make_contiguous(), uncounted: 0 };
-            let written = self.medium.write(lines, now, &mut desk.messages);
+            let written = self.sink.write(lines, now, &mut cx.messages);
             self.settled += written.bytes as u64;
             self.queue.drain(..written.bytes);
             if let Some(stop) = written.stop {
-                return self.stop(stop, now, &mut desk.messages);
+                return self.stop(stop, now, &mut cx.messages);
             }
             self.queue = VecDeque::new();
         }
         if self.lost_bytes > 0 {
-            desk.messages.push(Message::Warning(format!("{} is written again; {}", self.name, self.losses())));
+            cx.messages.push(Message::Warning(format!("{} is written again; {}", self.name, self.losses())));
             (self.lost_bytes, self.lost_lines) = (0, 0);
         } else if let State::Failing { told: true, .. } = self.state {
-            desk.messages.push(Message::Info(format!("{} is written again, nothing was lost", self.name)));
+            cx.messages.push(Message::Info(format!("{} is written again, nothing was lost", self.name)));
         }
         self.state = State::Fine;
     }
@@ -334,44 +334,44 @@ impl Outlet {
         }
     }
 
-    /// Puts a newer medium of the same name in place.
-    pub(crate) fn replace(&mut self, mut newer: Box<dyn Medium>, now: Now, desk: &mut Desk) {
-        newer.follow(self.medium.heritage());
-        self.medium = newer;
-        self.begin_again(now, desk);
+    /// Puts a newer sink of the same name in place.
+    pub(crate) fn replace(&mut self, mut newer: Box<dyn Sink>, now: Now, cx: &mut SinkCx) {
+        newer.follow(self.sink.state());
+        self.sink = newer;
+        self.begin_again(now, cx);
     }
 
     /// What its streams ask of it now.
-    pub(crate) fn keep_up(&mut self, upkeep: Upkeep) {
-        self.medium.keep_up(upkeep);
+    pub(crate) fn set_policy(&mut self, policy: RotationPolicy) {
+        self.sink.set_policy(policy);
     }
 
-    /// Opens the medium again by its name. Where that fails the old one stays.
-    pub(crate) fn reopen(&mut self, now: Now, desk: &mut Desk) {
-        if let Err(error) = self.medium.reopen() {
+    /// Opens the sink again by its name. Where that fails the old one stays.
+    pub(crate) fn reopen(&mut self, now: Now, cx: &mut SinkCx) {
+        if let Err(error) = self.sink.reopen() {
             let text = format!("cannot reopen {}, the old one is written on: {error}", self.name);
-            return desk.messages.push(Message::Warning(text));
+            return cx.messages.push(Message::Warning(text));
         }
-        self.begin_again(now, desk);
+        self.begin_again(now, cx);
     }
 
-    fn begin_again(&mut self, now: Now, desk: &mut Desk) {
-        if self.queue.is_empty() && !self.medium.heritage().mid_line {
+    fn begin_again(&mut self, now: Now, cx: &mut SinkCx) {
+        if self.queue.is_empty() && !self.sink.state().mid_line {
             self.end = End::Newline;
         }
         if self.state == State::Gone {
             self.state = State::Fine;
         }
-        self.flush(now, desk);
+        self.flush(now, cx);
     }
 
     /// Gives up what is still queued, for the last time.
-    pub(crate) fn give_up(&mut self, desk: &mut Desk) {
+    pub(crate) fn give_up(&mut self, cx: &mut SinkCx) {
         let lines = self.queue.iter().filter(|byte| **byte == b'\n').count();
         self.lose(self.queue.len(), lines);
         self.queue.clear();
         if self.lost_bytes > 0 && self.state != State::Gone {
-            desk.messages.push(Message::Warning(format!("{}: {}", self.name, self.losses())));
+            cx.messages.push(Message::Warning(format!("{}: {}", self.name, self.losses())));
         }
     }
 }
@@ -381,11 +381,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::output::format::colored::Fancy;
-    use crate::output::format::line_format::Stamp;
+    use crate::output::format::colored::Colored;
+    use crate::output::format::line_format::TimestampPrefix;
     use crate::output::sink::interface::Written;
 
-    /// A medium that takes so many bytes and then stops as it is told.
+    /// A sink that takes so many bytes and then stops as it is told.
     #[derive(Default)]
     struct Fake {
         text: Vec<u8>,
@@ -395,7 +395,7 @@ mod tests {
 
     struct Shared(Arc<Mutex<Fake>>);
 
-    impl Medium for Shared {
+    impl Sink for Shared {
         fn write(&mut self, lines: Lines<'_>, _: Now, _: &mut Vec<Message>) -> Written {
             let mut fake = self.0.lock().unwrap();
             let Some(stop) = fake.stop else {
@@ -410,24 +410,24 @@ mod tests {
 
     struct Stage {
         fake: Arc<Mutex<Fake>>,
-        outlet: Outlet,
-        desk: Desk,
-        layout: Layout,
+        writer: SinkWriter,
+        cx: SinkCx,
+        format: LineFormat,
         now: Now,
     }
 
     impl Stage {
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-        fn new(layout: Layout) -> Self {
+        fn new(format: LineFormat) -> Self {
             let fake = Arc::new(Mutex::new(Fake::default()));
-            let outlet = Outlet::new("it".into(), Box::new(Shared(Arc::clone(&fake))));
+            let writer = SinkWriter::new("it".into(), Box::new(Shared(Arc::clone(&fake))));
             let now = Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH };
-            Self { fake, outlet, desk: Desk::default(), layout, now }
+            Self { fake, writer, cx: SinkCx::default(), format, now }
         }
 
         fn put(&mut self, from: usize, text: &str) {
             let piece = Piece { from: SourceId(from), pid: 7, bytes: text.as_bytes() };
-            self.outlet.put(piece, &mut self.layout, self.now, &mut self.desk);
+            self.writer.put(piece, &mut self.format, self.now, &mut self.cx);
         }
 
         fn stop(&self, room: usize, stop: Option<fn() -> Stop>) {
@@ -437,7 +437,7 @@ mod tests {
 
         fn pass(&mut self, time: Duration) {
             self.now.mono += time;
-            self.outlet.wake(self.now, &mut self.desk);
+            self.writer.wake(self.now, &mut self.cx);
         }
 
         fn text(&self) -> String {
@@ -445,7 +445,7 @@ mod tests {
         }
 
         fn said(&mut self) -> Vec<String> {
-            let messages = std::mem::take(&mut self.desk.messages).into_iter();
+            let messages = std::mem::take(&mut self.cx.messages).into_iter();
             messages
                 .filter_map(|m| if let Message::Info(t) | Message::Warning(t) = m { Some(t) } else { None })
                 .collect()
@@ -458,16 +458,16 @@ mod tests {
 
     #[test]
     fn what_a_full_disk_did_not_take_is_written_later_in_order() {
-        let mut stage = Stage::new(Layout::Plain);
+        let mut stage = Stage::new(LineFormat::Plain);
         stage.stop(3, Some(no_space));
         stage.put(1, "one\n");
         stage.put(2, "two\n");
         assert_eq!(stage.text(), "one");
-        assert!(stage.outlet.accepts(SourceId(1), stage.now), "a worker does not stop for a disk");
+        assert!(stage.writer.accepts(SourceId(1), stage.now), "a worker does not stop for a disk");
         stage.stop(0, None);
         stage.pass(FIRST_RETRY);
         assert_eq!(stage.text(), "one\ntwo\n");
-        assert!(stage.outlet.has_settled(8) && stage.outlet.deadline().is_none());
+        assert!(stage.writer.has_settled(8) && stage.writer.deadline().is_none());
         let said = stage.said();
         assert!(said[0].starts_with("cannot write to it: No space left"), "{said:?}");
         assert_eq!(said[1..], ["it is written again, nothing was lost"]);
@@ -475,12 +475,12 @@ mod tests {
 
     #[test]
     fn retries_become_rarer_and_are_spoken_of_once() {
-        let mut stage = Stage::new(Layout::Plain);
+        let mut stage = Stage::new(LineFormat::Plain);
         stage.stop(0, Some(no_space));
         stage.put(1, "x\n");
         let mut waits = Vec::new();
         for _ in 0..8 {
-            let wait = stage.outlet.deadline().unwrap() - stage.now.mono;
+            let wait = stage.writer.deadline().unwrap() - stage.now.mono;
             waits.push(wait.as_millis());
             stage.pass(wait);
         }
@@ -490,7 +490,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_overflows_loses_whole_lines_and_counts_them() {
-        let mut stage = Stage::new(Layout::Plain);
+        let mut stage = Stage::new(LineFormat::Plain);
         stage.stop(0, Some(no_space));
         let line = format!("{:<99}\n", "line");
         for _ in 0..QUEUE_LIMIT / 1000 + 2 {
@@ -512,43 +512,43 @@ mod tests {
 
     #[test]
     fn a_slow_reader_holds_its_sources_up_until_half_is_read() {
-        let mut stage = Stage::new(Layout::Plain);
+        let mut stage = Stage::new(LineFormat::Plain);
         stage.stop(0, Some(|| Stop::Blocked));
-        while stage.outlet.accepts(SourceId(1), stage.now) {
+        while stage.writer.accepts(SourceId(1), stage.now) {
             stage.put(1, &"x\n".repeat(5000));
         }
-        stage.outlet.park(SourceId(1));
+        stage.writer.park(SourceId(1));
         stage.stop(1000, Some(|| Stop::Blocked));
-        stage.outlet.flush(stage.now, &mut stage.desk);
-        assert_eq!(stage.outlet.take_released(stage.now), []);
+        stage.writer.flush(stage.now, &mut stage.cx);
+        assert_eq!(stage.writer.take_released(stage.now), []);
         stage.stop(QUEUE_LIMIT / 2 + 20_000, Some(|| Stop::Blocked));
-        stage.outlet.flush(stage.now, &mut stage.desk);
-        assert_eq!(stage.outlet.take_released(stage.now), [SourceId(1)]);
-        assert_eq!(stage.outlet.deadline(), None, "the reader wakes us, not the clock");
+        stage.writer.flush(stage.now, &mut stage.cx);
+        assert_eq!(stage.writer.take_released(stage.now), [SourceId(1)]);
+        assert_eq!(stage.writer.deadline(), None, "the reader wakes us, not the clock");
         assert!(stage.said().is_empty());
     }
 
     #[test]
     fn what_is_gone_is_reported_once_and_swallows_everything() {
-        let mut stage = Stage::new(Layout::Plain);
+        let mut stage = Stage::new(LineFormat::Plain);
         stage.stop(0, Some(|| Stop::Gone(io::ErrorKind::BrokenPipe.into())));
         stage.put(1, "one\n");
         stage.put(1, "two\n");
-        assert!(stage.outlet.accepts(SourceId(1), stage.now) && stage.outlet.has_settled(8) && stage.outlet.is_empty());
+        assert!(stage.writer.accepts(SourceId(1), stage.now) && stage.writer.has_settled(8) && stage.writer.is_empty());
         assert_eq!(stage.said().len(), 1);
     }
 
     #[test]
     fn others_wait_for_the_end_of_a_long_line_but_not_for_ever() {
-        let mut stage = Stage::new(Layout::Plain);
+        let mut stage = Stage::new(LineFormat::Plain);
         let (long, other) = (SourceId(1), SourceId(2));
         stage.put(1, "long");
-        stage.outlet.hold(long, stage.now.mono + Duration::from_millis(200));
-        assert!(stage.outlet.accepts(long, stage.now) && !stage.outlet.accepts(other, stage.now));
-        assert_eq!(stage.outlet.deadline(), None, "nobody waits yet");
-        stage.outlet.park(other);
+        stage.writer.hold(long, stage.now.mono + Duration::from_millis(200));
+        assert!(stage.writer.accepts(long, stage.now) && !stage.writer.accepts(other, stage.now));
+        assert_eq!(stage.writer.deadline(), None, "nobody waits yet");
+        stage.writer.park(other);
         stage.pass(Duration::from_millis(200));
-        assert_eq!(stage.outlet.take_released(stage.now), [other]);
+        assert_eq!(stage.writer.take_released(stage.now), [other]);
         stage.put(2, "other\n");
         stage.put(1, "er\n");
         assert_eq!(stage.text(), "long\nother\ner\n");
@@ -556,12 +556,12 @@ mod tests {
 
     #[test]
     fn a_painted_line_that_was_interrupted_leaves_no_paint_behind() {
-        let mut stage = Stage::new(Layout::Fancy(Fancy::new(Some("green"), Some("T"), 0)));
+        let mut stage = Stage::new(LineFormat::Colored(Colored::new(Some("green"), Some("T"), 0)));
         stage.put(1, "on");
         stage.put(1, "e, ");
         stage.put(2, "\ntwo\n");
         stage.put(1, "three");
-        stage.outlet.finish(SourceId(1), &stage.layout, stage.now, &mut stage.desk);
+        stage.writer.finish(SourceId(1), &stage.format, stage.now, &mut stage.cx);
         let (on, off) = ("\x1b[0;32;40m", "\x1b[0m");
         let lines = [
             format!("{on}T [7] | on{off}{on}e, {off}\n"),
@@ -573,12 +573,12 @@ mod tests {
 
     #[test]
     fn a_stamped_line_that_was_interrupted_gets_a_prefix_again() {
-        let mut stage = Stage::new(Layout::Stamped(Stamp::new("T")));
+        let mut stage = Stage::new(LineFormat::Stamped(TimestampPrefix::new("T")));
         stage.put(1, "on");
         stage.put(1, "e, ");
         stage.put(2, "two\n");
         stage.put(1, "three");
-        stage.outlet.finish(SourceId(1), &stage.layout, stage.now, &mut stage.desk);
+        stage.writer.finish(SourceId(1), &stage.format, stage.now, &mut stage.cx);
         assert_eq!(stage.text(), "T [7] | one, \nT [7] | two\nT [7] | three\n");
     }
 }

@@ -41,9 +41,9 @@ const ON_THEIR_WAY: usize = 4 * 1024 * 1024;
 
 /// Events on their way to the daemon's thread.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Load(Arc<AtomicUsize>);
+pub(crate) struct InFlight(Arc<AtomicUsize>);
 
-impl Load {
+impl InFlight {
     /// Takes up a message, unless there is too much already.
     fn take_up(&self, bytes: usize) -> bool {
         // Only this thread adds, so nothing comes between.
@@ -61,14 +61,14 @@ impl Load {
 }
 
 /// Where events are put.
-pub(crate) struct Post<'d> {
+pub(crate) struct EventQueue<'d> {
     pub(crate) messages: &'d mut Vec<Message>,
-    pub(crate) load: &'d Load,
+    pub(crate) load: &'d InFlight,
 }
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) struct StreamTail {
     watcher: String,
     stream: StreamName,
     topic: Arc<str>,
@@ -81,7 +81,7 @@ pub(crate) struct Stream {
     began: f64,
 }
 
-impl Stream {
+impl StreamTail {
     pub(crate) fn new(kept: Kept, now: Timestamp) -> Self {
         let Kept { watcher, stream, bytes } = kept;
         let topic = output_topic(&watcher, stream).into();
@@ -112,10 +112,10 @@ impl Stream {
     }
 
     /// Takes what was read: whole lines, save for a beginning whose end has not come.
-    pub(crate) fn take(&mut self, from: SourceId, origin: Origin, bytes: &[u8], post: Post<'_>) {
+    pub(crate) fn take(&mut self, from: SourceId, origin: Origin, bytes: &[u8], events: EventQueue<'_>) {
         let whole = bytes.last() == Some(&b'\n') || bytes.len() >= LINE_LIMIT;
         if whole && self.open.is_empty() {
-            return self.pass(origin, bytes, post);
+            return self.pass(origin, bytes, events);
         }
         let mut text = self.open.remove(&from).unwrap_or_default();
         text.extend_from_slice(bytes);
@@ -124,25 +124,25 @@ impl Stream {
         if !rest.is_empty() {
             self.open.insert(from, rest);
         }
-        self.pass(origin, &text, post);
+        self.pass(origin, &text, events);
     }
 
     /// A source has ended: what it left without an end is its last line.
-    pub(crate) fn finish(&mut self, from: SourceId, origin: Origin, post: Post<'_>) {
+    pub(crate) fn finish(&mut self, from: SourceId, origin: Origin, events: EventQueue<'_>) {
         if let Some(text) = self.open.remove(&from) {
-            self.pass(origin, &text, post);
+            self.pass(origin, &text, events);
         }
     }
 
-    fn pass(&mut self, origin: Origin, chunk: &[u8], mut post: Post<'_>) {
+    fn pass(&mut self, origin: Origin, chunk: &[u8], mut events: EventQueue<'_>) {
         if self.followed && !chunk.is_empty() {
-            self.publish(origin, chunk, &mut post);
+            self.publish(origin, chunk, &mut events);
         }
         self.ring.push(origin, chunk);
     }
 
     /// As events, each with so many lines as fit into it.
-    fn publish(&mut self, origin: Origin, chunk: &[u8], post: &mut Post<'_>) {
+    fn publish(&mut self, origin: Origin, chunk: &[u8], events: &mut EventQueue<'_>) {
         let mut rest = chunk;
         while !rest.is_empty() {
             let part = rest.get(..EVENT).map_or(rest, |head| {
@@ -154,7 +154,7 @@ impl Stream {
             let first = self.next;
             self.next += count as u64;
             // What the text takes is known before it is made; what JSON adds is not worth the making.
-            if !post.load.take_up(part.len()) {
+            if !events.load.take_up(part.len()) {
                 continue;
             }
             let text = part.strip_suffix(b"\n").unwrap_or(part);
@@ -173,7 +173,7 @@ impl Stream {
             };
             // Plain data can always be written.
             let body = serde_json::to_vec(&event).unwrap_or_default();
-            post.messages.push(Message::Output { topic: Arc::clone(&self.topic), body, load: part.len() });
+            events.messages.push(Message::Output { topic: Arc::clone(&self.topic), body, load: part.len() });
         }
     }
 }
@@ -195,30 +195,30 @@ mod tests {
     const ALL: TailRange = TailRange { lines: usize::MAX, wid: None, after: None };
     const FROM: SourceId = SourceId(1);
 
-    struct Desk {
-        stream: Stream,
+    struct Fixture {
+        stream: StreamTail,
         messages: Vec<Message>,
-        load: Load,
+        load: InFlight,
     }
 
     fn origin() -> Origin {
         Origin { pid: 7, wid: 1, time: Timestamp::from_second(3).unwrap() }
     }
 
-    impl Desk {
+    impl Fixture {
         fn new(followed: bool) -> Self {
-            let mut stream = Stream::new(
+            let mut stream = StreamTail::new(
                 Kept { watcher: "My App".into(), stream: StreamName::Stderr, bytes: 1 << 20 },
                 origin().time,
             );
             if followed {
                 stream.follow(&[b"output.my_app.".to_vec()]);
             }
-            Self { stream, messages: Vec::new(), load: Load::default() }
+            Self { stream, messages: Vec::new(), load: InFlight::default() }
         }
 
         fn take(&mut self, from: SourceId, bytes: &[u8]) {
-            self.stream.take(from, origin(), bytes, Post { messages: &mut self.messages, load: &self.load });
+            self.stream.take(from, origin(), bytes, EventQueue { messages: &mut self.messages, load: &self.load });
         }
 
         fn kept(&mut self) -> Vec<String> {
@@ -240,54 +240,54 @@ mod tests {
 
     #[test]
     fn lines_are_whole_whoever_else_writes() {
-        let mut desk = Desk::new(false);
-        desk.take(FROM, b"a\n");
-        desk.take(FROM, b"password: ");
-        desk.take(SourceId(2), b"b\n");
-        assert_eq!(desk.kept(), ["a", "b"]);
-        desk.take(FROM, b"secret\nnext\n");
-        assert_eq!(desk.kept(), ["a", "b", "password: secret", "next"]);
-        desk.take(FROM, b"last wor");
-        desk.stream.finish(FROM, origin(), Post { messages: &mut desk.messages, load: &desk.load });
-        assert_eq!(desk.kept().last().unwrap(), "last wor");
-        assert!(desk.messages.is_empty(), "nobody listens");
-        assert!(desk.stream.open.is_empty());
+        let mut fixture = Fixture::new(false);
+        fixture.take(FROM, b"a\n");
+        fixture.take(FROM, b"password: ");
+        fixture.take(SourceId(2), b"b\n");
+        assert_eq!(fixture.kept(), ["a", "b"]);
+        fixture.take(FROM, b"secret\nnext\n");
+        assert_eq!(fixture.kept(), ["a", "b", "password: secret", "next"]);
+        fixture.take(FROM, b"last wor");
+        fixture.stream.finish(FROM, origin(), EventQueue { messages: &mut fixture.messages, load: &fixture.load });
+        assert_eq!(fixture.kept().last().unwrap(), "last wor");
+        assert!(fixture.messages.is_empty(), "nobody listens");
+        assert!(fixture.stream.open.is_empty());
     }
 
     #[test]
     fn an_endless_line_is_not_waited_for() {
-        let mut desk = Desk::new(false);
-        desk.take(FROM, &[b'x'; LINE_LIMIT]);
-        assert_eq!(desk.kept().len(), 1);
+        let mut fixture = Fixture::new(false);
+        fixture.take(FROM, &[b'x'; LINE_LIMIT]);
+        assert_eq!(fixture.kept().len(), 1);
         for _ in 0..LINE_LIMIT {
-            desk.take(FROM, b"yy");
+            fixture.take(FROM, b"yy");
         }
-        assert_eq!(desk.kept().len(), 3);
+        assert_eq!(fixture.kept().len(), 3);
     }
 
     #[test]
     fn events_number_their_lines_and_end_where_the_ring_does() {
-        let mut desk = Desk::new(true);
-        desk.take(FROM, b"a\nb\n");
-        desk.take(FROM, b"c\n");
-        let events = desk.events();
+        let mut fixture = Fixture::new(true);
+        fixture.take(FROM, b"a\nb\n");
+        fixture.take(FROM, b"c\n");
+        let events = fixture.events();
         assert_eq!(events[0].lines, ["a", "b"]);
         assert_eq!((events[0].first, events[0].cursor, events[0].more), (0, 4, false));
-        assert_eq!((events[1].first, events[1].cursor), (2, desk.stream.read(ALL).cursor));
+        assert_eq!((events[1].first, events[1].cursor), (2, fixture.stream.read(ALL).cursor));
         assert_eq!((events[1].pid, events[1].wid, events[1].watcher.as_str()), (7, 1, "My App"));
-        desk.stream.follow(&[b"output.other.".to_vec(), b"watcher.".to_vec()]);
-        desk.take(FROM, b"d\n");
-        assert!(desk.messages.is_empty());
+        fixture.stream.follow(&[b"output.other.".to_vec(), b"watcher.".to_vec()]);
+        fixture.take(FROM, b"d\n");
+        assert!(fixture.messages.is_empty());
     }
 
     #[test]
     fn long_blocks_and_lines_go_out_in_parts_and_nothing_is_lost() {
-        let mut desk = Desk::new(true);
+        let mut fixture = Fixture::new(true);
         let long = "\u{e4}".repeat(5000);
         let text = format!("x{long}\n{}", "line\n".repeat(2000));
-        desk.take(FROM, text.as_bytes());
+        fixture.take(FROM, text.as_bytes());
         let (mut joined, mut next) = (String::new(), 0);
-        for event in desk.events() {
+        for event in fixture.events() {
             assert_eq!(event.first, next);
             next += event.lines.len() as u64;
             assert!(event.lines.iter().map(|line| line.len() + 1).sum::<usize>() <= EVENT + 1);
@@ -299,16 +299,16 @@ mod tests {
 
     #[test]
     fn what_the_daemon_does_not_fetch_is_counted_and_not_made() {
-        let mut desk = Desk::new(true);
+        let mut fixture = Fixture::new(true);
         let block = "0123456\n".repeat(8192);
         for _ in 0..200 {
-            desk.take(FROM, block.as_bytes());
+            fixture.take(FROM, block.as_bytes());
         }
-        let events = desk.events();
+        let events = fixture.events();
         let bytes: usize = events.iter().flat_map(|event| &event.lines).map(|line| line.len() + 1).sum();
         assert!(bytes <= ON_THEIR_WAY && bytes > ON_THEIR_WAY - EVENT - 1, "{bytes}");
-        desk.take(FROM, b"late\n");
-        let [late] = &desk.events()[..] else { panic!() };
+        fixture.take(FROM, b"late\n");
+        let [late] = &fixture.events()[..] else { panic!() };
         assert_eq!(late.first, 200 * 8192, "the gap can be counted");
     }
 }

@@ -7,15 +7,15 @@ use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use crate::output::handle::Command;
-use crate::output::message::{OutletId, SourceId};
-use crate::output::read::pipe_reader::{Intake, READ, Standing};
-use crate::output::sink::interface::{Medium, Now};
+use crate::output::message::{SourceId, WriterId};
+use crate::output::read::pipe_reader::{PipeReader, READ, Standing};
+use crate::output::sink::interface::{Now, Sink};
 use crate::output::sink::open::Opened;
-use crate::output::sink::rotation_policy::{Roll, Upkeep};
-use crate::output::sink::writer::Outlet;
-use crate::output::tail::stream_tail::{Stream, TailId};
+use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
+use crate::output::sink::writer::SinkWriter;
+use crate::output::tail::stream_tail::{StreamTail, TailId};
 use crate::output::thread::barrier::Purpose;
-use crate::output::thread::pump::{Pump, Sink};
+use crate::output::thread::pump::{Pump, StreamSink};
 use crate::output::{Kept, Message, SinkId, Source};
 use crate::proto::{StreamName, TailRange};
 
@@ -24,7 +24,7 @@ const ALL: usize = 1024 * 1024 / READ + 1;
 
 impl Pump {
     /// Carries out everything but `Shutdown`, which is the loop's as well.
-    pub(crate) fn obey(&mut self, command: Command, now: Now) {
+    pub(crate) fn apply_command(&mut self, command: Command, now: Now) {
         match command {
             Command::Open(id, opened, kept) => self.open(id, opened, kept, now),
             Command::Set(id, opened) => self.set(id, opened, now),
@@ -54,8 +54,8 @@ impl Pump {
     /// Lets the thread end when all that is readable now has been written.
     pub(crate) fn shut_down(&mut self, now: Now) {
         // A slow back-off must not make the end wait.
-        for id in self.outlets.keys().copied().collect::<Vec<_>>() {
-            self.tend(id, now, Outlet::flush);
+        for id in self.writers.keys().copied().collect::<Vec<_>>() {
+            self.tend(id, now, SinkWriter::flush);
         }
         self.raise_barrier(Purpose::Shutdown);
     }
@@ -65,76 +65,76 @@ impl Pump {
         for id in self.sources.keys().copied().collect::<Vec<_>>() {
             self.with_turn(id, now, |turn| turn.end());
         }
-        for outlet in self.outlets.values_mut() {
-            outlet.flush(now, &mut self.desk);
-            outlet.give_up(&mut self.desk);
+        for writer in self.writers.values_mut() {
+            writer.flush(now, &mut self.cx);
+            writer.give_up(&mut self.cx);
         }
     }
 
     fn open(&mut self, id: SinkId, opened: Opened, kept: Kept, now: Now) {
         let tail = self.tail(kept, now);
         let sink = self.adopt(opened, tail, now);
-        let outlet = sink.outlet;
+        let writer = sink.writer;
         self.sinks.insert(id, sink);
-        self.agree(outlet);
+        self.agree(writer);
     }
 
-    /// A sink on the outlet of its place: the one there is, with the newer medium, or a new one.
-    fn adopt(&mut self, opened: Opened, tail: TailId, now: Now) -> Sink {
-        let Opened { key, name, medium, layout, upkeep } = opened;
-        let outlet = match self.by_key.get(&key).copied() {
+    /// A sink on the writer of its place: the one there is, with the newer sink, or a new one.
+    fn adopt(&mut self, opened: Opened, tail: TailId, now: Now) -> StreamSink {
+        let Opened { key, name, sink, format, policy } = opened;
+        let writer = match self.by_key.get(&key).copied() {
             Some(id) => {
                 self.orphans.remove(&id);
                 self.unwatch_outlet(id);
-                self.tend(id, now, |outlet, now, desk| outlet.replace(medium, now, desk));
+                self.tend(id, now, |writer, now, cx| writer.replace(sink, now, cx));
                 id
             }
             None => {
-                let id = OutletId(self.next_token());
-                self.outlets.insert(id, Outlet::new(name, medium));
+                let id = WriterId(self.next_token());
+                self.writers.insert(id, SinkWriter::new(name, sink));
                 self.by_key.insert(key, id);
                 id
             }
         };
-        self.watch_outlet(outlet);
+        self.watch_outlet(writer);
         self.last_configured += 1;
-        Sink { layout, upkeep, configured: self.last_configured, outlet, tail, sources: 0, closed: false }
+        StreamSink { format, policy, configured: self.last_configured, writer, tail, sources: 0, closed: false }
     }
 
     /// What the streams of a place ask of it may have changed.
-    pub(in crate::output) fn keep_up(&mut self, id: OutletId) -> Upkeep {
-        let mut sinks: Vec<_> = self.sinks.values().filter(|sink| sink.outlet == id).collect();
+    pub(in crate::output) fn set_policy(&mut self, id: WriterId) -> RotationPolicy {
+        let mut sinks: Vec<_> = self.sinks.values().filter(|sink| sink.writer == id).collect();
         sinks.sort_unstable_by_key(|sink| sink.configured);
-        let upkeep = Upkeep::shared(sinks.into_iter().map(|sink| sink.upkeep));
-        if let Some(outlet) = self.outlets.get_mut(&id) {
-            outlet.keep_up(upkeep);
+        let policy = RotationPolicy::shared(sinks.into_iter().map(|sink| sink.policy));
+        if let Some(writer) = self.writers.get_mut(&id) {
+            writer.set_policy(policy);
         }
-        upkeep
+        policy
     }
 
     /// The same after a stream was configured, who is told if another had asked for something else.
-    fn agree(&mut self, id: OutletId) {
-        let Upkeep { roll, .. } = self.keep_up(id);
-        let mut others = self.sinks.values().filter(|sink| sink.outlet == id).map(|sink| sink.upkeep.roll);
-        let other = others.rfind(|other| *other != Roll::Never && *other != roll);
-        if let (Some(other), Some(outlet)) = (other, self.outlets.get(&id)) {
-            let name = outlet.name();
-            self.desk.warn(format!("{name} is rolled {other} for another stream; from now on {roll}"));
+    fn agree(&mut self, id: WriterId) {
+        let RotationPolicy { rotation, .. } = self.set_policy(id);
+        let mut others = self.sinks.values().filter(|sink| sink.writer == id).map(|sink| sink.policy.rotation);
+        let other = others.rfind(|other| *other != Rotation::Never && *other != rotation);
+        if let (Some(other), Some(writer)) = (other, self.writers.get(&id)) {
+            let name = writer.name();
+            self.cx.warn(format!("{name} is rolled {other} for another stream; from now on {rotation}"));
         }
     }
 
     fn set(&mut self, id: SinkId, opened: Opened, now: Now) {
         let Some(tail) = self.sinks.get(&id).map(|sink| sink.tail) else { return };
-        let Sink { layout, upkeep, configured, outlet, .. } = self.adopt(opened, tail, now);
-        let Some(sink) = self.sinks.get_mut(&id) else { return self.retire_outlet(outlet) };
-        (sink.layout, sink.upkeep, sink.configured) = (layout, upkeep, configured);
-        let old = std::mem::replace(&mut sink.outlet, outlet);
-        self.agree(outlet);
-        if old == outlet {
+        let StreamSink { format, policy, configured, writer, .. } = self.adopt(opened, tail, now);
+        let Some(sink) = self.sinks.get_mut(&id) else { return self.retire_outlet(writer) };
+        (sink.format, sink.policy, sink.configured) = (format, policy, configured);
+        let old = std::mem::replace(&mut sink.writer, writer);
+        self.agree(writer);
+        if old == writer {
             return;
         }
         let moved = self.sources_of(id);
-        if let Some(old) = self.outlets.get_mut(&old) {
+        if let Some(old) = self.writers.get_mut(&old) {
             moved.iter().for_each(|source| old.release(*source));
         }
         self.tend(old, now, |_, _, _| {});
@@ -152,16 +152,16 @@ impl Pump {
     fn attach(&mut self, fd: OwnedFd, sink_id: SinkId, source: Source) -> io::Result<()> {
         let Some(sink) = self.sinks.get_mut(&sink_id) else { return Err(io::Error::other("its sink is closed")) };
         let id = SourceId(self.last_token + 1);
-        let mut intake = Intake::new(fd, sink_id, source)?;
-        let watched = self.registry.register(&mut SourceFd(&intake.raw_fd()), Token(id.0), Interest::READABLE);
+        let mut reader = PipeReader::new(fd, sink_id, source)?;
+        let watched = self.registry.register(&mut SourceFd(&reader.raw_fd()), Token(id.0), Interest::READABLE);
         if watched.is_err() {
             // Closing it would end its worker by SIGPIPE: it is asked instead, which is only dearer.
-            intake.pace.keep_asking();
+            reader.pace.keep_asking();
         }
         sink.sources += 1;
         self.last_token = id.0;
         self.by_pid.insert((source.pid, id));
-        self.sources.insert(id, intake);
+        self.sources.insert(id, reader);
         if watched.is_err() {
             self.mark_ready(id);
         }
@@ -177,7 +177,7 @@ impl Pump {
         }
         self.last_tail += 1;
         let id = TailId(self.last_tail);
-        let mut tail = Stream::new(kept, now.wall);
+        let mut tail = StreamTail::new(kept, now.wall);
         tail.follow(&self.followed);
         self.tails.insert(id, tail);
         id
@@ -193,7 +193,7 @@ impl Pump {
     fn look_back(&mut self, number: u64, watcher: &str, stream: StreamName, range: TailRange) {
         let tail = self.tails.values_mut().find(|tail| tail.is(watcher, stream));
         let lines = tail.map(|tail| tail.read(range)).unwrap_or_default();
-        self.desk.messages.push(Message::Tailed(number, lines));
+        self.cx.messages.push(Message::Tailed(number, lines));
     }
 
     /// What is read from then on of those who still write is nobody's.
@@ -202,28 +202,28 @@ impl Pump {
     }
 
     fn reopen_all(&mut self, now: Now) {
-        for id in self.outlets.keys().copied().collect::<Vec<_>>() {
+        for id in self.writers.keys().copied().collect::<Vec<_>>() {
             self.unwatch_outlet(id);
-            self.tend(id, now, Outlet::reopen);
+            self.tend(id, now, SinkWriter::reopen);
             self.watch_outlet(id);
         }
     }
 
-    /// Reads at once what these sources have; who waits for an outlet goes on waiting.
+    /// Reads at once what these sources have; who waits for a writer goes on waiting.
     fn read_out(&mut self, ids: Vec<SourceId>, now: Now) {
         for id in ids {
-            if self.sources.get(&id).is_some_and(|intake| intake.standing != Standing::Parked) {
+            if self.sources.get(&id).is_some_and(|reader| reader.standing != Standing::Parked) {
                 self.serve(id, ALL, now);
             }
         }
     }
 
     fn sources_of(&self, sink: SinkId) -> Vec<SourceId> {
-        self.sources.iter().filter(|(_, intake)| intake.sink == sink).map(|(id, _)| *id).collect()
+        self.sources.iter().filter(|(_, reader)| reader.sink == sink).map(|(id, _)| *id).collect()
     }
 
-    fn watch_outlet(&mut self, id: OutletId) {
-        let Some(fd) = self.outlets.get(&id).and_then(|outlet| outlet.medium().poll_fd()) else { return };
+    fn watch_outlet(&mut self, id: WriterId) {
+        let Some(fd) = self.writers.get(&id).and_then(|writer| writer.sink().poll_fd()) else { return };
         let raw = fd.as_raw_fd();
         match self.registry.register(&mut SourceFd(&raw), Token(id.0), Interest::WRITABLE) {
             Ok(()) => {}
@@ -233,14 +233,14 @@ impl Pump {
         }
     }
 
-    fn unwatch_outlet(&self, id: OutletId) {
-        if let Some(outlet) = self.outlets.get(&id) {
-            self.unwatch(outlet.medium());
+    fn unwatch_outlet(&self, id: WriterId) {
+        if let Some(writer) = self.writers.get(&id) {
+            self.unwatch(writer.sink());
         }
     }
 
-    pub(in crate::output) fn unwatch(&self, medium: &dyn Medium) {
-        if let Some(fd) = medium.poll_fd() {
+    pub(in crate::output) fn unwatch(&self, sink: &dyn Sink) {
+        if let Some(fd) = sink.poll_fd() {
             // What could not be registered cannot be deregistered either.
             let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
         }

@@ -1,7 +1,7 @@
 //! Waiting, without blocking anybody, until all that was readable at some time has been written.
 
 use crate::output::SyncId;
-use crate::output::message::{OutletId, SourceId};
+use crate::output::message::{SourceId, WriterId};
 
 /// A pipe holds no more than this (pipe-max-size), so what was readable has been read when so much was.
 const MOST_IN_A_PIPE: u64 = 1024 * 1024;
@@ -15,7 +15,7 @@ pub(crate) enum Purpose {
     Shutdown,
 }
 
-/// Where one source or outlet stands.
+/// Where one source or writer stands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SourceView {
     /// Bytes read so far.
@@ -30,10 +30,10 @@ pub(crate) struct SourceView {
 pub(crate) trait View {
     /// `None` when it has ended.
     fn source(&self, id: SourceId) -> Option<SourceView>;
-    /// How many bytes the outlet has taken; `None` when it is gone.
-    fn accepted(&self, id: OutletId) -> Option<u64>;
+    /// How many bytes the writer has taken; `None` when it is gone.
+    fn accepted(&self, id: WriterId) -> Option<u64>;
     /// Whether so many have been written.
-    fn has_settled(&self, id: OutletId, accepted: u64) -> bool;
+    fn has_settled(&self, id: WriterId, accepted: u64) -> bool;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ enum Stage {
     Reading(SourceId, u64),
     /// Until so many bytes were passed on.
     Ending(SourceId, u64),
-    /// Until the outlet has written so many.
+    /// Until the writer has written so many.
     Writing(u64),
 }
 
@@ -52,32 +52,32 @@ pub(crate) struct Barrier {
     pub(crate) purpose: Purpose,
     /// The turn in which it was asked for.
     turn: u64,
-    debts: Vec<(OutletId, Stage)>,
+    debts: Vec<(WriterId, Stage)>,
 }
 
 impl Barrier {
-    /// For these sources and outlets, as they are in `turn`.
+    /// For these sources and writers, as they are in `turn`.
     pub(crate) fn new(
         purpose: Purpose,
         turn: u64,
-        sources: impl Iterator<Item = (SourceId, OutletId, u64)>,
-        outlets: impl Iterator<Item = (OutletId, u64)>,
+        sources: impl Iterator<Item = (SourceId, WriterId, u64)>,
+        writers: impl Iterator<Item = (WriterId, u64)>,
     ) -> Self {
-        let reading = sources.map(|(id, outlet, taken)| (outlet, Stage::Reading(id, taken + MOST_IN_A_PIPE)));
-        let writing = outlets.map(|(id, accepted)| (id, Stage::Writing(accepted)));
+        let reading = sources.map(|(id, writer, taken)| (writer, Stage::Reading(id, taken + MOST_IN_A_PIPE)));
+        let writing = writers.map(|(id, accepted)| (id, Stage::Writing(accepted)));
         Self { purpose, turn, debts: reading.chain(writing).collect() }
     }
 
     /// Looks how far everybody has come; true when nothing is owed any more.
     pub(crate) fn settle(&mut self, view: &impl View) -> bool {
         let turn = self.turn;
-        self.debts.retain_mut(|(outlet, stage)| advance(turn, *outlet, stage, view));
+        self.debts.retain_mut(|(writer, stage)| advance(turn, *writer, stage, view));
         self.debts.is_empty()
     }
 }
 
 /// Moves one debt on; false when it is paid.
-fn advance(turn: u64, outlet: OutletId, stage: &mut Stage, view: &impl View) -> bool {
+fn advance(turn: u64, writer: WriterId, stage: &mut Stage, view: &impl View) -> bool {
     if let Stage::Reading(id, upto) = *stage {
         match view.source(id) {
             Some(source) if source.emptied < turn && source.taken < upto => return true,
@@ -89,10 +89,10 @@ fn advance(turn: u64, outlet: OutletId, stage: &mut Stage, view: &impl View) -> 
         if view.source(id).is_some_and(|source| source.taken - source.waiting < upto) {
             return true;
         }
-        *stage = Stage::Writing(view.accepted(outlet).unwrap_or(0));
+        *stage = Stage::Writing(view.accepted(writer).unwrap_or(0));
     }
     match *stage {
-        Stage::Writing(upto) => !view.has_settled(outlet, upto),
+        Stage::Writing(upto) => !view.has_settled(writer, upto),
         Stage::Reading(..) | Stage::Ending(..) => true,
     }
 }
@@ -111,17 +111,17 @@ mod tests {
         fn source(&self, _: SourceId) -> Option<SourceView> {
             self.source
         }
-        fn accepted(&self, _: OutletId) -> Option<u64> {
+        fn accepted(&self, _: WriterId) -> Option<u64> {
             Some(self.accepted)
         }
-        fn has_settled(&self, _: OutletId, accepted: u64) -> bool {
+        fn has_settled(&self, _: WriterId, accepted: u64) -> bool {
             self.written >= accepted
         }
     }
 
     fn barrier() -> Barrier {
-        let source = (SourceId(1), OutletId(2), 100);
-        Barrier::new(Purpose::Sync(SyncId(1)), 7, [source].into_iter(), [(OutletId(2), 0)].into_iter())
+        let source = (SourceId(1), WriterId(2), 100);
+        Barrier::new(Purpose::Sync(SyncId(1)), 7, [source].into_iter(), [(WriterId(2), 0)].into_iter())
     }
 
     fn view(taken: u64, waiting: u64, emptied: u64) -> Option<SourceView> {

@@ -1,4 +1,4 @@
-//! The thread: wait, read the clocks, obey, read and write, settle.
+//! The thread: wait, read the clocks, apply_command, read and write, settle.
 //!
 //! This is the licensed home of the clock for deadlines and prefixes; everything else here takes the time as an
 //! argument.
@@ -17,10 +17,10 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use crate::output::Message;
 use crate::output::handle::Command;
 use crate::output::sink::interface::Now;
-use crate::output::tail::stream_tail::Load;
+use crate::output::tail::stream_tail::InFlight;
 use crate::output::thread::pump::Pump;
 
-/// The token of the daemon's waker; no source or outlet has it.
+/// The token of the daemon's waker; no source or writer has it.
 pub(crate) const WAKE: Token = Token(0);
 
 /// Room for the search for the system's time zone, which takes more than 256 KiB where nothing is optimised. It is only
@@ -28,24 +28,24 @@ pub(crate) const WAKE: Token = Token(0);
 const STACK: usize = 1024 * 1024;
 
 /// The thread's ends of the channels.
-pub(crate) struct Ends {
+pub(crate) struct Channels {
     pub(crate) inbox: Receiver<Command>,
     pub(crate) outbox: Sender<Message>,
     pub(crate) end: Sender<()>,
     pub(crate) woken: Arc<AtomicBool>,
-    pub(crate) load: Load,
+    pub(crate) load: InFlight,
     pub(crate) wake: Box<dyn Fn() + Send>,
 }
 
 /// Starts the thread. Signals are the business of the daemon's thread, so all are blocked here from the first
 /// instruction: the mask is inherited.
-pub(crate) fn spawn(poll: Poll, ends: Ends) -> io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(poll: Poll, channels: Channels) -> io::Result<JoinHandle<()>> {
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
     let started = std::thread::Builder::new().name("output".to_owned()).stack_size(STACK).spawn(move || {
-        run(poll, &ends);
-        let _ = ends.end.send(());
-        (ends.wake)();
+        run(poll, &channels);
+        let _ = channels.end.send(());
+        (channels.wake)();
     });
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     started
@@ -56,11 +56,11 @@ fn read_clocks() -> Now {
     Now { mono: Instant::now(), wall: Timestamp::now() }
 }
 
-fn run(mut poll: Poll, ends: &Ends) {
+fn run(mut poll: Poll, channels: &Channels) {
     let mut events = Events::with_capacity(256);
     let mut pump = match poll.registry().try_clone() {
-        Ok(registry) => Pump::new(registry, ends.load.clone()),
-        Err(error) => return tell(ends, vec![Message::Warning(format!("output cannot start: {error}"))]),
+        Ok(registry) => Pump::new(registry, channels.load.clone()),
+        Err(error) => return tell(channels, vec![Message::Warning(format!("output cannot start: {error}"))]),
     };
     let mut ending: Option<Instant> = None;
     loop {
@@ -69,14 +69,14 @@ fn run(mut poll: Poll, ends: &Ends) {
         if let Err(error) = poll.poll(&mut events, deadline.map(|at| at.saturating_duration_since(before)))
             && error.kind() != io::ErrorKind::Interrupted
         {
-            pump.warn(format!("output cannot wait for its pipes and ends: {error}"));
+            pump.warn(format!("output cannot wait for its pipes and channels: {error}"));
             ending = Some(before);
         }
         let now = read_clocks();
         for event in events.iter().filter(|event| event.token() != WAKE) {
             pump.readiness(event, now);
         }
-        if let Some(limit) = obey(&mut pump, ends, now) {
+        if let Some(limit) = apply_command(&mut pump, channels, now) {
             ending = Some(ending.unwrap_or(now.mono + limit).min(now.mono + limit));
         }
         pump.turn(now);
@@ -84,7 +84,7 @@ fn run(mut poll: Poll, ends: &Ends) {
         if over {
             pump.finish(now);
         }
-        tell(ends, pump.take_messages());
+        tell(channels, pump.take_messages());
         if over {
             return;
         }
@@ -92,31 +92,31 @@ fn run(mut poll: Poll, ends: &Ends) {
 }
 
 /// Carries out what was asked. Returns how long the thread has left if it was told to end.
-fn obey(pump: &mut Pump, ends: &Ends, now: Now) -> Option<Duration> {
+fn apply_command(pump: &mut Pump, channels: &Channels, now: Now) -> Option<Duration> {
     // First the flag, then the channel: a command that comes in between wakes us once more for nothing.
-    if !ends.woken.swap(false, Ordering::AcqRel) {
+    if !channels.woken.swap(false, Ordering::AcqRel) {
         return None;
     }
     loop {
-        match ends.inbox.try_recv() {
+        match channels.inbox.try_recv() {
             Ok(Command::Shutdown(limit)) => {
                 pump.shut_down(now);
                 return Some(limit);
             }
-            Ok(command) => pump.obey(command, now),
+            Ok(command) => pump.apply_command(command, now),
             Err(TryRecvError::Empty) => return None,
             Err(TryRecvError::Disconnected) => return Some(Duration::ZERO),
         }
     }
 }
 
-fn tell(ends: &Ends, messages: Vec<Message>) {
+fn tell(channels: &Channels, messages: Vec<Message>) {
     if messages.is_empty() {
         return;
     }
     for message in messages {
         // Nobody listens while the handle is being dropped.
-        let _ = ends.outbox.send(message);
+        let _ = channels.outbox.send(message);
     }
-    (ends.wake)();
+    (channels.wake)();
 }

@@ -6,4 +6,4 @@ pub(super) mod event_loop;
 pub(super) mod pump;
 pub(super) mod timer_queue;
 
-pub(super) use event_loop::{Ends, WAKE, spawn};
+pub(super) use event_loop::{Channels, WAKE, spawn};

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 /// At most one deadline for each key.
 #[derive(Debug)]
-pub(crate) struct Alarms<K> {
+pub(crate) struct TimerQueue<K> {
     order: BTreeSet<(Instant, K)>,
     due: BTreeMap<K, Instant>,
 }
 
-impl<K: Copy + Ord> Alarms<K> {
+impl<K: Copy + Ord> TimerQueue<K> {
     pub(crate) fn new() -> Self {
         Self { order: BTreeSet::new(), due: BTreeMap::new() }
     }
@@ -58,16 +58,16 @@ mod tests {
     fn deadlines_come_in_order_and_can_be_moved_and_removed() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut alarms = Alarms::new();
+        let mut timers = TimerQueue::new();
         for (key, ms) in [("late", 30), ("early", 10), ("never", 5), ("moved", 1)] {
-            alarms.set(key, Some(at(ms)));
+            timers.set(key, Some(at(ms)));
         }
-        alarms.set("never", None);
-        alarms.set("moved", Some(at(20)));
-        assert_eq!(alarms.next(), Some(at(10)));
-        assert_eq!(alarms.pop(at(9)), None);
-        let all: Vec<_> = std::iter::from_fn(|| alarms.pop(at(30))).collect();
+        timers.set("never", None);
+        timers.set("moved", Some(at(20)));
+        assert_eq!(timers.next(), Some(at(10)));
+        assert_eq!(timers.pop(at(9)), None);
+        let all: Vec<_> = std::iter::from_fn(|| timers.pop(at(30))).collect();
         assert_eq!(all, ["early", "moved", "late"]);
-        assert_eq!(alarms.next(), None);
+        assert_eq!(timers.next(), None);
     }
 }
