@@ -25,7 +25,7 @@ pub use completion::{AutoComplete, Completion};
 pub use globals::{GLOBAL_OPTIONS, Globals};
 pub use network::Network;
 pub use run::{Environment, Exit, Streams, run};
-pub use transport::{CallError, Connector, Event, Subscription, Transport};
+pub use transport::{Connector, Event, Subscription, Target};
 
 #[cfg(test)]
 mod testing;

@@ -2,11 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::run::{emit, reach};
-use super::{CallError, Connector, Event, Exit, Globals, Outcome, Streams, text};
+use super::run::{emit, target};
+use super::{Connector, Event, Exit, Globals, Outcome, Streams, text};
+use circus_client::{ClientError, endpoint};
 use circus_core::commands::Invocation;
-
-const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:5556";
 
 /// Prints events until there are no more. The endpoint is the pubsub one, which the environment does not name.
 pub(super) fn listen(
@@ -15,13 +14,11 @@ pub(super) fn listen(
     invocation: &Invocation,
     streams: &mut Streams<'_>,
 ) -> io::Result<Exit> {
-    let named = globals.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT);
+    let named = globals.endpoint.as_deref().unwrap_or(endpoint::EVENTS);
     let everything = [String::new()];
     let topics = if invocation.words().is_empty() { &everything } else { invocation.words() };
-    let failed = |error: CallError| Outcome::failed(Exit::Failure, text::unusable(named, &error));
-    let subscribed =
-        reach(connector, globals, named.to_owned()).and_then(|endpoint| connector.subscribe(&endpoint, topics));
-    let mut events = match subscribed {
+    let failed = |error: ClientError| Outcome::failed(Exit::Failure, text::unusable(named, &error));
+    let mut events = match connector.subscribe(&target(globals, named.to_owned()), topics) {
         Ok(events) => events,
         Err(error) => return emit(&failed(error), streams),
     };

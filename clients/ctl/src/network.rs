@@ -2,69 +2,49 @@
 
 use std::time::Duration;
 
-use super::transport::{CallError, Connector, Event, Subscription, Transport};
-use circus_net as net;
-use circus_sys as sys;
-use circus_sys::{Ssh, Tunnel};
+use circus_client::endpoint::trouble;
+use circus_client::{Client, ClientError, Request, Subscriber, Wait};
+
+use super::transport::{Connector, Event, Subscription, Target};
 
 /// ZeroMQ, and ssh.
-pub struct Network {
-    context: net::Context,
-    /// What is open, and where it leads.
-    tunnels: Vec<(Ssh, String, Tunnel)>,
-}
+pub struct Network(Client);
 
 /// Between two looks for an event; it only bounds a wait that an event ends at once.
 const LONG: Duration = Duration::from_secs(3600);
 
 impl Network {
     /// A network of this process's own.
-    pub fn new() -> Result<Self, CallError> {
-        let context = net::Context::new().map_err(failed)?;
-        Ok(Self { context, tunnels: Vec::new() })
+    pub fn new() -> Result<Self, ClientError> {
+        Client::new().map(Self)
     }
-}
-
-fn failed(error: impl std::fmt::Display) -> CallError {
-    CallError::Failed(error.to_string())
 }
 
 impl Connector for Network {
-    fn control(&mut self, endpoint: &str) -> Result<Box<dyn Transport>, CallError> {
-        let dealer = net::Dealer::connect(&self.context, endpoint).map_err(failed)?;
-        Ok(Box::new(dealer))
-    }
-
-    fn tunnel(&mut self, ssh: &Ssh, endpoint: &str) -> Result<String, CallError> {
-        self.tunnels.retain(|(.., tunnel)| tunnel.is_open());
-        let known = self.tunnels.iter().find(|(through, to, _)| (through, to.as_str()) == (ssh, endpoint));
-        if let Some((.., tunnel)) = known {
-            return Ok(tunnel.endpoint());
+    fn call(&mut self, target: &Target, requests: &[Request], wait: Wait) -> Vec<Result<Vec<u8>, ClientError>> {
+        let Self(client) = self;
+        let control = client.route(target.ssh.as_ref(), &target.endpoint).and_then(|near| client.control(&near));
+        match control {
+            Ok(mut control) => control.exchange(requests, wait),
+            Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
         }
-        let tunnel = Tunnel::open(ssh, endpoint, &sys::host()).map_err(CallError::NoTunnel)?;
-        let here = tunnel.endpoint();
-        self.tunnels.push((ssh.clone(), endpoint.to_owned(), tunnel));
-        Ok(here)
     }
 
-    fn subscribe(&mut self, endpoint: &str, topics: &[String]) -> Result<Box<dyn Subscription>, CallError> {
-        let subscriber = net::Subscriber::connect(&self.context, endpoint, topics).map_err(failed)?;
-        Ok(Box::new(subscriber))
+    fn subscribe(&mut self, target: &Target, topics: &[String]) -> Result<Box<dyn Subscription>, ClientError> {
+        let Self(client) = self;
+        let near = client.route(target.ssh.as_ref(), &target.endpoint)?;
+        Ok(Box::new(client.subscribe(&near, topics)?))
     }
-}
 
-impl Transport for net::Dealer {
-    fn call(&mut self, request: &[u8], id: &str, timeout: Duration) -> Result<Vec<u8>, CallError> {
-        self.exchange(request, id, timeout).map_err(|error| match error {
-            net::CallError::Unreachable { .. } => CallError::Unreachable,
-            net::CallError::Timeout { .. } => CallError::TimedOut,
-            net::CallError::Garbled { .. } => failed(error),
-        })
+    fn trouble(&mut self, target: &Target, limit: Duration) -> Option<ClientError> {
+        // ssh accepts every connection, whatever there is at its far end.
+        let trouble = target.ssh.is_none().then(|| trouble(&target.endpoint, limit)).flatten()?;
+        Some(ClientError::Unreachable { endpoint: target.endpoint.clone(), trouble: Some(trouble) })
     }
 }
 
-impl Subscription for net::Subscriber {
-    fn next_event(&mut self, limit: Option<Duration>) -> Result<Option<Event>, CallError> {
+impl Subscription for Subscriber {
+    fn next_event(&mut self, limit: Option<Duration>) -> Result<Option<Event>, ClientError> {
         loop {
             let event = self.recv(limit.unwrap_or(LONG));
             if event.is_some() || limit.is_some() {

@@ -4,17 +4,14 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::{
-    AutoComplete, CallError, Connector, Globals, Outcome, Parsed, Subscription, SyntaxError, answer, args, completion,
+    AutoComplete, Connector, Globals, Outcome, Parsed, Subscription, SyntaxError, Target, answer, args, completion,
     listen, shell, tail, text,
 };
+use circus_client::{ClientError, Request, Ssh, Wait, endpoint};
 use circus_core::commands::{self, Action, CommandSpec, Invocation};
 use circus_core::proto::Object;
-use circus_sys::Ssh;
 
-const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:5555";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The exit statuses of circusctl.
@@ -145,8 +142,8 @@ impl Session<'_> {
         if told.exit == Exit::Success { Ok(reply) } else { Err(told) }
     }
 
-    fn no_reply(&self, globals: &Globals, error: &CallError) -> Outcome {
-        Outcome::failed(Exit::Failure, text::no_reply(error, &self.endpoint(globals), timeout(globals)))
+    fn no_reply(&self, globals: &Globals, error: &ClientError) -> Outcome {
+        Outcome::failed(Exit::Failure, text::no_reply(error, &self.endpoint(globals), globals.timeout))
     }
 
     /// A subscription at an endpoint as the daemon names it.
@@ -156,8 +153,7 @@ impl Session<'_> {
         endpoint: &str,
         topics: &[String],
     ) -> Result<Box<dyn Subscription>, Outcome> {
-        let reached = reach(self.connector, globals, endpoint.to_owned());
-        let subscribed = reached.and_then(|endpoint| self.connector.subscribe(&endpoint, topics));
+        let subscribed = self.connector.subscribe(&target(globals, endpoint.to_owned()), topics);
         subscribed.map_err(|error| Outcome::failed(Exit::Failure, text::unusable(endpoint, &error)))
     }
 
@@ -167,13 +163,12 @@ impl Session<'_> {
         serde_json::from_slice(&reply).ok()
     }
 
-    fn send(&mut self, globals: &Globals, command: &str, properties: Object) -> Result<Vec<u8>, CallError> {
-        let id = self.next_id();
-        let request = json!({"command": command, "properties": properties, "id": id});
-        let endpoint = self.endpoint(globals);
-        let endpoint = reach(self.connector, globals, endpoint)?;
-        let mut transport = self.connector.control(&endpoint)?;
-        transport.call(request.to_string().as_bytes(), &id, timeout(globals))
+    fn send(&mut self, globals: &Globals, command: &str, properties: Object) -> Result<Vec<u8>, ClientError> {
+        let waits = properties.get("waiting").is_some_and(|waiting| *waiting == true);
+        let request = Request::new(&self.next_id(), command, properties);
+        let target = target(globals, self.endpoint(globals));
+        let mut answers = self.connector.call(&target, &[request], wait(globals, waits));
+        answers.pop().unwrap_or_else(|| Err(ClientError::Unusable("the request was not sent".into())))
     }
 
     /// Whether somebody sits at a terminal.
@@ -194,24 +189,28 @@ impl Session<'_> {
     /// The control endpoint.
     pub(super) fn endpoint(&self, globals: &Globals) -> String {
         let given = globals.endpoint.clone().or_else(|| self.environment.endpoint.clone());
-        given.unwrap_or_else(|| DEFAULT_ENDPOINT.into())
+        given.unwrap_or_else(|| endpoint::CONTROL.into())
     }
 }
 
-/// The endpoint to connect to: this one, or where the way to it begins.
-pub(super) fn reach(connector: &mut dyn Connector, globals: &Globals, endpoint: String) -> Result<String, CallError> {
-    match &globals.ssh {
-        None => Ok(endpoint),
-        Some(server) => {
-            let ssh = Ssh { server: server.clone(), keyfile: globals.ssh_keyfile.clone() };
-            connector.tunnel(&ssh, &endpoint)
-        }
-    }
+/// An endpoint, and the server to go through.
+pub(super) fn target(globals: &Globals, endpoint: String) -> Target {
+    let ssh = globals.ssh.clone().map(|server| Ssh { server, keyfile: globals.ssh_keyfile.clone() });
+    Target { endpoint, ssh }
 }
 
-/// How long a reply is waited for.
+/// How long an answer is waited for, where no option says it or for a look whether the daemon is there.
 pub(super) fn timeout(globals: &Globals) -> Duration {
     globals.timeout.unwrap_or(DEFAULT_TIMEOUT)
+}
+
+/// How to wait for answers: a time limit that was given counts for everything.
+fn wait(globals: &Globals, for_work: bool) -> Wait {
+    match globals.timeout {
+        Some(limit) => Wait::AtMost(limit),
+        None if for_work => Wait::WhileAlive(DEFAULT_TIMEOUT),
+        None => Wait::IfThere(DEFAULT_TIMEOUT),
+    }
 }
 
 /// Prints an outcome.
@@ -225,7 +224,8 @@ pub(super) fn emit(outcome: &Outcome, streams: &mut Streams<'_>) -> io::Result<E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{FakeDaemon, Seen};
+    use crate::testing::{FakeDaemon, Seen, unreachable};
+    use serde_json::json;
 
     const OK: &str = r#"{"status": "ok", "time": 1.5, "id": "id-1"}"#;
     const NOPE: &str =
@@ -345,20 +345,19 @@ mod tests {
 
     #[test]
     fn the_endpoint_is_the_option_s_the_environment_s_or_the_default() {
-        for (line, variable, endpoint, timeout) in [
-            ("list", None, "tcp://127.0.0.1:5555", 5),
-            ("list --timeout 60", Some("ipc://env"), "ipc://env", 60),
-            ("list --endpoint ipc://given", Some("ipc://env"), "ipc://given", 5),
+        let (five, sixty) = (Duration::from_secs(5), Duration::from_secs(60));
+        for (line, variable, endpoint, wait) in [
+            ("list", None, "tcp://127.0.0.1:5555", Wait::IfThere(five)),
+            ("list --timeout 60", Some("ipc://env"), "ipc://env", Wait::AtMost(sixty)),
+            ("list --endpoint ipc://given", Some("ipc://env"), "ipc://given", Wait::IfThere(five)),
+            ("stop --waiting", None, "tcp://127.0.0.1:5555", Wait::WhileAlive(five)),
+            ("stop --waiting --timeout 60", None, "tcp://127.0.0.1:5555", Wait::AtMost(sixty)),
         ] {
             let mut daemon = FakeDaemon::answering([OK]);
             daemon.environment.endpoint = variable.map(Into::into);
             daemon.run(line);
             let heard = daemon.heard.borrow();
-            assert_eq!(
-                (heard[0].endpoint.as_str(), heard[0].timeout),
-                (endpoint, Duration::from_secs(timeout)),
-                "{line}"
-            );
+            assert_eq!((heard[0].endpoint.as_str(), heard[0].wait), (endpoint, wait), "{line}");
         }
     }
 
@@ -380,11 +379,11 @@ mod tests {
 
     #[test]
     fn no_answer_is_explained() {
-        let late = FakeDaemon::failing(CallError::Unreachable).run("--timeout 1 --endpoint tcp://127.0.0.1:25999 list");
+        let late = FakeDaemon::failing(unreachable()).run("--timeout 1 --endpoint tcp://127.0.0.1:25999 list");
         assert_eq!((late.stdout.as_str(), late.exit), ("", 1));
         assert!(late.stderr.starts_with("Timed out.\n"), "{}", late.stderr);
-        assert!(late.stderr.contains("no connection to tcp://127.0.0.1:25999 within 1 s"), "{}", late.stderr);
-        let bogus = FakeDaemon::failing(CallError::Failed("invalid argument".into())).run("--endpoint bogus list");
+        assert!(late.stderr.contains("cannot connect to tcp://127.0.0.1:25999"), "{}", late.stderr);
+        let bogus = FakeDaemon::failing(ClientError::Unusable("invalid argument".into())).run("--endpoint bogus list");
         let text = "error: cannot use the endpoint bogus: invalid argument. \
                     --endpoint or CIRCUSCTL_ENDPOINT names another one.\n";
         assert_eq!(bogus, seen("", text, 1));

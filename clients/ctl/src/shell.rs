@@ -106,8 +106,10 @@ fn help(topic: Option<&String>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use crate::CallError;
+    use std::time::Duration;
+
     use crate::testing::{FakeDaemon, Seen};
+    use circus_client::{ClientError, Wait};
 
     const STATUS: &str = r#"{"status": "ok", "statuses": {"a1": "active", "My App": "active"}}"#;
     const GREETING: &str = concat!("circusctl ", env!("CARGO_PKG_VERSION"), "\nMy App: active\na1: active\n");
@@ -175,14 +177,15 @@ mod tests {
         let seen = daemon.run("--endpoint ipc://x");
         assert!(seen.stdout.ends_with("(circusctl) {\"status\": \"active\"}\n(circusctl) \n"), "{}", seen.stdout);
         let heard = daemon.heard.borrow();
-        assert_eq!((heard[1].endpoint.as_str(), heard[1].timeout.as_secs()), ("ipc://x", 60));
+        assert_eq!((heard[1].endpoint.as_str(), heard[1].wait), ("ipc://x", Wait::AtMost(Duration::from_secs(60))));
         assert_eq!(heard[1].request["properties"]["name"], "my app");
         assert_eq!((&heard[0].request["id"], &heard[1].request["id"]), (&"id-1".into(), &"id-2".into()));
     }
 
     #[test]
     fn without_a_daemon_there_is_no_shell() {
-        let mut daemon = FakeDaemon::failing(CallError::TimedOut);
+        let mut daemon =
+            FakeDaemon::failing(ClientError::Timeout { endpoint: "e".into(), limit: Duration::from_secs(5) });
         daemon.input = "list\n";
         let seen = daemon.run("");
         assert!(seen.stderr.starts_with("Timed out.\n"), "{}", seen.stderr);

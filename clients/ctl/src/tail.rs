@@ -1,10 +1,8 @@
 //! `tail`: the last lines, and with `--follow` those that come.
 //!
-//! Who follows subscribes first. The daemon greets a subscriber at the topic that it subscribed to, and from then on it gets
-//! every line; only then are the last lines asked for, and what was published meanwhile is known by its cursor. So that no
-//! other's greeting is taken for ours, we subscribe to a topic of our own as well, behind the one that is meant. A greeting
-//! that comes later means that the connection was made anew: what lies behind the cursor is asked for, and nothing is shown
-//! twice.
+//! With `--follow` the subscription comes first: from its greeting on nothing is missed (see [`OutputTopics`]). Only then
+//! are the last lines asked for, and what was published meanwhile is known by its cursor. A greeting that comes later means
+//! that the connection was made anew: what lies behind the cursor is asked for, and nothing is shown twice.
 
 use std::io;
 
@@ -12,8 +10,10 @@ use serde_json::json;
 
 use super::run::{Session, emit, timeout};
 use super::{Event, Exit, Globals, Outcome, Streams, Subscription};
+use circus_client::endpoint::seen_from;
+use circus_client::{OutputMessage, OutputTopics};
 use circus_core::commands::{self, CommandSpec, Invocation};
-use circus_core::proto::{Gap, Object, OutputEvent, StreamName, Tail, TailCursor, output_topic};
+use circus_core::proto::{Gap, Object, OutputEvent, StreamName, Tail, TailCursor};
 
 /// Why it is over.
 enum End {
@@ -75,10 +75,8 @@ impl Viewer<'_, '_> {
     }
 
     fn follow(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
-        let topic = self.topic();
-        // It begins as the other does, so that it is second also when libzmq subscribes again.
-        let own = format!("{topic}?{}", self.session.id());
-        let mut events = self.subscribe(&[topic.clone(), own.clone()])?;
+        let topics = self.topics();
+        let mut events = self.subscribe(&topics.both())?;
         let failed = |reason: String| Outcome::failed(Exit::Failure, format!("error: {reason}\n"));
         let mut greeted = false;
         loop {
@@ -91,16 +89,16 @@ impl Viewer<'_, '_> {
                 }
                 return Err(failed("no greeting from the pubsub endpoint: is it circusd's?".into()).into());
             };
-            if heard == own.as_bytes() {
-                self.catch_up(streams)?;
-                greeted = true;
-            } else if greeted
-                // There may be a watcher whose name only begins like this one's.
-                && heard == topic.as_bytes()
-                && let Ok(event) = serde_json::from_slice::<OutputEvent>(&body)
-            {
-                let shown = self.view.published(&event, self.wid());
-                self.print(shown, &body, streams)?;
+            match topics.read(&heard, &body) {
+                Some(OutputMessage::Greeting) => {
+                    self.catch_up(streams)?;
+                    greeted = true;
+                }
+                Some(OutputMessage::Lines(event)) if greeted => {
+                    let shown = self.view.published(&event, self.wid());
+                    self.print(shown, &body, streams)?;
+                }
+                Some(OutputMessage::Lines(_)) | None => {}
             }
         }
     }
@@ -112,7 +110,7 @@ impl Viewer<'_, '_> {
         let reply = self.session.ask(self.globals, "globaloptions", option);
         let endpoint = reply.as_ref().and_then(|reply| reply.get("options")?.get("pubsub_endpoint")?.as_str());
         let unknown = || Outcome::failed(Exit::Failure, "error: circusd does not say where its events are\n".into());
-        let endpoint = toward(endpoint.ok_or_else(unknown)?, &self.session.endpoint(self.globals));
+        let endpoint = seen_from(&self.session.endpoint(self.globals), endpoint.ok_or_else(unknown)?);
         Ok(self.session.subscribe(self.globals, &endpoint, topics)?)
     }
 
@@ -166,10 +164,10 @@ impl Viewer<'_, '_> {
         self.properties.get("wid").and_then(serde_json::Value::as_u64)
     }
 
-    fn topic(&self) -> String {
+    fn topics(&self) -> OutputTopics {
         let text = |key: &str| self.properties.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
         let stream = if text("stream") == StreamName::Stderr.name() { StreamName::Stderr } else { StreamName::Stdout };
-        output_topic(text("name"), stream)
+        OutputTopics::new(text("name"), stream, self.session.id())
     }
 }
 
@@ -224,19 +222,6 @@ impl View {
         if std::mem::take(&mut self.open) {
             text.push('\n');
         }
-    }
-}
-
-/// An endpoint as the daemon names it, as it is seen from where its control endpoint is `control`: it may listen at every
-/// address, and that is none to connect to.
-fn toward(named: &str, control: &str) -> String {
-    let port = |endpoint: &str| endpoint.rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned()));
-    let Some((host, number)) = port(named) else { return named.to_owned() };
-    match port(control) {
-        Some((seen, _)) if ["tcp://0.0.0.0", "tcp://*", "tcp://[::]"].contains(&host.as_str()) => {
-            format!("{seen}:{number}")
-        }
-        Some(_) | None => named.to_owned(),
     }
 }
 
@@ -343,17 +328,5 @@ mod tests {
             {"pid": 1, "wid": 1, "time": 1.5, "line": "x"}]}"#;
         let (printed, _) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, TWO, other, other], &[GREETING, GREETING]);
         assert_eq!(printed, seen("a\nb\nx\n", "", 0), "circusd was started anew");
-    }
-
-    #[test]
-    fn the_way_to_an_endpoint_at_every_address() {
-        for (named, control, endpoint) in [
-            ("tcp://127.0.0.1:5556", "tcp://h:5555", "tcp://127.0.0.1:5556"),
-            ("tcp://0.0.0.0:5556", "tcp://h:5555", "tcp://h:5556"),
-            ("tcp://*:5556", "tcp://[::1]:5555", "tcp://[::1]:5556"),
-            ("ipc:///run/x", "tcp://h:5555", "ipc:///run/x"),
-        ] {
-            assert_eq!(toward(named, control), endpoint);
-        }
     }
 }

@@ -8,17 +8,22 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CallError, Connector, Environment, Event, Streams, Subscription, Transport, run};
-use circus_sys::Ssh;
+use super::{Connector, Environment, Event, Streams, Subscription, Target, run};
+use circus_client::{ClientError, Request, Wait};
 
-type Replies = Rc<RefCell<VecDeque<Result<String, CallError>>>>;
+type Replies = Rc<RefCell<VecDeque<Result<String, ClientError>>>>;
 
 /// What reached the daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Heard {
     pub(super) endpoint: String,
     pub(super) request: Value,
-    pub(super) timeout: Duration,
+    pub(super) wait: Wait,
+}
+
+/// A daemon that is not there.
+pub(super) fn unreachable() -> ClientError {
+    ClientError::Unreachable { endpoint: "tcp://127.0.0.1:25999".into(), trouble: None }
 }
 
 /// What came out of a run.
@@ -38,6 +43,7 @@ pub(super) struct FakeDaemon {
     pub(super) subscriptions: Vec<(String, Vec<String>)>,
     pub(super) environment: Environment,
     pub(super) input: &'static str,
+    pub(super) trouble: Option<ClientError>,
 }
 
 impl FakeDaemon {
@@ -47,7 +53,7 @@ impl FakeDaemon {
         daemon
     }
 
-    pub(super) fn failing(error: CallError) -> Self {
+    pub(super) fn failing(error: ClientError) -> Self {
         let daemon = Self::default();
         daemon.replies.borrow_mut().push_back(Err(error));
         daemon
@@ -64,45 +70,42 @@ impl FakeDaemon {
     }
 }
 
-struct FakeTransport {
-    endpoint: String,
-    replies: Replies,
-    heard: Rc<RefCell<Vec<Heard>>>,
-}
-
-impl Transport for FakeTransport {
-    fn call(&mut self, request: &[u8], id: &str, timeout: Duration) -> Result<Vec<u8>, CallError> {
-        let request: Value = serde_json::from_slice(request).unwrap();
-        assert_eq!(request["id"], id);
-        self.heard.borrow_mut().push(Heard { endpoint: self.endpoint.clone(), request, timeout });
-        let reply = self.replies.borrow_mut().pop_front().expect("no reply is prepared for this request");
-        reply.map(String::into_bytes)
-    }
-}
-
 struct FakeSubscription(std::vec::IntoIter<(&'static str, &'static str)>);
 
 impl Subscription for FakeSubscription {
-    fn next_event(&mut self, _limit: Option<Duration>) -> Result<Option<Event>, CallError> {
+    fn next_event(&mut self, _limit: Option<Duration>) -> Result<Option<Event>, ClientError> {
         Ok(self.0.next().map(|(topic, body)| Event { topic: topic.into(), body: body.into() }))
     }
 }
 
 impl Connector for FakeDaemon {
-    fn control(&mut self, endpoint: &str) -> Result<Box<dyn Transport>, CallError> {
-        let (replies, heard) = (Rc::clone(&self.replies), Rc::clone(&self.heard));
-        Ok(Box::new(FakeTransport { endpoint: endpoint.into(), replies, heard }))
+    fn call(&mut self, target: &Target, requests: &[Request], wait: Wait) -> Vec<Result<Vec<u8>, ClientError>> {
+        let answer = |request: &Request| {
+            let endpoint = through(target)?;
+            let request: Value = serde_json::from_slice(request.message()).unwrap();
+            self.heard.borrow_mut().push(Heard { endpoint, request, wait });
+            let reply = self.replies.borrow_mut().pop_front().expect("no reply is prepared for this request");
+            reply.map(String::into_bytes)
+        };
+        requests.iter().map(answer).collect()
     }
 
-    fn tunnel(&mut self, ssh: &Ssh, endpoint: &str) -> Result<String, CallError> {
-        match ssh.server.as_str() {
-            "nowhere" => Err(CallError::NoTunnel("there is no way".into())),
-            server => Ok(format!("through {server} with {:?} to {endpoint}", ssh.keyfile)),
-        }
-    }
-
-    fn subscribe(&mut self, endpoint: &str, topics: &[String]) -> Result<Box<dyn Subscription>, CallError> {
-        self.subscriptions.push((endpoint.into(), topics.to_vec()));
+    fn subscribe(&mut self, target: &Target, topics: &[String]) -> Result<Box<dyn Subscription>, ClientError> {
+        self.subscriptions.push((through(target)?, topics.to_vec()));
         Ok(Box::new(FakeSubscription(self.events.clone().into_iter())))
+    }
+
+    fn trouble(&mut self, _target: &Target, _limit: Duration) -> Option<ClientError> {
+        self.trouble.clone()
+    }
+}
+
+/// How a target is reached.
+fn through(target: &Target) -> Result<String, ClientError> {
+    let endpoint = &target.endpoint;
+    match &target.ssh {
+        None => Ok(endpoint.clone()),
+        Some(ssh) if ssh.server == "nowhere" => Err(ClientError::NoTunnel("there is no way".into())),
+        Some(ssh) => Ok(format!("through {} with {:?} to {endpoint}", ssh.server, ssh.keyfile)),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::CallError;
 use super::globals::GLOBAL_OPTIONS;
+use circus_client::ClientError;
 use circus_core::commands;
 
 /// The first line of help and of every syntax error.
@@ -29,25 +29,28 @@ come back, increase your timeout option value
 ";
 
 /// What is said where there is no reply.
-pub(super) fn no_reply(error: &CallError, endpoint: &str, timeout: Duration) -> String {
-    let seconds = timeout.as_secs();
+pub(super) fn no_reply(error: &ClientError, endpoint: &str, limit: Option<Duration>) -> String {
     match error {
-        CallError::TimedOut => format!(
-            "{TIMED_OUT}\n{endpoint} was reached, but did not answer within {seconds} s. --timeout waits longer; the \
-             command may still be carried out.\n"
+        ClientError::Timeout { limit, .. } => format!(
+            "{TIMED_OUT}\n{endpoint} was reached, but did not answer within {} s. --timeout waits longer; the command \
+             may still be carried out.\n",
+            limit.as_secs_f64()
         ),
-        CallError::Unreachable => format!(
-            "{TIMED_OUT}\nno connection to {endpoint} within {seconds} s. Is circusd running there? {ANOTHER}\n"
-        ),
-        CallError::Failed(_) | CallError::NoTunnel(_) => unusable(endpoint, error),
+        // A limit was given, and the whole of it was waited.
+        ClientError::Unreachable { .. } if limit.is_some() => format!("{TIMED_OUT}\n{error}. {ANOTHER}\n"),
+        ClientError::Unreachable { .. } => format!("error: {error}. {ANOTHER}\n"),
+        ClientError::Garbled { .. } | ClientError::Unusable(_) | ClientError::NoTunnel(_) => unusable(endpoint, error),
     }
 }
 
 /// What is said when an endpoint cannot be used at all.
-pub(super) fn unusable(endpoint: &str, error: &CallError) -> String {
+pub(super) fn unusable(endpoint: &str, error: &ClientError) -> String {
     match error {
-        CallError::NoTunnel(reason) => format!("error: --ssh: {reason}\n"),
-        error => format!("error: cannot use the endpoint {endpoint}: {error}. {ANOTHER}\n"),
+        ClientError::Unusable(reason) => {
+            format!("error: cannot use the endpoint {endpoint}: {reason}. {ANOTHER}\n")
+        }
+        ClientError::NoTunnel(_) => format!("error: {error}\n"),
+        error => format!("error: {error}. {ANOTHER}\n"),
     }
 }
 
@@ -77,22 +80,27 @@ pub(super) fn syntax(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use circus_client::endpoint::Trouble;
+
     use super::*;
 
     #[test]
     fn a_missing_reply_keeps_the_known_text_and_names_the_endpoint() {
+        let endpoint = "tcp://127.0.0.1:5555".to_owned();
+        let limit = Duration::from_secs(7);
+        let timeout = ClientError::Timeout { endpoint: endpoint.clone(), limit };
+        let refused = ClientError::Unreachable { endpoint, trouble: Some(Trouble::Refused) };
         for (error, ours) in [
-            (
-                CallError::TimedOut,
-                "tcp://127.0.0.1:5555 was reached, but did not answer within 5 s. --timeout waits longer",
-            ),
-            (CallError::Unreachable, "no connection to tcp://127.0.0.1:5555 within 5 s. Is circusd running there?"),
+            (&timeout, "tcp://127.0.0.1:5555 was reached, but did not answer within 7 s. --timeout waits longer"),
+            (&refused, "cannot connect to tcp://127.0.0.1:5555: connection refused: no circusd listens there. --"),
         ] {
-            let text = no_reply(&error, "tcp://127.0.0.1:5555", Duration::from_secs(5));
+            let text = no_reply(error, "tcp://127.0.0.1:5555", Some(limit));
             assert!(text.starts_with("Timed out.\nA time out usually happens in one of those cases:\n\n#1 "), "{text}");
             assert!(text.contains("(particularly with waiting switches)\n\n"), "{text}");
             assert!(text.contains(ours), "{text}");
         }
+        let at_once = no_reply(&refused, "tcp://127.0.0.1:5555", None);
+        assert!(at_once.starts_with("error: cannot connect to tcp://127.0.0.1:5555: connection refused"), "{at_once}");
     }
 
     #[test]

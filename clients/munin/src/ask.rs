@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::facts::{self, Facts};
 use super::graph::Graph;
 use super::queues;
+use circus_client::{Client, ClientError, endpoint::reachable};
 use circus_core::proto::Object;
-use circus_net::{Context, Dealer, NetError};
 use circus_sys as sys;
 
 /// munin-node is answered within a second and a half, whatever circusd does.
 const PATIENCE: Duration = Duration::from_millis(1200);
 
 /// What circusd says; nothing of what it does not say in time.
-pub(super) fn ask(endpoint: &str, graphs: &[Graph]) -> Result<Facts, NetError> {
+pub(super) fn ask(endpoint: &str, graphs: &[Graph]) -> Result<Facts, ClientError> {
     let commands = commands(graphs);
     let answers = answers(endpoint, &commands)?;
     let status = answers.get("status");
@@ -32,8 +30,7 @@ pub(super) fn ask(endpoint: &str, graphs: &[Graph]) -> Result<Facts, NetError> {
 /// What these graphs need.
 fn commands(graphs: &[Graph]) -> Vec<&'static str> {
     let needs = |graph: &Graph| match graph {
-        Graph::Cpu | Graph::Memory => ["status", "stats"].as_slice(),
-        Graph::Processes => ["status", "stats"].as_slice(),
+        Graph::Cpu | Graph::Memory | Graph::Processes => ["status", "stats"].as_slice(),
         Graph::Restarts => ["status"].as_slice(),
         Graph::Sockets => ["listsockets"].as_slice(),
     };
@@ -43,23 +40,19 @@ fn commands(graphs: &[Graph]) -> Vec<&'static str> {
     commands
 }
 
-fn answers(endpoint: &str, commands: &[&'static str]) -> Result<BTreeMap<&'static str, Object>, NetError> {
+fn answers(endpoint: &str, commands: &[&'static str]) -> Result<BTreeMap<&'static str, Object>, ClientError> {
     let end = sys::since_boot() + PATIENCE;
-    let context = Context::new()?;
-    let mut dealer = Dealer::connect(&context, endpoint)?;
+    let mut control = Client::new()?.control(&reachable(endpoint))?;
     for command in commands {
-        let properties = if *command == "status" { json!({"verbose": true}) } else { json!({}) };
-        let request = json!({"id": command, "command": command, "properties": properties});
+        let verbose = (*command == "status").then(|| ("verbose".to_owned(), true.into()));
         // One that is not sent is not answered.
-        let _sent = dealer.send(request.to_string().as_bytes());
+        let _sent = control.ask(command, command, verbose.into_iter().collect());
     }
     let mut answers = BTreeMap::new();
     while answers.len() < commands.len() {
         let left = end.saturating_sub(sys::since_boot());
-        let Some(answer) = dealer.recv(left) else { break };
-        let Ok(answer) = serde_json::from_slice::<Object>(&answer) else { continue };
-        let id = answer.get("id").and_then(Value::as_str);
-        if let Some(command) = commands.iter().find(|command| id == Some(**command)) {
+        let Some((id, answer)) = control.wait_for_answer(left) else { break };
+        if let Some(command) = commands.iter().find(|command| id == **command) {
             answers.insert(*command, answer);
         }
     }

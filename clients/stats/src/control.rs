@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::roster::{self, Own, Socket, Watcher};
+use circus_client::{Client, ClientError};
 use circus_core::proto::Object;
-use circus_net::{Context, Dealer, NetError};
 
 /// After this long no answer is expected any more.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,7 +25,7 @@ pub(super) enum Told {
 
 /// The connection to circusd, and what was asked last.
 pub(super) struct Control {
-    pub(super) dealer: Dealer,
+    pub(super) connection: circus_client::Control,
     round: u64,
     asked: Option<Duration>,
     /// Answers that are still expected.
@@ -39,8 +37,8 @@ const SOCKETS: &str = "listsockets";
 const DAEMON: &str = "dstats";
 
 impl Control {
-    pub(super) fn connect(context: &Context, endpoint: &str) -> Result<Self, NetError> {
-        Ok(Self { dealer: Dealer::connect(context, endpoint)?.unwatched(), round: 0, asked: None, open: 0 })
+    pub(super) fn connect(client: &Client, endpoint: &str) -> Result<Self, ClientError> {
+        Ok(Self { connection: client.control(endpoint)?.unmonitored(), round: 0, asked: None, open: 0 })
     }
 
     /// When questions may be asked again: at once, unless there are answers to wait for.
@@ -60,24 +58,18 @@ impl Control {
         self.asked = Some(now);
         let commands = [STATUS, SOCKETS, DAEMON];
         let commands = commands.iter().filter(|command| **command != DAEMON || !knows_daemon);
-        let (round, dealer) = (self.round, &mut self.dealer);
+        let (round, connection) = (self.round, &mut self.connection);
         let send = |command: &&&str| {
-            let properties = if **command == STATUS { json!({"verbose": true}) } else { json!({}) };
-            let id = format!("{command} {round}");
-            let request = json!({"id": id, "command": command, "properties": properties});
-            dealer.send(request.to_string().as_bytes())
+            let verbose = (**command == STATUS).then(|| ("verbose".to_owned(), true.into()));
+            connection.ask(&format!("{command} {round}"), command, verbose.into_iter().collect())
         };
         self.open = commands.filter(send).count();
     }
 
     /// The next thing that circusd said in answer to the last round.
     pub(super) fn read(&mut self) -> Option<Told> {
-        while let Some(answer) = self.dealer.try_recv() {
-            let Ok(answer) = serde_json::from_slice::<Object>(&answer) else { continue };
-            let Some((command, round)) = answer.get("id").and_then(Value::as_str).and_then(|id| id.split_once(' '))
-            else {
-                continue;
-            };
+        while let Some((id, answer)) = self.connection.answer() {
+            let Some((command, round)) = id.split_once(' ') else { continue };
             if round.parse() != Ok(self.round) {
                 continue;
             }

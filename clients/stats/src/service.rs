@@ -17,8 +17,9 @@ use super::hits::Hits;
 use super::ledger::Ledger;
 use super::outlet::Outlet;
 use super::roster::{Own, Watcher};
+use circus_client::{Client, Subscriber, endpoint::reachable};
 use circus_core::config::STATS_WATCHER;
-use circus_net::{Announcer, Context, Subscriber};
+use circus_net::Announcer;
 use circus_sys as sys;
 
 const SIGNALS: Token = Token(0);
@@ -76,11 +77,11 @@ impl Service {
         let told = |error: &dyn std::fmt::Display| error.to_string();
         let Some(endpoint) = bind(args, &mut signals)? else { return Ok(None) };
         let poll = Poll::new().map_err(|error| told(&error))?;
-        let context = Context::new().map_err(|error| told(&error))?;
+        let client = Client::new().map_err(|error| told(&error))?;
         let listener = endpoint.fd.try_clone().map_err(|error| told(&error))?;
-        let announcer = Announcer::new(&context, listener, &endpoint.endpoint).map_err(|error| told(&error))?;
-        let control = Control::connect(&context, &reachable(&args.endpoint)).map_err(|error| told(&error))?;
-        let events = Subscriber::connect(&context, &reachable(&args.pubsub), &["watcher."]);
+        let announcer = Announcer::new(client.context(), listener, &endpoint.endpoint).map_err(|error| told(&error))?;
+        let control = Control::connect(&client, &reachable(&args.endpoint)).map_err(|error| told(&error))?;
+        let events = client.subscribe(&reachable(&args.pubsub), &["watcher."]);
         let registry = poll.registry().try_clone().map_err(|error| told(&error))?;
         let interval = Duration::try_from_secs_f64(args.interval).map_err(|error| told(&error))?;
         let mut service = Self {
@@ -110,7 +111,7 @@ impl Service {
     fn register(&mut self) -> std::io::Result<()> {
         let registry = self.poll.registry();
         registry.register(&mut SourceFd(&self.signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
-        registry.register(&mut self.control.dealer, CONTROL, Interest::READABLE)?;
+        registry.register(&mut self.control.connection, CONTROL, Interest::READABLE)?;
         registry.register(&mut self.events, EVENTS, Interest::READABLE)?;
         registry.register(&mut self.outlet.announcer, STATS, Interest::READABLE)
     }
@@ -334,23 +335,5 @@ fn bind(args: &Args, signals: &mut sys::Signals) -> Result<Option<sys::BoundEndp
         if caught.iter().any(|caught| matches!(caught, sys::Caught::Terminate(_))) {
             return Ok(None);
         }
-    }
-}
-
-/// The endpoint as a client names it: a daemon that listens everywhere is reached by the loopback.
-fn reachable(endpoint: &str) -> String {
-    let everywhere = ["tcp://*:", "tcp://0.0.0.0:"].iter().find_map(|start| endpoint.strip_prefix(start));
-    everywhere.map_or_else(|| endpoint.to_owned(), |port| format!("tcp://127.0.0.1:{port}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_daemon_that_listens_everywhere_is_reached_here() {
-        assert_eq!(reachable("tcp://*:5555"), "tcp://127.0.0.1:5555");
-        assert_eq!(reachable("tcp://0.0.0.0:5555"), "tcp://127.0.0.1:5555");
-        assert_eq!(reachable("ipc:///run/circus"), "ipc:///run/circus");
     }
 }

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::follow::Follow;
 use super::input::{Asked, Endpoints, Heard, Question};
 use super::order::Order;
 use super::output::{Inquiry, Subject};
+use circus_client::{Client, ClientError, Control, Ssh, Subscriber};
 use circus_core::proto::Object;
-use circus_net::{Context, Dealer, Subscriber};
-use circus_sys::{self as sys, Ssh, Tunnel};
 
 /// Within this time circusd answers, or is not there.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,10 +35,10 @@ pub(super) struct Link {
     pub(super) events: Subscriber,
     /// While somebody looks at what workers print. Not with the events: a flood of it is not to cost any of them.
     output: Option<Follow>,
-    control: Dealer,
-    context: Context,
+    control: Control,
+    client: Client,
     registry: Registry,
-    ways: Ways,
+    ssh: Option<Ssh>,
     endpoints: Endpoints,
     round: u64,
     asked: Option<Duration>,
@@ -51,49 +50,26 @@ pub(super) struct Link {
     pub(super) dirty: bool,
 }
 
-/// The ways through ssh, where there is one: where each leads, and itself.
-struct Ways {
-    ssh: Option<Ssh>,
-    tunnels: Vec<(String, Tunnel)>,
-}
-
-impl Ways {
-    /// The endpoint to connect to: this one, or where the way to it begins.
-    fn to(&mut self, endpoint: &str) -> Result<String, String> {
-        let Some(ssh) = &self.ssh else { return Ok(endpoint.to_owned()) };
-        self.tunnels.retain(|(_, tunnel)| tunnel.is_open());
-        if let Some((_, tunnel)) = self.tunnels.iter().find(|(to, _)| to == endpoint) {
-            return Ok(tunnel.endpoint());
-        }
-        let tunnel = Tunnel::open(ssh, endpoint, &sys::host())?;
-        let here = tunnel.endpoint();
-        self.tunnels.push((endpoint.to_owned(), tunnel));
-        Ok(here)
-    }
-}
-
 impl Link {
     /// Connects, in the background; through ssh, when the ways are open.
     pub(super) fn open(endpoints: Endpoints, ssh: Option<Ssh>, registry: Registry) -> Result<Self, String> {
-        let told = |error: &dyn std::fmt::Display| error.to_string();
-        let context = Context::new().map_err(|error| told(&error))?;
-        let mut ways = Ways { ssh, tunnels: Vec::new() };
-        let mut control = dealer(&context, &ways.to(&endpoints.control)?)?;
-        let mut stats = subscriber(&context, &ways.to(&endpoints.stats)?, "stat.")?;
-        let mut events = subscriber(&context, &ways.to(&endpoints.events)?, "watcher.")?;
+        let mut client = Client::new().map_err(|error| told(&error))?;
+        let mut control = control(&mut client, ssh.as_ref(), &endpoints.control)?;
+        let mut stats = subscriber(&mut client, ssh.as_ref(), &endpoints.stats, &["stat."])?;
+        let mut events = subscriber(&mut client, ssh.as_ref(), &endpoints.events, &["watcher."])?;
         let registered = registry
             .register(&mut control, CONTROL, Interest::READABLE)
             .and_then(|()| registry.register(&mut stats, STATS, Interest::READABLE))
             .and_then(|()| registry.register(&mut events, EVENTS, Interest::READABLE));
-        registered.map_err(|error| told(&error))?;
+        registered.map_err(|error| error.to_string())?;
         Ok(Self {
             stats,
             events,
             output: None,
             control,
-            context,
+            client,
             registry,
-            ways,
+            ssh,
             endpoints,
             round: 0,
             asked: None,
@@ -125,33 +101,34 @@ impl Link {
         self.asked = Some(now);
         self.round += 1;
         for question in Question::ALL {
-            let properties = if question == Question::Status { json!({"verbose": true}) } else { json!({}) };
+            let verbose = (question == Question::Status).then(|| ("verbose".to_owned(), true.into()));
             let id = format!("{} {}", question.command(), self.round);
-            self.send(&json!({"id": id, "command": question.command(), "properties": properties}), now);
+            self.send(&id, question.command(), verbose.into_iter().collect(), now);
         }
         true
     }
 
     /// Sends an order under its number.
     pub(super) fn order(&mut self, number: u64, order: &Order, now: Duration) {
-        self.send(&order.request(&format!("order {number}")), now);
+        let (command, properties) = order.request();
+        self.send(&format!("order {number}"), command, properties, now);
     }
 
     /// Asks for the last lines of output.
     pub(super) fn inquire(&mut self, inquiry: &Inquiry, now: Duration) {
         let Inquiry { number, subject, lines, after } = inquiry;
-        let mut properties = json!({"name": subject.watcher, "stream": subject.stream, "lines": lines});
-        if let Some(wid) = subject.wid {
-            properties["wid"] = wid.into();
-        }
-        if let Some(after) = after {
-            properties["after"] = (*after).into();
-        }
-        self.send(&json!({"id": format!("tail {number}"), "command": "tail", "properties": properties}), now);
+        let mut properties = Object::from_iter([
+            ("name".to_owned(), json!(subject.watcher)),
+            ("stream".to_owned(), json!(subject.stream)),
+            ("lines".to_owned(), json!(lines)),
+        ]);
+        properties.extend(subject.wid.map(|wid| ("wid".to_owned(), wid.into())));
+        properties.extend(after.map(|after| ("after".to_owned(), after.into())));
+        self.send(&format!("tail {number}"), "tail", properties, now);
     }
 
-    fn send(&mut self, request: &Value, now: Duration) {
-        if self.control.send(request.to_string().as_bytes()) {
+    fn send(&mut self, id: &str, command: &str, properties: Object, now: Duration) {
+        if self.control.ask(id, command, properties) {
             self.open += 1;
             self.overdue = self.overdue.or(Some(now + PATIENCE));
         }
@@ -159,9 +136,8 @@ impl Link {
 
     /// The next answer.
     pub(super) fn answer(&mut self, now: Duration) -> Option<(Asked, Object)> {
-        while let Some(answer) = self.control.try_recv() {
-            let Ok(answer) = serde_json::from_slice::<Object>(&answer) else { continue };
-            let Some(asked) = answer.get("id").and_then(Value::as_str).and_then(asked) else { continue };
+        while let Some((id, answer)) = self.control.answer() {
+            let Some(asked) = asked(&id) else { continue };
             self.open = self.open.saturating_sub(1);
             self.overdue = (self.open > 0).then(|| now + PATIENCE);
             return Some((asked, answer));
@@ -180,7 +156,7 @@ impl Link {
     }
 
     fn reconnect(&mut self) -> Result<(), String> {
-        let mut control = dealer(&self.context, &self.ways.to(&self.endpoints.control)?)?;
+        let mut control = control(&mut self.client, self.ssh.as_ref(), &self.endpoints.control)?;
         self.move_over(|registry, link| registry.deregister(&mut link.control))?;
         let registered = self.registry.register(&mut control, CONTROL, Interest::READABLE);
         self.control = control;
@@ -190,7 +166,7 @@ impl Link {
     /// Connects to other places.
     pub(super) fn follow(&mut self, endpoints: Endpoints) -> Result<(), String> {
         if endpoints.stats != self.endpoints.stats {
-            let mut stats = subscriber(&self.context, &self.ways.to(&endpoints.stats)?, "stat.")?;
+            let mut stats = subscriber(&mut self.client, self.ssh.as_ref(), &endpoints.stats, &["stat."])?;
             self.move_over(|registry, link| {
                 registry.deregister(&mut link.stats)?;
                 registry.register(&mut stats, STATS, Interest::READABLE)
@@ -198,7 +174,7 @@ impl Link {
             self.stats = stats;
         }
         if endpoints.events != self.endpoints.events {
-            let mut events = subscriber(&self.context, &self.ways.to(&endpoints.events)?, "watcher.")?;
+            let mut events = subscriber(&mut self.client, self.ssh.as_ref(), &endpoints.events, &["watcher."])?;
             self.move_over(|registry, link| {
                 registry.deregister(&mut link.events)?;
                 registry.register(&mut events, EVENTS, Interest::READABLE)
@@ -219,8 +195,10 @@ impl Link {
             self.move_over(|registry, _| registry.deregister(&mut former.subscriber))?;
         }
         let Some(subject) = subject else { return Ok(()) };
-        let endpoint = self.ways.to(&self.endpoints.events)?;
-        let mut follow = Follow::new(&self.context, &endpoint, subject)?;
+        let topics = Follow::topics(&subject);
+        let subscriber =
+            subscriber(&mut self.client, self.ssh.as_ref(), &self.endpoints.events, topics.both().as_slice())?;
+        let mut follow = Follow { subscriber, subject, topics };
         self.move_over(|registry, _| registry.register(&mut follow.subscriber, OUTPUT, Interest::READABLE))?;
         self.output = Some(follow);
         Ok(())
@@ -237,12 +215,23 @@ impl Link {
     }
 }
 
-fn dealer(context: &Context, endpoint: &str) -> Result<Dealer, String> {
-    Dealer::connect(context, endpoint).map(Dealer::unwatched).map_err(|error| error.to_string())
+fn control(client: &mut Client, ssh: Option<&Ssh>, endpoint: &str) -> Result<Control, String> {
+    let connected = client.route(ssh, endpoint).and_then(|endpoint| client.control(&endpoint));
+    connected.map(Control::unmonitored).map_err(|error| told(&error))
 }
 
-fn subscriber(context: &Context, endpoint: &str, topic: &str) -> Result<Subscriber, String> {
-    Subscriber::connect(context, endpoint, &[topic]).map_err(|error| error.to_string())
+fn subscriber<T: AsRef<[u8]>>(
+    client: &mut Client,
+    ssh: Option<&Ssh>,
+    endpoint: &str,
+    topics: &[T],
+) -> Result<Subscriber, String> {
+    let subscribed = client.route(ssh, endpoint).and_then(|endpoint| client.subscribe(&endpoint, topics));
+    subscribed.map_err(|error| told(&error))
+}
+
+fn told(error: &ClientError) -> String {
+    error.to_string()
 }
 
 /// What an answer with this id is to.

@@ -1,6 +1,6 @@
 //! What an operator can have done to a watcher.
 
-use serde_json::{Value, json};
+use circus_core::proto::Object;
 
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +62,16 @@ impl Order {
         match self.verb {
             Verb::Start => format!("Start {name}?"),
             Verb::Stop => format!("Stop {name}, which has {them}?"),
-            Verb::Reload => format!("Reload {name}: replace its {them} one after the other?"),
+            Verb::Reload => format!("Reload {name}: start its successors, then stop its {them}?"),
             Verb::Restart => format!("Restart {name}: stop its {them}, then start again?"),
             Verb::Incr => format!("One process more for {name}, which has {them}?"),
             Verb::Decr => format!("One process less for {name}, which has {them}?"),
         }
     }
 
-    /// The request, under this id. It does not wait: what becomes of it is seen.
-    pub(super) fn request(&self, id: &str) -> Value {
-        json!({"id": id, "command": self.verb.command(), "properties": {"name": self.watcher}})
+    /// The command and the properties of its request. It does not wait: the screen shows what becomes of it.
+    pub(super) fn request(&self) -> (&'static str, Object) {
+        (self.verb.command(), Object::from_iter([("name".to_owned(), self.watcher.as_str().into())]))
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
             let order = Order { verb, watcher: "web".into() };
             let question = order.question(3);
             assert!(question.contains("web") && question.ends_with('?') && question.len() < 76, "{question}");
-            assert_eq!(order.request("1")["command"], verb.command());
+            assert_eq!(order.request().0, verb.command());
         }
         assert_eq!(Verb::of_key('q'), None);
     }

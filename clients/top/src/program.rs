@@ -12,12 +12,10 @@ use super::link::Link;
 use super::once;
 use super::run::Session;
 use super::screen::Screen;
-use super::state::{Given, State, reachable};
-use circus_sys::{self as sys, Ssh};
-
-const CONTROL: &str = "tcp://127.0.0.1:5555";
-const EVENTS: &str = "tcp://127.0.0.1:5556";
-const STATS: &str = "tcp://127.0.0.1:5557";
+use super::state::{Given, State};
+use circus_client::Ssh;
+use circus_client::endpoint::{self, reachable};
+use circus_sys as sys;
 
 /// How long a whole picture is waited for: two intervals of an ordinary circusd-stats, and some.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -79,9 +77,9 @@ fn open(args: &Args) -> Result<Session, String> {
     let given = Given { control: control.is_some(), stats: args.endpoint.is_some(), events: args.pubsub.is_some() };
     let named = |given: Option<&String>, default: &str| reachable(given.map_or(default, String::as_str));
     let endpoints = Endpoints {
-        control: named(control.as_ref(), CONTROL),
-        stats: named(args.endpoint.as_ref(), STATS),
-        events: named(args.pubsub.as_ref(), EVENTS),
+        control: named(control.as_ref(), endpoint::CONTROL),
+        stats: named(args.endpoint.as_ref(), endpoint::STATS),
+        events: named(args.pubsub.as_ref(), endpoint::EVENTS),
     };
     let ssh = args.ssh.clone().map(|server| Ssh { server, keyfile: args.ssh_keyfile.clone() });
     // Before ssh is started: a signal that ends ssh too shall not keep us from cleaning up behind it.

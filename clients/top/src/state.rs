@@ -12,6 +12,7 @@ use super::keys::Key;
 use super::order::{Order, Verb};
 use super::output::Output;
 use super::rows::{RowId, Settings, Sort};
+use circus_client::endpoint::reachable;
 use circus_core::proto::{Object, StreamName};
 
 /// How long a message to the operator stays.
@@ -339,12 +340,6 @@ impl State {
     fn look_at(&mut self, stream: StreamName) {
         self.settings.output = Some(stream).filter(|_| self.settings.output != Some(stream));
     }
-}
-
-/// The endpoint as a client names it: a daemon that listens everywhere is reached by the loopback.
-pub(super) fn reachable(endpoint: &str) -> String {
-    let everywhere = ["tcp://*:", "tcp://0.0.0.0:"].iter().find_map(|start| endpoint.strip_prefix(start));
-    everywhere.map_or_else(|| endpoint.to_owned(), |port| format!("tcp://127.0.0.1:{port}"))
 }
 
 #[cfg(test)]

@@ -77,6 +77,7 @@ pub struct Dealer {
     link: Link,
     endpoint: String,
     name: String,
+    fails_when_refused: bool,
 }
 
 registrable!(Dealer);
@@ -108,6 +109,7 @@ impl Dealer {
             link: Link::Trying,
             endpoint: endpoint.to_owned(),
             name,
+            fails_when_refused: false,
         })
     }
 
@@ -118,6 +120,17 @@ impl Dealer {
     pub fn unwatched(self) -> Self {
         self.port.mute(&self.name);
         self
+    }
+
+    /// Whether a refused connection ends a wait for an answer at once. Otherwise libzmq goes on trying meanwhile.
+    pub fn fail_when_refused(&mut self, fails: bool) {
+        self.fails_when_refused = fails;
+    }
+
+    /// Whether the connection is up.
+    pub fn is_connected(&mut self) -> bool {
+        self.read_monitor();
+        self.link == Link::Up
     }
 
     /// Waits until the connection stands: an error as soon as it is refused, or when `limit` has passed.
@@ -191,7 +204,7 @@ impl Dealer {
             if let Some(answer) = self.try_recv() {
                 return Some(answer);
             }
-            if deadline.passed() {
+            if deadline.passed() || (self.fails_when_refused && self.link == Link::Refused) {
                 return None;
             }
             self.port.wait_for_either(&self.monitor, deadline);
@@ -213,7 +226,8 @@ impl Dealer {
         }
     }
 
-    fn unanswered(&self, limit: Duration) -> CallError {
+    /// Why there was no answer within `limit`.
+    pub fn unanswered(&self, limit: Duration) -> CallError {
         let endpoint = self.endpoint.clone();
         match self.link {
             Link::Trying | Link::Refused => CallError::Unreachable { endpoint },

@@ -9,7 +9,7 @@ use super::log::{Level, Log};
 use super::real::Real;
 use super::runner::Runner;
 use super::{Args, Circus as _, Plugin, Surroundings};
-use circus_net::{Context, Dealer, Subscriber};
+use circus_client::Client;
 use circus_sys as sys;
 
 /// The whole `main` of a program that is one plugin: `make` makes it from what its section says.
@@ -35,16 +35,16 @@ fn begin(args: &Args, make: impl FnOnce(&Surroundings) -> Result<Box<dyn Plugin>
     let log = Log::open(&args.log_level, &args.log_output, under_circusd)
         .map_err(|error| format!("--log-output {}: {error}", args.log_output))?;
     let mut plugin = make(&surroundings)?;
-    let context = Context::new().map_err(|error| error.to_string())?;
-    let subscriber = Subscriber::connect(&context, &surroundings.pubsub_endpoint, &["watcher."]);
+    let client = Client::new().map_err(|error| error.to_string())?;
+    let subscriber = client.subscribe(&surroundings.pubsub_endpoint, &["watcher."]);
     let subscriber = subscriber.map_err(|error| error.to_string())?;
-    let dealer = Dealer::connect(&context, &surroundings.endpoint).map_err(|error| error.to_string())?;
-    let mut circus = Real::new(dealer, log);
+    let control = client.control(&surroundings.endpoint).map_err(|error| error.to_string())?;
+    let mut circus = Real::new(control, log);
     let mut runner = Runner::new(subscriber, under_circusd).map_err(|error| error.to_string())?;
     let ended = runner.run(plugin.as_mut(), &mut circus);
     circus.log(Level::Debug, "the plugin ends");
     // The last casts are still delivered.
-    circus.dealer.close(LAST_WORDS);
+    circus.control.close(LAST_WORDS);
     ended
 }
 

@@ -2,26 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::log::Log;
 use super::{Circus, Level, Refusal};
+use circus_client::Control;
 use circus_core::proto::Object;
-use circus_net::Dealer;
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connection, a clock and a log.
 pub(super) struct Real {
-    pub(super) dealer: Dealer,
+    pub(super) control: Control,
     pub(super) log: Log,
     begun: Instant,
 }
 
 impl Real {
-    pub(super) fn new(dealer: Dealer, log: Log) -> Self {
-        Self { dealer, log, begun: clock() }
+    pub(super) fn new(control: Control, log: Log) -> Self {
+        Self { control, log, begun: clock() }
     }
 }
 
@@ -36,16 +36,12 @@ impl Circus for Real {
     }
 
     fn call(&mut self, command: &str, properties: Object) -> Result<Object, Refusal> {
-        let mut request = Object::new();
-        request.insert("command".into(), command.into());
-        request.insert("properties".into(), Value::Object(properties));
-        let reply = self.dealer.call(request, PATIENCE);
+        let reply = self.control.call(command, properties, PATIENCE);
         granted(reply.map_err(|error| Refusal { errno: None, reason: error.to_string() })?)
     }
 
     fn cast(&mut self, command: &str, properties: Object) {
-        let request = json!({"command": command, "properties": properties, "msg_type": "cast"});
-        if !self.dealer.send(request.to_string().as_bytes()) {
+        if !self.control.cast(command, properties) {
             self.log(Level::Warning, &format!("{command} could not be sent: too many requests wait already"));
         }
     }

@@ -10,7 +10,7 @@ use nix::unistd::{Pid, getppid};
 
 use super::real::Real;
 use super::{Circus, Event};
-use circus_net::Subscriber;
+use circus_client::Subscriber;
 use circus_sys::{Caught, Signals};
 
 const SIGNALS: Token = Token(0);

@@ -62,8 +62,11 @@ pub(crate) fn complete(session: &mut Session<'_>, Completion(words): &Completion
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::testing::{FakeDaemon, Seen};
+    use circus_client::Wait;
 
     const STATUS: &str =
         r#"{"status": "ok", "statuses": {"Two Words": "active", "one": "active", "other": "stopped"}}"#;
@@ -107,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_does_not_answer_has_no_watchers() {
-        let mut silent = FakeDaemon::failing(crate::CallError::Unreachable);
+        let mut silent = FakeDaemon::failing(crate::testing::unreachable());
         assert_eq!(silent.run("completion words stop ''"), printed(""));
         let refusing = FakeDaemon::answering([r#"{"status": "error", "reason": "no", "errno": 5}"#]);
         assert_eq!({ refusing }.run("completion words list ''"), printed(""));
@@ -118,7 +121,7 @@ mod tests {
         let mut daemon = FakeDaemon::answering([STATUS]);
         daemon.run("completion words --endpoint ipc://there stop ''");
         let heard = daemon.heard.borrow();
-        assert_eq!((heard[0].endpoint.as_str(), heard[0].timeout.as_secs()), ("ipc://there", 1));
+        assert_eq!((heard[0].endpoint.as_str(), heard[0].wait), ("ipc://there", Wait::AtMost(Duration::from_secs(1))));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`Reply`] and publishes [`Notice`]s. Nothing here does anything: no clock, no sockets, no system calls.
 
 mod codec;
+mod endpoint;
 mod errno;
 mod hook;
 mod info;
@@ -17,6 +18,7 @@ mod spawn;
 mod tail_cursor;
 
 pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice, encode_reply};
+pub use endpoint::reachable;
 pub use errno::{ErrNo, Fault};
 pub use hook::HookPoint;
 pub use info::{ClockTime, HumanSize, ProcessInfo, Usage};

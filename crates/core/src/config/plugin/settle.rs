@@ -6,6 +6,7 @@ use std::fmt::Display;
 use super::{PluginConfig, Runner};
 use crate::config::words::quote;
 use crate::config::{CircusConfig, Config, WatcherConfig};
+use crate::proto::reachable;
 
 /// Runs a class of the original's kind: see the file itself.
 const BRIDGE: &str = include_str!("bridge.py");
@@ -63,15 +64,6 @@ fn variables(name: &str, plugin: &PluginConfig, circus: &CircusConfig) -> BTreeM
         ("CIRCUS_PLUGIN_CONFIG", serde_json::Value::Object(settings).to_string()),
     ];
     variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// An endpoint that listens at every address, as one that can be connected to.
-fn reachable(endpoint: &str) -> String {
-    let rest = |prefix| endpoint.strip_prefix(prefix);
-    if let Some(port) = rest("tcp://*:").or_else(|| rest("tcp://0.0.0.0:")) {
-        return format!("tcp://127.0.0.1:{port}");
-    }
-    rest("tcp://[::]:").map_or_else(|| endpoint.to_owned(), |port| format!("tcp://[::1]:{port}"))
 }
 
 #[cfg(test)]
@@ -136,18 +128,5 @@ mod tests {
         let (argv, env) = settled(watcher, &CircusConfig::default());
         assert_eq!(argv, ["sh", "my plugin"]);
         assert_eq!(env["CIRCUS_STATS_ENDPOINT"], "tcp://127.0.0.1:5557");
-    }
-
-    #[test]
-    fn every_address_is_this_machine() {
-        for (bound, reached) in [
-            ("tcp://*:1", "tcp://127.0.0.1:1"),
-            ("tcp://0.0.0.0:1", "tcp://127.0.0.1:1"),
-            ("tcp://[::]:1", "tcp://[::1]:1"),
-            ("tcp://[::1]:1", "tcp://[::1]:1"),
-            ("ipc:///run/x", "ipc:///run/x"),
-        ] {
-            assert_eq!(reachable(bound), reached);
-        }
     }
 }
