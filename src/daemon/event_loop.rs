@@ -202,7 +202,7 @@ impl Daemon {
             // Whether it ever ran its program stands in its status pipe, and is final now.
             self.read_launch(pid);
             self.launcher.output.died(pid);
-            self.hooks.exited(Pid(pid), exit.exit_code, self.now);
+            self.hooks.exited(&mut self.launcher.output, Pid(pid), exit.exit_code, self.now);
             if let Some((level, text)) = self.launcher.exec_sinks.exited(Pid(pid), exit.exit_code, self.now.mono) {
                 self.log_line(level, &text);
             }

@@ -25,7 +25,7 @@ impl Daemon {
             Action::Sample { job, targets } => self.samples.begin(job, targets),
             Action::Publish(notice) => self.notices.push(notice),
             Action::RunHook(call) => self.run_hook(*call),
-            Action::EndHook(hook) => self.hooks.end(hook),
+            Action::EndHook(hook) => self.hooks.end(&mut self.launcher.output, hook),
             Action::Reply(reply) if is_hooks(&reply.to) => self.answer_hook(&reply),
             Action::Reply(reply) => {
                 // Who has an answer has what happened before it, too, as far as that is in our hands.

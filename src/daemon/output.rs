@@ -3,7 +3,7 @@
 //! Nothing of it is paid where nobody listens: the thread makes events only of what somebody has subscribed to by name.
 
 use super::event_loop::Daemon;
-use super::plugins::log_plugin_line;
+use super::plugins::log_speaker;
 use crate::arbiter::{Event, JobId, Level};
 use crate::net::News;
 use crate::output::Message;
@@ -40,7 +40,9 @@ impl Daemon {
             match message {
                 Message::Info(text) => self.log_line(Level::Info, &text),
                 Message::Warning(text) => self.log_line(Level::Warning, &text),
-                Message::Told { speaker, line } => log_plugin_line(&mut self.log, self.now.unix, &speaker, &line),
+                Message::Told { speaker, level, line } => {
+                    log_speaker(&mut self.log, self.now.unix, &speaker, level, &line)
+                }
                 Message::Synced(_) => {}
                 Message::Tailed(job, tail) => self.feed(Event::Tailed { job: JobId(job), tail }),
                 Message::Output { topic, body, .. } => printed.push((topic, body)),

@@ -29,15 +29,15 @@ impl Launcher {
     }
 }
 
-/// Logs a line that a plugin printed. It may begin with its level, as for systemd: `<3>` is an error.
-pub(super) fn log_plugin_line(log: &mut Log, unix: f64, speaker: &str, line: &str) {
-    let (level, text) = levelled(line);
+/// Logs a line that a plugin or a hook printed. It may begin with its level, as for systemd: `<3>` is an error.
+pub(super) fn log_speaker(log: &mut Log, unix: f64, speaker: &str, level: Level, line: &str) {
+    let (level, text) = levelled(level, line);
     log.line(level, unix, &format!("{speaker}: {text}"));
 }
 
-fn levelled(line: &str) -> (Level, &str) {
+fn levelled(otherwise: Level, line: &str) -> (Level, &str) {
     let Some((number, text)) = line.strip_prefix('<').and_then(|rest| rest.split_once('>')) else {
-        return (Level::Info, line);
+        return (otherwise, line);
     };
     match number {
         "0" | "1" | "2" => (Level::Critical, text),
@@ -45,7 +45,7 @@ fn levelled(line: &str) -> (Level, &str) {
         "4" => (Level::Warning, text),
         "5" | "6" => (Level::Info, text),
         "7" => (Level::Debug, text),
-        _ => (Level::Info, line),
+        _ => (otherwise, line),
     }
 }
 
@@ -55,10 +55,10 @@ mod tests {
 
     #[test]
     fn a_line_may_begin_with_its_level() {
-        assert_eq!(levelled("<3>no"), (Level::Error, "no"));
-        assert_eq!(levelled("<7>"), (Level::Debug, ""));
-        assert_eq!(levelled("<b>bold</b>"), (Level::Info, "<b>bold</b>"));
-        assert_eq!(levelled("plain"), (Level::Info, "plain"));
+        assert_eq!(levelled(Level::Info, "<3>no"), (Level::Error, "no"));
+        assert_eq!(levelled(Level::Info, "<7>"), (Level::Debug, ""));
+        assert_eq!(levelled(Level::Info, "<b>bold</b>"), (Level::Info, "<b>bold</b>"));
+        assert_eq!(levelled(Level::Debug, "plain"), (Level::Debug, "plain"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::boot::{StartupError, bind_one, open_network, owner, seed};
 use super::event_loop::Daemon;
 use super::main::log_level_of;
-use super::plugins::log_plugin_line;
+use super::plugins::log_speaker;
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Problem};
 use crate::output::Message;
@@ -27,7 +27,9 @@ impl Daemon {
         for message in self.launcher.output.shutdown(OUTPUT_TIMEOUT) {
             match message {
                 Message::Info(text) | Message::Warning(text) => self.log.line(Level::Warning, self.now.unix, &text),
-                Message::Told { speaker, line } => log_plugin_line(&mut self.log, self.now.unix, &speaker, &line),
+                Message::Told { speaker, level, line } => {
+                    log_speaker(&mut self.log, self.now.unix, &speaker, level, &line)
+                }
                 // Nobody is left who asked.
                 Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {}
             }

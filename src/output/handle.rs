@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::arbiter::Level;
 use crate::config::StreamConfig;
 use crate::output::sink::open::{Opened, open, open_command, told};
 use crate::output::tail::stream_tail::InFlight;
@@ -17,7 +18,8 @@ use crate::proto::{StreamName, TailRange};
 
 /// What the daemon asks of the output thread.
 pub(crate) enum Command {
-    Open(SinkId, Opened, Kept),
+    /// Without `Kept` nothing of it can be asked for with `tail`.
+    Open(SinkId, Opened, Option<Kept>),
     Set(SinkId, Opened),
     Close(SinkId),
     Attach(OwnedFd, SinkId, Source),
@@ -91,7 +93,7 @@ impl OutputHandle {
         let sink = SinkId(self.next_id + 1);
         let opened = open(config, sink.0)?;
         self.next_id = sink.0;
-        self.send(Command::Open(sink, opened, kept));
+        self.send(Command::Open(sink, opened, Some(kept)));
         Ok(sink)
     }
 
@@ -99,7 +101,15 @@ impl OutputHandle {
     pub fn open_told(&mut self, kept: Kept) -> SinkId {
         self.next_id += 1;
         let sink = SinkId(self.next_id);
-        self.send(Command::Open(sink, told(&kept.watcher), kept));
+        self.send(Command::Open(sink, told(&kept.watcher, Level::Info), Some(kept)));
+        sink
+    }
+
+    /// The same for a speaker that is no watcher: its lines are for the log alone.
+    pub fn open_log(&mut self, speaker: &str, level: Level) -> SinkId {
+        self.next_id += 1;
+        let sink = SinkId(self.next_id);
+        self.send(Command::Open(sink, told(speaker, level), None));
         sink
     }
 
@@ -108,7 +118,7 @@ impl OutputHandle {
         let sink = SinkId(self.next_id + 1);
         let opened = open_command(config, pipe, sink.0)?;
         self.next_id = sink.0;
-        self.send(Command::Open(sink, opened, kept));
+        self.send(Command::Open(sink, opened, Some(kept)));
         Ok(sink)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::arbiter::Level;
 use crate::proto::{StreamName, Tail};
 
 /// A sink that was opened.
@@ -34,6 +35,8 @@ pub enum Message {
     Told {
         /// Who.
         speaker: Arc<str>,
+        /// How weighty its lines are, unless a line says so itself.
+        level: Level,
         /// Without its end.
         line: String,
     },

@@ -161,6 +161,20 @@ fn hooks_that_crash_flood_or_never_read_harm_nobody() {
 }
 
 #[test]
+fn flood_of_newlines_from_a_hook_does_not_burden_the_loop() {
+    let circusd = Site::new().start(
+        "[watcher:w]
+         cmd = /bin/sleep 1000
+         hooks.before_start = exec:/bin/sh -c \"head -c 10000000 /dev/zero | tr '\\\\0' '\\\\n'; echo done\"
+         hook_timeout = 100",
+    );
+    circusd.wait_for_workers("w", 1);
+    let (main, output) = (circusd.process().busy_thread(None), circusd.process().busy_thread(Some("output")));
+    // The loop has started and answered all this while; the lines are the other thread's work.
+    assert!(main <= output + 20, "{main} ticks in the loop, {output} in the output thread");
+}
+
+#[test]
 fn a_signal_is_kept_back_and_sigkill_is_not() {
     let site = Site::new();
     script(&site, "refuse", "echo $CIRCUS_SIGNUM >> asked; [ ! -e lenient ] && exit 1; exit 0");

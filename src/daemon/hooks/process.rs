@@ -8,16 +8,18 @@ use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::pipe2;
 
-use super::line_reader::{Answer, LineReader};
-use crate::arbiter::Pid;
-use crate::proto::SpawnError;
+use super::answer::Answer;
+use crate::arbiter::{Level, Pid};
+use crate::output::{OutputHandle, SinkId, Source};
+use crate::proto::{SpawnError, StreamName};
 use crate::sys;
 
 /// A command that runs.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) pid: Pid,
-    pub(super) output: Option<LineReader>,
+    /// Where what it prints goes: the log.
+    pub(super) sink: SinkId,
     /// Where its standard output is the answer.
     pub(super) answer: Option<Answer>,
 }
@@ -31,10 +33,13 @@ pub(super) struct Spec {
     /// Whether standard output is the answer, and not for the log.
     pub(super) answers: bool,
     pub(super) nofile: sys::Nofile,
+    /// What its lines in the log begin with, and how weighty they are.
+    pub(super) speaker: String,
+    pub(super) level: Level,
 }
 
 impl Process {
-    pub(super) fn start(spec: Spec) -> Result<Self, String> {
+    pub(super) fn start(spec: Spec, output: &mut OutputHandle) -> Result<Self, String> {
         let stdin = content(&spec.stdin).map_err(|error| format!("nowhere to put its input: {error}"))?;
         let (read, write) = pipe()?;
         let (answer, answer_end) = if spec.answers { pipe().map(|(r, w)| (Some(r), Some(w)))? } else { (None, None) };
@@ -47,8 +52,17 @@ impl Process {
             nofile: Some(spec.nofile),
             ..sys::Launch::new(spec.argv)
         });
-        Ok(Self { pid: pid(spawned)?, output: Some(LineReader::new(read)), answer: answer.map(Answer::new) })
+        let pid = pid(spawned)?;
+        let sink = log_output(output, read, pid, &spec.speaker, spec.level);
+        Ok(Self { pid, sink, answer: answer.map(Answer::new) })
     }
+}
+
+/// Sends what a process prints into this pipe to the log.
+pub(super) fn log_output(output: &mut OutputHandle, pipe: OwnedFd, pid: Pid, speaker: &str, level: Level) -> SinkId {
+    let sink = output.open_log(speaker, level);
+    output.attach(pipe, sink, Source { pid: pid.0, wid: 0, name: StreamName::Stdout });
+    sink
 }
 
 /// The pid of what was started.

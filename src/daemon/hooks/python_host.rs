@@ -7,9 +7,9 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 
-use super::line_reader::LineReader;
-use super::process::{content, pid, pipe};
-use crate::arbiter::{HookId, HookOutcome, Pid, WatcherKey};
+use super::process::{content, log_output, pid, pipe};
+use crate::arbiter::{HookId, HookOutcome, Level, Pid, WatcherKey};
+use crate::output::{OutputHandle, SinkId};
 use crate::proto::Object;
 use crate::sys;
 
@@ -30,7 +30,8 @@ const PORTION: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct PythonHost {
     pub(super) pid: Pid,
-    pub(super) output: Option<LineReader>,
+    /// Where what it prints goes: the log.
+    pub(super) sink: SinkId,
     /// What was asked of it and not answered yet.
     pub(super) under_way: BTreeSet<HookId>,
     /// It is given nothing more, and ends when the last of those has been answered.
@@ -58,7 +59,7 @@ pub(super) struct Start<'a> {
 }
 
 impl PythonHost {
-    pub(super) fn start(start: Start<'_>) -> Result<Self, String> {
+    pub(super) fn start(start: Start<'_>, output: &mut OutputHandle) -> Result<Self, String> {
         let cannot = |error: io::Error| format!("{} cannot be started: {error}", start.python);
         let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
         ours.set_nonblocking(true).map_err(cannot)?;
@@ -79,7 +80,7 @@ impl PythonHost {
         })?;
         Ok(Self {
             pid,
-            output: Some(LineReader::new(read)),
+            sink: log_output(output, read, pid, "hooks", Level::Info),
             under_way: BTreeSet::new(),
             retiring: false,
             socket: ours,

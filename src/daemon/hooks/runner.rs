@@ -15,7 +15,8 @@ use super::payload::{self, Place};
 use super::process::{Process, Spec};
 use super::python_host::{self, PythonHost, Said};
 use crate::arbiter::{HookCall, HookId, HookOutcome, HookTask, Level, Mono, Now, Pid};
-use crate::config::{HookKind, Host};
+use crate::config::{Hook, HookKind, Host};
+use crate::output::OutputHandle;
 use crate::proto::{HookPoint, Object, Signal};
 use crate::sys;
 
@@ -66,10 +67,8 @@ enum Doing {
 /// To whom a descriptor that has something to say belongs.
 #[derive(Clone, Copy, Debug)]
 enum Owner {
-    Output(HookId),
     Answer(HookId),
     PythonHost(u64),
-    BridgeOutput(u64),
 }
 
 /// To whom a process belongs.
@@ -143,22 +142,38 @@ impl HookRunner {
     // -- orders ------------------------------------------------------------------------------------------------------
 
     /// Begins a hook. `paths` are those that the watcher's processes import from.
-    pub(in crate::daemon) fn run(&mut self, call: HookCall, place: &Place, python: &str, paths: &[String]) {
+    pub(in crate::daemon) fn run(
+        &mut self,
+        output: &mut OutputHandle,
+        call: HookCall,
+        place: &Place,
+        python: &str,
+        paths: &[String],
+    ) {
         let id = call.id;
-        if let Err(reason) = self.begin(call, place, python, paths) {
+        if let Err(reason) = self.begin(output, call, place, python, paths) {
             self.done(id, HookOutcome::answer(Err(reason)));
         }
     }
 
-    fn begin(&mut self, call: HookCall, place: &Place, python: &str, paths: &[String]) -> Result<(), String> {
+    fn begin(
+        &mut self,
+        output: &mut OutputHandle,
+        call: HookCall,
+        place: &Place,
+        python: &str,
+        paths: &[String],
+    ) -> Result<(), String> {
         let HookTask::Run(point) = call.task else {
-            return self.ask_python(load(&call), call, python, paths);
+            return self.ask_python(output, load(&call), call, python, paths);
         };
         let hook = call.config.hooks.get(&point).ok_or("it is not there any more")?;
         let doing = match hook.kind()? {
-            HookKind::Command(argv) => Doing::Process { program: self.start(argv, &call, place, point)?, until: false },
+            HookKind::Command(argv) => {
+                Doing::Process { program: self.start(output, argv, &call, place, point)?, until: false }
+            }
             HookKind::WaitCommand(argv) => {
-                Doing::Process { program: self.start(argv, &call, place, point)?, until: true }
+                Doing::Process { program: self.start(output, argv, &call, place, point)?, until: true }
             }
             HookKind::WaitTcp { host, port } => self.wait_for(sys::Service::Tcp { host, port }, call.id)?,
             HookKind::WaitHttp { host, port, path } => {
@@ -171,7 +186,7 @@ impl HookRunner {
                     "watcher": call.config.name, "snapshot": payload::snapshot(&call.config),
                     "kwargs": payload::keywords(&call.subject, point), "arbiter": arbiter(place),
                 });
-                return self.ask_python(message, call, python, paths);
+                return self.ask_python(output, message, call, python, paths);
             }
         };
         self.jobs.insert(call.id, Job { call, doing });
@@ -180,23 +195,31 @@ impl HookRunner {
 
     fn start(
         &mut self,
+        output: &mut OutputHandle,
         argv: Vec<String>,
         call: &HookCall,
         place: &Place,
         point: HookPoint,
     ) -> Result<Process, String> {
-        let program = Process::start(Spec {
-            argv,
-            env: payload::environment(&self.host.env, place, call, point),
-            cwd: self.host.cwd.clone(),
-            stdin: payload::json(place, call, point),
-            answers: point == HookPoint::ExtendedStats,
-            nofile: self.nofile,
-        })?;
+        let program = Process::start(
+            Spec {
+                argv,
+                env: payload::environment(&self.host.env, place, call, point),
+                cwd: self.host.cwd.clone(),
+                stdin: payload::json(place, call, point),
+                answers: point == HookPoint::ExtendedStats,
+                nofile: self.nofile,
+                speaker: format!("{}: {}", call.config.name, point.name()),
+                // A command that is repeated until it succeeds would repeat its complaints.
+                level: if matches!(call.config.hooks.get(&point).map(Hook::kind), Some(Ok(HookKind::WaitCommand(_)))) {
+                    Level::Debug
+                } else {
+                    Level::Info
+                },
+            },
+            output,
+        )?;
         self.children.insert(program.pid, Child::Process(call.id));
-        if let Some(output) = &program.output {
-            self.listen(output.fd(), Owner::Output(call.id));
-        }
         if let Some(answer) = &program.answer {
             self.listen(answer.fd(), Owner::Answer(call.id));
         }
@@ -212,8 +235,15 @@ impl HookRunner {
         sys::Vigil::begin(service, ready).map(Doing::Vigil).map_err(|error| format!("no thread to wait in: {error}"))
     }
 
-    fn ask_python(&mut self, mut message: Value, call: HookCall, python: &str, paths: &[String]) -> Result<(), String> {
-        let number = self.bridge(python)?;
+    fn ask_python(
+        &mut self,
+        output: &mut OutputHandle,
+        mut message: Value,
+        call: HookCall,
+        python: &str,
+        paths: &[String],
+    ) -> Result<(), String> {
+        let number = self.bridge(output, python)?;
         let Some(bridge) = self.bridges.get_mut(&number) else { return Err("it has ended".into()) };
         if let Value::Object(message) = &mut message {
             message.insert("run".into(), python_host::name(call.id));
@@ -223,36 +253,33 @@ impl HookRunner {
         let sent = bridge.send(&message);
         self.jobs.insert(call.id, Job { call, doing: Doing::Python(number) });
         if let Err(error) = sent {
-            self.bridge_failed(number, &error);
+            self.bridge_failed(output, number, &error);
         }
         Ok(())
     }
 
     /// The Python that takes hooks, started if there is none.
-    fn bridge(&mut self, python: &str) -> Result<u64, String> {
+    fn bridge(&mut self, output: &mut OutputHandle, python: &str) -> Result<u64, String> {
         if let Some((number, _)) = self.bridges.iter().find(|(_, bridge)| !bridge.retiring) {
             return Ok(*number);
         }
         let env = self.host.env.clone().into_iter().collect();
         let start = python_host::Start { python, env, cwd: &self.host.cwd, nofile: self.nofile };
-        let bridge = PythonHost::start(start)?;
+        let bridge = PythonHost::start(start, output)?;
         let number = self.next_bridge;
         self.next_bridge += 1;
         self.children.insert(bridge.pid, Child::PythonHost(number));
         self.listen(bridge.fd(), Owner::PythonHost(number));
-        if let Some(output) = &bridge.output {
-            self.listen(output.fd(), Owner::BridgeOutput(number));
-        }
         self.bridges.insert(number, bridge);
         Ok(number)
     }
 
     /// Ends a hook of which nobody wants to hear any more.
-    pub(in crate::daemon) fn end(&mut self, id: HookId) {
+    pub(in crate::daemon) fn end(&mut self, output: &mut OutputHandle, id: HookId) {
         let Some(Job { call, doing }) = self.jobs.remove(&id) else { return };
         match doing {
             Doing::Process { program, .. } => {
-                self.let_go(&program);
+                self.release(&program, output);
                 self.news.push_back(HookEvent::Kill(program.pid));
             }
             Doing::Pause { .. } => {}
@@ -261,26 +288,26 @@ impl HookRunner {
                 let hook = what(&call);
                 self.news.push_back(HookEvent::Say(Level::Info, format!("{name}: {hook}: the last try: {complaint}")));
             }
-            Doing::Python(number) => self.retire(number, id),
+            Doing::Python(number) => self.retire(output, number, id),
         }
     }
 
     /// A function cannot be ended, only the Python that runs it; the others that it runs may finish first.
-    fn retire(&mut self, number: u64, without: HookId) {
+    fn retire(&mut self, output: &mut OutputHandle, number: u64, without: HookId) {
         let Some(bridge) = self.bridges.get_mut(&number) else { return };
         bridge.under_way.remove(&without);
         bridge.retiring = true;
         if bridge.under_way.is_empty() {
             self.news.push_back(HookEvent::Kill(bridge.pid));
-            self.drop_bridge(number);
+            self.drop_bridge(output, number);
         }
     }
 
     /// The answer to a command that a hook had for circusd.
-    pub(in crate::daemon) fn answer(&mut self, bridge: u64, number: u64, value: &Value) {
+    pub(in crate::daemon) fn answer(&mut self, output: &mut OutputHandle, bridge: u64, number: u64, value: &Value) {
         let sent = self.bridges.get_mut(&bridge).map(|bridge| bridge.send(&json!({"reply": number, "value": value})));
         if let Some(Err(error)) = sent {
-            self.bridge_failed(bridge, &error);
+            self.bridge_failed(output, bridge, &error);
         }
     }
 
@@ -302,7 +329,7 @@ impl HookRunner {
         let token = Token(self.first.saturating_add(usize::try_from(fd).unwrap_or(0)));
         let interest = match owner {
             Owner::PythonHost(_) => Interest::READABLE | Interest::WRITABLE,
-            Owner::Output(_) | Owner::Answer(_) | Owner::BridgeOutput(_) => Interest::READABLE,
+            Owner::Answer(_) => Interest::READABLE,
         };
         self.owners.insert(fd, owner);
         if let Err(error) = self.registry.register(&mut SourceFd(&fd), token, interest) {
@@ -316,22 +343,21 @@ impl HookRunner {
         self.unread.remove(&fd);
     }
 
-    fn let_go(&mut self, program: &Process) {
-        let output = program.output.as_ref().map(super::line_reader::LineReader::fd);
-        let answer = program.answer.as_ref().map(super::line_reader::Answer::fd);
-        for fd in [output, answer].into_iter().flatten() {
-            self.unlisten(fd);
+    fn release(&mut self, process: &Process, output: &mut OutputHandle) {
+        if let Some(answer) = &process.answer {
+            self.unlisten(answer.fd());
         }
+        output.close(process.sink);
     }
 
     /// Takes what these tokens announce, what was left of the last turn, and what is due.
-    pub(in crate::daemon) fn look(&mut self, ready: &[Token], place: &Place, now: Now) {
+    pub(in crate::daemon) fn look(&mut self, output: &mut OutputHandle, ready: &[Token], place: &Place, now: Now) {
         let announced = ready.iter().filter_map(|token| token.0.checked_sub(self.first));
         let mut fds: BTreeSet<RawFd> = announced.filter_map(|fd| RawFd::try_from(fd).ok()).collect();
         fds.append(&mut self.unread);
         for fd in fds {
             if let Some(owner) = self.owners.get(&fd).copied() {
-                self.read(fd, owner, now);
+                self.read(output, fd, owner);
             }
         }
         while let Ok(id) = self.answered.1.try_recv() {
@@ -339,70 +365,36 @@ impl HookRunner {
                 self.done(id, HookOutcome::answer(Ok(true)));
             }
         }
-        self.try_again(place, now);
+        self.try_again(output, place, now);
     }
 
-    fn read(&mut self, fd: RawFd, owner: Owner, now: Now) {
+    fn read(&mut self, output: &mut OutputHandle, fd: RawFd, owner: Owner) {
         match owner {
-            Owner::Output(id) => self.read_output(id, now),
             Owner::Answer(id) => {
                 let Some(Job { doing: Doing::Process { program, .. }, .. }) = self.jobs.get_mut(&id) else { return };
-                if program.answer.as_mut().is_some_and(|answer| answer.read().more) {
+                if program.answer.as_mut().is_some_and(|answer| answer.read()) {
                     self.unread.insert(fd);
                 }
             }
-            Owner::PythonHost(number) => self.read_bridge(number, fd),
-            Owner::BridgeOutput(number) => self.read_bridge_output(number, now),
+            Owner::PythonHost(number) => self.read_bridge(output, number, fd),
         }
     }
 
-    fn read_output(&mut self, id: HookId, now: Now) {
-        let Some(Job { call, doing: Doing::Process { program, until } }) = self.jobs.get_mut(&id) else { return };
-        let Some(output) = &mut program.output else { return };
-        let (fd, portion) = (output.fd(), output.read(now));
-        // What is tried until it succeeds complains as often.
-        let level = if *until { Level::Debug } else { Level::Info };
-        let (name, hook) = (&call.config.name, what(call));
-        let lines = portion.lines.iter().map(|line| HookEvent::Say(level, format!("{name}: {hook}: {line}")));
-        self.news.extend(lines);
-        if portion.more {
-            self.unread.insert(fd);
-        }
-        if portion.ended {
-            program.output = None;
-            self.unlisten(fd);
-        }
-    }
-
-    fn read_bridge_output(&mut self, number: u64, now: Now) {
-        let Some(bridge) = self.bridges.get_mut(&number) else { return };
-        let Some(output) = &mut bridge.output else { return };
-        let (fd, portion) = (output.fd(), output.read(now));
-        self.news.extend(portion.lines.iter().map(|line| HookEvent::Say(Level::Info, format!("hooks: {line}"))));
-        if portion.more {
-            self.unread.insert(fd);
-        }
-        if portion.ended {
-            bridge.output = None;
-            self.unlisten(fd);
-        }
-    }
-
-    fn read_bridge(&mut self, number: u64, fd: RawFd) {
+    fn read_bridge(&mut self, output: &mut OutputHandle, number: u64, fd: RawFd) {
         let Some(bridge) = self.bridges.get_mut(&number) else { return };
         let read = bridge.flush().and_then(|()| bridge.read());
         match read {
-            Err(error) => self.bridge_failed(number, &error),
+            Err(error) => self.bridge_failed(output, number, &error),
             Ok((said, more)) => {
                 if more {
                     self.unread.insert(fd);
                 }
-                said.into_iter().for_each(|said| self.heard(number, said));
+                said.into_iter().for_each(|said| self.heard(output, number, said));
             }
         }
     }
 
-    fn heard(&mut self, number: u64, said: Said) {
+    fn heard(&mut self, output: &mut OutputHandle, number: u64, said: Said) {
         match said {
             Said::Call { number: call, command, properties } => {
                 self.news.push_back(HookEvent::Call { bridge: number, number: call, command, properties });
@@ -414,7 +406,7 @@ impl HookRunner {
                 if let Some(bridge) = self.bridges.get_mut(&number) {
                     bridge.under_way.remove(&id);
                     if bridge.retiring {
-                        self.retire(number, id);
+                        self.retire(output, number, id);
                     }
                 }
             }
@@ -424,22 +416,20 @@ impl HookRunner {
     // -- ends --------------------------------------------------------------------------------------------------------
 
     /// A child was collected; whether it was a hook's.
-    pub(in crate::daemon) fn exited(&mut self, pid: Pid, exit_code: i32, now: Now) {
+    pub(in crate::daemon) fn exited(&mut self, output: &mut OutputHandle, pid: Pid, exit_code: i32, now: Now) {
         match self.children.remove(&pid) {
             Some(Child::PythonHost(number)) => {
-                self.read_bridge_output(number, now);
                 let how = in_words(exit_code);
-                self.bridge_failed(number, &io::Error::other(format!("it ended ({how})")));
+                self.bridge_failed(output, number, &io::Error::other(format!("it ended ({how})")));
             }
             None => {}
-            Some(Child::Process(id)) => self.program_ended(id, exit_code, now),
+            Some(Child::Process(id)) => self.program_ended(output, id, exit_code, now),
         }
     }
 
-    fn program_ended(&mut self, id: HookId, exit_code: i32, now: Now) {
-        self.read_output(id, now);
+    fn program_ended(&mut self, output: &mut OutputHandle, id: HookId, exit_code: i32, now: Now) {
         let Some(Job { call, doing: Doing::Process { mut program, until } }) = self.jobs.remove(&id) else { return };
-        self.let_go(&program);
+        self.release(&program, output);
         if until && exit_code != 0 {
             let doing = Doing::Pause { at: now.mono.after(RETRY_INTERVAL) };
             self.jobs.insert(id, Job { call, doing });
@@ -455,7 +445,7 @@ impl HookRunner {
             _ => Err(format!("it was ended {}", in_words(exit_code))),
         });
         if let Some(answer) = &mut program.answer {
-            while answer.read().more {}
+            while answer.read() {}
             match serde_json::from_slice(answer.text()) {
                 Ok(Value::Object(stats)) => outcome.stats = stats,
                 Ok(_) | Err(_) if outcome.answer == Ok(true) && !answer.text().is_empty() => {
@@ -467,25 +457,25 @@ impl HookRunner {
         self.done(id, outcome);
     }
 
-    fn try_again(&mut self, place: &Place, now: Now) {
+    fn try_again(&mut self, output: &mut OutputHandle, place: &Place, now: Now) {
         let due = |job: &Job| matches!(job.doing, Doing::Pause { at } if at <= now.mono);
         let ids: Vec<HookId> = self.jobs.iter().filter(|(_, job)| due(job)).map(|(id, _)| *id).collect();
         for id in ids {
             if let Some(job) = self.jobs.remove(&id) {
                 // A command starts the same Python or none.
-                self.run(job.call, place, "", &[]);
+                self.run(output, job.call, place, "", &[]);
             }
         }
     }
 
     /// A Python is of no use any more, and neither are the hooks that it runs.
-    fn bridge_failed(&mut self, number: u64, error: &io::Error) {
+    fn bridge_failed(&mut self, output: &mut OutputHandle, number: u64, error: &io::Error) {
         let Some(bridge) = self.bridges.get(&number) else { return };
         let (pid, lost) = (bridge.pid, bridge.under_way.clone());
         if self.children.contains_key(&pid) {
             self.news.push_back(HookEvent::Kill(pid));
         }
-        self.drop_bridge(number);
+        self.drop_bridge(output, number);
         for id in lost {
             if self.jobs.remove(&id).is_some() {
                 self.done(id, HookOutcome::answer(Err(format!("the Python that ran it is gone: {error}"))));
@@ -493,12 +483,10 @@ impl HookRunner {
         }
     }
 
-    fn drop_bridge(&mut self, number: u64) {
+    fn drop_bridge(&mut self, output: &mut OutputHandle, number: u64) {
         let Some(bridge) = self.bridges.remove(&number) else { return };
         self.unlisten(bridge.fd());
-        if let Some(output) = &bridge.output {
-            self.unlisten(output.fd());
-        }
+        output.close(bridge.sink);
     }
 
     fn done(&mut self, id: HookId, outcome: HookOutcome) {

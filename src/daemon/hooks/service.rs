@@ -14,7 +14,7 @@ impl Daemon {
         let python = self.resources.config.circus.python.clone().unwrap_or_else(|| "python3".into());
         let paths = self.import_paths(&call.config);
         let place = self.place();
-        self.hooks.run(call, &place, &python, &paths);
+        self.hooks.run(&mut self.launcher.output, call, &place, &python, &paths);
     }
 
     /// Where a watcher's processes import from, which its hooks do too.
@@ -42,7 +42,7 @@ impl Daemon {
     pub(in crate::daemon) fn read_hooks(&mut self, ready: &[Token]) {
         let place = self.place();
         let tokens: Vec<Token> = ready.iter().filter(|token| token.0 >= HOOKS).copied().collect();
-        self.hooks.look(&tokens, &place, self.now);
+        self.hooks.look(&mut self.launcher.output, &tokens, &place, self.now);
     }
 
     /// Takes up one thing that has come of hooks. Whether there was one.
@@ -82,7 +82,7 @@ impl Daemon {
         let RequestId::Json(id) = &reply.to.id else { return };
         let Ok([bridge, number]) = serde_json::from_str::<[u64; 2]>(id) else { return };
         let value: Value = serde_json::from_slice(&encode_reply(reply)).unwrap_or_default();
-        self.hooks.answer(bridge, number, &value);
+        self.hooks.answer(&mut self.launcher.output, bridge, number, &value);
     }
 
     /// This life is over: nobody waits for a hook any more.

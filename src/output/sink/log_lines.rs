@@ -1,4 +1,4 @@
-//! Lines for circusd's own log: what plugins print.
+//! Lines for circusd's own log: what plugins and hooks print.
 //!
 //! The log is written in the daemon's thread, which must not drown in what one program says. So each speaker may say
 //! [`BURST`] lines at once and then [`PACE`] a second; what goes beyond is dropped, counted, and told. Nobody is ever
@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::arbiter::Level;
 use crate::output::Message;
 use crate::output::sink::interface::{Lines, Now, Sink, Written};
 
@@ -21,6 +22,7 @@ const LONGEST: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct LogSink {
     speaker: Arc<str>,
+    level: Level,
     /// How many lines may be said now, and when that was so.
     allowance: f64,
     counted: Option<Instant>,
@@ -28,8 +30,8 @@ pub(crate) struct LogSink {
 }
 
 impl LogSink {
-    pub(crate) fn new(speaker: &str) -> Self {
-        Self { speaker: speaker.into(), allowance: BURST, counted: None, dropped: 0 }
+    pub(crate) fn new(speaker: &str, level: Level) -> Self {
+        Self { speaker: speaker.into(), level, allowance: BURST, counted: None, dropped: 0 }
     }
 
     fn line(&mut self, line: &[u8], messages: &mut Vec<Message>) {
@@ -41,7 +43,11 @@ impl LogSink {
         }
         if whole {
             self.allowance -= 1.0;
-            messages.push(Message::Told { speaker: Arc::clone(&self.speaker), line: printable(line) });
+            messages.push(Message::Told {
+                speaker: Arc::clone(&self.speaker),
+                level: self.level,
+                line: printable(line),
+            });
             return;
         }
         if self.dropped == 0 {
@@ -88,7 +94,7 @@ mod tests {
     impl Stage {
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         fn new() -> Self {
-            Self(LogSink::new("plugin:p"), Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH })
+            Self(LogSink::new("plugin:p", Level::Info), Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH })
         }
 
         fn say(&mut self, bytes: &[u8]) -> Vec<String> {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::arbiter::Level;
 use crate::config::StreamConfig;
 use crate::output::format::colored::Colored;
 use crate::output::format::line_format::{LineFormat, TimestampPrefix};
@@ -64,11 +65,11 @@ pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, String> {
 }
 
 /// What `speaker` prints goes to circusd's log, line by line.
-pub(crate) fn told(speaker: &str) -> Opened {
+pub(crate) fn told(speaker: &str, level: Level) -> Opened {
     Opened {
         key: Key::Log(speaker.to_owned()),
         name: format!("the log of {speaker}"),
-        sink: Box::new(LogSink::new(speaker)),
+        sink: Box::new(LogSink::new(speaker, level)),
         format: LineFormat::Plain,
         policy: RotationPolicy::default(),
     }

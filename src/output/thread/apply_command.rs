@@ -71,8 +71,8 @@ impl Pump {
         }
     }
 
-    fn open(&mut self, id: SinkId, opened: Opened, kept: Kept, now: Now) {
-        let tail = self.tail(kept, now);
+    fn open(&mut self, id: SinkId, opened: Opened, kept: Option<Kept>, now: Now) {
+        let tail = kept.map(|kept| self.tail(kept, now));
         let sink = self.adopt(opened, tail, now);
         let writer = sink.writer;
         self.sinks.insert(id, sink);
@@ -80,7 +80,7 @@ impl Pump {
     }
 
     /// A sink on the writer of its place: the one there is, with the newer sink, or a new one.
-    fn adopt(&mut self, opened: Opened, tail: TailId, now: Now) -> StreamSink {
+    fn adopt(&mut self, opened: Opened, tail: Option<TailId>, now: Now) -> StreamSink {
         let Opened { key, name, sink, format, policy } = opened;
         let writer = match self.by_key.get(&key).copied() {
             Some(id) => {

@@ -31,7 +31,7 @@ pub(in crate::output) struct StreamSink {
     /// When it was configured, counted from the first.
     pub(in crate::output) configured: u64,
     pub(in crate::output) writer: WriterId,
-    pub(in crate::output) tail: TailId,
+    pub(in crate::output) tail: Option<TailId>,
     pub(in crate::output) sources: usize,
     pub(in crate::output) closed: bool,
 }
@@ -173,7 +173,7 @@ impl Pump {
         let sink = self.sinks.get_mut(&reader.sink)?;
         let writer = self.writers.get_mut(&sink.writer)?;
         let (format, scratch, cx) = (&mut sink.format, self.scratch.as_mut_slice(), &mut self.cx);
-        let (tail, load) = (self.tails.get_mut(&sink.tail), &self.load);
+        let (tail, load) = (sink.tail.and_then(|tail| self.tails.get_mut(&tail)), &self.load);
         let number = self.turn;
         let result = act(&mut ReadTurn { id, reader, format, writer, tail, load, scratch, cx, number, now });
         Some((sink.writer, result))

@@ -127,14 +127,30 @@ impl Process {
         strings
     }
 
-    /// A word of `stat` after the name, which may contain anything and stands in parentheses.
     /// Processor time of its own, in ticks of 10 ms.
     pub(crate) fn busy(self) -> u64 {
         [11, 12].into_iter().filter_map(|index| self.stat(index)?.parse::<u64>().ok()).sum()
     }
 
-    fn stat(self, index: usize) -> Option<String> {
-        let text = std::fs::read_to_string(self.file("stat")).ok()?;
-        text.rsplit_once(") ")?.1.split(' ').nth(index).map(str::to_owned)
+    /// The same of its thread of this name, or of its first.
+    pub(crate) fn busy_thread(self, name: Option<&str>) -> u64 {
+        let tasks = std::fs::read_dir(self.file("task")).unwrap().map(|task| task.unwrap().path());
+        let wanted = |task: &PathBuf| match name {
+            Some(name) => std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name),
+            None => task.ends_with(self.0.to_string()),
+        };
+        let task = tasks.into_iter().find(wanted).unwrap();
+        let stat = |index| stat(&task.join("stat"), index)?.parse::<u64>().ok();
+        [11, 12].into_iter().filter_map(stat).sum()
     }
+
+    fn stat(self, index: usize) -> Option<String> {
+        stat(&self.file("stat"), index)
+    }
+}
+
+/// A word of a `stat` file after the name, which may contain anything and stands in parentheses.
+fn stat(file: &Path, index: usize) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    text.rsplit_once(") ")?.1.split(' ').nth(index).map(str::to_owned)
 }
