@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CircusConfig, Family, Respawn, SocketConfig, SocketType, WatcherConfig};
+use super::{CircusConfig, ExitOn, Family, Respawn, SocketConfig, SocketType, WatcherConfig};
 use crate::proto::Signal;
 
 impl WatcherConfig {
@@ -36,6 +36,7 @@ impl WatcherConfig {
             respawn: Respawn::Always,
             success_codes: vec![0],
             autostart: true,
+            essential: false,
             max_age: 0,
             max_age_variance: 30,
             min_uptime: 1.0,
@@ -82,6 +83,8 @@ impl Default for CircusConfig {
             allow_anyone_on_the_network_to_control_this_machine: false,
             python: None,
             strict: false,
+            exit_on: ExitOn::End,
+            workers_end_with_circusd: false,
         }
     }
 }

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::Place;
 use super::python::{is_space, trim};
 
@@ -14,6 +16,8 @@ use super::python::{is_space, trim};
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) value: String,
+    /// The value itself, where it came as JSON: it is taken as it is, and `value` only shows it.
+    pub(super) json: Option<Value>,
     pub(super) place: Place,
 }
 
@@ -36,6 +40,8 @@ pub(super) struct BadLine {
 /// The sections of one file, or of several merged ones, in the order of their first appearance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ini {
+    /// Whether watchers start in the order in which they stand here, rather than by name.
+    pub(super) keeps_order: bool,
     sections: Vec<Section>,
     index: HashMap<String, usize>,
 }
@@ -80,6 +86,21 @@ impl Ini {
                 for entry in section.entries {
                     own.insert(entry);
                 }
+            }
+        }
+    }
+
+    /// No sections yet; watchers start in the order in which they will be added.
+    pub(super) fn in_order() -> Self {
+        Self { keeps_order: true, ..Self::default() }
+    }
+
+    /// Adds a section with these keys.
+    pub(super) fn add(&mut self, name: &str, place: Place, entries: impl IntoIterator<Item = Entry>) {
+        let at = self.open(name, place);
+        if let Some(section) = self.sections.get_mut(at) {
+            for entry in entries {
+                section.insert(entry);
             }
         }
     }
@@ -182,8 +203,8 @@ impl Reader {
             self.complain(number, format!("'{}' is neither a [section] nor a key = value", trim(line)));
             return;
         };
-        let entry =
-            Entry { key: key.trim_end_matches(is_space).into(), value: clean(value).into(), place: self.place(number) };
+        let key = key.trim_end_matches(is_space).into();
+        let entry = Entry { key, value: clean(value).into(), json: None, place: self.place(number) };
         let continuable = !entry.key.is_empty();
         let at = self.ini.sections.get_mut(section).map(|section| section.insert(entry));
         self.option = at.filter(|_| continuable);

@@ -10,6 +10,7 @@ use super::differences::notes;
 use super::env::expand_os;
 use super::fnmatch::fnmatch;
 use super::ini::Ini;
+use super::json;
 use super::python::is_space;
 use super::{Config, Host, Place, Problem, Severity};
 
@@ -41,37 +42,74 @@ impl Loaded {
     }
 }
 
-/// Reads a configuration file. A relative path is relative to where circusd was started.
+/// Where a configuration is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file, which is read again where a configuration is to be read again.
+    File(String),
+    /// A text that was handed over once, through a descriptor.
+    Text {
+        /// What messages call it.
+        name: String,
+        /// All of it.
+        text: String,
+    },
+}
+
+/// Reads a configuration file: [`Origin::load`].
 pub fn load(path: &str, host: &Host) -> Loaded {
-    let mut problems = Vec::new();
-    let config = read(path, host, &mut problems).and_then(|ini| understand(&ini, host, &mut problems));
-    sort(path, &mut problems);
-    Loaded { config, problems }
+    Origin::File(path.to_owned()).load(host)
 }
 
-/// Reads a configuration file only to tell what is wrong with it, and what means something else than in Circus 0.19.
+/// Checks a configuration file: [`Origin::check`].
 pub fn check(path: &str, host: &Host) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if let Some(ini) = read(path, host, &mut problems) {
-        let _config = understand(&ini, host, &mut problems);
-        problems.extend(notes(&ini, host));
-    }
-    sort(path, &mut problems);
-    problems
+    Origin::File(path.to_owned()).check(host)
 }
 
-/// The main file, and what it includes.
-fn read(path: &str, host: &Host, problems: &mut Vec<Problem>) -> Option<Ini> {
-    let text = match read_main(Path::new(path)) {
-        Ok(text) => text,
-        Err(error) => {
-            problems.push(Problem::fatal(&whole(path), error));
-            return None;
+impl Origin {
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::File(name) | Self::Text { name, .. } => name,
         }
-    };
-    let mut ini = parse(path, &text, Severity::Fatal, problems);
-    includes(path, &mut ini, host, problems);
-    Some(ini)
+    }
+
+    /// Reads the configuration. A relative path is relative to where circusd was started.
+    pub fn load(&self, host: &Host) -> Loaded {
+        let mut problems = Vec::new();
+        let config = self.read(host, &mut problems).and_then(|ini| understand(&ini, host, &mut problems));
+        sort(self.name(), &mut problems);
+        Loaded { config, problems }
+    }
+
+    /// Reads it only to tell what is wrong with it, and what means something else than in Circus 0.19.
+    pub fn check(&self, host: &Host) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Some(ini) = self.read(host, &mut problems) {
+            let _config = understand(&ini, host, &mut problems);
+            problems.extend(notes(&ini, host));
+        }
+        sort(self.name(), &mut problems);
+        problems
+    }
+
+    /// The sections of the text, and of what an INI file includes.
+    fn read(&self, host: &Host, problems: &mut Vec<Problem>) -> Option<Ini> {
+        let name = self.name();
+        let text = match self {
+            Self::File(path) => read_main(Path::new(path)),
+            Self::Text { text, .. } => Ok(text.clone()),
+        };
+        let text = text.map_err(|error| problems.push(Problem::fatal(&whole(name), error))).ok()?;
+        if json::is_json(&text) {
+            let (ini, found) = json::parse(name, &text);
+            problems.extend(found);
+            return Some(ini);
+        }
+        let mut ini = parse(name, &text, Severity::Fatal, problems);
+        includes(name, &mut ini, host, problems);
+        Some(ini)
+    }
 }
 
 fn understand(ini: &Ini, host: &Host, problems: &mut Vec<Problem>) -> Option<Config> {

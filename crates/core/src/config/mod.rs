@@ -2,13 +2,13 @@
 //!
 //! A file goes through four hands, each pure but the first:
 //!
-//! 1. [`load`] reads the main file and its includes, the only part that touches the disk;
-//! 2. `ini` turns text into sections of keys, each with its file and line;
+//! 1. [`Origin::load`] reads the main file and its includes, the only part that touches the disk;
+//! 2. `ini` turns text into sections of keys, each with its file and line, and `json` does it for JSON;
 //! 3. `assemble` types every key by the tables of [`options`], substitutes variables, and collects every
 //!    [`Problem`] instead of stopping at the first;
 //! 4. what remains is a [`Config`], plain data.
 //!
-//! [`check`] also tells, through `differences`, what means something else than in Circus 0.19.
+//! [`Origin::check`] also tells, through `differences`, what means something else than in Circus 0.19.
 //!
 //! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`]. When the file
 //! is read again, [`plan`] says what lies between the configuration in force and the new one.
@@ -23,6 +23,7 @@ mod expand;
 mod fnmatch;
 mod hook;
 mod ini;
+mod json;
 mod load;
 mod log_output;
 mod model;
@@ -41,10 +42,11 @@ mod words;
 pub use command::{argv, named_sockets};
 pub use fnmatch::fnmatch;
 pub use hook::{Hook, HookKind};
-pub use load::{Loaded, check, load};
+pub use load::{Loaded, Origin, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
-    Account, Args, CircusConfig, Config, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig,
+    Account, Args, CircusConfig, Config, ExitOn, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig,
+    WatcherConfig,
 };
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};

@@ -75,6 +75,19 @@ pub struct CircusConfig {
     pub python: Option<String>,
     /// Refuse to start when any watcher or socket has an error.
     pub strict: bool,
+    /// Which end of an essential watcher ends circusd.
+    pub exit_on: ExitOn,
+    /// Whether workers are told to stop when circusd is killed.
+    pub workers_end_with_circusd: bool,
+}
+
+/// Which end of an essential watcher ends circusd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitOn {
+    /// Of its last worker, with whatever exit status.
+    End,
+    /// Of its last worker by a signal or with an exit status that is none of `success_codes`, and where none starts.
+    Failure,
 }
 
 /// A watcher's `args`: text that is split into words, or the words.
@@ -150,6 +163,7 @@ pub struct WatcherConfig {
     /// The exit statuses that are no failure.
     pub success_codes: Vec<u8>,
     pub autostart: bool,
+    pub essential: bool,
     pub max_age: i64,
     pub max_age_variance: i64,
     pub min_uptime: f64,

@@ -34,8 +34,11 @@ impl Source<'_> {
     }
 
     fn set<C>(&mut self, section: &Section, setting: &Setting<C>, entry: &Entry, target: &mut C, severity: Severity) {
-        let text = self.environment.expand(&entry.value);
-        let stored = setting.kind.read(&text).and_then(|value| (setting.put)(target, &value).map(|()| value));
+        let value = match &entry.json {
+            Some(value) => setting.kind.given(setting.key, value),
+            None => setting.kind.read(&self.environment.expand(&entry.value)),
+        };
+        let stored = value.and_then(|value| (setting.put)(target, &value).map(|()| value));
         let place = |text: String| format!("{}: {text}", named(section, &entry.key));
         let (severity, text) = match stored.map(|value| setting.objection(&value)) {
             Err(error) => (severity, place(error)),

@@ -1,6 +1,7 @@
 //! `[watcher:NAME]`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -47,7 +48,9 @@ pub(super) fn read<'a>(source: &mut Source<'a>) -> Watchers<'a> {
             None => watchers.skipped = Some(section.place.clone()),
         }
     }
-    watchers.sound.sort_by(|a, b| a.config.name.cmp(&b.config.name));
+    if !ini.keeps_order {
+        watchers.sound.sort_by(|a, b| a.config.name.cmp(&b.config.name));
+    }
     warn_of_namesakes(source, &watchers.sound);
     watchers
 }
@@ -81,7 +84,7 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> Option<Wa
     for entry in source.ini.entries(section) {
         option(source, section, entry, &env, &mut watcher);
     }
-    watcher.env = Some(env.variables);
+    watcher.env = Some(environment(env.variables, entry("env")));
     if watcher.working_dir.is_empty() {
         watcher.working_dir.clone_from(&source.host.cwd);
     }
@@ -110,6 +113,10 @@ pub(super) fn option(
     let error = |text: String| Problem::skipped(&entry.place, format!("{}: {text}", named(section, key)));
     match find(key) {
         _ if key == "name" => {}
+        // It is a part of the environment: see `environment`.
+        Some((spec, _)) if spec.key == "env" && entry.json.is_some() => {
+            source.problems.extend(entry.json.as_ref().and_then(env_problem).map(error));
+        }
         Some((spec, _)) if spec.key == "env" => {
             let text = format!("{}: is ignored; variables stand in sections [env] and [env:NAME]", named(section, key));
             source.problems.push(Problem::warning(&entry.place, text));
@@ -138,12 +145,35 @@ pub(super) fn option(
         }
         None => {
             warn_of_freeform(source, section, entry);
-            watcher.freeform.insert(key.into(), env.expand(&entry.value).into_owned());
+            let value = if entry.json.is_some() { entry.value.clone() } else { env.expand(&entry.value).into_owned() };
+            watcher.freeform.insert(key.into(), value);
         }
     }
 }
 
+/// The variables of a watcher's workers: what the env sections say, and in JSON what its key env does.
+pub(super) fn environment(mut variables: BTreeMap<String, String>, entry: Option<&Entry>) -> BTreeMap<String, String> {
+    let own = entry.and_then(|entry| entry.json.as_ref()).and_then(Value::as_object);
+    for (name, value) in own.into_iter().flatten() {
+        match value {
+            Value::String(text) => drop(variables.insert(name.clone(), text.clone())),
+            // What is neither has been refused.
+            _ => drop(variables.remove(name)),
+        }
+    }
+    variables
+}
+
+fn env_problem(value: &Value) -> Option<String> {
+    let Some(variables) = value.as_object() else { return Some("is not an object of texts".into()) };
+    let wrong = variables.iter().find(|(_, value)| !value.is_string() && !value.is_null());
+    wrong.map(|(name, _)| format!("the variable {name} is neither a text nor null"))
+}
+
 fn typed(source: &Source<'_>, spec: &OptionSpec, entry: &Entry, env: &WatcherEnv<'_>) -> Result<Value, String> {
+    if let Some(value) = &entry.json {
+        return spec.kind.given(&entry.key, value);
+    }
     let text = match spec.scope {
         Scope::Global => source.environment.expand(&entry.value),
         Scope::Watcher => env.expand(&entry.value),

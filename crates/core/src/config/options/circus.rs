@@ -30,6 +30,15 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "The user who owns the socket file of an ipc endpoint, by name or number. Requests can then give watchers no \
          other uid, and add has to give it."
     ),
+    live!(
+        exit_on,
+        Text,
+        "end",
+        "failure",
+        "Which end of a watcher with essential = yes ends circusd: end, whatever its last worker's exit status, or \
+         failure, an end by a signal or with an exit status that is not in success_codes. circusd stops the other \
+         watchers in order, and exits with that status; 128 and the number of a signal; 1 if no worker could be started."
+    ),
     live!(fqdn_prefix, Text, "", "web", "A name that is put before that of the machine."),
     unused!(httpd, Bool, "no", "yes", "Whether the web console is started.", NO_HTTPD),
     unused!(httpd_close_outputs, Bool, "no", "yes", "Whether the web console is silent.", DEAD),
@@ -169,6 +178,14 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         )
     },
     live!(warmup_delay, WholeSeconds, "0", "1", "Seconds between the starts of two watchers."),
+    live!(
+        workers_end_with_circusd,
+        Bool,
+        "no",
+        "yes",
+        "Whether the kernel sends workers SIGTERM when circusd ends without having stopped them, as after a SIGKILL. It \
+         reaches workers that start later, and not what they have started themselves."
+    ),
 ];
 
 #[cfg(test)]

@@ -105,6 +105,16 @@ impl Kind {
         }
     }
 
+    /// Takes a value of a configuration in JSON: one of the wire, or a text as a file has it.
+    pub(in crate::config) fn given(self, key: &str, value: &Value) -> Result<Value, String> {
+        match (self, value) {
+            (Self::Args | Self::Account | Self::Stream | Self::Hooks | Self::Env, _) => {}
+            (_, Value::String(text)) => return self.read(text),
+            (_, _) => {}
+        }
+        self.check(key, value).map(|()| value.clone())
+    }
+
     /// Checks a value of the wire. The texts are the original's, which clients show to their users.
     pub fn check(self, key: &str, value: &Value) -> Result<(), String> {
         let ok = match self {

@@ -109,6 +109,16 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(env, RunsAsWorker)
     },
     OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether circusd ends when the watcher has no worker left and gets none: see exit_on of [circus]. A stop by \
+              a command is no such end. With respawn = yes only a command that cannot be executed is one.",
+        example: "yes",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        ..field!(essential, Safe)
+    },
+    OptionSpec {
         doc: "The program to execute instead of the first word of cmd, which stays its name; with shell, instead of \
               /bin/sh.",
         example: "/bin/busybox",

@@ -9,7 +9,7 @@ use crate::config::ini::{Entry, Section};
 use crate::config::nearest::suggestion;
 use crate::config::options::{WATCHER_OPTIONS, contradiction, find};
 use crate::config::section::{Source, named};
-use crate::config::watcher::{Watcher, option, stream};
+use crate::config::watcher::{Watcher, environment, option, stream};
 use crate::config::{CircusConfig, Problem, Severity, WatcherConfig, python};
 
 /// How a plugin is started is nothing that it has to be told.
@@ -60,7 +60,7 @@ fn read_one(source: &mut Source<'_>, section: &Section) -> Option<WatcherConfig>
     if let Some(socket) = runner.as_ref().and_then(|runner| socket(runner, &settings)) {
         watcher.stdin_socket = Some(socket);
     }
-    watcher.env = Some(env.variables);
+    watcher.env = Some(environment(env.variables, entry("env")));
     if watcher.working_dir.is_empty() {
         watcher.working_dir.clone_from(&source.host.cwd);
     }
@@ -82,7 +82,7 @@ struct Words<'w, 'i> {
 
 impl Words<'_, '_> {
     fn text(&self, key: &str) -> Option<String> {
-        let text = self.env.expand(&(self.entry)(key)?.value).into_owned();
+        let text = shown((self.entry)(key)?, self.env);
         (!text.is_empty()).then_some(text)
     }
 
@@ -94,6 +94,11 @@ impl Words<'_, '_> {
             default
         })
     }
+}
+
+/// A value as text, with its variables replaced; JSON has none.
+fn shown(entry: &Entry, env: &WatcherEnv<'_>) -> String {
+    if entry.json.is_some() { entry.value.clone() } else { env.expand(&entry.value).into_owned() }
 }
 
 /// Which program the section means. Without one, a problem says why.
@@ -153,9 +158,13 @@ fn is_of_the_watcher(key: &str, runner: Option<&Runner>) -> bool {
 
 /// What a plugin is told: the keys of its section, and who it is.
 fn settings(source: &Source<'_>, section: &Section, env: &WatcherEnv<'_>) -> BTreeMap<String, String> {
-    let told = source.ini.entries(section).filter(|entry| !OF_THE_RUNNER.contains(&entry.key.as_str()));
-    let mut settings: BTreeMap<_, _> =
-        told.map(|entry| (entry.key.clone(), env.expand(&entry.value).into_owned())).collect();
+    let is_told = |entry: &&Entry| {
+        // In JSON it is the environment of the process, which is a part of no plugin's configuration.
+        let env = entry.key == "env" && entry.json.is_some();
+        !env && !OF_THE_RUNNER.contains(&entry.key.as_str())
+    };
+    let told = source.ini.entries(section).filter(is_told);
+    let mut settings: BTreeMap<_, _> = told.map(|entry| (entry.key.clone(), shown(entry, env))).collect();
     settings.insert("name".into(), section.name.clone());
     settings
 }
