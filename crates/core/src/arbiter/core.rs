@@ -10,6 +10,7 @@ use crate::arbiter::event::{Event, Intent, SocketInfo};
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
+use crate::arbiter::lifecycle::essential::EssentialEnd;
 use crate::arbiter::operate::job::Job;
 use crate::arbiter::operate::start_sequence::{Rollout, Start};
 use crate::arbiter::requests::reloadconfig::Reconfiguration;
@@ -83,6 +84,8 @@ pub struct Arbiter {
     pub(in crate::arbiter) ending_restarts: bool,
     /// Whether nobody waits for hooks any more.
     pub(in crate::arbiter) force: bool,
+    /// The essential watcher whose end ends circusd.
+    pub(in crate::arbiter) essential_end: Option<EssentialEnd>,
     pub(in crate::arbiter) spawned: u64,
     pub(in crate::arbiter) reaped: u64,
     pub(in crate::arbiter) released: u64,
@@ -121,6 +124,7 @@ impl Arbiter {
             quit_by_signal: false,
             ending_restarts: false,
             force: false,
+            essential_end: None,
             spawned: 0,
             reaped: 0,
             released: 0,
@@ -238,6 +242,11 @@ impl Arbiter {
         !self.launches.is_empty()
     }
 
+    /// Whether the fleet has been started: every watcher that starts by itself has been tried.
+    pub fn has_started(&self) -> bool {
+        self.phase == Phase::Running && self.rollouts.is_empty()
+    }
+
     // -- parts that the other files of this module build on -----------------------------------------------------
 
     pub(in crate::arbiter) fn act(&mut self, action: Action) {
@@ -323,6 +332,7 @@ impl Arbiter {
         while let Some(id) = self.due_rollouts.pop_front() {
             self.advance_rollout(id, now);
         }
+        self.end_with_essential(now);
         self.check_invariants();
     }
 

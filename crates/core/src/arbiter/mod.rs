@@ -84,6 +84,7 @@ pub use event::{Event, Exit, Intent, SocketAddress, SocketInfo};
 pub use fleet::watcher::WatcherState;
 pub use fleet::worker::WorkerState;
 pub use ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
+pub use lifecycle::essential::EssentialEnd;
 pub use lifecycle::purpose::{HookCall, HookOutcome, HookSubject, HookTask};
 pub use operate::queue::OperationKind;
 pub use snapshot::{WatcherView, WorkerView};

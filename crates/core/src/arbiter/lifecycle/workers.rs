@@ -180,6 +180,7 @@ impl Arbiter {
             if watcher.config.on_demand {
                 self.note_run(key, RunResult::Bad, now);
             }
+            self.note_essential_end(key, false);
             return self.begin_stopping(key, now);
         }
         let ids: Vec<WorkerId> = watcher.workers().keys().copied().collect();
@@ -446,7 +447,7 @@ fn is_replaced(config: &WatcherConfig, exit_expected: bool, exit_code: i32) -> b
     }
 }
 
-fn succeeded(config: &WatcherConfig, exit_code: i32) -> bool {
+pub(super) fn succeeded(config: &WatcherConfig, exit_code: i32) -> bool {
     u8::try_from(exit_code).is_ok_and(|code| config.success_codes.contains(&code))
 }
 

@@ -143,6 +143,8 @@ impl Arbiter {
                 }
                 if watcher.slots.waiting() == 0 {
                     // Nothing runs and nothing will: Circus calls that a failed start.
+                    let exited = watcher.slots.left_empty > 0;
+                    self.note_essential_end(key, exited);
                     self.begin_stopping(key, now);
                     return true;
                 }
@@ -152,6 +154,7 @@ impl Arbiter {
             {
                 // Who dies is not replaced, and the last worker is gone.
                 if !watcher.config.on_demand {
+                    self.note_essential_end(key, true);
                     self.begin_stopping(key, now);
                     return true;
                 }

@@ -78,7 +78,8 @@ impl Arbiter {
             self.drop_hooks(key, now);
         }
         self.answer_end_waiters(now);
-        self.act(if self.ending_restarts { Action::Restart } else { Action::Exit(0) });
+        let status = self.essential_end.as_ref().map_or(0, |end| end.status);
+        self.act(if self.ending_restarts { Action::Restart } else { Action::Exit(status) });
     }
 
     fn answer_end_waiters(&mut self, now: Now) {

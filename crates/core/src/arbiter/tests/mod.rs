@@ -1,6 +1,7 @@
 //! Scenarios of the core, each a story: what happens, and what the core wants done.
 
 mod demand;
+mod essential;
 mod failure;
 mod hooks;
 mod lifecycle;
