@@ -6,8 +6,17 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "circusd", disable_version_flag = true, about)]
 pub struct Args {
-    /// The configuration file
+    /// The configuration file, INI or JSON; - is standard input
     pub config: Option<String>,
+    /// Read the configuration from this descriptor, which circusd was started with
+    #[arg(long, value_name = "N", conflicts_with = "config")]
+    pub config_fd: Option<i32>,
+    /// Tell through this descriptor how the start goes: LISTENING=1, READY=1, ERROR=why
+    #[arg(long, value_name = "N", conflicts_with = "daemon")]
+    pub ready_fd: Option<i32>,
+    /// End when this process, which has started circusd, ends
+    #[arg(long, value_name = "PID", conflicts_with = "daemon")]
+    pub end_with_parent: Option<i32>,
     /// How much to log: critical, error, warning, info or debug
     #[arg(long, value_name = "LEVEL", value_parser = levels())]
     pub log_level: Option<String>,

@@ -11,16 +11,17 @@ use mio::{Interest, Poll, Waker};
 use super::args::Args;
 use super::clock;
 use super::environment::Environments;
-use super::event_loop::{CONTROL, Daemon, EVENTS, HOOKS, OUTPUT, SIGNALS};
+use super::event_loop::{CONTROL, Daemon, EVENTS, HOOKS, OUTPUT, PARENT, SIGNALS};
 use super::exec_sink::{ExecSinks, SpawnContext};
 use super::fd_table::{FdRole, FdTable};
 use super::hooks::HookRunner;
 use super::launch::Launcher;
 use super::log::{self, Log};
 use super::main::log_level_of;
+use super::parent::Parent;
 use super::sampling::SampleQueue;
 use crate::arbiter::{Arbiter, Level};
-use crate::config::{CircusConfig, Config, Host, Problem};
+use crate::config::{CircusConfig, Config, Host, Origin, Problem};
 use crate::net::{Context, Publisher, Router};
 use crate::output::OutputHandle;
 use crate::sys;
@@ -81,8 +82,8 @@ pub(super) struct Resources {
     pub(super) events: sys::BoundEndpoint,
     pub(super) context: Context,
     pub(super) host: Host,
-    /// The configuration file.
-    pub(super) file: String,
+    /// Where the configuration comes from.
+    pub(super) origin: Origin,
     /// What is in force.
     pub(super) config: Config,
     /// What is wrong with the file that is in force.
@@ -102,10 +103,11 @@ pub(super) struct Resources {
 /// `replace` would take its files away. Yet the managed sockets are to be 3, 4, ..., so those numbers are held meanwhile.
 pub(super) fn boot(
     args: &Args,
-    file: &str,
+    origin: Origin,
     config: Config,
     host: Host,
     problems: Vec<Problem>,
+    parent: &mut Parent,
 ) -> Result<Daemon, StartupError> {
     let circus = &config.circus;
     let nofile = sys::raise_nofile().map_err(error)?;
@@ -138,6 +140,8 @@ pub(super) fn boot(
     let (router, publisher) = open_network(&context, &control, &events, &poll, &mut fds)?;
     let mut signal_source = SourceFd(&signals.as_fd().as_raw_fd());
     poll.registry().register(&mut signal_source, SIGNALS, Interest::READABLE).map_err(error)?;
+    parent.register(poll.registry(), PARENT).map_err(error)?;
+    parent.listening(&control.endpoint);
     for socket in &sockets {
         fds.insert(FdRole::Socket(socket.name.clone()), socket);
     }
@@ -160,7 +164,9 @@ pub(super) fn boot(
             output,
             plugin_program: super::plugins::program(),
             exec_sinks,
+            workers_end_with_circusd: circus.workers_end_with_circusd,
         },
+        parent: std::mem::take(parent),
         fds,
         proc: sys::Proc::default(),
         samples: SampleQueue::default(),
@@ -178,7 +184,7 @@ pub(super) fn boot(
             events,
             context,
             host,
-            file: file.to_owned(),
+            origin,
             config,
             problems,
             problems_read: Vec::new(),

@@ -25,6 +25,7 @@ use super::fd_table::{FdRole, FdTable};
 use super::hooks::HookRunner;
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
+use super::parent::Parent;
 use super::sampling::SampleQueue;
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
@@ -35,6 +36,7 @@ pub(super) const SIGNALS: Token = Token(0);
 pub(super) const CONTROL: Token = Token(1);
 pub(super) const EVENTS: Token = Token(2);
 pub(super) const OUTPUT: Token = Token(3);
+pub(super) const PARENT: Token = Token(4);
 /// Status pipes are known by their process: this, and its pid.
 const LAUNCHES: usize = 16;
 /// Managed sockets that are watched: this, and their number. Above every pid that Linux can give.
@@ -66,6 +68,7 @@ pub(super) struct Daemon {
     /// Events of this turn that are to be sent.
     pub(super) notices: Vec<Notice>,
     pub(super) launcher: Launcher,
+    pub(super) parent: Parent,
     pub(super) fds: FdTable,
     pub(super) proc: sys::Proc,
     pub(super) samples: SampleQueue,
@@ -116,7 +119,7 @@ impl Daemon {
         let due = self.arbiter.next_deadline().map(|at| at.since(clock::now().mono));
         // Answers that wait for a slow reader are tried again even where libzmq says nothing.
         let retry = (self.router.pending() > 0).then_some(RETRY_EVERY);
-        let others = [self.hooks.next_due(), self.launcher.exec_sinks.next_due()];
+        let others = [self.hooks.next_due(), self.launcher.exec_sinks.next_due(), self.parent.next_due()];
         let others = others.into_iter().flatten().map(|at| at.since(clock::now().mono));
         due.into_iter().chain(retry).chain(others).min()
     }
@@ -132,6 +135,7 @@ impl Daemon {
                 self.read_launch(pid);
             }
         }
+        self.look_at_parent(ready, &mut intents);
         for intent in intents {
             self.feed(Event::Intent(intent));
         }
@@ -149,6 +153,9 @@ impl Daemon {
         self.take_activations(ready);
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
+        if self.parent.waits() && self.arbiter.has_started() {
+            self.parent.started();
+        }
         self.take_subscriptions();
         self.router.ready() || more_requests || more_launches || self.hooks.has_pending() || self.output_pending
     }
@@ -191,6 +198,19 @@ impl Daemon {
                 }
                 sys::Caught::Child => {}
             }
+        }
+    }
+
+    /// circusd ends with the process that started it, where that was wanted.
+    fn look_at_parent(&mut self, ready: &[Token], intents: &mut Vec<Intent>) {
+        let now = self.now.mono;
+        if ready.contains(&PARENT) && self.parent.gone(self.poll.registry(), now) {
+            self.log_line(Level::Warning, "the process that has started circusd has ended, so circusd ends");
+            intents.push(Intent::Quit);
+        }
+        // The second wish to end kills what has not ended by then.
+        if self.parent.is_time_to_hurry(now) {
+            intents.push(Intent::Quit);
         }
     }
 

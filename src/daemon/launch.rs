@@ -37,6 +37,8 @@ pub(super) struct Launcher {
     /// The program of our own plugins.
     pub(super) plugin_program: Option<String>,
     pub(super) exec_sinks: ExecSinks,
+    /// Whether every worker ends with circusd, however that ends.
+    pub(super) workers_end_with_circusd: bool,
 }
 
 /// The sockets that a worker has for itself, by name.
@@ -75,7 +77,7 @@ impl Launcher {
             sockets: self.passed(config, &own)?,
             nofile: Some(self.nofile),
             // Nobody else would end them when circusd is killed, and they are of no use to the next.
-            ends_with_us: config.plugin.is_some() || config.name == STATS_WATCHER,
+            ends_with_us: self.workers_end_with_circusd || config.plugin.is_some() || config.name == STATS_WATCHER,
             ..sys::Launch::new(launch.argv)
         })?;
         let pid = match &spawned {

@@ -8,7 +8,8 @@ use clap::CommandFactory as _;
 use super::args::Args;
 use super::boot::{self, StartupError};
 use super::event_loop::{Daemon, Outcome};
-use crate::config::{self, Config, Host, Loaded, Problem, Severity};
+use super::parent::Parent;
+use crate::config::{Config, Host, Loaded, Origin, Problem, Severity};
 use crate::sys;
 
 /// circusd. It returns when the fleet is stopped.
@@ -16,15 +17,42 @@ pub fn main(args: &Args) -> ExitCode {
     if args.version {
         return print(concat!(env!("CARGO_PKG_VERSION"), "\n"));
     }
-    let Some(file) = &args.config else {
+    if args.config.is_none() && args.config_fd.is_none() {
         return print(&format!("{}\n", Args::command().render_usage()));
+    }
+    let mut parent = match Parent::new(args, sys::notify_socket()) {
+        Ok(parent) => parent,
+        Err(text) => return refuse(&StartupError::Error(text), &mut Parent::default()),
     };
-    match run(args, file) {
+    match run(args, &mut parent) {
         Ok(status) => ExitCode::from(status),
-        Err(failure) => {
-            failure.print();
-            ExitCode::from(1)
+        Err(failure) => refuse(&failure, &mut parent),
+    }
+}
+
+fn refuse(failure: &StartupError, parent: &mut Parent) -> ExitCode {
+    failure.print();
+    parent.refused(&failure.to_string());
+    ExitCode::from(1)
+}
+
+/// Where the configuration comes from. A descriptor is read here, to its end: it can be read only once.
+fn origin(args: &Args) -> Result<Origin, StartupError> {
+    let read = |name: &str, file: &mut dyn std::io::Read| {
+        let mut text = String::new();
+        match file.read_to_string(&mut text) {
+            Ok(_) => Ok(Origin::Text { name: name.to_owned(), text }),
+            Err(error) => Err(StartupError::Error(format!("{name}: the configuration cannot be read: {error}"))),
         }
+    };
+    match (args.config_fd, args.config.as_deref()) {
+        (Some(number), _) => {
+            let name = format!("descriptor {number}");
+            let file = sys::take_inherited(number);
+            read(&name, &mut file.map_err(|error| StartupError::Error(format!("--config-fd: {name}: {error}")))?)
+        }
+        (None, Some("-")) => read("standard input", &mut std::io::stdin()),
+        (None, file) => Ok(Origin::File(file.unwrap_or_default().to_owned())),
     }
 }
 
@@ -34,7 +62,7 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(args: &Args, file: &str) -> Result<u8, StartupError> {
+fn run(args: &Args, parent: &mut Parent) -> Result<u8, StartupError> {
     if args.logger_config.is_some() {
         let text = "--logger-config: circusd runs no Python; use --log-level and --log-output";
         return Err(StartupError::Error(text.into()));
@@ -42,21 +70,21 @@ fn run(args: &Args, file: &str) -> Result<u8, StartupError> {
     sys::sanitize_stdio()
         .map_err(|error| StartupError::Error(format!("unable to open descriptors 0 to 2: {error}")))?;
     let host = sys::host();
+    let origin = origin(args)?;
     if args.check {
-        return Ok(check(file, &host));
+        return Ok(check(&origin, &host));
     }
-    let Loaded { config, problems } = config::load(file, &host);
+    let Loaded { config, problems } = origin.load(&host);
     let Some(config) = config else { return Err(StartupError::Problems(problems)) };
     if args.daemon {
-        return run_in_the_background(args, file, config, host, problems);
+        return run_in_the_background(args, origin, config, host, problems, parent);
     }
-    let daemon = boot::boot(args, file, config, host, problems)?;
-    Ok(turn(daemon, file))
+    Ok(turn(boot::boot(args, origin, config, host, problems, parent)?))
 }
 
 /// Tells all about a configuration. What only means something else than in Circus is no failure.
-fn check(file: &str, host: &Host) -> u8 {
-    let problems = config::check(file, host);
+fn check(origin: &Origin, host: &Host) -> u8 {
+    let problems = origin.check(host);
     let text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
     print(&text);
     u8::from(problems.iter().any(|problem| problem.severity > Severity::Note))
@@ -65,10 +93,11 @@ fn check(file: &str, host: &Host) -> u8 {
 /// The configuration was read by whoever called us, who may have given it as a pipe; all else is the daemon's.
 fn run_in_the_background(
     args: &Args,
-    file: &str,
+    origin: Origin,
     config: Config,
     host: Host,
     problems: Vec<Problem>,
+    parent: &mut Parent,
 ) -> Result<u8, StartupError> {
     let cannot = |error| StartupError::Error(format!("--daemon: unable to go to the background: {error}"));
     let background = match sys::daemonize().map_err(cannot)? {
@@ -81,10 +110,10 @@ fn run_in_the_background(
             };
         }
     };
-    match boot::boot(args, file, config, host, problems) {
+    match boot::boot(args, origin, config, host, problems, parent) {
         Ok(daemon) => {
             background.ready().map_err(cannot)?;
-            Ok(turn(daemon, file))
+            Ok(turn(daemon))
         }
         Err(failure) => {
             failure.print();
@@ -95,7 +124,7 @@ fn run_in_the_background(
 }
 
 /// Turns until the end.
-fn turn(mut daemon: Daemon, file: &str) -> u8 {
+fn turn(mut daemon: Daemon) -> u8 {
     loop {
         match daemon.run() {
             Outcome::Exit(status) => {
@@ -103,7 +132,7 @@ fn turn(mut daemon: Daemon, file: &str) -> u8 {
                 return status;
             }
             Outcome::Restart => {
-                let Loaded { config, problems } = config::load(file, &sys::host());
+                let Loaded { config, problems } = daemon.resources.origin.load(&sys::host());
                 daemon.restart(config, &problems);
             }
         }

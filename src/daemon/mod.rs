@@ -21,6 +21,7 @@ mod log;
 mod main;
 mod output;
 mod owner;
+mod parent;
 mod plugins;
 mod reload;
 mod sampling;

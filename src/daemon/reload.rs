@@ -9,7 +9,7 @@ use crate::sys;
 impl Daemon {
     pub(super) fn load_config(&mut self) {
         self.trim_when_idle = true;
-        let loaded = config::load(&self.resources.file, &self.resources.host);
+        let loaded = self.resources.origin.load(&self.resources.host);
         self.resources.problems_read.clone_from(&loaded.problems);
         let loaded = loaded.replacing(&self.resources.problems).map(|(mut config, warnings)| {
             // Plugins reach the circusd that runs, whose endpoints stay what they are until it is started again.
@@ -35,6 +35,7 @@ impl Daemon {
             self.log = log;
         }
         self.follow_umask(config.circus.umask);
+        self.launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;
         self.resources.config = config;
         self.resources.problems = std::mem::take(&mut self.resources.problems_read);
         Ok(self.socket_infos())

@@ -19,6 +19,9 @@ impl Daemon {
     /// Everything is stopped: the last words go out, and what was on the file system goes.
     pub(super) fn close(mut self) {
         self.stop_hooks();
+        if let Some(end) = self.arbiter.essential_end() {
+            self.parent.ended(&end.watcher);
+        }
         self.log_line(Level::Info, "Arbiter exiting");
         let lost = self.router.flush(FLUSH_TIMEOUT);
         if lost > 0 {
@@ -60,6 +63,7 @@ impl Daemon {
         self.stop_hooks();
         let mut config = config;
         self.follow(&mut config.circus);
+        self.launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;
         self.replace_sockets(&config.sockets);
         self.resources.config = config.clone();
         self.samples.abandon();

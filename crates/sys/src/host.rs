@@ -9,16 +9,28 @@ use nix::sys::stat::{Mode, umask};
 
 use circus_core::config::Host;
 
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
 /// circusd's environment and working directory. Text that is no UTF-8 is taken with its bad bytes replaced.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 pub fn host() -> Host {
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     Host {
-        env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+        // The service manager's socket is circusd's own: a worker that used it would speak for circusd.
+        env: std::env::vars_os()
+            .filter(|(name, _)| name != NOTIFY_SOCKET)
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
         // A directory that was removed has no name; "/" always is one.
         cwd: std::env::current_dir().map_or_else(|_| "/".into(), |directory| text(directory.into())),
         programs: programs(),
     }
+}
+
+/// The socket of the service manager that started circusd, if one waits to be told that it is ready.
+#[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
+pub fn notify_socket() -> Option<String> {
+    std::env::var(NOTIFY_SOCKET).ok().filter(|name| !name.is_empty())
 }
 
 /// The system's time zone. Where TZ does not name one it is that of `/etc/localtime`, which is read as it is: jiff's own

@@ -28,7 +28,7 @@
 //! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`reserve`], ZeroMQ, threads.
 //!
 //! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
-//! (waitpid), `kill` (kill, pidfd), `daemonize` (fork) and `memory` (malloc_trim), for what no safe crate offers as it
+//! (waitpid), `kill` (kill, pidfd), `daemonize` (fork), `parent` (descriptors by number) and `memory` (malloc_trim), for what no safe crate offers as it
 //! must be.
 
 #![warn(missing_docs)]
@@ -47,6 +47,7 @@ mod kin;
 mod launch;
 mod limits;
 mod memory;
+mod parent;
 mod pidfile;
 mod process;
 mod python;
@@ -69,12 +70,13 @@ pub use clock::since_boot;
 pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
 pub use exchange::exchange;
-pub use host::{host, sanitize_stdio, set_umask, time_zone};
+pub use host::{host, notify_socket, sanitize_stdio, set_umask, time_zone};
 pub use kill::{SendError, send};
 pub use kin::Kin;
 pub use launch::{Credentials, Launch, Pass, Stdio};
 pub use limits::{Nofile, nofile, raise_nofile};
 pub use memory::release_memory;
+pub use parent::{notify, take_inherited, watch_parent};
 pub use pidfile::{Pidfile, PidfileError};
 pub use process::{Proc, Stat};
 pub use python::python_path;

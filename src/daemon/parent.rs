@@ -1,0 +1,108 @@
+//! The program that started circusd, where it wants to know how circusd fares, or circusd is to end with it.
+//!
+//! What it is told goes through the descriptor of `--ready-fd`, as lines `KEY=VALUE`: circusd(1) has them all. A service
+//! manager is told through NOTIFY_SOCKET.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use super::args::Args;
+use crate::arbiter::Mono;
+use crate::sys;
+
+/// How long everything may take to stop when the parent has ended, before what remains is killed: nobody is left who
+/// could lose patience.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Who started circusd.
+#[derive(Debug, Default)]
+pub(super) struct Parent {
+    ready: Option<File>,
+    notify: Option<String>,
+    handle: Option<OwnedFd>,
+    /// When what remains is killed.
+    hurry_at: Option<Mono>,
+    told_ready: bool,
+}
+
+impl Parent {
+    /// The parent that the command line speaks of, and the service manager of the environment.
+    pub(super) fn new(args: &Args, notify: Option<String>) -> Result<Self, String> {
+        let ready = args.ready_fd.map(sys::take_inherited).transpose();
+        let ready = ready.map_err(|error| format!("--ready-fd: the descriptor cannot be used: {error}"))?;
+        let handle = args.end_with_parent.map(sys::watch_parent).transpose();
+        let handle = handle.map_err(|error| format!("--end-with-parent: {error}"))?;
+        Ok(Self { ready, notify, handle, hurry_at: None, told_ready: false })
+    }
+
+    /// Has the loop wake up when the parent ends.
+    pub(super) fn register(&self, registry: &Registry, token: Token) -> std::io::Result<()> {
+        let Some(handle) = &self.handle else { return Ok(()) };
+        registry.register(&mut SourceFd(&handle.as_fd().as_raw_fd()), token, Interest::READABLE)
+    }
+
+    /// Requests are answered at this endpoint.
+    pub(super) fn listening(&mut self, endpoint: &str) {
+        self.tell("ENDPOINT", endpoint);
+        self.tell("LISTENING", "1");
+    }
+
+    /// The fleet has been started. Told once.
+    pub(super) fn started(&mut self) {
+        if std::mem::replace(&mut self.told_ready, true) {
+            return;
+        }
+        self.tell("READY", "1");
+        if let Some(socket) = self.notify.take() {
+            // A manager that has gone waits for nothing.
+            drop(sys::notify(&socket, "READY=1"));
+        }
+    }
+
+    /// Whether the parent still waits for the start of the fleet.
+    pub(super) fn waits(&self) -> bool {
+        !self.told_ready && (self.ready.is_some() || self.notify.is_some())
+    }
+
+    /// circusd does not start.
+    pub(super) fn refused(&mut self, why: &str) {
+        self.tell("ERROR", why);
+    }
+
+    /// An essential watcher has ended circusd.
+    pub(super) fn ended(&mut self, watcher: &str) {
+        self.tell("ENDED", watcher);
+    }
+
+    /// The parent has ended. Whether that is news.
+    pub(super) fn gone(&mut self, registry: &Registry, now: Mono) -> bool {
+        let Some(handle) = self.handle.take() else { return false };
+        drop(registry.deregister(&mut SourceFd(&handle.as_fd().as_raw_fd())));
+        self.hurry_at = Some(now.after(GRACE));
+        true
+    }
+
+    /// When it is time to hurry.
+    pub(super) fn next_due(&self) -> Option<Mono> {
+        self.hurry_at
+    }
+
+    /// Whether what remains is to be killed now.
+    pub(super) fn is_time_to_hurry(&mut self, now: Mono) -> bool {
+        self.hurry_at.take_if(|at| *at <= now).is_some()
+    }
+
+    fn tell(&mut self, key: &str, value: &str) {
+        let Some(ready) = &mut self.ready else { return };
+        let line = format!("{key}={}\n", value.replace('\n', "; "));
+        // One that reads no more has heard enough. The lines are few and short, so the pipe never fills.
+        if ready.write_all(line.as_bytes()).is_err() {
+            self.ready = None;
+        }
+    }
+}
