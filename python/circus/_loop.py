@@ -1,0 +1,84 @@
+"""The event loop that an arbiter runs in: asyncio's, with the few methods of Tornado's that programs call."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import warnings
+from typing import Any, Callable
+
+logger = logging.getLogger("circus")
+
+
+class Loop:
+    """An event loop of asyncio under the names of ``tornado.ioloop.IOLoop``."""
+
+    def __init__(self, asyncio_loop: asyncio.AbstractEventLoop) -> None:
+        self.asyncio_loop = asyncio_loop
+
+    @classmethod
+    def current(cls) -> Loop:
+        """That of this thread; one that has none gets one."""
+        try:
+            return cls(asyncio.get_running_loop())
+        except RuntimeError:
+            pass
+        loop: asyncio.AbstractEventLoop | None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                loop = asyncio.get_event_loop()
+            except RuntimeError:
+                loop = None
+        if loop is None or loop.is_closed():
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+        return cls(loop)
+
+    @classmethod
+    def of(cls, loop: Any) -> Any:
+        """The loop that a program has given: asyncio's, Tornado's, or one of this class."""
+        return cls(loop) if isinstance(loop, asyncio.AbstractEventLoop) else loop
+
+    def add_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Has a function called in the loop, from any thread. A loop that is closed calls nothing any more."""
+        try:
+            self.asyncio_loop.call_soon_threadsafe(self._call, callback, args, kwargs)
+        except RuntimeError:
+            if not self.asyncio_loop.is_closed():
+                raise
+
+    def _call(self, callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            result = callback(*args, **kwargs)
+            if inspect.isawaitable(result):
+                asyncio.ensure_future(result, loop=self.asyncio_loop)
+        except Exception:
+            logger.exception("Exception in callback %r", callback)
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> asyncio.TimerHandle:
+        """Has a function called after so many seconds. From the loop's own thread."""
+        return self.asyncio_loop.call_later(delay, callback, *args)
+
+    def run_sync(self, func: Callable[[], Any], timeout: float | None = None) -> Any:
+        """Calls a function and waits for what it returns, if that can be awaited."""
+
+        async def run() -> Any:
+            result = func()
+            return await asyncio.wait_for(result, timeout) if inspect.isawaitable(result) else result
+
+        return self.asyncio_loop.run_until_complete(run())
+
+    def start(self) -> None:
+        """Runs until ``stop``."""
+        self.asyncio_loop.run_forever()
+
+    def stop(self) -> None:
+        """Ends ``start``, from any thread."""
+        self.add_callback(self.asyncio_loop.stop)
+
+    def close(self) -> None:
+        """Closes the loop, if it does not run."""
+        if not self.asyncio_loop.is_running():
+            self.asyncio_loop.close()

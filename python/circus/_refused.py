@@ -1,0 +1,104 @@
+"""Names of Circus 0.19 that cannot be served, and what to use instead.
+
+They are parts of a daemon in Python. Whoever imports one gets an ``ImportError`` that says the way out.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, Callable
+
+_DAEMON = "it is a part of the daemon in Python; the daemon is the program circusd"
+_CTL = "circusctl is a program: run it, or use circus.client.CircusClient"
+_STATS = "statistics are made by the program circusd-stats; read them with circus.stats.client.StatsClient"
+_GEVENT = "gevent is not supported; use circus.client.CircusClient in a thread of gevent's pool"
+_BUILTIN = "circusd has this plugin built in: name it as use = {0}, and subclass circus.plugins.CircusPlugin for your own"
+_INFO = "circusd looks at processes: ask it with the command stats, or use psutil"
+_TORNADO = "nothing here runs in Tornado; methods return circus._future.Reply, which can be yielded and awaited"
+
+# Modules that are not there at all.
+MODULES = {
+    "circus._patch": _DAEMON,
+    "circus.circusctl": _CTL,
+    "circus.config": "circusd reads configuration files: circusd --check FILE checks one, Arbiter.load_from_config runs one",
+    "circus.controller": _DAEMON,
+    "circus.fixed_threading": "use the module threading",
+    "circus.green": _GEVENT,
+    "circus.green.arbiter": _GEVENT,
+    "circus.green.client": _GEVENT,
+    "circus.green.consumer": _GEVENT,
+    "circus.green.controller": _GEVENT,
+    "circus.green.sighandler": _GEVENT,
+    "circus.plugins._statsd": _BUILTIN.format("circus.plugins.statsd.StatsdEmitter"),
+    "circus.plugins.command_reloader": _BUILTIN.format("circus.plugins.command_reloader.CommandReloader"),
+    "circus.plugins.flapping": _BUILTIN.format("circus.plugins.flapping.Flapping"),
+    "circus.plugins.http_observer": _BUILTIN.format("circus.plugins.http_observer.HttpObserver"),
+    "circus.plugins.redis_observer": _BUILTIN.format("circus.plugins.redis_observer.RedisObserver"),
+    "circus.plugins.resource_watcher": _BUILTIN.format("circus.plugins.resource_watcher.ResourceWatcher"),
+    "circus.plugins.statsd": _BUILTIN.format("circus.plugins.statsd.FullStats"),
+    "circus.plugins.watchdog": _BUILTIN.format("circus.plugins.watchdog.WatchDog"),
+    "circus.process": _INFO,
+    "circus.sighandler": _DAEMON,
+    "circus.stats.collector": _STATS,
+    "circus.stats.publisher": _STATS,
+    "circus.stats.streamer": _STATS,
+    "circus.stream.file_stream": "circusd writes files; name FileStream and the others as circus.stream.FileStream",
+    "circus.stream.redirector": _DAEMON,
+}
+
+# Names that a module lacks that is there.
+NAMES = {
+    "circus.sockets": {"addrinfo": "circusd resolves the names of hosts; use socket.getaddrinfo"},
+    "circus.stats.client": {"Painter": "it draws the screen of circus-top, which is a program"},
+    "circus.stream": {"Redirector": _DAEMON},
+    "circus.commands.base": {"CommandMeta": "commands are made from a table; circusd has no commands in Python"},
+    "circus.commands.util": {
+        "convert_option": "circusd checks and converts options; send them with the command set",
+        "validate_option": "circusd checks options; send them with the command set and look at the answer",
+    },
+    "circus.util": {
+        "DEFAULTSECT": "circusd reads configuration files",
+        "INDENTATION_LEVEL": "it belongs to the tracing of calls in the daemon in Python",
+        "ImportStringError": "resolve_name raises ImportError and AttributeError",
+        "StrictConfigParser": "circusd reads configuration files; configparser.RawConfigParser is near to it",
+        "TransformableFuture": _TORNADO,
+        "create_udp_socket": _DAEMON,
+        "get_info": _INFO,
+        "load_virtualenv": "circusd does it: give the watcher the option virtualenv",
+        "replace_env": "os.environ.get does it",
+        "replace_gnu_args": "circusd replaces $(circus.NAME) in commands",
+        "synchronized": "circusd queues commands; nothing has to be locked out",
+        "yaml": "import yaml",
+    },
+}
+
+
+def module_getattr(module: str) -> Callable[[str], Any]:
+    """What ``__getattr__`` of a module is to be."""
+
+    def missing(name: str) -> Any:
+        reason = NAMES.get(module, {}).get(name)
+        if reason is not None:
+            # ``from module import name`` turns an AttributeError into an ImportError without its text.
+            raise ImportError(f"{module}.{name} is not served: {reason}. See docs/embedding.md", name=name)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return missing
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Answers imports of modules that are not served with the reason."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        reason = MODULES.get(fullname)
+        if reason is not None:
+            raise ModuleNotFoundError(f"{fullname} is not served: {reason}. See docs/embedding.md", name=fullname)
+        return None
+
+
+FINDER = _Finder()
