@@ -16,6 +16,7 @@ class Loop:
 
     def __init__(self, asyncio_loop: asyncio.AbstractEventLoop) -> None:
         self.asyncio_loop = asyncio_loop
+        self._tasks: set[Any] = set()
 
     @classmethod
     def current(cls) -> Loop:
@@ -53,7 +54,10 @@ class Loop:
         try:
             result = callback(*args, **kwargs)
             if inspect.isawaitable(result):
-                asyncio.ensure_future(result, loop=self.asyncio_loop)
+                task = asyncio.ensure_future(result, loop=self.asyncio_loop)
+                # The loop itself keeps no task alive.
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
         except Exception:
             logger.exception("Exception in callback %r", callback)
 

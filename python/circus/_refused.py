@@ -15,15 +15,23 @@ _DAEMON = "it is a part of the daemon in Python; the daemon is the program circu
 _CTL = "circusctl is a program: run it, or use circus.client.CircusClient"
 _STATS = "statistics are made by the program circusd-stats; read them with circus.stats.client.StatsClient"
 _GEVENT = "gevent is not supported; use circus.client.CircusClient in a thread of gevent's pool"
-_BUILTIN = "circusd has this plugin built in: name it as use = {0}, and subclass circus.plugins.CircusPlugin for your own"
+_BUILTIN = (
+    "circusd has this plugin built in: name it as use = {0}, and subclass circus.plugins.CircusPlugin for your own"
+)
 _INFO = "circusd looks at processes: ask it with the command stats, or use psutil"
 _TORNADO = "nothing here runs in Tornado; methods return circus._future.Reply, which can be yielded and awaited"
+
+_COMMANDS = (
+    "addwatcher decrproc dstats get globaloptions incrproc ipythonshell kill list listen listsockets numprocesses "
+    "numwatchers options quit reload reloadconfig restart rmwatcher sendsignal set start stats status stop"
+)
 
 # Modules that are not there at all.
 MODULES = {
     "circus._patch": _DAEMON,
     "circus.circusctl": _CTL,
-    "circus.config": "circusd reads configuration files: circusd --check FILE checks one, Arbiter.load_from_config runs one",
+    **{f"circus.commands.{module}": "import the command from circus.commands" for module in _COMMANDS.split()},
+    "circus.config": "circusd reads configuration files: circusd --check checks one, Arbiter.load_from_config runs one",
     "circus.controller": _DAEMON,
     "circus.fixed_threading": "use the module threading",
     "circus.green": _GEVENT,

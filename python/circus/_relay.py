@@ -97,7 +97,9 @@ class Pipe:
     def __init__(self, take: Callable[[bytes], None], name: str) -> None:
         reading, self._writing = os.pipe()
         self.path = f"/proc/{os.getpid()}/fd/{self._writing}"
-        self._thread = threading.Thread(target=self._read, args=(os.fdopen(reading, "rb"), take), name=name, daemon=True)
+        self._thread = threading.Thread(
+            target=self._read, args=(os.fdopen(reading, "rb"), take), name=name, daemon=True
+        )
         self._thread.start()
 
     @staticmethod

@@ -142,8 +142,8 @@ class Arbiter:
 
         The future that it returns is done; its exception says why circusd could not start, or what has ended it. ``cb``
         is called with a future when all watchers have started. With a ``loop`` it returns a future of the start
-        instead, and goes on in that loop. SIGINT, SIGTERM and SIGQUIT stop the arbiter and SIGHUP reloads it, if this is
-        the main thread; afterwards the signals' handlers are what they were.
+        instead, and goes on in that loop. If this is the main thread, SIGINT, SIGTERM and SIGQUIT stop the arbiter and
+        SIGHUP reloads it; afterwards the signals' handlers are what they were.
 
         In the main thread of a process that ``circus.circusd.daemonize`` has made, circusd takes the place of the
         process, so that it does not return: unless there is a ``cb``, a ``loop``, a subclass, another thread or a hook
@@ -189,8 +189,9 @@ class Arbiter:
             )
         run = self._begin(cb, lambda: self.loop.add_callback(self.loop.stop))
         self.loop.start()
-        # Someone else may have stopped the loop.
-        self.stop()
+        if not run.over:
+            # The program has stopped the loop, which means the arbiter.
+            run.stop_arbiter()
         while not run.over:
             self.loop.start()
         return run.outcome()
@@ -475,9 +476,9 @@ class _Run:
             self.signal(signal.SIGTERM)
         else:
             self.signalled = True
-            self._stop_arbiter()
+            self.stop_arbiter()
 
-    def _stop_arbiter(self) -> None:
+    def stop_arbiter(self) -> None:
         """Calls the arbiter's own ``stop``, which a subclass may have extended, once."""
         if self.arbiter._stopping:
             return
@@ -541,7 +542,7 @@ class _Run:
         self.status = status
         self.arbiter._running = False
         if not self.arbiter._stopping:
-            self._stop_arbiter()
+            self.stop_arbiter()
         # Behind what stop() may have added to the loop.
         self.loop.add_callback(self._finish)
 
@@ -585,7 +586,11 @@ class _Run:
 
 def _reachable(endpoint: str) -> str:
     """An endpoint that listens at every address, as one that can be connected to."""
-    for every, one in (("tcp://*:", "tcp://127.0.0.1:"), ("tcp://0.0.0.0:", "tcp://127.0.0.1:"), ("tcp://[::]:", "tcp://[::1]:")):
+    for every, one in (
+        ("tcp://*:", "tcp://127.0.0.1:"),
+        ("tcp://0.0.0.0:", "tcp://127.0.0.1:"),
+        ("tcp://[::]:", "tcp://[::1]:"),
+    ):
         if endpoint.startswith(every):
             return one + endpoint[len(every) :]
     return endpoint

@@ -47,13 +47,12 @@ class CircusConsumer:
         with self:
             while True:
                 # In slices, so that a signal's handler runs in between.
-                if self.pubsub_socket.poll(self.timeout * 1000):
+                if self.pubsub_socket.poll(int(self.timeout * 1000)):
                     yield self.pubsub_socket.recv_multipart()
 
     def iter_messages(self) -> Iterator[Any]:
         """Yields each event as ``(topic, message)``."""
-        for topic, message in self._frames():
-            yield topic, message
+        yield from map(tuple, self._frames())
 
     def stop(self) -> None:
         """Closes the subscription, and the context if it is its own."""

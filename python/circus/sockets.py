@@ -80,9 +80,7 @@ class CircusSocket:
             values["umask"] = int(str(values["umask"]), 8)
         return cls(**values)
 
-    _OPTIONS = (
-        "name host port family type proto backlog path umask replace interface so_reuseport blocking".split()
-    )
+    _OPTIONS = "name host port family type proto backlog path umask replace interface so_reuseport blocking".split()
 
     @property
     def location(self) -> str:
@@ -161,7 +159,8 @@ class CircusSockets(dict):  # type: ignore[type-arg]
         """Adds a socket and returns it."""
         if name in self:
             raise ValueError(f"A socket already exists {self[name]}")
-        sock = CircusSocket(name, *args, backlog=self.backlog if backlog is None else backlog, **options)
+        options["backlog"] = self.backlog if backlog is None else backlog
+        sock = CircusSocket(name, *args, **options)
         self[name] = sock
         return sock
 

@@ -1,8 +1,8 @@
 """Where the output of workers goes.
 
-circusd itself writes files and its own standard output; the classes of these names say so and do nothing more. Any other
-object that can be called with ``{"data": bytes, "pid": int, "name": "stdout" or "stderr"}`` gets the lines through a
-pipe, in a thread of the program that started the arbiter.
+circusd itself writes files and its own standard output; the classes of these names say so and do nothing more. An
+object of any other class that can be called with ``{"data": bytes, "pid": int, "name": "stdout"}`` gets the lines
+through a pipe, in a thread of the program that started the arbiter.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class _WrittenByCircusd:
         self.options = options
 
     def __call__(self, data: dict[str, Any]) -> None:
-        raise NotServed(f"{type(self).__name__} is written by circusd; to write in this program, pass a function instead")
+        raise NotServed(
+            f"{type(self).__name__} is written by circusd; to write in this program, pass a function instead"
+        )
 
     def close(self) -> None:
         """Does nothing: circusd closes what it has opened."""

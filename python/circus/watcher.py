@@ -88,7 +88,7 @@ class Watcher:
     ) -> None:
         if prereload_fn is not None:
             raise NotServed(
-                f"watcher {name}: prereload_fn runs in the Python daemon, and circusd has none; use the hook before_start"
+                f"watcher {name}: prereload_fn would run in the daemon, which is not Python; use the hook before_start"
             )
         if singleton and int(numprocesses) not in (0, 1):
             raise ValueError(f"Cannot have {numprocesses} processes with a singleton  watcher")
@@ -243,7 +243,7 @@ class Watcher:
         """Sends a signal to the children of a process."""
         self._ask("signal", pid=int(pid), children=True, signum=int(signum), recursive=recursive)
 
-    def kill_processes(self, stop_signal: int | None = None, graceful_timeout: float | None = None) -> Reply[None]:
+    def kill_processes(self, stop_signal: int | None = None, graceful_timeout: float | None = None) -> Reply:
         """Ends the processes; those that the watcher lacks then are started again."""
         more: dict[str, Any] = {}
         if stop_signal is not None:
@@ -256,29 +256,29 @@ class Watcher:
         """Changes an option."""
         self._ask("set", options={key: val})
 
-    def set_numprocesses(self, np: int) -> Reply[Any]:
+    def set_numprocesses(self, np: int) -> Reply:
         """Changes the number of processes."""
         return self._do("set", options={"numprocesses": int(np)})
 
-    def _do(self, command: str, **properties: Any) -> Reply[Any]:
+    def _do(self, command: str, **properties: Any) -> Reply:
         return Reply.of(self._ask, command, waiting=True, **properties)
 
-    def start(self) -> Reply[Any]:
+    def start(self) -> Reply:
         return self._do("start")
 
-    def stop(self) -> Reply[Any]:
+    def stop(self) -> Reply:
         return self._do("stop")
 
-    def restart(self) -> Reply[Any]:
+    def restart(self) -> Reply:
         return self._do("restart")
 
-    def reload(self, graceful: bool = True, sequential: bool = False) -> Reply[Any]:
+    def reload(self, graceful: bool = True, sequential: bool = False) -> Reply:
         return self._do("reload", graceful=graceful, sequential=sequential)
 
-    def incr(self, nb: int = 1) -> Reply[Any]:
+    def incr(self, nb: int = 1) -> Reply:
         return self._do("incr", nb=nb)
 
-    def decr(self, nb: int = 1) -> Reply[Any]:
+    def decr(self, nb: int = 1) -> Reply:
         return self._do("decr", nb=nb)
 
 

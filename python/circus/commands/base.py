@@ -31,7 +31,9 @@ class Command:
     def message(self, *args: Any, **opts: Any) -> dict[str, Any]:
         """The message that these words and options mean."""
         if len(args) < self.required or len(args) > len(self.words):
-            raise ArgumentError(f"invalid number of arguments for {self.name}: {' '.join(self.words) or 'none'} expected")
+            raise ArgumentError(
+                f"invalid number of arguments for {self.name}: {' '.join(self.words) or 'none'} expected"
+            )
         return self.make_message(**dict(zip(self.words, args)), **opts)
 
     def validate(self, props: dict[str, Any]) -> None:
