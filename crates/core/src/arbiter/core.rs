@@ -1,38 +1,49 @@
 //! The arbiter itself: what it knows, and the five calls it is driven by.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::action::{Action, Launch, Level};
-use crate::arbiter::event::{Event, Intent, SocketInfo};
+use crate::arbiter::cx::{Cx, FollowUp, Outbox, Pids};
+use crate::arbiter::event::{Event, Exit, Intent, SocketInfo};
+use crate::arbiter::fleet::registry::Fleet;
 use crate::arbiter::fleet::watcher::Watcher;
-use crate::arbiter::fleet::worker::WorkerState;
-use crate::arbiter::ids::{JobId, Pid, RolloutId, WatcherKey, Wid, WorkerId};
+use crate::arbiter::fleet::worker::{Worker, WorkerState};
+use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::essential::EssentialEnd;
-use crate::arbiter::operate::job::Job;
-use crate::arbiter::operate::start_sequence::{Rollout, Start};
-use crate::arbiter::requests::reloadconfig::Reconfiguration;
+use crate::arbiter::lifecycle::{answers, exit, hooks, launch, terminate};
+use crate::arbiter::operate::advance::advance;
+use crate::arbiter::operate::job::Jobs;
+use crate::arbiter::operate::queue::{self, Operation, OperationKind, Reason, Waiter};
+use crate::arbiter::operate::schedule::{Schedule, Which};
+use crate::arbiter::operate::shutdown::Phase;
+use crate::arbiter::requests::reloadconfig::Reconfigurations;
 use crate::arbiter::requests::stats::PendingStats;
 use crate::arbiter::requests::tail::PendingTail;
 use crate::arbiter::rng::Rng;
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::{Timer, Timers};
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
-use crate::proto::{EventKind, Notice, ReplyTo, SpawnError, Stage};
+use crate::proto::{EventKind, Fault, SpawnError, Stage};
 
-/// How the daemon as a whole is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::arbiter) enum Phase {
-    /// The managed sockets are not open yet.
-    Opening,
-    /// At work.
-    Running,
-    /// Everything is being stopped, to exit or to start anew.
-    Ending,
-    /// The last action is out.
-    Ended,
+/// The managed sockets.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Sockets {
+    pub(in crate::arbiter) open: Vec<SocketInfo>,
+    numbers: BTreeMap<String, i32>,
+    /// What the file says of them.
+    pub(in crate::arbiter) configs: Vec<SocketConfig>,
+    /// Those that are watched, and which watchers wait there for a connection.
+    pub(in crate::arbiter) watched: BTreeMap<String, BTreeSet<WatcherKey>>,
+}
+
+impl Sockets {
+    pub(in crate::arbiter) fn opened(&mut self, sockets: Vec<SocketInfo>) {
+        self.numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
+        self.open = sockets;
+    }
 }
 
 /// The core: a pure state machine. See the module's documentation for the model.
@@ -44,51 +55,22 @@ pub struct Arbiter {
     pub(in crate::arbiter) circus: CircusConfig,
     pub(in crate::arbiter) host: Host,
     pub(in crate::arbiter) phase: Phase,
-    pub(in crate::arbiter) watchers: BTreeMap<WatcherKey, Watcher>,
-    /// Lower-case names; of two watchers with the same, the later one.
-    pub(in crate::arbiter) names: HashMap<String, WatcherKey>,
-    pub(in crate::arbiter) pids: HashMap<Pid, WorkerId>,
-    pub(in crate::arbiter) sockets: Vec<SocketInfo>,
-    pub(in crate::arbiter) socket_numbers: BTreeMap<String, i32>,
-    /// What the file says of them.
-    pub(in crate::arbiter) socket_configs: Vec<SocketConfig>,
-    /// Requests to read the file again; the first is being dealt with.
-    pub(in crate::arbiter) reconfigurations: VecDeque<Reconfiguration>,
-    /// The job of the last one that was carried out; it may have ended.
-    pub(in crate::arbiter) reconfiguring: Option<JobId>,
-    /// Who waits for a connection to which socket: those that are watched.
-    pub(in crate::arbiter) activated_by: BTreeMap<String, BTreeSet<WatcherKey>>,
-    pub(in crate::arbiter) jobs: BTreeMap<JobId, Job>,
-    pub(in crate::arbiter) rollouts: BTreeMap<RolloutId, Rollout>,
-    /// Rollouts that can go on; taken up when the event at hand is dealt with.
-    pub(in crate::arbiter) due_rollouts: VecDeque<RolloutId>,
+    pub(in crate::arbiter) fleet: Fleet,
+    pub(in crate::arbiter) pids: Pids,
+    pub(in crate::arbiter) sockets: Sockets,
     pub(in crate::arbiter) timers: Timers,
     pub(in crate::arbiter) rng: Rng,
-    next_watcher: u32,
-    next_job: u64,
-    next_rollout: u64,
-    #[serde(skip)]
-    outbox: VecDeque<Action>,
-    pub(in crate::arbiter) launches: VecDeque<WorkerId>,
-    /// `signal` requests on their way.
-    pub(in crate::arbiter) signalling: BTreeSet<JobId>,
-    /// Questions about what processes use.
-    pub(in crate::arbiter) pending_stats: PendingStats,
-    /// Questions about what workers have printed.
-    pub(in crate::arbiter) tails: BTreeMap<JobId, PendingTail>,
-    /// Who waits for the end.
-    pub(in crate::arbiter) end_waiters: Vec<ReplyTo>,
-    /// Whether a signal has asked for the end.
-    pub(in crate::arbiter) quit_by_signal: bool,
-    /// Whether the end is a new beginning.
-    pub(in crate::arbiter) ending_restarts: bool,
-    /// Whether nobody waits for hooks any more.
-    pub(in crate::arbiter) force: bool,
+    pub(in crate::arbiter) jobs: Jobs,
+    pub(in crate::arbiter) schedule: Schedule,
+    pub(in crate::arbiter) outbox: Outbox,
     /// The essential watcher whose end ends circusd.
     pub(in crate::arbiter) essential_end: Option<EssentialEnd>,
-    pub(in crate::arbiter) spawned: u64,
-    pub(in crate::arbiter) reaped: u64,
-    pub(in crate::arbiter) released: u64,
+    /// Empty between two calls.
+    #[serde(skip)]
+    pub(in crate::arbiter) follow_ups: VecDeque<FollowUp>,
+    pub(in crate::arbiter) reconfigurations: Reconfigurations,
+    pub(in crate::arbiter) pending_stats: PendingStats,
+    pub(in crate::arbiter) tails: BTreeMap<JobId, PendingTail>,
 }
 
 impl Arbiter {
@@ -98,41 +80,24 @@ impl Arbiter {
             circus: config.circus,
             host,
             phase: Phase::Opening,
-            watchers: BTreeMap::new(),
-            names: HashMap::new(),
-            pids: HashMap::new(),
-            sockets: Vec::new(),
-            socket_numbers: BTreeMap::new(),
-            socket_configs: config.sockets.clone(),
-            reconfigurations: VecDeque::new(),
-            reconfiguring: None,
-            activated_by: BTreeMap::new(),
-            jobs: BTreeMap::new(),
-            rollouts: BTreeMap::new(),
-            due_rollouts: VecDeque::new(),
+            fleet: Fleet::default(),
+            pids: Pids::default(),
+            sockets: Sockets { configs: config.sockets.clone(), ..Sockets::default() },
             timers: Timers::default(),
             rng: Rng::new(seed),
-            next_watcher: 0,
-            next_job: 0,
-            next_rollout: 0,
-            outbox: VecDeque::new(),
-            launches: VecDeque::new(),
-            signalling: BTreeSet::new(),
+            jobs: Jobs::default(),
+            schedule: Schedule::default(),
+            outbox: Outbox::default(),
+            essential_end: None,
+            follow_ups: VecDeque::new(),
+            reconfigurations: Reconfigurations::default(),
             pending_stats: PendingStats::default(),
             tails: BTreeMap::new(),
-            end_waiters: Vec::new(),
-            quit_by_signal: false,
-            ending_restarts: false,
-            force: false,
-            essential_end: None,
-            spawned: 0,
-            reaped: 0,
-            released: 0,
         };
         for watcher in config.watchers {
-            arbiter.register(Arc::new(watcher));
+            arbiter.fleet.register(Arc::new(watcher));
         }
-        arbiter.act(Action::OpenSockets(config.sockets));
+        arbiter.outbox.act(Action::OpenSockets(config.sockets));
         arbiter
     }
 
@@ -141,9 +106,15 @@ impl Arbiter {
         match event {
             Event::SocketsOpened(sockets) => self.sockets_opened(sockets),
             Event::Request(to, request) => self.handle_request(*to, request, now),
-            Event::Created { worker, pid } => self.worker_created(worker, pid, now),
-            Event::Spawned { worker, pid } => self.worker_spawned(worker, pid, now),
-            Event::SpawnFailed { worker, error } => self.worker_failed(worker, &error, now),
+            Event::Created { worker, pid } => {
+                self.with(worker.watcher, now, |w, cx| launch::created(w, worker, pid, cx));
+            }
+            Event::Spawned { worker, pid } => {
+                self.with_and_advance(worker.watcher, now, |w, cx| launch::spawned(w, worker, pid, cx));
+            }
+            Event::SpawnFailed { worker, error } => {
+                self.with_and_advance(worker.watcher, now, |w, cx| exit::launch_failed(w, worker, &error, cx));
+            }
             Event::Exited(exits) => self.workers_exited(&exits, now),
             Event::ChildrenSignalled { watcher, pids } => {
                 for pid in pids {
@@ -151,39 +122,41 @@ impl Arbiter {
                 }
             }
             Event::SignalDone { job, result } => {
-                self.signalling.remove(&job);
-                self.job_part_done(job, None, result.err(), now);
+                self.outbox.signal_requests.remove(&job);
+                self.job_part_done(job, None, result.err());
             }
             Event::Acceptable(socket) => self.acceptable(&socket, now),
             Event::Sampled { job, samples } => self.sampled(job, samples, now),
             Event::Tailed { job, tail } => self.tailed(job, tail, now),
-            Event::HookDone { hook, outcome } => self.hook_done(hook, outcome, now),
+            Event::HookDone { hook, outcome } => {
+                self.with_and_advance(hook.watcher, now, |w, cx| answers::done(w, hook, outcome, cx));
+            }
             Event::ConfigLoaded(loaded) => self.config_loaded(loaded, now),
             Event::TakenOver(result) => self.taken_over(result, now),
             Event::Intent(Intent::Quit) => self.quit_by_signal(now),
             Event::Intent(Intent::Reload) => self.reload_all(),
         }
-        self.drive(now);
+        self.follow_up(now);
     }
 
     /// Does everything whose time has come.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
-                Timer::Kill(worker) => self.escalate(worker, now),
-                Timer::Expire(worker) => self.expire(worker, now),
-                Timer::Retry(key, wid) => {
-                    if let Some(watcher) = self.watchers.get_mut(&key) {
-                        watcher.slots.make_due(wid);
-                    }
-                    self.progress(key, now);
+                Timer::Kill(worker) => {
+                    self.with(worker.watcher, now, |w, cx| terminate::kill_overdue(w, worker, cx));
                 }
-                Timer::Warmup(key) => self.progress(key, now),
+                // A worker has reached its max_age. Its successor comes when it is gone.
+                Timer::Expire(worker) => {
+                    self.with_and_advance(worker.watcher, now, |w, cx| terminate::by_policy(w, worker, cx));
+                }
+                Timer::Retry(key, wid) => self.with_and_advance(key, now, |w, _| w.slots.make_due(wid)),
+                Timer::Warmup(key) => self.advance(key, now),
                 Timer::Rearm(key) => self.update_activation(key, now),
-                Timer::Hook(id) => self.hook_overdue(id, now),
-                Timer::Rollout(id) => self.due_rollouts.push_back(id),
+                Timer::Hook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::overdue(w, id, cx)),
+                Timer::Walk(id) => self.walk_timed_out(id),
             }
-            self.drive(now);
+            self.follow_up(now);
         }
         debug_assert!(self.next_deadline().is_none_or(|at| at > now.mono), "a deadline in the past was left");
     }
@@ -196,9 +169,9 @@ impl Arbiter {
     /// The next thing to do, in order. Drain until `None`.
     pub fn poll_action(&mut self) -> Option<Action> {
         loop {
-            let action = self.outbox.pop_front()?;
+            let action = self.outbox.actions.pop_front()?;
             // Between the wish and now the process may have been collected: its number may be another's.
-            let gone = matches!(&action, Action::Signal { pid, .. } if !self.pids.contains_key(pid));
+            let gone = matches!(&action, Action::Signal { pid, .. } if self.pids.get(*pid).is_none());
             if !gone {
                 return Some(action);
             }
@@ -206,10 +179,10 @@ impl Arbiter {
     }
 
     /// The next process to start. Launches are apart from the other actions so that the daemon may take a few of a
-    /// thousand in each turn, while whoever asks for a status meanwhile is answered.
+    /// thousand in each turn, and answers requests meanwhile.
     pub fn poll_launch(&mut self, now: Now) -> Option<Launch> {
-        while let Some(worker) = self.launches.pop_front() {
-            let Some(watcher) = self.watchers.get_mut(&worker.watcher) else { continue };
+        while let Some(worker) = self.outbox.launches.pop_front() {
+            let Some(watcher) = self.fleet.watchers.get_mut(&worker.watcher) else { continue };
             let Some(wid) = watcher.workers().get(&worker).filter(|w| w.state == WorkerState::Queued).map(|w| w.wid)
             else {
                 continue;
@@ -231,7 +204,7 @@ impl Arbiter {
     /// daemon's own, or 3, 4, ... where the watcher names its sockets.
     fn argv(&self, config: &WatcherConfig, wid: Wid) -> Result<Vec<String>, String> {
         if config.sockets.is_empty() {
-            return crate::config::argv(config, wid.0, &self.socket_numbers);
+            return crate::config::argv(config, wid.0, &self.sockets.numbers);
         }
         let named: BTreeMap<String, i32> = config.sockets.iter().map(|name| name.to_lowercase()).zip(3..).collect();
         crate::config::argv(config, wid.0, &named)
@@ -239,120 +212,158 @@ impl Arbiter {
 
     /// Whether [`Self::poll_launch`] may have something.
     pub fn has_launches(&self) -> bool {
-        !self.launches.is_empty()
+        !self.outbox.launches.is_empty()
     }
 
     /// Whether the fleet has been started: every watcher that starts by itself has been tried.
     pub fn has_started(&self) -> bool {
-        self.phase == Phase::Running && self.rollouts.is_empty()
+        self.phase.is_running() && !self.schedule.is_starting()
     }
 
     // -- parts that the other files of this module build on -----------------------------------------------------
 
-    pub(in crate::arbiter) fn act(&mut self, action: Action) {
-        self.outbox.push_back(action);
+    /// Has something done to one watcher. `None` if it is gone: an event may come late.
+    pub(in crate::arbiter) fn with<R>(
+        &mut self,
+        key: WatcherKey,
+        now: Now,
+        act: impl FnOnce(&mut Watcher, &mut Cx<'_>) -> R,
+    ) -> Option<R> {
+        let watcher = self.fleet.watchers.get_mut(&key)?;
+        let mut cx = Cx {
+            now,
+            circus: &self.circus,
+            host: &self.host,
+            runs_hooks: !self.phase.is_forced(),
+            outbox: &mut self.outbox,
+            timers: &mut self.timers,
+            rng: &mut self.rng,
+            pids: &mut self.pids,
+            follow_ups: &mut self.follow_ups,
+        };
+        Some(act(watcher, &mut cx))
     }
 
-    pub(in crate::arbiter) fn log(&mut self, level: Level, text: impl Into<String>) {
-        self.act(Action::Log(level, text.into()));
+    /// Goes on with a watcher as far as is possible now.
+    pub(in crate::arbiter) fn advance(&mut self, key: WatcherKey, now: Now) {
+        self.with(key, now, advance);
+        self.update_activation(key, now);
+    }
+
+    pub(in crate::arbiter) fn with_and_advance(
+        &mut self,
+        key: WatcherKey,
+        now: Now,
+        act: impl FnOnce(&mut Watcher, &mut Cx<'_>),
+    ) {
+        self.with(key, now, act);
+        self.advance(key, now);
     }
 
     pub(in crate::arbiter) fn publish(&mut self, key: WatcherKey, kind: EventKind, now: Now) {
-        if let Some(watcher) = self.watchers.get(&key) {
-            let notice = Notice { resource: watcher.resource.clone(), kind, time: now.unix };
-            self.act(Action::Publish(notice));
+        self.with(key, now, |w, cx| cx.publish(w, kind));
+    }
+
+    /// Hands an operation to a watcher: it begins, waits or joins as [`queue::admit`] says.
+    pub(in crate::arbiter) fn submit(&mut self, key: WatcherKey, kind: OperationKind, waiters: Vec<Waiter>, now: Now) {
+        self.submit_operation(key, Operation::new(kind, waiters, Reason::Requested), now);
+    }
+
+    pub(in crate::arbiter) fn submit_operation(&mut self, key: WatcherKey, operation: Operation, now: Now) {
+        if operation.kind.starts() {
+            self.hurry_stops(key, now);
+        } else if !operation.is_of_walk() {
+            self.withdraw_from_starts(key);
         }
+        let waiters = operation.waiters.clone();
+        let known = self.with(key, now, |w, cx| {
+            queue::submit(w, operation, cx);
+            advance(w, cx);
+        });
+        if known.is_none() {
+            for waiter in waiters {
+                match waiter {
+                    Waiter::Job(job) => self.job_part_done(job, None, Some(Fault::message("the watcher is gone"))),
+                    Waiter::Walk(id, key) => self.follow_ups.push_back(FollowUp::WalkPart(id, key)),
+                }
+            }
+        }
+        self.update_activation(key, now);
     }
 
-    /// A watcher of the file.
-    pub(in crate::arbiter) fn register(&mut self, config: Arc<WatcherConfig>) -> WatcherKey {
-        let mut watcher = Watcher::new(WatcherKey(self.next_watcher), Arc::clone(&config));
-        watcher.set_baseline(config);
-        self.take_in(watcher)
-    }
-
-    /// A watcher that came by `add`.
-    pub(in crate::arbiter) fn register_dynamic(&mut self, config: WatcherConfig) -> WatcherKey {
-        self.take_in(Watcher::new(WatcherKey(self.next_watcher), Arc::new(config)))
-    }
-
-    fn take_in(&mut self, watcher: Watcher) -> WatcherKey {
-        let key = watcher.key;
-        self.next_watcher += 1;
-        self.names.insert(watcher.name().to_lowercase(), key);
-        self.watchers.insert(key, watcher);
-        key
-    }
-
-    /// Finds out anew which names lead where.
-    pub(in crate::arbiter) fn index_names(&mut self) {
-        let shown = self.watchers.iter().filter(|(_, watcher)| !watcher.removed);
-        self.names = shown.map(|(key, watcher)| (watcher.name().to_lowercase(), *key)).collect();
-    }
-
-    pub(in crate::arbiter) fn note_sockets(&mut self, sockets: Vec<SocketInfo>) {
-        self.socket_numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
-        self.sockets = sockets;
-    }
-
-    pub(in crate::arbiter) fn open_job(&mut self, job: Job) -> JobId {
-        let id = self.name_job();
-        self.jobs.insert(id, job);
-        id
-    }
-
-    /// A name that no job has had.
-    pub(in crate::arbiter) fn name_job(&mut self) -> JobId {
-        let id = JobId(self.next_job);
-        self.next_job += 1;
-        id
-    }
-
-    pub(in crate::arbiter) fn open_rollout(&mut self, rollout: Rollout) -> RolloutId {
-        let id = RolloutId(self.next_rollout);
-        self.next_rollout += 1;
-        self.rollouts.insert(id, rollout);
-        self.due_rollouts.push_back(id);
-        id
+    fn workers_exited(&mut self, exits: &[Exit], now: Now) {
+        // First all records go, then their slots are dealt with, then what follows: no signal goes to a collected pid.
+        let gone: Vec<(WorkerId, Worker, i32)> = exits
+            .iter()
+            .filter_map(|exit| {
+                let id = self.pids.collected(exit.pid)?;
+                let worker = self.with(id.watcher, now, |w, cx| exit::remove_exited(w, id, *exit, cx))??;
+                Some((id, worker, exit.exit_code))
+            })
+            .collect();
+        let touched: BTreeSet<WatcherKey> = gone.iter().map(|(id, ..)| id.watcher).collect();
+        for (id, worker, exit_code) in gone {
+            self.with(id.watcher, now, |w, cx| exit::free_slot(w, id, &worker, exit_code, cx));
+        }
+        for key in touched {
+            self.advance(key, now);
+        }
     }
 
     fn sockets_opened(&mut self, sockets: Vec<SocketInfo>) {
-        self.note_sockets(sockets);
+        self.sockets.opened(sockets);
         if self.phase == Phase::Opening {
             self.phase = Phase::Running;
-            self.log(Level::Info, "sockets started");
-            let keys = self.autostarting(self.by_priority());
-            self.start_in_order(keys, None, Start::AsAtBoot);
-            self.log(Level::Info, "Arbiter now waiting for commands");
+            self.outbox.log(Level::Info, "sockets started");
+            let keys = self.fleet.autostarting(self.fleet.by_priority());
+            self.start_in_order(keys, None, Which::AsAtBoot);
+            self.outbox.log(Level::Info, "Arbiter now waiting for commands");
         }
     }
 
-    /// Takes up what the event made possible, and checks that everything still fits together.
-    fn drive(&mut self, now: Now) {
-        while let Some(id) = self.due_rollouts.pop_front() {
-            self.advance_rollout(id, now);
+    /// The watcher is gone for good.
+    pub(in crate::arbiter) fn forget(&mut self, key: WatcherKey, now: Now) {
+        self.disarm_activation(key);
+        self.withdraw_from_starts(key);
+        self.with(key, now, |w, cx| {
+            hooks::drop_all(w, cx);
+            for operation in w.running.take().into_iter().chain(std::mem::take(&mut w.waiting)) {
+                queue::report_cancelled(operation, OperationKind::Remove, cx);
+            }
+            for job in std::mem::take(&mut w.resizing) {
+                cx.job_part_done(job, None, None);
+            }
+        });
+        let Some((watcher, freed)) = self.fleet.remove(key) else { return };
+        let name = watcher.name().to_lowercase();
+        if !self.fleet.watchers.values().any(|other| other.name().to_lowercase() == name) {
+            self.outbox.act(Action::ForgetOutput(name));
         }
-        self.end_with_essential(now);
+        for successor in freed {
+            self.advance(successor, now);
+        }
+    }
+
+    /// Does what follows from the event outside the watchers, and checks that everything still fits together.
+    fn follow_up(&mut self, now: Now) {
+        loop {
+            if let Some(id) = self.schedule.due.pop_front() {
+                self.advance_walk(id, now);
+            } else if let Some(follow_up) = self.follow_ups.pop_front() {
+                match follow_up {
+                    FollowUp::JobPart { job, changes, fault } => self.finish_job_part(job, changes, fault, now),
+                    FollowUp::JobOpened(job) => self.finish_job(job, now),
+                    FollowUp::WalkPart(id, key) => self.walk_part_done(id, key, now),
+                    FollowUp::ExtendedStats { job, pid, stats } => self.extended(job, pid, stats, now),
+                    FollowUp::Essential(end) => {
+                        self.essential_end.get_or_insert(end);
+                    }
+                    FollowUp::Forget(key) => self.forget(key, now),
+                }
+            } else if !self.end_with_essential(now) {
+                break;
+            }
+        }
         self.check_invariants();
-    }
-
-    /// Every watcher there is, the greatest priority first, and among equals in order of arrival.
-    pub(in crate::arbiter) fn by_priority(&self) -> Vec<WatcherKey> {
-        let mut keys: Vec<WatcherKey> = self.watchers.keys().copied().collect();
-        keys.sort_by_key(|key| std::cmp::Reverse(self.watchers.get(key).map_or(0, |w| w.config.priority)));
-        keys
-    }
-
-    /// The same with the smallest priority first, and among equals in order of arrival: the order of a stop.
-    pub(in crate::arbiter) fn by_ascending_priority(&self) -> Vec<WatcherKey> {
-        let mut keys: Vec<WatcherKey> = self.watchers.keys().copied().collect();
-        keys.sort_by_key(|key| self.watchers.get(key).map_or(0, |w| w.config.priority));
-        keys
-    }
-
-    /// Those of them that start by themselves.
-    pub(in crate::arbiter) fn autostarting(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
-        keys.retain(|key| self.watchers.get(key).is_some_and(|w| w.config.autostart && !w.removed));
-        keys
     }
 }

@@ -38,4 +38,4 @@ pub struct HookId {
 
 /// Watchers that are being started one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(in crate::arbiter) struct RolloutId(pub u64);
+pub(in crate::arbiter) struct WalkId(pub u64);

@@ -15,7 +15,7 @@ mod checks {
     use super::Arbiter;
     use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
     use crate::arbiter::fleet::worker::WorkerState;
-    use crate::arbiter::ids::{JobId, Wid, WorkerId};
+    use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
     use crate::arbiter::lifecycle::purpose::Purpose;
     use crate::arbiter::operate::queue::Waiter;
     use crate::arbiter::timers::Timer;
@@ -23,14 +23,18 @@ mod checks {
     impl Arbiter {
         pub(in crate::arbiter) fn check_invariants(&self) {
             let mut live = 0;
-            for watcher in self.watchers.values() {
+            for watcher in self.fleet.watchers.values() {
                 self.check_watcher(watcher);
                 for (id, worker) in watcher.workers() {
                     self.check_worker(*id);
                     live += u64::from(worker.pid.is_some());
                 }
             }
-            assert_eq!(live, self.spawned - self.reaped - self.released, "spawned less reaped is not what lives");
+            assert_eq!(
+                live,
+                self.pids.spawned - self.pids.reaped - self.pids.released,
+                "spawned less reaped is not what lives"
+            );
             assert_eq!(live, self.pids.len() as u64, "a pid leads nowhere");
             self.check_timers();
             self.check_demand();
@@ -47,7 +51,7 @@ mod checks {
                 assert!(watcher.workers().is_empty(), "{name}: stopped, with workers");
                 assert_eq!(watcher.slots.waiting() + watcher.slots.due(), 0, "{name}: stopped, with places that wait");
                 assert!(watcher.running.is_none(), "{name}: stopped, with an operation");
-                let may_wait = self.has_predecessor(watcher.key);
+                let may_wait = !watcher.predecessors.is_empty();
                 assert!(watcher.waiting.is_empty() || may_wait, "{name}: stopped, and an operation waits");
                 assert!(!watcher.hooks.hold_stop(), "{name}: stopped, and a hook runs");
                 assert!(watcher.resizing.is_empty(), "{name}: stopped, and somebody waits for a number");
@@ -62,14 +66,16 @@ mod checks {
         }
 
         fn check_worker(&self, id: WorkerId) {
-            let Some(worker) = self.watchers.get(&id.watcher).and_then(|watcher| watcher.workers().get(&id)) else {
+            let Some(worker) = self.fleet.watchers.get(&id.watcher).and_then(|watcher| watcher.workers().get(&id))
+            else {
                 return;
             };
             if let Some(pid) = worker.pid {
-                assert_eq!(self.pids.get(&pid), Some(&id), "pid {} is known as another's", pid.0);
+                assert_eq!(self.pids.get(pid), Some(id), "pid {} is known as another's", pid.0);
             }
             let asks = |about: fn(&Purpose) -> Option<WorkerId>| {
-                self.watchers
+                self.fleet
+                    .watchers
                     .get(&id.watcher)
                     .is_some_and(|watcher| watcher.hooks.any(|purpose| about(purpose) == Some(id)))
             };
@@ -83,7 +89,7 @@ mod checks {
                         && asks(|purpose| if let Purpose::AfterSpawn(worker) = purpose { Some(*worker) } else { None }),
                     "a process is judged by a hook that nobody runs"
                 ),
-                WorkerState::Queued => assert!(self.launches.contains(&id), "a launch that nobody will take up"),
+                WorkerState::Queued => assert!(self.outbox.launches.contains(&id), "a launch that nobody will take up"),
                 WorkerState::Starting { .. } => {}
                 WorkerState::Running => assert!(worker.pid.is_some(), "at work, without a process"),
                 WorkerState::Terminating { kill_at, .. } => {
@@ -94,7 +100,7 @@ mod checks {
 
         /// Who waits for a connection has its sockets watched, or rests; nobody else has.
         fn check_demand(&self) {
-            for (key, watcher) in &self.watchers {
+            for (key, watcher) in &self.fleet.watchers {
                 let rests = self.timers.get(Timer::Rearm(*key)).is_some();
                 let waits = self.is_waiting(watcher) && !rests;
                 let expected = if waits { self.own_sockets(watcher) } else { BTreeSet::new() };
@@ -104,13 +110,13 @@ mod checks {
                 assert!(queued || *watched == expected, "{}: {watched:?} are watched for it", watcher.name());
                 for name in &watcher.activation.sockets {
                     assert!(
-                        self.activated_by.get(name).is_some_and(|keys| keys.contains(key)),
+                        self.sockets.watched.get(name).is_some_and(|keys| keys.contains(key)),
                         "{name} is not watched"
                     );
                 }
             }
-            let known = |key| self.watchers.get(key).map(|watcher| &watcher.activation.sockets);
-            for (name, keys) in &self.activated_by {
+            let known = |key: &WatcherKey| self.fleet.get(*key).map(|watcher| &watcher.activation.sockets);
+            for (name, keys) in &self.sockets.watched {
                 assert!(!keys.is_empty(), "{name} is watched for nobody");
                 assert!(keys.iter().all(|key| known(key).is_some_and(|names| names.contains(name))), "{name}");
             }
@@ -119,7 +125,7 @@ mod checks {
         /// Each timer belongs to something that is there to be woken.
         fn check_timers(&self) {
             for timer in self.timers.iter() {
-                let watcher = |key| self.watchers.get(key);
+                let watcher = |key: &WatcherKey| self.fleet.get(*key);
                 let valid = match &timer {
                     Timer::Kill(id) | Timer::Expire(id) => {
                         watcher(&id.watcher).is_some_and(|w| w.workers().contains_key(id))
@@ -133,7 +139,7 @@ mod checks {
                     Timer::Hook(id) => {
                         watcher(&id.watcher).is_some_and(|w| w.hooks.iter().any(|(hook, _)| hook == *id))
                     }
-                    Timer::Rollout(id) => self.rollouts.contains_key(id),
+                    Timer::Walk(id) => self.schedule.walks.contains_key(id),
                 };
                 assert!(valid, "a timer was left: {timer:?}");
             }
@@ -141,8 +147,8 @@ mod checks {
 
         /// Every job waits for something that will come.
         fn check_jobs(&self) {
-            let mut awaited: HashSet<JobId> = self.rollouts.values().filter_map(|rollout| rollout.job()).collect();
-            for watcher in self.watchers.values() {
+            let mut awaited: HashSet<JobId> = self.schedule.walks.values().filter_map(|walk| walk.job()).collect();
+            for watcher in self.fleet.watchers.values() {
                 let operations = watcher.running.iter().chain(&watcher.waiting);
                 for waiter in operations.flat_map(|operation| &operation.waiters) {
                     if let Waiter::Job(job) = waiter {
@@ -153,12 +159,12 @@ mod checks {
                 awaited.extend(&watcher.resizing);
                 awaited.extend(watcher.workers().values().flat_map(|worker| &worker.awaited_by));
             }
-            awaited.extend(self.jobs.values().flat_map(|job| [job.part_of, job.followed_by]).flatten());
-            for (id, job) in &self.jobs {
-                let expected = awaited.contains(id) || self.signalling.contains(id);
+            awaited.extend(self.jobs.open.values().flat_map(|job| [job.part_of, job.followed_by]).flatten());
+            for (id, job) in &self.jobs.open {
+                let expected = awaited.contains(id) || self.outbox.signal_requests.contains(id);
                 assert!(expected, "a job waits for nothing: {job:?}");
                 let mut others = [job.part_of, job.followed_by].into_iter().flatten();
-                assert!(others.all(|other| self.jobs.contains_key(&other)), "nobody waits for it: {job:?}");
+                assert!(others.all(|other| self.jobs.open.contains_key(&other)), "nobody waits for it: {job:?}");
             }
             assert!(!self.pending_stats.is_stuck(), "a question waits, and none is asked");
         }

@@ -64,6 +64,7 @@
 
 mod action;
 mod core;
+mod cx;
 mod event;
 mod fleet;
 mod ids;

@@ -1,17 +1,20 @@
 //! A look at the core from outside, for tests and for whoever must know a process by its worker.
 
-use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{Pid, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookTask, Purpose};
 use crate::arbiter::operate::job::{Job, Then};
+use crate::arbiter::operate::shutdown::Phase;
 
 /// A watcher as it is now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatcherView {
     /// Its state.
     pub state: WatcherState,
+    /// Its place in the order of start and stop.
+    pub priority: i64,
     /// How many workers are wanted.
     pub numprocesses: u32,
     /// Its workers, the oldest first.
@@ -38,35 +41,36 @@ pub struct WorkerView {
 impl Arbiter {
     /// The watcher of this name.
     pub fn view(&self, name: &str) -> Option<WatcherView> {
-        let watcher = self.find(name).ok().and_then(|key| self.watchers.get(&key))?;
+        let watcher = self.fleet.find(name).ok().and_then(|key| self.fleet.get(key))?;
         Some(self.view_of(watcher))
     }
 
     /// Every watcher, also those that are on their way out.
     pub fn views(&self) -> Vec<WatcherView> {
-        self.watchers.values().map(|watcher| self.view_of(watcher)).collect()
+        self.fleet.watchers.values().map(|watcher| self.view_of(watcher)).collect()
     }
 
     /// The sockets that are to be watched, for whoever takes up an arbiter that another has written down.
     pub fn watched_sockets(&self) -> impl Iterator<Item = &str> {
-        self.activated_by.keys().map(String::as_str)
+        self.sockets.watched.keys().map(String::as_str)
     }
 
     /// How many answers are owed.
     pub fn pending_answers(&self) -> usize {
-        let owed = self.jobs.values().filter(|job| job.to.is_some()).count();
-        owed + self.end_waiters.len() + self.pending_stats.len() + self.tails.len() + self.reconfigurations.len()
+        let owed = self.jobs.open.values().filter(|job| job.to.is_some()).count();
+        let at_end = if let Phase::Ending { waiters, .. } = &self.phase { waiters.len() } else { 0 };
+        owed + at_end + self.pending_stats.len() + self.tails.len() + self.reconfigurations.queue.len()
     }
 
     /// Whether everything is stopped and the last action was given out.
     pub fn has_ended(&self) -> bool {
-        self.phase == Phase::Ended
+        self.phase.has_ended()
     }
 
-    /// Whether a watcher is in a rollout, or in what will be one when others have stopped.
+    /// Whether a watcher is still to start or stop in some walk, or in what will be one when others have stopped.
     pub(in crate::arbiter) fn has_its_turn_to_come(&self, key: WatcherKey) -> bool {
         let listed = |job: &Job| matches!(&job.then, Then::Start(keys) if keys.contains(&key));
-        self.rollouts.values().any(|rollout| rollout.will_start(key)) || self.jobs.values().any(listed)
+        self.schedule.is_to_come(key) || self.jobs.open.values().any(listed)
     }
 
     fn view_of(&self, watcher: &Watcher) -> WatcherView {
@@ -78,6 +82,7 @@ impl Arbiter {
         };
         WatcherView {
             state: watcher.state,
+            priority: watcher.config.priority,
             numprocesses: watcher.config.numprocesses,
             workers: watcher.workers().iter().map(view).collect(),
             busy: watcher.running.is_some()

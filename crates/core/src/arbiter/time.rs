@@ -24,6 +24,12 @@ impl Mono {
         Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
 
+    /// This point less a duration; the beginning of the clock where it is further back.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// How long ago `earlier` was; nothing where it is still to come.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

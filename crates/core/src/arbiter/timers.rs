@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{HookId, RolloutId, WatcherKey, Wid, WorkerId};
+use crate::arbiter::ids::{HookId, WalkId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::time::Mono;
 
 /// What is due.
@@ -23,7 +23,7 @@ pub(in crate::arbiter) enum Timer {
     /// A hook has had its time.
     Hook(HookId),
     /// The pause between the starts of two watchers is over.
-    Rollout(RolloutId),
+    Walk(WalkId),
 }
 
 /// The set of timers, each timer at most once.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus_core::arbiter::{
     Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
-    SocketInfo, WatcherState, WorkerId, WorkerState, WorkerView,
+    SocketInfo, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
 };
 use circus_core::config::{CircusConfig, Host, Respawn, SocketConfig, WatcherConfig, options};
 use circus_core::proto::{
@@ -76,6 +76,8 @@ struct Sim {
     released: BTreeSet<i32>,
     /// The end was asked for.
     quitting: bool,
+    /// It was asked for once, and these watchers were up and idle then: they stop in order of priority.
+    in_tiers: BTreeSet<String>,
     ended: bool,
     trace: bool,
     sockets: Sockets,
@@ -135,6 +137,7 @@ impl Sim {
             unannounced: BTreeSet::new(),
             released: BTreeSet::new(),
             quitting: false,
+            in_tiers: BTreeSet::new(),
             ended: false,
             trace,
             sockets: Sockets::default(),
@@ -822,12 +825,25 @@ impl Sim {
             }
         }
         self.quitting |= intent == Intent::Quit;
+        if intent == Intent::Quit {
+            // One with hooks, or whose workers end or cannot be started, may stop of its own accord.
+            let steady = |(name, expected): &(&String, &Expected)| {
+                let settled = self
+                    .arbiter
+                    .view(name)
+                    .is_some_and(|view| view.state == WatcherState::Active && !view.busy && view.numprocesses > 0);
+                let lasts = matches!(expected.temper, Temper::Healthy | Temper::StopsAfter(_) | Temper::Stubborn);
+                settled && lasts && !expected.hooked && expected.respawn == Respawn::Always && expected.socket.is_none()
+            };
+            self.in_tiers = self.watchers.iter().filter(steady).map(|(name, _)| name.clone()).collect();
+        }
         self.totals.quits += u64::from(intent == Intent::Quit);
         self.tell(Event::Intent(intent));
         if intent == Intent::Quit {
             self.drain();
             if self.rng.chance(50) {
                 self.pass(100 * MS);
+                self.in_tiers.clear();
                 self.tell(Event::Intent(Intent::Quit));
             }
             self.drain();
@@ -842,6 +858,7 @@ impl Sim {
     fn check(&mut self) {
         assert!(self.arbiter.next_deadline().is_none_or(|at| at.0 > self.now || self.ended), "a deadline was missed");
         self.hooks.check(self.now);
+        self.check_tiers();
         assert!(self.unannounced.is_empty(), "spawned and not published: {:?}", self.unannounced);
         // Meanwhile none is watched: it may be one that goes.
         let sockets_change = matches!(self.reading, Some((_, Action::TakeOver(_))));
@@ -855,6 +872,18 @@ impl Sim {
             }
             if !self.quitting && !sockets_change {
                 expected.check_waiting(name, &view, &self.sockets, self.now);
+            }
+        }
+    }
+
+    /// At the end, a watcher stops when those of lower priority have.
+    fn check_tiers(&self) {
+        let views: Vec<(&String, WatcherView)> =
+            self.in_tiers.iter().filter_map(|name| Some((name, self.arbiter.view(name)?))).collect();
+        for (name, view) in &views {
+            for (other, lower) in views.iter().filter(|(_, lower)| lower.priority < view.priority) {
+                let early = view.state == WatcherState::Stopping && lower.state != WatcherState::Stopped;
+                assert!(!early, "{name} stops while {other}, of lower priority, is {:?}", lower.state);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A watcher: its options, its state, its workers, and what is being done with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::arbiter::fleet::worker::{Worker, WorkerClass};
 use crate::arbiter::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::activation::Activation;
 use crate::arbiter::lifecycle::purpose::Hooks;
-use crate::arbiter::operate::queue::Operation;
+use crate::arbiter::operate::queue::{Operation, Progress};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::config::WatcherConfig;
 use crate::proto::Signal;
@@ -89,7 +89,7 @@ pub(in crate::arbiter) struct Watcher {
     /// What its section of the file said when it was last read; none if it came by `add`.
     in_file: Option<Arc<WatcherConfig>>,
     /// How its processes are asked to stop, where they were started with another configuration than its own.
-    pub(in crate::arbiter) stop_policy: Option<StopPolicy>,
+    own_stop_policy: Option<StopPolicy>,
     /// The name in topics.
     pub(in crate::arbiter) resource: String,
     pub(in crate::arbiter) state: WatcherState,
@@ -105,6 +105,8 @@ pub(in crate::arbiter) struct Watcher {
     pub(in crate::arbiter) next_spawn: Mono,
     /// Told to go for good: no name leads here any more.
     pub(in crate::arbiter) removed: bool,
+    /// Removed watchers of its name that are still stopping: it does not start beside them, as they may want the same port.
+    pub(in crate::arbiter) predecessors: BTreeSet<WatcherKey>,
     pub(in crate::arbiter) activation: Activation,
     pub(in crate::arbiter) hooks: Hooks,
     pub(in crate::arbiter) history: History,
@@ -117,7 +119,7 @@ impl Watcher {
             key,
             config,
             in_file: None,
-            stop_policy: None,
+            own_stop_policy: None,
             resource,
             state: WatcherState::Stopped,
             workers: BTreeMap::new(),
@@ -129,6 +131,7 @@ impl Watcher {
             resizing: Vec::new(),
             next_spawn: Mono(0),
             removed: false,
+            predecessors: BTreeSet::new(),
             activation: Activation::default(),
             hooks: Hooks::default(),
             history: History::default(),
@@ -157,11 +160,34 @@ impl Watcher {
 
     /// How its processes are asked to stop.
     pub(in crate::arbiter) fn stop_policy(&self) -> StopPolicy {
-        self.stop_policy.unwrap_or(StopPolicy {
+        self.own_stop_policy.unwrap_or(StopPolicy {
             signal: self.config.stop_signal,
             timeout: self.config.graceful_timeout,
             stop_children: self.config.stop_children,
         })
+    }
+
+    pub(in crate::arbiter) fn set_stop_policy(&mut self, policy: Option<StopPolicy>) {
+        self.own_stop_policy = policy;
+    }
+
+    /// Whether a reload brings up new processes beside the old ones.
+    pub(in crate::arbiter) fn is_surging(&self) -> bool {
+        self.running.as_ref().is_some_and(|operation| operation.progress == Progress::Surging)
+    }
+
+    /// Whether a connection starts it where others start with circusd, or again after a stop.
+    pub(in crate::arbiter) fn starts_on_demand(&self) -> bool {
+        self.config.on_demand && self.config.autostart
+    }
+
+    /// Whether a worker that ended so has done its work.
+    pub(in crate::arbiter) fn is_success(&self, exit_code: i32) -> bool {
+        u8::try_from(exit_code).is_ok_and(|code| self.config.success_codes.contains(&code))
+    }
+
+    pub(in crate::arbiter) fn is_up(&self) -> bool {
+        matches!(self.state, WatcherState::Starting { .. } | WatcherState::Active)
     }
 
     pub(in crate::arbiter) fn workers(&self) -> &BTreeMap<WorkerId, Worker> {

@@ -1,24 +1,25 @@
 //! Watchers that start with the first connection to their sockets (`on_demand`).
 //!
-//! Nobody orders a watcher to wait. Whether it does follows from what it is, and [`Arbiter::attend`] brings the sockets
-//! that are watched in line with that after each change:
+//! No operation makes a watcher wait for connections. Whether it does follows from what it is, and
+//! [`Arbiter::update_activation`] brings the sockets that are watched in line with that after each change:
 //!
 //! - stopped, and it would start by itself (`autostart`): a connection starts it;
-//! - active, and places are empty: who dies is not replaced until the next connection, which fills them again;
+//! - active, and slots are empty: a worker that ends is not replaced until the next connection, which fills them again;
 //! - in neither case while something is being done with it, or is about to be.
 //!
-//! A connection that nobody accepts is still there when the worker that should have has died. So that this is no crash
-//! loop, a watcher whose worker died young, or could not be started, rests before it waits again: 100 ms, doubled each
+//! A connection that no worker accepts is still there when the worker that should have is gone. So that this is no crash
+//! loop, a watcher whose worker exited early, or could not be started, rests before it waits again: 100 ms, doubled each
 //! time, within check_delay.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::arbiter::action::{Action, Level};
-use crate::arbiter::core::{Arbiter, Phase};
-use crate::arbiter::fleet::slots::back_off;
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::WatcherKey;
+use crate::arbiter::lifecycle::{backoff, stop};
 use crate::arbiter::operate::queue::OperationKind;
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::Timer;
@@ -40,24 +41,30 @@ pub(in crate::arbiter) struct Activation {
 pub(in crate::arbiter) enum RunResult {
     /// It lived long enough.
     Good,
-    /// It died young, with success.
+    /// It exited early, with success.
     Brief,
-    /// It died young, or could not be started.
+    /// It exited early, or could not be started.
     Bad,
 }
 
 impl Arbiter {
-    /// Somebody has connected to a socket, or sent something there.
+    /// A client has connected to a socket, or sent something there.
     pub(in crate::arbiter) fn acceptable(&mut self, socket: &str, now: Now) {
-        // Whoever starts does not wait any more, so who is meant stands fixed before.
-        for key in self.activated_by.get(socket).cloned().unwrap_or_default() {
+        // A watcher that starts does not wait any more, so the list is taken before the first starts.
+        for key in self.sockets.watched.get(socket).cloned().unwrap_or_default() {
             self.submit(key, OperationKind::Start, Vec::new(), now);
+        }
+    }
+
+    pub(in crate::arbiter) fn update_activations(&mut self, now: Now) {
+        for key in self.fleet.keys() {
+            self.update_activation(key, now);
         }
     }
 
     /// Brings the sockets that are watched for a watcher in line with whether it waits.
     pub(in crate::arbiter) fn update_activation(&mut self, key: WatcherKey, now: Now) {
-        let Some(watcher) = self.watchers.get(&key) else { return };
+        let Some(watcher) = self.fleet.get(key) else { return };
         if !watcher.config.on_demand && watcher.activation == Activation::default() {
             return;
         }
@@ -80,21 +87,21 @@ impl Arbiter {
 
     /// Watches exactly these sockets for a watcher. A socket is watched once, for however many.
     fn watch_for(&mut self, key: WatcherKey, wanted: BTreeSet<String>) {
-        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let Some(watcher) = self.fleet.watchers.get_mut(&key) else { return };
         let before = std::mem::replace(&mut watcher.activation.sockets, wanted.clone());
         for name in before.difference(&wanted) {
-            let Some(others) = self.activated_by.get_mut(name) else { continue };
+            let Some(others) = self.sockets.watched.get_mut(name) else { continue };
             others.remove(&key);
             if others.is_empty() {
-                self.activated_by.remove(name);
-                self.act(Action::WatchSocket { name: name.clone(), on: false });
+                self.sockets.watched.remove(name);
+                self.outbox.act(Action::WatchSocket { name: name.clone(), on: false });
             }
         }
         for name in wanted.difference(&before) {
-            let others = self.activated_by.entry(name.clone()).or_default();
+            let others = self.sockets.watched.entry(name.clone()).or_default();
             others.insert(key);
             if others.len() == 1 {
-                self.act(Action::WatchSocket { name: name.clone(), on: true });
+                self.outbox.act(Action::WatchSocket { name: name.clone(), on: true });
             }
         }
     }
@@ -107,8 +114,8 @@ impl Arbiter {
             WatcherState::Active => watcher.slots.left_empty > 0,
             WatcherState::Starting { .. } | WatcherState::Stopping => false,
         };
-        self.phase == Phase::Running
-            && !self.is_taking_over()
+        self.phase.is_running()
+            && !self.reconfigurations.is_taking_over()
             && watcher.config.on_demand
             && watcher.config.numprocesses > 0
             && idle
@@ -119,48 +126,35 @@ impl Arbiter {
     pub(in crate::arbiter) fn own_sockets(&self, watcher: &Watcher) -> BTreeSet<String> {
         let named = named_sockets(&watcher.config);
         let all = named.is_empty() && watcher.config.use_sockets;
-        let listening = self.sockets.iter().filter(|socket| !socket.per_worker).map(|socket| &socket.name);
+        let listening = self.sockets.open.iter().filter(|socket| !socket.per_worker).map(|socket| &socket.name);
         listening.filter(|name| all || named.contains(*name)).cloned().collect()
     }
+}
 
-    /// Whether a watcher is started by a connection where others start with circusd, or again after a stop.
-    pub(in crate::arbiter) fn starts_on_demand(&self, key: WatcherKey) -> bool {
-        self.watchers.get(&key).is_some_and(|watcher| watcher.config.on_demand && watcher.config.autostart)
-    }
+/// The last worker of an on_demand watcher is gone: it is as before the first connection. As in Circus that is no
+/// stop, and no event.
+pub(in crate::arbiter) fn deactivate(w: &mut Watcher, cx: &mut Cx<'_>) {
+    w.state = WatcherState::Stopped;
+    stop::clear_slots(w, cx);
+    cx.log(Level::Info, format!("{} has no process left; the next connection starts it", w.name()));
+    cx.act(Action::CloseStreams(w.key));
+}
 
-    /// The last worker of an on_demand watcher is gone: it is as before the first connection. As in Circus that is no
-    /// stop, and no event.
-    pub(in crate::arbiter) fn deactivate(&mut self, key: WatcherKey) {
-        let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        watcher.state = WatcherState::Stopped;
-        let waited = watcher.slots.clear();
-        let text = format!("{} has no process left; the next connection starts it", watcher.name());
-        for wid in waited {
-            self.timers.cancel(Timer::Retry(key, wid));
+/// Takes note of how a worker that a connection had started ended. How long the watcher rests now.
+pub(in crate::arbiter) fn note_run(w: &mut Watcher, result: RunResult, cx: &mut Cx<'_>) -> Option<Duration> {
+    let activation = &mut w.activation;
+    // Several that exit together are one failure.
+    let rests = activation.rests_until.is_some_and(|at| at > cx.mono());
+    match result {
+        RunResult::Good => {
+            activation.failures = 0;
+            return None;
         }
-        self.timers.cancel(Timer::Warmup(key));
-        self.log(Level::Info, text);
-        self.act(Action::CloseStreams(key));
+        RunResult::Brief if !rests => activation.failures = 1,
+        RunResult::Bad if !rests => activation.failures = activation.failures.saturating_add(1),
+        RunResult::Brief | RunResult::Bad => {}
     }
-
-    /// Takes note of how a worker that a connection had started ended. How long the watcher rests now.
-    pub(in crate::arbiter) fn note_run(&mut self, key: WatcherKey, result: RunResult, now: Now) -> Option<Duration> {
-        let jitter = self.rng.around_one(0.1);
-        let bound = self.back_off_bound();
-        let demand = &mut self.watchers.get_mut(&key)?.activation;
-        // Several that die together are one failure.
-        let rests = demand.rests_until.is_some_and(|at| at > now.mono);
-        match result {
-            RunResult::Good => {
-                demand.failures = 0;
-                return None;
-            }
-            RunResult::Brief if !rests => demand.failures = 1,
-            RunResult::Bad if !rests => demand.failures = demand.failures.saturating_add(1),
-            RunResult::Brief | RunResult::Bad => {}
-        }
-        let rest = back_off(demand.failures, bound).mul_f64(jitter);
-        demand.rests_until = demand.rests_until.max(Some(now.mono.after(rest)));
-        (!rests).then_some(rest)
-    }
+    let rest = backoff::wait(activation.failures, cx);
+    activation.rests_until = activation.rests_until.max(Some(cx.mono().after(rest)));
+    (!rests).then_some(rest)
 }

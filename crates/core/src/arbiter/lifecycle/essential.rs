@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::action::Level;
-use crate::arbiter::core::{Arbiter, Phase};
-use crate::arbiter::ids::WatcherKey;
-use crate::arbiter::lifecycle::workers::succeeded;
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::cx::{Cx, FollowUp};
+use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::time::Now;
 use crate::config::ExitOn;
 
@@ -29,31 +29,31 @@ impl Arbiter {
         self.essential_end.as_ref()
     }
 
-    /// Notes that a watcher stops of its own accord, if that is to end circusd: its last worker has exited, or none could
-    /// be started.
-    pub(in crate::arbiter) fn note_essential_end(&mut self, key: WatcherKey, exited: bool) {
-        let Some(watcher) = self.watchers.get(&key) else { return };
-        let config = &watcher.config;
-        if !config.essential || config.numprocesses == 0 || self.phase != Phase::Running {
-            return;
-        }
-        let exit = watcher.history.last_exit.as_ref().filter(|_| exited).map(|last| last.exit_code);
-        if self.circus.exit_on == ExitOn::Failure && exit.is_some_and(|code| succeeded(config, code)) {
-            return;
-        }
-        let end = EssentialEnd { watcher: watcher.name().to_owned(), status: status(exit) };
-        self.essential_end.get_or_insert(end);
+    /// Ends circusd in order, if an essential watcher has ended. `false` if there is nothing to do.
+    pub(in crate::arbiter) fn end_with_essential(&mut self, now: Now) -> bool {
+        let Some(EssentialEnd { watcher, status }) = self.essential_end.as_ref().filter(|_| self.phase.is_running())
+        else {
+            return false;
+        };
+        let text = format!("{watcher} is essential and has ended, so circusd ends, with the exit status {status}");
+        self.outbox.log(Level::Error, text);
+        self.quit(None, now);
+        true
     }
+}
 
-    /// Ends circusd in order, if an essential watcher has ended. At the end of an event, when all else is settled.
-    pub(in crate::arbiter) fn end_with_essential(&mut self, now: Now) {
-        let Some(EssentialEnd { watcher, status }) = &self.essential_end else { return };
-        if self.phase == Phase::Running {
-            let text = format!("{watcher} is essential and has ended, so circusd ends, with the exit status {status}");
-            self.log(Level::Error, text);
-            self.quit(None, now);
-        }
+/// Notes that a watcher stops of its own accord, if that is to end circusd: its last worker has exited, or none could
+/// be started.
+pub(in crate::arbiter) fn note_end(w: &Watcher, exited: bool, cx: &mut Cx<'_>) {
+    if !w.config.essential || w.config.numprocesses == 0 {
+        return;
     }
+    let exit = w.history.last_exit.as_ref().filter(|_| exited).map(|last| last.exit_code);
+    if cx.circus.exit_on == ExitOn::Failure && exit.is_some_and(|code| w.is_success(code)) {
+        return;
+    }
+    let end = EssentialEnd { watcher: w.name().to_owned(), status: status(exit) };
+    cx.follow_ups.push_back(FollowUp::Essential(end));
 }
 
 fn status(exit_code: Option<i32>) -> u8 {

@@ -1,9 +1,15 @@
 //! What happens to single workers and watchers: launch, exit, termination, hooks, activation, back-off.
 
 pub(in crate::arbiter) mod activation;
+pub(in crate::arbiter) mod answers;
+pub(in crate::arbiter) mod backoff;
 pub(in crate::arbiter) mod essential;
+pub(in crate::arbiter) mod exit;
 pub(in crate::arbiter) mod hooks;
+pub(in crate::arbiter) mod launch;
 pub(in crate::arbiter) mod purpose;
 pub(in crate::arbiter) mod reconcile;
 pub(in crate::arbiter) mod signals;
-pub(in crate::arbiter) mod workers;
+pub(in crate::arbiter) mod start;
+pub(in crate::arbiter) mod stop;
+pub(in crate::arbiter) mod terminate;

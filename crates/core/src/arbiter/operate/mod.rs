@@ -3,5 +3,6 @@
 pub(in crate::arbiter) mod advance;
 pub(in crate::arbiter) mod job;
 pub(in crate::arbiter) mod queue;
+pub(in crate::arbiter) mod reload;
+pub(in crate::arbiter) mod schedule;
 pub(in crate::arbiter) mod shutdown;
-pub(in crate::arbiter) mod start_sequence;

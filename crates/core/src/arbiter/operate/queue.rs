@@ -16,7 +16,12 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{JobId, Pid, RolloutId, WorkerId};
+use crate::arbiter::action::Level;
+use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::ids::{JobId, Pid, WalkId, WatcherKey, WorkerId};
+use crate::arbiter::operate::job::Changes;
+use crate::proto::Fault;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +64,7 @@ impl OperationKind {
         }
     }
 
-    fn overtakes(self) -> bool {
+    pub(in crate::arbiter) fn overtakes(self) -> bool {
         match self {
             Self::Stop | Self::Remove => true,
             Self::Start | Self::Restart | Self::Reload | Self::ReloadSequential => false,
@@ -72,8 +77,8 @@ impl OperationKind {
 pub(in crate::arbiter) enum Waiter {
     /// A client's job.
     Job(JobId),
-    /// A rollout, which then goes on with its next watcher.
-    Rollout(RolloutId),
+    /// A walk, and this is its watcher that is done.
+    Walk(WalkId, WatcherKey),
 }
 
 /// How far a running operation has come.
@@ -91,6 +96,24 @@ pub(in crate::arbiter) enum Progress {
     Replacing { left: VecDeque<WorkerId>, current: Option<WorkerId> },
 }
 
+/// Why there is an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::arbiter) enum Reason {
+    /// It was requested.
+    Requested,
+    /// An option has changed, which reaches new processes only: the processes are replaced whatever a HUP means to them,
+    /// and a watcher that is stopped by then stays so.
+    OptionChanged,
+    /// One was requested and waited when an option changed, or the other way round.
+    Both,
+}
+
+impl Reason {
+    fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
+}
+
 /// An operation of a watcher, running or waiting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct Operation {
@@ -99,21 +122,115 @@ pub(in crate::arbiter) struct Operation {
     pub(in crate::arbiter) waiters: Vec<Waiter>,
     /// The processes there were when it began.
     pub(in crate::arbiter) before: Vec<Pid>,
-    /// It is for the sake of a changed option: a watcher that is stopped by then stays so.
-    pub(in crate::arbiter) skip_if_stopped: bool,
-    /// It must replace the processes: a changed option reaches new ones only, whatever a HUP means to the old ones.
-    pub(in crate::arbiter) replaces: bool,
+    reason: Reason,
 }
 
 impl Operation {
-    pub(in crate::arbiter) fn new(kind: OperationKind, waiters: Vec<Waiter>, fresh: bool) -> Self {
-        Self {
-            kind,
-            progress: Progress::Starting,
-            waiters,
-            before: Vec::new(),
-            skip_if_stopped: fresh,
-            replaces: fresh,
+    pub(in crate::arbiter) fn new(kind: OperationKind, waiters: Vec<Waiter>, reason: Reason) -> Self {
+        Self { kind, progress: Progress::Starting, waiters, before: Vec::new(), reason }
+    }
+
+    /// Whether it is a step of a walk.
+    pub(in crate::arbiter) fn is_of_walk(&self) -> bool {
+        self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Walk(..)))
+    }
+
+    /// Whether a watcher that is stopped stays so.
+    pub(in crate::arbiter) fn skips_stopped(&self) -> bool {
+        self.reason == Reason::OptionChanged
+    }
+
+    /// Whether the processes must be replaced, whatever a HUP means to them.
+    pub(in crate::arbiter) fn needs_new_processes(&self) -> bool {
+        self.reason != Reason::Requested
+    }
+
+    /// Whether the slot of this worker is filled again even where workers that end are not replaced.
+    pub(in crate::arbiter) fn replaces(&self, id: WorkerId) -> bool {
+        match (&self.kind, &self.progress) {
+            (OperationKind::ReloadSequential, Progress::Replacing { current, .. }) => *current == Some(id),
+            _ => false,
+        }
+    }
+}
+
+/// Hands an operation to a watcher: it begins, waits or joins as [`admit`] says.
+pub(in crate::arbiter) fn submit(w: &mut Watcher, new: Operation, cx: &mut Cx<'_>) {
+    let waiting: Vec<OperationKind> = w.waiting.iter().map(|operation| operation.kind).collect();
+    let running = w.running.as_ref().map(|operation| operation.kind);
+    let kind = new.kind;
+    match (admit(running, &waiting, kind, new.reason == Reason::OptionChanged), &mut w.running) {
+        (Admission::JoinRunning, Some(running)) => running.waiters.extend(new.waiters),
+        (Admission::JoinWaiting(place), _) => match w.waiting.get_mut(place) {
+            Some(waiting) => {
+                waiting.waiters.extend(new.waiters);
+                waiting.reason = waiting.reason.and(new.reason);
+            }
+            None => w.waiting.push_back(new),
+        },
+        (Admission::ClearAndJoin, Some(running)) => {
+            running.waiters.extend(new.waiters);
+            cancel_waiting(w, kind, cx);
+        }
+        (Admission::Overtake, _) => overtake(w, new, cx),
+        // A watcher that stops of its own accord finishes that first.
+        (Admission::Begin | Admission::Wait | Admission::JoinRunning | Admission::ClearAndJoin, _) => {
+            w.waiting.push_back(new);
+        }
+    }
+}
+
+fn overtake(w: &mut Watcher, mut new: Operation, cx: &mut Cx<'_>) {
+    cancel_waiting(w, new.kind, cx);
+    match w.running.take() {
+        // Those that asked for a stop get it, whatever overtakes it.
+        Some(stop) if stop.kind == OperationKind::Stop => new.waiters.extend(stop.waiters),
+        Some(running) => report_cancelled(running, new.kind, cx),
+        None => {}
+    }
+    if w.state == WatcherState::Stopping {
+        // Every worker has been told already: from now on that serves this operation.
+        new.progress = Progress::Stopping;
+        w.running = Some(new);
+    } else {
+        w.waiting.push_front(new);
+    }
+}
+
+pub(in crate::arbiter) fn cancel_waiting(w: &mut Watcher, by: OperationKind, cx: &mut Cx<'_>) {
+    for operation in std::mem::take(&mut w.waiting) {
+        report_cancelled(operation, by, cx);
+    }
+}
+
+pub(in crate::arbiter) fn report_cancelled(operation: Operation, by: OperationKind, cx: &mut Cx<'_>) {
+    let reason = format!("{} was cancelled by {}", operation.kind.name(), by.name());
+    cx.notify(operation.waiters, None, Some(&Fault::command(reason)));
+}
+
+/// The running operation of a watcher is over: those that wait for it are told.
+pub(in crate::arbiter) fn end(w: &mut Watcher, failure: Option<String>, cx: &mut Cx<'_>) {
+    let Some(operation) = w.running.take() else { return };
+    let after = w.lasting_pids();
+    let fault = failure.map(|reason| Fault::command(format!("{}: {reason}", w.name())));
+    if let Some(fault) = &fault {
+        cx.log(Level::Error, fault.reason.clone());
+    }
+    let changes = changes(operation.kind, &operation.before, &after);
+    cx.notify(operation.waiters, changes.as_ref(), fault.as_ref());
+}
+
+/// What an operation did, from the processes before and after it.
+fn changes(kind: OperationKind, before: &[Pid], after: &[Pid]) -> Option<Changes> {
+    // Both lists are sorted.
+    let among = |pid: &Pid, pids: &[Pid]| pids.binary_search(pid).is_ok();
+    let only = |these: &[Pid], those: &[Pid]| these.iter().filter(|pid| !among(pid, those)).copied().collect();
+    let kept: Vec<Pid> = before.iter().filter(|pid| among(pid, after)).copied().collect();
+    match kind {
+        OperationKind::Stop | OperationKind::Remove => None,
+        OperationKind::Start => Some(Changes { stopped: None, started: Some(only(after, before)), kept: Some(kept) }),
+        OperationKind::Restart | OperationKind::Reload | OperationKind::ReloadSequential => {
+            Some(Changes { stopped: Some(only(before, after)), started: Some(only(after, before)), kept: Some(kept) })
         }
     }
 }

@@ -1,90 +1,166 @@
 //! The end of the daemon, or of this life of it.
 
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
 use crate::arbiter::action::{Action, Level};
-use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::core::Arbiter;
 use crate::arbiter::ids::WorkerId;
+use crate::arbiter::lifecycle::{answers, hooks, terminate};
 use crate::arbiter::operate::job::{Job, Then};
-use crate::arbiter::operate::queue::{OperationKind, Waiter};
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 
+/// What comes after everything has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::arbiter) enum AfterEnd {
+    Exit,
+    /// The daemon starts anew from its configuration file.
+    Restart,
+}
+
+/// The state of the daemon as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) enum Phase {
+    /// The managed sockets are not open yet.
+    Opening,
+    Running,
+    /// Everything is being stopped.
+    Ending {
+        then: AfterEnd,
+        /// Requests that are answered at the end.
+        waiters: Vec<ReplyTo>,
+        /// A signal to the daemon has asked for it.
+        by_signal: bool,
+        /// Hooks are not waited for any more.
+        force: bool,
+    },
+    /// The last action is out.
+    Ended(AfterEnd),
+}
+
+impl Phase {
+    pub(in crate::arbiter) fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
+    }
+
+    pub(in crate::arbiter) fn has_ended(&self) -> bool {
+        matches!(self, Self::Ended(_))
+    }
+
+    pub(in crate::arbiter) fn is_forced(&self) -> bool {
+        matches!(self, Self::Ending { force: true, .. })
+    }
+
+    /// Whether watchers may be stopped: also while everything is, when a stop only joins what is under way.
+    pub(in crate::arbiter) fn may_stop(&self) -> Result<(), Fault> {
+        match self {
+            Self::Ending { .. } => Ok(()),
+            Self::Opening | Self::Running | Self::Ended(_) => self.at_work(),
+        }
+    }
+
+    /// Whether the fleet may be changed: not while everything is being stopped.
+    pub(in crate::arbiter) fn at_work(&self) -> Result<(), Fault> {
+        match self {
+            Self::Opening | Self::Running => Ok(()),
+            Self::Ending { then: AfterEnd::Restart, .. } | Self::Ended(AfterEnd::Restart) => {
+                Err(Fault::command("arbiter is restarting..."))
+            }
+            Self::Ending { then: AfterEnd::Exit, .. } | Self::Ended(AfterEnd::Exit) => {
+                Err(Fault::command("arbiter is already running arbiter_stop command"))
+            }
+        }
+    }
+}
+
 impl Arbiter {
-    /// Stops everything, then exits. An end that was to be a new beginning becomes one for good.
+    /// Stops everything, then exits. An end that was to be a new beginning becomes one for good. A second one hastens:
+    /// watchers that still wait for others to stop first are told now.
     pub(in crate::arbiter) fn quit(&mut self, waiter: Option<ReplyTo>, now: Now) {
-        self.end_waiters.extend(waiter);
-        match self.phase {
-            Phase::Opening | Phase::Running => self.begin_ending(Then::Exit, now),
-            Phase::Ending => self.ending_restarts = false,
+        match &mut self.phase {
+            Phase::Opening | Phase::Running => self.begin_ending(AfterEnd::Exit, waiter, now),
+            Phase::Ending { then, waiters, .. } => {
+                waiters.extend(waiter);
+                *then = AfterEnd::Exit;
+                self.hurry_all_stops(now);
+            }
             // It has said how it ends, in this very turn: the last word counts.
-            Phase::Ended => {
-                self.answer_end_waiters(now);
-                if std::mem::take(&mut self.ending_restarts) {
-                    self.act(Action::Exit(0));
+            Phase::Ended(then) => {
+                if std::mem::replace(then, AfterEnd::Exit) == AfterEnd::Restart {
+                    self.outbox.act(Action::Exit(0));
                 }
+                self.answer_at_end(waiter.into_iter().collect(), now);
             }
         }
     }
 
-    /// The same by a signal to the daemon. A second one hastens: who is still stopping is killed now.
+    /// The same by a signal to the daemon. A second signal kills the workers that are still stopping.
     pub(in crate::arbiter) fn quit_by_signal(&mut self, now: Now) {
-        if self.quit_by_signal && self.phase == Phase::Ending {
-            return self.force_stop(now);
-        }
-        self.quit_by_signal = true;
         self.quit(None, now);
+        if let Phase::Ending { by_signal, .. } = &mut self.phase
+            && std::mem::replace(by_signal, true)
+        {
+            self.force_stop(now);
+        }
     }
 
     /// Stops everything, then starts anew from the configuration file.
     pub(in crate::arbiter) fn restart_daemon(&mut self, now: Now) {
-        self.begin_ending(Then::Restart, now);
+        self.begin_ending(AfterEnd::Restart, None, now);
     }
 
-    fn begin_ending(&mut self, then: Then, now: Now) {
-        self.phase = Phase::Ending;
-        self.ending_restarts = then == Then::Restart;
-        let by = if self.ending_restarts { "restart" } else { "quit" };
+    fn begin_ending(&mut self, then: AfterEnd, waiter: Option<ReplyTo>, now: Now) {
+        self.phase = Phase::Ending { then, waiters: waiter.into_iter().collect(), by_signal: false, force: false };
+        let by = if then == AfterEnd::Restart { "restart" } else { "quit" };
         self.cancel_reconfigurations(by, now);
-        for job in self.cancel_rollouts() {
-            self.job_part_done(job, None, Some(Fault::command(format!("start was cancelled by {by}"))), now);
-        }
-        let keys = self.by_ascending_priority();
-        let left = u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let job = self.open_job(Job { left, then, ..Job::for_nobody() });
-        for key in keys {
-            self.submit(key, OperationKind::Stop, vec![Waiter::Job(job)], now);
-        }
-        // The part that stands for the end itself, so that a fleet of nobody ends too.
-        self.job_part_done(job, None, None, now);
+        self.cancel_starts(by);
+        let job = self.open_job(Job { left: 1, then: Then::End, ..Job::for_nobody() });
+        self.stop_in_order(self.fleet.keys(), BTreeSet::new(), job);
+        // A connection starts nothing any more.
+        self.update_activations(now);
     }
 
-    /// Kills whoever was told to stop and has not gone yet.
+    /// Kills what was told to stop and has not gone yet.
     fn force_stop(&mut self, now: Now) {
-        self.log(Level::Warning, "asked to stop once more: killing who is still stopping");
-        self.force_hooks(now);
+        self.outbox.log(Level::Warning, "asked to stop once more: killing the workers that are still stopping");
+        if let Phase::Ending { force, .. } = &mut self.phase {
+            *force = true;
+        }
+        for key in self.fleet.keys() {
+            self.with(key, now, answers::force);
+            self.advance(key, now);
+        }
         let late: Vec<WorkerId> =
             self.timers.iter().filter_map(|timer| if let Timer::Kill(id) = timer { Some(id) } else { None }).collect();
         for worker in late {
-            self.escalate(worker, now);
+            self.with(worker.watcher, now, |w, cx| terminate::kill_overdue(w, worker, cx));
         }
     }
 
     /// Everything is stopped.
     pub(in crate::arbiter) fn finish(&mut self, now: Now) {
-        self.phase = Phase::Ended;
+        let Phase::Ending { then, waiters, .. } = &mut self.phase else { return };
+        let (then, waiters) = (*then, std::mem::take(waiters));
+        self.phase = Phase::Ended(then);
         self.refuse_stats(now);
         self.refuse_tails(now);
-        for key in self.by_priority() {
-            self.drop_hooks(key, now);
+        for key in self.fleet.keys() {
+            self.with(key, now, hooks::drop_all);
         }
-        self.answer_end_waiters(now);
+        self.answer_at_end(waiters, now);
         let status = self.essential_end.as_ref().map_or(0, |end| end.status);
-        self.act(if self.ending_restarts { Action::Restart } else { Action::Exit(status) });
+        self.outbox.act(match then {
+            AfterEnd::Restart => Action::Restart,
+            AfterEnd::Exit => Action::Exit(status),
+        });
     }
 
-    fn answer_end_waiters(&mut self, now: Now) {
-        for to in std::mem::take(&mut self.end_waiters) {
-            self.reply(Reply { to, body: Body::Ok(Object::new()), time: now.unix });
+    fn answer_at_end(&mut self, waiters: Vec<ReplyTo>, now: Now) {
+        for to in waiters {
+            self.outbox.reply(Reply { to, body: Body::Ok(Object::new()), time: now.unix });
         }
     }
 }

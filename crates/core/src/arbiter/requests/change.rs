@@ -1,17 +1,21 @@
 //! Requests that change something. Those that only ask are in `query` and `stats`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::arbiter::action::{Action, SignalTarget};
-use crate::arbiter::core::{Arbiter, Phase};
-use crate::arbiter::fleet::watcher::WatcherState;
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::{JobId, Pid, WatcherKey, WorkerId};
+use crate::arbiter::lifecycle::{signals, stop, terminate};
 use crate::arbiter::operate::job::{Form, Job, Then};
-use crate::arbiter::operate::queue::{OperationKind, Waiter};
-use crate::arbiter::operate::start_sequence::Start;
+use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
+use crate::arbiter::operate::schedule::Which;
 use crate::arbiter::time::{Now, seconds};
+use crate::arbiter::timers::Timer;
 use crate::config::options::{self, Effect};
 use crate::proto::{Body, ErrNo, EventKind, Fault, HookPoint, Object, Reply, ReplyTo, Request, Selection, Signal};
 
@@ -64,7 +68,7 @@ impl Arbiter {
                 self.reload(&to, name.as_deref(), graceful, sequential, waiting, now)
             }
             Request::ReloadConfig { dry_run, waiting } => self.reload_config(&to, dry_run, waiting),
-            Request::Restart { selection: None, .. } => self.at_work().and_then(|()| {
+            Request::Restart { selection: None, .. } => self.phase.at_work().and_then(|()| {
                 self.restart_daemon(now);
                 ok()
             }),
@@ -89,24 +93,9 @@ impl Arbiter {
         };
         match answer {
             Ok(None) => {}
-            Ok(Some(properties)) => self.reply(Reply { to, body: Body::Ok(properties), time: now.unix }),
-            Err(fault) => self.reply(Reply { to, body: Body::Error(fault), time: now.unix }),
+            Ok(Some(properties)) => self.outbox.reply(Reply { to, body: Body::Ok(properties), time: now.unix }),
+            Err(fault) => self.outbox.reply(Reply { to, body: Body::Error(fault), time: now.unix }),
         }
-    }
-
-    /// Whether the fleet may be changed: not while everything is being stopped.
-    pub(in crate::arbiter) fn at_work(&self) -> Result<(), Fault> {
-        match self.phase {
-            Phase::Opening | Phase::Running => Ok(()),
-            Phase::Ending | Phase::Ended if self.ending_restarts => Err(Fault::command("arbiter is restarting...")),
-            Phase::Ending | Phase::Ended => Err(Fault::command("arbiter is already running arbiter_stop command")),
-        }
-    }
-
-    /// The watcher of this name, in any case.
-    pub(in crate::arbiter) fn find(&self, name: &str) -> Result<WatcherKey, Fault> {
-        let key = self.names.get(&name.to_lowercase()).copied();
-        key.ok_or_else(|| Fault::message(format!("program {name} not found")))
     }
 
     /// A job of `left` parts, with the answer to give now if nobody waits for it.
@@ -134,63 +123,58 @@ impl Arbiter {
         waiting: bool,
         now: Now,
     ) -> Dispatch {
-        let (job, answer) = self.job(to, 1, form, Then::Dispatch, waiting);
+        let (job, answer) = self.job(to, 1, form, Then::Answer, waiting);
         self.submit(key, kind, vec![Waiter::Job(job)], now);
         answer
     }
 
     fn start(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Dispatch {
-        self.at_work()?;
+        self.phase.at_work()?;
         let keys = match selection {
-            None => self.by_priority(),
+            None => self.fleet.by_priority(),
             Some(selection) => self.select(selection)?,
         };
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
             return self.operate(to, *key, OperationKind::Start, Form::Info, waiting, now);
         }
-        let (job, answer) = self.job(to, 1, Form::Plain, Then::Dispatch, waiting);
-        let keys = self.autostarting(keys);
-        let start = if selection.is_some() { Start::All } else { Start::AsAtBoot };
-        self.start_in_order(keys, Some(job), start);
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
+        let keys = self.fleet.autostarting(keys);
+        let which = if selection.is_some() { Which::All } else { Which::AsAtBoot };
+        self.start_in_order(keys, Some(job), which);
         answer
     }
 
     fn stop(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Dispatch {
-        self.at_work()?;
+        self.phase.may_stop()?;
         let keys = match selection {
-            None => self.by_ascending_priority(),
+            None => self.fleet.keys(),
             Some(selection) => self.select(selection)?,
         };
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
             return self.operate(to, *key, OperationKind::Stop, Form::Info, waiting, now);
         }
-        self.stop_all(to, keys, Then::Dispatch, waiting, now)
+        self.stop_all(to, keys, Then::Answer, waiting)
     }
 
     fn restart(&mut self, to: &ReplyTo, selection: &Selection, waiting: bool, now: Now) -> Dispatch {
-        self.at_work()?;
+        self.phase.at_work()?;
         let keys = self.select(selection)?;
         if let [key] = keys.as_slice() {
             return self.operate(to, *key, OperationKind::Restart, Form::Info, waiting, now);
         }
         // Several are all stopped before the first starts again, in order of priority.
-        let again = self.autostarting(keys.clone());
-        self.stop_all(to, keys, Then::Start(again), waiting, now)
+        let again = self.fleet.autostarting(keys.clone());
+        self.stop_all(to, keys, Then::Start(again), waiting)
     }
 
-    /// Stops these watchers side by side, told in ascending order of priority.
-    fn stop_all(&mut self, to: &ReplyTo, mut keys: Vec<WatcherKey>, then: Then, waiting: bool, now: Now) -> Dispatch {
-        // One part more than there are watchers, so that none finishes the job before all have been told.
-        let (job, answer) = self.job(to, keys.len() + 1, Form::Plain, Then::Dispatch, waiting);
-        keys.sort_by_key(|key| self.watchers.get(key).map_or((0, *key), |w| (w.config.priority, *key)));
-        for key in keys {
-            self.submit(key, OperationKind::Stop, vec![Waiter::Job(job)], now);
-        }
-        // Only now: a stop takes its watcher off every list of those still to be started.
-        if let Some(job) = self.jobs.get_mut(&job) {
+    /// Stops these watchers in order.
+    fn stop_all(&mut self, to: &ReplyTo, keys: Vec<WatcherKey>, then: Then, waiting: bool) -> Dispatch {
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
+        self.stop_in_order(keys, BTreeSet::new(), job);
+        // Only now: a stop takes its watchers off every list of those still to be started.
+        if let Some(job) = self.jobs.open.get_mut(&job) {
             job.then = then;
         }
-        self.job_part_done(job, None, None, now);
         answer
     }
 
@@ -203,33 +187,28 @@ impl Arbiter {
         waiting: bool,
         now: Now,
     ) -> Dispatch {
-        self.at_work()?;
+        self.phase.at_work()?;
         let kind = match (graceful, sequential) {
             (false, _) => OperationKind::Restart,
             (true, true) => OperationKind::ReloadSequential,
             (true, false) => OperationKind::Reload,
         };
         if let Some(name) = name {
-            let key = self.find(name)?;
+            let key = self.fleet.find(name)?;
             return self.operate(to, key, kind, Form::Info, waiting, now);
         }
-        let (job, answer) = self.job(to, 1, Form::Plain, Then::Dispatch, waiting);
-        let keys = self.visible(self.by_priority());
-        self.one_after_the_other(kind, keys, Some(job));
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
+        let keys = self.fleet.visible(self.fleet.by_priority());
+        self.reload_in_order(kind, keys, Some(job));
         answer
     }
 
     /// SIGHUP: one watcher after the other reloads, the stopped ones start.
     pub(in crate::arbiter) fn reload_all(&mut self) {
-        if self.phase == Phase::Running {
-            let keys = self.visible(self.by_priority());
-            self.one_after_the_other(OperationKind::Reload, keys, None);
+        if self.phase.is_running() {
+            let keys = self.fleet.visible(self.fleet.by_priority());
+            self.reload_in_order(OperationKind::Reload, keys, None);
         }
-    }
-
-    pub(in crate::arbiter) fn visible(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
-        keys.retain(|key| self.watchers.get(key).is_some_and(|watcher| !watcher.removed));
-        keys
     }
 
     #[expect(clippy::too_many_arguments, reason = "the properties of the command")]
@@ -244,15 +223,15 @@ impl Arbiter {
         waiting: bool,
         now: Now,
     ) -> Dispatch {
-        self.at_work()?;
+        self.phase.at_work()?;
         if name.trim().is_empty() {
             return Err(Fault::message("message invalid 'name' is empty"));
         }
         let config = options::from_add(&name, &cmd, args.as_ref(), options, &self.host)?;
-        if self.find(&name).is_ok() {
+        if self.fleet.find(&name).is_ok() {
             return Err(Fault::command(format!("{name:?} already exist").replace('"', "'")));
         }
-        let key = self.register_dynamic(config);
+        let key = self.fleet.register_dynamic(config);
         self.publish(key, EventKind::Add, now);
         if !start {
             self.update_activation(key, now);
@@ -262,51 +241,23 @@ impl Arbiter {
     }
 
     fn remove(&mut self, to: &ReplyTo, name: &str, nostop: bool, waiting: bool, now: Now) -> Dispatch {
-        self.at_work()?;
-        let key = self.find(name)?;
+        self.phase.at_work()?;
+        let key = self.fleet.find(name)?;
         self.publish(key, EventKind::Remove, now);
-        self.names.remove(&name.to_lowercase());
-        if let Some(watcher) = self.watchers.get_mut(&key) {
-            watcher.removed = true;
-        }
-        self.withdraw_from_rollouts(key);
+        self.fleet.mark_removed(key);
         if !nostop {
             return self.operate(to, key, OperationKind::Remove, Form::Plain, waiting, now);
         }
-        self.release_workers(key, now);
+        self.with(key, now, release_workers);
         self.forget(key, now);
-        self.act(Action::CloseStreams(key));
+        self.outbox.act(Action::CloseStreams(key));
         ok()
     }
 
-    /// The processes go on without us: their deaths will be of no interest.
-    fn release_workers(&mut self, key: WatcherKey, now: Now) {
-        let Some(watcher) = self.watchers.get(&key) else { return };
-        let workers: Vec<(WorkerId, Option<Pid>, Vec<JobId>)> =
-            watcher.workers().iter().map(|(id, w)| (*id, w.pid, w.awaited_by.clone())).collect();
-        for (id, pid, _) in &workers {
-            if let Some(pid) = pid {
-                self.pids.remove(pid);
-                self.released += 1;
-            }
-            self.timers.cancel(crate::arbiter::timers::Timer::Kill(*id));
-            self.timers.cancel(crate::arbiter::timers::Timer::Expire(*id));
-        }
-        self.timers.cancel(crate::arbiter::timers::Timer::Warmup(key));
-        if let Some(watcher) = self.watchers.get_mut(&key) {
-            for wid in watcher.slots.clear() {
-                self.timers.cancel(crate::arbiter::timers::Timer::Retry(key, wid));
-            }
-        }
-        for job in workers.into_iter().flat_map(|(_, _, jobs)| jobs) {
-            self.job_part_done(job, None, None, now);
-        }
-    }
-
     fn resize(&mut self, to: &ReplyTo, name: &str, by: i64, waiting: bool, now: Now) -> Dispatch {
-        self.at_work()?;
-        let key = self.find(name)?;
-        let Some(watcher) = self.watchers.get_mut(&key) else { return ok() };
+        self.phase.at_work()?;
+        let watcher = self.fleet.named_mut(name)?;
+        let key = watcher.key;
         if watcher.config.singleton {
             let mut answer = Object::new();
             answer.insert("numprocesses".into(), watcher.config.numprocesses.into());
@@ -324,11 +275,11 @@ impl Arbiter {
 
     /// Answers when the number of processes is what it should be.
     fn wait_for_size(&mut self, to: &ReplyTo, key: WatcherKey, form: Form, waiting: bool, now: Now) -> Dispatch {
-        let (job, answer) = self.job(to, 1, form, Then::Dispatch, waiting);
-        if let Some(watcher) = self.watchers.get_mut(&key) {
+        let (job, answer) = self.job(to, 1, form, Then::Answer, waiting);
+        if let Some(watcher) = self.fleet.watchers.get_mut(&key) {
             watcher.resizing.push(job);
         }
-        self.progress(key, now);
+        self.advance(key, now);
         answer
     }
 
@@ -343,8 +294,8 @@ impl Arbiter {
         waiting: bool,
         now: Now,
     ) -> Dispatch {
-        let key = self.find(name)?;
-        let Some(watcher) = self.watchers.get(&key) else { return ok() };
+        let watcher = self.fleet.named(name)?;
+        let key = watcher.key;
         let usual = watcher.stop_policy();
         let signal = signum.unwrap_or(usual.signal);
         if !signal.exists() {
@@ -353,29 +304,32 @@ impl Arbiter {
         let timeout = seconds(graceful_timeout.unwrap_or(usual.timeout));
         let meant = |known: Option<Pid>| known.is_some_and(|known| pid.is_none_or(|pid| i64::from(known.0) == pid));
         let ids: Vec<WorkerId> = watcher.workers().iter().filter(|(_, w)| meant(w.pid)).map(|(id, _)| *id).collect();
-        let (job, answer) = self.job(to, ids.len() + 1, Form::Plain, Then::Dispatch, waiting);
-        for id in ids {
-            if let Some(watcher) = self.watchers.get_mut(&key) {
-                watcher.change(id, |worker| worker.awaited_by.push(job));
+        let (job, answer) = self.job(to, ids.len(), Form::Plain, Then::Answer, waiting);
+        self.with_and_advance(key, now, |w, cx| {
+            for id in ids {
+                w.change(id, |worker| worker.awaited_by.push(job));
+                terminate::with_signal(w, id, signal, timeout, cx);
             }
-            self.terminate(id, signal, timeout, now);
-        }
-        self.job_part_done(job, None, None, now);
-        self.progress(key, now);
+        });
         answer
     }
 
     fn set(&mut self, to: &ReplyTo, name: &str, changes: &Object, waiting: bool, now: Now) -> Dispatch {
-        self.at_work()?;
+        self.phase.may_stop()?;
+        let at_work = self.phase.at_work();
         let unknown = options::validate(changes)?;
-        let key = self.find(name)?;
-        let Some(watcher) = self.watchers.get_mut(&key) else { return ok() };
+        let watcher = self.fleet.named_mut(name)?;
+        let key = watcher.key;
         if let Some(unknown) = unknown.iter().find(|unknown| !watcher.config.freeform.contains_key(*unknown)) {
             return Err(Fault::message(format!("unknown key '{unknown}'")));
         }
         // All or nothing: a refused option leaves the watcher as it was.
         let mut config = (*watcher.config).clone();
         let effects = options::apply(&mut config, changes, &self.host)?;
+        // While everything is being stopped only what concerns no process to come can be set, graceful_timeout above all.
+        if effects.iter().any(|effect| *effect != Effect::Nothing) {
+            at_work?;
+        }
         if changes.contains_key("stop_signal") && !config.stop_signal.exists() {
             return Err(Fault::message("'stop_signal' isn't a signal"));
         }
@@ -383,19 +337,21 @@ impl Arbiter {
             return Err(too_many());
         }
         watcher.hooks.renew(changed_hooks(changes));
-        watcher.config = Arc::new(config);
+        let before = std::mem::replace(&mut watcher.config, Arc::new(config));
         let config = watcher.config.clone();
-        // Who starts later starts with what is set now.
-        let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
+        // A watcher that starts later starts with what is set now.
+        let up = watcher.is_up();
+        self.with(key, now, |w, cx| terminate::timeout_changed(w, before.graceful_timeout, cx));
         for _ in &effects {
             self.publish(key, EventKind::Updated, now);
         }
         if effects.contains(&Effect::Stream) {
-            self.act(Action::UpdateStreams(key, config));
+            self.outbox.act(Action::UpdateStreams(key, config));
         }
         if effects.contains(&Effect::Reload) && up {
-            let (job, answer) = self.job(to, 1, Form::Plain, Then::Dispatch, waiting);
-            self.submit_fresh(key, OperationKind::Reload, vec![Waiter::Job(job)], now);
+            let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
+            let reload = Operation::new(OperationKind::Reload, vec![Waiter::Job(job)], Reason::OptionChanged);
+            self.submit_operation(key, reload, now);
             return answer;
         }
         self.wait_for_size(to, key, Form::Plain, waiting, now)
@@ -410,11 +366,10 @@ impl Arbiter {
         target: SignalTarget,
         now: Now,
     ) -> Dispatch {
-        let key = self.find(name)?;
         if matches!(target, SignalTarget::Child(_)) && pid.is_none() {
             return Err(Fault::command("cannot specify childpid without pid"));
         }
-        let Some(watcher) = self.watchers.get_mut(&key) else { return ok() };
+        let watcher = self.fleet.named_mut(name)?;
         let meant = |known: Pid| pid.is_none_or(|pid| i64::from(known.0) == pid);
         let ids: Vec<(WorkerId, Pid)> = watcher
             .workers()
@@ -439,29 +394,48 @@ impl Arbiter {
         let asks = watcher.config.hooks.contains_key(&HookPoint::BeforeSignal)
             || watcher.config.hooks.contains_key(&HookPoint::AfterSignal);
         if asks && matches!(target, SignalTarget::Process | SignalTarget::Recursive) {
-            return self.signal_with_hooks(to, ids, signal, target, now);
+            return self.signal_with_hooks(to, name, ids, signal, target, now);
         }
-        let (job, answer) = self.job(to, 1, Form::Plain, Then::Dispatch, true);
+        let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, true);
         let pids = ids.into_iter().map(|(_, pid)| pid).collect();
-        self.signalling.insert(job);
-        self.act(Action::SignalRequest { job, pids, signal, target });
+        self.outbox.signal_requests.insert(job);
+        self.outbox.act(Action::SignalRequest { job, pids, signal, target });
+        answer
+    }
+
+    /// A `signal` request where each process has a hook to be asked: each is a job of its own.
+    fn signal_with_hooks(
+        &mut self,
+        to: &ReplyTo,
+        name: &str,
+        ids: Vec<(WorkerId, Pid)>,
+        signal: Signal,
+        target: SignalTarget,
+        now: Now,
+    ) -> Dispatch {
+        let key = self.fleet.find(name)?;
+        let (whole, answer) = self.job(to, ids.len(), Form::Plain, Then::Answer, true);
+        for (id, pid) in ids {
+            let job = self.open_job(Job { left: 1, part_of: Some(whole), ..Job::for_nobody() });
+            self.with(key, now, |w, cx| signals::ask_for_request(w, id, pid, signal, (job, target), cx));
+        }
         answer
     }
 
     /// The watchers that a selection means, the greatest priority first.
     fn select(&self, selection: &Selection) -> Result<Vec<WatcherKey>, Fault> {
         if selection.method != crate::proto::MatchMethod::Regex
-            && let Ok(key) = self.find(&selection.name)
+            && let Ok(key) = self.fleet.find(&selection.name)
         {
             return Ok(vec![key]);
         }
         let matches = crate::commands::matcher(selection)?;
-        let mut keys = self.by_priority();
+        let mut keys = self.fleet.by_priority();
         // Of two watchers with the same name only the later one is addressable.
         keys.retain(|key| {
-            self.watchers.get(key).is_some_and(|watcher| {
+            self.fleet.get(*key).is_some_and(|watcher| {
                 let name = watcher.name().to_lowercase();
-                self.names.get(&name) == Some(key) && matches(&name)
+                self.fleet.find(&name).is_ok_and(|addressable| addressable == *key) && matches(&name)
             })
         });
         if keys.is_empty() {
@@ -469,4 +443,19 @@ impl Arbiter {
         }
         Ok(keys)
     }
+}
+
+/// The processes go on without circusd: their exits are of no interest any more.
+fn release_workers(w: &mut Watcher, cx: &mut Cx<'_>) {
+    for (id, worker) in w.workers() {
+        if let Some(pid) = worker.pid {
+            cx.pids.release(pid);
+        }
+        cx.timers.cancel(Timer::Kill(*id));
+        cx.timers.cancel(Timer::Expire(*id));
+        for job in &worker.awaited_by {
+            cx.job_part_done(*job, None, None);
+        }
+    }
+    stop::clear_slots(w, cx);
 }

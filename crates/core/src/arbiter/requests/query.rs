@@ -18,23 +18,13 @@ fn one(key: &str, value: impl Into<Value>) -> Object {
 }
 
 impl Arbiter {
-    pub(in crate::arbiter) fn watcher(&self, name: &str) -> Result<&Watcher, Fault> {
-        let key = self.find(name)?;
-        self.watchers.get(&key).ok_or_else(|| Fault::message(format!("program {name} not found")))
-    }
-
-    /// The watchers that clients see.
-    pub(in crate::arbiter) fn shown(&self) -> impl Iterator<Item = &Watcher> {
-        self.watchers.values().filter(|watcher| !watcher.removed)
-    }
-
     pub(in crate::arbiter) fn list(&self, name: Option<&str>) -> Dispatch {
         if let Some(name) = name {
-            let mut pids: Vec<i32> = self.watcher(name)?.pids().iter().map(|pid| pid.0).collect();
+            let mut pids: Vec<i32> = self.fleet.named(name)?.pids().iter().map(|pid| pid.0).collect();
             pids.sort_unstable();
             return Ok(Some(one("pids", pids)));
         }
-        let mut names: Vec<String> = self.shown().map(|watcher| watcher.name().to_lowercase()).collect();
+        let mut names: Vec<String> = self.fleet.shown().map(|watcher| watcher.name().to_lowercase()).collect();
         names.sort_unstable();
         names.dedup();
         Ok(Some(one("watchers", names)))
@@ -42,9 +32,9 @@ impl Arbiter {
 
     pub(in crate::arbiter) fn status(&self, name: Option<&str>) -> Dispatch {
         if let Some(name) = name {
-            return Ok(Some(one("status", self.watcher(name)?.state.name())));
+            return Ok(Some(one("status", self.fleet.named(name)?.state.name())));
         }
-        let mut watchers: Vec<&Watcher> = self.shown().collect();
+        let mut watchers: Vec<&Watcher> = self.fleet.shown().collect();
         watchers.sort_by(|a, b| a.name().cmp(b.name()));
         let statuses: Object = watchers.iter().map(|w| (w.name().to_owned(), w.state.name().into())).collect();
         Ok(Some(one("statuses", statuses)))
@@ -52,22 +42,24 @@ impl Arbiter {
 
     pub(in crate::arbiter) fn num_processes(&self, name: Option<String>) -> Dispatch {
         let count = |watcher: &Watcher| watcher.pids().len();
-        let Some(name) = name else { return Ok(Some(one("numprocesses", self.shown().map(count).sum::<usize>()))) };
-        let mut answer = one("numprocesses", count(self.watcher(&name)?));
+        let Some(name) = name else {
+            return Ok(Some(one("numprocesses", self.fleet.shown().map(count).sum::<usize>())));
+        };
+        let mut answer = one("numprocesses", count(self.fleet.named(&name)?));
         answer.insert("watcher_name".into(), name.into());
         Ok(Some(answer))
     }
 
     pub(in crate::arbiter) fn num_watchers(&self) -> Dispatch {
-        Ok(Some(one("numwatchers", self.shown().count())))
+        Ok(Some(one("numwatchers", self.fleet.shown().count())))
     }
 
     pub(in crate::arbiter) fn options(&self, name: &str) -> Dispatch {
-        Ok(Some(one("options", options::shown(&self.watcher(name)?.config))))
+        Ok(Some(one("options", options::shown(&self.fleet.named(name)?.config))))
     }
 
     pub(in crate::arbiter) fn get(&self, name: &str, keys: &[String]) -> Dispatch {
-        let watcher = self.watcher(name)?;
+        let watcher = self.fleet.named(name)?;
         let mut values = Object::new();
         for key in keys {
             let value = options::get(&watcher.config, key);
@@ -96,7 +88,7 @@ impl Arbiter {
     }
 
     pub(in crate::arbiter) fn list_sockets(&self) -> Dispatch {
-        let mut sockets: Vec<&crate::arbiter::event::SocketInfo> = self.sockets.iter().collect();
+        let mut sockets: Vec<&crate::arbiter::event::SocketInfo> = self.sockets.open.iter().collect();
         sockets.sort_by_key(|socket| socket.number);
         let rows: Vec<Value> = sockets
             .into_iter()

@@ -13,7 +13,7 @@
 //!
 //! What is compared is what the file said, not what `set` made of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::action::{Action, Level};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::event::SocketInfo;
-use crate::arbiter::fleet::watcher::WatcherState;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WatcherKey};
 use crate::arbiter::operate::job::{Form, Job, Then};
-use crate::arbiter::operate::queue::{OperationKind, Waiter};
+use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, follow_what_runs, in_force, plan};
@@ -42,6 +42,22 @@ pub(in crate::arbiter) struct Reconfiguration {
 
 /// What the file means, and the warnings about it.
 type Loaded = (Box<Config>, Vec<String>);
+
+/// The requests, and the job of the last one that was carried out.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Reconfigurations {
+    /// The first is being dealt with.
+    pub(in crate::arbiter) queue: VecDeque<Reconfiguration>,
+    /// It may have ended.
+    last: Option<JobId>,
+}
+
+impl Reconfigurations {
+    /// Whether the daemon is taking over a configuration, so that sockets come and go.
+    pub(in crate::arbiter) fn is_taking_over(&self) -> bool {
+        self.queue.front().is_some_and(|current| current.loaded.is_some())
+    }
+}
 
 /// Which operations carry out a plan.
 #[derive(Debug, Default)]
@@ -61,17 +77,17 @@ struct Work {
 impl Arbiter {
     /// The answer comes when it is known what is to be done or, where it is waited for, when it is done.
     pub(in crate::arbiter) fn reload_config(&mut self, to: &ReplyTo, dry_run: bool, waiting: bool) -> Dispatch {
-        self.at_work()?;
-        self.reconfigurations.push_back(Reconfiguration { to: to.clone(), waiting, dry_run, loaded: None });
-        if self.reconfigurations.len() == 1 {
-            self.act(Action::LoadConfig);
+        self.phase.at_work()?;
+        self.reconfigurations.queue.push_back(Reconfiguration { to: to.clone(), waiting, dry_run, loaded: None });
+        if self.reconfigurations.queue.len() == 1 {
+            self.outbox.act(Action::LoadConfig);
         }
         Ok(None)
     }
 
     /// The file was read.
     pub(in crate::arbiter) fn config_loaded(&mut self, loaded: Result<Loaded, Vec<String>>, now: Now) {
-        let Some(current) = self.reconfigurations.front() else { return };
+        let Some(current) = self.reconfigurations.queue.front() else { return };
         let dry_run = current.dry_run;
         let old = self.configuration();
         let mut loaded = loaded;
@@ -86,32 +102,21 @@ impl Arbiter {
             Ok((_, loaded)) => {
                 let circus = in_force(&old.circus, &loaded.0.circus);
                 let config = Config { circus, ..(*loaded.0).clone() };
-                if let Some(current) = self.reconfigurations.front_mut() {
+                if let Some(current) = self.reconfigurations.queue.front_mut() {
                     current.loaded = Some(loaded);
                 }
                 // A socket that may be closed must not be watched.
                 self.update_activations(now);
-                self.act(Action::TakeOver(Box::new(config)));
+                self.outbox.act(Action::TakeOver(Box::new(config)));
             }
-        }
-    }
-
-    /// Whether the daemon is at it, so that sockets come and go.
-    pub(in crate::arbiter) fn is_taking_over(&self) -> bool {
-        self.reconfigurations.front().is_some_and(|current| current.loaded.is_some())
-    }
-
-    fn update_activations(&mut self, now: Now) {
-        for key in self.watchers.keys().copied().collect::<Vec<_>>() {
-            self.update_activation(key, now);
         }
     }
 
     /// The daemon has done its part, or nothing at all.
     pub(in crate::arbiter) fn taken_over(&mut self, result: Result<Vec<SocketInfo>, String>, now: Now) {
-        let loaded = self.reconfigurations.front_mut().and_then(|current| current.loaded.take());
+        let loaded = self.reconfigurations.queue.front_mut().and_then(|current| current.loaded.take());
         if let Ok(sockets) = &result {
-            self.note_sockets(sockets.clone());
+            self.sockets.opened(sockets.clone());
         }
         match result {
             Err(problem) => self.conclude(Err(vec![problem]), now),
@@ -128,9 +133,9 @@ impl Arbiter {
 
     /// The end has come first.
     pub(in crate::arbiter) fn cancel_reconfigurations(&mut self, by: &str, now: Now) {
-        for current in std::mem::take(&mut self.reconfigurations) {
+        for current in std::mem::take(&mut self.reconfigurations.queue) {
             let fault = Fault::command(format!("reloadconfig was cancelled by {by}"));
-            self.reply(Reply { to: current.to, body: Body::Error(fault), time: now.unix });
+            self.outbox.reply(Reply { to: current.to, body: Body::Error(fault), time: now.unix });
         }
     }
 
@@ -138,29 +143,29 @@ impl Arbiter {
     fn conclude(&mut self, result: Result<Object, Vec<String>>, now: Now) {
         if let Err(problems) = &result {
             let text = format!("reloadconfig changes nothing: {}", problems.join("; "));
-            self.log(Level::Error, text);
+            self.outbox.log(Level::Error, text);
         }
         if let Some(current) = self.next_reconfiguration() {
             let body = result.map_or_else(|problems| Body::Error(Fault::server(problems)), Body::Ok);
-            self.reply(Reply { to: current.to, body, time: now.unix });
+            self.outbox.reply(Reply { to: current.to, body, time: now.unix });
         }
     }
 
     fn next_reconfiguration(&mut self) -> Option<Reconfiguration> {
-        let done = self.reconfigurations.pop_front();
-        if !self.reconfigurations.is_empty() {
-            self.act(Action::LoadConfig);
+        let done = self.reconfigurations.queue.pop_front();
+        if !self.reconfigurations.queue.is_empty() {
+            self.outbox.act(Action::LoadConfig);
         }
         done
     }
 
     /// What is in force, as files say it: of a watcher that came by `add`, what it is now.
     fn configuration(&self) -> Config {
-        let shown = self.watchers.values().filter(|watcher| !watcher.removed);
+        let shown = self.fleet.watchers.values().filter(|watcher| !watcher.removed);
         Config {
             circus: self.circus.clone(),
             watchers: shown.map(|watcher| (**watcher.baseline()).clone()).collect(),
-            sockets: self.socket_configs.clone(),
+            sockets: self.sockets.configs.clone(),
         }
     }
 
@@ -171,37 +176,36 @@ impl Arbiter {
             Err(problems) => return self.conclude(Err(problems), now),
         };
         let Some(current) = self.next_reconfiguration() else { return };
-        self.log(Level::Info, format!("reloadconfig: {}", plan.summary()));
+        self.outbox.log(Level::Info, format!("reloadconfig: {}", plan.summary()));
         for option in &plan.needs_restart {
-            self.log(Level::Warning, format!("[circus] {option} has changed, which counts when circusd is restarted"));
+            self.outbox
+                .log(Level::Warning, format!("[circus] {option} has changed, which counts when circusd is restarted"));
         }
         self.circus = in_force(&self.circus, &config.circus);
-        self.socket_configs = config.sockets;
+        self.sockets.configs = config.sockets;
         let work = self.adopt(&plan.watchers, config.watchers);
         let answer = properties(&plan, &warnings);
         if !current.waiting {
-            self.reply(Reply { to: current.to.clone(), body: Body::Ok(answer.clone()), time: now.unix });
+            self.outbox.reply(Reply { to: current.to.clone(), body: Body::Ok(answer.clone()), time: now.unix });
         }
-        // The part that stands for the request itself, so that none of the others finishes it too soon.
         let to = current.waiting.then_some(current.to);
-        let job = self.open_job(Job { to, left: 1, form: Form::Given(answer), ..Job::for_nobody() });
+        let job = self.open_job(Job { to, form: Form::Given(answer), ..Job::for_nobody() });
         self.follow_the_one_before(job);
         self.set_to_work(work, job, now);
-        self.job_part_done(job, None, None, now);
     }
 
     /// Whoever repeats a request because its answer takes long is answered when everything is done.
     fn follow_the_one_before(&mut self, job: JobId) {
-        let before = self.reconfiguring.replace(job);
-        if let Some(before) = before.and_then(|before| self.jobs.get_mut(&before)) {
+        let before = self.reconfigurations.last.replace(job);
+        if let Some(before) = before.and_then(|before| self.jobs.open.get_mut(&before)) {
             before.followed_by = Some(job);
-            self.expect_parts(job, 1);
+            self.jobs.expect_parts(job, 1);
         }
     }
 
     /// Makes every watcher mean what the file says, before any of them is set to work.
     fn adopt(&mut self, steps: &[WatcherStep], configs: Vec<WatcherConfig>) -> Work {
-        let keys: Vec<WatcherKey> = self.visible(self.watchers.keys().copied().collect());
+        let keys: Vec<WatcherKey> = self.fleet.visible(self.fleet.watchers.keys().copied().collect());
         let mut configs: Vec<Option<Arc<WatcherConfig>>> = configs.into_iter().map(|c| Some(Arc::new(c))).collect();
         let mut work = Work::default();
         for step in steps {
@@ -210,14 +214,12 @@ impl Arbiter {
             match (key, config) {
                 (Some(key), Some(config)) => self.adopt_one(key, config, &step.change, &mut work),
                 (Some(key), None) => {
-                    if let Some(watcher) = self.watchers.get_mut(&key) {
-                        watcher.removed = true;
-                    }
+                    self.fleet.mark_removed(key);
                     work.remove.insert(key);
                 }
                 (None, Some(config)) => {
                     let starts = config.autostart;
-                    let key = self.register(config);
+                    let key = self.fleet.register(config);
                     if starts {
                         work.start.insert(key);
                     }
@@ -225,12 +227,11 @@ impl Arbiter {
                 (None, None) => {}
             }
         }
-        self.index_names();
         work
     }
 
     fn adopt_one(&mut self, key: WatcherKey, config: Arc<WatcherConfig>, change: &WatcherChange, work: &mut Work) {
-        let Some(watcher) = self.watchers.get_mut(&key) else { return };
+        let Some(watcher) = self.fleet.watchers.get_mut(&key) else { return };
         match change {
             WatcherChange::Kept => {
                 // It came by `add` and is in the file now, or nothing happens.
@@ -251,7 +252,7 @@ impl Arbiter {
             }
             WatcherChange::Replaced { gracefully: false, starts, .. } => {
                 // The old processes are asked to stop as was right for them.
-                watcher.stop_policy = (watcher.state != WatcherState::Stopped).then(|| watcher.stop_policy());
+                watcher.set_stop_policy((watcher.state != WatcherState::Stopped).then(|| watcher.stop_policy()));
                 watcher.config = Arc::clone(&config);
                 work.stop.insert(key);
                 if *starts {
@@ -264,45 +265,34 @@ impl Arbiter {
     }
 
     fn set_to_work(&mut self, work: Work, job: JobId, now: Now) {
-        // First all stop, then those that start do, in order of priority: what one had, such as a port, another may get.
+        // First all stop, then those that start do, in order: what one had, such as a port, another may get.
         let stopping = Job { left: 1, part_of: Some(job), ..Job::for_nobody() };
         let stops = self.open_job(stopping);
-        self.expect_parts(job, 1);
-        for key in self.by_ascending_priority() {
-            let kind = match (work.remove.contains(&key), work.stop.contains(&key)) {
-                (true, _) => OperationKind::Remove,
-                (false, true) => OperationKind::Stop,
-                (false, false) => continue,
-            };
-            self.expect_parts(stops, 1);
-            self.submit(key, kind, vec![Waiter::Job(stops)], now);
-        }
-        let mut starting = self.by_priority();
-        starting.retain(|key| work.start.contains(key));
+        self.jobs.expect_parts(job, 1);
+        let stopped: Vec<WatcherKey> = work.remove.union(&work.stop).copied().collect();
+        self.stop_in_order(stopped, work.remove, stops);
         // Only now: a stop takes its watcher off every list of those still to be started.
-        if let Some(stops) = self.jobs.get_mut(&stops) {
-            stops.then = Then::Start(starting);
+        if let Some(stops) = self.jobs.open.get_mut(&stops) {
+            stops.then = Then::Start(work.start.into_iter().collect());
         }
-        self.job_part_done(stops, None, None, now);
         for key in work.reload {
             self.renew_processes(key, job, now);
         }
         for key in work.scale {
-            if let Some(watcher) = self.watchers.get_mut(&key) {
+            if let Some(watcher) = self.fleet.watchers.get_mut(&key) {
                 watcher.resizing.push(job);
-                self.expect_parts(job, 1);
+                self.jobs.expect_parts(job, 1);
             }
-            self.progress(key, now);
+            self.advance(key, now);
         }
     }
 
     /// New processes for a watcher that is up.
     fn renew_processes(&mut self, key: WatcherKey, job: JobId, now: Now) {
-        let Some(watcher) = self.watchers.get(&key) else { return };
-        let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
-        if up {
-            self.expect_parts(job, 1);
-            self.submit_fresh(key, OperationKind::Reload, vec![Waiter::Job(job)], now);
+        if self.fleet.get(key).is_some_and(Watcher::is_up) {
+            self.jobs.expect_parts(job, 1);
+            let reload = Operation::new(OperationKind::Reload, vec![Waiter::Job(job)], Reason::OptionChanged);
+            self.submit_operation(key, reload, now);
         }
     }
 }

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::arbiter::action::{Action, SampleTarget};
-use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::ids::{JobId, Pid, Wid, WorkerId};
+use crate::arbiter::lifecycle::hooks;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, extended};
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
@@ -124,9 +125,9 @@ impl Arbiter {
     }
 
     fn ask_for_stats(&mut self, to: &ReplyTo, question: Question, extended: bool, now: Now) -> Dispatch {
-        if self.phase == Phase::Ended {
+        if self.phase.has_ended() {
             // Nobody will look any more.
-            self.at_work()?;
+            self.phase.at_work()?;
         }
         self.check(&question)?;
         if self.pending_stats.waiting.len() >= MOST_WAITING {
@@ -146,7 +147,7 @@ impl Arbiter {
             let groups = match self.subjects(&stats_request.question) {
                 Ok(groups) => groups,
                 Err(fault) => {
-                    self.reply(Reply { to: stats_request.to, body: Body::Error(fault), time: now.unix });
+                    self.outbox.reply(Reply { to: stats_request.to, body: Body::Error(fault), time: now.unix });
                     continue;
                 }
             };
@@ -156,7 +157,7 @@ impl Arbiter {
                     groups.iter().flat_map(|(_, subjects)| subjects).map(|s| SampleTarget::Process(s.pid)).collect()
                 }
             };
-            let job = self.name_job();
+            let job = self.jobs.name();
             let nobody = targets.is_empty();
             let StatsRequest { to, question, extended } = stats_request;
             let mut asked = vec![to];
@@ -171,7 +172,7 @@ impl Arbiter {
             if nobody {
                 self.answer_stats(Vec::new(), now);
             } else {
-                self.act(Action::Sample { job, targets });
+                self.outbox.act(Action::Sample { job, targets });
             }
         }
     }
@@ -225,32 +226,32 @@ impl Arbiter {
                 ..HookSubject::default()
             };
             let Some(pid) = subject.pid else { continue };
-            let Some(worker) = self.pids.get(&pid).copied() else { continue };
-            if self.run_hook(worker.watcher, Purpose::ExtendedStats { job, pid }, subject, now) {
+            let Some(worker) = self.pids.get(pid) else { continue };
+            let purpose = Purpose::ExtendedStats { job, pid };
+            if self.with(worker.watcher, now, |w, cx| hooks::run(w, purpose, subject, cx)) == Some(true) {
                 answer.left.insert(pid);
             }
         }
     }
 
-    /// The hook has said what it has to say about a process.
-    pub(in crate::arbiter) fn extended(&mut self, job: JobId, pid: Pid, stats: Object, now: Now) {
+    /// The hook has answered about a process. As in Circus, a hook that fails is what the answer is.
+    pub(in crate::arbiter) fn extended(&mut self, job: JobId, pid: Pid, stats: Result<Object, String>, now: Now) {
         let Some(answer) = self.pending_stats.extending.get_mut(&job) else { return };
-        if let Some(figures) = answer.figures(pid) {
-            *figures = extended(figures.take(), stats);
-        }
-        answer.left.remove(&pid);
-        if answer.left.is_empty()
+        let failure = match stats {
+            Ok(stats) => {
+                if let Some(figures) = answer.figures(pid) {
+                    *figures = extended(figures.take(), stats);
+                }
+                answer.left.remove(&pid);
+                None
+            }
+            Err(error) => Some(Fault::command(format!("hook extended_stats failed: {error}"))),
+        };
+        if (failure.is_some() || answer.left.is_empty())
             && let Some(answer) = self.pending_stats.extending.remove(&job)
         {
-            answer_all(self, answer.to, &Body::Ok(answer.properties), now);
-        }
-    }
-
-    /// As in Circus, a hook that fails is what the answer is.
-    pub(in crate::arbiter) fn not_extended(&mut self, job: JobId, error: &str, now: Now) {
-        if let Some(answer) = self.pending_stats.extending.remove(&job) {
-            let fault = Fault::command(format!("hook extended_stats failed: {error}"));
-            answer_all(self, answer.to, &Body::Error(fault), now);
+            let body = failure.map_or_else(|| Body::Ok(answer.properties), Body::Error);
+            answer_all(self, answer.to, &body, now);
         }
     }
 
@@ -266,7 +267,7 @@ impl Arbiter {
     /// The figures of a process, and what we know of it besides.
     fn info(&self, subject: &Subject, sample: Option<ProcessInfo>) -> Value {
         // One that has been collected meanwhile may have been mistaken for a newcomer with its pid.
-        let alive = self.pids.get(&subject.pid) == Some(&subject.worker);
+        let alive = self.pids.get(subject.pid) == Some(subject.worker);
         match sample.filter(|_| alive).map(on_wire) {
             Some(Value::Object(mut info)) => {
                 info.insert("started".into(), subject.started.into());
@@ -281,7 +282,7 @@ impl Arbiter {
     fn check(&self, question: &Question) -> Result<(), Fault> {
         match question {
             Question::Everybody | Question::Daemon => Ok(()),
-            Question::Watcher(name) => self.watcher(name).map(drop),
+            Question::Watcher(name) => self.fleet.named(name).map(drop),
             Question::Process(..) => self.subjects(question).map(drop),
         }
     }
@@ -289,10 +290,10 @@ impl Arbiter {
     /// The processes that a question means.
     fn subjects(&self, question: &Question) -> Result<Vec<Group>, Fault> {
         match question {
-            Question::Everybody => Ok(self.shown().map(group).collect()),
-            Question::Watcher(name) => Ok(vec![group(self.watcher(name)?)]),
+            Question::Everybody => Ok(self.fleet.shown().map(group).collect()),
+            Question::Watcher(name) => Ok(vec![group(self.fleet.named(name)?)]),
             Question::Process(name, process) => {
-                let (shown, mut subjects) = group(self.watcher(name)?);
+                let (shown, mut subjects) = group(self.fleet.named(name)?);
                 subjects.retain(|subject| i64::from(subject.pid.0) == process.pid);
                 if subjects.is_empty() {
                     let (pid, name) = (py_repr(&process.given), py_repr(&name.as_str().into()));
@@ -306,12 +307,12 @@ impl Arbiter {
 
     /// The end has come first: who still waits for figures is told so.
     pub(in crate::arbiter) fn refuse_stats(&mut self, now: Now) {
-        let Err(fault) = self.at_work() else { return };
+        let Err(fault) = self.phase.at_work() else { return };
         let PendingStats { sampling, waiting, extending } = std::mem::take(&mut self.pending_stats);
         let sampled = sampling.into_iter().flat_map(|sampling| sampling.to);
         let sampled = sampled.chain(extending.into_values().flat_map(|answer| answer.to));
         for to in sampled.chain(waiting.into_iter().map(|stats_request| stats_request.to)) {
-            self.reply(Reply { to, body: Body::Error(fault.clone()), time: now.unix });
+            self.outbox.reply(Reply { to, body: Body::Error(fault.clone()), time: now.unix });
         }
     }
 }
@@ -334,7 +335,7 @@ impl Extending {
 
 fn answer_all(arbiter: &mut Arbiter, to: Vec<ReplyTo>, body: &Body, now: Now) {
     for to in to {
-        arbiter.reply(Reply { to, body: body.clone(), time: now.unix });
+        arbiter.outbox.reply(Reply { to, body: body.clone(), time: now.unix });
     }
 }
 

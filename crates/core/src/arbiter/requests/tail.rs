@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::arbiter::action::Action;
-use crate::arbiter::core::{Arbiter, Phase};
+use crate::arbiter::core::Arbiter;
 use crate::arbiter::ids::JobId;
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
@@ -29,11 +29,11 @@ impl Arbiter {
         stream: StreamName,
         range: TailRange,
     ) -> Dispatch {
-        if self.phase == Phase::Ended {
+        if self.phase.has_ended() {
             // Nobody will look any more.
-            self.at_work()?;
+            self.phase.at_work()?;
         }
-        let config = &self.watcher(&name)?.config;
+        let config = &self.fleet.named(&name)?.config;
         // What a plugin prints goes to the log where it has no stream.
         let to_log = config.plugin.is_some();
         let (configured, closed) = match stream {
@@ -54,10 +54,10 @@ impl Arbiter {
             return Err(Fault::command("too many tail requests wait for their answer"));
         }
         if !to.cast {
-            let watcher = self.watcher(&name)?.name().to_owned();
-            let job = self.name_job();
+            let watcher = self.fleet.named(&name)?.name().to_owned();
+            let job = self.jobs.name();
             self.tails.insert(job, PendingTail { to: to.clone(), name, stream });
-            self.act(Action::Tail { job, watcher, stream, range });
+            self.outbox.act(Action::Tail { job, watcher, stream, range });
         }
         Ok(None)
     }
@@ -77,14 +77,14 @@ impl Arbiter {
             ("began", tail.began.into()),
         ];
         let properties = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Object>();
-        self.reply(Reply { to, body: Body::Ok(properties), time: now.unix });
+        self.outbox.reply(Reply { to, body: Body::Ok(properties), time: now.unix });
     }
 
     /// The end has come first: who still waits for lines is told so.
     pub(in crate::arbiter) fn refuse_tails(&mut self, now: Now) {
-        let Err(fault) = self.at_work() else { return };
+        let Err(fault) = self.phase.at_work() else { return };
         for (_, pending) in std::mem::take(&mut self.tails) {
-            self.reply(Reply { to: pending.to, body: Body::Error(fault.clone()), time: now.unix });
+            self.outbox.reply(Reply { to: pending.to, body: Body::Error(fault.clone()), time: now.unix });
         }
     }
 }

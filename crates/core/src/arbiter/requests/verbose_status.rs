@@ -19,10 +19,12 @@ impl Arbiter {
     pub(in crate::arbiter) fn verbose_status(&self, name: Option<&str>, now: Now) -> Dispatch {
         let mut answer = self.status(name)?.unwrap_or_default();
         let details = match name {
-            Some(name) => self.details(self.watcher(name)?, now),
-            None => {
-                self.shown().map(|watcher| (watcher.name().to_owned(), self.details(watcher, now).into())).collect()
-            }
+            Some(name) => self.details(self.fleet.named(name)?, now),
+            None => self
+                .fleet
+                .shown()
+                .map(|watcher| (watcher.name().to_owned(), self.details(watcher, now).into()))
+                .collect(),
         };
         answer.insert("details".into(), details.into());
         Ok(Some(answer))

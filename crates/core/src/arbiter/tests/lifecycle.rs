@@ -525,12 +525,102 @@ fn two_stops_during_a_restart_are_both_answered() {
     rig.assert_quiescent();
 }
 
+/// `db` starts first; `a` and `c` drain into it.
+fn drained() -> Rig {
+    let mut rig = Rig::new(vec![watcher("a", |_| {}), watcher("db", |w| w.priority = 1), watcher("c", |_| {})]);
+    rig.said();
+    rig
+}
+
+fn kills(rig: &mut Rig) -> Vec<String> {
+    rig.said().into_iter().filter(|line| line.contains(".kill")).collect()
+}
+
 #[test]
-fn watchers_of_one_priority_stop_in_order() {
-    let mut rig = Rig::new(vec![watcher("a", |_| {}), watcher("b", |w| w.priority = 1), watcher("c", |_| {})]);
+fn a_higher_priority_stops_later() {
+    for how in ["stop", "quit", "restart"] {
+        let mut rig = drained();
+        let properties = if how == "restart" { json!({"name": "*"}) } else { json!({}) };
+        rig.command(how, properties);
+        assert_eq!(kills(&mut rig), ["a.kill 102", "c.kill 103"], "{how}");
+        rig.exit(102, -15);
+        assert_eq!(kills(&mut rig), [""; 0], "{how}: c has not stopped yet");
+        rig.exit(103, -15);
+        assert_eq!(kills(&mut rig), ["db.kill 101"], "{how}");
+        rig.exit(101, -15);
+        let said = rig.said();
+        match how {
+            "quit" => assert!(said.contains(&"exit 0".to_owned()), "{said:?}"),
+            "restart" => assert_eq!(said.iter().filter(|line| line.starts_with("launch")).count(), 3, "{said:?}"),
+            _ => assert!(!said.iter().any(|line| line.starts_with("launch")), "{said:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_second_quit_tells_all_tiers_at_once() {
+    for term in [false, true] {
+        let mut rig = drained();
+        rig.command("quit", json!({}));
+        assert_eq!(kills(&mut rig), ["a.kill 102", "c.kill 103"]);
+        if term {
+            rig.tell(Event::Intent(Intent::Quit));
+        } else {
+            rig.command("quit", json!({}));
+        }
+        assert_eq!(kills(&mut rig), ["db.kill 101"]);
+        rig.exit_all(&[101, 102, 103], -15);
+        assert!(rig.said().contains(&"exit 0".to_owned()));
+    }
+}
+
+#[test]
+fn stop_and_graceful_timeout_work_during_quit() {
+    let mut rig = drained();
+    rig.command("quit", json!({}));
+    let stop = rig.send_command("stop", json!({"name": "[ac]", "match": "glob", "waiting": true}));
+    assert_eq!(rig.command("set", json!({"name": "c", "options": {"graceful_timeout": 1}})), Some(json!({})));
+    assert_eq!(rig.command("set", json!({"name": "c", "options": {"numprocesses": 4}})).unwrap()["errno"], 5);
+    rig.said();
+    rig.pass(1000);
+    rig.expect(["SIGKILL 103 tree", "c.kill 103"]);
+    rig.exit_all(&[102, 103], -15);
+    assert_eq!(rig.answer_to(stop), Some(json!({})));
+    let all = rig.send_command("stop", json!({"waiting": true}));
+    rig.exit(101, -15);
+    assert_eq!(rig.answer_to(all), Some(json!({})));
+    assert!(rig.said().contains(&"exit 0".to_owned()));
+}
+
+#[test]
+fn a_start_after_a_stop_of_all_is_the_last_word() {
+    let mut rig = drained();
     rig.command("stop", json!({}));
-    let told: Vec<String> = rig.said().into_iter().filter(|line| line.contains(".kill")).collect();
-    assert_eq!(told, ["a.kill 102", "c.kill 103", "b.kill 101"]);
+    let start = rig.send_command("start", json!({"name": "db", "waiting": true}));
+    rig.exit_all(&[101, 102, 103], -15);
+    assert!(rig.answer_to(start).is_some());
+    assert_eq!((rig.state("db"), rig.state("a")), (WatcherState::Active, WatcherState::Stopped));
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_hook_that_hangs_before_start_does_not_hold_up_equals() {
+    let held = |name: &str| {
+        watcher(name, |w| {
+            let run = crate::config::Hook { run: "exec:x".into(), ignore_failure: false };
+            w.hooks.insert(crate::proto::HookPoint::BeforeStart, run);
+        })
+    };
+    let lower = watcher("z", |w| w.priority = -1);
+    let mut rig = Rig::unstarted(vec![held("a"), held("b"), watcher("c", |_| {}), lower], |_| {});
+    rig.settle();
+    rig.expect(["hook before_start", "hook before_start", "launch worker 1", "c.spawn 101", "c.start"]);
+    rig.hook(Ok(true));
+    rig.expect(["a.hook_success \"before_start\"", "launch worker 1", "a.spawn 102", "a.start"]);
+    // A lower priority waits for all of them.
+    rig.hook(Ok(true));
+    let said = rig.said();
+    assert!(said.ends_with(&["b.start", "launch worker 1", "z.spawn 104", "z.start"].map(String::from)), "{said:?}");
     rig.assert_quiescent();
 }
 

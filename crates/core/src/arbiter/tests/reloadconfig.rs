@@ -99,10 +99,13 @@ fn all_stop_before_the_first_starts_and_priority_says_who_that_is() {
     rig.file = Ok(file(vec![moved("a", 1), moved("b", 2), moved("c", 2), moved("d", 9)]));
     let request = waiting(&mut rig);
     let kills: Vec<String> = rig.said().into_iter().filter(|said| said.contains("kill")).collect();
-    assert_eq!(kills, ["a.kill 101", "b.kill 102", "c.kill 103"]);
-    rig.exit_all(&[102, 103], -15);
-    assert!(!rig.said().iter().any(|said| said.starts_with("launch")), "a has not stopped yet");
+    assert_eq!(kills, ["a.kill 101"]);
     rig.exit(101, -15);
+    let kills: Vec<String> = rig.said().into_iter().filter(|said| said.contains("kill")).collect();
+    assert_eq!(kills, ["b.kill 102", "c.kill 103"]);
+    rig.exit(102, -15);
+    assert!(!rig.said().iter().any(|said| said.starts_with("launch")), "c has not stopped yet");
+    rig.exit(103, -15);
     let launches: Vec<String> = rig.said().into_iter().filter(|said| said.starts_with("launch")).collect();
     assert_eq!(launches, ["launch new d", "launch new b", "launch new c", "launch new a"]);
     assert!(rig.answer_to(request).is_some());

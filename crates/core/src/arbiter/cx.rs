@@ -1,0 +1,150 @@
+//! What a function of one watcher may use besides the watcher itself.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::arbiter::action::{Action, Level};
+use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::ids::{JobId, Pid, WalkId, WatcherKey, WorkerId};
+use crate::arbiter::lifecycle::essential::EssentialEnd;
+use crate::arbiter::operate::job::Changes;
+use crate::arbiter::operate::queue::Waiter;
+use crate::arbiter::rng::Rng;
+use crate::arbiter::time::{Mono, Now};
+use crate::arbiter::timers::Timers;
+use crate::config::{CircusConfig, Host};
+use crate::proto::{EventKind, Fault, Notice, Object, Reply};
+
+/// What is on its way to the daemon.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Outbox {
+    #[serde(skip)]
+    pub(in crate::arbiter) actions: VecDeque<Action>,
+    /// Workers whose launch the daemon has not taken up yet.
+    pub(in crate::arbiter) launches: VecDeque<WorkerId>,
+    /// `signal` requests that the daemon has not reported on yet.
+    pub(in crate::arbiter) signal_requests: BTreeSet<JobId>,
+}
+
+impl Outbox {
+    pub(in crate::arbiter) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(in crate::arbiter) fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.act(Action::Log(level, text.into()));
+    }
+
+    pub(in crate::arbiter) fn reply(&mut self, reply: Reply) {
+        if !reply.to.cast {
+            self.act(Action::Reply(reply));
+        }
+    }
+}
+
+/// Which worker a pid belongs to, and how many there have been.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Pids {
+    by_pid: HashMap<Pid, WorkerId>,
+    pub(in crate::arbiter) spawned: u64,
+    pub(in crate::arbiter) reaped: u64,
+    pub(in crate::arbiter) released: u64,
+}
+
+impl Pids {
+    pub(in crate::arbiter) fn get(&self, pid: Pid) -> Option<WorkerId> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    /// A process exists.
+    pub(in crate::arbiter) fn created(&mut self, pid: Pid, worker: WorkerId) {
+        self.spawned += u64::from(self.by_pid.insert(pid, worker).is_none());
+    }
+
+    /// A process was collected; `None` if it was not a worker.
+    pub(in crate::arbiter) fn collected(&mut self, pid: Pid) -> Option<WorkerId> {
+        let worker = self.by_pid.remove(&pid)?;
+        self.reaped += 1;
+        Some(worker)
+    }
+
+    /// A process is of no interest any more: its exit will be ignored.
+    pub(in crate::arbiter) fn release(&mut self, pid: Pid) {
+        self.released += u64::from(self.by_pid.remove(&pid).is_some());
+    }
+
+    #[cfg(debug_assertions)]
+    pub(in crate::arbiter) fn len(&self) -> usize {
+        self.by_pid.len()
+    }
+}
+
+/// What follows outside the watcher from what was done to it. It is done when the event at hand is dealt with.
+#[derive(Debug, PartialEq)]
+pub(in crate::arbiter) enum FollowUp {
+    /// A part of a job is done.
+    JobPart { job: JobId, changes: Option<Changes>, fault: Option<Fault> },
+    /// A job was opened: it may have no parts at all.
+    JobOpened(JobId),
+    /// A watcher of a walk is done: the walk may go on.
+    WalkPart(WalkId, WatcherKey),
+    /// The hook `extended_stats` has answered about a process.
+    ExtendedStats { job: JobId, pid: Pid, stats: Result<Object, String> },
+    /// An essential watcher has ended.
+    Essential(EssentialEnd),
+    /// A removed watcher has stopped.
+    Forget(WatcherKey),
+}
+
+/// The context of one event: the parts of the arbiter that belong to no single watcher.
+pub(in crate::arbiter) struct Cx<'a> {
+    pub(in crate::arbiter) now: Now,
+    pub(in crate::arbiter) circus: &'a CircusConfig,
+    pub(in crate::arbiter) host: &'a Host,
+    /// `false` once a stop is forced: hooks are not run any more.
+    pub(in crate::arbiter) runs_hooks: bool,
+    pub(in crate::arbiter) outbox: &'a mut Outbox,
+    pub(in crate::arbiter) timers: &'a mut Timers,
+    pub(in crate::arbiter) rng: &'a mut Rng,
+    pub(in crate::arbiter) pids: &'a mut Pids,
+    pub(in crate::arbiter) follow_ups: &'a mut VecDeque<FollowUp>,
+}
+
+impl Cx<'_> {
+    pub(in crate::arbiter) fn mono(&self) -> Mono {
+        self.now.mono
+    }
+
+    pub(in crate::arbiter) fn act(&mut self, action: Action) {
+        self.outbox.act(action);
+    }
+
+    pub(in crate::arbiter) fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.outbox.log(level, text);
+    }
+
+    pub(in crate::arbiter) fn publish(&mut self, watcher: &Watcher, kind: EventKind) {
+        let notice = Notice { resource: watcher.resource.clone(), kind, time: self.now.unix };
+        self.outbox.act(Action::Publish(notice));
+    }
+
+    pub(in crate::arbiter) fn job_part_done(&mut self, job: JobId, changes: Option<Changes>, fault: Option<Fault>) {
+        self.follow_ups.push_back(FollowUp::JobPart { job, changes, fault });
+    }
+
+    /// Tells those that wait for an operation what became of it.
+    pub(in crate::arbiter) fn notify(
+        &mut self,
+        waiters: Vec<Waiter>,
+        changes: Option<&Changes>,
+        fault: Option<&Fault>,
+    ) {
+        for waiter in waiters {
+            match waiter {
+                Waiter::Job(job) => self.job_part_done(job, changes.cloned(), fault.cloned()),
+                Waiter::Walk(id, key) => self.follow_ups.push_back(FollowUp::WalkPart(id, key)),
+            }
+        }
+    }
+}

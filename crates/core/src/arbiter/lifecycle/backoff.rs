@@ -1,0 +1,29 @@
+//! How long a slot, or a watcher, waits before the next try: 100 ms, doubled each time, within check_delay.
+
+use std::time::Duration;
+
+use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::history::{Backoff, Cause};
+use crate::arbiter::fleet::slots::back_off;
+use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::ids::Wid;
+use crate::arbiter::time::seconds;
+use crate::arbiter::timers::Timer;
+
+/// The bound where check_delay gives none.
+const DEFAULT_BOUND: Duration = Duration::from_secs(5);
+
+/// How long the `k`-th wait in a row lasts, 10 % more or less so that many do not end together.
+pub(in crate::arbiter) fn wait(k: u32, cx: &mut Cx<'_>) -> Duration {
+    let bound = seconds(cx.circus.check_delay);
+    let bound = if bound.is_zero() { DEFAULT_BOUND } else { bound };
+    back_off(k, bound).mul_f64(cx.rng.around_one(0.1))
+}
+
+/// Makes a slot wait before its next worker.
+pub(in crate::arbiter) fn begin(w: &mut Watcher, wid: Wid, cause: Cause, k: u32, cx: &mut Cx<'_>) -> Duration {
+    let wait = wait(k, cx);
+    w.slots.back_off(wid, Backoff { cause, times: k, wait });
+    cx.timers.set(Timer::Retry(w.key, wid), cx.mono().after(wait));
+    wait
+}

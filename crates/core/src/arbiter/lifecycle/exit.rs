@@ -1,0 +1,200 @@
+//! The end of a worker, and of a launch that failed: what becomes of its slot.
+
+use std::time::Duration;
+
+use crate::arbiter::action::Level;
+use crate::arbiter::cx::Cx;
+use crate::arbiter::event::Exit;
+use crate::arbiter::fleet::history::{Cause, LastExit, LastFailure};
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::worker::{Worker, WorkerState};
+use crate::arbiter::ids::{Wid, WorkerId};
+use crate::arbiter::lifecycle::activation::{self, RunResult};
+use crate::arbiter::lifecycle::purpose::{ExitInfo, Purpose};
+use crate::arbiter::lifecycle::{backoff, essential, hooks, stop, terminate};
+use crate::arbiter::operate::queue;
+use crate::arbiter::time::seconds;
+use crate::arbiter::timers::Timer;
+use crate::config::Respawn;
+use crate::proto::{Signal, SpawnError};
+
+/// So many early exits in a row of a new process end a graceful reload: the old processes are kept.
+const MAX_EARLY_EXITS: u32 = 5;
+
+// errno(3), Linux: failures that may pass.
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ETXTBSY: i32 = 26;
+
+fn is_transient(error: &SpawnError) -> bool {
+    [EAGAIN, ENOMEM, EMFILE, ENFILE, ETXTBSY].contains(&error.errno)
+}
+
+/// A launch came to nothing.
+pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &SpawnError, cx: &mut Cx<'_>) {
+    let Some(worker) = w.dismiss(id) else { return };
+    if let Some(pid) = worker.pid {
+        // It never ran its program; its exit is of no interest.
+        cx.pids.release(pid);
+    }
+    cx.timers.cancel(Timer::Kill(id));
+    for job in &worker.awaited_by {
+        cx.job_part_done(*job, None, None);
+    }
+    let wid = worker.wid;
+    w.history.failed += 1;
+    w.history.last_failure = Some(LastFailure { wid, error: error.clone(), time: cx.now.unix });
+    let text = format!("error in '{}': {}", w.name(), describe(error));
+    if worker.is_ending() || worker.retiring {
+        w.slots.release(wid);
+        return cx.log(Level::Warning, text);
+    }
+    let failures = w.slots.count_failure(wid);
+    let tries = w.config.max_retry;
+    // A failed try does not use up the pause between two starts.
+    w.next_spawn = cx.mono();
+    if is_transient(error) || tries < 0 {
+        let wait = backoff::begin(w, wid, Cause::Launch(error.clone()), failures, cx);
+        cx.log(Level::Warning, format!("{text}; next try in {} ms", wait.as_millis()));
+    } else if i64::from(failures) < tries {
+        w.slots.make_due(wid);
+        cx.log(Level::Warning, text);
+    } else {
+        w.slots.release(wid);
+        cx.log(Level::Warning, text);
+        give_up(w, &describe(error), cx);
+    }
+}
+
+/// A process could not be started, as often as max_retry allows: its watcher stops. A graceful reload keeps the
+/// old processes instead.
+pub(in crate::arbiter) fn give_up(w: &mut Watcher, why: &str, cx: &mut Cx<'_>) {
+    if !w.is_surging() {
+        if w.config.on_demand {
+            activation::note_run(w, RunResult::Bad, cx);
+        }
+        essential::note_end(w, false, cx);
+        return stop::begin(w, cx);
+    }
+    let ids: Vec<WorkerId> = w.workers().keys().copied().collect();
+    for id in ids {
+        let kept = w.change(id, |worker| std::mem::replace(&mut worker.retiring, false)).unwrap_or(false);
+        if !kept {
+            terminate::by_policy(w, id, cx);
+        }
+    }
+    queue::end(w, Some(format!("reload failed, the old processes are kept: {why}")), cx);
+}
+
+/// Takes a worker that was collected off the record. `None` if there is no record of it.
+pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exit, cx: &mut Cx<'_>) -> Option<Worker> {
+    let worker = w.dismiss(id)?;
+    w.history.reaped += 1;
+    w.history.last_exit = Some(LastExit {
+        wid: worker.wid,
+        pid: exit.pid,
+        exit_code: exit.exit_code,
+        lived: cx.mono().since(worker.started.mono),
+        time: cx.now.unix,
+    });
+    cx.timers.cancel(Timer::Kill(id));
+    cx.timers.cancel(Timer::Expire(id));
+    if worker.state == WorkerState::Accepting {
+        terminate::cancel_spawn_hooks(w, id, "the process has ended", cx);
+    }
+    let info = ExitInfo { pid: exit.pid, wid: worker.wid, exit_code: exit.exit_code, time: cx.now.unix };
+    if !hooks::run(w, Purpose::BeforeReap(info), info.subject(), cx) {
+        hooks::publish_reap(w, info, cx);
+    }
+    Some(worker)
+}
+
+/// Decides what becomes of the slot of a worker that is gone.
+pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Worker, exit_code: i32, cx: &mut Cx<'_>) {
+    let lived = cx.mono().since(worker.started.mono);
+    let replaced_by_reload = w.running.as_ref().is_some_and(|operation| operation.replaces(id));
+    let waits_for_demand = w.config.on_demand && !w.is_surging();
+    let replaced = !waits_for_demand && is_replaced(w, worker.exit_expected, exit_code);
+    let young = lived < seconds(w.config.min_uptime);
+    let kept_up = match w.state {
+        WatcherState::Stopped | WatcherState::Stopping => false,
+        WatcherState::Starting { .. } | WatcherState::Active => true,
+    };
+    if kept_up && replaced && !worker.exit_expected && !worker.retiring && !replaced_by_reload {
+        w.history.restarts += 1;
+    }
+    if kept_up && !replaced && !worker.retiring && !replaced_by_reload {
+        w.slots.release(worker.wid);
+        if w.missing() > 0 {
+            w.slots.left_empty += 1;
+        }
+        if waits_for_demand && !(young && worker.exit_expected) {
+            ended_on_demand(w, worker.wid, young.then_some(lived), exit_code, cx);
+        }
+    } else if kept_up && young && !worker.exit_expected && !worker.retiring {
+        exited_early(w, worker.wid, lived, exit_code, cx);
+    } else {
+        if !young {
+            w.slots.reset_backoff(worker.wid);
+        }
+        w.slots.release(worker.wid);
+    }
+    for job in &worker.awaited_by {
+        cx.job_part_done(*job, None, None);
+    }
+}
+
+/// A worker that a connection had started ended by itself; `young`: how long it lived, where that is too short.
+fn ended_on_demand(w: &mut Watcher, wid: Wid, young: Option<Duration>, exit_code: i32, cx: &mut Cx<'_>) {
+    let result = match young {
+        None => RunResult::Good,
+        Some(_) if w.is_success(exit_code) => RunResult::Brief,
+        Some(_) => RunResult::Bad,
+    };
+    let rest = activation::note_run(w, result, cx);
+    if let (RunResult::Bad, Some(lived), Some(rest)) = (result, young, rest) {
+        let (name, wid, lived, rest) = (w.name(), wid.0, lived.as_secs_f64(), rest.as_millis());
+        let death = death(exit_code);
+        let text =
+            format!("{name}: process {wid} died after {lived:.1} s ({death}); no connection starts one for {rest} ms");
+        cx.log(Level::Warning, text);
+    }
+}
+
+fn exited_early(w: &mut Watcher, wid: Wid, lived: Duration, exit_code: i32, cx: &mut Cx<'_>) {
+    let k = w.slots.count_early_death(wid);
+    if w.is_surging() && k >= MAX_EARLY_EXITS {
+        w.slots.release(wid);
+        return give_up(w, &format!("the new processes die at once ({})", death(exit_code)), cx);
+    }
+    let wait = backoff::begin(w, wid, Cause::Exit(exit_code), k, cx).as_millis();
+    let (name, wid, lived, death) = (w.name(), wid.0, lived.as_secs_f64(), death(exit_code));
+    let text =
+        format!("{name}: process {wid} died after {lived:.1} s ({death}), {k} in a row; the next starts in {wait} ms");
+    cx.log(Level::Warning, text);
+}
+
+/// Whether a worker that ended so is replaced.
+fn is_replaced(w: &Watcher, exit_expected: bool, exit_code: i32) -> bool {
+    match w.config.respawn {
+        Respawn::Always => true,
+        // An end that was asked for says nothing about the work: max_age and kill mean a new worker.
+        Respawn::OnFailure => exit_expected || !w.is_success(exit_code),
+        Respawn::Never => false,
+    }
+}
+
+/// An exit code in words.
+fn death(exit_code: i32) -> String {
+    if exit_code < 0 { format!("by {}", Signal(-exit_code)) } else { format!("exit status {exit_code}") }
+}
+
+/// A failed launch in words: what was being done, to what, and what the kernel said.
+pub(in crate::arbiter) fn describe(error: &SpawnError) -> String {
+    match error.stage {
+        stage if error.errno == 0 => format!("failed to {}: {}", stage.doing(), error.detail),
+        stage => format!("failed to {}: {} ({})", stage.doing(), error.detail, error.reason()),
+    }
+}

@@ -1,0 +1,412 @@
+//! The order in which watchers start and stop, the same for the daemon's start and end, for commands about several
+//! watchers, and for what `reloadconfig` does.
+//!
+//! An [`Order`] is a graph of watchers: each one comes after those with a higher priority. A [`Walk`] goes up it to start
+//! watchers and down it to stop them, so that what starts first stops last.
+//!
+//! - Up: watchers start one after the other, `[circus] warmup_delay` apart. The next one starts when every slot of the
+//!   one before has been tried; one whose slots back off has been tried. A watcher that a `before_start` hook holds up
+//!   does not hold up others of its priority.
+//! - Down: watchers of equal priority stop side by side; those of the next higher priority are told when they have
+//!   stopped.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::ids::{JobId, WalkId, WatcherKey};
+use crate::arbiter::operate::job::{Job, Then};
+use crate::arbiter::operate::queue::{OperationKind, Waiter};
+use crate::arbiter::time::{Mono, Now, seconds};
+use crate::arbiter::timers::Timer;
+use crate::proto::Fault;
+
+/// Which watchers of a walk start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::arbiter) enum Which {
+    /// All: they were named.
+    All,
+    /// As when circusd starts: those with on_demand wait for a connection.
+    AsAtBoot,
+}
+
+/// Watchers, and which of them each one comes after on the way up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Order {
+    /// In order of start.
+    keys: Vec<WatcherKey>,
+    /// The watchers that must be up before this one starts, and that stop only when this one has stopped.
+    after: BTreeMap<WatcherKey, BTreeSet<WatcherKey>>,
+}
+
+impl Order {
+    /// The order by priority alone, the greatest first; among equals in the order given.
+    pub(in crate::arbiter) fn by_priority(mut members: Vec<(WatcherKey, i64)>) -> Self {
+        members.sort_by_key(|(_, priority)| std::cmp::Reverse(*priority));
+        let mut order = Self::default();
+        let mut above: BTreeSet<WatcherKey> = BTreeSet::new();
+        // It is enough to name the next higher priority: that one comes after those above it.
+        for tier in members.chunk_by(|(_, a), (_, b)| a == b) {
+            let tier: BTreeSet<WatcherKey> = tier.iter().map(|(key, _)| *key).collect();
+            for key in &tier {
+                order.after.insert(*key, above.clone());
+            }
+            above = tier;
+        }
+        order.keys = members.into_iter().map(|(key, _)| key).collect();
+        order
+    }
+
+    /// The next watcher that may start while these are not up yet. Those that wait for others come in order.
+    fn next_up(&self, not_up: &BTreeSet<WatcherKey>) -> Option<WatcherKey> {
+        let first = *self.keys.first()?;
+        let ready = self.after.get(&first).is_none_or(|before| before.is_disjoint(not_up));
+        ready.then_some(first)
+    }
+
+    /// The watchers that may stop while these have not stopped yet: no other comes after them.
+    fn next_down(&self, not_stopped: &BTreeSet<WatcherKey>) -> Vec<WatcherKey> {
+        let dependants = self.keys.iter().chain(not_stopped);
+        let needed: BTreeSet<WatcherKey> =
+            dependants.filter_map(|key| self.after.get(key)).flatten().copied().collect();
+        let free = |key: &&WatcherKey| !needed.contains(key) && !not_stopped.contains(key);
+        let mut free: Vec<WatcherKey> = self.keys.iter().filter(free).copied().collect();
+        free.sort_unstable();
+        free
+    }
+
+    /// This watcher is under way: it is not to come any more.
+    fn take(&mut self, key: WatcherKey) {
+        self.keys.retain(|other| *other != key);
+    }
+}
+
+/// What is done with the watchers of a walk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Course {
+    /// They start or reload, one after the other.
+    Up { kind: OperationKind, which: Which, not_before: Option<Mono> },
+    /// They stop, those in `removed` for good.
+    Down { removed: BTreeSet<WatcherKey> },
+}
+
+/// Watchers that start, or stop, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Walk {
+    order: Order,
+    course: Course,
+    /// Those whose turn has come and that are not done.
+    under_way: BTreeSet<WatcherKey>,
+    /// It has one part: the walk.
+    job: Option<JobId>,
+}
+
+impl Walk {
+    fn up(order: Order, kind: OperationKind, which: Which, job: Option<JobId>) -> Self {
+        Self { order, course: Course::Up { kind, which, not_before: None }, under_way: BTreeSet::new(), job }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.course, Course::Up { .. })
+    }
+
+    fn is_to_come(&self, key: WatcherKey) -> bool {
+        self.order.keys.contains(&key)
+    }
+
+    #[cfg(debug_assertions)]
+    pub(in crate::arbiter) fn job(&self) -> Option<JobId> {
+        self.job
+    }
+}
+
+/// Every walk that is not done.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Schedule {
+    pub(in crate::arbiter) walks: BTreeMap<WalkId, Walk>,
+    /// Walks that may go on.
+    pub(in crate::arbiter) due: VecDeque<WalkId>,
+    next: u64,
+}
+
+impl Schedule {
+    fn open(&mut self, walk: Walk) -> WalkId {
+        let id = WalkId(self.next);
+        self.next += 1;
+        self.walks.insert(id, walk);
+        self.due.push_back(id);
+        id
+    }
+
+    /// Whether watchers are being started in order.
+    pub(in crate::arbiter) fn is_starting(&self) -> bool {
+        self.walks.values().any(Walk::is_up)
+    }
+
+    /// Whether this watcher is still to come in some walk.
+    pub(in crate::arbiter) fn is_to_come(&self, key: WatcherKey) -> bool {
+        self.walks.values().any(|walk| walk.is_to_come(key))
+    }
+}
+
+/// How long a walk waits for processes that exist and do not get to their program (a working directory on a dead
+/// file system, say) before it looks again.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether a watcher that a walk waits for still makes its way: launches are paced or taken up, workers stop.
+fn is_on_its_way(w: &Watcher) -> bool {
+    let counts = w.counts();
+    let stuck = counts.starting > 0 && counts.dying + counts.retiring == 0 && w.missing() == 0;
+    w.running.is_some() && (!stuck || w.hooks.hold_stop())
+}
+
+impl Arbiter {
+    fn order(&self, keys: &[WatcherKey]) -> Order {
+        Order::by_priority(keys.iter().map(|key| (*key, self.fleet.priority(*key))).collect())
+    }
+
+    /// Starts these watchers in order; a part of `job` is done with the last of them.
+    pub(in crate::arbiter) fn start_in_order(&mut self, keys: Vec<WatcherKey>, job: Option<JobId>, which: Which) {
+        self.schedule.open(Walk::up(self.order(&keys), OperationKind::Start, which, job));
+    }
+
+    /// Does this with these watchers in order; a part of `job` is done with the last of them.
+    pub(in crate::arbiter) fn reload_in_order(
+        &mut self,
+        kind: OperationKind,
+        keys: Vec<WatcherKey>,
+        job: Option<JobId>,
+    ) {
+        self.schedule.open(Walk::up(self.order(&keys), kind, Which::All, job));
+    }
+
+    /// Stops these watchers in order, and forgets those in `removed`; a part of `job` is done with the last of them.
+    pub(in crate::arbiter) fn stop_in_order(
+        &mut self,
+        keys: Vec<WatcherKey>,
+        removed: BTreeSet<WatcherKey>,
+        job: JobId,
+    ) {
+        // What was to start and is to stop now does not start.
+        for key in &keys {
+            self.withdraw_from_starts(*key);
+        }
+        let (order, under_way) = (self.order(&keys), BTreeSet::new());
+        self.schedule.open(Walk { order, course: Course::Down { removed }, under_way, job: Some(job) });
+    }
+
+    /// A watcher that a walk waited for is done.
+    pub(in crate::arbiter) fn walk_part_done(&mut self, id: WalkId, key: WatcherKey, now: Now) {
+        let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
+        walk.under_way.remove(&key);
+        let pause = seconds(self.circus.warmup_delay);
+        if let Course::Up { not_before, .. } = &mut walk.course
+            && pause > Duration::ZERO
+            && !walk.order.keys.is_empty()
+        {
+            *not_before = Some(now.mono.after(pause));
+        }
+        self.schedule.due.push_back(id);
+    }
+
+    pub(in crate::arbiter) fn advance_walk(&mut self, id: WalkId, now: Now) {
+        self.timers.cancel(Timer::Walk(id));
+        let Some(walk) = self.schedule.walks.get(&id) else { return };
+        if walk.order.keys.is_empty() && (walk.under_way.is_empty() || !walk.is_up()) {
+            if walk.under_way.is_empty() {
+                let job = walk.job;
+                self.schedule.walks.remove(&id);
+                if let Some(job) = job {
+                    self.job_part_done(job, None, None);
+                }
+            }
+            return;
+        }
+        match walk.course {
+            Course::Up { .. } => self.advance_up(id, now),
+            Course::Down { .. } => self.advance_down(id, now),
+        }
+    }
+
+    /// A walk has paused, or waited for long. Watchers whose workers do not get to their program are waited for no longer.
+    pub(in crate::arbiter) fn walk_timed_out(&mut self, id: WalkId) {
+        let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
+        if let Course::Up { not_before: None, .. } = walk.course {
+            let fleet = &self.fleet;
+            walk.under_way.retain(|key| fleet.get(*key).is_some_and(is_on_its_way));
+        }
+        self.schedule.due.push_back(id);
+    }
+
+    fn advance_down(&mut self, id: WalkId, now: Now) {
+        let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
+        let Course::Down { removed } = &walk.course else { return };
+        let next = walk.order.next_down(&walk.under_way);
+        let removed: BTreeSet<WatcherKey> = next.iter().filter(|key| removed.contains(key)).copied().collect();
+        for key in &next {
+            walk.order.take(*key);
+            walk.under_way.insert(*key);
+        }
+        for key in next {
+            let kind = if removed.contains(&key) { OperationKind::Remove } else { OperationKind::Stop };
+            self.submit(key, kind, vec![Waiter::Walk(id, key)], now);
+        }
+    }
+
+    fn advance_up(&mut self, id: WalkId, now: Now) {
+        let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
+        let fleet = &self.fleet;
+        let again = now.mono.after(START_TIMEOUT);
+        let Course::Up { kind, which, not_before } = &mut walk.course else { return };
+        let (kind, which) = (*kind, *which);
+        // A watcher that its own hook holds up does not hold up its equals.
+        let busy = walk.under_way.iter().filter_map(|key| fleet.get(*key)).any(|w| !w.hooks.bar_launches());
+        let next = if busy { None } else { walk.order.next_up(&walk.under_way) };
+        let Some(key) = next else {
+            if walk.order.keys.is_empty() && walk.under_way.is_empty() {
+                self.schedule.due.push_back(id);
+            } else {
+                self.timers.set(Timer::Walk(id), again);
+            }
+            return;
+        };
+        if let Some(at) = not_before.filter(|at| *at > now.mono) {
+            return self.timers.set(Timer::Walk(id), at);
+        }
+        *not_before = None;
+        walk.order.take(key);
+        let waits = which == Which::AsAtBoot && fleet.get(key).is_some_and(Watcher::starts_on_demand);
+        self.schedule.due.push_back(id);
+        if waits {
+            return self.update_activation(key, now);
+        }
+        walk.under_way.insert(key);
+        self.submit(key, kind, vec![Waiter::Walk(id, key)], now);
+    }
+
+    /// Takes a watcher out of everything that has not started it yet: it was told to stop, or is gone.
+    pub(in crate::arbiter) fn withdraw_from_starts(&mut self, key: WatcherKey) {
+        let mut cheated = Vec::new();
+        for (id, walk) in self.schedule.walks.iter_mut().filter(|(_, walk)| walk.is_up() && walk.is_to_come(key)) {
+            walk.order.take(key);
+            cheated.extend(walk.job);
+            self.schedule.due.push_back(*id);
+        }
+        for (id, job) in &mut self.jobs.open {
+            if let Then::Start(keys) = &mut job.then
+                && keys.contains(&key)
+            {
+                keys.retain(|other| *other != key);
+                cheated.push(*id);
+            }
+        }
+        let Some(watcher) = self.fleet.get(key) else { return };
+        let reason = format!("{} was stopped before it was started", watcher.name());
+        for job in cheated {
+            // It goes on with the others; a request for all of them is told at the end that one is missing.
+            if let Some(job) = self.jobs.open.get_mut(&job) {
+                job.fault.get_or_insert(Fault::command(reason.clone()));
+            }
+        }
+    }
+
+    /// The stops that are still to come of this watcher come now: something else is to be done with it.
+    pub(in crate::arbiter) fn hurry_stops(&mut self, key: WatcherKey, now: Now) {
+        let mut stops = Vec::new();
+        for (id, walk) in &mut self.schedule.walks {
+            if let Course::Down { removed } = &walk.course
+                && walk.is_to_come(key)
+            {
+                let kind = if removed.contains(&key) { OperationKind::Remove } else { OperationKind::Stop };
+                walk.order.take(key);
+                walk.under_way.insert(key);
+                stops.push((*id, kind));
+            }
+        }
+        for (id, kind) in stops {
+            self.submit(key, kind, vec![Waiter::Walk(id, key)], now);
+        }
+    }
+
+    /// Every stop that is still to come comes now.
+    pub(in crate::arbiter) fn hurry_all_stops(&mut self, now: Now) {
+        for key in self.fleet.keys() {
+            self.hurry_stops(key, now);
+        }
+    }
+
+    /// Ends every start sequence; those that wait for one are told.
+    pub(in crate::arbiter) fn cancel_starts(&mut self, by: &str) {
+        let starts = |walk: &Walk| walk.is_up();
+        let ids: Vec<WalkId> = self.schedule.walks.iter().filter(|(_, w)| starts(w)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.timers.cancel(Timer::Walk(id));
+            if let Some(job) = self.schedule.walks.remove(&id).and_then(|walk| walk.job) {
+                self.job_part_done(job, None, Some(Fault::command(format!("start was cancelled by {by}"))));
+            }
+        }
+        // What was to start when others have stopped does not.
+        for job in self.jobs.open.values_mut() {
+            if let Job { then: then @ Then::Start(_), fault, .. } = job {
+                *then = Then::Answer;
+                fault.get_or_insert(Fault::command(format!("start was cancelled by {by}")));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(numbers: &[u32]) -> Vec<WatcherKey> {
+        numbers.iter().map(|number| WatcherKey(*number)).collect()
+    }
+
+    /// 0 and 3 have priority 1, 1 has 5, 2 has none.
+    fn order() -> Order {
+        let members = [(0, 1), (1, 5), (2, 0), (3, 1)];
+        Order::by_priority(members.into_iter().map(|(key, priority)| (WatcherKey(key), priority)).collect())
+    }
+
+    #[test]
+    fn the_way_up_is_one_by_one() {
+        let mut order = order();
+        let mut seen = Vec::new();
+        while let Some(key) = order.next_up(&BTreeSet::new()) {
+            seen.push(key);
+            order.take(key);
+        }
+        assert_eq!(seen, keys(&[1, 0, 3, 2]));
+    }
+
+    #[test]
+    fn equals_pass_one_that_is_held_up() {
+        let mut order = order();
+        order.take(WatcherKey(1));
+        order.take(WatcherKey(0));
+        let held = BTreeSet::from([WatcherKey(0)]);
+        assert_eq!(order.next_up(&held), Some(WatcherKey(3)));
+        order.take(WatcherKey(3));
+        assert_eq!(order.next_up(&held), None, "a lower priority does not pass");
+    }
+
+    #[test]
+    fn the_way_down_is_tier_by_tier() {
+        let mut order = order();
+        let mut tiers = Vec::new();
+        loop {
+            let tier = order.next_down(&BTreeSet::new());
+            if tier.is_empty() {
+                break;
+            }
+            assert_eq!(order.next_down(&tier.iter().copied().collect()), [], "the next tier waits for this one");
+            tier.iter().for_each(|key| order.take(*key));
+            tiers.push(tier);
+        }
+        assert_eq!(tiers, [keys(&[2]), keys(&[0, 3]), keys(&[1])]);
+    }
+}
