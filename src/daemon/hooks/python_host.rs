@@ -1,4 +1,4 @@
-//! The python3 that runs hooks which are Python functions, seen from circusd. `bridge.py` is the other end.
+//! The python3 that runs hooks which are Python functions, seen from circusd. `python/bridges/hooks.py` is the other end.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -13,8 +13,8 @@ use crate::output::{OutputHandle, SinkId};
 use crate::proto::Object;
 use crate::sys;
 
-/// Its source; the only file of Python in circusd.
-const SOURCE: &str = include_str!("bridge.py");
+/// Its source.
+const SOURCE: &str = include_str!("../../../python/bridges/hooks.py");
 /// What python3 is told to do with it: it is too long to be looked at in a list of processes.
 const START: &str = "import os; exec(compile(os.fdopen(4).read(), 'circus-hooks', 'exec'))";
 /// The numbers of the socket and of the source in that process.

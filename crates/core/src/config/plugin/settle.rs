@@ -9,7 +9,7 @@ use crate::config::{CircusConfig, Config, WatcherConfig};
 use crate::proto::reachable;
 
 /// Runs a class of the original's kind: see the file itself.
-const BRIDGE: &str = include_str!("bridge.py");
+const BRIDGE: &str = include_str!("../../../../../python/bridges/plugin.py");
 
 /// Gives every plugin its command line and its variables, for `circus` as it is in force.
 pub fn settle(config: &mut Config, circus: &CircusConfig) {
