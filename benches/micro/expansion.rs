@@ -33,6 +33,6 @@ fn whole_file(c: &mut Criterion) {
     fs::write(&path, text).expect("a temporary file");
     let (path, host) = (path.to_string_lossy(), host());
     c.bench_function("expansion/a file of 100 watchers", |b| {
-        b.iter(|| load(&path, &host).config.expect("a configuration"));
+        b.iter(|| load(&path, &host, &circus::sys::Machine).config.expect("a configuration"));
     });
 }

@@ -10,7 +10,7 @@ pub(crate) fn config(text: &str) -> Config {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("circus.ini");
     fs::write(&path, text).expect("a temporary file");
-    load(&path.to_string_lossy(), &host()).config.expect("a configuration without errors")
+    load(&path.to_string_lossy(), &host(), &circus::sys::Machine).config.expect("a configuration without errors")
 }
 
 pub(crate) fn host() -> Host {

@@ -32,10 +32,13 @@ pub struct Args {
     /// Write circusd's pid to this file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<String>,
-    /// Read the configuration, say what is wrong with it and what means something else than in Circus 0.19, and exit:
-    /// 0 if nothing is wrong
+    /// Check the configuration without starting anything, report what is wrong and what differs from Circus 0.19, and
+    /// exit: 0 if nothing is wrong, 1 with an error, 3 with warnings only
     #[arg(long)]
     pub check: bool,
+    /// With --check: report as JSON, for editors and CI
+    #[arg(long, requires = "check")]
+    pub json: bool,
     /// Print the version
     #[arg(long)]
     pub version: bool,

@@ -58,7 +58,7 @@ impl StartupError {
             }
             Self::Problems(problems) => {
                 for problem in problems {
-                    drop(writeln!(std::io::stderr(), "{problem}"));
+                    drop(writeln!(std::io::stderr(), "{}", problem.diagnostic()));
                 }
             }
         }

@@ -72,9 +72,9 @@ fn run(args: &Args, parent: &mut Parent) -> Result<u8, StartupError> {
     let host = sys::host();
     let origin = origin(args)?;
     if args.check {
-        return Ok(check(&origin, &host));
+        return Ok(check(args, &origin, &host));
     }
-    let Loaded { config, problems } = origin.load(&host);
+    let Loaded { config, problems } = origin.load(&host, &sys::Machine);
     let Some(config) = config else { return Err(StartupError::Problems(problems)) };
     if args.daemon {
         return run_in_the_background(args, origin, config, host, problems, parent);
@@ -82,12 +82,11 @@ fn run(args: &Args, parent: &mut Parent) -> Result<u8, StartupError> {
     Ok(turn(boot::boot(args, origin, config, host, problems, parent)?))
 }
 
-/// Tells all about a configuration. What only means something else than in Circus is no failure.
-fn check(origin: &Origin, host: &Host) -> u8 {
-    let problems = origin.check(host);
-    let text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-    print(&text);
-    u8::from(problems.iter().any(|problem| problem.severity > Severity::Note))
+/// Reports everything about a configuration. The result is the exit status.
+fn check(args: &Args, origin: &Origin, host: &Host) -> u8 {
+    let report = origin.check(host, &sys::Machine);
+    print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() });
+    report.status()
 }
 
 /// The configuration was read by whoever called us, who may have given it as a pipe; all else is the daemon's.
@@ -132,7 +131,7 @@ fn turn(mut daemon: Daemon) -> u8 {
                 return status;
             }
             Outcome::Restart => {
-                let Loaded { config, problems } = daemon.resources.origin.load(&sys::host());
+                let Loaded { config, problems } = daemon.resources.origin.load(&sys::host(), &sys::Machine);
                 daemon.restart(config, &problems);
             }
         }

@@ -9,7 +9,7 @@ use crate::sys;
 impl Daemon {
     pub(super) fn load_config(&mut self) {
         self.trim_when_idle = true;
-        let loaded = self.resources.origin.load(&self.resources.host);
+        let loaded = self.resources.origin.load(&self.resources.host, &sys::Machine);
         self.resources.problems_read.clone_from(&loaded.problems);
         let loaded = loaded.replacing(&self.resources.problems).map(|(mut config, warnings)| {
             // Plugins reach the circusd that runs, whose endpoints stay what they are until it is started again.

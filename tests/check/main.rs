@@ -7,7 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use circus::config::{Host, Severity, check};
+use circus::config::{Facts, File, FileKind, Host, check};
+use circus::sys::Machine;
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check");
 
@@ -30,7 +31,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 fn installed() -> tempfile::TempDir {
     let site = tempfile::tempdir().unwrap();
     let root = site.path();
-    for directory in ["fleet/run", "fleet/state/log"] {
+    for directory in ["fleet/run/rmq", "fleet/state/log"] {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
     for file in files(Path::new(HERE)).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "ini")) {
@@ -44,6 +45,48 @@ fn installed() -> tempfile::TempDir {
     site
 }
 
+/// The directories of the machine that the examples name.
+const DIRECTORIES: [&str; 7] = ["/", "/srv", "/srv/app", "/srv/web", "/tmp", "/var/log", "/var/run/circus"];
+
+/// A machine on which everything is installed: all programs, users and groups, and the directories of programs. What is
+/// below the copy of this folder is looked at.
+struct Installed<'a>(&'a Path);
+
+impl Facts for Installed<'_> {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        Machine.read(path)
+    }
+
+    fn names(&self, directory: &Path) -> Vec<String> {
+        Machine.names(directory)
+    }
+
+    fn file(&self, path: &Path) -> Result<File, String> {
+        let is_program = path.parent().is_some_and(|parent| parent.ends_with("bin") || parent.ends_with("sbin"));
+        if path.starts_with(self.0) && !is_program {
+            return Machine.file(path);
+        }
+        let kind = match is_program {
+            true => FileKind::Regular,
+            false if DIRECTORIES.contains(&path.to_str().unwrap()) => FileKind::Directory,
+            false => return Err("No such file or directory".into()),
+        };
+        Ok(File { kind, executable: true, writable: true })
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.file(path).is_ok()
+    }
+
+    fn user(&self, _name: &str) -> Option<u32> {
+        Some(1000)
+    }
+
+    fn group(&self, _name: &str) -> Option<u32> {
+        Some(1000)
+    }
+}
+
 fn host(root: &Path) -> Host {
     let env = [("HOME", "/home/me"), ("PATH", "/usr/bin:/bin"), ("PS1", "$USER> ")];
     let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -52,10 +95,8 @@ fn host(root: &Path) -> Host {
 
 /// The lines that circusd would print, and its exit status.
 fn listing(root: &Path, name: &str) -> String {
-    let problems = check(root.join(name).to_str().unwrap(), &host(root));
-    let status = u8::from(problems.iter().any(|problem| problem.severity > Severity::Note));
-    let lines: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-    format!("{lines}exit status {status}\n").replace(&format!("{}/", root.display()), "")
+    let report = check(root.join(name).to_str().unwrap(), &host(root), &Installed(root));
+    format!("{}exit status {}\n", report.text(), report.status()).replace(&format!("{}/", root.display()), "")
 }
 
 #[test]
@@ -81,7 +122,7 @@ fn listings_are_as_written_down() {
 fn every_line_names_a_file_and_a_line() {
     let site = installed();
     for file in files(site.path()).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "ini")) {
-        for problem in check(file.to_str().unwrap(), &host(site.path())) {
+        for problem in check(file.to_str().unwrap(), &host(site.path()), &Installed(site.path())).problems {
             assert!(problem.line > 0 && problem.file.ends_with(".ini"), "{problem}");
         }
     }

@@ -44,7 +44,7 @@ fn the_caller_says_why_the_daemon_does_not_start() {
     for (ini, stdout, stderr) in [
         (&ini, format!("is stale, current pid {number}"), format!("is stale, current pid {number}")),
         (&other, String::new(), format!("cannot be bound: circusd (pid {number}")),
-        (&wrong, String::new(), "wrong.ini:2: [circus] check_delay: ".to_owned()),
+        (&wrong, String::new(), "wrong.ini:2: error: [circus] check_delay: ".to_owned()),
     ] {
         let output = site.run_circusd(&["--daemon", ini.to_str().unwrap()]);
         assert_eq!(output.status, Some(1), "{output:?}");

@@ -9,19 +9,44 @@ fn notes_are_told_and_do_not_fail() {
     let output = site.run_circusd(&["--check", noted.to_str().unwrap()]);
     assert_eq!((output.status, output.stderr.as_str()), (Some(0), ""));
     assert!(output.stdout.contains("noted.ini:3: note: [watcher:w] shell: "), "{output:?}");
-    assert_eq!(output.stdout.lines().count(), 1);
+    assert_eq!(output.stdout.lines().skip(1).collect::<Vec<_>>(), ["ok: 1 watcher, 0 sockets"]);
 }
 
 #[test]
 fn unknown_keys_and_what_is_left_out_fail() {
     let site = Site::new();
-    for (text, told) in [
-        ("[watcher:w]\ncmd = x\ncolour = blue\n", "f.ini:3: unknown key 'colour' in [watcher:w]\n"),
-        ("[watcher:w]\ncmd = x\n[watcher:v]\ncmd = x\nmax_age = old\n", "f.ini:5: [watcher:v] max_age: "),
+    let (well, ill) = ("[watcher:w]\ncmd = sh\n", "[watcher:v]\ncmd = sh\n");
+    for (text, status, told) in [
+        (format!("{well}colour = blue\n"), 3, "f.ini:3: warning: unknown key 'colour' in [watcher:w]\n"),
+        (format!("{well}{ill}max_age = old\n"), 1, "f.ini:5: error: [watcher:v] max_age: "),
+        (format!("{well}uid = there-is-no-such-user\n"), 1, "f.ini:3: error: [watcher:w] uid: there is no user "),
+        ("[watcher:w]\ncmd = /no/such\n".to_owned(), 1, "f.ini:2: error: [watcher:w] cmd: there is no file /no/such\n"),
     ] {
-        let file = site.write("f.ini", text);
+        let file = site.write("f.ini", &text);
         let output = site.run_circusd(&["--check", file.to_str().unwrap()]);
-        assert_eq!(output.status, Some(1), "{output:?}");
+        assert_eq!(output.status, Some(status), "{output:?}");
         assert!(output.stdout.contains(told), "{output:?}");
+    }
+}
+
+#[test]
+fn json_names_every_place() {
+    let site = Site::new();
+    let file = site.write("f.ini", "[watcher:w]\ncmd = sh\ncolour = blue\n");
+    let output = site.run_circusd(&["--check", "--json", file.to_str().unwrap()]);
+    let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!((&report["ok"], &report["warnings"]), (&false.into(), &1.into()));
+    assert_eq!((&report["problems"][0]["line"], &report["problems"][0]["level"]), (&3.into(), &"warning".into()));
+}
+
+#[test]
+fn a_file_without_a_watcher_is_refused_where_one_was_meant() {
+    let site = Site::new();
+    let file = site.write("f.ini", "[program:web]\ncommand = sleep 1\n");
+    for arguments in [vec![], vec!["--check"]] {
+        let output = site.run_circusd(&[arguments, vec![file.to_str().unwrap()]].concat());
+        let said = format!("{}{}", output.stdout, output.stderr);
+        assert_eq!(output.status, Some(1), "{output:?}");
+        assert!(said.contains("f.ini:1: error: there is no watcher, as [program:web] is none"), "{said}");
     }
 }

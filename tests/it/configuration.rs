@@ -34,7 +34,7 @@ fn copy(from: &Path, to: &Path, site: &Site) {
 
 /// What we make of a file, in the form of `config.py`.
 fn ours(file: &Path, host: &Host) -> Value {
-    let loaded = load(file.to_str().unwrap(), host);
+    let loaded = load(file.to_str().unwrap(), host, &circus::sys::Machine);
     let Some(config) = loaded.config else {
         assert!(!loaded.problems.is_empty());
         return json!({"refused": true});

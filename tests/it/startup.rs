@@ -40,7 +40,7 @@ fn a_file_that_cannot_be_read_is_named() {
         assert_says(&checked.stdout, parts);
     };
     says("missing.ini", &["missing.ini", "No such file"]);
-    says(".", &[".: is a directory"]);
+    says(".", &[".: error: is a directory"]);
     std::fs::write(site.path("latin.ini"), b"[watcher:a]\ncmd = caf\xe9\n").unwrap();
     says("latin.ini", &["latin.ini", "not UTF-8", "line 2"]);
     site.write("headless.ini", "cmd = x\n");
@@ -99,10 +99,11 @@ fn a_check_starts_nothing() {
     let site = Site::new();
     let good = site.ini("good.ini", "[watcher:a]\ncmd = {knobs} write {dir}/ran yes");
     let output = site.run_circusd(&["--check", good.to_str().unwrap()]);
-    assert_eq!((output.status, output.stdout.as_str(), output.stderr.as_str()), (Some(0), "", ""));
-    let odd = site.ini("odd.ini", "[watcher:a]\ncmd = x\nnumproceses = 3");
+    let all_well = (Some(0), "ok: 1 watcher, 0 sockets\n", "");
+    assert_eq!((output.status, output.stdout.as_str(), output.stderr.as_str()), all_well);
+    let odd = site.ini("odd.ini", "[watcher:a]\ncmd = {knobs}\nnumproceses = 3");
     let output = site.run_circusd(&["--check", odd.to_str().unwrap()]);
-    assert_eq!(output.status, Some(1));
+    assert_eq!(output.status, Some(3));
     assert_says(&output.stdout, &["odd.ini:3: ", "numproceses", "numprocesses"]);
     assert!(!site.path("ran").exists());
 }

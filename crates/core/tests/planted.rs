@@ -2,7 +2,11 @@
 //!
 //! `cargo test --test planted -- --ignored` takes some minutes: each bug is a build of its own.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
-#![expect(clippy::disallowed_methods, reason = "it runs cargo, and reads cargo's own variables")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it runs cargo, and reads cargo's own variables"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

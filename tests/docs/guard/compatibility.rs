@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(kind(Found::Commands).fate(("list", "queueing")), Fate::Mended("queueing"));
         assert_eq!(kind(Found::Commands).fate(("nonsense", "")), Fate::Missing);
         assert_eq!(kind(Found::Commands).fate(("nonsense", "no-queue")), Fate::Refused("`no-queue`".into()));
-        assert!(matches!(kind(Found::CircusOptions).fate(("httpd", "")), Fate::Refused(_)));
+        assert!(matches!(kind(Found::CircusOptions).fate(("httpd", "")), Fate::Idle(_)));
         assert_eq!(kind(Found::Page("man/circusd.1")).fate(("--pidfile", "")), Fate::Same);
         assert_eq!(kind(Found::Page("man/circusd.1")).fate(("--nonsense", "")), Fate::Missing);
     }

@@ -82,7 +82,7 @@ fn every_ini_in_the_pages_loads() {
             let text = ["/var/log/site", "/run/circus"].iter().fold(text, |text, name| text.replace(name, &here));
             fs::write(&path, text).unwrap();
             let host = Host { env: BTreeMap::new(), cwd: "/".into(), ..Host::default() };
-            let loaded = load(path.to_str().unwrap(), &host);
+            let loaded = load(path.to_str().unwrap(), &host, &circus::sys::Machine);
             let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
             assert!(problems.is_empty(), "{}:{line}: {problems:?}", page.path);
         }
@@ -108,7 +108,8 @@ fn every_example_loads_without_a_problem() {
     assert!(!examples.is_empty());
     for example in examples {
         let cwd = tree::top().to_string_lossy().into_owned();
-        let loaded = load(&example.path, &Host { env: BTreeMap::new(), cwd, ..Host::default() });
+        let host = Host { env: BTreeMap::new(), cwd, ..Host::default() };
+        let loaded = load(&example.path, &host, &circus::sys::Machine);
         expect_none(loaded.problems.iter().map(ToString::to_string));
         assert!(loaded.config.is_some(), "{}", example.path);
     }

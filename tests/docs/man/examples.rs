@@ -34,7 +34,7 @@ fn problems(sections: &str) -> Vec<String> {
     let sections = sections.replace("/srv/venv", path("venv").to_str().unwrap());
     fs::write(path("circus.ini"), sections).unwrap();
     let host = Host { env: BTreeMap::new(), cwd: site.path().to_str().unwrap().to_owned(), ..Host::default() };
-    let loaded = load(path("circus.ini").to_str().unwrap(), &host);
+    let loaded = load(path("circus.ini").to_str().unwrap(), &host, &circus::sys::Machine);
     loaded.problems.iter().map(ToString::to_string).collect()
 }
 
@@ -53,8 +53,11 @@ fn assert_loads(sections: &str, support: Support) {
 fn those_of_watchers() {
     for spec in WATCHER_OPTIONS {
         let Some((key, value)) = written(spec) else { continue };
-        // The first definition of a key counts, so the rest is what an option may need.
-        let rest = "cmd = x $(circus.sockets.web)\ncopy_env = yes\nshell = yes\n[socket:web]\nport = 0\n[socket:api]\nport = 0\n";
+        // What other options may need, but for what the example itself says.
+        let needs = [("cmd", "x $(circus.sockets.web)"), ("copy_env", "yes"), ("shell", "yes")];
+        let needs = needs.iter().filter(|(need, _)| *need != key);
+        let needs: String = needs.map(|(need, value)| format!("{need} = {value}\n")).collect();
+        let rest = format!("{needs}[socket:web]\nport = 0\n[socket:api]\nport = 0\n");
         assert_loads(&format!("[watcher:w]\n{key} = {value}\n{rest}"), spec.support);
     }
 }

@@ -1,48 +1,103 @@
 //! From sections to a configuration: every part is read, every problem noted, and then it is decided whether what is
-//! sound is enough to start with.
+//! valid is enough to start with.
 
 use std::path::Path;
 
 use super::env::Environment;
+use super::facts::{Facts, is_directory};
 use super::ini::{Entry, Ini};
 use super::nearest::suggestion;
 use super::options::{CIRCUS_OPTIONS, SOCKET_OPTIONS, find, regular_file};
 use super::section::Source;
-use super::watcher::{self, Watcher};
-use super::{Config, Host, Problem, Severity, SocketConfig, circus, named_sockets, plugin, socket, stats};
+use super::watcher::{self, Watcher, Watchers};
+use super::{
+    CircusConfig, Config, Host, Problem, Severity, SocketConfig, argv, circus, foreign, named_sockets, plugin, socket,
+    stats,
+};
 
-/// What the sections mean. Without a configuration, a problem says why. The disk is asked one thing only, through
-/// `is_directory`: whether the directory of a stream's file is there.
-pub(super) fn assemble(ini: &Ini, host: &Host, is_directory: &dyn Fn(&Path) -> bool) -> (Option<Config>, Vec<Problem>) {
-    let environment = Environment::new(ini, host);
-    let mut source = Source { ini, environment: &environment, host, problems: Vec::new() };
+/// What the sections mean, before it is decided whether that is enough to start with.
+pub(super) struct Assembled<'a> {
+    pub(super) circus: CircusConfig,
+    pub(super) sockets: Vec<SocketConfig>,
+    /// The valid watchers, sorted by name, and the plugins after them.
+    pub(super) watchers: Vec<Watcher<'a>>,
+    /// Those that are left out, as far as they could be read.
+    pub(super) unsound: Vec<Watcher<'a>>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Reads every section. The machine is asked one thing only: whether the directories of streams' files and of virtual
+/// environments exist.
+pub(super) fn assemble<'a>(
+    ini: &'a Ini,
+    environment: &'a Environment<'a>,
+    host: &'a Host,
+    facts: &dyn Facts,
+) -> Assembled<'a> {
+    let mut source = Source { ini, environment, host, problems: Vec::new() };
     check_names(&mut source);
     let circus = circus::read(&mut source);
     let sockets = socket::read(&mut source);
-    let mut watchers = watcher::read(&mut source);
-    watchers.sound.extend(plugin::read(&mut source, &circus));
-    watchers.sound.retain(|watcher| {
-        source.problems.extend(demand_warning(watcher, &sockets));
-        let problems: Vec<_> = socket_problems(watcher, &sockets)
-            .chain(stream_problems(watcher, host, is_directory))
-            .chain(virtualenv_problem(watcher, host, is_directory))
+    let Watchers { mut sound, mut unsound } = watcher::read(&mut source);
+    let plugins = plugin::read(&mut source, &circus);
+    sound.extend(plugins.sound);
+    unsound.extend(plugins.unsound);
+    let mut watchers = Vec::with_capacity(sound.len());
+    for watcher in sound {
+        source.problems.extend(demand_warning(&watcher, &sockets));
+        let problems: Vec<_> = socket_problems(&watcher, &sockets)
+            .chain(stream_problems(&watcher, host, facts))
+            .chain(virtualenv_problem(&watcher, host, facts))
+            .chain(command_problem(&watcher, &sockets))
             .collect();
-        let sound = problems.is_empty();
-        if let Some(problem) = problems.first() {
-            let place = super::Place { file: problem.file.clone(), line: problem.line };
-            watchers.skipped.get_or_insert(place);
-        }
+        if problems.is_empty() { &mut watchers } else { &mut unsound }.push(watcher);
         source.problems.extend(problems);
-        sound
-    });
-    let mut problems = source.problems;
-    if let (true, Some(place)) = (watchers.sound.is_empty(), &watchers.skipped) {
-        problems.push(Problem::fatal(place, "no watcher without an error is left, so circusd does not start"));
     }
-    let watchers = watchers.sound.into_iter().map(|watcher| watcher.config);
-    let watchers = watchers.chain(stats::watcher(&circus, host)).collect();
-    let sound = problems.iter().all(|problem| problem.severity < Severity::Fatal);
-    (sound.then_some(Config { circus, watchers, sockets }), problems)
+    let mut problems = source.problems;
+    problems.extend(nothing_to_start(ini, &watchers, &unsound));
+    Assembled { circus, sockets, watchers, unsound, problems }
+}
+
+impl Assembled<'_> {
+    /// The configuration, and the problems; without a configuration, a problem says why.
+    pub(super) fn into_config(self, host: &Host) -> (Option<Config>, Vec<Problem>) {
+        let watchers = self.watchers.into_iter().map(|watcher| watcher.config);
+        let watchers = watchers.chain(stats::watcher(&self.circus, host)).collect();
+        let sound = self.problems.iter().all(|problem| problem.severity < Severity::Fatal);
+        (sound.then_some(Config { circus: self.circus, watchers, sockets: self.sockets }), self.problems)
+    }
+}
+
+/// A file that was meant to run something, and of which nothing is left.
+fn nothing_to_start(ini: &Ini, watchers: &[Watcher<'_>], unsound: &[Watcher<'_>]) -> Option<Problem> {
+    if !watchers.is_empty() {
+        return None;
+    }
+    if let Some(watcher) = unsound.last() {
+        let text = "no valid watcher remains; circusd will not start";
+        return Some(Problem::fatal(&watcher.section.place, text));
+    }
+    let misnamed = ini.sections().find(|section| foreign::is_misnamed_watcher(&section.name))?;
+    let instead = foreign::section(&misnamed.name)?;
+    let text = format!("there is no watcher, as [{}] is none; write {instead}; circusd will not start", misnamed.name);
+    Some(Problem::fatal(&misnamed.place, text))
+}
+
+/// A command of which no words can be made could never be started.
+fn command_problem(watcher: &Watcher<'_>, sockets: &[SocketConfig]) -> Option<Problem> {
+    let config = &watcher.config;
+    let numbers = sockets.iter().map(|socket| (socket.name.clone(), 3)).collect();
+    let error = argv(config, 1, &numbers).err()?;
+    let key = ["args", "shell_args"].into_iter().find(|key| error.starts_with(&format!("{key}: "))).unwrap_or("cmd");
+    let entry = watcher.section.get(key);
+    if key == "cmd" && entry.is_none() {
+        return Some(watcher.problem(key, "is missing; write cmd = COMMAND"));
+    }
+    let error = error.strip_prefix(&format!("{key}: ")).unwrap_or(&error);
+    let cut = entry.and_then(|entry| entry.comment.as_ref()).map_or_else(String::new, |comment| {
+        format!(" (a ';' after a blank begins a comment, so '{comment}' is not part of the value)")
+    });
+    Some(watcher.problem(key, &format!("{error}{cut}")))
 }
 
 /// Whether `strict` forbids to start with these problems.
@@ -62,9 +117,10 @@ fn check_names(source: &mut Source<'_>) {
         if ["circus", "env"].contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
-        let hint = match name.split_once(':') {
-            Some((kind, _)) => suggestion(&format!("{kind}:"), PREFIXES),
-            None => suggestion(name, ["circus", "env"]),
+        let hint = match (foreign::section(name), name.split_once(':')) {
+            (Some(instead), _) => format!("; here it is {instead}"),
+            (None, Some((kind, _))) => suggestion(&format!("{kind}:"), PREFIXES),
+            (None, None) => suggestion(name, ["circus", "env"]),
         };
         let text = format!("unknown section [{name}], which is ignored{hint}");
         source.problems.push(Problem::warning(&section.place, text));
@@ -88,7 +144,7 @@ fn socket_problems<'w>(watcher: &'w Watcher<'_>, sockets: &'w [SocketConfig]) ->
     let wanted = wanted.chain(config.sockets.iter().map(|name| ("sockets", name)));
     wanted.filter(|(_, name)| sockets.iter().all(|socket| socket.name != **name)).map(|(key, name)| {
         let hint = suggestion(name, sockets.iter().map(|socket| socket.name.as_str()));
-        watcher.problem(key, &format!("there is no sound [socket:{name}]{hint}"))
+        watcher.problem(key, &format!("no valid [socket:{name}] section was found{hint}"))
     })
 }
 
@@ -104,28 +160,28 @@ fn demand_warning(watcher: &Watcher<'_>, sockets: &[SocketConfig]) -> Option<Pro
     let why = if own.is_empty() {
         "the watcher names no managed socket"
     } else {
-        "with so_reuseport nobody listens while no worker runs"
+        "with so_reuseport no socket listens while no worker runs"
     };
-    Some(watcher.warning("on_demand", &format!("{why}, so only start with its name starts it")))
+    Some(watcher.warning("on_demand", &format!("{why}; no socket activates it, so start it explicitly")))
 }
 
-fn virtualenv_problem(watcher: &Watcher<'_>, host: &Host, is_directory: &dyn Fn(&Path) -> bool) -> Option<Problem> {
+fn virtualenv_problem(watcher: &Watcher<'_>, host: &Host, facts: &dyn Facts) -> Option<Problem> {
     let lib = Path::new(&host.cwd).join(watcher.config.virtualenv.as_ref()?).join("lib");
     let text = || format!("there is no virtual environment: the directory {} does not exist", lib.display());
-    (!is_directory(&lib)).then(|| watcher.problem("virtualenv", &text()))
+    (!is_directory(facts, &lib)).then(|| watcher.problem("virtualenv", &text()))
 }
 
 fn stream_problems<'w>(
     watcher: &'w Watcher<'_>,
     host: &'w Host,
-    is_directory: &'w dyn Fn(&Path) -> bool,
+    facts: &'w dyn Facts,
 ) -> impl Iterator<Item = Problem> + 'w {
     let config = &watcher.config;
     let streams =
         [("stdout_stream.filename", &config.stdout_stream), ("stderr_stream.filename", &config.stderr_stream)];
     streams.into_iter().filter_map(move |(key, stream)| {
         let file = Path::new(&host.cwd).join(regular_file(stream.as_ref()?)?);
-        let directory = file.parent().filter(|directory| !is_directory(directory))?;
+        let directory = file.parent().filter(|directory| !is_directory(facts, directory))?;
         Some(watcher.problem(key, &format!("the directory {} does not exist", directory.display())))
     })
 }

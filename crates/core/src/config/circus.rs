@@ -57,9 +57,11 @@ fn endpoint_problem(key: &str, endpoint: &str, circus: &CircusConfig, place: &Pl
     let severity = if key == "endpoint" { Severity::Fatal } else { Severity::Warning };
     let exposed = is_exposed(endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine;
     exposed.then(|| {
+        let port = endpoint.rsplit_once(':').map_or("5555", |(_, port)| port);
         let text = format!(
-            "[circus] {key}: {endpoint} can be reached from other machines, without a password; use ipc:// or a \
-             loopback address, or set allow_anyone_on_the_network_to_control_this_machine = yes"
+            "[circus] {key}: {endpoint} can be reached from other machines, without a password. For this machine alone, \
+             write {key} = tcp://127.0.0.1:{port} or {key} = ipc:///run/circus/{key}; to let every machine in, \
+             allow_anyone_on_the_network_to_control_this_machine = yes"
         );
         Problem::new(severity, place, text)
     })

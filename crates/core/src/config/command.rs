@@ -80,7 +80,12 @@ fn words(option: &str, text: &str) -> Result<Vec<String>, String> {
     split(text).map_err(|error| format!("{option}: {error}"))
 }
 
-fn variable(watcher: &WatcherConfig, wid: u32, sockets: &BTreeMap<String, i32>, name: &str) -> Option<String> {
+pub(super) fn variable(
+    watcher: &WatcherConfig,
+    wid: u32,
+    sockets: &BTreeMap<String, i32>,
+    name: &str,
+) -> Option<String> {
     match name.split_once('.') {
         Some(("sockets", socket)) => sockets.get(socket).map(ToString::to_string),
         Some(("env", variable)) => {

@@ -18,6 +18,8 @@ pub(super) struct Entry {
     pub(super) value: String,
     /// The value itself, where it came as JSON: it is taken as it is, and `value` only shows it.
     pub(super) json: Option<Value>,
+    /// The comment behind the value, from its `;` on.
+    pub(super) comment: Option<String>,
     pub(super) place: Place,
 }
 
@@ -28,6 +30,15 @@ pub(super) struct Section {
     pub(super) place: Place,
     entries: Vec<Entry>,
     index: HashMap<String, usize>,
+}
+
+/// A key that its section has already, with another value. The first one counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Repeat {
+    pub(super) section: String,
+    pub(super) key: String,
+    pub(super) first: Place,
+    pub(super) place: Place,
 }
 
 /// A line that is neither section nor key nor comment.
@@ -44,6 +55,8 @@ pub(super) struct Ini {
     pub(super) keeps_order: bool,
     sections: Vec<Section>,
     index: HashMap<String, usize>,
+    /// Those of the files as they were read, not what merging them left out.
+    pub(super) repeats: Vec<Repeat>,
 }
 
 const DEFAULT: &str = "DEFAULT";
@@ -203,11 +216,25 @@ impl Reader {
             self.complain(number, format!("'{}' is neither a [section] nor a key = value", trim(line)));
             return;
         };
-        let key = key.trim_end_matches(is_space).into();
-        let entry = Entry { key, value: clean(value).into(), json: None, place: self.place(number) };
+        let key = key.trim_end_matches(is_space).to_owned();
+        let (value, comment) = clean(value);
+        let comment = comment.map(str::to_owned);
+        let entry = Entry { key, value: value.into(), json: None, comment, place: self.place(number) };
         let continuable = !entry.key.is_empty();
+        self.note_repeat(section, &entry);
         let at = self.ini.sections.get_mut(section).map(|section| section.insert(entry));
         self.option = at.filter(|_| continuable);
+    }
+
+    fn note_repeat(&mut self, section: usize, entry: &Entry) {
+        let Some(section) = self.ini.sections.get(section) else { return };
+        let Some(first) = section.get(&entry.key).filter(|first| first.value != entry.value) else { return };
+        self.ini.repeats.push(Repeat {
+            section: section.name.clone(),
+            key: entry.key.clone(),
+            first: first.place.clone(),
+            place: entry.place.clone(),
+        });
     }
 
     fn complain(&mut self, line: u32, text: String) {
@@ -230,17 +257,17 @@ fn header(line: &str) -> Option<&str> {
     line.strip_prefix('[')?.rsplit_once(']').map(|(name, _)| name).filter(|name| !name.is_empty())
 }
 
-/// A value without blanks around it and without a comment: the first `;`, if a blank stands before it.
-fn clean(raw: &str) -> &str {
+/// A value without blanks around it, and the comment behind it: from the first `;` on, if a blank stands before that.
+fn clean(raw: &str) -> (&str, Option<&str>) {
     let value = trim(raw);
-    let kept = match value.split_once(';') {
+    let (kept, comment) = match value.find(';').and_then(|at| value.split_at_checked(at)) {
         // The original looks before the first character by looking at the last, so a blank at the end of the line
         // makes a comment of such a value.
-        Some(("", _)) if raw.ends_with(is_space) => "",
-        Some((kept, _)) if kept.ends_with(is_space) => trim(kept),
-        Some(_) | None => value,
+        Some(("", comment)) if raw.ends_with(is_space) => ("", Some(comment)),
+        Some((kept, comment)) if kept.ends_with(is_space) => (trim(kept), Some(comment)),
+        Some(_) | None => (value, None),
     };
-    if kept == "\"\"" { "" } else { kept }
+    (if kept == "\"\"" { "" } else { kept }, comment)
 }
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ impl Reader {
 
     fn section(&mut self, name: &str, options: Object) {
         let entries = options.into_iter().map(|(key, value)| Entry {
+            comment: None,
             key,
             value: display(&value),
             json: Some(value),

@@ -1,15 +1,15 @@
-//! The one part that reads the disk: the main file and what it includes.
+//! The main file and what it includes, read through the caller's [`Facts`].
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::assemble::{assemble, forbids};
+use super::assemble::{Assembled, assemble, forbids};
+use super::check::{self, Report, Subject, Totals};
 use super::differences::notes;
-use super::env::expand_os;
+use super::env::{Environment, expand_os};
+use super::facts::{Facts, FileKind};
 use super::fnmatch::fnmatch;
-use super::ini::Ini;
+use super::ini::{Ini, Repeat, Section};
 use super::json;
 use super::python::is_space;
 use super::{Config, Host, Place, Problem, Severity};
@@ -24,11 +24,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The configuration, to take the place of one that is in force, and the warnings; or why it cannot.
+    /// The configuration that replaces the one in force, and the warnings; or the errors that forbid it.
     ///
-    /// What has an error would be left out, which at start costs nobody anything; here it would end processes that run.
-    /// So every error refuses the file, but for those that were `known` when it was last read: what they leave out was
-    /// left out then too.
+    /// At startup a faulty watcher is skipped; on reload that would stop its processes. So every error refuses the file,
+    /// except those that were `known` when it was last read: what they leave out was left out then too.
     pub fn replacing(self, known: &[Problem]) -> Result<(Config, Vec<String>), Vec<String>> {
         let is_known = |problem: &Problem| known.iter().any(|other| problem.is_like(other));
         let (errors, rest): (Vec<_>, Vec<_>) =
@@ -57,13 +56,13 @@ pub enum Origin {
 }
 
 /// Reads a configuration file: [`Origin::load`].
-pub fn load(path: &str, host: &Host) -> Loaded {
-    Origin::File(path.to_owned()).load(host)
+pub fn load(path: &str, host: &Host, facts: &dyn Facts) -> Loaded {
+    Origin::File(path.to_owned()).load(host, facts)
 }
 
 /// Checks a configuration file: [`Origin::check`].
-pub fn check(path: &str, host: &Host) -> Vec<Problem> {
-    Origin::File(path.to_owned()).check(host)
+pub fn check(path: &str, host: &Host, facts: &dyn Facts) -> Report {
+    Origin::File(path.to_owned()).check(host, facts)
 }
 
 impl Origin {
@@ -75,29 +74,37 @@ impl Origin {
     }
 
     /// Reads the configuration. A relative path is relative to where circusd was started.
-    pub fn load(&self, host: &Host) -> Loaded {
+    pub fn load(&self, host: &Host, facts: &dyn Facts) -> Loaded {
         let mut problems = Vec::new();
-        let config = self.read(host, &mut problems).and_then(|ini| understand(&ini, host, &mut problems));
+        let ini = self.read(host, facts, &mut problems);
+        let config = ini.and_then(|ini| understand(self.name(), &ini, host, facts, &mut problems));
         sort(self.name(), &mut problems);
         Loaded { config, problems }
     }
 
-    /// Reads it only to tell what is wrong with it, and what means something else than in Circus 0.19.
-    pub fn check(&self, host: &Host) -> Vec<Problem> {
+    /// Reads it only to report what is wrong with it, and what differs from Circus 0.19.
+    pub fn check(&self, host: &Host, facts: &dyn Facts) -> Report {
         let mut problems = Vec::new();
-        if let Some(ini) = self.read(host, &mut problems) {
-            let _config = understand(&ini, host, &mut problems);
+        let mut totals = Totals::default();
+        if let Some(ini) = self.read(host, facts, &mut problems) {
+            let environment = Environment::new(&ini, host);
+            let assembled = assemble(&ini, &environment, host, facts);
+            totals = Totals::of(&assembled);
+            let subject = Subject { ini: &ini, environment: &environment, assembled: &assembled, host, facts };
+            let found = check::problems(subject);
+            let _config = decide(self.name(), &ini, assembled, host, &mut problems);
+            problems.extend(found);
             problems.extend(notes(&ini, host));
         }
         sort(self.name(), &mut problems);
-        problems
+        Report { problems, totals }
     }
 
     /// The sections of the text, and of what an INI file includes.
-    fn read(&self, host: &Host, problems: &mut Vec<Problem>) -> Option<Ini> {
+    fn read(&self, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) -> Option<Ini> {
         let name = self.name();
         let text = match self {
-            Self::File(path) => read_main(Path::new(path)),
+            Self::File(path) => read_main(facts, Path::new(path)),
             Self::Text { text, .. } => Ok(text.clone()),
         };
         let text = text.map_err(|error| problems.push(Problem::fatal(&whole(name), error))).ok()?;
@@ -107,13 +114,26 @@ impl Origin {
             return Some(ini);
         }
         let mut ini = parse(name, &text, Severity::Fatal, problems);
-        includes(name, &mut ini, host, problems);
+        problems.extend(repeats(&mut ini));
+        includes(name, &mut ini, host, facts, problems);
         Some(ini)
     }
 }
 
-fn understand(ini: &Ini, host: &Host, problems: &mut Vec<Problem>) -> Option<Config> {
-    let (config, found) = assemble(ini, host, &|directory| directory.is_dir());
+fn understand(path: &str, ini: &Ini, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) -> Option<Config> {
+    let environment = Environment::new(ini, host);
+    let assembled = assemble(ini, &environment, host, facts);
+    decide(path, ini, assembled, host, problems)
+}
+
+/// The configuration, unless there is a reason not to start with it.
+fn decide(path: &str, ini: &Ini, assembled: Assembled<'_>, host: &Host, problems: &mut Vec<Problem>) -> Option<Config> {
+    let has_fatal = |problems: &[Problem]| problems.iter().any(|problem| problem.severity == Severity::Fatal);
+    if assembled.watchers.is_empty() && !has_fatal(problems) && !has_fatal(&assembled.problems) {
+        let text = "there is no [watcher:NAME], so nothing runs until a client adds a watcher";
+        problems.push(Problem::warning(&whole(path), text));
+    }
+    let (config, found) = assembled.into_config(host);
     problems.extend(found);
     let config = config.filter(|_| problems.iter().all(|problem| problem.severity < Severity::Fatal))?;
     let forbidden = forbids(ini, &config, problems);
@@ -129,17 +149,39 @@ fn parse(file: &str, text: &str, severity: Severity, problems: &mut Vec<Problem>
     ini
 }
 
+/// A key that is written twice in a file with different values.
+fn repeats(ini: &mut Ini) -> impl Iterator<Item = Problem> {
+    std::mem::take(&mut ini.repeats).into_iter().map(|repeat| {
+        let Repeat { section, key, first, place } = repeat;
+        let text = format!("[{section}] {key}: is ignored, as line {} has {key} already", first.line);
+        Problem::warning(&place, text)
+    })
+}
+
+/// A watcher that two included files describe differently. The main file is expected to override what it includes.
+fn rivals(main: &str, ini: &Ini, more: &Ini) -> Vec<Problem> {
+    let rival = |section: &Section| {
+        let (own, other) = (ini.section(&section.name)?.get("cmd")?, section.get("cmd")?);
+        let text =
+            format!("[{}] cmd: is ignored, as {}:{} has another cmd", section.name, own.place.file, own.place.line);
+        (&*own.place.file != main && own.value != other.value).then(|| Problem::warning(&other.place, text))
+    };
+    more.sections().filter_map(rival).collect()
+}
+
 /// Merges the files that `[circus]` of the main file includes. One that cannot be read, or has a line that is not
 /// understood, is left out as a whole: half of a file may mean something else than all of it.
-fn includes(main: &str, ini: &mut Ini, host: &Host, problems: &mut Vec<Problem>) {
-    for file in included(main, ini, host, problems) {
+fn includes(main: &str, ini: &mut Ini, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) {
+    for file in included(main, ini, host, facts, problems) {
         let name = file.to_string_lossy();
-        match read_include(&file) {
+        match read_include(facts, &file) {
             Err(error) => problems.push(Problem::skipped(&whole(&name), error)),
             Ok(text) => {
                 let before = problems.len();
-                let more = parse(&name, &text, Severity::Skipped, problems);
+                let mut more = parse(&name, &text, Severity::Skipped, problems);
                 if problems.len() == before {
+                    problems.extend(repeats(&mut more));
+                    problems.extend(rivals(main, ini, &more));
                     ini.merge(more);
                 }
             }
@@ -148,7 +190,7 @@ fn includes(main: &str, ini: &mut Ini, host: &Host, problems: &mut Vec<Problem>)
 }
 
 /// The files that are included, in the order in which they count.
-fn included(main: &str, ini: &Ini, host: &Host, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+fn included(main: &str, ini: &Ini, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let Some(section) = ini.section("circus") else { return Vec::new() };
     let base = Path::new(main).parent().unwrap_or(Path::new(""));
     let mut files = Vec::new();
@@ -157,7 +199,7 @@ fn included(main: &str, ini: &Ini, host: &Host, problems: &mut Vec<Problem>) -> 
         let value = expand_os(&entry.value, host);
         for word in value.split(is_space).filter(|word| !word.is_empty()) {
             let pattern = if rest.is_empty() { base.join(word) } else { base.join(word).join(rest) };
-            let found = glob(&pattern);
+            let found = glob(facts, &pattern);
             if found.is_empty() {
                 let text =
                     format!("[circus] {key}: '{word}' does not lead to any file; paths are relative to the main file");
@@ -170,43 +212,48 @@ fn included(main: &str, ini: &Ini, host: &Host, problems: &mut Vec<Problem>) -> 
 }
 
 /// The paths that match a pattern, in order. `*`, `?` and `[...]` do not reach across a slash, nor to a leading dot.
-fn glob(pattern: &Path) -> Vec<PathBuf> {
+fn glob(facts: &dyn Facts, pattern: &Path) -> Vec<PathBuf> {
     let mut paths = vec![PathBuf::new()];
     for part in pattern.components() {
         let part = part.as_os_str();
         match part.to_str().filter(|part| part.contains(['*', '?', '['])) {
             None => paths.iter_mut().for_each(|path| path.push(part)),
-            Some(part) => paths = paths.iter().flat_map(|directory| matching(directory, part)).collect(),
+            Some(part) => paths = paths.iter().flat_map(|directory| matching(facts, directory, part)).collect(),
         }
     }
-    paths.retain(|path| path.symlink_metadata().is_ok());
+    paths.retain(|path| facts.exists(path));
     paths
 }
 
-fn matching(directory: &Path, pattern: &str) -> Vec<PathBuf> {
+fn matching(facts: &dyn Facts, directory: &Path, pattern: &str) -> Vec<PathBuf> {
     let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let entries = fs::read_dir(here).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let visible = |name: &String| !name.starts_with('.') || pattern.starts_with('.');
-    let mut names: Vec<String> = names.filter(visible).filter(|name| fnmatch(pattern, name)).collect();
+    let names = facts.names(here).into_iter().filter(visible);
+    let mut names: Vec<String> = names.filter(|name| fnmatch(pattern, name)).collect();
     names.sort_unstable();
     names.into_iter().map(|name| directory.join(name)).collect()
 }
 
 /// The main file may be a pipe, as in `circusd <(generate)`.
-fn read_main(path: &Path) -> Result<String, String> {
-    let is_directory = fs::metadata(path).map_err(cannot_read)?.is_dir();
-    if is_directory { Err("is a directory, not a configuration file".into()) } else { read_text(path) }
+fn read_main(facts: &dyn Facts, path: &Path) -> Result<String, String> {
+    match facts.file(path).map_err(cannot_read)?.kind {
+        FileKind::Directory => Err("is a directory, not a configuration file".into()),
+        FileKind::Regular | FileKind::Socket | FileKind::Other => read_text(facts, path),
+    }
 }
 
 /// An included path came from a pattern, and reading a pipe or device that happens to match could block for ever.
-fn read_include(path: &Path) -> Result<String, String> {
-    let is_file = fs::metadata(path).map_err(cannot_read)?.is_file();
-    if is_file { read_text(path) } else { Err("is not a regular file, so it is not included".into()) }
+fn read_include(facts: &dyn Facts, path: &Path) -> Result<String, String> {
+    match facts.file(path).map_err(cannot_read)?.kind {
+        FileKind::Regular => read_text(facts, path),
+        FileKind::Directory | FileKind::Socket | FileKind::Other => {
+            Err("is not a regular file, so it is not included".into())
+        }
+    }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
-    let bytes = fs::read(path).map_err(cannot_read)?;
+fn read_text(facts: &dyn Facts, path: &Path) -> Result<String, String> {
+    let bytes = facts.read(path).map_err(cannot_read)?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
         format!("is not UTF-8 text (line {line})")
@@ -218,8 +265,8 @@ fn read_text(path: &Path) -> Result<String, String> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn cannot_read(error: io::Error) -> String {
-    format!("cannot be read: {error}")
+fn cannot_read(reason: String) -> String {
+    format!("cannot be read: {reason}")
 }
 
 fn whole(file: &str) -> Place {
@@ -243,32 +290,24 @@ fn sort(main: &str, problems: &mut [Problem]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::testing::FakeMachine;
 
-    /// A directory with these files, and what loading `circus.ini` of it gives, the directory shown as `T`.
-    struct Files(tempfile::TempDir);
+    /// A machine with these files, and what loading `/T/circus.ini` of it gives.
+    struct Files(FakeMachine);
 
     impl Files {
         fn new(files: &[(&str, &str)]) -> Self {
-            let files_ = Self(tempfile::tempdir().unwrap());
-            for (name, text) in files {
-                let path = files_.0.path().join(name);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text.replace("{T}", &files_.root())).unwrap();
-            }
-            files_
-        }
-
-        fn root(&self) -> String {
-            self.0.path().to_str().unwrap().into()
+            let add = |machine: FakeMachine, (name, text): &(&str, &str)| machine.with(&format!("/T/{name}"), *text);
+            Self(files.iter().fold(FakeMachine::default().with_directory("/T"), add))
         }
 
         fn load(&self) -> Loaded {
             let env = [("NAME".to_owned(), "named".to_owned())].into();
-            load(&format!("{}/circus.ini", self.root()), &Host { env, cwd: self.root(), ..Host::default() })
+            load("/T/circus.ini", &Host { env, cwd: "/T".into(), ..Host::default() }, &self.0)
         }
 
         fn problems(&self) -> Vec<String> {
-            let shown = |problem: &Problem| format!("{:?} {}", problem.severity, problem).replace(&self.root(), "T");
+            let shown = |problem: &Problem| format!("{:?} {problem}", problem.severity);
             self.load().problems.iter().map(shown).collect()
         }
 
@@ -282,7 +321,7 @@ mod tests {
         let files = Files::new(&[
             (
                 "circus.ini",
-                "[circus]\ncheck_delay = 0.5\ninclude = extra.ini sub/*.cfg {T}/absolute.ini missing*.ini\n\
+                "[circus]\ncheck_delay = 0.5\ninclude = extra.ini sub/*.cfg /T/absolute.ini missing*.ini\n\
                  include_dir = conf.d\n[watcher:main]\ncmd = x\nflag = main\n",
             ),
             (
@@ -303,7 +342,7 @@ mod tests {
         assert_eq!(config.circus.check_delay, 0.5);
         let main = config.watchers.iter().find(|watcher| watcher.name == "main").unwrap();
         assert_eq!(main.freeform, [("flag".into(), "main".into()), ("more".into(), "1".into())].into());
-        let missing = "Warning T/circus.ini:3: [circus] include: 'missing*.ini' does not lead to any file; \
+        let missing = "Warning /T/circus.ini:3: [circus] include: 'missing*.ini' does not lead to any file; \
                        paths are relative to the main file";
         assert!(files.problems().contains(&missing.to_owned()));
     }
@@ -323,21 +362,21 @@ mod tests {
 
     #[test]
     fn a_bad_included_file_leaves_the_others_running() {
-        let files = Files::new(&[
+        let mut files = Files::new(&[
             ("circus.ini", "[circus]\ninclude = bad.ini good.ini dir bytes.ini\n[watcher:main]\ncmd = x\n"),
             ("bad.ini", "[watcher:bad]\ncmd = x\nuid www\n[watcher:worse]\nnonsense\n"),
             ("good.ini", "[watcher:good]\ncmd = x\n"),
             ("dir/x", ""),
         ]);
-        fs::write(files.0.path().join("bytes.ini"), b"[a]\nb=\xff\n").unwrap();
+        files.0 = files.0.with("/T/bytes.ini", b"[a]\nb=\xff\n");
         assert_eq!(files.watchers(), ["good", "main"]);
         assert_eq!(
             files.problems(),
             [
-                "Skipped T/bad.ini:3: 'uid www' is neither a [section] nor a key = value",
-                "Skipped T/bad.ini:5: 'nonsense' is neither a [section] nor a key = value",
-                "Skipped T/dir: is not a regular file, so it is not included",
-                "Skipped T/bytes.ini: is not UTF-8 text (line 2)",
+                "Skipped /T/bad.ini:3: 'uid www' is neither a [section] nor a key = value",
+                "Skipped /T/bad.ini:5: 'nonsense' is neither a [section] nor a key = value",
+                "Skipped /T/dir: is not a regular file, so it is not included",
+                "Skipped /T/bytes.ini: is not UTF-8 text (line 2)",
             ]
         );
     }
@@ -352,8 +391,8 @@ mod tests {
         assert_eq!(
             files.problems(),
             [
-                "Fatal T/circus.ini:2: [circus] strict: there are errors (1), so circusd does not start",
-                "Skipped T/bad.ini:1: 'nonsense' stands before the first [section]",
+                "Fatal /T/circus.ini:2: [circus] strict: there are errors (1), so circusd does not start",
+                "Skipped /T/bad.ini:1: 'nonsense' stands before the first [section]",
             ]
         );
     }
@@ -361,19 +400,19 @@ mod tests {
     #[test]
     fn a_main_file_that_cannot_be_read_or_understood() {
         for (files, problem) in [
-            (vec![], "Fatal T/circus.ini: cannot be read: No such file or directory (os error 2)"),
-            (vec![("circus.ini/x", "")], "Fatal T/circus.ini: is a directory, not a configuration file"),
+            (vec![], "Fatal /T/circus.ini: cannot be read: No such file or directory (os error 2)"),
+            (vec![("circus.ini/x", "")], "Fatal /T/circus.ini: is a directory, not a configuration file"),
             (
                 vec![("circus.ini", "\u{feff}[circus]\n")],
-                "Fatal T/circus.ini: begins with a byte order mark; save it without",
+                "Fatal /T/circus.ini: begins with a byte order mark; save it without",
             ),
             (
                 vec![("circus.ini", "check_delay = 1\n")],
-                "Fatal T/circus.ini:1: 'check_delay = 1' stands before the first [section]",
+                "Fatal /T/circus.ini:1: 'check_delay = 1' stands before the first [section]",
             ),
             (
                 vec![("circus.ini", "[circus]\ncheck_delay = 1\nnonsense\n")],
-                "Fatal T/circus.ini:3: 'nonsense' is neither a [section] nor a key = value",
+                "Fatal /T/circus.ini:3: 'nonsense' is neither a [section] nor a key = value",
             ),
         ] {
             let files = Files::new(&files);
@@ -394,13 +433,13 @@ mod tests {
     fn the_directory_of_a_stream_must_exist() {
         let files = Files::new(&[(
             "circus.ini",
-            "[watcher:good]\ncmd = x\nstdout_stream.filename = bare.log\nstderr_stream.filename = {T}/err.log\n\
-             [watcher:bad]\ncmd = x\nstderr_stream.class = FileStream\nstderr_stream.filename = {T}/no/err.log\n",
+            "[watcher:good]\ncmd = x\nstdout_stream.filename = bare.log\nstderr_stream.filename = /T/err.log\n\
+             [watcher:bad]\ncmd = x\nstderr_stream.class = FileStream\nstderr_stream.filename = /T/no/err.log\n",
         )]);
         assert_eq!(files.watchers(), ["good"]);
         assert_eq!(
             files.problems(),
-            ["Skipped T/circus.ini:8: [watcher:bad] stderr_stream.filename: the directory T/no does not exist"]
+            ["Skipped /T/circus.ini:8: [watcher:bad] stderr_stream.filename: the directory /T/no does not exist"]
         );
     }
 
@@ -409,9 +448,8 @@ mod tests {
         let files =
             Files::new(&[("a1/x.ini", ""), ("a2/x.ini", ""), ("a2/y.ini", ""), ("b/x.ini", ""), (".a3/x.ini", "")]);
         let found = |pattern: &str| {
-            let paths = glob(&files.0.path().join(pattern));
-            let shown =
-                paths.iter().map(|path| path.strip_prefix(files.0.path()).unwrap().to_str().unwrap().to_owned());
+            let paths = glob(&files.0, &Path::new("/T").join(pattern));
+            let shown = paths.iter().map(|path| path.strip_prefix("/T").unwrap().to_str().unwrap().to_owned());
             shown.collect::<Vec<_>>().join(" ")
         };
         assert_eq!(found("a?/*.ini"), "a1/x.ini a2/x.ini a2/y.ini");
@@ -439,14 +477,12 @@ mod tests {
     #[test]
     fn an_error_that_was_there_before_is_no_news() {
         let text = "[watcher:a]\ncmd = x\n[watcher:b]\ncmd = x\nmax_age = soon\n";
-        let files = Files::new(&[("circus.ini", text)]);
-        let known = files.load().problems;
-        let path = format!("{}/circus.ini", files.root());
-        fs::write(&path, format!("[watcher:c]\ncmd = x\nzork = 1\n{text}")).unwrap();
-        let (config, warnings) = files.load().replacing(&known).unwrap();
+        let known = Files::new(&[("circus.ini", text)]).load().problems;
+        let longer = format!("[watcher:c]\ncmd = x\nzork = 1\n{text}");
+        let (config, warnings) = Files::new(&[("circus.ini", &longer)]).load().replacing(&known).unwrap();
         assert_eq!(config.watchers.len(), 2);
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        fs::write(&path, text.replace("soon", "later")).unwrap();
-        assert!(files.load().replacing(&known).is_err());
+        let other = text.replace("soon", "later");
+        assert!(Files::new(&[("circus.ini", &other)]).load().replacing(&known).is_err());
     }
 }

@@ -1,26 +1,30 @@
 //! Layer 1: the INI dialect and what it means.
 //!
-//! A file goes through four hands, each pure but the first:
+//! A file goes through four stages. All are pure: what they need to know of the machine comes through [`Facts`].
 //!
-//! 1. [`Origin::load`] reads the main file and its includes, the only part that touches the disk;
+//! 1. [`Origin::load`] reads the main file and its includes;
 //! 2. `ini` turns text into sections of keys, each with its file and line, and `json` does it for JSON;
 //! 3. `assemble` types every key by the tables of [`options`], substitutes variables, and collects every
 //!    [`Problem`] instead of stopping at the first;
 //! 4. what remains is a [`Config`], plain data.
 //!
-//! [`Origin::check`] also tells, through `differences`, what means something else than in Circus 0.19.
+//! [`Origin::check`] goes further than what a start needs: its rules look for what the machine lacks, and `differences`
+//! reports what means something else than in Circus 0.19.
 //!
 //! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`]. When the file
 //! is read again, [`plan`] says what lies between the configuration in force and the new one.
 
 mod assemble;
+mod check;
 mod circus;
 mod command;
 mod defaults;
 mod differences;
 mod env;
 mod expand;
+mod facts;
 mod fnmatch;
+mod foreign;
 mod hook;
 mod ini;
 mod json;
@@ -36,10 +40,14 @@ mod python;
 mod section;
 mod socket;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod watcher;
 mod words;
 
+pub use check::{DEFAULT_PATH, Report, Totals};
 pub use command::{argv, named_sockets};
+pub use facts::{Facts, File, FileKind};
 pub use fnmatch::fnmatch;
 pub use hook::{Hook, HookKind};
 pub use load::{Loaded, Origin, check, load};
@@ -50,6 +58,6 @@ pub use model::{
 };
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
-pub use problem::{Place, Problem, Severity};
+pub use problem::{Level, Place, Problem, Severity};
 pub use stats::{STATS_WATCHER, follow_what_runs};
 pub use words::split as split_words;

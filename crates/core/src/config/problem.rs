@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -25,6 +27,28 @@ pub enum Severity {
     Fatal,
 }
 
+/// How a reader should take a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Something does not start.
+    Error,
+    /// Something is probably not meant as it is written.
+    Warning,
+    /// Something differs from Circus 0.19.
+    Note,
+}
+
+impl Level {
+    /// As it is written before a message.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -42,6 +66,32 @@ impl Problem {
     /// A problem at this place.
     pub fn new(severity: Severity, place: &Place, text: impl Into<String>) -> Self {
         Self { severity, file: Arc::clone(&place.file), line: place.line, text: text.into() }
+    }
+
+    /// How a reader should take it.
+    pub fn level(&self) -> Level {
+        match self.severity {
+            Severity::Fatal | Severity::Skipped => Level::Error,
+            Severity::Warning => Level::Warning,
+            Severity::Note => Level::Note,
+        }
+    }
+
+    /// A line as compilers print it: with its level. In a log, which has levels of its own, the plain form is enough.
+    pub fn diagnostic(&self) -> String {
+        format!("{}: {}: {}", self.place(), self.level().name(), self.text)
+    }
+
+    /// For programs: editors and CI.
+    pub fn json(&self) -> Value {
+        json!({"file": &*self.file, "line": self.line, "level": self.level().name(), "text": self.text})
+    }
+
+    fn place(&self) -> String {
+        match self.line {
+            0 => self.file.to_string(),
+            line => format!("{}:{line}", self.file),
+        }
     }
 
     /// Whether it is the same thing, perhaps in another line by now.
@@ -68,11 +118,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.severity == Severity::Note { "note: " } else { "" };
-        match self.line {
-            0 => write!(f, "{}: {kind}{}", self.file, self.text),
-            line => write!(f, "{}:{line}: {kind}{}", self.file, self.text),
-        }
+        write!(f, "{}: {}", self.place(), self.text)
     }
 }
 
@@ -85,6 +131,7 @@ mod tests {
         let place = |line| Place { file: "web.ini".into(), line };
         assert_eq!(Problem::warning(&place(7), "unknown key 'x'").to_string(), "web.ini:7: unknown key 'x'");
         assert_eq!(Problem::fatal(&place(0), "is a directory").to_string(), "web.ini: is a directory");
-        assert_eq!(Problem::note(&place(7), "x").to_string(), "web.ini:7: note: x");
+        assert_eq!(Problem::note(&place(7), "x").diagnostic(), "web.ini:7: note: x");
+        assert_eq!(Problem::fatal(&place(0), "x").diagnostic(), "web.ini: error: x");
     }
 }

@@ -4,7 +4,7 @@ use super::env::Environment;
 use super::ini::{Entry, Ini, Section};
 use super::nearest::suggestion;
 use super::options::{Setting, Support};
-use super::{Host, Problem, Severity};
+use super::{Host, Problem, Severity, foreign};
 
 /// The files, what their variables mean, and what is found wrong with them on the way.
 pub(super) struct Source<'a> {
@@ -49,7 +49,7 @@ impl Source<'_> {
         self.problems.push(Problem::new(severity, &entry.place, text));
     }
 
-    /// Notes a key that nobody knows. Those of `[DEFAULT]` are judged on their own.
+    /// Notes an unknown key. Those of `[DEFAULT]` are judged on their own.
     pub(super) fn unknown_key<'k>(
         &mut self,
         section: &Section,
@@ -59,8 +59,19 @@ impl Source<'_> {
         if self.ini.is_default(entry) {
             return;
         }
-        let hint = suggestion(&entry.key, known);
-        let text = format!("unknown key '{}' in [{}]{hint}", entry.key, section.name);
+        let name = super::python::trim(&entry.key);
+        if name.len() < entry.key.len() {
+            let text =
+                format!("'{name}' in [{}] is indented, so it is no key; begin it in the first column", section.name);
+            self.problems.push(Problem::warning(&entry.place, text));
+            return;
+        }
+        let is_program = ["watcher:", "plugin:"].iter().any(|prefix| section.name.starts_with(prefix));
+        let hint = match foreign::key(name).filter(|_| is_program) {
+            Some(instead) => format!("; here it is {instead}"),
+            None => suggestion(name, known),
+        };
+        let text = format!("unknown key '{name}' in [{}]{hint}", section.name);
         self.problems.push(Problem::warning(&entry.place, text));
     }
 }

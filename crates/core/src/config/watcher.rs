@@ -15,18 +15,19 @@ use super::section::{Source, named};
 use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, python};
 use crate::proto::HookPoint;
 
-/// A sound watcher, and the lines that later checks may have to name.
+/// A watcher, and the lines that later checks may have to name.
 pub(super) struct Watcher<'a> {
     pub(super) config: WatcherConfig,
     pub(super) section: &'a Section,
 }
 
 /// What could be read.
+#[derive(Default)]
 pub(super) struct Watchers<'a> {
-    /// The sound ones, sorted by name.
+    /// The valid ones, sorted by name.
     pub(super) sound: Vec<Watcher<'a>>,
-    /// One that was left out.
-    pub(super) skipped: Option<Place>,
+    /// Those with errors, which are left out.
+    pub(super) unsound: Vec<Watcher<'a>>,
 }
 
 /// Known to Circus or its manual, without effect in either program, and kept like any other unknown key.
@@ -35,7 +36,7 @@ const DEAD_KEYS: [&str; 6] = ["check_flapping", "loop", "prereload_fn", "refresh
 /// Reads every watcher. One with an error is left out, after all its errors are noted.
 pub(super) fn read<'a>(source: &mut Source<'a>) -> Watchers<'a> {
     let ini = source.ini;
-    let mut watchers = Watchers { sound: Vec::new(), skipped: None };
+    let mut watchers = Watchers::default();
     for section in ini.sections() {
         let Some(name) = section.name.strip_prefix("watcher:") else { continue };
         if ini.entries(section).next().is_none() {
@@ -43,10 +44,8 @@ pub(super) fn read<'a>(source: &mut Source<'a>) -> Watchers<'a> {
             source.problems.push(Problem::warning(&section.place, text));
             continue;
         }
-        match read_one(source, section, name) {
-            Some(config) => watchers.sound.push(Watcher { config, section }),
-            None => watchers.skipped = Some(section.place.clone()),
-        }
+        let (config, is_sound) = read_one(source, section, name);
+        if is_sound { &mut watchers.sound } else { &mut watchers.unsound }.push(Watcher { config, section });
     }
     if !ini.keeps_order {
         watchers.sound.sort_by(|a, b| a.config.name.cmp(&b.config.name));
@@ -71,7 +70,8 @@ impl Watcher<'_> {
     }
 }
 
-fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> Option<WatcherConfig> {
+/// The watcher, and whether it is without errors.
+fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> (WatcherConfig, bool) {
     let entry = |key: &str| source.ini.entries(section).find(|entry| entry.key == key);
     let name = entry("name").map_or(name, |entry| &entry.value);
     let copy_env = entry("copy_env").and_then(|entry| python::boolean(&source.environment.expand(&entry.value)));
@@ -98,7 +98,8 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> Option<Wa
     }
     stream(source, section, "stdout_stream", &mut watcher.stdout_stream);
     stream(source, section, "stderr_stream", &mut watcher.stderr_stream);
-    source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped).then_some(watcher)
+    let is_sound = source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped);
+    (watcher, is_sound)
 }
 
 /// Stores what a key of a watcher says, or notes what is wrong with it.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::options::{get, shown};
+use crate::config::testing::FakeMachine;
 use crate::config::{Account, Args, Family, Respawn, Runner, SocketType, WatcherConfig, argv};
 
 fn host() -> Host {
@@ -12,10 +13,21 @@ fn host() -> Host {
     Host { env, cwd: "/work".into(), programs: "/opt/my circus/bin".into() }
 }
 
+fn machine() -> FakeMachine {
+    let directories = ["/work/v/lib", "/work/logs", "/var/log", "/l", "/tmp", "/d"];
+    directories.iter().fold(FakeMachine::default(), |machine, directory| machine.with_directory(directory))
+}
+
+fn assembled(ini: &Ini, machine: &FakeMachine) -> (Option<Config>, Vec<Problem>) {
+    let host = host();
+    let environment = Environment::new(ini, &host);
+    assemble(ini, &environment, &host, machine).into_config(&host)
+}
+
 fn read(text: &str) -> (Option<Config>, Vec<String>) {
     let (ini, bad) = Ini::parse("f", text);
     assert_eq!(bad, []);
-    let (config, problems) = assemble(&ini, &host(), &|_| true);
+    let (config, problems) = assembled(&ini, &machine());
     let severity = |problem: &Problem| match problem.severity {
         Severity::Note => "note",
         Severity::Warning => "warning",
@@ -122,7 +134,7 @@ fn names_of_watchers() {
 #[test]
 fn default_reaches_every_watcher() {
     let (config, problems) = read(
-        "[DEFAULT]\nnumprocesses = 2\ntag = everywhere\n[circus]\n[watcher:a]\ncmd=x\n[watcher:b]\nnumprocesses = 1\n",
+        "[DEFAULT]\nnumprocesses = 2\ntag = everywhere\n[circus]\n[watcher:a]\ncmd=x\n[watcher:b]\ncmd=x\nnumprocesses = 1\n",
     );
     let watchers = config.unwrap().watchers;
     assert_eq!(watchers.iter().map(|watcher| watcher.numprocesses).collect::<Vec<_>>(), [2, 1]);
@@ -187,7 +199,7 @@ fn every_error_of_a_file_is_reported_at_once() {
              stderr_stream.filename",
             "skipped 17: [watcher:a] priority: 99999999999999999999 is out of range",
             "skipped 20: [watcher:b] numprocesses: 4294967296 is out of range",
-            "fatal 18: no watcher without an error is left, so circusd does not start",
+            "fatal 18: no valid watcher remains; circusd will not start",
         ]
     );
 }
@@ -213,7 +225,7 @@ fn watchers_that_cannot_be_built_are_left_out() {
     let (config, problems) = read(
         "[watcher:good]\ncmd=x\n[watcher:badstream]\ncmd=x\nstdout_stream.class = NoSuchStream\n[watcher:badsingle]\n\
          cmd=x\nsingleton = true\nnumprocesses = 2\n[watcher:badpath]\ncopy_path = true\n[watcher:badconf]\n\
-         stdout_stream.max_bytes = 5\n[watcher:badsocket]\nstdin_socket = web\nsockets = api\n",
+         stdout_stream.max_bytes = 5\n[watcher:badsocket]\nstdin_socket = web\nsockets = api\ncmd = x\n",
     );
     assert_eq!(config.unwrap().watchers.len(), 1);
     assert_eq!(
@@ -223,8 +235,8 @@ fn watchers_that_cannot_be_built_are_left_out() {
             "skipped 6: [watcher:badsingle] Singleton watcher has a single process",
             "skipped 10: [watcher:badpath] copy_env and copy_path must have the same value",
             "skipped 13: [watcher:badconf] stream configuration invalid: stdout_stream has neither a class nor a filename",
-            "skipped 15: [watcher:badsocket] stdin_socket: there is no sound [socket:web]",
-            "skipped 16: [watcher:badsocket] sockets: there is no sound [socket:api]",
+            "skipped 15: [watcher:badsocket] stdin_socket: no valid [socket:web] section was found",
+            "skipped 16: [watcher:badsocket] sockets: no valid [socket:api] section was found",
         ]
     );
 }
@@ -265,7 +277,8 @@ fn what_has_no_part_yet_is_refused_by_name() {
         assert!(texts.iter().any(|(_, text)| text.contains(key)), "{key}");
     }
     for line in ["httpd = on", "loggerconfig = x.yaml"] {
-        assert!(read(&format!("[circus]\n{line}\n")).0.is_none(), "{line}");
+        let (config, problems) = read(&format!("[circus]\n{line}\n"));
+        assert!(config.is_some() && problems[0].starts_with("warning 2: "), "{problems:?}");
     }
     sound("[circus]\nstatsd = no\nhttpd = off\nloggerconfig =\nmulticast_endpoint =\n");
 }
@@ -374,7 +387,7 @@ fn namesakes_are_warned_of() {
 #[test]
 fn strict_counts_errors_and_not_warnings() {
     let (ini, _) = Ini::parse("f", "[circus]\nstrict = yes\ncolour = blue\n[watcher:a]\ncmd=x\n[watcher:b]\nshell=x\n");
-    let (config, problems) = assemble(&ini, &host(), &|_| true);
+    let (config, problems) = assembled(&ini, &machine());
     let config = config.unwrap();
     assert_eq!(
         forbids(&ini, &config, &problems).unwrap().to_string(),
@@ -393,7 +406,7 @@ proptest::proptest! {
               ([-0-9a-z$(){}._ ,A-C]|\\$\\(circus\\.env\\.A\\)){0,12}|\\PC{0,12})", 0..20)
     ) {
         let (ini, _) = Ini::parse("f", &lines.join("\n"));
-        let (config, problems) = assemble(&ini, &host(), &|_| true);
+        let (config, problems) = assembled(&ini, &machine());
         match config {
             Some(config) => {
                 for watcher in &config.watchers {
@@ -415,14 +428,14 @@ fn on_demand_needs_a_socket_that_listens_without_workers() {
     assert_eq!(
         warned("cmd = x"),
         [
-            "warning 2: [watcher:w] on_demand: the watcher names no managed socket, so only start with its name starts it"
+            "warning 2: [watcher:w] on_demand: the watcher names no managed socket; no socket activates it, so start it explicitly"
         ]
     );
     assert_eq!(
         warned("cmd = x ${socket:own}"),
         [
-            "warning 2: [watcher:w] on_demand: with so_reuseport nobody listens while no worker runs, so only start with \
-          its name starts it"
+            "warning 2: [watcher:w] on_demand: with so_reuseport no socket listens while no worker runs; no socket activates it, \
+             so start it explicitly"
         ]
     );
 }
@@ -443,7 +456,7 @@ fn a_virtual_environment_is_there_and_needs_copy_env() {
     assert_eq!(problems(&text("copy_env = yes")), [""; 0]);
     assert_eq!(problems(&text("")), ["skipped 3: [watcher:w] copy_env must be True to use virtualenv"]);
     let (ini, _) = Ini::parse("f", &text("copy_env = yes"));
-    let (_, problems) = assemble(&ini, &host(), &|directory| directory != Path::new("/work/v/lib"));
+    let (_, problems) = assembled(&ini, &FakeMachine::default());
     assert_eq!(
         problems.first().map(|problem| problem.text.as_str()),
         Some("[watcher:w] virtualenv: there is no virtual environment: the directory /work/v/lib does not exist")
@@ -496,7 +509,7 @@ fn a_socket_of_a_plugin_is_its_standard_input() {
     // To others the key means what they like.
     assert_eq!(self::plugin("cmd = ./it\nsocket = page").stdin_socket, None);
     let missing = problems("[watcher:w]\ncmd = x\n[plugin:p]\nuse = prometheus\nsocket = page");
-    assert!(missing[0].contains("there is no sound [socket:page]"), "{missing:?}");
+    assert!(missing[0].contains("no valid [socket:page] section was found"), "{missing:?}");
 }
 
 #[test]

@@ -262,7 +262,7 @@ mod tests {
         let (ini, _) = Ini::parse("f", "[socket:s]\npath = /s\numask = 022\n");
         let notes = notes(&ini, &Host::default());
         assert_eq!(
-            notes.first().unwrap().to_string(),
+            notes.first().unwrap().diagnostic(),
             "f:3: note: [socket:s] umask: is octal, so the mode is 0755; 0.19 read it as decimal, which was 0o26, and \
              the mode 0751"
         );

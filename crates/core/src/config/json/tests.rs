@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::super::testing::FakeMachine;
 use super::super::{Args, Config, ExitOn, Host, Loaded, Origin, Respawn, Runner};
 use super::*;
 
@@ -8,8 +9,12 @@ fn host() -> Host {
     Host { env: env.into(), cwd: "/".into(), ..Host::default() }
 }
 
+fn machine() -> FakeMachine {
+    FakeMachine::default().with_directory("/tmp")
+}
+
 fn loaded(value: &Value) -> Loaded {
-    Origin::Text { name: "fd".into(), text: value.to_string() }.load(&host())
+    Origin::Text { name: "fd".into(), text: value.to_string() }.load(&host(), &machine())
 }
 
 fn config(value: &Value) -> Config {
@@ -102,7 +107,7 @@ fn what_is_wrong_is_said() {
         assert_eq!(problems(&value), [problem]);
     }
     let text = Origin::Text { name: "fd".into(), text: "{\n 1".into() };
-    let said = text.load(&host()).problems.remove(0).to_string();
+    let said = text.load(&host(), &machine()).problems.remove(0).to_string();
     assert!(said.starts_with("fd:2: is no JSON object: "), "{said}");
 }
 

@@ -6,7 +6,7 @@ use super::{Kind, Setting, Support};
 use crate::config::CircusConfig;
 
 const DEAD: Support = Support::Ignored("has no effect, as in Circus 0.19");
-const NO_HTTPD: Support = Support::Refused("the web console is not part of circusd");
+const NO_HTTPD: Support = Support::Ignored("has no effect: the web console is not part of circusd");
 
 /// Every option of `[circus]`.
 pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
@@ -66,7 +66,9 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "",
         "logging.yaml",
         "A file of Python's logging module.",
-        Support::Refused("files of Python's logging module cannot be read; use loglevel and logoutput")
+        Support::Ignored(
+            "has no effect: circusd reads no files of Python's logging module; use loglevel and logoutput"
+        )
     ),
     Setting {
         put: |circus, value| {

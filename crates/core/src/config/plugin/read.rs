@@ -9,7 +9,7 @@ use crate::config::ini::{Entry, Section};
 use crate::config::nearest::suggestion;
 use crate::config::options::{WATCHER_OPTIONS, contradiction, find};
 use crate::config::section::{Source, named};
-use crate::config::watcher::{Watcher, environment, option, stream};
+use crate::config::watcher::{Watcher, Watchers, environment, option, stream};
 use crate::config::{CircusConfig, Problem, Severity, WatcherConfig, python};
 
 /// How a plugin is started is nothing that it has to be told.
@@ -18,25 +18,26 @@ const OF_THE_RUNNER: [&str; 5] = ["use", "cmd", "args", "python", "python_runner
 const OF_THE_PLUGIN: [&str; 4] = ["max_retry", "retry_in", "env", "name"];
 
 /// Reads every plugin. One with an error is left out, after all its errors are noted.
-pub(in crate::config) fn read<'a>(source: &mut Source<'a>, circus: &CircusConfig) -> Vec<Watcher<'a>> {
+pub(in crate::config) fn read<'a>(source: &mut Source<'a>, circus: &CircusConfig) -> Watchers<'a> {
     let ini = source.ini;
-    let mut plugins = Vec::new();
+    let mut plugins = Watchers::default();
     for section in ini.sections().filter(|section| section.name.starts_with("plugin:")) {
         if ini.entries(section).next().is_none() {
             let text = format!("[{}] has no keys, so there is no such plugin", section.name);
             source.problems.push(Problem::warning(&section.place, text));
             continue;
         }
-        if let Some(mut config) = read_one(source, section) {
+        if let Some((mut config, is_sound)) = read_one(source, section) {
             settle_one(&mut config, circus);
-            plugins.push(Watcher { config, section });
+            if is_sound { &mut plugins.sound } else { &mut plugins.unsound }.push(Watcher { config, section });
         }
     }
-    plugins.sort_by(|a, b| a.config.name.cmp(&b.config.name));
+    plugins.sound.sort_by(|a, b| a.config.name.cmp(&b.config.name));
     plugins
 }
 
-fn read_one(source: &mut Source<'_>, section: &Section) -> Option<WatcherConfig> {
+/// The plugin as a watcher, and whether it is without errors.
+fn read_one(source: &mut Source<'_>, section: &Section) -> Option<(WatcherConfig, bool)> {
     let before = source.problems.len();
     let ini = source.ini;
     let entry = |key: &str| ini.entries(section).find(|entry| entry.key == key);
@@ -69,9 +70,9 @@ fn read_one(source: &mut Source<'_>, section: &Section) -> Option<WatcherConfig>
     }
     stream(source, section, "stdout_stream", &mut watcher.stdout_stream);
     stream(source, section, "stderr_stream", &mut watcher.stderr_stream);
-    let sound = source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped);
+    let is_sound = source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped);
     watcher.plugin = Some(PluginConfig { runner: runner?, settings });
-    sound.then_some(watcher)
+    Some((watcher, is_sound))
 }
 
 /// What stands in a section, with its variables replaced.

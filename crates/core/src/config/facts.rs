@@ -1,0 +1,56 @@
+//! What reading and judging a configuration needs to know of the machine.
+//!
+//! The core asks, and never looks itself: the caller hands in an implementation (`circus_sys::Machine` looks at the real
+//! machine, tests describe one).
+
+use std::path::Path;
+
+/// The machine that a configuration is read on.
+pub trait Facts {
+    /// The content of a file, or why it cannot be read. Links are followed.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
+
+    /// The names in a directory, in any order; none where it cannot be read.
+    fn names(&self, directory: &Path) -> Vec<String>;
+
+    /// What is at a path, or why that cannot be found out. Links are followed.
+    fn file(&self, path: &Path) -> Result<File, String>;
+
+    /// Whether the path exists at all: a link counts also where it leads nowhere.
+    fn exists(&self, path: &Path) -> bool;
+
+    /// The number of the user of this name.
+    fn user(&self, name: &str) -> Option<u32>;
+
+    /// The number of the group of this name.
+    fn group(&self, name: &str) -> Option<u32>;
+}
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File {
+    /// What kind of file it is.
+    pub kind: FileKind,
+    /// Whether circusd's user can execute it, or enter it where it is a directory.
+    pub executable: bool,
+    /// Whether circusd's user can write to it, or create files in it where it is a directory.
+    pub writable: bool,
+}
+
+/// A kind of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A unix socket.
+    Socket,
+    /// A pipe or a device.
+    Other,
+}
+
+/// Whether a directory is at this path.
+pub(super) fn is_directory(facts: &dyn Facts, path: &Path) -> bool {
+    facts.file(path).is_ok_and(|file| file.kind == FileKind::Directory)
+}
