@@ -6,4 +6,5 @@
 pub mod arbiter;
 pub mod commands;
 pub mod config;
+pub mod escape;
 pub mod proto;
