@@ -28,9 +28,9 @@ fn commands(specs: &[CommandSpec]) -> String {
     let rows = specs.iter().map(|spec| {
         let words = code(&synopsis(spec).replace(" [--waiting]", ""));
         let waits = if spec.waiting { "yes" } else { "" };
-        [words, spec.summary.to_owned(), waits.to_owned(), spec.role.name().to_owned()]
+        [words, spec.summary.to_owned(), waits.to_owned()]
     });
-    table(["command", "what it does", "`--waiting`", "role"], rows)
+    table(["command", "what it does", "`--waiting`"], rows)
 }
 
 fn watcher_options(specs: &[OptionSpec]) -> String {

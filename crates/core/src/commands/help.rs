@@ -45,7 +45,6 @@ pub fn command_help(spec: &CommandSpec) -> String {
     section(&mut out, "Properties", &entries(properties));
     section(&mut out, "Reply", &format!("    {}\n\n{}\n", doc.answer, filled(doc.reply, 0)));
     section(&mut out, "Example", &format!("    $ circusctl {}\n", doc.example));
-    section(&mut out, "Role", &format!("A client needs the role {}.\n", spec.role.name()));
     out
 }
 
@@ -103,10 +102,10 @@ mod tests {
             "    circusctl decr NAME [N] [--waiting]\n",
             "    name\n        (string, required) The watcher's name.\n",
             "    waiting\n        (boolean) Answer when",
-            "A client needs the role operate.\n",
         ] {
             assert!(help.contains(part), "{part}");
         }
+        assert!(!help.contains("role"), "nothing tells clients apart by roles: {help}");
         let wide = help.lines().filter(|line| line.len() > 79 && !line.contains('{')).count();
         assert_eq!(wide, 0, "{help}");
     }

@@ -76,7 +76,7 @@ pub enum Kind {
     Pid,
 }
 
-/// What a client must be allowed to do. Each role includes the ones before it.
+/// What a client will have to be allowed to do, once clients are told apart by keys. Each role includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Ask.
