@@ -9,6 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Poll, Waker};
 
 use super::args::Args;
+use super::authz::peers;
 use super::clock;
 use super::environment::Environments;
 use super::event_loop::{CONTROL, Daemon, EVENTS, HOOKS, OUTPUT, PARENT, SIGNALS};
@@ -20,7 +21,7 @@ use super::log::{self, Log};
 use super::main::log_level_of;
 use super::parent::Parent;
 use super::sampling::SampleQueue;
-use crate::arbiter::{Arbiter, Level};
+use crate::arbiter::{Arbiter, Level, Principal};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
 use crate::net::{Context, Publisher, Router};
 use crate::output::OutputHandle;
@@ -73,12 +74,15 @@ fn error(text: impl std::fmt::Display) -> StartupError {
 struct Endpoints {
     control: sys::BoundEndpoint,
     events: sys::BoundEndpoint,
+    peers: Principal,
 }
 
 /// What the loop uses and what its owner only keeps until the end.
 pub(super) struct Resources {
     pub(super) pidfile: Option<sys::Pidfile>,
     pub(super) control: sys::BoundEndpoint,
+    /// For whom what arrives at `control` is asked. It goes with the socket's file: both change when it is bound anew.
+    pub(super) peers: Principal,
     pub(super) events: sys::BoundEndpoint,
     pub(super) context: Context,
     pub(super) host: Host,
@@ -124,7 +128,7 @@ pub(super) fn boot(
         log.line(log_level_of(problem.severity), now.unix, &problem.to_string());
     }
     let pidfile = claim_pidfile(args.pidfile.as_deref().or(circus.pidfile.as_deref()))?;
-    let Endpoints { control, events } = bind(circus)?;
+    let Endpoints { control, events, peers } = bind(circus)?;
     drop(placeholders);
     let sockets = sys::open_all(&config.sockets).map_err(error)?;
     log.line(Level::Info, now.unix, "Registering signals...");
@@ -181,6 +185,7 @@ pub(super) fn boot(
         resources: Resources {
             pidfile,
             control,
+            peers,
             events,
             context,
             host,
@@ -218,12 +223,18 @@ pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, StartupError> 
     sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
 }
 
+/// For whom what arrives at the control endpoint is asked.
+pub(super) fn peers_of(circus: &CircusConfig) -> Result<Principal, StartupError> {
+    peers(circus).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
+}
+
 /// Binds the control and the event endpoint, unless strangers could reach them.
 fn bind(circus: &CircusConfig) -> Result<Endpoints, StartupError> {
     let owner = owner(circus)?;
     Ok(Endpoints {
         control: bind_one(circus, "endpoint", &circus.endpoint, owner)?,
         events: bind_one(circus, "pubsub_endpoint", &circus.pubsub_endpoint, owner)?,
+        peers: peers_of(circus)?,
     })
 }
 

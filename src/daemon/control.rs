@@ -1,7 +1,7 @@
 //! From bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
 
 use super::event_loop::Daemon;
-use crate::arbiter::{Event, Level};
+use crate::arbiter::{Event, Level, Principal};
 use crate::commands;
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
 use crate::output::check_file;
@@ -18,8 +18,7 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
-        let request = parse(&envelope);
-        let request = request.and_then(|request| self.authorized(request));
+        let request = self.accept(&envelope, &self.resources.peers);
         let to = address(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
@@ -32,17 +31,20 @@ impl Daemon {
         }
     }
 
+    /// What a message asks for, where `principal` may have it and it can be done. Nothing is looked up for a request
+    /// that is not authorized: the answers would tell what circusd's user can see.
+    pub(super) fn accept(&self, envelope: &Envelope, principal: &Principal) -> Result<Request, Fault> {
+        let request = commands::decode(envelope)?;
+        self.arbiter.authorize(principal, &request)?;
+        looked_up(request).and_then(with_files)
+    }
+
     fn refuse(&mut self, to: ReplyTo, fault: Fault) {
         if !to.cast {
             let reply = Reply { to, body: Body::Error(fault), time: self.now.unix };
             self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
         }
     }
-}
-
-/// What a message asks for, where it can be done.
-pub(super) fn parse(envelope: &Envelope) -> Result<Request, Fault> {
-    commands::decode(envelope).and_then(looked_up).and_then(with_files)
 }
 
 /// A stream to a file that cannot be written is refused while somebody is there to hear it.

@@ -7,6 +7,7 @@
 
 mod activation;
 mod args;
+mod authz;
 mod boot;
 mod clock;
 mod control;
@@ -20,7 +21,6 @@ mod launch;
 mod log;
 mod main;
 mod output;
-mod owner;
 mod parent;
 mod plugins;
 mod reload;

@@ -45,7 +45,10 @@ impl Daemon {
                 }
                 Message::Synced(_) => {}
                 Message::Tailed(job, tail) => self.feed(Event::Tailed { job: JobId(job), tail }),
-                Message::Output { topic, body, .. } => printed.push((topic, body)),
+                Message::Output { topic, body, .. } if self.arbiter.may_follow(&self.resources.peers, &topic) => {
+                    printed.push((topic, body))
+                }
+                Message::Output { .. } => {}
             }
         }
         self.publisher.publish_all(printed.iter().map(|(topic, body)| (topic.as_bytes(), body)));

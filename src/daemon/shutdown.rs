@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::boot::{StartupError, bind_one, open_network, owner, seed};
+use super::boot::{StartupError, bind_one, open_network, owner, peers_of, seed};
 use super::event_loop::Daemon;
 use super::main::log_level_of;
 use super::plugins::log_speaker;
@@ -95,6 +95,7 @@ impl Daemon {
         };
         let control = bind("endpoint", &circus.endpoint, &before.endpoint)?;
         let events = bind("pubsub_endpoint", &circus.pubsub_endpoint, &before.pubsub_endpoint)?;
+        let peers = peers_of(circus)?;
         let resources = &mut self.resources;
         let (router, publisher) = open_network(
             &resources.context,
@@ -109,6 +110,7 @@ impl Daemon {
         std::mem::replace(&mut self.publisher, publisher).close(FLUSH_TIMEOUT);
         if let Some(control) = control {
             resources.control = control;
+            resources.peers = peers;
         }
         if let Some(events) = events {
             resources.events = events;

@@ -35,6 +35,25 @@ pub fn resolve(uid: Option<&Account>, gid: Option<&Account>) -> Result<Option<Cr
     }))
 }
 
+/// A user, and the groups that its processes have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The number.
+    pub uid: u32,
+    /// The name.
+    pub name: String,
+    /// The groups, by number and, where there is one, name.
+    pub groups: Vec<(u32, Option<String>)>,
+}
+
+/// The user of this name or number, looked up with its groups.
+pub fn identity(text: &str) -> Result<Identity, SpawnError> {
+    let user = user(&account(text))?;
+    let named = |gid: u32| (gid, Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name));
+    let groups = groups_of(&user, user.gid)?.into_iter().map(named).collect();
+    Ok(Identity { uid: user.uid.as_raw(), name: user.name, groups })
+}
+
 /// The number of a user given by name or number.
 pub fn user_id(text: &str) -> Result<u32, SpawnError> {
     user(&account(text)).map(|user| user.uid.as_raw())
@@ -57,7 +76,10 @@ fn account(text: &str) -> Account {
 fn user(account: &Account) -> Result<User, SpawnError> {
     let found = match account {
         Account::Number(uid) => User::from_uid(Uid::from_raw(*uid)),
-        Account::Name(name) => User::from_name(name),
+        Account::Name(name) => match account.number() {
+            Some(uid) => User::from_uid(Uid::from_raw(uid)),
+            None => User::from_name(name),
+        },
     };
     known(found, "user", account)
 }
@@ -65,7 +87,10 @@ fn user(account: &Account) -> Result<User, SpawnError> {
 fn group(account: &Account) -> Result<Group, SpawnError> {
     let found = match account {
         Account::Number(gid) => Group::from_gid(Gid::from_raw(*gid)),
-        Account::Name(name) => Group::from_name(name),
+        Account::Name(name) => match account.number() {
+            Some(gid) => Group::from_gid(Gid::from_raw(gid)),
+            None => Group::from_name(name),
+        },
     };
     known(found, "group", account)
 }

@@ -66,7 +66,7 @@ mod tunnel;
 mod vigil;
 mod virtualenv;
 
-pub use account::{group_id, resolve, user_id};
+pub use account::{Identity, group_id, identity, resolve, user_id};
 pub use clock::since_boot;
 pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};

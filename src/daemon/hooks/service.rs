@@ -4,7 +4,7 @@ use mio::Token;
 use serde_json::Value;
 
 use super::{HookEvent, Place};
-use crate::arbiter::{Event, HookCall, Pid};
+use crate::arbiter::{Event, HookCall, Pid, Principal};
 use crate::config::{HookKind, WatcherConfig};
 use crate::daemon::event_loop::{Daemon, HOOKS};
 use crate::proto::{Envelope, Format, Object, Reply, ReplyTo, RequestId, encode_reply};
@@ -59,7 +59,7 @@ impl Daemon {
         true
     }
 
-    /// A command of a hook. What it may do is what circusd may: it is part of it.
+    /// A command of a hook: hooks run as circusd's user, so it is made for circusd.
     fn called(&mut self, bridge: u64, number: u64, command: String, properties: Object) {
         let to = ReplyTo {
             identity: HOOK_IDENTITY.to_vec(),
@@ -69,7 +69,7 @@ impl Daemon {
             cast: false,
         };
         let envelope = Envelope { id: RequestId::Absent, command, properties: Some(properties), cast: false };
-        match crate::daemon::control::parse(&envelope) {
+        match self.accept(&envelope, &Principal::Daemon) {
             Ok(request) => self.feed(Event::Request(Box::new(to), request)),
             Err(fault) => {
                 let body = crate::proto::Body::Error(fault);

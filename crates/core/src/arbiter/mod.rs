@@ -88,5 +88,6 @@ pub use ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
 pub use lifecycle::essential::EssentialEnd;
 pub use lifecycle::purpose::{HookCall, HookOutcome, HookSubject, HookTask};
 pub use operate::queue::OperationKind;
+pub use requests::authorize::{Denial, Facts, Principal, User, authorize};
 pub use snapshot::{WatcherView, WorkerView};
 pub use time::{Mono, Now};

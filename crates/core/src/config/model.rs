@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Hook, PluginConfig};
+use super::{Hook, PluginConfig, python};
 use crate::proto::{HookPoint, Signal};
 
 /// What a configuration file and the machine it is read on mean together.
@@ -106,6 +106,16 @@ pub enum Account {
     Number(u32),
     /// By name.
     Name(String),
+}
+
+impl Account {
+    /// The number, where it is one: a name of digits is a number, as in Circus.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Name(name) => python::int(name).ok().and_then(|number| u32::try_from(number).ok()),
+        }
+    }
 }
 
 /// `stdout_stream.*` or `stderr_stream.*`.

@@ -423,7 +423,7 @@ impl Arbiter {
     }
 
     /// The watchers that a selection means, the greatest priority first.
-    fn select(&self, selection: &Selection) -> Result<Vec<WatcherKey>, Fault> {
+    pub(in crate::arbiter) fn select(&self, selection: &Selection) -> Result<Vec<WatcherKey>, Fault> {
         if selection.method != crate::proto::MatchMethod::Regex
             && let Ok(key) = self.fleet.find(&selection.name)
         {

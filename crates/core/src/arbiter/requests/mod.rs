@@ -1,5 +1,6 @@
 //! What clients ask: requests that change something, and those that only ask.
 
+pub(in crate::arbiter) mod authorize;
 pub(in crate::arbiter) mod change;
 pub(in crate::arbiter) mod query;
 pub(in crate::arbiter) mod reloadconfig;

@@ -27,8 +27,9 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Text,
         "",
         "deploy",
-        "The user who owns the socket file of an ipc endpoint, by name or number. Requests can then give watchers no \
-         other uid, and add has to give it."
+        "The user who owns the socket file of an ipc endpoint, by name or number. Requests that arrive there act for \
+         this user: add has to name it as uid, and only watchers that run as this user can be changed, started, \
+         stopped, signalled and read, by options that take no effect with circusd's own rights."
     ),
     live!(
         exit_on,

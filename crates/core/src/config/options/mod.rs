@@ -28,6 +28,7 @@ pub use setting::{Change, Setting};
 pub use socket::SOCKET_OPTIONS;
 pub use spec::{Authority, Effect, Listed, OptionSpec, Scope, Support, find};
 pub use stream_values::RotateWhen;
+pub use streams::opens_nothing;
 pub use table::WATCHER_OPTIONS;
 
 pub(super) use change::contradiction;

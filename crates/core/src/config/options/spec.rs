@@ -55,7 +55,7 @@ pub enum Authority {
     /// It makes circusd open, read or pass on something with circusd's own rights: files, directories, sockets, its
     /// standard input, its environment.
     OpensAsDaemon,
-    /// It makes circusd signal processes that may belong to another user than the workers.
+    /// It makes circusd signal processes that may belong to another user than the workers, or end with all of them.
     SignalsAsDaemon,
 }
 

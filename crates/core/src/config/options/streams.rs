@@ -145,6 +145,13 @@ pub(in crate::config) fn idle_key(stream: &StreamConfig, name: &str) -> Option<S
     }
 }
 
+/// Whether a whole stream, as `add` and `set` give it, opens nothing but what circusd has open already.
+pub fn opens_nothing(key: &str, stream: &Value) -> bool {
+    const OPENS_NOTHING: [&str; 3] = ["MemoryStream", "StdoutStream", "FancyStdoutStream"];
+    let class = stream.get("class").and_then(Value::as_str).map(short_name);
+    matches!(key, "stdout_stream" | "stderr_stream") && class.is_some_and(|class| OPENS_NOTHING.contains(&class))
+}
+
 /// The file that a stream writes to, whose directory must exist.
 pub(in crate::config) fn regular_file(stream: &StreamConfig) -> Option<&str> {
     let file = stream.options.get("filename").and_then(Value::as_str)?;

@@ -116,7 +116,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "yes",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
-        ..field!(essential, Safe)
+        ..field!(essential, SignalsAsDaemon)
     },
     OptionSpec {
         doc: "The program to execute instead of the first word of cmd, which stays its name; with shell, instead of \

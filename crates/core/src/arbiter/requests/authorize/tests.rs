@@ -1,0 +1,300 @@
+use serde_json::json;
+
+use super::*;
+use crate::config::options::WATCHER_OPTIONS;
+use crate::proto::{MatchMethod, Signal, TailRange};
+
+const ALICE: u32 = 1001;
+const BOB: u32 = 1002;
+
+fn alice() -> Principal {
+    Principal::User(User {
+        is_daemon: false,
+        uid: ALICE,
+        name: Some("alice".into()),
+        groups: vec![(ALICE, Some("alice".into())), (44, Some("video".into()))],
+    })
+}
+
+/// What the workers of a watcher can run as, and whether that is alice.
+fn effective_users() -> Vec<(Option<Account>, bool)> {
+    let name = |name: &str| Some(Account::Name(name.into()));
+    vec![
+        (None, false),
+        (name("root"), false),
+        (Some(Account::Number(0)), false),
+        (name("0"), false),
+        (name("alice"), true),
+        (Some(Account::Number(ALICE)), true),
+        (name("1001"), true),
+        (name("bob"), false),
+        (Some(Account::Number(BOB)), false),
+        (name("1002"), false),
+        (name("Alice"), false),
+        (name("alice "), false),
+    ]
+}
+
+fn watcher(uid: Option<Account>) -> WatcherConfig {
+    WatcherConfig { uid, ..WatcherConfig::new("w", "x", "/") }
+}
+
+fn object(options: Value) -> Object {
+    options.as_object().cloned().unwrap()
+}
+
+fn set(options: Value) -> Request {
+    Request::Set { name: "w".into(), options: object(options), waiting: false }
+}
+
+fn add(options: Value) -> Request {
+    let options = object(options);
+    Request::Add { name: "w".into(), cmd: "x".into(), args: None, options, start: false, waiting: false }
+}
+
+fn allowed(principal: &Principal, request: &Request, watchers: &[&WatcherConfig]) -> bool {
+    authorize(principal, request, &Facts { watchers: watchers.to_vec() }).is_ok()
+}
+
+/// The declared authority, once more: whoever changes a row of the table has to mean it.
+fn declared(key: &str) -> Authority {
+    match key {
+        "args" | "cmd" | "env" | "executable" | "gid" | "shell" | "shell_args" | "uid" => Authority::RunsAsWorker,
+        "copy_path" | "hooks" | "hooks.*" | "rlimit_*" => Authority::RunsAsDaemon,
+        "close_child_stdin" | "copy_env" | "on_demand" | "sockets" | "stderr_stream" | "stderr_stream.*"
+        | "stdin_socket" | "stdout_stream" | "stdout_stream.*" | "use_sockets" | "virtualenv" | "virtualenv_py_ver"
+        | "working_dir" => Authority::OpensAsDaemon,
+        "essential" | "stop_children" => Authority::SignalsAsDaemon,
+        "autostart" | "close_child_stderr" | "close_child_stdout" | "graceful_timeout" | "hook_timeout" | "max_age"
+        | "max_age_variance" | "max_retry" | "min_uptime" | "numprocesses" | "priority" | "respawn" | "retry_in"
+        | "send_hup" | "singleton" | "stop_signal" | "success_codes" | "tail_bytes" | "warmup_delay" => Authority::Safe,
+        other => panic!("nobody has decided about '{other}'"),
+    }
+}
+
+/// A key and a value that the option takes.
+fn example(key: &str) -> (String, Value) {
+    let value = match key {
+        "uid" => json!("alice"),
+        "gid" => json!("video"),
+        "stdout_stream" | "stderr_stream" => json!({"class": "FileStream", "filename": "/etc/cron.d/x"}),
+        "env" => json!({"LD_PRELOAD": "/home/alice/x.so"}),
+        _ => json!("x"),
+    };
+    let suffix = match key {
+        "hooks.*" => "before_start",
+        "rlimit_*" => "nofile",
+        _ => "filename",
+    };
+    (key.replace('*', suffix), value)
+}
+
+#[test]
+fn each_option_is_judged_by_its_authority_and_the_effective_user() {
+    for spec in WATCHER_OPTIONS {
+        assert_eq!(spec.authority, declared(spec.key), "{}", spec.key);
+        let (key, value) = example(spec.key);
+        let request = set(json!({key: value}));
+        let harmless = matches!(spec.authority, Authority::Safe | Authority::RunsAsWorker);
+        for (uid, is_alice) in effective_users() {
+            let watcher = watcher(uid);
+            assert!(allowed(&Principal::Daemon, &request, &[&watcher]), "{}", spec.key);
+            let expected = is_alice && harmless;
+            assert_eq!(allowed(&alice(), &request, &[&watcher]), expected, "{} of {:?}", spec.key, watcher.uid);
+        }
+    }
+}
+
+#[test]
+fn each_option_is_judged_in_a_new_watcher() {
+    for spec in WATCHER_OPTIONS.iter().filter(|spec| spec.key != "uid") {
+        let (key, value) = example(spec.key);
+        let harmless = matches!(spec.authority, Authority::Safe | Authority::RunsAsWorker);
+        for (uid, is_alice) in effective_users() {
+            let mut options = object(json!({&key: &value}));
+            options.extend(uid.as_ref().map(|uid| ("uid".to_owned(), shown(uid))));
+            let request = add(options.into());
+            assert!(allowed(&Principal::Daemon, &request, &[]), "{}", spec.key);
+            assert_eq!(allowed(&alice(), &request, &[]), is_alice && harmless, "{} as {uid:?}", spec.key);
+        }
+    }
+}
+
+fn shown(account: &Account) -> Value {
+    match account {
+        Account::Number(number) => (*number).into(),
+        Account::Name(name) => name.as_str().into(),
+    }
+}
+
+#[test]
+fn a_watcher_cannot_be_moved_to_another_user_or_group() {
+    let own = watcher(Some(Account::Number(ALICE)));
+    for (options, expected) in [
+        (json!({"uid": ALICE}), true),
+        (json!({"uid": "alice"}), true),
+        (json!({"uid": BOB}), false),
+        (json!({"uid": "bob", "cmd": "id"}), false),
+        (json!({"uid": 0}), false),
+        (json!({"uid": null}), false),
+        (json!({"uid": ""}), false),
+        (json!({"uid": -1}), false),
+        (json!({"uid": {}}), false),
+        (json!({"gid": "shadow"}), false),
+        (json!({"gid": 42}), false),
+        (json!({"gid": 0}), false),
+        (json!({"gid": ""}), false),
+        (json!({"gid": "44"}), true),
+        (json!({"gid": "alice", "cmd": "id"}), true),
+        (json!({"new_in_the_next_release": 1}), false),
+        (json!({"max_retry": 1, "hooks.before_start": "exec:id"}), false),
+    ] {
+        assert_eq!(allowed(&alice(), &set(options.clone()), &[&own]), expected, "{options}");
+    }
+}
+
+#[test]
+fn rights_that_root_gave_a_watcher_are_not_for_what_the_owner_runs() {
+    let group = WatcherConfig { gid: Some(Account::Name("shadow".into())), ..watcher(Some(Account::Number(ALICE))) };
+    assert!(!allowed(&alice(), &set(json!({"cmd": "cat /etc/shadow"})), &[&group]));
+    assert!(allowed(&alice(), &set(json!({"numprocesses": 2})), &[&group]));
+    let hook = crate::config::Hook { run: "a.b".into(), ignore_failure: false };
+    let mut hooked = watcher(Some(Account::Number(ALICE)));
+    hooked.hooks.insert(crate::proto::HookPoint::BeforeStart, hook);
+    assert!(!allowed(&alice(), &set(json!({"env": {"PYTHONPATH": "/home/alice"}})), &[&hooked]));
+    assert!(allowed(&alice(), &set(json!({"cmd": "x"})), &[&hooked]));
+}
+
+#[test]
+fn streams_that_open_nothing_are_for_everybody() {
+    let own = watcher(Some(Account::Number(ALICE)));
+    for (stream, expected) in [
+        (json!({"class": "MemoryStream"}), true),
+        (json!({"class": "circus.stream.StdoutStream"}), true),
+        (json!({"class": "FancyStdoutStream", "color": "red"}), true),
+        (json!({"class": "FileStream"}), false),
+        (json!({"class": "WatchedFileStream", "filename": "x"}), false),
+        (json!({"class": "exec", "command": "id"}), false),
+        (json!({"filename": "x"}), false),
+        (json!({"class": 1}), false),
+        (json!("MemoryStream"), false),
+    ] {
+        assert_eq!(allowed(&alice(), &set(json!({"stdout_stream": stream})), &[&own]), expected, "{stream}");
+    }
+    assert!(!allowed(&alice(), &set(json!({"stdout_stream.class": "FileStream"})), &[&own]));
+}
+
+/// Every request but `add` and `set`, and how it is judged: always, by the effective user, or never.
+fn requests() -> Vec<(Request, Option<bool>)> {
+    let name = || "w".to_owned();
+    let selection = || Some(Selection { name: "w".into(), method: MatchMethod::Glob });
+    let signal = |childpid, children, recursive| Request::Signal {
+        name: "w".into(),
+        signum: Signal(15),
+        pid: Some(7),
+        childpid,
+        children,
+        recursive,
+    };
+    let waiting = false;
+    let (always, by_user, never) = (Some(true), None, Some(false));
+    vec![
+        (Request::DStats, always),
+        (Request::GlobalOptions { option: None }, always),
+        (Request::List { name: None }, always),
+        (Request::ListSockets, always),
+        (Request::NumProcesses { name: None }, always),
+        (Request::NumWatchers, always),
+        (Request::Stats { name: None, process: None, extended: false }, always),
+        (Request::Status { name: None, verbose: true }, always),
+        (Request::Decr { name: name(), nb: 1, waiting }, by_user),
+        (Request::Incr { name: name(), nb: 1, waiting }, by_user),
+        (Request::Get { name: name(), keys: vec!["env".into()] }, by_user),
+        (Request::Options { name: name() }, by_user),
+        (Request::Kill { name: name(), pid: None, signum: None, graceful_timeout: None, waiting }, by_user),
+        (Request::Reload { name: Some(name()), graceful: true, sequential: false, waiting }, by_user),
+        (Request::Reload { name: None, graceful: true, sequential: false, waiting }, by_user),
+        (Request::Restart { selection: selection(), waiting }, by_user),
+        (Request::Rm { name: name(), nostop: true, waiting }, by_user),
+        (Request::Start { selection: selection(), waiting }, by_user),
+        (Request::Start { selection: None, waiting }, by_user),
+        (Request::Stop { selection: selection(), waiting }, by_user),
+        (Request::Stop { selection: None, waiting }, by_user),
+        (
+            Request::Tail {
+                name: name(),
+                stream: StreamName::Stdout,
+                range: TailRange { lines: 1, wid: None, after: None },
+            },
+            by_user,
+        ),
+        (signal(None, false, false), by_user),
+        (signal(Some(9), false, false), never),
+        (signal(None, true, false), never),
+        (signal(None, false, true), never),
+        (Request::Quit { waiting }, never),
+        (Request::ReloadConfig { dry_run: true, waiting }, never),
+        (Request::Restart { selection: None, waiting }, never),
+    ]
+}
+
+#[test]
+fn other_requests_are_judged_by_the_effective_users_of_what_they_touch() {
+    let own = watcher(Some(Account::Name("alice".into())));
+    for (request, expected) in requests() {
+        for (uid, is_alice) in effective_users() {
+            let watcher = watcher(uid);
+            assert!(allowed(&Principal::Daemon, &request, &[&watcher]));
+            assert_eq!(allowed(&alice(), &request, &[&watcher]), expected.unwrap_or(is_alice), "{request:?}");
+            // One of several is enough.
+            assert_eq!(allowed(&alice(), &request, &[&own, &watcher]), expected.unwrap_or(is_alice), "{request:?}");
+        }
+    }
+}
+
+#[test]
+fn who_owns_the_endpoint_and_circusd_is_held_to_its_uid_alone() {
+    let root = Principal::User(User { is_daemon: true, uid: 0, name: Some("root".into()), groups: Vec::new() });
+    let any = watcher(Some(Account::Name("bob".into())));
+    for (request, expected) in [
+        (add(json!({})), false),
+        (add(json!({"uid": "bob"})), false),
+        (add(json!({"uid": "root", "hooks.before_start": "exec:id"})), true),
+        (set(json!({"cmd": "x"})), true),
+        (set(json!({"uid": 7})), false),
+        (Request::Quit { waiting: false }, true),
+    ] {
+        assert_eq!(allowed(&root, &request, &[&any]), expected, "{request:?}");
+    }
+}
+
+#[test]
+fn the_arbiter_finds_what_a_request_touches() {
+    let user = |name: &str| Some(Account::Name(name.into()));
+    let watchers = [("web", user("alice")), ("web2", user("alice")), ("db", user("bob")), ("plain", None)];
+    let watchers = watchers.map(|(name, uid)| WatcherConfig { uid, ..WatcherConfig::new(name, "x", "/") });
+    let config = crate::config::Config {
+        circus: crate::config::CircusConfig::default(),
+        watchers: watchers.into(),
+        sockets: Vec::new(),
+    };
+    let arbiter = Arbiter::new(config, crate::config::Host::default(), 7);
+    let stop =
+        |name: &str, method| Request::Stop { selection: Some(Selection { name: name.into(), method }), waiting: false };
+    for (request, expected) in [
+        (stop("WEB", MatchMethod::Simple), true),
+        (stop("web*", MatchMethod::Glob), true),
+        (stop("*", MatchMethod::Glob), false),
+        (stop("web|db", MatchMethod::Regex), false),
+        (stop("plain", MatchMethod::Simple), false),
+        (Request::Stop { selection: None, waiting: false }, false),
+        (Request::Rm { name: "Db".into(), nostop: false, waiting: false }, false),
+    ] {
+        assert_eq!(arbiter.authorize(&alice(), &request).is_ok(), expected, "{request:?}");
+        assert_eq!(arbiter.authorize(&Principal::Daemon, &request), Ok(()));
+    }
+    for (topic, expected) in [("output.web.stdout", true), ("output.db.stdout", false), ("output.none.stdout", false)] {
+        assert_eq!(arbiter.may_follow(&alice(), topic), expected, "{topic}");
+        assert!(arbiter.may_follow(&Principal::Daemon, topic));
+    }
+}
