@@ -9,7 +9,9 @@ import importlib.abc
 import importlib.machinery
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
+
+from circus.exc import NotServed
 
 _DAEMON = "it is a part of the daemon in Python; the daemon is the program circusd"
 _CTL = "circusctl is a program: run it, or use circus.client.CircusClient"
@@ -57,8 +59,39 @@ MODULES = {
     "circus.stream.redirector": _DAEMON,
 }
 
-# Names that a module lacks that is there.
+_TICK = "circusd does it by itself, at once and not at a tick"
+_CHANGE = "set options with set_opt; circusd does what they need"
+_PROCESS = "there are no Process objects; use pids, process_info and send_signal"
+
+# Names that a module lacks that is there; those of classes with a dot.
 NAMES = {
+    "circus.arbiter": {
+        "Arbiter.get_arbiter_config": _DAEMON,
+        "Arbiter.get_plugin_config": _DAEMON,
+        "Arbiter.get_watcher_config": _DAEMON,
+        "Arbiter.initialize": "start() does it",
+        "Arbiter.manage_watchers": _TICK,
+        "Arbiter.reap_processes": _TICK,
+    },
+    "circus.watcher": {
+        "DEAD_OR_ZOMBIE": _INFO,
+        "UNEXISTING": _INFO,
+        "Watcher.call_hook": "circusd calls hooks",
+        "Watcher.do_action": _CHANGE,
+        "Watcher.get_active_processes": _PROCESS,
+        "Watcher.initialize": "the arbiter does it",
+        "Watcher.kill_process": "use kill_processes, or the command kill with a pid",
+        "Watcher.manage_processes": _TICK,
+        "Watcher.notify_event": "circusd publishes events; publish your own on a socket of your own",
+        "Watcher.pending_socket_event": _TICK,
+        "Watcher.reap_and_manage_processes": _TICK,
+        "Watcher.reap_process": _TICK,
+        "Watcher.reap_processes": _TICK,
+        "Watcher.remove_expired_processes": _TICK,
+        "Watcher.send_signal_process": "use send_signal with a pid",
+        "Watcher.spawn_process": "use incr",
+        "Watcher.spawn_processes": _TICK,
+    },
     "circus.sockets": {"addrinfo": "circusd resolves the names of hosts; use socket.getaddrinfo"},
     "circus.stats.client": {"Painter": "it draws the screen of circus-top, which is a program"},
     "circus.stream": {"Redirector": _DAEMON},
@@ -95,6 +128,15 @@ def module_getattr(module: str) -> Callable[[str], Any]:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return missing
+
+
+def refuse_attribute(owner: type, name: str) -> NoReturn:
+    """What ``__getattr__`` of a class does with a name that it has not."""
+    for base in owner.__mro__:
+        reason = NAMES.get(base.__module__, {}).get(f"{base.__name__}.{name}")
+        if reason is not None:
+            raise NotServed(f"{base.__name__}.{name} is not served: {reason}. See docs/embedding.md")
+    raise AttributeError(f"{owner.__name__!r} object has no attribute {name!r}")
 
 
 class _Finder(importlib.abc.MetaPathFinder):

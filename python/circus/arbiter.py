@@ -120,6 +120,14 @@ class Arbiter:
         arbiter.config_file = os.path.abspath(config_file)
         return arbiter
 
+    def __getattr__(self, name: str) -> Any:
+        _refused.refuse_attribute(type(self), name)
+
+    @property
+    def endpoint_owner_mode(self) -> bool:
+        """Whether the control endpoint has an owner, who alone may use it."""
+        return self.endpoint_owner is not None
+
     # Its life.
 
     @property

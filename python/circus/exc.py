@@ -25,7 +25,7 @@ class ConflictError(Exception):
     """Another command is running. circusd queues commands and never answers so; the name is kept for ``except``."""
 
 
-class NotServed(TypeError, NotImplementedError):
+class NotServed(AttributeError, TypeError, NotImplementedError):
     """Something that ran inside the Python daemon of Circus 0.19 and cannot run beside circusd.
 
     The message says what to use instead.

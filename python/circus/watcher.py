@@ -142,6 +142,9 @@ class Watcher:
                 options[flag] = to_bool(options[flag])
         return cls(name=options.pop("name"), cmd=options.pop("cmd"), **options)
 
+    def __getattr__(self, name: str) -> Any:
+        _refused.refuse_attribute(type(self), name)
+
     @property
     def res_name(self) -> str:
         """The name as it is part of the topics of events."""

@@ -1,0 +1,1 @@
+"""Nothing: the distribution that this belongs to is known by its name."""
