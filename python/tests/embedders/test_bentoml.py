@@ -1,4 +1,4 @@
-"""BentoML 1.4.40 as it is on PyPI: serving in production and in development, from a thread, and the end of a service."""
+"""BentoML 1.4.40 as it is on PyPI, in production, in development and from a thread, and the end of a service."""
 
 from __future__ import annotations
 
