@@ -3,10 +3,8 @@
 //! Readiness comes once an edge, which is enough: the first news ends the watching, and whoever watches again is told
 //! at once of the connections that wait already.
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
-
-use super::event_loop::{ACTIVATION, Daemon, HOOKS};
+use super::event_loop::Daemon;
+use super::sources::Source;
 use crate::arbiter::{Event, Level};
 
 impl Daemon {
@@ -14,12 +12,9 @@ impl Daemon {
     /// the kernel would go on telling us of it.
     pub(super) fn watch_socket(&mut self, name: &str, on: bool) {
         let Some(socket) = self.launcher.sockets.iter().find(|socket| socket.name == name) else { return };
-        let (fd, registry) = (socket.number, self.poll.registry());
-        let done = if on {
-            registry.register(&mut SourceFd(&fd), token(fd), Interest::READABLE)
-        } else {
-            registry.deregister(&mut SourceFd(&fd))
-        };
+        let fd = socket.number;
+        let source = Source::Socket(fd);
+        let done = if on { self.sources.add_fd(source, fd) } else { self.sources.remove_fd(source, fd) };
         if let Err(error) = done {
             let text = format!("socket '{name}' cannot be watched for connections: {error}");
             self.log_line(Level::Error, &text);
@@ -27,16 +22,13 @@ impl Daemon {
     }
 
     /// Tells the arbiter which watched sockets somebody has connected to.
-    pub(super) fn take_activations(&mut self, ready: &[Token]) {
-        for token in ready.iter().filter(|token| (ACTIVATION..HOOKS).contains(&token.0)) {
-            let socket = self.launcher.sockets.iter().find(|socket| self::token(socket.number) == *token);
+    pub(super) fn take_activations(&mut self, ready: &[Source]) {
+        for source in ready {
+            let Source::Socket(fd) = source else { continue };
+            let socket = self.launcher.sockets.iter().find(|socket| socket.number == *fd);
             if let Some(name) = socket.map(|socket| socket.name.clone()) {
                 self.feed(Event::Acceptable(name));
             }
         }
     }
-}
-
-fn token(fd: std::os::fd::RawFd) -> Token {
-    Token(ACTIVATION.saturating_add(usize::try_from(fd).unwrap_or(0)))
 }

@@ -5,14 +5,13 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
 
-use mio::unix::SourceFd;
 use mio::{Interest, Poll, Waker};
 
 use super::args::Args;
 use super::authz::peers;
 use super::clock;
 use super::environment::Environments;
-use super::event_loop::{CONTROL, Daemon, EVENTS, HOOKS, OUTPUT, PARENT, SIGNALS};
+use super::event_loop::Daemon;
 use super::exec_sink::{ExecSinks, SpawnContext};
 use super::fd_table::{FdRole, FdTable};
 use super::hooks::HookRunner;
@@ -21,6 +20,7 @@ use super::log::{self, Log};
 use super::main::log_level_of;
 use super::parent::Parent;
 use super::sampling::SampleQueue;
+use super::sources::{Source, Sources};
 use crate::arbiter::{Arbiter, Level, Principal};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
 use crate::net::{Context, Publisher, Router};
@@ -135,16 +135,18 @@ pub(super) fn boot(
     log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     let poll = Poll::new().map_err(error)?;
-    let waker = Arc::new(Waker::new(poll.registry(), OUTPUT).map_err(error)?);
+    let mut sources = Sources::new(poll.registry().try_clone().map_err(error)?);
+    let waker = Arc::new(Waker::new(poll.registry(), sources.reserve(Source::Threads)).map_err(error)?);
     let wakes = Arc::clone(&waker);
     let output = OutputHandle::start(move || drop(wakes.wake())).map_err(error)?;
-    let hooks = HookRunner::new(poll.registry().try_clone().map_err(error)?, HOOKS, waker, host.clone(), nofile);
+    let hooks = HookRunner::new(waker, host.clone(), nofile);
     let context = Context::new().map_err(error)?;
     let mut fds = FdTable::default();
-    let (router, publisher) = open_network(&context, &control, &events, &poll, &mut fds)?;
-    let mut signal_source = SourceFd(&signals.as_fd().as_raw_fd());
-    poll.registry().register(&mut signal_source, SIGNALS, Interest::READABLE).map_err(error)?;
-    parent.register(poll.registry(), PARENT).map_err(error)?;
+    let (mut router, mut publisher) = open_network(&context, &control, &events, &mut fds)?;
+    sources.add(Source::Control, &mut router, Interest::READABLE).map_err(error)?;
+    sources.add(Source::Events, &mut publisher, Interest::READABLE).map_err(error)?;
+    sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(error)?;
+    parent.register(&mut sources).map_err(error)?;
     parent.listening(&control.endpoint);
     for socket in &sockets {
         fds.insert(FdRole::Socket(socket.name.clone()), socket);
@@ -156,6 +158,8 @@ pub(super) fn boot(
     Ok(Daemon {
         arbiter,
         poll,
+        sources,
+        children: super::children::Children::default(),
         signals,
         router,
         publisher,
@@ -258,18 +262,15 @@ pub(super) fn open_network(
     context: &Context,
     control: &sys::BoundEndpoint,
     events: &sys::BoundEndpoint,
-    poll: &Poll,
     fds: &mut FdTable,
 ) -> Result<(Router, Publisher), StartupError> {
     fds.insert(FdRole::Control, &control.fd);
     fds.insert(FdRole::Events, &events.fd);
     // libzmq closes what it is given.
     let listener = control.fd.try_clone().map_err(error)?;
-    let mut router = Router::new(context, listener, &control.endpoint).map_err(error)?;
+    let router = Router::new(context, listener, &control.endpoint).map_err(error)?;
     let listener = events.fd.try_clone().map_err(error)?;
-    let mut publisher = Publisher::new(context, listener, &events.endpoint).map_err(error)?;
-    poll.registry().register(&mut router, CONTROL, Interest::READABLE).map_err(error)?;
-    poll.registry().register(&mut publisher, EVENTS, Interest::READABLE).map_err(error)?;
+    let publisher = Publisher::new(context, listener, &events.endpoint).map_err(error)?;
     Ok((router, publisher))
 }
 

@@ -15,34 +15,23 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 use std::os::fd::AsRawFd as _;
 
 use super::boot::Resources;
+use super::children::{Children, Owner};
 use super::clock;
 use super::fd_table::{FdRole, FdTable};
-use super::hooks::HookRunner;
+use super::hooks::{HookCx, HookRunner};
 use super::launch::{Launcher, PendingLaunch};
 use super::log::Log;
 use super::parent::Parent;
 use super::sampling::SampleQueue;
+use super::sources::{Source, Sources};
 use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
 use crate::proto::{Notice, SpawnError, Stage};
 use crate::sys;
-
-pub(super) const SIGNALS: Token = Token(0);
-pub(super) const CONTROL: Token = Token(1);
-pub(super) const EVENTS: Token = Token(2);
-pub(super) const OUTPUT: Token = Token(3);
-pub(super) const PARENT: Token = Token(4);
-/// Status pipes are known by their process: this, and its pid.
-const LAUNCHES: usize = 16;
-/// Managed sockets that are watched: this, and their number. Above every pid that Linux can give.
-pub(super) const ACTIVATION: usize = LAUNCHES + (1 << 22) + 1;
-/// What hooks say: this, and the descriptor's number. Above every descriptor that Linux gives.
-pub(super) const HOOKS: usize = ACTIVATION + (1 << 30);
 
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
 const REQUESTS_A_TURN: usize = 128;
@@ -62,6 +51,8 @@ pub(super) enum Outcome {
 pub(super) struct Daemon {
     pub(super) arbiter: Arbiter,
     pub(super) poll: Poll,
+    pub(super) sources: Sources,
+    pub(super) children: Children,
     pub(super) signals: sys::Signals,
     pub(super) router: Router,
     pub(super) publisher: Publisher,
@@ -74,7 +65,7 @@ pub(super) struct Daemon {
     pub(super) samples: SampleQueue,
     pub(super) hooks: HookRunner,
     pub(super) log: Log,
-    pub(super) pending: HashMap<i32, PendingLaunch>,
+    pub(super) pending: HashMap<Pid, PendingLaunch>,
     /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
     /// all processes once for a thousand of them.
     pub(super) kill_queue: Vec<Pid>,
@@ -105,7 +96,7 @@ impl Daemon {
                 Err(error) => self.log_line(Level::Critical, &format!("waiting for events failed: {error}")),
             }
             self.now = clock::now();
-            let ready: Vec<Token> = events.iter().map(mio::event::Event::token).collect();
+            let ready = self.sources.ready(&events);
             poll_now = self.turn(&ready, poll_now);
             // At rest for the first time since a start, or since a file was read: what only that needed may go.
             if self.trim_when_idle && !poll_now && self.pending.is_empty() {
@@ -125,31 +116,31 @@ impl Daemon {
     }
 
     /// One turn. Whether the next must not wait.
-    fn turn(&mut self, ready: &[Token], polled_now: bool) -> bool {
+    fn turn(&mut self, ready: &[Source], polled_now: bool) -> bool {
         let mut intents = Vec::new();
-        if ready.contains(&SIGNALS) || polled_now {
+        if ready.contains(&Source::Signals) || polled_now {
             self.take_signals(&mut intents);
         }
-        for token in ready.iter().filter(|token| token.0 < ACTIVATION) {
-            if let Some(pid) = token.0.checked_sub(LAUNCHES).and_then(|pid| i32::try_from(pid).ok()) {
-                self.read_launch(pid);
+        for source in ready {
+            if let Source::Launch(pid) = source {
+                self.read_launch(*pid);
             }
         }
         self.look_at_parent(ready, &mut intents);
         for intent in intents {
             self.feed(Event::Intent(intent));
         }
-        if ready.contains(&EVENTS) || polled_now {
+        if ready.contains(&Source::Events) || polled_now {
             self.publisher.ready();
             self.take_subscriptions();
         }
-        if ready.contains(&OUTPUT) {
+        if ready.contains(&Source::Threads) {
             self.output_pending = true;
         }
         self.take_output();
         self.read_hooks(ready);
         self.maintain_exec_sinks();
-        let more_requests = (ready.contains(&CONTROL) || polled_now) && self.take_requests();
+        let more_requests = (ready.contains(&Source::Control) || polled_now) && self.take_requests();
         self.take_activations(ready);
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
@@ -202,9 +193,9 @@ impl Daemon {
     }
 
     /// circusd ends with the process that started it, where that was wanted.
-    fn look_at_parent(&mut self, ready: &[Token], intents: &mut Vec<Intent>) {
+    fn look_at_parent(&mut self, ready: &[Source], intents: &mut Vec<Intent>) {
         let now = self.now.mono;
-        if ready.contains(&PARENT) && self.parent.gone(self.poll.registry(), now) {
+        if ready.contains(&Source::Parent) && self.parent.gone(&mut self.sources, now) {
             self.log_line(Level::Warning, "the process that has started circusd has ended, so circusd ends");
             intents.push(Intent::Quit);
         }
@@ -214,61 +205,73 @@ impl Daemon {
         }
     }
 
+    /// Collects every child that has ended, and tells its owner.
     fn reap(&mut self) {
-        let mut exits = Vec::new();
+        let (mut exits, mut workers) = (Vec::new(), Vec::new());
         sys::reap(&mut exits);
-        for exit in &exits {
-            let pid = exit.pid.as_raw();
-            // Whether it ever ran its program stands in its status pipe, and is final now.
-            self.read_launch(pid);
-            self.launcher.output.died(pid);
-            self.hooks.exited(&mut self.launcher.output, Pid(pid), exit.exit_code, self.now);
-            if let Some((level, text)) = self.launcher.exec_sinks.exited(Pid(pid), exit.exit_code, self.now.mono) {
-                self.log_line(level, &text);
+        for exit in exits {
+            let (pid, exit_code) = (Pid(exit.pid.as_raw()), exit.exit_code);
+            let Some(owner) = self.children.remove(pid) else { continue };
+            self.launcher.output.died(pid.0);
+            let mut hooks =
+                HookCx { output: &mut self.launcher.output, sources: &mut self.sources, children: &mut self.children };
+            match owner {
+                Owner::Worker => {
+                    // The status pipe now holds the final result of exec.
+                    self.read_launch(pid);
+                    workers.push(Exit { pid, exit_code });
+                }
+                Owner::Hook(id) => self.hooks.command_exited(&mut hooks, id, exit_code, self.now),
+                Owner::PythonHost(number) => self.hooks.python_exited(&mut hooks, number, exit_code),
+                Owner::ExecSink => {
+                    if let Some((level, text)) = self.launcher.exec_sinks.exited(pid, exit_code, self.now.mono) {
+                        self.log_line(level, &text);
+                    }
+                }
             }
         }
-        let exits = exits.iter().map(|exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code }).collect();
-        self.feed(Event::Exited(exits));
+        self.feed(Event::Exited(workers));
     }
 
     // -- launches that take a while ----------------------------------------------------------------------------------
 
     /// A process exists; whether it reaches its program is to be seen.
-    pub(super) fn watch_launch(&mut self, pid: i32, launch: PendingLaunch) {
-        let token = Token(LAUNCHES + usize::try_from(pid).unwrap_or(0));
+    pub(super) fn watch_launch(&mut self, pid: Pid, launch: PendingLaunch) {
         let worker = launch.worker;
-        self.feed(Event::Created { worker, pid: Pid(pid) });
-        let mut source = SourceFd(&launch.status.as_raw_fd());
-        if let Err(error) = self.poll.registry().register(&mut source, token, Interest::READABLE) {
-            // Nobody would hear of its success: it is no use.
-            let _gone = sys::send(nix::unistd::Pid::from_raw(pid), crate::proto::Signal::KILL);
+        self.feed(Event::Created { worker, pid });
+        if let Err(error) = self.sources.add_fd(Source::Launch(pid), launch.status.as_raw_fd()) {
+            // Its success would go unnoticed: it is no use.
+            let _gone = sys::send(nix::unistd::Pid::from_raw(pid.0), crate::proto::Signal::KILL);
             let errno = error.raw_os_error().unwrap_or(0);
             let error = SpawnError { stage: Stage::Fork, errno, detail: "watching its start".into() };
             return self.feed(Event::SpawnFailed { worker, error });
         }
-        self.fds.insert(FdRole::Launch(pid), &launch.status);
+        self.fds.insert(FdRole::Launch(pid.0), &launch.status);
         self.pending.insert(pid, launch);
         self.read_launch(pid);
     }
 
-    /// Those that a life before this one has left behind are of no interest any more.
+    /// The workers of the life before this one are gone.
     pub(super) fn forget_launches(&mut self) {
         for (pid, launch) in std::mem::take(&mut self.pending) {
-            drop(self.poll.registry().deregister(&mut SourceFd(&launch.status.as_raw_fd())));
-            self.fds.remove(&FdRole::Launch(pid));
+            self.end_launch(pid, &launch);
         }
     }
 
-    fn read_launch(&mut self, pid: i32) {
+    fn end_launch(&mut self, pid: Pid, launch: &PendingLaunch) {
+        drop(self.sources.remove_fd(Source::Launch(pid), launch.status.as_raw_fd()));
+        self.fds.remove(&FdRole::Launch(pid.0));
+    }
+
+    fn read_launch(&mut self, pid: Pid) {
         let Some(launch) = self.pending.get(&pid) else { return };
         let outcome = match sys::read_status(&launch.status) {
             sys::StatusRead::StillStarting => return,
-            sys::StatusRead::Started => Event::Spawned { worker: launch.worker, pid: Pid(pid) },
+            sys::StatusRead::Started => Event::Spawned { worker: launch.worker, pid },
             sys::StatusRead::Failed(error) => Event::SpawnFailed { worker: launch.worker, error },
         };
         if let Some(launch) = self.pending.remove(&pid) {
-            drop(self.poll.registry().deregister(&mut SourceFd(&launch.status.as_raw_fd())));
-            self.fds.remove(&FdRole::Launch(pid));
+            self.end_launch(pid, &launch);
         }
         self.feed(outcome);
     }
@@ -320,7 +323,7 @@ impl Daemon {
     }
 
     fn maintain_exec_sinks(&mut self) {
-        let (said, late) = self.launcher.exec_sinks.maintain(self.now.mono);
+        let (said, late) = self.launcher.exec_sinks.maintain(&mut self.children, self.now.mono);
         for text in said {
             self.log_line(Level::Warning, &text);
         }

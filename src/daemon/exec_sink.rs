@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 
+use super::children::{Children, Owner};
 use crate::arbiter::{Level, Mono, Pid};
 use crate::config::{StreamConfig, split_words};
 use crate::output::SinkId;
@@ -80,6 +81,7 @@ impl ExecSinks {
         &self,
         name: &str,
         stream: &StreamConfig,
+        children: &mut Children,
         now: Mono,
     ) -> Result<(OpeningSink, OwnedFd), SpawnError> {
         let wrong = |detail: String| SpawnError { stage: Stage::Pipe, errno: 0, detail };
@@ -94,7 +96,7 @@ impl ExecSinks {
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
         // Beyond the user's share of pipe memory it keeps its size.
         let _size = fcntl(&output, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-        let pid = self.start(&argv, &input)?;
+        let pid = self.start(&argv, &input, children)?;
         let life = Life::Running { pid, since: now };
         Ok((OpeningSink(ExecSink { argv, name: name.to_owned(), input: Some(input), life, failures: 0 }), output))
     }
@@ -105,7 +107,7 @@ impl ExecSinks {
         self.reading.insert(sink, begun.0);
     }
 
-    fn start(&self, argv: &[String], input: &OwnedFd) -> Result<Pid, SpawnError> {
+    fn start(&self, argv: &[String], input: &OwnedFd, children: &mut Children) -> Result<Pid, SpawnError> {
         let spawned = sys::spawn(&sys::Launch {
             env: self.around.env.clone(),
             cwd: self.around.cwd.clone(),
@@ -115,9 +117,11 @@ impl ExecSinks {
             nofile: Some(self.around.nofile),
             ..sys::Launch::new(argv.to_vec())
         })?;
-        match spawned {
-            sys::Spawned::Running(pid) | sys::Spawned::Pending { pid, .. } => Ok(Pid(pid.as_raw())),
-        }
+        let pid = match spawned {
+            sys::Spawned::Running(pid) | sys::Spawned::Pending { pid, .. } => Pid(pid.as_raw()),
+        };
+        children.insert(pid, Owner::ExecSink);
+        Ok(pid)
     }
 
     /// Nothing more is written to this sink: its command reads what there is, and ends.
@@ -152,14 +156,14 @@ impl ExecSinks {
     }
 
     /// Starts again whose pause is over. What the log should know, and who will not leave and is to be killed.
-    pub(super) fn maintain(&mut self, now: Mono) -> (Vec<String>, Vec<Pid>) {
+    pub(super) fn maintain(&mut self, children: &mut Children, now: Mono) -> (Vec<String>, Vec<Pid>) {
         let due = |command: &ExecSink| matches!(command.life, Life::Pausing { until } if until <= now);
         let sinks: Vec<SinkId> = self.reading.iter().filter(|(_, f)| due(f)).map(|(sink, _)| *sink).collect();
         let mut said = Vec::new();
         for sink in sinks {
             let Some(command) = self.reading.get(&sink) else { continue };
             let Some(input) = &command.input else { continue };
-            let started = self.start(&command.argv, input);
+            let started = self.start(&command.argv, input, children);
             let Some(command) = self.reading.get_mut(&sink) else { continue };
             match started {
                 Ok(pid) => command.life = Life::Running { pid, since: now },

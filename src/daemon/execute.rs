@@ -3,7 +3,7 @@
 use nix::unistd::Pid as SysPid;
 
 use super::event_loop::{Daemon, Outcome};
-use super::hooks::is_hooks;
+use super::hooks::{HookCx, is_hooks};
 use super::launch::PendingLaunch;
 use crate::arbiter::{Action, Event, Launch, Level, Pid, Reach, SignalTarget, WatcherKey};
 use crate::proto::{ErrNo, Fault, Signal, SpawnError, encode_notice, encode_reply};
@@ -25,7 +25,14 @@ impl Daemon {
             Action::Sample { job, targets } => self.samples.begin(job, targets),
             Action::Publish(notice) => self.notices.push(notice),
             Action::RunHook(call) => self.run_hook(*call),
-            Action::EndHook(hook) => self.hooks.end(&mut self.launcher.output, hook),
+            Action::EndHook(hook) => self.hooks.end(
+                &mut HookCx {
+                    output: &mut self.launcher.output,
+                    sources: &mut self.sources,
+                    children: &mut self.children,
+                },
+                hook,
+            ),
             Action::Reply(reply) if is_hooks(&reply.to) => self.answer_hook(&reply),
             Action::Reply(reply) => {
                 // Who has an answer has what happened before it, too, as far as that is in our hands.
@@ -40,7 +47,7 @@ impl Daemon {
             Action::ForgetOutput(watcher) => self.launcher.output.forget(watcher),
             Action::CloseStreams(watcher) => self.launcher.close_streams(watcher, self.now.mono),
             Action::UpdateStreams(watcher, config) => {
-                if let Err(error) = self.launcher.update_streams(watcher, &config, self.now.mono) {
+                if let Err(error) = self.launcher.update_streams(watcher, &config, &mut self.children, self.now.mono) {
                     self.log_line(Level::Error, &format!("{}: {error}", config.name));
                 }
             }
@@ -63,10 +70,10 @@ impl Daemon {
 
     pub(super) fn launch(&mut self, launch: Launch) {
         let worker = launch.worker;
-        match self.launcher.start(launch, self.now.mono) {
+        match self.launcher.start(launch, &mut self.children, self.now.mono) {
             Ok(sys::Spawned::Running(pid)) => self.feed(Event::Spawned { worker, pid: Pid(pid.as_raw()) }),
             Ok(sys::Spawned::Pending { pid, status }) => {
-                self.watch_launch(pid.as_raw(), PendingLaunch { worker, status });
+                self.watch_launch(Pid(pid.as_raw()), PendingLaunch { worker, status });
             }
             Err(error) => self.launch_failed(worker, error),
         }

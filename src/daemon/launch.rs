@@ -6,9 +6,10 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
+use super::children::{Children, Owner};
 use super::environment::Environments;
 use super::exec_sink::{ExecSinks, is_command};
-use crate::arbiter::{Launch, Mono, WatcherKey, WorkerId};
+use crate::arbiter::{Launch, Mono, Pid, WatcherKey, WorkerId};
 use crate::config::{STATS_WATCHER, StreamConfig, WatcherConfig, named_sockets};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
 use crate::proto::{SpawnError, Stage, StreamName};
@@ -54,14 +55,19 @@ struct Pipe {
 
 impl Launcher {
     /// Starts a process; its output flows from here on.
-    pub(super) fn start(&mut self, launch: Launch, now: Mono) -> Result<sys::Spawned, SpawnError> {
+    pub(super) fn start(
+        &mut self,
+        launch: Launch,
+        children: &mut Children,
+        now: Mono,
+    ) -> Result<sys::Spawned, SpawnError> {
         let config = &*launch.config;
         let credentials = match (&config.uid, &config.gid) {
             (None, None) => None,
             (uid, gid) => sys::resolve(uid.as_ref(), gid.as_ref())?,
         };
-        let stdout = self.pipe(launch.worker.watcher, config, StreamName::Stdout, now)?;
-        let stderr = self.pipe(launch.worker.watcher, config, StreamName::Stderr, now)?;
+        let stdout = self.pipe(launch.worker.watcher, config, StreamName::Stdout, children, now)?;
+        let stderr = self.pipe(launch.worker.watcher, config, StreamName::Stderr, children, now)?;
         let env = self.environments.of(config)?;
         let own = self.own_sockets(config)?;
         let spawned = sys::spawn(&sys::Launch {
@@ -83,6 +89,7 @@ impl Launcher {
         let pid = match &spawned {
             sys::Spawned::Running(pid) | sys::Spawned::Pending { pid, .. } => pid.as_raw(),
         };
+        children.insert(Pid(pid), Owner::Worker);
         for pipe in [stdout, stderr].into_iter().flatten() {
             drop(pipe.write);
             self.output.attach(pipe.read, pipe.sink, Source { pid, wid: launch.wid.0, name: pipe.name });
@@ -146,6 +153,7 @@ impl Launcher {
         watcher: WatcherKey,
         config: &WatcherConfig,
         name: StreamName,
+        children: &mut Children,
         now: Mono,
     ) -> Result<Option<Pipe>, SpawnError> {
         let (stream, closed) = match name {
@@ -158,7 +166,7 @@ impl Launcher {
             return Ok(None);
         }
         let kept = Kept { watcher: config.name.clone(), stream: name, bytes: config.tail_bytes as usize };
-        let sink = self.sink(watcher, kept, stream.as_ref(), now)?;
+        let sink = self.sink(watcher, kept, stream.as_ref(), children, now)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| SpawnError {
             stage: Stage::Pipe,
             errno: errno as i32,
@@ -173,6 +181,7 @@ impl Launcher {
         watcher: WatcherKey,
         kept: Kept,
         stream: Option<&StreamConfig>,
+        children: &mut Children,
         now: Mono,
     ) -> Result<SinkId, SpawnError> {
         let streams = self.streams.entry(watcher).or_default();
@@ -187,7 +196,8 @@ impl Launcher {
         let sink = match stream {
             None => self.output.open_told(kept),
             Some(stream) if is_command(stream) => {
-                let (begun, pipe) = self.exec_sinks.begin(&called(&kept.watcher, kept.stream), stream, now)?;
+                let (begun, pipe) =
+                    self.exec_sinks.begin(&called(&kept.watcher, kept.stream), stream, children, now)?;
                 let sink = self.output.open_command(stream, pipe, kept).map_err(wrong)?;
                 self.exec_sinks.keep(sink, begun, now);
                 sink
@@ -213,6 +223,7 @@ impl Launcher {
         &mut self,
         watcher: WatcherKey,
         config: &WatcherConfig,
+        children: &mut Children,
         now: Mono,
     ) -> Result<(), String> {
         let Some(streams) = self.streams.get(&watcher) else { return Ok(()) };
@@ -223,7 +234,7 @@ impl Launcher {
         ];
         for (sink, name, stream) in both {
             if let (Some(sink), Some(stream)) = (sink, stream) {
-                failed.extend(self.update(sink, &called(&config.name, name), stream, now).err());
+                failed.extend(self.update(sink, &called(&config.name, name), stream, children, now).err());
             }
         }
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
@@ -232,13 +243,20 @@ impl Launcher {
 
 impl Launcher {
     /// Gives an open sink another configuration.
-    fn update(&mut self, sink: SinkId, name: &str, stream: &StreamConfig, now: Mono) -> Result<(), String> {
+    fn update(
+        &mut self,
+        sink: SinkId,
+        name: &str,
+        stream: &StreamConfig,
+        children: &mut Children,
+        now: Mono,
+    ) -> Result<(), String> {
         if !is_command(stream) {
             self.output.set(sink, stream)?;
             self.exec_sinks.close(sink, now);
             return Ok(());
         }
-        let begun = self.exec_sinks.begin(name, stream, now);
+        let begun = self.exec_sinks.begin(name, stream, children, now);
         let (begun, pipe) = begun.map_err(|error| format!("{} ({})", error.detail, error.reason()))?;
         self.output.set_command(sink, stream, pipe)?;
         self.exec_sinks.keep(sink, begun, now);

@@ -9,6 +9,7 @@ mod activation;
 mod args;
 mod authz;
 mod boot;
+mod children;
 mod clock;
 mod control;
 mod environment;
@@ -27,6 +28,7 @@ mod reload;
 mod sampling;
 mod shutdown;
 mod sockets;
+mod sources;
 mod syslog;
 
 pub use args::Args;

@@ -8,10 +8,8 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-
 use super::args::Args;
+use super::sources::{Source, Sources};
 use crate::arbiter::Mono;
 use crate::sys;
 
@@ -41,9 +39,9 @@ impl Parent {
     }
 
     /// Has the loop wake up when the parent ends.
-    pub(super) fn register(&self, registry: &Registry, token: Token) -> std::io::Result<()> {
+    pub(super) fn register(&self, sources: &mut Sources) -> std::io::Result<()> {
         let Some(handle) = &self.handle else { return Ok(()) };
-        registry.register(&mut SourceFd(&handle.as_fd().as_raw_fd()), token, Interest::READABLE)
+        sources.add_fd(Source::Parent, handle.as_fd().as_raw_fd())
     }
 
     /// Requests are answered at this endpoint.
@@ -80,9 +78,9 @@ impl Parent {
     }
 
     /// The parent has ended. Whether that is news.
-    pub(super) fn gone(&mut self, registry: &Registry, now: Mono) -> bool {
+    pub(super) fn gone(&mut self, sources: &mut Sources, now: Mono) -> bool {
         let Some(handle) = self.handle.take() else { return false };
-        drop(registry.deregister(&mut SourceFd(&handle.as_fd().as_raw_fd())));
+        drop(sources.remove_fd(Source::Parent, handle.as_fd().as_raw_fd()));
         self.hurry_at = Some(now.after(GRACE));
         true
     }

@@ -6,6 +6,7 @@ use super::boot::{StartupError, bind_one, open_network, owner, peers_of, seed};
 use super::event_loop::Daemon;
 use super::main::log_level_of;
 use super::plugins::log_speaker;
+use super::sources::Source;
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Problem};
 use crate::output::Message;
@@ -101,11 +102,13 @@ impl Daemon {
             &resources.context,
             control.as_ref().unwrap_or(&resources.control),
             events.as_ref().unwrap_or(&resources.events),
-            &self.poll,
             &mut self.fds,
         )?;
-        drop(self.poll.registry().deregister(&mut self.router));
-        drop(self.poll.registry().deregister(&mut self.publisher));
+        let (mut router, mut publisher) = (router, publisher);
+        let watched = self.sources.replace(Source::Control, &mut self.router, &mut router);
+        watched
+            .and_then(|()| self.sources.replace(Source::Events, &mut self.publisher, &mut publisher))
+            .map_err(|error| StartupError::Error(error.to_string()))?;
         std::mem::replace(&mut self.router, router).close(FLUSH_TIMEOUT);
         std::mem::replace(&mut self.publisher, publisher).close(FLUSH_TIMEOUT);
         if let Some(control) = control {

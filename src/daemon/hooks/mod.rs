@@ -12,6 +12,17 @@ mod python_host;
 mod runner;
 mod service;
 
+use super::children::Children;
+use super::sources::Sources;
+use crate::output::OutputHandle;
+
 pub(super) use payload::Place;
 pub(super) use runner::{HookEvent, HookRunner};
 pub(super) use service::is_hooks;
+
+/// What running a hook touches besides the hooks themselves.
+pub(super) struct HookCx<'a> {
+    pub(super) output: &'a mut OutputHandle,
+    pub(super) sources: &'a mut Sources,
+    pub(super) children: &'a mut Children,
+}

@@ -1,6 +1,6 @@
 //! Where hooks are under way: the core's orders come in, what they came to goes out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -8,15 +8,17 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token, Waker};
+use mio::{Interest, Waker};
 use serde_json::{Value, json};
 
+use super::HookCx;
 use super::payload::{self, Place};
 use super::process::{Process, Spec};
 use super::python_host::{self, PythonHost, Said};
 use crate::arbiter::{HookCall, HookId, HookOutcome, HookTask, Level, Mono, Now, Pid};
 use crate::config::{Hook, HookKind, Host};
-use crate::output::OutputHandle;
+use crate::daemon::children::Owner;
+use crate::daemon::sources::Source;
 use crate::proto::{HookPoint, Object, Signal};
 use crate::sys;
 
@@ -64,57 +66,28 @@ enum Doing {
     Python(u64),
 }
 
-/// To whom a descriptor that has something to say belongs.
-#[derive(Clone, Copy, Debug)]
-enum Owner {
-    Answer(HookId),
-    PythonHost(u64),
-}
-
-/// To whom a process belongs.
-#[derive(Clone, Copy, Debug)]
-enum Child {
-    Process(HookId),
-    PythonHost(u64),
-}
-
 /// Every hook that is under way.
 #[derive(Debug)]
 pub(in crate::daemon) struct HookRunner {
-    registry: Registry,
-    /// Tokens are this and a descriptor's number.
-    first: usize,
     waker: Arc<Waker>,
     host: Host,
     nofile: sys::Nofile,
     jobs: BTreeMap<HookId, Job>,
-    owners: HashMap<RawFd, Owner>,
-    children: HashMap<Pid, Child>,
     bridges: BTreeMap<u64, PythonHost>,
     next_bridge: u64,
     answered: (Sender<HookId>, Receiver<HookId>),
-    /// Descriptors that have more to say than one turn takes.
-    unread: BTreeSet<RawFd>,
+    /// Sources that have more to say than one turn takes.
+    unread: BTreeSet<Source>,
     news: VecDeque<HookEvent>,
 }
 
 impl HookRunner {
-    pub(in crate::daemon) fn new(
-        registry: Registry,
-        first: usize,
-        waker: Arc<Waker>,
-        host: Host,
-        nofile: sys::Nofile,
-    ) -> Self {
+    pub(in crate::daemon) fn new(waker: Arc<Waker>, host: Host, nofile: sys::Nofile) -> Self {
         Self {
-            registry,
-            first,
             waker,
             host,
             nofile,
             jobs: BTreeMap::new(),
-            owners: HashMap::new(),
-            children: HashMap::new(),
             bridges: BTreeMap::new(),
             next_bridge: 0,
             answered: mpsc::channel(),
@@ -144,36 +117,36 @@ impl HookRunner {
     /// Begins a hook. `paths` are those that the watcher's processes import from.
     pub(in crate::daemon) fn run(
         &mut self,
-        output: &mut OutputHandle,
+        cx: &mut HookCx<'_>,
         call: HookCall,
         place: &Place,
         python: &str,
         paths: &[String],
     ) {
         let id = call.id;
-        if let Err(reason) = self.begin(output, call, place, python, paths) {
+        if let Err(reason) = self.begin(cx, call, place, python, paths) {
             self.done(id, HookOutcome::answer(Err(reason)));
         }
     }
 
     fn begin(
         &mut self,
-        output: &mut OutputHandle,
+        cx: &mut HookCx<'_>,
         call: HookCall,
         place: &Place,
         python: &str,
         paths: &[String],
     ) -> Result<(), String> {
         let HookTask::Run(point) = call.task else {
-            return self.ask_python(output, load(&call), call, python, paths);
+            return self.ask_python(cx, load(&call), call, python, paths);
         };
         let hook = call.config.hooks.get(&point).ok_or("it is not there any more")?;
         let doing = match hook.kind()? {
             HookKind::Command(argv) => {
-                Doing::Process { program: self.start(output, argv, &call, place, point)?, until: false }
+                Doing::Process { program: self.start(cx, argv, &call, place, point)?, until: false }
             }
             HookKind::WaitCommand(argv) => {
-                Doing::Process { program: self.start(output, argv, &call, place, point)?, until: true }
+                Doing::Process { program: self.start(cx, argv, &call, place, point)?, until: true }
             }
             HookKind::WaitTcp { host, port } => self.wait_for(sys::Service::Tcp { host, port }, call.id)?,
             HookKind::WaitHttp { host, port, path } => {
@@ -186,7 +159,7 @@ impl HookRunner {
                     "watcher": call.config.name, "snapshot": payload::snapshot(&call.config),
                     "kwargs": payload::keywords(&call.subject, point), "arbiter": arbiter(place),
                 });
-                return self.ask_python(output, message, call, python, paths);
+                return self.ask_python(cx, message, call, python, paths);
             }
         };
         self.jobs.insert(call.id, Job { call, doing });
@@ -195,7 +168,7 @@ impl HookRunner {
 
     fn start(
         &mut self,
-        output: &mut OutputHandle,
+        cx: &mut HookCx<'_>,
         argv: Vec<String>,
         call: &HookCall,
         place: &Place,
@@ -217,11 +190,11 @@ impl HookRunner {
                     Level::Info
                 },
             },
-            output,
+            cx.output,
         )?;
-        self.children.insert(program.pid, Child::Process(call.id));
+        cx.children.insert(program.pid, Owner::Hook(call.id));
         if let Some(answer) = &program.answer {
-            self.listen(answer.fd(), Owner::Answer(call.id));
+            self.listen(cx, answer.fd(), Source::HookAnswer(call.id));
         }
         Ok(program)
     }
@@ -237,13 +210,13 @@ impl HookRunner {
 
     fn ask_python(
         &mut self,
-        output: &mut OutputHandle,
+        cx: &mut HookCx<'_>,
         mut message: Value,
         call: HookCall,
         python: &str,
         paths: &[String],
     ) -> Result<(), String> {
-        let number = self.bridge(output, python)?;
+        let number = self.bridge(cx, python)?;
         let Some(bridge) = self.bridges.get_mut(&number) else { return Err("it has ended".into()) };
         if let Value::Object(message) = &mut message {
             message.insert("run".into(), python_host::name(call.id));
@@ -253,33 +226,33 @@ impl HookRunner {
         let sent = bridge.send(&message);
         self.jobs.insert(call.id, Job { call, doing: Doing::Python(number) });
         if let Err(error) = sent {
-            self.bridge_failed(output, number, &error);
+            self.bridge_failed(cx, number, &error);
         }
         Ok(())
     }
 
     /// The Python that takes hooks, started if there is none.
-    fn bridge(&mut self, output: &mut OutputHandle, python: &str) -> Result<u64, String> {
+    fn bridge(&mut self, cx: &mut HookCx<'_>, python: &str) -> Result<u64, String> {
         if let Some((number, _)) = self.bridges.iter().find(|(_, bridge)| !bridge.retiring) {
             return Ok(*number);
         }
         let env = self.host.env.clone().into_iter().collect();
         let start = python_host::Start { python, env, cwd: &self.host.cwd, nofile: self.nofile };
-        let bridge = PythonHost::start(start, output)?;
+        let bridge = PythonHost::start(start, cx.output)?;
         let number = self.next_bridge;
         self.next_bridge += 1;
-        self.children.insert(bridge.pid, Child::PythonHost(number));
-        self.listen(bridge.fd(), Owner::PythonHost(number));
+        cx.children.insert(bridge.pid, Owner::PythonHost(number));
+        self.listen(cx, bridge.fd(), Source::PythonHost(number));
         self.bridges.insert(number, bridge);
         Ok(number)
     }
 
     /// Ends a hook of which nobody wants to hear any more.
-    pub(in crate::daemon) fn end(&mut self, output: &mut OutputHandle, id: HookId) {
+    pub(in crate::daemon) fn end(&mut self, cx: &mut HookCx<'_>, id: HookId) {
         let Some(Job { call, doing }) = self.jobs.remove(&id) else { return };
         match doing {
             Doing::Process { program, .. } => {
-                self.release(&program, output);
+                self.release(id, &program, cx);
                 self.news.push_back(HookEvent::Kill(program.pid));
             }
             Doing::Pause { .. } => {}
@@ -288,76 +261,79 @@ impl HookRunner {
                 let hook = what(&call);
                 self.news.push_back(HookEvent::Say(Level::Info, format!("{name}: {hook}: the last try: {complaint}")));
             }
-            Doing::Python(number) => self.retire(output, number, id),
+            Doing::Python(number) => self.retire(cx, number, id),
         }
     }
 
     /// A function cannot be ended, only the Python that runs it; the others that it runs may finish first.
-    fn retire(&mut self, output: &mut OutputHandle, number: u64, without: HookId) {
+    fn retire(&mut self, cx: &mut HookCx<'_>, number: u64, without: HookId) {
         let Some(bridge) = self.bridges.get_mut(&number) else { return };
         bridge.under_way.remove(&without);
         bridge.retiring = true;
         if bridge.under_way.is_empty() {
             self.news.push_back(HookEvent::Kill(bridge.pid));
-            self.drop_bridge(output, number);
+            self.drop_bridge(cx, number);
         }
     }
 
     /// The answer to a command that a hook had for circusd.
-    pub(in crate::daemon) fn answer(&mut self, output: &mut OutputHandle, bridge: u64, number: u64, value: &Value) {
+    pub(in crate::daemon) fn answer(&mut self, cx: &mut HookCx<'_>, bridge: u64, number: u64, value: &Value) {
         let sent = self.bridges.get_mut(&bridge).map(|bridge| bridge.send(&json!({"reply": number, "value": value})));
         if let Some(Err(error)) = sent {
-            self.bridge_failed(output, bridge, &error);
+            self.bridge_failed(cx, bridge, &error);
         }
     }
 
-    /// Ends everything: those that are to be killed.
-    pub(in crate::daemon) fn close(&mut self) -> Vec<Pid> {
-        self.jobs.clear();
-        self.bridges.clear();
-        self.owners.clear();
+    /// Ends everything. The processes are to be killed.
+    pub(in crate::daemon) fn close(&mut self, cx: &mut HookCx<'_>) -> Vec<Pid> {
+        for (id, job) in std::mem::take(&mut self.jobs) {
+            if let Doing::Process { program, .. } = job.doing {
+                self.release(id, &program, cx);
+            }
+        }
+        for number in self.bridges.keys().copied().collect::<Vec<_>>() {
+            self.drop_bridge(cx, number);
+        }
         self.unread.clear();
         self.news.clear();
         // The next life gives the same names again.
         self.answered = mpsc::channel();
-        self.children.drain().map(|(pid, _)| pid).collect()
+        cx.children.take_hooks()
     }
 
     // -- what they say -----------------------------------------------------------------------------------------------
 
-    fn listen(&mut self, fd: RawFd, owner: Owner) {
-        let token = Token(self.first.saturating_add(usize::try_from(fd).unwrap_or(0)));
-        let interest = match owner {
-            Owner::PythonHost(_) => Interest::READABLE | Interest::WRITABLE,
-            Owner::Answer(_) => Interest::READABLE,
+    fn listen(&mut self, cx: &mut HookCx<'_>, fd: RawFd, source: Source) {
+        let interest = match source {
+            Source::PythonHost(_) => Interest::READABLE | Interest::WRITABLE,
+            _ => Interest::READABLE,
         };
-        self.owners.insert(fd, owner);
-        if let Err(error) = self.registry.register(&mut SourceFd(&fd), token, interest) {
+        if let Err(error) = cx.sources.add(source, &mut SourceFd(&fd), interest) {
             self.news.push_back(HookEvent::Say(Level::Error, format!("a hook's output cannot be watched: {error}")));
         }
     }
 
-    fn unlisten(&mut self, fd: RawFd) {
-        drop(self.registry.deregister(&mut SourceFd(&fd)));
-        self.owners.remove(&fd);
-        self.unread.remove(&fd);
+    fn unlisten(&mut self, cx: &mut HookCx<'_>, fd: RawFd, source: Source) {
+        drop(cx.sources.remove_fd(source, fd));
+        self.unread.remove(&source);
     }
 
-    fn release(&mut self, process: &Process, output: &mut OutputHandle) {
+    fn release(&mut self, id: HookId, process: &Process, cx: &mut HookCx<'_>) {
         if let Some(answer) = &process.answer {
-            self.unlisten(answer.fd());
+            self.unlisten(cx, answer.fd(), Source::HookAnswer(id));
         }
-        output.close(process.sink);
+        cx.output.close(process.sink);
     }
 
-    /// Takes what these tokens announce, what was left of the last turn, and what is due.
-    pub(in crate::daemon) fn look(&mut self, output: &mut OutputHandle, ready: &[Token], place: &Place, now: Now) {
-        let announced = ready.iter().filter_map(|token| token.0.checked_sub(self.first));
-        let mut fds: BTreeSet<RawFd> = announced.filter_map(|fd| RawFd::try_from(fd).ok()).collect();
-        fds.append(&mut self.unread);
-        for fd in fds {
-            if let Some(owner) = self.owners.get(&fd).copied() {
-                self.read(output, fd, owner);
+    /// Reads the sources that are ready and what was left of the last turn, and does what is due.
+    pub(in crate::daemon) fn look(&mut self, cx: &mut HookCx<'_>, ready: &[Source], place: &Place, now: Now) {
+        let mut readable = std::mem::take(&mut self.unread);
+        readable.extend(ready);
+        for source in readable {
+            match source {
+                Source::HookAnswer(id) => self.read_answer(id),
+                Source::PythonHost(number) => self.read_bridge(cx, number),
+                _ => {}
             }
         }
         while let Ok(id) = self.answered.1.try_recv() {
@@ -365,36 +341,31 @@ impl HookRunner {
                 self.done(id, HookOutcome::answer(Ok(true)));
             }
         }
-        self.try_again(output, place, now);
+        self.try_again(cx, place, now);
     }
 
-    fn read(&mut self, output: &mut OutputHandle, fd: RawFd, owner: Owner) {
-        match owner {
-            Owner::Answer(id) => {
-                let Some(Job { doing: Doing::Process { program, .. }, .. }) = self.jobs.get_mut(&id) else { return };
-                if program.answer.as_mut().is_some_and(|answer| answer.read()) {
-                    self.unread.insert(fd);
-                }
-            }
-            Owner::PythonHost(number) => self.read_bridge(output, number, fd),
+    fn read_answer(&mut self, id: HookId) {
+        let Some(Job { doing: Doing::Process { program, .. }, .. }) = self.jobs.get_mut(&id) else { return };
+        if program.answer.as_mut().is_some_and(super::answer::Answer::read) {
+            self.unread.insert(Source::HookAnswer(id));
         }
     }
 
-    fn read_bridge(&mut self, output: &mut OutputHandle, number: u64, fd: RawFd) {
+    fn read_bridge(&mut self, cx: &mut HookCx<'_>, number: u64) {
         let Some(bridge) = self.bridges.get_mut(&number) else { return };
         let read = bridge.flush().and_then(|()| bridge.read());
         match read {
-            Err(error) => self.bridge_failed(output, number, &error),
+            Err(error) => self.bridge_failed(cx, number, &error),
             Ok((said, more)) => {
                 if more {
-                    self.unread.insert(fd);
+                    self.unread.insert(Source::PythonHost(number));
                 }
-                said.into_iter().for_each(|said| self.heard(output, number, said));
+                said.into_iter().for_each(|said| self.heard(cx, number, said));
             }
         }
     }
 
-    fn heard(&mut self, output: &mut OutputHandle, number: u64, said: Said) {
+    fn heard(&mut self, cx: &mut HookCx<'_>, number: u64, said: Said) {
         match said {
             Said::Call { number: call, command, properties } => {
                 self.news.push_back(HookEvent::Call { bridge: number, number: call, command, properties });
@@ -406,7 +377,7 @@ impl HookRunner {
                 if let Some(bridge) = self.bridges.get_mut(&number) {
                     bridge.under_way.remove(&id);
                     if bridge.retiring {
-                        self.retire(output, number, id);
+                        self.retire(cx, number, id);
                     }
                 }
             }
@@ -415,21 +386,16 @@ impl HookRunner {
 
     // -- ends --------------------------------------------------------------------------------------------------------
 
-    /// A child was collected; whether it was a hook's.
-    pub(in crate::daemon) fn exited(&mut self, output: &mut OutputHandle, pid: Pid, exit_code: i32, now: Now) {
-        match self.children.remove(&pid) {
-            Some(Child::PythonHost(number)) => {
-                let how = in_words(exit_code);
-                self.bridge_failed(output, number, &io::Error::other(format!("it ended ({how})")));
-            }
-            None => {}
-            Some(Child::Process(id)) => self.program_ended(output, id, exit_code, now),
-        }
+    /// A Python that ran hooks was reaped.
+    pub(in crate::daemon) fn python_exited(&mut self, cx: &mut HookCx<'_>, number: u64, exit_code: i32) {
+        let how = in_words(exit_code);
+        self.bridge_failed(cx, number, &io::Error::other(format!("it ended ({how})")));
     }
 
-    fn program_ended(&mut self, output: &mut OutputHandle, id: HookId, exit_code: i32, now: Now) {
+    /// The command of a hook was reaped.
+    pub(in crate::daemon) fn command_exited(&mut self, cx: &mut HookCx<'_>, id: HookId, exit_code: i32, now: Now) {
         let Some(Job { call, doing: Doing::Process { mut program, until } }) = self.jobs.remove(&id) else { return };
-        self.release(&program, output);
+        self.release(id, &program, cx);
         if until && exit_code != 0 {
             let doing = Doing::Pause { at: now.mono.after(RETRY_INTERVAL) };
             self.jobs.insert(id, Job { call, doing });
@@ -457,25 +423,25 @@ impl HookRunner {
         self.done(id, outcome);
     }
 
-    fn try_again(&mut self, output: &mut OutputHandle, place: &Place, now: Now) {
+    fn try_again(&mut self, cx: &mut HookCx<'_>, place: &Place, now: Now) {
         let due = |job: &Job| matches!(job.doing, Doing::Pause { at } if at <= now.mono);
         let ids: Vec<HookId> = self.jobs.iter().filter(|(_, job)| due(job)).map(|(id, _)| *id).collect();
         for id in ids {
             if let Some(job) = self.jobs.remove(&id) {
                 // A command starts the same Python or none.
-                self.run(output, job.call, place, "", &[]);
+                self.run(cx, job.call, place, "", &[]);
             }
         }
     }
 
     /// A Python is of no use any more, and neither are the hooks that it runs.
-    fn bridge_failed(&mut self, output: &mut OutputHandle, number: u64, error: &io::Error) {
+    fn bridge_failed(&mut self, cx: &mut HookCx<'_>, number: u64, error: &io::Error) {
         let Some(bridge) = self.bridges.get(&number) else { return };
         let (pid, lost) = (bridge.pid, bridge.under_way.clone());
-        if self.children.contains_key(&pid) {
+        if cx.children.contains(pid) {
             self.news.push_back(HookEvent::Kill(pid));
         }
-        self.drop_bridge(output, number);
+        self.drop_bridge(cx, number);
         for id in lost {
             if self.jobs.remove(&id).is_some() {
                 self.done(id, HookOutcome::answer(Err(format!("the Python that ran it is gone: {error}"))));
@@ -483,10 +449,10 @@ impl HookRunner {
         }
     }
 
-    fn drop_bridge(&mut self, output: &mut OutputHandle, number: u64) {
+    fn drop_bridge(&mut self, cx: &mut HookCx<'_>, number: u64) {
         let Some(bridge) = self.bridges.remove(&number) else { return };
-        self.unlisten(bridge.fd());
-        output.close(bridge.sink);
+        self.unlisten(cx, bridge.fd(), Source::PythonHost(number));
+        cx.output.close(bridge.sink);
     }
 
     fn done(&mut self, id: HookId, outcome: HookOutcome) {

@@ -1,12 +1,12 @@
 //! The core's hooks and the desk where they run, brought together.
 
-use mio::Token;
 use serde_json::Value;
 
-use super::{HookEvent, Place};
+use super::{HookCx, HookEvent, Place};
 use crate::arbiter::{Event, HookCall, Pid, Principal};
 use crate::config::{HookKind, WatcherConfig};
-use crate::daemon::event_loop::{Daemon, HOOKS};
+use crate::daemon::event_loop::Daemon;
+use crate::daemon::sources::Source;
 use crate::proto::{Envelope, Format, Object, Reply, ReplyTo, RequestId, encode_reply};
 
 impl Daemon {
@@ -14,7 +14,13 @@ impl Daemon {
         let python = self.resources.config.circus.python.clone().unwrap_or_else(|| "python3".into());
         let paths = self.import_paths(&call.config);
         let place = self.place();
-        self.hooks.run(&mut self.launcher.output, call, &place, &python, &paths);
+        self.hooks.run(
+            &mut HookCx { output: &mut self.launcher.output, sources: &mut self.sources, children: &mut self.children },
+            call,
+            &place,
+            &python,
+            &paths,
+        );
     }
 
     /// Where a watcher's processes import from, which its hooks do too.
@@ -39,10 +45,14 @@ impl Daemon {
     }
 
     /// Looks at what hooks have said, and at those that are due.
-    pub(in crate::daemon) fn read_hooks(&mut self, ready: &[Token]) {
+    pub(in crate::daemon) fn read_hooks(&mut self, ready: &[Source]) {
         let place = self.place();
-        let tokens: Vec<Token> = ready.iter().filter(|token| token.0 >= HOOKS).copied().collect();
-        self.hooks.look(&mut self.launcher.output, &tokens, &place, self.now);
+        self.hooks.look(
+            &mut HookCx { output: &mut self.launcher.output, sources: &mut self.sources, children: &mut self.children },
+            ready,
+            &place,
+            self.now,
+        );
     }
 
     /// Takes up one thing that has come of hooks. Whether there was one.
@@ -82,12 +92,21 @@ impl Daemon {
         let RequestId::Json(id) = &reply.to.id else { return };
         let Ok([bridge, number]) = serde_json::from_str::<[u64; 2]>(id) else { return };
         let value: Value = serde_json::from_slice(&encode_reply(reply)).unwrap_or_default();
-        self.hooks.answer(&mut self.launcher.output, bridge, number, &value);
+        self.hooks.answer(
+            &mut HookCx { output: &mut self.launcher.output, sources: &mut self.sources, children: &mut self.children },
+            bridge,
+            number,
+            &value,
+        );
     }
 
     /// This life is over: nobody waits for a hook any more.
     pub(in crate::daemon) fn stop_hooks(&mut self) {
-        let pids: Vec<Pid> = self.hooks.close();
+        let pids: Vec<Pid> = self.hooks.close(&mut HookCx {
+            output: &mut self.launcher.output,
+            sources: &mut self.sources,
+            children: &mut self.children,
+        });
         self.kill_queue.extend(pids);
         self.kill_queued();
     }
