@@ -2,7 +2,7 @@
 
 use super::event_loop::Daemon;
 use crate::arbiter::{Event, Level, Principal};
-use crate::commands;
+use crate::commands::{self, Role};
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
 use crate::output::check_file;
 use crate::proto::{Body, Envelope, ErrNo, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
@@ -18,6 +18,7 @@ impl Daemon {
                 return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
             }
         };
+        self.log_change(&envelope, |daemon| peer(daemon.router.peer()));
         let request = self.accept(&envelope, &self.resources.peers);
         let to = address(envelope.id, envelope.cast);
         match request {
@@ -39,11 +40,32 @@ impl Daemon {
         looked_up(request).and_then(with_files)
     }
 
+    /// Logs who asks for what, where that changes something: the watcher's name, but no value, which may be a secret.
+    pub(super) fn log_change(&mut self, envelope: &Envelope, asked_by: impl FnOnce(&mut Self) -> String) {
+        let changes = commands::find(&envelope.command).is_some_and(|spec| spec.role != Role::Read);
+        if changes && self.log.takes(Level::Info) {
+            let asked_by = asked_by(self);
+            let name = envelope.properties.as_ref().and_then(|properties| properties.get("name")?.as_str());
+            let of = name.map(|name| format!(" {name:?}")).unwrap_or_default();
+            self.log_line(Level::Info, &format!("{}{of} asked by {asked_by}", envelope.command));
+        }
+    }
+
     fn refuse(&mut self, to: ReplyTo, fault: Fault) {
         if !to.cast {
             let reply = Reply { to, body: Body::Error(fault), time: self.now.unix };
             self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
         }
+    }
+}
+
+/// A client as the log names it. libzmq knows an address, and behind an ipc endpoint the user, group and process.
+fn peer(address: Option<String>) -> String {
+    let Some(address) = address else { return "an unknown client".to_owned() };
+    let mut parts = address.rsplitn(4, ':');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(pid), Some(_), Some(uid), Some("localhost" | "")) => format!("uid {uid}, pid {pid}"),
+        _ => address,
     }
 }
 
@@ -77,5 +99,23 @@ fn check_virtualenv(options: &Object) -> Result<(), Fault> {
     match text("virtualenv").map(|root| sys::Virtualenv::find(root, text("virtualenv_py_ver"))) {
         Some(Err(reason)) => Err(Fault::command(format!("'virtualenv': {reason}"))),
         Some(Ok(_)) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_is_a_user_and_process_or_an_address() {
+        for (address, shown) in [
+            (Some("localhost:1000:100:4711"), "uid 1000, pid 4711"),
+            (Some(":0:0:1"), "uid 0, pid 1"),
+            (Some("127.0.0.1"), "127.0.0.1"),
+            (Some("fe80::1:2:3"), "fe80::1:2:3"),
+            (None, "an unknown client"),
+        ] {
+            assert_eq!(peer(address.map(str::to_owned)), shown);
+        }
     }
 }

@@ -7,6 +7,16 @@ use serde_json::json;
 use crate::rig::{Site, observe_for, wait_until};
 
 #[test]
+fn changes_are_logged_with_who_asked() {
+    let circusd = Site::new().start("[watcher:w]\ncmd = /bin/sleep 1000");
+    circusd.tell("status", json!({"name": "w"}));
+    circusd.tell("incr", json!({"name": "w", "nb": 2}));
+    let (uid, pid) = (nix::unistd::geteuid(), std::process::id());
+    circusd.wait_for_log(&format!("incr \"w\" asked by uid {uid}, pid {pid}\n"));
+    assert!(!circusd.log().contains("status \"w\" asked"));
+}
+
+#[test]
 fn an_idle_circusd_sleeps() {
     let circusd = Site::new().start(
         "[circus]

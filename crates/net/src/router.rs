@@ -68,6 +68,8 @@ pub struct Router {
     listener: Listener,
     backlog: Backlog,
     tally: Tally,
+    /// The request that was received last.
+    last: Option<zmq::Message>,
 }
 
 registrable!(Router);
@@ -85,7 +87,13 @@ impl Router {
         };
         options().map_err(NetError::socket("setting options"))?;
         let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
-        Ok(Self { port: Port::new(socket)?, listener, backlog: Backlog::new(LIMITS), tally: Tally::default() })
+        Ok(Self {
+            port: Port::new(socket)?,
+            listener,
+            backlog: Backlog::new(LIMITS),
+            tally: Tally::default(),
+            last: None,
+        })
     }
 
     /// The endpoint as the kernel knows it: a port where 0 was asked for.
@@ -109,13 +117,23 @@ impl Router {
             more = others;
         }
         let payload = match payload {
-            Some(frame) => Payload::Frame(frame.to_vec()),
+            Some(frame) => {
+                let payload = Payload::Frame(frame.to_vec());
+                self.last = Some(frame);
+                payload
+            }
             None => {
                 self.tally.malformed += 1;
                 Payload::Malformed { frames }
             }
         };
         Some(Incoming { identity: identity.to_vec(), delimiter, payload })
+    }
+
+    /// The address of the client whose request was received last, as libzmq knows it: behind an ipc endpoint with the
+    /// client's uid, gid and pid, as the kernel tells them (`localhost:UID:GID:PID`).
+    pub fn peer(&mut self) -> Option<String> {
+        self.last.as_mut()?.gets("Peer-Address").map(str::to_owned)
     }
 
     /// Sends an answer, now or when its client has room for it. One whose client has gone, or that is too many, is
