@@ -10,7 +10,7 @@ use super::children::{Children, Owner};
 use super::environment::Environments;
 use super::exec_sink::{ExecSinks, is_command};
 use crate::arbiter::{Launch, Mono, Pid, WatcherKey, WorkerId};
-use crate::config::{STATS_WATCHER, StreamConfig, WatcherConfig, named_sockets};
+use crate::config::{StreamConfig, WatcherConfig, WatcherOrigin, named_sockets};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
 use crate::proto::{SpawnError, Stage, StreamName};
 use crate::sys;
@@ -83,7 +83,7 @@ impl Launcher {
             sockets: self.passed(config, &own)?,
             nofile: Some(self.nofile),
             // Nobody else would end them when circusd is killed, and they are of no use to the next.
-            ends_with_us: self.workers_end_with_circusd || config.plugin.is_some() || config.name == STATS_WATCHER,
+            ends_with_us: self.workers_end_with_circusd || config.origin != WatcherOrigin::User,
             ..sys::Launch::new(launch.argv)
         })?;
         let pid = match &spawned {

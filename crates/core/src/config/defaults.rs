@@ -54,6 +54,7 @@ impl WatcherConfig {
             hook_timeout: 60.0,
             dynamic: true,
             plugin: None,
+            origin: super::WatcherOrigin::User,
             freeform: BTreeMap::new(),
         }
     }

@@ -54,7 +54,7 @@ pub use load::{Loaded, Origin, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
     Account, Args, CircusConfig, Config, ExitOn, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig,
-    WatcherConfig,
+    WatcherConfig, WatcherOrigin,
 };
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};

@@ -138,6 +138,28 @@ pub enum Respawn {
     Never,
 }
 
+/// Where a watcher comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WatcherOrigin {
+    /// A section `[watcher:NAME]`, or `add`.
+    User,
+    /// A section `[plugin:NAME]`.
+    Plugin,
+    /// circusd itself: one of its own programs.
+    Internal,
+}
+
+impl WatcherOrigin {
+    /// As `status` with `verbose` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Plugin => "plugin",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// `[watcher:NAME]`, or what `add` made. Each field's meaning, unit and default stand in `WATCHER_OPTIONS`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each option is described once, in config::WATCHER_OPTIONS")]
@@ -190,6 +212,7 @@ pub struct WatcherConfig {
     pub tail_bytes: u32,
     pub hooks: BTreeMap<HookPoint, Hook>,
     pub hook_timeout: f64,
+    pub origin: WatcherOrigin,
     /// Made by `add`: some options are then shown as null where a file's watcher shows an empty value.
     pub dynamic: bool,
     /// What makes it a plugin.

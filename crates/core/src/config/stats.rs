@@ -2,7 +2,7 @@
 
 use super::plan::in_force;
 use super::words::quote;
-use super::{Args, CircusConfig, Config, Host, WatcherConfig};
+use super::{Args, CircusConfig, Config, Host, WatcherConfig, WatcherOrigin};
 
 /// What `list` calls it.
 pub const STATS_WATCHER: &str = "circusd-stats";
@@ -28,6 +28,7 @@ pub(super) fn watcher(circus: &CircusConfig, host: &Host) -> Option<WatcherConfi
         close_child_stdout: circus.statsd_close_outputs,
         close_child_stderr: circus.statsd_close_outputs,
         dynamic: false,
+        origin: WatcherOrigin::Internal,
         ..WatcherConfig::new(STATS_WATCHER, &command, &host.cwd)
     })
 }
@@ -91,7 +92,13 @@ mod tests {
             "'/opt/a b/circusd-stats' --endpoint tcp://127.0.0.1:5555 --pubsub tcp://127.0.0.1:5556 --statspoint \
              tcp://127.0.0.1:5557"
         );
-        assert!(watcher.singleton && watcher.use_sockets && watcher.copy_env && !watcher.close_child_stderr);
+        assert!(
+            watcher.origin == WatcherOrigin::Internal
+                && watcher.singleton
+                && watcher.use_sockets
+                && watcher.copy_env
+                && !watcher.close_child_stderr
+        );
     }
 
     #[test]

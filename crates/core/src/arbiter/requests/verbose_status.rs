@@ -12,6 +12,7 @@ use crate::arbiter::lifecycle::purpose::HookTask;
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
+use crate::config::WatcherOrigin;
 use crate::proto::{Object, SpawnError};
 
 impl Arbiter {
@@ -36,6 +37,9 @@ impl Arbiter {
         let mut details = Object::new();
         let mut put = |key: &str, value: Value| drop(details.insert(key.into(), value));
         put("state", watcher.state.name().into());
+        if watcher.config.origin != WatcherOrigin::User {
+            put("origin", watcher.config.origin.name().into());
+        }
         put("wanted", watcher.config.numprocesses.into());
         put("running", counts.running.into());
         put("starting", counts.starting.into());

@@ -10,7 +10,7 @@ use crate::config::nearest::suggestion;
 use crate::config::options::{WATCHER_OPTIONS, contradiction, find};
 use crate::config::section::{Source, named};
 use crate::config::watcher::{Watcher, Watchers, environment, option, stream};
-use crate::config::{CircusConfig, Problem, Severity, WatcherConfig, python};
+use crate::config::{CircusConfig, Problem, Severity, WatcherConfig, WatcherOrigin, python};
 
 /// How a plugin is started is nothing that it has to be told.
 const OF_THE_RUNNER: [&str; 5] = ["use", "cmd", "args", "python", "python_runner"];
@@ -72,6 +72,7 @@ fn read_one(source: &mut Source<'_>, section: &Section) -> Option<(WatcherConfig
     stream(source, section, "stderr_stream", &mut watcher.stderr_stream);
     let is_sound = source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped);
     watcher.plugin = Some(PluginConfig { runner: runner?, settings });
+    watcher.origin = WatcherOrigin::Plugin;
     Some((watcher, is_sound))
 }
 
