@@ -101,6 +101,15 @@ pub(super) struct Resources {
     pub(super) log_output: Option<String>,
 }
 
+impl Resources {
+    /// Where the configuration file is; `None` for a text that came through a descriptor.
+    pub(super) fn directory_of_file(&self) -> Option<String> {
+        let Origin::File(file) = &self.origin else { return None };
+        let directory = std::path::Path::new(file).parent()?;
+        Some(std::path::Path::new(&self.host.cwd).join(directory).to_string_lossy().into_owned())
+    }
+}
+
 /// Everything up to the first turn.
 ///
 /// Another circusd that is at work is noticed (by the pidfile, by the endpoints) before the managed sockets are opened:

@@ -379,6 +379,71 @@ def die(watcher, arbiter, hook_name, **kwargs):
 }
 
 #[test]
+fn hook_whose_python_is_killed_runs_again() {
+    let Some(python) = python("hooks::hook_whose_python_is_killed_runs_again") else { return };
+    let module = "
+import time
+def slow(watcher, arbiter, hook_name, **kwargs):
+    with open('{dir}/runs', 'a') as runs:
+        runs.write('run\\n')
+    while len(open('{dir}/runs').readlines()) < 2:
+        time.sleep(1000)
+";
+    let circusd = with_module(
+        &python,
+        module,
+        "[watcher:w]
+         cmd = /bin/sleep 1000
+         hooks.after_start = hooks_of_test.slow",
+    );
+    circusd.wait_for_text("runs", "run\n");
+    bridges(&circusd)[0].send(nix::sys::signal::Signal::SIGKILL);
+    wait_until("the hook has run again, and answered", || circusd.status("w") == "active");
+    assert_eq!(circusd.read("runs"), "run\nrun\n");
+}
+
+#[test]
+fn hook_modules_are_found_beside_the_file() {
+    let Some(python) = python("hooks::hook_modules_are_found_beside_the_file") else { return };
+    let site = Site::new();
+    std::fs::create_dir(site.path("conf")).unwrap();
+    site.write("conf/beside_the_file.py", "def yes(**kwargs):\n    print('found')\n");
+    let sections = format!(
+        "[circus]
+         python = {}
+         [watcher:w]
+         cmd = /bin/sleep 1000
+         hooks.before_start = beside_the_file.yes",
+        python.display()
+    );
+    site.ini("conf/circus.ini", &sections);
+    let circusd = Circusd::start(site, &["conf/circus.ini"]);
+    circusd.wait_for_workers("w", 1);
+}
+
+#[test]
+fn hook_that_stops_others_during_quit_joins_their_stop() {
+    let site = Site::new();
+    let ctl = crate::rig::built("circusctl");
+    let mut circusd = site.start(&format!(
+        "[watcher:front]
+         cmd = /bin/sleep 1000
+         hooks.before_stop = exec:/bin/sh -c \"{} --endpoint $CIRCUS_ENDPOINT stop 'back-*' --waiting > answer 2>&1; echo $? > status\"
+         hook_timeout = 60
+         [watcher:back-1]
+         cmd = /bin/sleep 1000
+         [watcher:back-2]
+         cmd = /bin/sleep 1000",
+        ctl.display()
+    ));
+    for name in ["front", "back-1", "back-2"] {
+        circusd.wait_for_workers(name, 1);
+    }
+    circusd.quit();
+    assert_eq!((circusd.read("answer").trim(), circusd.read("status").trim()), ("ok", "0"));
+}
+
+#[test]
 fn without_a_python_only_its_hooks_fail() {
     let circusd = Site::new().start(
         "[circus]

@@ -43,6 +43,8 @@ pub(in crate::daemon) enum HookEvent {
         /// Its properties.
         properties: Object,
     },
+    /// The Python that ran this hook has ended: it is to be run once more, in another.
+    Lost(Box<HookCall>),
     /// These processes are to be killed with all that they started.
     Kill(Pid),
 }
@@ -75,6 +77,8 @@ pub(in crate::daemon) struct HookRunner {
     jobs: BTreeMap<HookId, Job>,
     bridges: BTreeMap<u64, PythonHost>,
     next_bridge: u64,
+    /// Hooks that were run once more: the next Python that ends under them is their end.
+    repeated: BTreeSet<HookId>,
     answered: (Sender<HookId>, Receiver<HookId>),
     /// Sources that have more to say than one turn takes.
     unread: BTreeSet<Source>,
@@ -90,6 +94,7 @@ impl HookRunner {
             jobs: BTreeMap::new(),
             bridges: BTreeMap::new(),
             next_bridge: 0,
+            repeated: BTreeSet::new(),
             answered: mpsc::channel(),
             unread: BTreeSet::new(),
             news: VecDeque::new(),
@@ -249,6 +254,8 @@ impl HookRunner {
 
     /// Ends a hook of which nobody wants to hear any more.
     pub(in crate::daemon) fn end(&mut self, cx: &mut HookCx<'_>, id: HookId) {
+        self.repeated.remove(&id);
+        self.news.retain(|event| !matches!(event, HookEvent::Lost(call) if call.id == id));
         let Some(Job { call, doing }) = self.jobs.remove(&id) else { return };
         match doing {
             Doing::Process { program, .. } => {
@@ -296,6 +303,7 @@ impl HookRunner {
         }
         self.unread.clear();
         self.news.clear();
+        self.repeated.clear();
         // The next life gives the same names again.
         self.answered = mpsc::channel();
         cx.children.take_hooks()
@@ -443,7 +451,11 @@ impl HookRunner {
         }
         self.drop_bridge(cx, number);
         for id in lost {
-            if self.jobs.remove(&id).is_some() {
+            let Some(job) = self.jobs.remove(&id) else { continue };
+            // Another hook, or a kill that the hook has nothing to do with, may have ended it.
+            if self.repeated.insert(id) {
+                self.news.push_back(HookEvent::Lost(Box::new(job.call)));
+            } else {
                 self.done(id, HookOutcome::answer(Err(format!("the Python that ran it is gone: {error}"))));
             }
         }
@@ -456,6 +468,7 @@ impl HookRunner {
     }
 
     fn done(&mut self, id: HookId, outcome: HookOutcome) {
+        self.repeated.remove(&id);
         self.news.push_back(HookEvent::Done(id, outcome));
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{HookCx, HookEvent, Place};
-use crate::arbiter::{Event, HookCall, Pid, Principal};
+use crate::arbiter::{Event, HookCall, Level, Pid, Principal};
 use crate::config::{HookKind, WatcherConfig};
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::sources::Source;
@@ -23,7 +23,7 @@ impl Daemon {
         );
     }
 
-    /// Where a watcher's processes import from, which its hooks do too.
+    /// Where a watcher's processes import from, and where the configuration file is: its hooks are looked for there, too.
     fn import_paths(&mut self, config: &WatcherConfig) -> Vec<String> {
         if !config.hooks.values().any(|hook| matches!(hook.kind(), Ok(HookKind::Python(_)))) {
             return Vec::new();
@@ -31,7 +31,8 @@ impl Daemon {
         // What is wrong with the environment is said when a process is to have it.
         let env = self.launcher.environments.of(config).unwrap_or_default();
         let paths = env.into_iter().filter(|(name, _)| name == "PYTHONPATH");
-        paths.flat_map(|(_, paths)| paths.split(':').map(str::to_owned).collect::<Vec<_>>()).collect()
+        let paths = paths.flat_map(|(_, paths)| paths.split(':').map(str::to_owned).collect::<Vec<_>>());
+        paths.chain(self.resources.directory_of_file()).collect()
     }
 
     fn place(&self) -> Place {
@@ -61,6 +62,14 @@ impl Daemon {
             None => return false,
             Some(HookEvent::Done(hook, outcome)) => self.feed(Event::HookDone { hook, outcome }),
             Some(HookEvent::Say(level, text)) => self.log_line(level, &text),
+            Some(HookEvent::Lost(call)) => {
+                let name = &call.config.name;
+                self.log_line(
+                    Level::Warning,
+                    &format!("{name}: the Python that ran its hook has ended; running it again"),
+                );
+                self.run_hook(*call);
+            }
             Some(HookEvent::Kill(pid)) => self.kill_queue.push(pid),
             Some(HookEvent::Call { bridge, number, command, properties }) => {
                 self.called(bridge, number, command, properties)
@@ -79,6 +88,7 @@ impl Daemon {
             cast: false,
         };
         let envelope = Envelope { id: RequestId::Absent, command, properties: Some(properties), cast: false };
+        self.log_change(&envelope, |_| "a hook".to_owned());
         match self.accept(&envelope, &Principal::Daemon) {
             Ok(request) => self.feed(Event::Request(Box::new(to), request)),
             Err(fault) => {
