@@ -13,7 +13,7 @@ use super::clock;
 use super::environment::Environments;
 use super::event_loop::Daemon;
 use super::exec_sink::{ExecSinks, SpawnContext};
-use super::fd_table::{FdRole, FdTable};
+use super::fd_table::FdTable;
 use super::hooks::HookRunner;
 use super::launch::Launcher;
 use super::log::{self, Log};
@@ -80,10 +80,9 @@ struct Endpoints {
 /// What the loop uses and what its owner only keeps until the end.
 pub(super) struct Resources {
     pub(super) pidfile: Option<sys::Pidfile>,
-    pub(super) control: sys::BoundEndpoint,
-    /// For whom what arrives at `control` is asked. It goes with the socket's file: both change when it is bound anew.
+    /// For whom what arrives at the control endpoint is asked. It goes with the socket's file: both change when it is
+    /// bound anew.
     pub(super) peers: Principal,
-    pub(super) events: sys::BoundEndpoint,
     pub(super) context: Context,
     pub(super) host: Host,
     /// Where the configuration comes from.
@@ -150,16 +149,13 @@ pub(super) fn boot(
     let output = OutputHandle::start(move || drop(wakes.wake())).map_err(error)?;
     let hooks = HookRunner::new(waker, host.clone(), nofile);
     let context = Context::new().map_err(error)?;
-    let mut fds = FdTable::default();
-    let (mut router, mut publisher) = open_network(&context, &control, &events, &mut fds)?;
+    let fds = FdTable::new(sockets, control, events);
+    let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events)?;
     sources.add(Source::Control, &mut router, Interest::READABLE).map_err(error)?;
     sources.add(Source::Events, &mut publisher, Interest::READABLE).map_err(error)?;
     sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(error)?;
     parent.register(&mut sources).map_err(error)?;
-    parent.listening(&control.endpoint);
-    for socket in &sockets {
-        fds.insert(FdRole::Socket(socket.name.clone()), socket);
-    }
+    parent.listening(&fds.control.endpoint);
     log.line(Level::Debug, now.unix, &format!("holding {}", fds.describe()));
     let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
     let exec_sinks = ExecSinks::new(around);
@@ -174,7 +170,6 @@ pub(super) fn boot(
         publisher,
         notices: Vec::new(),
         launcher: Launcher {
-            sockets,
             nofile,
             environments: Environments::new(host.clone()),
             streams: std::collections::HashMap::new(),
@@ -197,9 +192,7 @@ pub(super) fn boot(
         now,
         resources: Resources {
             pidfile,
-            control,
             peers,
-            events,
             context,
             host,
             origin,
@@ -271,10 +264,7 @@ pub(super) fn open_network(
     context: &Context,
     control: &sys::BoundEndpoint,
     events: &sys::BoundEndpoint,
-    fds: &mut FdTable,
 ) -> Result<(Router, Publisher), StartupError> {
-    fds.insert(FdRole::Control, &control.fd);
-    fds.insert(FdRole::Events, &events.fd);
     // libzmq closes what it is given.
     let listener = control.fd.try_clone().map_err(error)?;
     let router = Router::new(context, listener, &control.endpoint).map_err(error)?;

@@ -16,19 +16,19 @@ use std::io;
 use std::time::Duration;
 
 use mio::{Events, Poll};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use super::boot::Resources;
 use super::children::{Children, Owner};
 use super::clock;
-use super::fd_table::{FdRole, FdTable};
+use super::fd_table::FdTable;
 use super::hooks::{HookCx, HookRunner};
-use super::launch::{Launcher, PendingLaunch};
+use super::launch::Launcher;
 use super::log::Log;
 use super::parent::Parent;
 use super::sampling::SampleQueue;
 use super::sources::{Source, Sources};
-use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid};
+use crate::arbiter::{Arbiter, Event, Exit, Intent, Level, Now, Pid, WorkerId};
 use crate::net::{Payload, Publisher, RETRY_EVERY, Router};
 use crate::proto::{Notice, SpawnError, Stage};
 use crate::sys;
@@ -65,7 +65,7 @@ pub(super) struct Daemon {
     pub(super) samples: SampleQueue,
     pub(super) hooks: HookRunner,
     pub(super) log: Log,
-    pub(super) pending: HashMap<Pid, PendingLaunch>,
+    pub(super) pending: HashMap<Pid, WorkerId>,
     /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
     /// all processes once for a thousand of them.
     pub(super) kill_queue: Vec<Pid>,
@@ -141,7 +141,9 @@ impl Daemon {
         self.read_hooks(ready);
         self.maintain_exec_sinks();
         let more_requests = (ready.contains(&Source::Control) || polled_now) && self.take_requests();
-        self.take_activations(ready);
+        for name in self.fds.acceptable(ready) {
+            self.feed(Event::Acceptable(name));
+        }
         self.arbiter.handle_timeout(self.now);
         let more_launches = self.drain();
         if self.parent.waits() && self.arbiter.has_started() {
@@ -236,43 +238,44 @@ impl Daemon {
     // -- launches that take a while ----------------------------------------------------------------------------------
 
     /// A process exists; whether it reaches its program is to be seen.
-    pub(super) fn watch_launch(&mut self, pid: Pid, launch: PendingLaunch) {
-        let worker = launch.worker;
+    pub(super) fn watch_launch(&mut self, pid: Pid, worker: WorkerId, status: OwnedFd) {
         self.feed(Event::Created { worker, pid });
-        if let Err(error) = self.sources.add_fd(Source::Launch(pid), launch.status.as_raw_fd()) {
+        if let Err(error) = self.sources.add_fd(Source::Launch(pid), status.as_raw_fd()) {
             // Its success would go unnoticed: it is no use.
             let _gone = sys::send(nix::unistd::Pid::from_raw(pid.0), crate::proto::Signal::KILL);
             let errno = error.raw_os_error().unwrap_or(0);
             let error = SpawnError { stage: Stage::Fork, errno, detail: "watching its start".into() };
             return self.feed(Event::SpawnFailed { worker, error });
         }
-        self.fds.insert(FdRole::Launch(pid.0), &launch.status);
-        self.pending.insert(pid, launch);
+        self.fds.add_launch(pid, status);
+        self.pending.insert(pid, worker);
         self.read_launch(pid);
     }
 
     /// The workers of the life before this one are gone.
     pub(super) fn forget_launches(&mut self) {
-        for (pid, launch) in std::mem::take(&mut self.pending) {
-            self.end_launch(pid, &launch);
+        for (pid, _) in std::mem::take(&mut self.pending) {
+            self.end_launch(pid);
         }
     }
 
-    fn end_launch(&mut self, pid: Pid, launch: &PendingLaunch) {
-        drop(self.sources.remove_fd(Source::Launch(pid), launch.status.as_raw_fd()));
-        self.fds.remove(&FdRole::Launch(pid.0));
+    fn end_launch(&mut self, pid: Pid) {
+        if let Some(status) = self.fds.take_launch(pid) {
+            drop(self.sources.remove_fd(Source::Launch(pid), status.as_raw_fd()));
+        }
     }
 
     fn read_launch(&mut self, pid: Pid) {
-        let Some(launch) = self.pending.get(&pid) else { return };
-        let outcome = match sys::read_status(&launch.status) {
+        let Some(status) = self.fds.launch(pid) else { return };
+        let read = sys::read_status(status);
+        let Some(worker) = self.pending.get(&pid).copied() else { return };
+        let outcome = match read {
             sys::StatusRead::StillStarting => return,
-            sys::StatusRead::Started => Event::Spawned { worker: launch.worker, pid },
-            sys::StatusRead::Failed(error) => Event::SpawnFailed { worker: launch.worker, error },
+            sys::StatusRead::Started => Event::Spawned { worker, pid },
+            sys::StatusRead::Failed(error) => Event::SpawnFailed { worker, error },
         };
-        if let Some(launch) = self.pending.remove(&pid) {
-            self.end_launch(pid, &launch);
-        }
+        self.pending.remove(&pid);
+        self.end_launch(pid);
         self.feed(outcome);
     }
 

@@ -4,7 +4,6 @@ use nix::unistd::Pid as SysPid;
 
 use super::event_loop::{Daemon, Outcome};
 use super::hooks::{HookCx, is_hooks};
-use super::launch::PendingLaunch;
 use crate::arbiter::{Action, Event, Launch, Level, Pid, Reach, SignalTarget, WatcherKey};
 use crate::proto::{ErrNo, Fault, Signal, SpawnError, encode_notice, encode_reply};
 use crate::sys::{self, Kin};
@@ -16,7 +15,7 @@ fn sys_pid(pid: Pid) -> SysPid {
 impl Daemon {
     pub(super) fn execute(&mut self, action: Action) {
         match action {
-            Action::OpenSockets(_) => self.report_sockets(),
+            Action::OpenSockets(_) => self.feed(Event::SocketsOpened(self.fds.socket_infos())),
             Action::Signal { pid, signal, reach, watcher } => self.signal(pid, signal, reach, watcher),
             Action::SignalRequest { job, pids, signal, target } => {
                 let result = self.signal_request(&pids, signal, target);
@@ -40,7 +39,11 @@ impl Daemon {
                 self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
             }
             Action::Log(level, text) => self.log_line(level, &text),
-            Action::WatchSocket { name, on } => self.watch_socket(&name, on),
+            Action::WatchSocket { name, on } => {
+                if let Err(error) = self.fds.watch_socket(&mut self.sources, &name, on) {
+                    self.log_line(Level::Error, &error);
+                }
+            }
             Action::Tail { job, watcher, stream, range } => {
                 self.launcher.output.tail(job.0, watcher, stream, range);
             }
@@ -70,10 +73,10 @@ impl Daemon {
 
     pub(super) fn launch(&mut self, launch: Launch) {
         let worker = launch.worker;
-        match self.launcher.start(launch, &mut self.children, self.now.mono) {
+        match self.launcher.start(launch, &self.fds, &mut self.children, self.now.mono) {
             Ok(sys::Spawned::Running(pid)) => self.feed(Event::Spawned { worker, pid: Pid(pid.as_raw()) }),
             Ok(sys::Spawned::Pending { pid, status }) => {
-                self.watch_launch(Pid(pid.as_raw()), PendingLaunch { worker, status });
+                self.watch_launch(Pid(pid.as_raw()), worker, status);
             }
             Err(error) => self.launch_failed(worker, error),
         }

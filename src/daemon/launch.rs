@@ -1,7 +1,7 @@
 //! From what the core wants started to what the kernel is asked for, and back.
 
-use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::collections::HashMap;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
@@ -9,17 +9,13 @@ use nix::unistd::pipe2;
 use super::children::{Children, Owner};
 use super::environment::Environments;
 use super::exec_sink::{ExecSinks, is_command};
-use crate::arbiter::{Launch, Mono, Pid, WatcherKey, WorkerId};
-use crate::config::{StreamConfig, WatcherConfig, WatcherOrigin, named_sockets};
+use super::fd_table::FdTable;
+use super::passed_sockets::PassedSockets;
+use crate::arbiter::{Launch, Mono, Pid, WatcherKey};
+use crate::config::{StreamConfig, WatcherConfig, WatcherOrigin};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
 use crate::proto::{SpawnError, Stage, StreamName};
 use crate::sys;
-
-/// A process that exists and is changing its user: whether it gets to its program is told by its status pipe.
-pub(super) struct PendingLaunch {
-    pub(super) worker: WorkerId,
-    pub(super) status: OwnedFd,
-}
 
 /// The sinks of a watcher's streams, opened with its first process.
 #[derive(Debug, Default)]
@@ -30,7 +26,6 @@ pub(super) struct Streams {
 
 /// What every launch needs.
 pub(super) struct Launcher {
-    pub(super) sockets: Vec<sys::ManagedSocket>,
     pub(super) nofile: sys::Nofile,
     pub(super) environments: Environments,
     pub(super) streams: HashMap<WatcherKey, Streams>,
@@ -41,9 +36,6 @@ pub(super) struct Launcher {
     /// Whether every worker ends with circusd, however that ends.
     pub(super) workers_end_with_circusd: bool,
 }
-
-/// The sockets that a worker has for itself, by name.
-type OwnSockets = BTreeMap<String, OwnedFd>;
 
 /// The two ends of a stream's pipe.
 struct Pipe {
@@ -58,6 +50,7 @@ impl Launcher {
     pub(super) fn start(
         &mut self,
         launch: Launch,
+        fds: &FdTable,
         children: &mut Children,
         now: Mono,
     ) -> Result<sys::Spawned, SpawnError> {
@@ -69,7 +62,7 @@ impl Launcher {
         let stdout = self.pipe(launch.worker.watcher, config, StreamName::Stdout, children, now)?;
         let stderr = self.pipe(launch.worker.watcher, config, StreamName::Stderr, children, now)?;
         let env = self.environments.of(config)?;
-        let own = self.own_sockets(config)?;
+        let sockets = PassedSockets::open(&fds.sockets, config)?;
         let spawned = sys::spawn(&sys::Launch {
             executable: config.executable.clone().or_else(|| self.program_of(config)),
             env,
@@ -77,10 +70,10 @@ impl Launcher {
             umask: None,
             credentials,
             rlimits: config.rlimits.iter().map(|(name, limit)| (name.clone(), *limit)).collect(),
-            stdin: self.stdin(config, &own)?,
+            stdin: sockets.stdin(config)?,
             stdout: stdio(config.close_child_stdout, stdout.as_ref()),
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
-            sockets: self.passed(config, &own)?,
+            sockets: sockets.passed(config)?,
             nofile: Some(self.nofile),
             // Nobody else would end them when circusd is killed, and they are of no use to the next.
             ends_with_us: self.workers_end_with_circusd || config.origin != WatcherOrigin::User,
@@ -95,56 +88,6 @@ impl Launcher {
             self.output.attach(pipe.read, pipe.sink, Source { pid, wid: launch.wid.0, name: pipe.name });
         }
         Ok(spawned)
-    }
-
-    fn stdin<'a>(&'a self, config: &WatcherConfig, own: &'a OwnSockets) -> Result<sys::Stdio<'a>, SpawnError> {
-        match &config.stdin_socket {
-            Some(name) => Ok(sys::Stdio::Fd(self.socket(name, own)?.1)),
-            None if config.close_child_stdin => Ok(sys::Stdio::Null),
-            None => Ok(sys::Stdio::Inherit),
-        }
-    }
-
-    fn passed<'a>(&'a self, config: &WatcherConfig, own: &'a OwnSockets) -> Result<sys::Pass<'a>, SpawnError> {
-        if !config.sockets.is_empty() {
-            let named = config.sockets.iter().map(|name| Ok((name.clone(), self.socket(name, own)?.1)));
-            return Ok(sys::Pass::Listen(named.collect::<Result<_, _>>()?));
-        }
-        if config.use_sockets {
-            let all = self.sockets.iter().map(|socket| self.socket(&socket.name, own));
-            return Ok(sys::Pass::SameNumbers(all.collect::<Result<_, _>>()?));
-        }
-        Ok(sys::Pass::None)
-    }
-
-    /// A managed socket as this worker gets it: its number, which is the one of the shared socket also where the worker
-    /// has its own, and the descriptor.
-    fn socket<'a>(&'a self, name: &str, own: &'a OwnSockets) -> Result<(RawFd, BorrowedFd<'a>), SpawnError> {
-        let wanted = name.to_lowercase();
-        let Some(shared) = self.sockets.iter().find(|socket| socket.name == wanted) else {
-            return Err(no_socket(0, format!("there is no [socket:{name}]")));
-        };
-        Ok((shared.number, own.get(&wanted).map_or_else(|| shared.as_fd(), |own| own.as_fd())))
-    }
-
-    /// Fresh sockets for a worker: of those with so_reuseport that its watcher names and it will get. Our copies are
-    /// closed when it has been started.
-    fn own_sockets(&self, config: &WatcherConfig) -> Result<OwnSockets, SpawnError> {
-        let mut own = OwnSockets::new();
-        if self.sockets.iter().all(|socket| !socket.per_worker) {
-            return Ok(own);
-        }
-        let named = named_sockets(config);
-        let by_number = config.use_sockets && config.sockets.is_empty();
-        let gets =
-            |name: &String| by_number || config.sockets.contains(name) || config.stdin_socket.as_ref() == Some(name);
-        for socket in self.sockets.iter().filter(|socket| socket.per_worker) {
-            if named.contains(&socket.name) && gets(&socket.name) {
-                let fresh = sys::open_own(socket).map_err(|error| no_socket(error.errno, error.to_string()))?;
-                own.insert(socket.name.clone(), fresh);
-            }
-        }
-        Ok(own)
     }
 
     /// A pipe into the sink of this stream, if it has one.
@@ -270,10 +213,6 @@ fn called(watcher: &str, name: StreamName) -> String {
         StreamName::Stdout => format!("{watcher}: stdout_stream"),
         StreamName::Stderr => format!("{watcher}: stderr_stream"),
     }
-}
-
-fn no_socket(errno: i32, detail: String) -> SpawnError {
-    SpawnError { stage: Stage::Socket, errno, detail }
 }
 
 fn stdio<'fd>(closed: bool, pipe: Option<&'fd Pipe>) -> sys::Stdio<'fd> {

@@ -23,6 +23,7 @@ mod log;
 mod main;
 mod output;
 mod parent;
+mod passed_sockets;
 mod plugins;
 mod reload;
 mod sampling;

@@ -30,7 +30,7 @@ impl Daemon {
         let (before, circus) = (&self.resources.config.circus, &config.circus);
         let moved = (&before.loglevel, &before.logoutput) != (&circus.loglevel, &circus.logoutput);
         let log = if moved { Some(self.log_of(circus)?) } else { None };
-        self.exchange_sockets(&config.sockets)?;
+        self.fds.exchange_sockets(&config.sockets)?;
         if let Some(log) = log {
             self.log = log;
         }
@@ -38,7 +38,7 @@ impl Daemon {
         self.launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;
         self.resources.config = config;
         self.resources.problems = std::mem::take(&mut self.resources.problems_read);
-        Ok(self.socket_infos())
+        Ok(self.fds.socket_infos())
     }
 
     pub(super) fn log_of(&self, circus: &CircusConfig) -> Result<super::log::Log, String> {

@@ -65,7 +65,9 @@ impl Daemon {
         let mut config = config;
         self.follow(&mut config.circus);
         self.launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;
-        self.replace_sockets(&config.sockets);
+        for error in self.fds.replace_sockets(&config.sockets) {
+            self.log_line(Level::Error, &error);
+        }
         self.resources.config = config.clone();
         self.samples.abandon();
         self.launcher.output.retain(config.watchers.iter().map(|watcher| watcher.name.clone()).collect());
@@ -97,12 +99,10 @@ impl Daemon {
         let control = bind("endpoint", &circus.endpoint, &before.endpoint)?;
         let events = bind("pubsub_endpoint", &circus.pubsub_endpoint, &before.pubsub_endpoint)?;
         let peers = peers_of(circus)?;
-        let resources = &mut self.resources;
         let (router, publisher) = open_network(
-            &resources.context,
-            control.as_ref().unwrap_or(&resources.control),
-            events.as_ref().unwrap_or(&resources.events),
-            &mut self.fds,
+            &self.resources.context,
+            control.as_ref().unwrap_or(&self.fds.control),
+            events.as_ref().unwrap_or(&self.fds.events),
         )?;
         let (mut router, mut publisher) = (router, publisher);
         let watched = self.sources.replace(Source::Control, &mut self.router, &mut router);
@@ -112,11 +112,11 @@ impl Daemon {
         std::mem::replace(&mut self.router, router).close(FLUSH_TIMEOUT);
         std::mem::replace(&mut self.publisher, publisher).close(FLUSH_TIMEOUT);
         if let Some(control) = control {
-            resources.control = control;
-            resources.peers = peers;
+            self.fds.control = control;
+            self.resources.peers = peers;
         }
         if let Some(events) = events {
-            resources.events = events;
+            self.fds.events = events;
         }
         Ok(())
     }

@@ -38,8 +38,8 @@ impl Daemon {
     fn place(&self) -> Place {
         let circus = &self.resources.config.circus;
         Place {
-            endpoint: self.resources.control.endpoint.clone(),
-            pubsub_endpoint: self.resources.events.endpoint.clone(),
+            endpoint: self.fds.control.endpoint.clone(),
+            pubsub_endpoint: self.fds.events.endpoint.clone(),
             stats_endpoint: circus.stats_endpoint.clone(),
             check_delay: circus.check_delay,
         }
