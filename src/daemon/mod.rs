@@ -1,9 +1,23 @@
-//! Layer 3: circusd. It translates readiness into events and actions into calls, and decides nothing.
+//! Layer 3: circusd. It translates readiness into events and actions into calls.
 //!
-//! [`main`] reads the command line and the configuration, and `boot` opens everything in the one order that is safe.
-//! `event_loop` waits, reaps, feeds the arbiter and drains its actions, which `execute` carries out; `control`, `launch`,
-//! `sampling`, `reload`, `activation`, `hooks` and `exec_sink` each do one kind of work for it. `shutdown` ends the
-//! process or restarts the daemon inside it.
+//! | file | what it does |
+//! |---|---|
+//! | [`main`], `args`, `boot`, `parent` | the command line; everything opened in the one order that is safe; the parent is told how the start goes |
+//! | `event_loop` | waits, reaps, feeds the arbiter, and drains its actions |
+//! | `sources` | what the loop waits for: a typed source for each token of its poll |
+//! | `children` | what each child is: an exit goes to its one owner |
+//! | `fd_table`, `sockets`, `activation`, `passed_sockets` | the descriptors that could be handed over, and what is done with managed sockets |
+//! | `execute` | carries out one action |
+//! | `control`, `authz` | a message on the control endpoint: decoded, authorized, looked up, fed to the arbiter |
+//! | `launch`, `environment`, `plugins` | from a launch of the core to a process whose output flows |
+//! | `hooks` | commands, waits and Python functions that the core has run |
+//! | `exec_sink` | commands that streams are written to |
+//! | `output`, `log`, `syslog` | what the output thread has to say, and circusd's own log |
+//! | `sampling` | what processes use, a few of them in each turn |
+//! | `reload`, `shutdown` | the configuration read again; the end, or a new life in the same process |
+//!
+//! What happens when is the core's to decide. Two things are still timed here: when the command of a stream that has
+//! ended is started again (`exec_sink`), and the pause between two tries of a `wait_cmd:` hook (`hooks`).
 
 mod activation;
 mod args;

@@ -1,6 +1,6 @@
 //! The configuration file read again while everything runs: what of it is the daemon's own.
 
-use super::boot::open_log;
+use super::boot::{Resources, open_log};
 use super::event_loop::Daemon;
 use crate::arbiter::{Event, Level, SocketInfo};
 use crate::config::{self, CircusConfig, Config};
@@ -9,14 +9,7 @@ use crate::sys;
 impl Daemon {
     pub(super) fn load_config(&mut self) {
         self.trim_when_idle = true;
-        let loaded = self.resources.origin.load(&self.resources.host, &sys::Machine);
-        self.resources.problems_read.clone_from(&loaded.problems);
-        let loaded = loaded.replacing(&self.resources.problems).map(|(mut config, warnings)| {
-            // Plugins reach the circusd that runs, whose endpoints stay what they are until it is started again.
-            let circus = config::in_force(&self.resources.config.circus, &config.circus);
-            config::settle_plugins(&mut config, &circus);
-            (config, warnings)
-        });
+        let loaded = self.resources.load();
         if let Ok((_, warnings)) = &loaded {
             for warning in warnings {
                 self.log_line(Level::Warning, warning);
@@ -29,29 +22,43 @@ impl Daemon {
     pub(super) fn take_over(&mut self, config: Config) -> Result<Vec<SocketInfo>, String> {
         let (before, circus) = (&self.resources.config.circus, &config.circus);
         let moved = (&before.loglevel, &before.logoutput) != (&circus.loglevel, &circus.logoutput);
-        let log = if moved { Some(self.log_of(circus)?) } else { None };
+        let log = if moved { Some(self.resources.log_of(circus)?) } else { None };
         self.fds.exchange_sockets(&config.sockets)?;
         if let Some(log) = log {
             self.log = log;
         }
-        self.follow_umask(config.circus.umask);
+        self.resources.follow_umask(config.circus.umask);
         self.launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;
         self.resources.config = config;
         self.resources.problems = std::mem::take(&mut self.resources.problems_read);
         Ok(self.fds.socket_infos())
     }
+}
 
+impl Resources {
+    /// Reads the configuration anew, and settles it for the circusd that runs.
+    fn load(&mut self) -> Result<(Config, Vec<String>), Vec<String>> {
+        let loaded = self.origin.load(&self.host, &sys::Machine);
+        self.problems_read.clone_from(&loaded.problems);
+        let (mut config, warnings) = loaded.replacing(&self.problems)?;
+        // Plugins reach the circusd that runs, whose endpoints stay what they are until it is started again.
+        let circus = config::in_force(&self.config.circus, &config.circus);
+        config::settle_plugins(&mut config, &circus);
+        Ok((config, warnings))
+    }
+
+    /// The log that `[circus]` asks for, where the command line does not say otherwise.
     pub(super) fn log_of(&self, circus: &CircusConfig) -> Result<super::log::Log, String> {
-        open_log(circus, self.resources.log_level.as_deref(), self.resources.log_output.as_deref())
+        open_log(circus, self.log_level.as_deref(), self.log_output.as_deref())
     }
 
     /// The umask of workers to come; without one, that which circusd was started with.
     pub(super) fn follow_umask(&mut self, umask: Option<u32>) {
-        match (umask, self.resources.own_umask) {
+        match (umask, self.own_umask) {
             (Some(mask), Some(_)) => {
                 sys::set_umask(mask);
             }
-            (Some(mask), None) => self.resources.own_umask = Some(sys::set_umask(mask)),
+            (Some(mask), None) => self.own_umask = Some(sys::set_umask(mask)),
             (None, Some(own)) => {
                 sys::set_umask(own);
             }

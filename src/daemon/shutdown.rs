@@ -76,8 +76,8 @@ impl Daemon {
 
     /// Takes over what `[circus]` says now; what fails stays as it was, and is tried again the next time.
     fn follow(&mut self, circus: &mut CircusConfig) {
-        self.follow_umask(circus.umask);
-        match self.log_of(circus) {
+        self.resources.follow_umask(circus.umask);
+        match self.resources.log_of(circus) {
             Ok(log) => self.log = log,
             Err(error) => self.log_line(Level::Error, &error),
         }

@@ -106,6 +106,11 @@ impl HookRunner {
         self.news.pop_front()
     }
 
+    /// Whether there is nothing to read and nothing to wait for.
+    pub(in crate::daemon) fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.bridges.is_empty()
+    }
+
     /// Whether the next turn must not wait.
     pub(in crate::daemon) fn has_pending(&self) -> bool {
         !self.news.is_empty() || !self.unread.is_empty()

@@ -47,6 +47,9 @@ impl Daemon {
 
     /// Looks at what hooks have said, and at those that are due.
     pub(in crate::daemon) fn read_hooks(&mut self, ready: &[Source]) {
+        if self.hooks.is_idle() {
+            return;
+        }
         let place = self.place();
         self.hooks.look(
             &mut HookCx { output: &mut self.launcher.output, sources: &mut self.sources, children: &mut self.children },
