@@ -5,5 +5,6 @@ pub use circus_core::{arbiter, commands, config, proto};
 pub use circus_net as net;
 pub use circus_sys as sys;
 
+mod background;
 pub mod daemon;
 pub mod output;

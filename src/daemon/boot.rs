@@ -50,17 +50,15 @@ impl std::fmt::Display for StartupError {
 impl StartupError {
     /// Says so.
     pub(super) fn print(&self) {
-        // If nobody can be told, the exit status remains.
         match self {
-            Self::Error(text) => drop(writeln!(std::io::stderr(), "circusd: error: {text}")),
+            Self::Error(text) => log::write_stderr(format!("circusd: error: {text}\n")),
             Self::Pidfile(text) => {
                 drop(writeln!(std::io::stdout(), "{text}"));
-                drop(writeln!(std::io::stderr(), "circusd: error: {text}"));
+                log::write_stderr(format!("circusd: error: {text}\n"));
             }
             Self::Problems(problems) => {
-                for problem in problems {
-                    drop(writeln!(std::io::stderr(), "{}", problem.diagnostic()));
-                }
+                log::write_stderr(problems.iter().map(|problem| format!("{}
+", problem.diagnostic())).collect());
             }
         }
     }

@@ -44,7 +44,6 @@ mod sampling;
 mod shutdown;
 mod sockets;
 mod sources;
-mod syslog;
 
 pub use args::Args;
 pub use main::main;

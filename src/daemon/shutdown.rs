@@ -41,6 +41,7 @@ impl Daemon {
         self.router.close(FLUSH_TIMEOUT);
         self.publisher.close(FLUSH_TIMEOUT);
         drop(self.resources.pidfile);
+        self.log.close();
     }
 
     /// Begins another life with this configuration, or with the last one that worked.

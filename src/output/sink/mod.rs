@@ -14,3 +14,4 @@ pub(super) mod time_rotation;
 pub(super) mod writer;
 
 pub use open_path::check_file;
+pub(crate) use open_path::open_log_file as open_for_append;

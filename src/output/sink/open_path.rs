@@ -28,11 +28,15 @@ pub(crate) struct Place {
 /// Opens or creates `path` for appending. A FIFO is opened for reading too: then it needs no reader to be opened, and
 /// a reader that goes away and comes back finds what was written meanwhile.
 pub(crate) fn open_for_append(path: &Path) -> io::Result<Place> {
+    open_with_mode(path, 0o666)
+}
+
+fn open_with_mode(path: &Path, mode: u32) -> io::Result<Place> {
     let real = resolve(path)?;
     // O_NONBLOCK: opening a FIFO or a modem must not stop circusd; it means nothing to a regular file.
     let way = OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     let way = if in_proc(&real) { way } else { way | OFlag::O_NOFOLLOW };
-    let mode = Mode::from_bits_truncate(0o666);
+    let mode = Mode::from_bits_truncate(mode);
     let file = match open(&real, way | OFlag::O_WRONLY, mode) {
         Ok(fd) => File::from(fd),
         Err(Errno::ENXIO) if is_fifo(&real) => File::from(open(&real, way | OFlag::O_RDWR, mode)?),
@@ -44,6 +48,11 @@ pub(crate) fn open_for_append(path: &Path) -> io::Result<Place> {
         return Ok(Place { file: both.into(), real });
     }
     Ok(Place { file, real })
+}
+
+/// The same for a file of circusd's own, which others may read but not write.
+pub(crate) fn open_log_file(path: &Path) -> io::Result<File> {
+    Ok(open_with_mode(path, 0o644)?.file)
 }
 
 /// Whether a stream could write to a file of this name, as far as that can be told without making it. The error says

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mio::{Events, Poll, Token};
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
 use crate::output::Message;
 use crate::output::handle::Command;
@@ -22,10 +21,6 @@ use crate::output::thread::pump::Pump;
 
 /// The token of the daemon's waker; no source or writer has it.
 pub(crate) const WAKE: Token = Token(0);
-
-/// Room for the search for the system's time zone, which takes more than 256 KiB where nothing is optimised. It is only
-/// taken up as far as it is used.
-const STACK: usize = 1024 * 1024;
 
 /// The thread's ends of the channels.
 pub(crate) struct Channels {
@@ -37,18 +32,13 @@ pub(crate) struct Channels {
     pub(crate) wake: Box<dyn Fn() + Send>,
 }
 
-/// Starts the thread. Signals are the business of the daemon's thread, so all are blocked here from the first
-/// instruction: the mask is inherited.
+/// Starts the thread.
 pub(crate) fn spawn(poll: Poll, channels: Channels) -> io::Result<JoinHandle<()>> {
-    let mut before = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    let started = std::thread::Builder::new().name("output".to_owned()).stack_size(STACK).spawn(move || {
+    crate::background::spawn("output", move || {
         run(poll, &channels);
         let _ = channels.end.send(());
         (channels.wake)();
-    });
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    started
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the output thread's own clock, read once a turn")]

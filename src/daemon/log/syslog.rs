@@ -30,7 +30,7 @@ enum Link {
 
 /// The system log.
 #[derive(Debug)]
-pub(super) struct Syslog {
+pub(in crate::daemon) struct Syslog {
     address: Address,
     facility: SyslogFacility,
     link: Option<Link>,
@@ -39,7 +39,7 @@ pub(super) struct Syslog {
 
 impl Syslog {
     /// A host must have an address, once; a local system log may come later.
-    pub(super) fn open(address: &SyslogAddress, facility: SyslogFacility) -> Result<Self, String> {
+    pub(in crate::daemon) fn open(address: &SyslogAddress, facility: SyslogFacility) -> Result<Self, String> {
         let address = match address {
             SyslogAddress::Path(path) => Address::Path(path.clone()),
             SyslogAddress::Host(host, port) => {
@@ -53,7 +53,7 @@ impl Syslog {
     }
 
     /// Sends a line. `head` is what stands before its text: `circus[PID]`, after the time.
-    pub(super) fn line(&mut self, level: Level, head: &str, text: &str) {
+    pub(in crate::daemon) fn line(&mut self, level: Level, head: &str, text: &str) {
         if self.lost > 0 {
             let text = format!("[WARNING] {} lines were lost: the system log did not take them", self.lost);
             if self.send(&frame(self.facility, Level::Warning, head, &text)).is_err() {

@@ -1,0 +1,219 @@
+//! What the daemon's thread holds of the log.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::queue::{Entry, Queue};
+use super::target::Target;
+use super::writer::Writer;
+use crate::arbiter::Level;
+use crate::background;
+
+/// A log that another takes the place of has this long to be written, so that lines stay in order.
+const REPLACE_TIMEOUT: Duration = Duration::from_millis(100);
+/// The last lines at the end may take this long to be written.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The log.
+#[derive(Debug)]
+pub(in crate::daemon) struct Log {
+    queue: Arc<Queue>,
+    least: Level,
+    is_stderr: bool,
+}
+
+/// A level by its name in any case; `info` where there is no such level.
+pub(in crate::daemon) fn level(name: &str) -> Level {
+    match name.trim().to_ascii_lowercase().as_str() {
+        "debug" => Level::Debug,
+        "warning" => Level::Warning,
+        "error" => Level::Error,
+        "critical" => Level::Critical,
+        _ => Level::Info,
+    }
+}
+
+impl Log {
+    /// A log to `output`, as the option `logoutput` names it. Call it after daemonizing: threads do not survive a fork.
+    pub(in crate::daemon) fn open(output: &str, least: Level) -> Result<Self, String> {
+        let target = Target::open(output)?;
+        let is_stderr = matches!(target, Target::Stderr);
+        let queue = Arc::new(Queue::default());
+        let (writer, entries) =
+            (Writer { target, pid: std::process::id(), zone: crate::sys::time_zone() }, Arc::clone(&queue));
+        // The thread ends by itself when the queue is closed.
+        background::spawn("log", move || writer.run(&entries))
+            .map_err(|error| format!("unable to start the thread of the log: {error}"))?;
+        Ok(Self { queue, least, is_stderr })
+    }
+
+    /// For a daemon on its way to the background: standard error is still its caller's, who wants to hear of problems
+    /// only, and then /dev/null.
+    pub(in crate::daemon) fn spare_the_caller(&mut self) {
+        if self.is_stderr {
+            self.least = self.least.max(Level::Warning);
+        }
+    }
+
+    /// Whether a line of this level would be written.
+    pub(in crate::daemon) fn takes(&self, level: Level) -> bool {
+        level >= self.least
+    }
+
+    /// Logs a line; `unix` is its time. It never waits: what the queue does not hold is dropped and counted.
+    pub(in crate::daemon) fn line(&mut self, level: Level, unix: f64, text: &str) {
+        if self.takes(level) {
+            self.queue.push(Entry { level, unix, text: text.to_owned() });
+        }
+    }
+
+    /// Writes what there is, in a bounded time. Whether all is written.
+    pub(in crate::daemon) fn close(self) -> bool {
+        self.queue.close(CLOSE_TIMEOUT)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.queue.close(REPLACE_TIMEOUT);
+    }
+}
+
+/// Writes to standard error what stops a start, even where its reader stalls: then only for a bounded time.
+pub(in crate::daemon) fn write_stderr(text: String) {
+    let (done, written) = mpsc::channel();
+    let write = move || {
+        use std::io::Write as _;
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = done.send(());
+    };
+    if background::spawn("stderr", write).is_ok() {
+        let _ = written.recv_timeout(CLOSE_TIMEOUT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::path::Path;
+
+    use super::super::queue::QUEUE_LIMIT;
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    impl Log {
+        /// Waits until all is written.
+        fn drain(self) {
+            assert!(self.queue.close(DEADLINE));
+        }
+    }
+
+    #[test]
+    fn a_line_reads_as_in_circus_and_the_level_filters() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = Log::open(path.to_str().unwrap(), level("WARNING")).unwrap();
+        log.line(Level::Info, 0.0, "not this");
+        log.line(Level::Error, 1.7e9, "a b");
+        log.drain();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (stamp, rest) = text.split_at(19);
+        assert_eq!(rest, format!(" circus[{}] [ERROR] a b\n", std::process::id()));
+        assert_eq!(stamp.chars().filter(char::is_ascii_digit).count(), 14);
+    }
+
+    #[test]
+    fn a_moved_or_removed_file_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let read = |name| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        let Target::File(mut file) = Target::open(path.to_str().unwrap()).unwrap() else { panic!("no file") };
+        file.write(b"one\n").unwrap();
+        std::fs::rename(&path, dir.path().join("old")).unwrap();
+        file.write(b"two\n").unwrap();
+        assert_eq!((read("old"), read("log")), ("one\n".into(), "two\n".into()));
+        std::fs::remove_file(&path).unwrap();
+        file.write(b"three\n").unwrap();
+        assert_eq!(read("log"), "three\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_again_is_written_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let sub = dir.path().join("sub");
+        std::fs::create_dir(&sub).unwrap();
+        let mut log = Log::open(sub.join("log").to_str().unwrap(), Level::Info).unwrap();
+        std::fs::rename(&sub, dir.path().join("gone")).unwrap();
+        log.line(Level::Info, 0.0, "one");
+        log.drain();
+        assert!(std::fs::read_to_string(dir.path().join("gone/log")).unwrap().ends_with("one\n"));
+    }
+
+    #[test]
+    fn the_system_log_has_its_own_time_format() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        let mut log = Log::open(&format!("syslog://{}?daemon", path.display()), Level::Info).unwrap();
+        log.line(Level::Debug, 0.0, "not this");
+        log.line(Level::Info, 1.7e9, "a b");
+        let mut buffer = [0; 1024];
+        let length = socket.recv(&mut buffer).unwrap();
+        let text = std::str::from_utf8(&buffer[..length]).unwrap();
+        let rest = text.strip_prefix("<30>Nov 1").unwrap();
+        assert!(rest.ends_with(&format!(" circus[{}] [INFO] a b\0", std::process::id())), "{text}");
+        assert_eq!(rest.split(' ').nth(1).unwrap().len(), "22:13:20".len());
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_an_error() {
+        assert!(Log::open("syslog://host:x", Level::Info).is_err_and(|text| text.starts_with("logoutput syslog://")));
+    }
+
+    fn fifo(dir: &Path) -> std::path::PathBuf {
+        let path = dir.join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_fifo_without_a_reader_blocks_nobody_and_drops_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = fifo(dir.path());
+        let mut log = Log::open(path.to_str().unwrap(), Level::Info).unwrap();
+        let line = "x".repeat(1000);
+        let lines = 2 * QUEUE_LIMIT / line.len();
+        for _ in 0..lines {
+            log.line(Level::Info, 0.0, &line);
+        }
+        let mut reader = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let queue = Arc::clone(&log.queue);
+        let reading = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            while !queue.close(Duration::from_millis(1)) {
+                let _ = reader.read_to_end(&mut text);
+            }
+            let _ = reader.read_to_end(&mut text);
+            String::from_utf8(text).unwrap()
+        });
+        let text = reading.join().unwrap();
+        let last = text.lines().last().unwrap();
+        let dropped: usize = last.split_once("[WARNING] ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(text.lines().count() - 1 + dropped, lines, "each line is written or counted");
+        assert!(dropped > 0 && last.ends_with("lines of the log were dropped: it was not written fast enough"));
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_reader_that_stalls() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = fifo(dir.path());
+        let mut log = Log::open(path.to_str().unwrap(), Level::Info).unwrap();
+        for _ in 0..1000 {
+            log.line(Level::Info, 0.0, &"x".repeat(1000));
+        }
+        assert!(!log.close(), "the pipe holds 64 KiB of it");
+    }
+}
