@@ -19,6 +19,11 @@ pub(crate) const READ: usize = 64 * 1024;
 /// A read block and the beginning of a line before it.
 pub(crate) const SCRATCH: usize = LINE_LIMIT + READ;
 
+/// A read of so much means that the writer may be waiting: the pipe grows, and is asked again at once. This is half of a
+/// pipe of the ordinary size. A full one seldom gives all of its 64 KiB, because a line that does not fit into the rest
+/// of a page starts the next page.
+const FULL: usize = 32 * 1024;
+
 /// The size of a pipe whose writer is faster than we are. Only those grow: a user who is not root may have 64 MiB of
 /// pipes (pipe-user-pages-soft), which 1000 workers' two pipes of 64 KiB exceed already, and an idle pipe has no
 /// use for it. (The size is that of the ring: 40 bytes for each page; pages are only held while they are full.)
@@ -106,13 +111,12 @@ impl PipeReader {
     /// Reads once, behind the first `lead` bytes of `scratch`.
     pub(crate) fn read(&mut self, scratch: &mut [u8], lead: usize) -> Got {
         let Some(space) = scratch.get_mut(lead..lead + READ) else { return Got::Empty };
-        let asked = space.len();
         loop {
             match self.file.read(space) {
                 Ok(0) => return Got::End(None),
                 Ok(read) => {
                     self.taken += read as u64;
-                    if read == asked {
+                    if read >= FULL {
                         self.grow();
                         return Got::Some(read);
                     }
@@ -127,7 +131,7 @@ impl PipeReader {
         }
     }
 
-    /// Once, for a pipe that was found full. Refusal is no fault: the pipe stays as it is.
+    /// Once, for a pipe whose writer is fast. Refusal is no fault: the pipe stays as it is.
     fn grow(&mut self) {
         if !std::mem::replace(&mut self.grown, true)
             && fcntl(&self.file, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| size < BUSY_PIPE)
@@ -146,5 +150,31 @@ impl PipeReader {
     /// The line has ended.
     pub(crate) fn line_ended(&mut self) {
         self.long_since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Write, pipe};
+
+    use super::*;
+    use crate::proto::StreamName;
+
+    #[test]
+    fn a_pipe_full_of_short_lines_grows_and_is_asked_again() {
+        let (reader, mut writer) = pipe().unwrap();
+        let flags = OFlag::from_bits_retain(fcntl(&writer, FcntlArg::F_GETFL).unwrap());
+        fcntl(&writer, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
+        let line = [b'x'; 100];
+        while writer.write(&line).is_ok() {}
+        let source = Source { pid: 1, wid: 1, name: StreamName::Stdout };
+        let mut reader = PipeReader::new(reader.into(), SinkId(1), source).unwrap();
+        let mut scratch = vec![0; SCRATCH];
+        let Got::Some(read) = reader.read(&mut scratch, 0) else { panic!("the pipe is taken for a quiet one") };
+        assert!(read < READ, "pages hold {read} bytes of whole lines");
+        assert_eq!(fcntl(&reader.file, FcntlArg::F_GETPIPE_SZ), Ok(BUSY_PIPE));
+        assert!(matches!(reader.read(&mut scratch, 0), Got::Empty));
+        writer.write_all(&line).unwrap();
+        assert!(matches!(reader.read(&mut scratch, 0), Got::Last(100)));
     }
 }
