@@ -21,6 +21,7 @@ mod crowd;
 mod hooks;
 mod independence;
 mod launch;
+mod log;
 mod munin;
 mod original;
 mod output;

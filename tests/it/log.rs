@@ -1,0 +1,46 @@
+//! circusd's own log, where it cannot be written.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use nix::libc::O_NONBLOCK;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::json;
+
+use crate::rig::{Circusd, Site, wait_until};
+
+/// Starts a circusd whose log cannot be written, and checks that it answers, replaces a worker, and ends.
+fn assert_works(site: Site) {
+    let ini =
+        site.ini("circus.ini", "[circus]\nloglevel = debug\nlogoutput = {dir}/fifo\n[watcher:w]\ncmd = {knobs}\n");
+    let mut circusd = Circusd::launch(site, &[ini.to_str().unwrap()]);
+    wait_until("the endpoint is there", || circusd.path("control").exists());
+    let workers = circusd.wait_for_workers("w", 1);
+    workers[0].send(Signal::SIGKILL);
+    wait_until("the worker is replaced", || {
+        let found = circusd.workers("w");
+        found.len() == 1 && found != workers
+    });
+    circusd.tell("status", json!({}));
+    circusd.send(Signal::SIGTERM);
+    assert_eq!(circusd.wait_for_end().status, Some(0));
+}
+
+#[test]
+fn a_log_fifo_without_a_reader_stops_nothing() {
+    let site = Site::new();
+    mkfifo(&site.path("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
+    assert_works(site);
+}
+
+#[test]
+fn a_log_whose_reader_stalls_stops_nothing() {
+    let site = Site::new();
+    mkfifo(&site.path("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
+    let mut full = File::options().read(true).write(true).custom_flags(O_NONBLOCK).open(site.path("fifo")).unwrap();
+    while full.write(&[b'x'; 4096]).is_ok() {}
+    assert_works(site);
+}
