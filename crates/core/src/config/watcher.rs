@@ -9,7 +9,8 @@ use super::env::WatcherEnv;
 use super::ini::{Entry, Section};
 use super::nearest::suggestion;
 use super::options::{
-    Field as _, Kind, OptionSpec, Scope, Support, WATCHER_OPTIONS, contradiction, find, idle_key, settle,
+    Field as _, Kind, OptionSpec, Scope, Support, WATCHER_OPTIONS, contradiction, find, idle_key, replace_python_class,
+    settle,
 };
 use super::section::{Source, named};
 use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, python};
@@ -187,8 +188,11 @@ fn typed(source: &Source<'_>, spec: &OptionSpec, entry: &Entry, env: &WatcherEnv
 pub(super) fn stream(source: &mut Source<'_>, section: &Section, key: &str, stream: &mut Option<StreamConfig>) {
     let (Some(stream), ini) = (stream, source.ini) else { return };
     let entries = || ini.entries(section).filter_map(|entry| Some((entry, entry.key.strip_prefix(key)?)));
+    let place = entries().next().map_or(&section.place, |(entry, _)| &entry.place);
+    if let Some(text) = replace_python_class(key, stream) {
+        source.problems.push(Problem::warning(place, format!("[{}] {text}", section.name)));
+    }
     if let Err(text) = settle(key, stream) {
-        let place = entries().next().map_or(&section.place, |(entry, _)| &entry.place);
         source.problems.push(Problem::skipped(place, format!("[{}] {text}", section.name)));
         return;
     }

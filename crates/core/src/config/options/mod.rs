@@ -34,4 +34,4 @@ pub use table::WATCHER_OPTIONS;
 pub(super) use change::contradiction;
 pub(super) use difference::differences;
 pub(super) use field::Field;
-pub(super) use streams::{idle_key, regular_file, settle};
+pub(super) use streams::{idle_key, regular_file, replace_python_class, settle};

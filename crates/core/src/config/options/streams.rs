@@ -92,6 +92,26 @@ pub(in crate::config) fn settle(key: &str, stream: &mut StreamConfig) -> Result<
     class.keys.iter().try_for_each(|name| check_value(name, stream)).map_err(|text| format!("{key}.{text}"))
 }
 
+/// A Python class that cannot be loaded gives way to plain output, to its file where it names one. Returns what to say
+/// about it; `None` where the class is one of ours.
+pub(in crate::config) fn replace_python_class(key: &str, stream: &mut StreamConfig) -> Option<String> {
+    let class = short_name(&stream.class);
+    if !class.contains('.') {
+        return None;
+    }
+    let plain = if stream.options.contains_key("filename") { "FileStream" } else { "StdoutStream" };
+    let text = format!("{}; until then it is a {plain}", is_python_class(key, class));
+    stream.class = plain.into();
+    Some(text)
+}
+
+fn is_python_class(key: &str, class: &str) -> String {
+    format!(
+        "{key}.class = {class} is a Python class, which cannot be loaded here; {key}.class = exec and {key}.command = \
+         COMMAND write the lines to a command"
+    )
+}
+
 /// The full Python path of a class of Circus means the class.
 fn short_name(class: &str) -> &str {
     class.strip_prefix("circus.stream.").and_then(|path| path.rsplit('.').next()).unwrap_or(class)
@@ -103,11 +123,7 @@ fn class_of(key: &str, stream: &StreamConfig) -> Result<&'static Class, String> 
             Support::Works | Support::Ignored(_) => Ok(class),
             Support::Refused(reason) => Err(format!("{key}.class = {} {reason}", class.name)),
         },
-        None if stream.class.contains('.') => Err(format!(
-            "{key}.class = {} is a Python class, which cannot be loaded here; {key}.class = exec and {key}.command = \
-                  COMMAND write the lines to a command",
-            stream.class
-        )),
+        None if stream.class.contains('.') => Err(is_python_class(key, &stream.class)),
         None => {
             let hint = suggestion(&stream.class, CLASSES.iter().map(|class| class.name));
             Err(format!("{key}.class: there is no stream class '{}'{hint}", stream.class))
