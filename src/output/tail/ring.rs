@@ -41,6 +41,9 @@ struct Chunk {
 /// What a chunk costs beside its bytes.
 const RECORD: usize = size_of::<Chunk>();
 
+/// Stands before the end of a line whose beginning was not kept.
+const CUT: &str = "...";
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ring {
@@ -124,6 +127,9 @@ impl Ring {
     pub(crate) fn read(&mut self, range: TailRange) -> Tail {
         let bytes = &*self.bytes.make_contiguous();
         let torn = if self.torn { memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1) } else { 0 };
+        // Where a line that lost its beginning is all there is, its end is better than nothing.
+        let cut = torn > 0 && torn == bytes.len();
+        let torn = if cut { 0 } else { torn };
         let kept_from = self.end - (bytes.len() - torn) as u64;
         // A cursor from before this stream began anew means nothing.
         let after = range.after.filter(|after| *after <= self.end);
@@ -144,6 +150,12 @@ impl Ring {
                 lines.extend(backwards(text).take(most).map(|line| kept(chunk.origin, line)));
             }
             behind = begin;
+        }
+        if cut
+            && behind == 0
+            && let Some(first) = lines.last_mut()
+        {
+            first.line.insert_str(0, CUT);
         }
         lines.reverse();
         Tail { lines, cursor: self.end, missed, ..Tail::default() }
@@ -231,7 +243,11 @@ mod tests {
         ring.push(origin(1), b"12345\n789\nab\n");
         assert_eq!(texts(&ring.read(ALL)), ["789", "ab"], "the cut fell in the first line");
         ring.push(origin(1), b"abcdefghijk");
-        assert_eq!(texts(&ring.read(ALL)), [""; 0]);
+        assert_eq!(texts(&ring.read(ALL)), ["...defghijk"], "its end is all there is");
+        let after = ring.read(ALL).cursor;
+        assert_eq!(texts(&ring.read(TailRange { after: Some(after), ..ALL })), [""; 0]);
+        ring.push(origin(1), b"lm\n");
+        assert_eq!(texts(&ring.read(ALL)), ["lm"], "a whole line is there again");
         let mut ring = Ring::new(RECORD + 7);
         ring.push(origin(1), b"12345\n789\nab\n");
         assert_eq!(texts(&ring.read(ALL)), ["789", "ab"], "the cut fell between two lines");
@@ -270,7 +286,11 @@ mod tests {
                 prop_assert!(ring.bytes.len() + ring.chunks.len() * RECORD <= limit);
                 prop_assert!(ring.bytes.capacity() <= limit);
             }
-            let lines: Vec<_> = ring.read(ALL).lines.into_iter().map(|line| (line.wid, line.line)).collect();
+            let mut lines: Vec<_> = ring.read(ALL).lines.into_iter().map(|line| (line.wid, line.line)).collect();
+            if let Some(end) = lines.first().and_then(|(_, line)| line.strip_prefix(CUT)) {
+                prop_assert!(lines.len() == 1 && all.last().is_some_and(|(_, line)| line.ends_with(end)));
+                lines.clear();
+            }
             prop_assert_eq!(&lines[..], &all[all.len() - lines.len()..]);
             let bytes: usize = lines.iter().map(|(_, line)| line.len() + 1).sum();
             let torn = ring.bytes.len() - bytes;
