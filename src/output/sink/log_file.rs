@@ -5,14 +5,15 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::arbiter::Mono;
 use crate::output::Message;
 use crate::output::sink::dated_backup::{delete_oldest, move_aside};
 use crate::output::sink::interface::{Lines, Now, Sink, SinkState, Stop, Written};
-use crate::output::sink::open_path::open_for_append;
+use crate::output::sink::open_path::{open_for_append, pin};
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 use crate::output::sink::size_rotation::{SizeRotation, Step, first_line, shift_backups};
 use crate::output::sink::time_rotation::TimeRotation;
@@ -34,8 +35,8 @@ pub(crate) struct LogFile {
     deadline: Option<Timestamp>,
     /// The last byte written was no newline.
     mid_line: bool,
-    roll_not_before: Option<Instant>,
-    lost_not_before: Option<Instant>,
+    roll_not_before: Option<Mono>,
+    lost_not_before: Option<Mono>,
 }
 
 impl LogFile {
@@ -73,14 +74,13 @@ impl LogFile {
         }
     }
 
-    /// A file that was here before us goes on from its last line.
+    /// A file that was here before this circusd counts from when it began, so that restarts do not put a rotation off.
     fn deadline(&mut self, schedule: TimeRotation) -> io::Result<Timestamp> {
         if let Some(deadline) = self.deadline {
             return Ok(deadline);
         }
-        let written = self.file.metadata()?.mtime();
-        let written = Timestamp::from_second(written).unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok(*self.deadline.insert(schedule.deadline(written, &schedule.zone())))
+        let begun = begun(&self.file.metadata()?);
+        Ok(*self.deadline.insert(schedule.deadline(begun, &schedule.zone())))
     }
 
     fn advance(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> io::Result<usize> {
@@ -108,7 +108,7 @@ impl LogFile {
         };
         self.roll_not_before = rolled.err().map(|error| {
             messages.push(Message::Warning(format!("cannot rotate '{}', it grows on: {error}", self.real.display())));
-            now.mono + ROLL_AGAIN
+            now.mono.after(ROLL_AGAIN)
         });
     }
 
@@ -116,7 +116,7 @@ impl LogFile {
         match rotation.backup_count {
             0 => self.file.set_len(0),
             count => {
-                shift_backups(&self.real, count)?;
+                shift_backups(&pin(&self.real)?.path(), count)?;
                 self.reopen()
             }
         }
@@ -125,11 +125,13 @@ impl LogFile {
     fn roll_by_time(&mut self, schedule: TimeRotation, now: Now, messages: &mut Vec<Message>) -> io::Result<()> {
         let zone = schedule.zone();
         let suffix = schedule.suffix(self.deadline(schedule)?, &zone);
-        move_aside(&self.real, &suffix)?;
+        // The directory stays the same one to the end, whatever is done to its name meanwhile.
+        let pinned = pin(&self.real)?;
+        move_aside(&pinned.path(), &suffix)?;
         self.reopen()?;
         self.deadline = Some(schedule.deadline(now.wall, &zone));
         if schedule.backup_count > 0
-            && let Err(error) = delete_oldest(&self.real, schedule.digits(), schedule.backup_count)
+            && let Err(error) = delete_oldest(&pinned.path(), schedule.digits(), schedule.backup_count)
         {
             let text = format!("cannot delete old files of '{}': {error}", self.real.display());
             messages.push(Message::Warning(text));
@@ -148,7 +150,7 @@ impl LogFile {
             return;
         };
         if self.lost_not_before.is_none_or(|then| then <= now.mono) {
-            self.lost_not_before = Some(now.mono + TELL_AGAIN);
+            self.lost_not_before = Some(now.mono.after(TELL_AGAIN));
             let name = self.named.display();
             let text = format!("'{name}' was moved away and cannot be opened, the old file is written on: {error}");
             messages.push(Message::Warning(text));
@@ -208,6 +210,13 @@ impl Sink for LogFile {
     }
 }
 
+/// When a file began: its birth, where the file system knows it. A copy that kept its time is as old as its last line.
+fn begun(found: &Metadata) -> Timestamp {
+    let written = Timestamp::from_second(found.mtime()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let born = found.created().ok().and_then(|born| Timestamp::try_from(born).ok());
+    born.map_or(written, |born| born.min(written))
+}
+
 fn identity(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
@@ -241,10 +250,8 @@ mod tests {
         let schedule = TimeRotation { when, interval: 1, utc: true, backup_count };
         kept(path, RotationPolicy { rotation: Rotation::ByTime(schedule), watched: false })
     }
-
-    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     fn put_at(log: &mut LogFile, wall: Timestamp, text: &str, uncounted: usize) -> Vec<Message> {
-        let now = Now { mono: Instant::now(), wall };
+        let now = Now { mono: Mono(0), wall };
         let mut messages = Vec::new();
         let written = log.write(Lines { bytes: text.as_bytes(), uncounted }, now, &mut messages);
         assert!(written.stop.is_none(), "{written:?}");
@@ -402,6 +409,20 @@ mod tests {
         put_when(&mut log, "2024-02-03T10:00:00.5Z", "begin");
         put_when(&mut log, "2024-02-03T10:00:05Z", " and end\nnext\n");
         assert_eq!(read(folder.path(), "t.log.20240203100000"), "begin and end\n");
+        assert_eq!(read(folder.path(), "t.log"), "next\n");
+    }
+
+    #[test]
+    fn a_restart_does_not_put_a_rotation_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.log");
+        fs::write(&path, "begun\n").unwrap();
+        let Ok(born) = fs::metadata(&path).unwrap().created() else { return };
+        // A later line, just before circusd was started again.
+        File::options().append(true).open(&path).unwrap().set_modified(born + Duration::from_secs(3000)).unwrap();
+        let mut log = timed(&path, RotateWhen::Hour, 0);
+        let next = Timestamp::try_from(born).unwrap() + Duration::from_secs(3700);
+        put_at(&mut log, next, "next\n", 0);
         assert_eq!(read(folder.path(), "t.log"), "next\n");
     }
 

@@ -1,22 +1,25 @@
 //! Opening a log file by name, without being led astray.
 //!
-//! The last part of the name may be a symbolic link only if root or circusd's own user made it: an administrator's
-//! link is followed, one that a worker's user planted in a directory of its own is refused. (The directories on the
-//! way are trusted, as they are by every other program.) Owner and target are read from the link itself, so it cannot
-//! be exchanged between the check and the use, and the file is then opened without following anything.
+//! The name is walked part by part. A symbolic link is followed only if root or circusd's own user made it: an
+//! administrator's link is followed, one that a worker's user planted is refused, be it the file or one of its
+//! directories. Owner and target are read from the link itself and each directory is held open, so that nothing can be
+//! exchanged between the check and the use.
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 
-/// As many links in a row as anybody needs.
-const MOST_LINKS: usize = 8;
+/// As many links as the kernel follows.
+const MOST_LINKS: usize = 40;
 
 /// An open file and its name without links.
 #[derive(Debug)]
@@ -25,34 +28,67 @@ pub(crate) struct Place {
     pub(crate) real: PathBuf,
 }
 
+/// A name whose directory is held open, so that it stays the same directory whatever is done to the names above it.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    /// `None` in /proc, whose links are the kernel's: they lead to open files, not to names.
+    folder: Option<OwnedFd>,
+    /// Without links.
+    real: PathBuf,
+}
+
 /// Opens or creates `path` for appending. A FIFO is opened for reading too: then it needs no reader to be opened, and
 /// a reader that goes away and comes back finds what was written meanwhile.
 pub(crate) fn open_for_append(path: &Path) -> io::Result<Place> {
     open_with_mode(path, 0o666)
 }
 
-fn open_with_mode(path: &Path, mode: u32) -> io::Result<Place> {
-    let real = resolve(path)?;
-    // O_NONBLOCK: opening a FIFO or a modem must not stop circusd; it means nothing to a regular file.
-    let way = OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
-    let way = if in_proc(&real) { way } else { way | OFlag::O_NOFOLLOW };
-    let mode = Mode::from_bits_truncate(mode);
-    let file = match open(&real, way | OFlag::O_WRONLY, mode) {
-        Ok(fd) => File::from(fd),
-        Err(Errno::ENXIO) if is_fifo(&real) => File::from(open(&real, way | OFlag::O_RDWR, mode)?),
-        Err(errno) => return Err(errno.into()),
-    };
-    if file.metadata()?.file_type().is_fifo()
-        && let Ok(both) = open(&real, way | OFlag::O_RDWR, mode)
-    {
-        return Ok(Place { file: both.into(), real });
-    }
-    Ok(Place { file, real })
-}
-
 /// The same for a file of circusd's own, which others may read but not write.
 pub(crate) fn open_log_file(path: &Path) -> io::Result<File> {
     Ok(open_with_mode(path, 0o644)?.file)
+}
+
+fn open_with_mode(path: &Path, mode: u32) -> io::Result<Place> {
+    let pinned = resolve(path)?;
+    // O_NONBLOCK: opening a FIFO or a modem must not stop circusd; it means nothing to a regular file.
+    let way = OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+    let mode = Mode::from_bits_truncate(mode);
+    let file = match pinned.open(way | OFlag::O_WRONLY, mode) {
+        Ok(file) => file,
+        Err(Errno::ENXIO) if is_fifo(&pinned.real) => pinned.open(way | OFlag::O_RDWR, mode)?,
+        Err(errno) => return Err(errno.into()),
+    };
+    if file.metadata()?.file_type().is_fifo()
+        && let Ok(both) = pinned.open(way | OFlag::O_RDWR, mode)
+    {
+        return Ok(Place { file: both, real: pinned.real });
+    }
+    Ok(Place { file, real: pinned.real })
+}
+
+impl Pinned {
+    fn open(&self, way: OFlag, mode: Mode) -> nix::Result<File> {
+        let opened = match (&self.folder, self.real.file_name()) {
+            (Some(folder), Some(name)) => openat(folder, name, way | OFlag::O_NOFOLLOW, mode),
+            _ => open(&self.real, way, mode),
+        };
+        opened.map(File::from)
+    }
+
+    /// A path to the same name through the open directory: for calls that know only paths.
+    pub(crate) fn path(&self) -> PathBuf {
+        let pinned = |folder: &OwnedFd| Some(format!("/proc/self/fd/{}/.", folder.as_raw_fd()));
+        match (self.folder.as_ref().and_then(pinned), self.real.file_name()) {
+            // Where /proc is not mounted, the name itself has to do.
+            (Some(folder), Some(name)) if Path::new(&folder).exists() => Path::new(&folder).join(name),
+            _ => self.real.clone(),
+        }
+    }
+}
+
+/// Finds `path` again, for a rotation.
+pub(crate) fn pin(path: &Path) -> io::Result<Pinned> {
+    resolve(path)
 }
 
 /// Whether a stream could write to a file of this name, as far as that can be told without making it. The error says
@@ -62,7 +98,7 @@ pub fn check_file(name: &str) -> Result<(), String> {
 }
 
 fn look_at(path: &Path) -> io::Result<()> {
-    let real = resolve(path)?;
+    let Pinned { real, .. } = resolve(path)?;
     let allowed = |path: &Path, way| faccessat(AT_FDCWD, path, way, AtFlags::AT_EACCESS).map_err(io::Error::from);
     match fs::metadata(&real) {
         Ok(found) if found.is_dir() => Err(Errno::EISDIR.into()),
@@ -79,41 +115,82 @@ fn is_fifo(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
 }
 
-/// The name without links.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
-    let mut path = std::path::absolute(path)?;
-    for _ in 0..MOST_LINKS {
-        let name = path.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        let folder = folder.canonicalize().map_err(|error| within(error, folder))?;
-        let real = folder.join(name);
-        if in_proc(&real) {
-            return Ok(real);
+/// Walks to the directory of `path`, and on where its last part is a link.
+fn resolve(path: &Path) -> io::Result<Pinned> {
+    let path = std::path::absolute(path)?;
+    let root = || open("/", directory(), Mode::empty());
+    let (mut folder, mut real, mut links) = (root()?, PathBuf::from("/"), 0);
+    let mut rest = parts(&path);
+    while let Some(part) = rest.pop_front() {
+        let is_last = rest.is_empty();
+        if part == ".." {
+            folder = openat(&folder, "..", directory(), Mode::empty())?;
+            real.pop();
+            continue;
         }
-        match trusted_link(&real)? {
-            Some(target) => path = folder.join(target),
-            None => return Ok(real),
+        let next = real.join(&part);
+        if in_proc(&next) {
+            return Ok(Pinned { folder: None, real: next.join(rest.iter().collect::<PathBuf>()) });
+        }
+        let found = match openat(
+            &folder,
+            part.as_os_str(),
+            OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
+            Ok(found) => File::from(found),
+            Err(Errno::ENOENT) if is_last => return Ok(Pinned { folder: Some(folder), real: next }),
+            Err(errno) if is_last => return Err(errno.into()),
+            Err(errno) => return Err(within(errno.into(), &next)),
+        };
+        if let Some(target) = trusted_link(&found, &next)? {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(Errno::ELOOP.into());
+            }
+            if target.is_absolute() {
+                (folder, real) = (root()?, PathBuf::from("/"));
+            }
+            let mut target = parts(&target);
+            target.append(&mut rest);
+            rest = target;
+        } else if is_last {
+            return Ok(Pinned { folder: Some(folder), real: next });
+        } else if found.metadata()?.is_dir() {
+            (folder, real) = (found.into(), next);
+        } else {
+            return Err(within(Errno::ENOTDIR.into(), &next));
         }
     }
-    Err(Errno::ELOOP.into())
+    Err(io::Error::other("it names no file"))
 }
 
-/// Where `real` points to, if it is a link and its owner may say where circusd writes.
-fn trusted_link(real: &Path) -> io::Result<Option<PathBuf>> {
-    let link = match open(real, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
-        Ok(fd) => File::from(fd),
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
+fn directory() -> OFlag {
+    OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC
+}
+
+/// The parts of a path, without its beginning.
+fn parts(path: &Path) -> VecDeque<OsString> {
+    let named = |part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
     };
+    path.components().filter_map(named).collect()
+}
+
+/// Where `link` points to, if it is one and its owner may say where circusd writes.
+fn trusted_link(link: &File, name: &Path) -> io::Result<Option<PathBuf>> {
     let found = link.metadata()?;
     if !found.file_type().is_symlink() {
         return Ok(None);
     }
     if found.uid() != 0 && found.uid() != geteuid().as_raw() {
-        let text = format!("it is a symbolic link made by uid {}, which is not followed", found.uid());
+        let (name, uid) = (name.display(), found.uid());
+        let text = format!("'{name}' is a symbolic link made by uid {uid}, which is not followed");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
-    Ok(Some(readlinkat(&link, "")?.into()))
+    Ok(Some(readlinkat(link, "")?.into()))
 }
 
 /// The links of /proc are the kernel's: they lead to open files, not to names.
@@ -122,6 +199,10 @@ fn in_proc(path: &Path) -> bool {
 }
 
 fn within(error: io::Error, folder: &Path) -> io::Error {
+    // What passes by itself keeps its number: the start is tried again.
+    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
+        return error;
+    }
     io::Error::new(error.kind(), format!("its directory '{}': {error}", folder.display()))
 }
 
@@ -201,5 +282,35 @@ mod tests {
         lchown(&link, Some(12345), None).unwrap();
         let error = open_for_append(&link).unwrap_err();
         assert!(error.to_string().contains("uid 12345"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_another_user_made_a_link_is_not_entered() {
+        if !geteuid().is_root() {
+            eprintln!("needs root to make a link of somebody else's");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (logs, target) = (folder.path().join("logs"), folder.path().join("secret"));
+        fs::create_dir(&target).unwrap();
+        symlink(&target, &logs).unwrap();
+        open_for_append(&logs.join("ours")).unwrap();
+        lchown(&logs, Some(12345), None).unwrap();
+        let error = open_for_append(&logs.join("app")).unwrap_err();
+        assert!(error.to_string().contains("/logs' is a symbolic link made by uid 12345"), "{error}");
+        assert!(!target.join("app").exists());
+    }
+
+    #[test]
+    fn a_pinned_name_stays_in_its_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let (logs, other) = (folder.path().join("logs"), folder.path().join("other"));
+        fs::create_dir(&logs).unwrap();
+        fs::create_dir(&other).unwrap();
+        let pinned = pin(&logs.join("app")).unwrap();
+        fs::rename(&logs, folder.path().join("moved")).unwrap();
+        symlink(&other, &logs).unwrap();
+        fs::write(pinned.path(), "x").unwrap();
+        assert!(folder.path().join("moved/app").exists() && !other.join("app").exists());
     }
 }

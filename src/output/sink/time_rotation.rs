@@ -1,7 +1,6 @@
 //! TimedRotatingFileStream: when a file's time is over, and which time its name then tells.
 //!
-//! Pure: times and time zones are arguments. The rules are Circus's: S, M, H and D count from when the file was begun
-//! (a file that is found, from its last line); MIDNIGHT and W0 to W6 end with the day, in the calendar of the time zone,
+//! Pure: times and time zones are arguments. The rules are Circus's: S, M, H and D count from when the file was begun; MIDNIGHT and W0 to W6 end with the day, in the calendar of the time zone,
 //! so that a day of 23 or 25 hours is a day. A file is rolled by the first line behind its deadline, never by the clock
 //! alone, and is named after the beginning of its time.
 //!
