@@ -8,13 +8,19 @@ use super::main::log_level_of;
 use super::plugins::log_speaker;
 use super::sources::Source;
 use crate::arbiter::{Arbiter, Level};
-use crate::config::{CircusConfig, Config, Problem};
+use crate::config::{CircusConfig, Config, Problem, WatcherConfig};
 use crate::output::Message;
 
 /// How long the last answers and events may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long the last lines of output may take to be written.
+/// How long the last lines of output may take to be written, at most.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long sinks that block may hold up the end: no longer than workers may, and never long.
+fn output_timeout(watchers: &[WatcherConfig]) -> Duration {
+    let longest = watchers.iter().map(|watcher| watcher.graceful_timeout).reduce(f64::max);
+    longest.map_or(OUTPUT_TIMEOUT, |seconds| Duration::from_secs_f64(seconds.clamp(0.0, OUTPUT_TIMEOUT.as_secs_f64())))
+}
 
 impl Daemon {
     /// Everything is stopped: the last words go out, and what was on the file system goes.
@@ -28,7 +34,8 @@ impl Daemon {
         if lost > 0 {
             self.log_line(Level::Warning, &format!("{lost} answers were not read by their clients"));
         }
-        for message in self.launcher.output.shutdown(OUTPUT_TIMEOUT) {
+        let limit = output_timeout(&self.resources.config.watchers);
+        for message in self.launcher.output.shutdown(limit) {
             match message {
                 Message::Info(text) | Message::Warning(text) => self.log.line(Level::Warning, self.now.unix, &text),
                 Message::Told { speaker, level, line } => {
@@ -120,5 +127,24 @@ impl Daemon {
             self.fds.events = events;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeout(graceful_timeouts: &[f64]) -> Duration {
+        let watcher =
+            |seconds: &f64| WatcherConfig { graceful_timeout: *seconds, ..WatcherConfig::new("w", "true", "/") };
+        output_timeout(&graceful_timeouts.iter().map(watcher).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_blocked_sink_delays_the_end_no_longer_than_a_worker() {
+        assert_eq!(timeout(&[0.1, 0.3]), Duration::from_millis(300));
+        assert_eq!(timeout(&[0.1, 30.0]), OUTPUT_TIMEOUT);
+        assert_eq!(timeout(&[]), OUTPUT_TIMEOUT);
+        assert_eq!(timeout(&[f64::NAN, -1.0]), Duration::ZERO);
     }
 }
