@@ -145,7 +145,10 @@ impl Launcher {
                 self.exec_sinks.keep(sink, begun, now);
                 sink
             }
-            Some(stream) => self.output.open(stream, kept).map_err(wrong)?,
+            Some(stream) => self
+                .output
+                .open(stream, kept)
+                .map_err(|error| SpawnError { errno: error.errno, ..wrong(error.text) })?,
         };
         *slot = Some(sink);
         Ok(sink)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::arbiter::Level;
 use crate::config::StreamConfig;
-use crate::output::sink::open::{Opened, open, open_command, told};
+use crate::output::sink::open::{OpenError, Opened, open, open_command, told};
 use crate::output::tail::stream_tail::InFlight;
 use crate::output::{Kept, Message, SinkId, Source, SyncId, thread};
 use crate::proto::{StreamName, TailRange};
@@ -89,7 +89,7 @@ impl OutputHandle {
     /// Opens what `config` names, and keeps of it what `kept` says. The error says what is wrong with it. Several sinks
     /// may name one file: it is open once, each keeps its own `time_format`, and the rotation that was configured last
     /// holds for all of them (a message says so when it differs).
-    pub fn open(&mut self, config: &StreamConfig, kept: Kept) -> Result<SinkId, String> {
+    pub fn open(&mut self, config: &StreamConfig, kept: Kept) -> Result<SinkId, OpenError> {
         let sink = SinkId(self.next_id + 1);
         let opened = open(config, sink.0)?;
         self.next_id = sink.0;
@@ -133,7 +133,7 @@ impl OutputHandle {
 
     /// Gives a sink another configuration while its sources stay attached. On an error the old one stays.
     pub fn set(&mut self, sink: SinkId, config: &StreamConfig) -> Result<(), String> {
-        let opened = open(config, sink.0)?;
+        let opened = open(config, sink.0).map_err(|error| error.text)?;
         self.send(Command::Set(sink, opened));
         Ok(())
     }

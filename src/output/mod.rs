@@ -39,6 +39,6 @@ mod tests;
 
 pub use handle::OutputHandle;
 pub use message::{Message, SinkId, Source, SyncId};
-pub use sink::check_file;
 pub(crate) use sink::open_for_append;
+pub use sink::{OpenError, check_file};
 pub use tail::Kept;

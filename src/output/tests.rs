@@ -166,6 +166,23 @@ fn a_line_of_ten_megabytes_stays_whole_beside_others() {
 }
 
 #[test]
+fn pipes_that_children_of_the_dead_hold_are_bounded() {
+    let mut room = Room::new();
+    let sink = room.file("out.log", json!({}));
+    let mut held = Vec::new();
+    for pid in 1..=40 {
+        held.push(room.worker(pid, sink));
+        room.output.died(pid);
+    }
+    room.settle();
+    let closed = held.iter_mut().filter_map(|writer| writer.write_all(b"still here\n").err()).count();
+    assert_eq!(closed, 8, "the oldest go");
+    room.wait_for_text("the Stdout of pid 1, which has died, is closed");
+    room.settle();
+    assert_eq!(room.read("out.log").lines().count(), 32);
+}
+
+#[test]
 fn a_prompt_is_shown_and_others_begin_on_a_new_line() {
     let mut room = Room::new();
     let sink = room.file("out.log", json!({}));

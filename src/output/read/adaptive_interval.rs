@@ -5,7 +5,9 @@
 //! not watched any more but asked each millisecond, and watched again as soon as it has been silent for some. (Network
 //! drivers learned this long ago.) What is due at once, a death or a barrier, reads it at once all the same. Pure.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::arbiter::Mono;
 
 /// How often a busy source is asked.
 pub(crate) const ASK_EVERY: Duration = Duration::from_millis(1);
@@ -29,7 +31,7 @@ pub(crate) enum Change {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AdaptiveInterval {
     asked: bool,
-    last: Option<Instant>,
+    last: Option<Mono>,
     count: u8,
 }
 
@@ -39,13 +41,13 @@ impl AdaptiveInterval {
     }
 
     /// When to ask again after `now`; `None` while it is watched.
-    pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
-        self.asked.then(|| now + ASK_EVERY)
+    pub(crate) fn next(&self, now: Mono) -> Option<Mono> {
+        self.asked.then(|| now.after(ASK_EVERY))
     }
 
     /// The source was read and had something or not.
-    pub(crate) fn after_read(&mut self, something: bool, now: Instant) -> Option<Change> {
-        let soon = self.last.is_some_and(|last| now.saturating_duration_since(last) <= ASK_EVERY);
+    pub(crate) fn after_read(&mut self, something: bool, now: Mono) -> Option<Change> {
+        let soon = self.last.is_some_and(|last| now.since(last) <= ASK_EVERY);
         if self.asked {
             self.count = if something { 0 } else { self.count + 1 };
             (self.count >= QUIET_AFTER).then(|| self.turn_to(Change::Watch))
@@ -75,12 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     fn a_busy_source_is_asked_until_it_falls_silent() {
-        let mut now = Instant::now();
+        let mut now = Mono(0);
         let mut pace = AdaptiveInterval::new();
         let mut step = |pace: &mut AdaptiveInterval, something, micros| {
-            now += Duration::from_micros(micros);
+            now = now.after(Duration::from_micros(micros));
             (pace.after_read(something, now), pace.next(now).is_some())
         };
         for _ in 0..100 {

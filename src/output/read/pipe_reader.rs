@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use crate::arbiter::Mono;
 use crate::output::read::adaptive_interval::AdaptiveInterval;
 use crate::output::read::partial_line::{LINE_LIMIT, PartialLine};
 use crate::output::sink::interface::Now;
@@ -66,7 +67,7 @@ pub(crate) struct PipeReader {
     pub(crate) sink: SinkId,
     pub(crate) partial: PartialLine,
     /// When what is partial is written as it is.
-    pub(crate) due: Option<Instant>,
+    pub(crate) due: Option<Mono>,
     pub(crate) standing: Standing,
     pub(crate) pace: AdaptiveInterval,
     /// No writer is left: a short read does not mean that the next would wait.
@@ -75,7 +76,7 @@ pub(crate) struct PipeReader {
     pub(crate) taken: u64,
     /// The turn in which it was last found empty.
     pub(crate) emptied: u64,
-    long_since: Option<Instant>,
+    long_since: Option<Mono>,
     grown: bool,
 }
 
@@ -141,10 +142,10 @@ impl PipeReader {
     }
 
     /// A piece of an overlong line was written: until when others wait for the rest. `None`: they have waited enough.
-    pub(crate) fn hold_until(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn hold_until(&mut self, now: Mono) -> Option<Mono> {
         let since = *self.long_since.get_or_insert(now);
-        let last = since + HOLD_IN_ALL;
-        (now < last).then(|| last.min(now + HOLD_WITHOUT_PROGRESS))
+        let last = since.after(HOLD_IN_ALL);
+        (now < last).then(|| last.min(now.after(HOLD_WITHOUT_PROGRESS)))
     }
 
     /// The line has ended.

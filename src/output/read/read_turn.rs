@@ -84,7 +84,7 @@ impl ReadTurn<'_> {
         let Some(block) = self.scratch.get(..lead + read) else { return false };
         let cut = reader.partial.take(block, lead);
         if cut.began {
-            reader.due = (!reader.partial.is_empty()).then(|| now.mono + LINE_WAIT);
+            reader.due = (!reader.partial.is_empty()).then(|| now.mono.after(LINE_WAIT));
         }
         if cut.ready.is_empty() {
             return false;

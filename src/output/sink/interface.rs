@@ -3,17 +3,17 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
 
 use jiff::Timestamp;
 
+use crate::arbiter::Mono;
 use crate::output::Message;
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 
 /// The two clocks, read once a turn: one for deadlines, one for what is printed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
-    pub(crate) mono: Instant,
+    pub(crate) mono: Mono,
     pub(crate) wall: Timestamp,
 }
 

@@ -5,9 +5,8 @@
 //! held up: who waits for its own log messages cannot do its work.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::arbiter::Level;
+use crate::arbiter::{Level, Mono};
 use crate::output::Message;
 use crate::output::sink::interface::{Lines, Now, Sink, Written};
 
@@ -25,7 +24,7 @@ pub(crate) struct LogSink {
     level: Level,
     /// How many lines may be said now, and when that was so.
     allowance: f64,
-    counted: Option<Instant>,
+    counted: Option<Mono>,
     dropped: u64,
 }
 
@@ -73,7 +72,7 @@ fn printable(line: &[u8]) -> String {
 
 impl Sink for LogSink {
     fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written {
-        let since = self.counted.replace(now.mono).map_or(0.0, |then| (now.mono - then).as_secs_f64());
+        let since = self.counted.replace(now.mono).map_or(0.0, |then| now.mono.since(then).as_secs_f64());
         self.allowance = since.mul_add(PACE, self.allowance).min(BURST);
         for line in lines.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty())
         {
@@ -92,9 +91,8 @@ mod tests {
     struct Stage(LogSink, Now);
 
     impl Stage {
-        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         fn new() -> Self {
-            Self(LogSink::new("plugin:p", Level::Info), Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH })
+            Self(LogSink::new("plugin:p", Level::Info), Now { mono: Mono(0), wall: jiff::Timestamp::UNIX_EPOCH })
         }
 
         fn say(&mut self, bytes: &[u8]) -> Vec<String> {
@@ -125,7 +123,7 @@ mod tests {
         let said = stage.say("x\n".repeat(10_000).as_bytes());
         assert_eq!(said.len(), BURST as usize + 1);
         assert_eq!(said.last().unwrap(), "! plugin:p prints too much; its lines are dropped until it prints less");
-        stage.1.mono += Duration::from_secs(1);
+        stage.1.mono = stage.1.mono.after(Duration::from_secs(1));
         assert_eq!(stage.say(b"y\n"), ["! 9500 more lines of plugin:p were dropped", "y"]);
     }
 }

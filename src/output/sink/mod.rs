@@ -13,5 +13,6 @@ pub(super) mod size_rotation;
 pub(super) mod time_rotation;
 pub(super) mod writer;
 
+pub use open::OpenError;
 pub use open_path::check_file;
 pub(crate) use open_path::open_log_file as open_for_append;

@@ -21,6 +21,27 @@ use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 use crate::output::sink::size_rotation::SizeRotation;
 use crate::output::sink::time_rotation::TimeRotation;
 
+/// Why a sink cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenError {
+    /// In words.
+    pub text: String,
+    /// The kernel's error number; 0 where the configuration is at fault.
+    pub errno: i32,
+}
+
+impl From<String> for OpenError {
+    fn from(text: String) -> Self {
+        Self { text, errno: 0 }
+    }
+}
+
+impl OpenError {
+    fn new(what: impl std::fmt::Display, error: &io::Error) -> Self {
+        Self { text: format!("{what}: {error}"), errno: error.raw_os_error().unwrap_or(0) }
+    }
+}
+
 /// By which two streams know that they write to the same place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
@@ -49,7 +70,7 @@ pub(crate) struct Opened {
 }
 
 /// Opens what `config` names. `turn` is any number that differs from the last. A new class is one line here.
-pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, String> {
+pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, OpenError> {
     match config.class.as_str() {
         "FileStream" => file_stream(config, RotationPolicy { rotation: by_size(config)?, watched: false }),
         "WatchedFileStream" => file_stream(config, RotationPolicy { rotation: Rotation::Never, watched: true }),
@@ -60,7 +81,7 @@ pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, String> {
             let colored = Colored::new(config.text("color")?, config.text("time_format")?, turn);
             inherited(Key::Stdout, LineFormat::Colored(colored))
         }
-        other => Err(format!("unknown stream class '{other}'")),
+        other => Err(format!("unknown stream class '{other}'").into()),
     }
 }
 
@@ -103,16 +124,18 @@ fn by_time(config: &StreamConfig) -> Result<Rotation, String> {
     }))
 }
 
-fn file_stream(config: &StreamConfig, policy: RotationPolicy) -> Result<Opened, String> {
+fn file_stream(config: &StreamConfig, policy: RotationPolicy) -> Result<Opened, OpenError> {
     let format = format(config)?;
     let named = match config.text("filename")? {
         // Containers do this; opened by name, a socket would be refused and a redirected file overwritten.
         Some("/dev/stdout" | "/proc/self/fd/1") => return inherited(Key::Stdout, format),
         Some("/dev/stderr" | "/proc/self/fd/2") => return inherited(Key::Stderr, format),
         Some(name) => PathBuf::from(name),
-        None => temporary().map_err(|error| format!("cannot make a temporary file (filename is not set): {error}"))?,
+        None => {
+            temporary().map_err(|error| OpenError::new("cannot make a temporary file (filename is not set)", &error))?
+        }
     };
-    let fault = |error: io::Error| format!("cannot open '{}': {error}", named.display());
+    let fault = |error: io::Error| OpenError::new(format_args!("cannot open '{}'", named.display()), &error);
     let named = std::path::absolute(&named).map_err(fault)?;
     let place = open_for_append(&named).map_err(fault)?;
     let (name, key) = (format!("'{}'", named.display()), Key::Path(place.real.clone()));
@@ -136,14 +159,14 @@ fn null(turn: u64) -> Opened {
     Opened { key, name: "memory".to_owned(), sink, format: LineFormat::Plain, policy: RotationPolicy::default() }
 }
 
-fn inherited(key: Key, format: LineFormat) -> Result<Opened, String> {
+fn inherited(key: Key, format: LineFormat) -> Result<Opened, OpenError> {
     let (name, device) = match key {
         Key::Stderr => ("standard error", Device::inherited(io::stderr().as_fd())),
         Key::Stdout | Key::Path(_) | Key::Log(_) | Key::Command(_) | Key::Null(_) => {
             ("standard output", Device::inherited(io::stdout().as_fd()))
         }
     };
-    let device = device.map_err(|error| format!("cannot use {name}: {error}"))?;
+    let device = device.map_err(|error| OpenError::new(format_args!("cannot use {name}"), &error))?;
     Ok(Opened { key, name: name.to_owned(), sink: Box::new(device), format, policy: RotationPolicy::default() })
 }
 
@@ -170,7 +193,7 @@ mod tests {
     use crate::config::options::RotateWhen;
 
     fn open(config: &StreamConfig) -> Result<Opened, String> {
-        super::open(config, 0)
+        super::open(config, 0).map_err(|error| error.text)
     }
 
     fn config(class: &str, options: Value) -> StreamConfig {

@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
 
+use crate::arbiter::Mono;
 use crate::output::Message;
 use crate::output::format::line_format::LineFormat;
 use crate::output::message::SourceId;
@@ -66,7 +67,7 @@ enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hold {
     by: SourceId,
-    until: Instant,
+    until: Mono,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ enum State {
     Blocked,
     /// It is tried again by time.
     Failing {
-        retry_at: Instant,
+        retry_at: Mono,
         delay: Duration,
         /// This outage was spoken of.
         told: bool,
@@ -98,7 +99,7 @@ pub(crate) struct SinkWriter {
     settled: u64,
     lost_lines: u64,
     lost_bytes: u64,
-    told: Option<Instant>,
+    told: Option<Mono>,
 }
 
 impl SinkWriter {
@@ -169,7 +170,7 @@ impl SinkWriter {
     }
 
     /// Others wait until `by` has ended its line, or until then.
-    pub(crate) fn hold(&mut self, by: SourceId, until: Instant) {
+    pub(crate) fn hold(&mut self, by: SourceId, until: Mono) {
         self.hold = Some(Hold { by, until });
     }
 
@@ -179,7 +180,7 @@ impl SinkWriter {
     }
 
     /// When `wake` is due.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         let hold = self.hold.filter(|_| self.is_contended()).map(|hold| hold.until);
         let retry = match self.state {
             State::Failing { retry_at, .. } => Some(retry_at),
@@ -322,10 +323,10 @@ impl SinkWriter {
             State::Failing { delay, told, .. } => ((delay * 2).min(LAST_RETRY), told),
             State::Fine | State::Blocked | State::Gone => (FIRST_RETRY, false),
         };
-        let long_ago = self.told.is_none_or(|told| now.mono.saturating_duration_since(told) >= TELL_AGAIN);
+        let long_ago = self.told.is_none_or(|told| now.mono.since(told) >= TELL_AGAIN);
         let tell = !told && long_ago;
         told |= tell;
-        self.state = State::Failing { retry_at: now.mono + delay, delay, told };
+        self.state = State::Failing { retry_at: now.mono.after(delay), delay, told };
         if tell {
             self.told = Some(now.mono);
             let text =
@@ -417,11 +418,10 @@ mod tests {
     }
 
     impl Stage {
-        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         fn new(format: LineFormat) -> Self {
             let fake = Arc::new(Mutex::new(Fake::default()));
             let writer = SinkWriter::new("it".into(), Box::new(Shared(Arc::clone(&fake))));
-            let now = Now { mono: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH };
+            let now = Now { mono: Mono(0), wall: jiff::Timestamp::UNIX_EPOCH };
             Self { fake, writer, cx: SinkCx::default(), format, now }
         }
 
@@ -436,7 +436,7 @@ mod tests {
         }
 
         fn pass(&mut self, time: Duration) {
-            self.now.mono += time;
+            self.now.mono = self.now.mono.after(time);
             self.writer.wake(self.now, &mut self.cx);
         }
 
@@ -480,7 +480,7 @@ mod tests {
         stage.put(1, "x\n");
         let mut waits = Vec::new();
         for _ in 0..8 {
-            let wait = stage.writer.deadline().unwrap() - stage.now.mono;
+            let wait = stage.writer.deadline().unwrap().since(stage.now.mono);
             waits.push(wait.as_millis());
             stage.pass(wait);
         }
@@ -543,7 +543,7 @@ mod tests {
         let mut stage = Stage::new(LineFormat::Plain);
         let (long, other) = (SourceId(1), SourceId(2));
         stage.put(1, "long");
-        stage.writer.hold(long, stage.now.mono + Duration::from_millis(200));
+        stage.writer.hold(long, stage.now.mono.after(Duration::from_millis(200)));
         assert!(stage.writer.accepts(long, stage.now) && !stage.writer.accepts(other, stage.now));
         assert_eq!(stage.writer.deadline(), None, "nobody waits yet");
         stage.writer.park(other);

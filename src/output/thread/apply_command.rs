@@ -36,7 +36,9 @@ impl Pump {
             }
             Command::Died(pid) => {
                 let range = (pid, SourceId(0))..=(pid, SourceId(usize::MAX));
-                self.read_out(self.by_pid.range(range).map(|(_, id)| *id).collect(), now);
+                let ids: Vec<SourceId> = self.by_pid.range(range).map(|(_, id)| *id).collect();
+                self.read_out(ids.clone(), now);
+                self.limit_inherited(ids, now);
             }
             Command::Follow(prefixes) => self.follow(prefixes),
             Command::Tail(number, watcher, stream, range) => self.look_back(number, &watcher, stream, range),

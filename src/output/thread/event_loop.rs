@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use mio::{Events, Poll, Token};
+use nix::time::{ClockId, clock_gettime};
 
+use crate::arbiter::Mono;
 use crate::output::Message;
 use crate::output::handle::Command;
 use crate::output::sink::interface::Now;
@@ -43,7 +45,9 @@ pub(crate) fn spawn(poll: Poll, channels: Channels) -> io::Result<JoinHandle<()>
 
 #[expect(clippy::disallowed_methods, reason = "the output thread's own clock, read once a turn")]
 fn read_clocks() -> Now {
-    Now { mono: Instant::now(), wall: Timestamp::now() }
+    // The clock cannot fail: every Linux has it.
+    let mono = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    Now { mono: Mono(0).after(mono), wall: Timestamp::now() }
 }
 
 fn run(mut poll: Poll, channels: &Channels) {
@@ -52,11 +56,11 @@ fn run(mut poll: Poll, channels: &Channels) {
         Ok(registry) => Pump::new(registry, channels.load.clone()),
         Err(error) => return tell(channels, vec![Message::Warning(format!("output cannot start: {error}"))]),
     };
-    let mut ending: Option<Instant> = None;
+    let mut ending: Option<Mono> = None;
     loop {
         let before = read_clocks().mono;
         let deadline = [pump.deadline(before), ending].into_iter().flatten().min();
-        if let Err(error) = poll.poll(&mut events, deadline.map(|at| at.saturating_duration_since(before)))
+        if let Err(error) = poll.poll(&mut events, deadline.map(|at| at.since(before)))
             && error.kind() != io::ErrorKind::Interrupted
         {
             pump.warn(format!("output cannot wait for its pipes and channels: {error}"));
@@ -67,7 +71,7 @@ fn run(mut poll: Poll, channels: &Channels) {
             pump.readiness(event, now);
         }
         if let Some(limit) = apply_command(&mut pump, channels, now) {
-            ending = Some(ending.unwrap_or(now.mono + limit).min(now.mono + limit));
+            ending = Some(ending.unwrap_or(now.mono.after(limit)).min(now.mono.after(limit)));
         }
         pump.turn(now);
         let over = ending.is_some_and(|at| pump.is_finished() || at <= now.mono);

@@ -1,12 +1,13 @@
 //! The state of the output thread and one turn of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use crate::arbiter::Mono;
 use crate::output::format::line_format::LineFormat;
 use crate::output::message::{SourceId, WriterId};
 use crate::output::read::adaptive_interval::Change;
@@ -23,6 +24,14 @@ use crate::output::{Message, SinkId};
 
 /// Reads from one source before the next has its turn.
 const SHARE: usize = 4;
+
+/// Pipes that descendants of dead workers hold, of one sink ...
+const INHERITED_BY_SINK: usize = 32;
+/// ... and in all.
+const INHERITED_IN_ALL: usize = 256;
+
+/// A pipe that was closed is spoken of so often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a stream's configuration asked for.
 pub(in crate::output) struct StreamSink {
@@ -57,6 +66,10 @@ pub(crate) struct Pump {
     /// Outlets without a sink that still have something to write.
     pub(in crate::output) orphans: BTreeSet<WriterId>,
     pub(in crate::output) ready: VecDeque<SourceId>,
+    /// Pipes of workers that have died, in that order: their descendants still hold them.
+    pub(in crate::output) inherited: VecDeque<SourceId>,
+    /// When it was last said that such a pipe was closed.
+    pub(in crate::output) inherited_told: Option<Mono>,
     pub(in crate::output) timers: TimerQueue<Owner>,
     pub(in crate::output) barriers: Vec<Barrier>,
     pub(in crate::output) scratch: Vec<u8>,
@@ -82,6 +95,8 @@ impl Pump {
             by_key: BTreeMap::new(),
             orphans: BTreeSet::new(),
             ready: VecDeque::new(),
+            inherited: VecDeque::new(),
+            inherited_told: None,
             timers: TimerQueue::new(),
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH],
@@ -95,7 +110,7 @@ impl Pump {
     }
 
     /// When the next turn is due without any readiness; `now` if somebody has not been served yet.
-    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn deadline(&self, now: Mono) -> Option<Mono> {
         if self.ready.is_empty() { self.timers.next() } else { Some(now) }
     }
 
@@ -248,10 +263,49 @@ impl Pump {
         // Closing the descriptor would do it too, were it not for copies that a fork in progress may hold.
         let _ = self.registry.deregister(&mut SourceFd(&reader.raw_fd()));
         self.by_pid.remove(&(reader.source.pid, id));
+        self.inherited.retain(|known| *known != id);
         if let Some(sink) = self.sinks.get_mut(&reader.sink) {
             sink.sources -= 1;
         }
         self.retire_sink(reader.sink);
+    }
+
+    /// These sources belong to a worker that has died. Those that its descendants still hold stay, but only so many: a
+    /// worker that dies again and again and leaves a child each time must not take every descriptor.
+    pub(in crate::output) fn limit_inherited(&mut self, ids: Vec<SourceId>, now: Now) {
+        let held = ids.into_iter().filter(|id| self.sources.contains_key(id));
+        self.inherited.extend(held);
+        while let Some(oldest) = self.surplus_inherited() {
+            self.close_inherited(oldest, now);
+        }
+    }
+
+    /// The oldest of too many: of the sink that has the newest, or of all.
+    fn surplus_inherited(&self) -> Option<SourceId> {
+        let sink_of = |id: &SourceId| self.sources.get(id).map(|reader| reader.sink);
+        let newest = self.inherited.back().and_then(sink_of);
+        let mut siblings = self.inherited.iter().filter(|id| sink_of(id) == newest);
+        let oldest = siblings.next().copied();
+        if siblings.count() >= INHERITED_BY_SINK {
+            return oldest;
+        }
+        self.inherited.front().copied().filter(|_| self.inherited.len() > INHERITED_IN_ALL)
+    }
+
+    fn close_inherited(&mut self, id: SourceId, now: Now) {
+        self.with_turn(id, now, |turn| turn.end());
+        if let Some(reader) = self.sources.get(&id)
+            && self.inherited_told.is_none_or(|told| now.mono.since(told) >= TELL_AGAIN)
+        {
+            let (name, pid) = (reader.source.name, reader.source.pid);
+            self.inherited_told = Some(now.mono);
+            self.cx.warn(format!(
+                "the {name:?} of pid {pid}, which has died, is closed: its descendants still hold it, and more than \
+                 {INHERITED_BY_SINK} such pipes of a stream are not kept"
+            ));
+        }
+        self.inherited.retain(|known| *known != id);
+        self.detach(id);
     }
 
     /// A sink goes when it was closed and its last source has ended; its writer goes with the last sink.

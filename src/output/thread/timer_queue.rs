@@ -1,13 +1,14 @@
 //! Who wants to be woken when. Nothing else wakes the thread by time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+
+use crate::arbiter::Mono;
 
 /// At most one deadline for each key.
 #[derive(Debug)]
 pub(crate) struct TimerQueue<K> {
-    order: BTreeSet<(Instant, K)>,
-    due: BTreeMap<K, Instant>,
+    order: BTreeSet<(Mono, K)>,
+    due: BTreeMap<K, Mono>,
 }
 
 impl<K: Copy + Ord> TimerQueue<K> {
@@ -16,7 +17,7 @@ impl<K: Copy + Ord> TimerQueue<K> {
     }
 
     /// Sets, moves or removes the deadline of `key`.
-    pub(crate) fn set(&mut self, key: K, at: Option<Instant>) {
+    pub(crate) fn set(&mut self, key: K, at: Option<Mono>) {
         if self.due.get(&key).copied() == at {
             return;
         }
@@ -33,12 +34,12 @@ impl<K: Copy + Ord> TimerQueue<K> {
     }
 
     /// The first deadline.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Mono> {
         self.order.first().map(|(at, _)| *at)
     }
 
     /// Takes one key whose deadline has come.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<K> {
+    pub(crate) fn pop(&mut self, now: Mono) -> Option<K> {
         let (at, key) = *self.order.first()?;
         (at <= now).then(|| {
             self.set(key, None);
@@ -54,10 +55,9 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     fn deadlines_come_in_order_and_can_be_moved_and_removed() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
+        let start = Mono(0);
+        let at = |ms| start.after(Duration::from_millis(ms));
         let mut timers = TimerQueue::new();
         for (key, ms) in [("late", 30), ("early", 10), ("never", 5), ("moved", 1)] {
             timers.set(key, Some(at(ms)));
