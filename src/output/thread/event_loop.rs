@@ -43,7 +43,6 @@ pub(crate) fn spawn(poll: Poll, channels: Channels) -> io::Result<JoinHandle<()>
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the output thread's own clock, read once a turn")]
 fn read_clocks() -> Now {
     // The clock cannot fail: every Linux has it.
     let mono = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
