@@ -57,8 +57,18 @@ impl StartupError {
                 log::write_stderr(format!("circusd: error: {text}\n"));
             }
             Self::Problems(problems) => {
-                log::write_stderr(problems.iter().map(|problem| format!("{}
-", problem.diagnostic())).collect());
+                log::write_stderr(
+                    problems
+                        .iter()
+                        .map(|problem| {
+                            format!(
+                                "{}
+",
+                                problem.diagnostic()
+                            )
+                        })
+                        .collect(),
+                );
             }
         }
     }

@@ -12,7 +12,7 @@
 //! | `launch`, `environment`, `plugins` | from a launch of the core to a process whose output flows |
 //! | `hooks` | commands, waits and Python functions that the core has run |
 //! | `exec_sink` | commands that streams are written to |
-//! | `output`, `log`, `syslog` | what the output thread has to say, and circusd's own log |
+//! | `output`, `log` | what the output thread has to say, and circusd's own log, in a thread of its own |
 //! | `sampling` | what processes use, a few of them in each turn |
 //! | `reload`, `shutdown` | the configuration read again; the end, or a new life in the same process |
 //!
