@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod arbiter;
+pub mod base;
 pub mod commands;
 pub mod config;
 pub mod escape;

@@ -3,38 +3,16 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// For who looks for a fault.
-    Debug,
-    /// Worth knowing.
-    Info,
-    /// Somebody should look at it.
-    Warning,
-    /// Something does not work.
-    Error,
-}
+pub use circus_core::base::Level;
 
-impl Level {
-    /// A level by its name; `info` where there is no such level.
-    fn named(name: &str) -> Self {
-        match name.to_ascii_lowercase().as_str() {
-            "debug" => Self::Debug,
-            "warning" => Self::Warning,
-            "error" | "critical" => Self::Error,
-            _ => Self::Info,
-        }
-    }
-
-    /// How a line of it begins for circusd: see systemd's sd-daemon(3).
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::Debug => "<7>",
-            Self::Info => "<6>",
-            Self::Warning => "<4>",
-            Self::Error => "<3>",
-        }
+/// How a line of a level begins for circusd: see systemd's sd-daemon(3).
+fn prefix(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "<7>",
+        Level::Info => "<6>",
+        Level::Warning => "<4>",
+        Level::Error => "<3>",
+        Level::Critical => "<2>",
     }
 }
 
@@ -53,14 +31,14 @@ impl Log {
             "-" => Box::new(io::stderr()),
             path => Box::new(OpenOptions::new().append(true).create(true).open(path)?),
         };
-        Ok(Self { least: Level::named(level), prefixed: prefixed && output == "-", out })
+        Ok(Self { least: Level::parse(level).unwrap_or(Level::Info), prefixed: prefixed && output == "-", out })
     }
 
     pub(super) fn line(&mut self, level: Level, text: &str) {
         if level < self.least {
             return;
         }
-        let prefix = if self.prefixed { level.prefix() } else { "" };
+        let prefix = if self.prefixed { prefix(level) } else { "" };
         // There is nobody to tell.
         drop(self.out.write_all(format!("{prefix}{}\n", text.replace('\n', " ")).as_bytes()));
     }
@@ -78,6 +56,6 @@ mod tests {
         log.line(Level::Info, "not this");
         log.line(Level::Error, "a\nb");
         assert_eq!(std::fs::read_to_string(path).unwrap(), "a b\n");
-        assert_eq!(Level::Error.prefix(), "<3>");
+        assert_eq!(prefix(Level::Error), "<3>");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use circus_core::base::python;
 use circus_core::config::Builtin;
 
 /// The keys of a section and their values; what is empty counts as not written.
@@ -63,11 +64,8 @@ impl Settings {
 
     /// yes or no; what is not written is no.
     pub fn flag(&self, key: &str) -> Result<bool, String> {
-        match self.text(key).map(|text| text.trim().to_ascii_lowercase()).as_deref() {
-            Some("yes" | "true" | "on" | "1") => Ok(true),
-            Some("no" | "false" | "off" | "0") | None => Ok(false),
-            Some(text) => Err(format!("{key}: '{text}' is neither yes nor no")),
-        }
+        let Some(text) = self.text(key) else { return Ok(false) };
+        python::boolean(text).ok_or_else(|| format!("{key}: '{text}' is neither yes nor no"))
     }
 
     /// Words with commas or white space between them.

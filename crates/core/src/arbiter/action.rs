@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::HookCall;
+use crate::base::{Level, Pid};
 use crate::config::{Config, SocketConfig, WatcherConfig};
 use crate::proto::{Notice, Reply, Signal, StreamName, TailRange};
 
@@ -124,21 +125,6 @@ pub enum SampleTarget {
     Process(Pid),
     /// The daemon itself, without its children.
     Daemon,
-}
-
-/// The weight of a line in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// For whoever looks for a fault in circusd.
-    Debug,
-    /// What happens in an ordinary life.
-    Info,
-    /// Something went wrong and was dealt with.
-    Warning,
-    /// Something went wrong.
-    Error,
-    /// circusd cannot go on.
-    Critical,
 }
 
 /// A process to start; answer with `Event::Spawned` or `Event::SpawnFailed`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::action::{Action, Launch, Level};
+use crate::arbiter::action::{Action, Launch};
 use crate::arbiter::cx::{Cx, FollowUp, Outbox, Pids};
 use crate::arbiter::event::{Event, Exit, Intent, SocketInfo};
 use crate::arbiter::fleet::registry::Fleet;
@@ -25,6 +25,7 @@ use crate::arbiter::requests::tail::PendingTail;
 use crate::arbiter::rng::Rng;
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::{Timer, Timers};
+use crate::base::Level;
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{EventKind, Fault, SpawnError, Stage};
 

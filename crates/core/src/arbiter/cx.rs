@@ -4,15 +4,16 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::action::{Action, Level};
+use crate::arbiter::action::Action;
 use crate::arbiter::fleet::watcher::Watcher;
-use crate::arbiter::ids::{JobId, Pid, WalkId, WatcherKey, WorkerId};
+use crate::arbiter::ids::{JobId, WalkId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::essential::EssentialEnd;
 use crate::arbiter::operate::job::Changes;
 use crate::arbiter::operate::queue::Waiter;
 use crate::arbiter::rng::Rng;
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::Timers;
+use crate::base::{Level, Pid};
 use crate::config::{CircusConfig, Host};
 use crate::proto::{EventKind, Fault, Notice, Object, Reply};
 

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{HookId, JobId, Pid, WatcherKey, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::purpose::HookOutcome;
+use crate::base::Pid;
 use crate::config::Config;
 use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError, Tail};
 

@@ -2,10 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A process id. Data: processes are told apart by their [`WorkerId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Pid(pub i32);
-
 /// A watcher of this daemon's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WatcherKey(pub u32);

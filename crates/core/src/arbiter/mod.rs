@@ -76,18 +76,18 @@ mod rng;
 mod snapshot;
 #[cfg(test)]
 mod tests;
-mod time;
 mod timers;
 
-pub use action::{Action, Launch, Level, Reach, SampleTarget, SignalTarget};
+use crate::base::time;
+pub use crate::base::{Level, Mono, Now, Pid};
+pub use action::{Action, Launch, Reach, SampleTarget, SignalTarget};
 pub use core::Arbiter;
 pub use event::{Event, Exit, Intent, SocketAddress, SocketInfo};
 pub use fleet::watcher::WatcherState;
 pub use fleet::worker::WorkerState;
-pub use ids::{HookId, JobId, Pid, WatcherKey, Wid, WorkerId};
+pub use ids::{HookId, JobId, WatcherKey, Wid, WorkerId};
 pub use lifecycle::essential::EssentialEnd;
 pub use lifecycle::purpose::{HookCall, HookOutcome, HookSubject, HookTask};
 pub use operate::queue::OperationKind;
 pub use requests::authorize::{Denial, Facts, Principal, User, authorize};
 pub use snapshot::{WatcherView, WorkerView};
-pub use time::{Mono, Now};

@@ -3,10 +3,11 @@
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
-use crate::arbiter::ids::{Pid, WatcherKey, Wid, WorkerId};
+use crate::arbiter::ids::{WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookTask, Purpose};
 use crate::arbiter::operate::job::{Job, Then};
 use crate::arbiter::operate::shutdown::Phase;
+use crate::base::Pid;
 
 /// A watcher as it is now.
 #[derive(Clone, Debug, PartialEq)]

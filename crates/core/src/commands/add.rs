@@ -65,9 +65,9 @@ fn args(properties: &Object) -> Result<Option<Value>, Fault> {
 
 fn word(value: &Value) -> Result<Value, Fault> {
     match value {
-        Value::String(_) | Value::Number(_) => Ok(python::py_str(value).into()),
+        Value::String(_) | Value::Number(_) => Ok(python::display(value).into()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-            Err(Fault::command(format!("'args' should hold strings, not {}", python::py_repr(value))))
+            Err(Fault::command(format!("'args' should hold strings, not {}", python::repr(value))))
         }
     }
 }

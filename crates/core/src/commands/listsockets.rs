@@ -32,9 +32,9 @@ fn show(reply: &Value, _invocation: &Invocation) -> String {
 }
 
 fn line(socket: &Value) -> String {
-    let text = |key| socket.get(key).map(python::py_str).unwrap_or_default();
+    let text = |key| socket.get(key).map(python::display).unwrap_or_default();
     let address = match socket.get("path") {
-        Some(path) => python::py_str(path),
+        Some(path) => python::display(path),
         None => format!("{}:{}", text("host"), text("port")),
     };
     format!("{}:socket '{}' at {address}", text("fd"), text("name"))

@@ -10,7 +10,6 @@ mod console;
 mod help;
 mod matching;
 mod props;
-mod python;
 mod report;
 mod selection;
 mod show;
@@ -46,9 +45,10 @@ mod tail;
 #[cfg(test)]
 mod testing;
 
+use crate::base::python;
+pub use crate::base::python::{display as py_str, repr as py_repr};
 pub use console::{Action, ConsoleOption, ConsoleSpec, Invocation, MessageFn, ShowFn, UsageError, message};
 pub use help::{command_help, command_list, synopsis};
 pub use matching::matcher;
-pub use python::{py_repr, py_str};
 pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role};
 pub use table::{COMMANDS, decode, find};

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::python::repr_text;
+use super::python::quoted;
 use crate::proto::{ErrNo, Fault, Object, Signal, SignalError};
 
 /// errno 3: a required property is not there.
@@ -119,7 +119,7 @@ fn as_signal(value: &Value) -> Result<Signal, Fault> {
         }
         Value::String(text) => Signal::parse(text).map_err(|error| match error {
             SignalError::Invalid => invalid(),
-            SignalError::Unknown(name) => Fault::command(format!("no signal is called {}", repr_text(&name))),
+            SignalError::Unknown(name) => Fault::command(format!("no signal is called {}", quoted(&name))),
         }),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(invalid()),
     }

@@ -81,7 +81,7 @@ fn show(reply: &Value, invocation: &Invocation) -> String {
 }
 
 fn texts(list: Option<&Value>) -> impl Iterator<Item = String> {
-    list.and_then(Value::as_array).into_iter().flatten().map(python::py_str)
+    list.and_then(Value::as_array).into_iter().flatten().map(python::display)
 }
 
 /// The options of `[circus]` under this key, if there are any.
@@ -93,7 +93,7 @@ fn circus(reply: &Value, key: &str) -> Option<String> {
 /// What becomes of each, who and why. Those that change come first.
 fn rows(reply: &Value, key: &str, what: &str) -> Vec<[String; 3]> {
     const ORDER: [&str; 6] = ["removed", "replaced", "scaled", "adjusted", "added", "kept"];
-    let text = |item: &Value, key: &str| item.get(key).map(python::py_str).unwrap_or_default();
+    let text = |item: &Value, key: &str| item.get(key).map(python::display).unwrap_or_default();
     let row = |item: &Value| [text(item, "change"), format!("{what} {}", text(item, "name")), reason(item)];
     let mut rows: Vec<_> = reply.get(key).and_then(Value::as_array).into_iter().flatten().map(row).collect();
     rows.sort_by_key(|[change, ..]| ORDER.iter().position(|known| known == change));

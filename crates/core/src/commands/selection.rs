@@ -36,7 +36,7 @@ fn method_of(value: &Value) -> Result<MatchMethod, Fault> {
         Some("glob") => Ok(MatchMethod::Glob),
         Some("regex") => Ok(MatchMethod::Regex),
         Some("simple") => Ok(MatchMethod::Simple),
-        _ => Err(Fault::message(format!("unknown match method {}", python::py_str(value)))),
+        _ => Err(Fault::message(format!("unknown match method {}", python::display(value)))),
     }
 }
 

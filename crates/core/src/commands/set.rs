@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::{
     CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, python, show,
 };
+use crate::config::options::{self, WATCHER_OPTIONS};
+use crate::config::suggestion;
 use crate::proto::{Fault, Object, Request, Signal};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -55,49 +57,53 @@ fn message(invocation: &Invocation) -> Result<Object, UsageError> {
 
 /// An option's value from its text, typed as the wire wants it.
 fn console_value(key: &str, text: &str) -> Result<Value, UsageError> {
-    match key {
-        "numprocesses" | "max_retry" | "max_age" | "max_age_variance" | "priority" | "tail_bytes" => {
-            console::integer(text, key)
+    match options::find(key) {
+        Some((spec, _)) => typed(spec.kind, key, text),
+        // An option of a plugin: only the daemon knows them all.
+        None if key.contains('.') => Ok(text.into()),
+        None => {
+            let hint = suggestion(key, WATCHER_OPTIONS.iter().map(|spec| spec.key));
+            Err(UsageError(format!("unknown key {}{hint}", python::quoted(key))))
         }
-        "warmup_delay" | "graceful_timeout" | "retry_in" | "min_uptime" | "hook_timeout" => console::number(text, key),
-        "send_hup" | "stop_children" | "shell" | "copy_env" | "copy_path" | "autostart" | "singleton"
-        | "use_sockets" | "on_demand" | "close_child_stdin" | "close_child_stdout" | "close_child_stderr" => {
-            boolean(text, key)
-        }
-        "respawn" if text.trim().eq_ignore_ascii_case("on-failure") => Ok("on-failure".into()),
-        "respawn" => boolean(text, key),
-        "stop_signal" => match Signal::parse(text) {
+    }
+}
+
+fn typed(kind: options::Kind, key: &str, text: &str) -> Result<Value, UsageError> {
+    use options::Kind;
+    match kind {
+        Kind::Int => console::integer(text, key),
+        Kind::Seconds | Kind::WholeSeconds => console::number(text, key),
+        Kind::Bool => boolean(text, key),
+        Kind::Respawn if text.trim().eq_ignore_ascii_case("on-failure") => Ok("on-failure".into()),
+        Kind::Respawn => boolean(text, key),
+        Kind::Signal => match Signal::parse(text) {
             Ok(Signal(number)) => Ok(number.into()),
             Err(_) => Err(UsageError(format!("{key}: '{text}' isn't a signal"))),
         },
-        "uid" | "gid" => Ok(text.parse::<u32>().map_or_else(|_| text.into(), Value::from)),
-        "cmd" | "args" | "working_dir" | "executable" | "shell_args" | "stdin_socket" | "sockets" | "virtualenv"
-        | "virtualenv_py_ver" | "success_codes" => Ok(text.into()),
-        "env" => environment(text),
-        _ if key.starts_with("rlimit_") => match text.trim() {
-            "" => Ok(Value::Null),
-            limit => console::integer(limit, key),
-        },
-        // Streams, hooks and the options of plugins: only the daemon knows them all.
-        _ if key.contains('.') => Ok(text.into()),
-        _ => Err(UsageError(format!("unknown key {}", python::repr_text(key)))),
+        Kind::Account => Ok(text.parse::<u32>().map_or_else(|_| text.into(), Value::from)),
+        Kind::Env => environment(text),
+        Kind::Limit if text.trim().is_empty() => Ok(Value::Null),
+        Kind::Limit => console::integer(text, key),
+        Kind::Stream | Kind::Hooks => object(key, text),
+        Kind::Octal => kind.read(text).map_err(|error| UsageError(format!("{key}: {error}"))),
+        Kind::Text | Kind::Args | Kind::Names | Kind::Codes | Kind::StreamKey | Kind::Hook => Ok(text.into()),
     }
 }
 
 fn boolean(text: &str, key: &str) -> Result<Value, UsageError> {
-    match text.trim().to_lowercase().as_str() {
-        "yes" | "true" | "on" | "1" => Ok(true.into()),
-        "no" | "false" | "off" | "0" => Ok(false.into()),
-        _ => Err(UsageError(format!("{key}: '{text}' isn't a boolean"))),
-    }
+    python::boolean(text).map(Value::from).ok_or_else(|| UsageError(format!("{key}: '{text}' isn't a boolean")))
+}
+
+fn object(key: &str, text: &str) -> Result<Value, UsageError> {
+    let object = serde_json::from_str::<Object>(text);
+    object.map(Value::Object).map_err(|error| UsageError(format!("{key}: not a JSON object: {error}")))
 }
 
 /// `K=V,K2=V2`, as `options` shows an environment, or a JSON object where a value has a comma.
 fn environment(text: &str) -> Result<Value, UsageError> {
     let text = text.trim();
     if text.starts_with('{') {
-        let object = serde_json::from_str::<Object>(text);
-        return object.map(Value::Object).map_err(|error| UsageError(format!("env: not a JSON object: {error}")));
+        return object("env", text);
     }
     let pairs = text.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| match pair.split_once('=') {
         Some((name, value)) => Ok((name.trim().to_owned(), Value::from(value))),
@@ -169,9 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn every_option_can_be_set_from_its_example() {
+        for spec in WATCHER_OPTIONS {
+            let key = spec.key.replace("hooks.*", "hooks.before_start").replace(".*", ".filename");
+            let key = key.replace("rlimit_*", "rlimit_nofile");
+            let value = console_value(&key, spec.example).unwrap();
+            assert_eq!(spec.kind.check(&key, &value), Ok(()), "{key}");
+        }
+    }
+
+    #[test]
     fn values_that_do_not_fit() {
         for (key, text, reason) in [
             ("zork", "1", "unknown key 'zork'"),
+            ("numproceses", "1", "unknown key 'numproceses'; did you mean 'numprocesses'?"),
+            ("hooks", "a.b", "hooks: not a JSON object: expected value at line 1 column 1"),
             ("numprocesses", "x", "numprocesses: 'x' isn't an integer"),
             ("graceful_timeout", "soon", "graceful_timeout: 'soon' isn't a number"),
             ("graceful_timeout", "inf", "graceful_timeout: 'inf' isn't a number"),

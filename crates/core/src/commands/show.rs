@@ -11,12 +11,12 @@ pub(super) fn ok(_reply: &Value, _invocation: &Invocation) -> String {
 
 /// One field of the answer, `ok` where it has none.
 pub(super) fn field(reply: &Value, key: &str) -> String {
-    reply.get(key).map_or_else(|| "ok".into(), python::py_str)
+    reply.get(key).map_or_else(|| "ok".into(), python::display)
 }
 
 /// The items of a list, with commas and no spaces.
 pub(super) fn commas(list: &[Value]) -> String {
-    list.iter().map(python::py_str).collect::<Vec<_>>().join(",")
+    list.iter().map(python::display).collect::<Vec<_>>().join(",")
 }
 
 /// `options` as `key: value` lines, in the answer's order.
@@ -33,11 +33,11 @@ fn option_value(key: &str, value: &Value) -> String {
         Value::Null => String::new(),
         Value::Object(env) if key == "env" => {
             let mut pairs: Vec<_> =
-                env.iter().map(|(name, value)| format!("{name}={}", python::py_str(value))).collect();
+                env.iter().map(|(name, value)| format!("{name}={}", python::display(value))).collect();
             pairs.sort_unstable();
             pairs.join(",")
         }
-        other => python::py_str(other),
+        other => python::display(other),
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn process_count(reply: &Value, _invocation: &Invocation) -> String {
 
 /// The figures of a process in a line: `PID  CMDLINE USER NICE RSS VMS CPU MEM CTIME`.
 pub(super) fn process_line(info: &Value) -> String {
-    let text = |key| info.get(key).map(python::py_str).unwrap_or_default();
+    let text = |key| info.get(key).map(python::display).unwrap_or_default();
     let others = ["cmdline", "username", "nice", "mem_info1", "mem_info2", "cpu", "mem", "ctime"].map(text);
     format!("{}  {}", text("pid"), others.join(" "))
 }

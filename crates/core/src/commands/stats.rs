@@ -70,12 +70,12 @@ fn show(reply: &Value, _invocation: &Invocation) -> String {
     let none = Value::Null;
     let info = reply.get("info").unwrap_or(&none);
     if let Some(name) = reply.get("name") {
-        return watcher(&python::py_str(name), info).join("\n");
+        return watcher(&python::display(name), info).join("\n");
     }
     if let Some(infos) = reply.get("infos").and_then(Value::as_object) {
         return infos.iter().flat_map(|(name, info)| watcher(name, info)).collect::<Vec<_>>().join("\n");
     }
-    let process = reply.get("process").map(python::py_str).unwrap_or_default();
+    let process = reply.get("process").map(python::display).unwrap_or_default();
     format!("{process}: {}\n", process_lines(info))
 }
 
@@ -89,7 +89,7 @@ fn watcher(name: &str, info: &Value) -> Vec<String> {
 /// A process and, indented, its children; or why there is nothing to say of it.
 fn process_lines(info: &Value) -> String {
     if !info.is_object() {
-        return python::py_str(info);
+        return python::display(info);
     }
     let mut lines = show::process_line(info);
     for child in show::children(info) {

@@ -66,7 +66,7 @@ fn show(reply: &Value, invocation: &Invocation) -> String {
     };
     let mut lines: Vec<_> = statuses.iter().collect();
     lines.sort_unstable_by_key(|(name, _)| name.as_str());
-    lines.iter().map(|(name, state)| format!("{name}: {}", python::py_str(state))).collect::<Vec<_>>().join("\n")
+    lines.iter().map(|(name, state)| format!("{name}: {}", python::display(state))).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

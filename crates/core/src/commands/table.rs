@@ -2,7 +2,7 @@
 
 use crate::proto::{Envelope, ErrNo, Fault, Object, Request};
 
-use super::python::repr_text;
+use super::python::quoted;
 use super::{
     CommandSpec, add, decr, dstats, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
     numwatchers, options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, stats, status, stop,
@@ -48,7 +48,7 @@ pub fn find(name: &str) -> Option<&'static CommandSpec> {
 /// Turns an envelope into a request, or says what is wrong with it.
 pub fn decode(envelope: &Envelope) -> Result<Request, Fault> {
     let Some(spec) = find(&envelope.command) else {
-        let reason = format!("unknown command: {}", repr_text(&envelope.command));
+        let reason = format!("unknown command: {}", quoted(&envelope.command));
         return Err(Fault::new(ErrNo::UnknownCommand, reason));
     };
     match &envelope.properties {

@@ -93,7 +93,7 @@ fn message(invocation: &Invocation) -> Result<Object, UsageError> {
 
 fn show(reply: &Value, _invocation: &Invocation) -> String {
     let lines = reply.get("lines").and_then(Value::as_array).into_iter().flatten();
-    let texts = lines.map(|line| line.get("line").map(python::py_str).unwrap_or_default());
+    let texts = lines.map(|line| line.get("line").map(python::display).unwrap_or_default());
     texts.collect::<Vec<_>>().join("\n")
 }
 

@@ -36,7 +36,6 @@ pub mod options;
 mod plan;
 mod plugin;
 mod problem;
-mod python;
 mod section;
 mod socket;
 mod stats;
@@ -45,6 +44,7 @@ mod testing;
 mod watcher;
 mod words;
 
+use crate::base::python;
 pub use check::{DEFAULT_PATH, Report, Totals};
 pub use command::{argv, named_sockets};
 pub use facts::{Facts, File, FileKind};
@@ -56,6 +56,7 @@ pub use model::{
     Account, Args, CircusConfig, Config, ExitOn, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig,
     WatcherConfig, WatcherOrigin,
 };
+pub(crate) use nearest::suggestion;
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
 pub use problem::{Level, Place, Problem, Severity};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::errno;
+
 /// The step of a process's start that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
@@ -117,41 +119,10 @@ pub struct SpawnError {
     pub detail: String,
 }
 
-/// The names of Linux's error numbers that a start can fail with.
-const ERRNO_NAMES: [(i32, &str); 26] = [
-    (1, "EPERM"),
-    (2, "ENOENT"),
-    (3, "ESRCH"),
-    (4, "EINTR"),
-    (5, "EIO"),
-    (7, "E2BIG"),
-    (8, "ENOEXEC"),
-    (9, "EBADF"),
-    (11, "EAGAIN"),
-    (12, "ENOMEM"),
-    (13, "EACCES"),
-    (14, "EFAULT"),
-    (16, "EBUSY"),
-    (19, "ENODEV"),
-    (20, "ENOTDIR"),
-    (21, "EISDIR"),
-    (22, "EINVAL"),
-    (23, "ENFILE"),
-    (24, "EMFILE"),
-    (26, "ETXTBSY"),
-    (36, "ENAMETOOLONG"),
-    (38, "ENOSYS"),
-    (40, "ELOOP"),
-    (80, "ELIBBAD"),
-    (98, "EADDRINUSE"),
-    (99, "EADDRNOTAVAIL"),
-];
-
 impl SpawnError {
     /// The error number's name, `ENOENT`; `None` where the kernel had no part in it.
     pub fn errno_name(&self) -> Option<String> {
-        let known = ERRNO_NAMES.iter().find(|(errno, _)| *errno == self.errno);
-        (self.errno != 0).then(|| known.map_or_else(|| format!("errno {}", self.errno), |(_, name)| (*name).to_owned()))
+        (self.errno != 0).then(|| errno::name(self.errno))
     }
 
     /// What the kernel said, as Python prints it: `[Errno 2] No such file or directory`.

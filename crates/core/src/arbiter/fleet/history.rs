@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{Pid, Wid};
+use crate::arbiter::ids::Wid;
 use crate::arbiter::time::Mono;
+use crate::base::Pid;
 use crate::proto::SpawnError;
 
 /// The last things that happened to a watcher's workers, and how often such things did.

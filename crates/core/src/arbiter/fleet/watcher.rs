@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::fleet::history::History;
 use crate::arbiter::fleet::slots::Slots;
 use crate::arbiter::fleet::worker::{Worker, WorkerClass};
-use crate::arbiter::ids::{JobId, Pid, WatcherKey, Wid, WorkerId};
+use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::activation::Activation;
 use crate::arbiter::lifecycle::purpose::Hooks;
 use crate::arbiter::operate::queue::{Operation, Progress};
 use crate::arbiter::time::{Mono, Now, seconds};
+use crate::base::Pid;
 use crate::config::WatcherConfig;
 use crate::proto::Signal;
 

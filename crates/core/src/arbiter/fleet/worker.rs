@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{JobId, Pid, Wid};
+use crate::arbiter::ids::{JobId, Wid};
 use crate::arbiter::time::{Mono, Now};
+use crate::base::Pid;
 use crate::proto::Signal;
 
 /// Where a worker is in its life.

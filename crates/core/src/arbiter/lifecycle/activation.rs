@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::arbiter::action::{Action, Level};
+use crate::arbiter::action::Action;
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
@@ -23,6 +23,7 @@ use crate::arbiter::lifecycle::{backoff, stop};
 use crate::arbiter::operate::queue::OperationKind;
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::Timer;
+use crate::base::Level;
 use crate::config::named_sockets;
 
 /// What a watcher knows of its waiting for connections.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::arbiter::action::{Action, Level};
+use crate::arbiter::action::Action;
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
@@ -11,6 +11,7 @@ use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{HookOutcome, HookSubject, HookTask, Purpose};
 use crate::arbiter::lifecycle::{exit, hooks, launch, signals, start, stop, terminate};
 use crate::arbiter::timers::Timer;
+use crate::base::Level;
 use crate::config::options;
 use crate::proto::Object;
 

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::action::Level;
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::time::Now;
+use crate::base::Level;
 use crate::config::ExitOn;
 
 /// The exit status of circusd where no worker could be started.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::arbiter::action::Level;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::event::Exit;
 use crate::arbiter::fleet::history::{Cause, LastExit, LastFailure};
@@ -15,22 +14,13 @@ use crate::arbiter::lifecycle::{backoff, essential, hooks, stop, terminate};
 use crate::arbiter::operate::queue;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
+use crate::base::Level;
+use crate::base::errno;
 use crate::config::Respawn;
 use crate::proto::{Signal, SpawnError};
 
 /// So many early exits in a row of a new process end a graceful reload: the old processes are kept.
 const MAX_EARLY_EXITS: u32 = 5;
-
-// errno(3), Linux: failures that may pass.
-const EAGAIN: i32 = 11;
-const ENOMEM: i32 = 12;
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
-const ETXTBSY: i32 = 26;
-
-fn is_transient(error: &SpawnError) -> bool {
-    [EAGAIN, ENOMEM, EMFILE, ENFILE, ETXTBSY].contains(&error.errno)
-}
 
 /// A launch came to nothing.
 pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &SpawnError, cx: &mut Cx<'_>) {
@@ -55,7 +45,7 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
     let tries = w.config.max_retry;
     // A failed try does not use up the pause between two starts.
     w.next_spawn = cx.mono();
-    if is_transient(error) || tries < 0 {
+    if errno::is_transient(error.errno) || tries < 0 {
         let wait = backoff::begin(w, wid, Cause::Launch(error.clone()), failures, cx);
         cx.log(Level::Warning, format!("{text}; next try in {} ms", wait.as_millis()));
     } else if i64::from(failures) < tries {

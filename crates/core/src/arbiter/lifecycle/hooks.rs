@@ -1,12 +1,13 @@
 //! Running hooks: from the wish to run one to its end, whatever follows from it.
 
-use crate::arbiter::action::{Action, Level};
+use crate::arbiter::action::Action;
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::HookId;
 use crate::arbiter::lifecycle::purpose::{ExitInfo, HookCall, HookSubject, HookTask, Purpose, has_python};
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
+use crate::base::Level;
 use crate::proto::{EventKind, HookPoint};
 
 /// Runs a hook for this purpose. `false` if the watcher has none: the caller then goes on at once.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::WorkerState;
-use crate::arbiter::ids::{Pid, WorkerId};
+use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::{hooks, terminate};
 use crate::arbiter::timers::Timer;
+use crate::base::Pid;
 use crate::proto::EventKind;
 
 /// Asks for one more process of this watcher.

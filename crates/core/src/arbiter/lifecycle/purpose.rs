@@ -25,7 +25,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::arbiter::action::SignalTarget;
-use crate::arbiter::ids::{HookId, JobId, Pid, Wid, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, Wid, WorkerId};
+use crate::base::Pid;
 use crate::config::{HookKind, WatcherConfig};
 use crate::proto::{HookPoint, Object, Signal};
 

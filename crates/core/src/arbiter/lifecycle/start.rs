@@ -1,11 +1,11 @@
 //! A watcher's start.
 
-use crate::arbiter::action::Level;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::lifecycle::hooks;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::timers::Timer;
+use crate::base::Level;
 use crate::proto::EventKind;
 
 /// Begins a start that an operator asked for: it ends every back-off, and fills the slots that `respawn = False` left

@@ -1,6 +1,6 @@
 //! A watcher's stop.
 
-use crate::arbiter::action::{Action, Level};
+use crate::arbiter::action::Action;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
@@ -8,6 +8,7 @@ use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::{hooks, terminate};
 use crate::arbiter::timers::Timer;
+use crate::base::Level;
 use crate::proto::EventKind;
 
 /// Begins to stop a watcher: launches that are not under way are dropped, and the workers are told, after

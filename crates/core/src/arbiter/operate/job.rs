@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::FollowUp;
-use crate::arbiter::ids::{JobId, Pid, WatcherKey};
+use crate::arbiter::ids::{JobId, WatcherKey};
 use crate::arbiter::operate::schedule::Which;
 use crate::arbiter::time::Now;
+use crate::base::Pid;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 
 /// How the answer to a finished job reads.

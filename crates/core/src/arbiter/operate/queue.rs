@@ -16,11 +16,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::action::Level;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
-use crate::arbiter::ids::{JobId, Pid, WalkId, WatcherKey, WorkerId};
+use crate::arbiter::ids::{JobId, WalkId, WatcherKey, WorkerId};
 use crate::arbiter::operate::job::Changes;
+use crate::base::{Level, Pid};
 use crate::proto::Fault;
 
 /// What an operation does.

@@ -1,12 +1,13 @@
 //! Reloads: new processes beside the old ones, one after the other, or a HUP.
 
-use crate::arbiter::action::{Action, Level, Reach};
+use crate::arbiter::action::{Action, Reach};
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::terminate;
 use crate::arbiter::operate::queue::{self, Operation, Progress};
 use crate::arbiter::timers::Timer;
+use crate::base::Level;
 use crate::proto::{EventKind, Signal};
 
 /// Begins a graceful reload: the old processes retire as soon as the new ones are up.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::action::{Action, Level};
+use crate::arbiter::action::Action;
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::{answers, hooks, terminate};
 use crate::arbiter::operate::job::{Job, Then};
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
+use crate::base::Level;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 
 /// What comes after everything has stopped.

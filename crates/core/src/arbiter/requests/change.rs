@@ -9,13 +9,14 @@ use crate::arbiter::action::{Action, SignalTarget};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
-use crate::arbiter::ids::{JobId, Pid, WatcherKey, WorkerId};
+use crate::arbiter::ids::{JobId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::{signals, stop, terminate};
 use crate::arbiter::operate::job::{Form, Job, Then};
 use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
 use crate::arbiter::operate::schedule::Which;
 use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
+use crate::base::Pid;
 use crate::config::options::{self, Effect};
 use crate::proto::{Body, ErrNo, EventKind, Fault, HookPoint, Object, Reply, ReplyTo, Request, Selection, Signal};
 

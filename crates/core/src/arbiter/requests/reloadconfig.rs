@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::action::{Action, Level};
+use crate::arbiter::action::Action;
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::event::SocketInfo;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
@@ -27,6 +27,7 @@ use crate::arbiter::operate::job::{Form, Job, Then};
 use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
+use crate::base::Level;
 use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, follow_what_runs, in_force, plan};
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
 

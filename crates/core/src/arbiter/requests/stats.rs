@@ -13,11 +13,12 @@ use crate::arbiter::action::{Action, SampleTarget};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::Worker;
-use crate::arbiter::ids::{JobId, Pid, Wid, WorkerId};
+use crate::arbiter::ids::{JobId, Wid, WorkerId};
 use crate::arbiter::lifecycle::hooks;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, extended};
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
+use crate::base::Pid;
 use crate::commands::py_repr;
 use crate::proto::{Body, Fault, Object, ProcessInfo, ProcessSelector, Reply, ReplyTo};
 

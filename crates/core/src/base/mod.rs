@@ -1,0 +1,12 @@
+//! Words that all layers share: the clock's time, process ids, levels of the log, error numbers, and how Python writes
+//! values. Nothing here knows a watcher.
+
+pub mod errno;
+mod level;
+mod pid;
+pub mod python;
+pub(crate) mod time;
+
+pub use level::Level;
+pub use pid::Pid;
+pub use time::{Mono, Now};
