@@ -22,8 +22,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {
-    // What is no string names no option, and is told so by its name.
-    Ok(Request::GlobalOptions { option: props::given(properties, "option").map(python::py_str) })
+    // A value that is no string names no option, and the refusal quotes it. As in Circus, an empty one asks for all.
+    let option = props::given(properties, "option").map(python::display).filter(|option| !option.is_empty());
+    Ok(Request::GlobalOptions { option })
 }
 
 fn message(invocation: &Invocation) -> Result<Object, UsageError> {
@@ -46,6 +47,7 @@ mod tests {
         let request = |option: Option<&str>| Request::GlobalOptions { option: option.map(Into::into) };
         assert_eq!(decoded(&SPEC, json!({})), request(None));
         assert_eq!(decoded(&SPEC, json!({"option": null})), request(None));
+        assert_eq!(decoded(&SPEC, json!({"option": ""})), request(None));
         assert_eq!(decoded(&SPEC, json!({"keys": ["endpoint"]})), request(None));
         assert_eq!(decoded(&SPEC, json!({"option": "endpoint"})), request(Some("endpoint")));
         assert_eq!(decoded(&SPEC, json!({"option": 5})), request(Some("5")));

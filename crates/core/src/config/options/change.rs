@@ -174,7 +174,7 @@ fn add_args(args: &Value) -> Result<Option<Args>, Fault> {
     match args {
         Value::Null => Ok(None),
         Value::String(text) => words::split(text)
-            .map(|words| Some(Args::List(words)))
+            .map(|_| Some(Args::Text(text.clone())))
             .map_err(|text| Fault::command(format!("'args': {text}"))),
         Value::Array(words) => Ok(Some(Args::List(words.iter().map(python::display).collect()))),
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
@@ -380,7 +380,7 @@ mod tests {
             "stdout_stream": {"class": "FileStream", "filename": "/f"}, "priority": 7,
         }));
         let watcher = from_add("W", "x", Some(&json!("a 'b c'")), &options, &host()).unwrap();
-        assert_eq!(watcher.args, Some(Args::List(vec!["a".into(), "b c".into()])));
+        assert_eq!(watcher.args, Some(Args::Text("a 'b c'".into())));
         assert_eq!((watcher.numprocesses, watcher.priority, watcher.dynamic), (2, 7, true));
         assert_eq!(watcher.working_dir, "/work");
         assert_eq!(watcher.env, Some([("A".into(), "1".into()), ("HOME".into(), "/h".into())].into()));
