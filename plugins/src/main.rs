@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    circus_sys::reset_inherited_signals();
     circus_plugin::main()
 }

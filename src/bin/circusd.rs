@@ -5,5 +5,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    circus::sys::reset_inherited_signals();
     circus::daemon::main(&circus::daemon::Args::parse())
 }

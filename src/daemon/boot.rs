@@ -16,6 +16,7 @@ use super::exec_sink::{ExecSinks, SpawnContext};
 use super::fd_table::FdTable;
 use super::hooks::HookRunner;
 use super::launch::Launcher;
+use super::leftovers::Leftovers;
 use super::log::{self, Log};
 use super::main::log_level_of;
 use super::parent::Parent;
@@ -150,6 +151,8 @@ pub(super) fn boot(
     log.line(Level::Info, now.unix, "Registering signals...");
     log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
+    // Without it, as before Linux 3.4, orphans go to PID 1, and are looked for instead of collected.
+    drop(sys::become_subreaper());
     let poll = Poll::new().map_err(error)?;
     let mut sources = Sources::new(poll.registry().try_clone().map_err(error)?);
     let waker = Arc::new(Waker::new(poll.registry(), sources.reserve(Source::Threads)).map_err(error)?);
@@ -194,6 +197,7 @@ pub(super) fn boot(
         log,
         pending: std::collections::HashMap::new(),
         kill_queue: Vec::new(),
+        leftovers: Leftovers::default(),
         output_pending: false,
         outcome: None,
         trim_when_idle: true,

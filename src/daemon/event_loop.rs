@@ -24,6 +24,7 @@ use super::clock;
 use super::fd_table::FdTable;
 use super::hooks::{HookCx, HookRunner};
 use super::launch::Launcher;
+use super::leftovers::Leftovers;
 use super::log::Log;
 use super::parent::Parent;
 use super::sampling::SampleQueue;
@@ -69,6 +70,7 @@ pub(super) struct Daemon {
     /// Who is to be killed with everything that belongs to them, at the end of this turn's actions: looking through
     /// all processes once for a thousand of them.
     pub(super) kill_queue: Vec<Pid>,
+    pub(super) leftovers: Leftovers,
     /// The output thread may have more to say than what was taken up.
     pub(super) output_pending: bool,
     pub(super) outcome: Option<Outcome>,
@@ -110,7 +112,12 @@ impl Daemon {
         let due = self.arbiter.next_deadline().map(|at| at.since(clock::now().mono));
         // Answers that wait for a slow reader are tried again even where libzmq says nothing.
         let retry = (self.router.pending() > 0).then_some(RETRY_EVERY);
-        let others = [self.hooks.next_due(), self.launcher.exec_sinks.next_due(), self.parent.next_due()];
+        let others = [
+            self.hooks.next_due(),
+            self.launcher.exec_sinks.next_due(),
+            self.parent.next_due(),
+            self.leftovers.next_due(),
+        ];
         let others = others.into_iter().flatten().map(|at| at.since(clock::now().mono));
         due.into_iter().chain(retry).chain(others).min()
     }
@@ -127,6 +134,9 @@ impl Daemon {
             }
         }
         self.look_at_parent(ready, &mut intents);
+        if self.leftovers.next_due().is_some_and(|at| at <= self.now.mono) {
+            self.look_at_leftovers();
+        }
         for intent in intents {
             self.feed(Event::Intent(intent));
         }
@@ -232,7 +242,7 @@ impl Daemon {
                 }
             }
         }
-        self.feed(Event::Exited(workers));
+        self.report_exits(workers);
     }
 
     // -- launches that take a while ----------------------------------------------------------------------------------

@@ -74,9 +74,15 @@ impl Daemon {
     pub(super) fn launch(&mut self, launch: Launch) {
         let worker = launch.worker;
         match self.launcher.start(launch, &self.fds, &mut self.children, self.now.mono) {
-            Ok(sys::Spawned::Running(pid)) => self.feed(Event::Spawned { worker, pid: Pid(pid.as_raw()) }),
+            Ok(sys::Spawned::Running(pid)) => {
+                let pid = Pid(pid.as_raw());
+                self.worker_started(pid);
+                self.feed(Event::Spawned { worker, pid });
+            }
             Ok(sys::Spawned::Pending { pid, status }) => {
-                self.watch_launch(Pid(pid.as_raw()), worker, status);
+                let pid = Pid(pid.as_raw());
+                self.worker_started(pid);
+                self.watch_launch(pid, worker, status);
             }
             Err(error) => self.launch_failed(worker, error),
         }
@@ -87,6 +93,12 @@ impl Daemon {
     }
 
     fn signal(&mut self, pid: Pid, signal: Signal, reach: Reach, watcher: WatcherKey) {
+        if reach != Reach::Tree {
+            if self.leftovers.is_waited_for(pid) {
+                return self.signal_leftovers(pid, signal);
+            }
+            self.note_descendants(pid);
+        }
         match reach {
             // Failures are of no interest: who is gone will be reaped.
             Reach::Process => {
@@ -111,13 +123,14 @@ impl Daemon {
 
     pub(super) fn kill_queued(&mut self) {
         if !self.kill_queue.is_empty() {
-            let roots: Vec<_> = self.kill_queue.drain(..).map(|pid| (sys_pid(pid), None)).collect();
+            let roots: Vec<_> = self.kill_queue.drain(..).flat_map(|pid| self.leftovers.roots(pid)).collect();
             sys::kill_trees(&self.proc, &roots);
         }
     }
 
     fn signal_request(&self, pids: &[Pid], signal: Signal, target: SignalTarget) -> Result<(), Fault> {
-        for pid in pids {
+        // The pid of a worker that has ended while others of its session live is no process of ours.
+        for pid in pids.iter().filter(|pid| !self.leftovers.is_waited_for(**pid)) {
             let pid = sys_pid(*pid);
             match target {
                 SignalTarget::Process => sent(sys::send(pid, signal))?,

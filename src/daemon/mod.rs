@@ -33,6 +33,7 @@ mod execute;
 mod fd_table;
 mod hooks;
 mod launch;
+mod leftovers;
 mod log;
 mod main;
 mod output;

@@ -45,6 +45,12 @@ impl Daemon {
                 Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {}
             }
         }
+        let killed = self.leftovers.end_adopted(&self.proc, &mut self.signals);
+        if !killed.is_empty() {
+            let pids: Vec<String> = killed.iter().map(ToString::to_string).collect();
+            let text = format!("killed processes that workers had left behind: {}", pids.join(", "));
+            self.log.line(Level::Warning, self.now.unix, &text);
+        }
         self.router.close(FLUSH_TIMEOUT);
         self.publisher.close(FLUSH_TIMEOUT);
         drop(self.resources.pidfile);

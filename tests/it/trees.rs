@@ -66,11 +66,81 @@ fn an_orphan_in_the_session_of_the_worker_is_killed() {
 
 #[test]
 fn the_stop_signal_is_for_the_worker() {
-    let (circusd, worker, others) = family("child 'say ready'", "", 2);
+    let (circusd, worker, others) = family("child 'say ready'", "orphans = keep", 2);
     stop(&circusd);
     assert!(!worker.lives());
     assert!(others[0].lives(), "as in Circus");
     others[0].send(Signal::SIGKILL);
+}
+
+#[test]
+fn stop_ends_what_its_worker_leaves_behind_before_it_answers() {
+    // The worker goes at once; one child with it, one only by force, one of them in a session of its own.
+    let steps = "child 'say ready' child 'ignore say ready' child 'session ignore say ready'";
+    let (circusd, worker, others) = family(steps, "graceful_timeout = 0.3", 4);
+    stop(&circusd);
+    assert!(![worker].iter().chain(&others).any(|one| one.lives()));
+    assert_eq!(circusd.status("w"), "stopped");
+}
+
+#[test]
+fn restart_and_quit_leave_no_child_of_a_shell() {
+    let mut circusd = Site::new().start("[watcher:w]\ncmd = sh -c 'echo hi; sleep 1011; true'\ncopy_env = True");
+    let sleepers = || circusd.inhabitants().into_iter().filter(|one| one.argv().contains(&"1011".into()));
+    let sleeper = |count| {
+        wait_until("the shell has its child", || sleepers().filter(|one| one.argv().len() == 2).count() == count);
+        sleepers().find(|one| one.argv().len() == 2).unwrap()
+    };
+    let first = sleeper(1);
+    circusd.tell("restart", json!({"name": "w", "waiting": true}));
+    assert!(!first.lives());
+    let second = sleeper(1);
+    circusd.quit();
+    assert!(!second.lives());
+    assert_eq!(circusd.inhabitants(), []);
+}
+
+#[test]
+fn a_child_that_ignores_the_stop_signal_is_killed_before_stop_answers() {
+    let steps = "child 'ignore say ready'";
+    let (circusd, _, others) = family(steps, "stop_children = True\ngraceful_timeout = 0.3", 2);
+    stop(&circusd);
+    assert!(!others[0].lives());
+}
+
+#[test]
+fn group_of_a_killed_worker_is_ended_before_its_successor_starts() {
+    let (circusd, worker, others) = family("child 'say ready' child 'say ready'", "", 3);
+    let mut events = circusd.events();
+    worker.send(Signal::SIGKILL);
+    let story = events.until("w", "spawn");
+    assert_eq!(story.iter().map(|one| one.what.as_str()).collect::<Vec<_>>(), ["reap", "spawn"]);
+    assert_eq!(story[0].body["exit_code"], -9);
+    assert_all_gone(&others);
+    assert_ne!(circusd.wait_for_workers("w", 1), [worker]);
+}
+
+#[test]
+fn orphans_that_are_to_be_kept_live_on() {
+    let (mut circusd, worker, others) = family("child 'say ready'", "orphans = keep", 2);
+    worker.send(Signal::SIGKILL);
+    wait_until("there is a successor", || circusd.workers("w").first().is_some_and(|one| *one != worker));
+    assert!(others[0].lives());
+    circusd.tell("set", json!({"name": "w", "options": {"orphans": "end"}}));
+    circusd.quit();
+    assert!(others[0].lives(), "it was kept when its worker ended");
+    others[0].send(Signal::SIGKILL);
+    assert_all_gone(&others);
+}
+
+#[test]
+fn quit_ends_orphans_that_have_left_their_session() {
+    // A program that puts itself into the background: the one between has ended before anything looks.
+    let steps = "child 'child session+ignore+say+ready exit 0'";
+    let (mut circusd, _, others) = family(steps, "", 2);
+    wait_until("the orphan is circusd's", || others[0].parent() == Some(circusd.process()));
+    circusd.quit();
+    assert!(!others[0].lives());
 }
 
 #[test]
@@ -82,11 +152,7 @@ fn the_stop_signal_is_for_the_children_too_where_that_is_wanted() {
     let told: Vec<i32> =
         events.until("w", "stop").iter().filter(|one| one.what == "kill").map(|one| one.pid()).collect();
     assert!(others.iter().all(|child| told.contains(&child.0)), "{told:?}");
-    let stubborn: Vec<Process> = others.into_iter().filter(|child| child.argv().contains(&"ignore".into())).collect();
-    assert_eq!(stubborn.len(), 1);
-    // The worker went at once, so nobody had to be killed.
-    stubborn[0].send(Signal::SIGKILL);
-    assert_all_gone(&stubborn);
+    assert!(!others.iter().any(|child| child.lives()));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use circus_ctl::{self as ctl, Environment, Network, Streams};
 
 fn main() -> ExitCode {
+    circus_sys::reset_inherited_signals();
     let environment = environment();
     let mut streams =
         Streams { input: &mut io::stdin().lock(), output: &mut io::stdout().lock(), errors: &mut io::stderr().lock() };

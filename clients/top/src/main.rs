@@ -5,5 +5,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    circus_sys::reset_inherited_signals();
     circus_top::main(&circus_top::Args::parse())
 }

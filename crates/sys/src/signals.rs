@@ -13,10 +13,27 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 use signal_hook::SigId;
 use signal_hook::low_level::{pipe, unregister};
 
 use circus_core::proto::Signal;
+
+/// Undoes what the parent may have left us: blocked signals, which nothing would ever deliver, and an ignored SIGCHLD,
+/// with which the kernel collects our children before we can. For the start of every program, before any thread.
+/// What else is ignored stays so: `nohup` means it.
+pub fn reset_inherited_signals() {
+    // Neither can fail with these arguments.
+    let _none = SigSet::empty().thread_set_mask();
+    default_sigchld();
+}
+
+#[expect(unsafe_code, reason = "nix's sigaction is unsafe: a handler may be anything. This sets none")]
+fn default_sigchld() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_DFL runs no code of ours.
+    let _never_refused = unsafe { sigaction(nix::sys::signal::Signal::SIGCHLD, &default) };
+}
 
 /// What a signal asks of circusd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +115,7 @@ impl Drop for Signals {
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "sigaction is unsafe")]
 mod tests {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::sys::signal::raise;
@@ -142,6 +160,20 @@ mod tests {
             }
             assert_eq!(come(&mut signals), INTENTS.map(|(_, caught)| caught));
             assert!(!is_readable(&signals));
+        });
+    }
+
+    #[test]
+    fn inherited_mask_and_ignored_sigchld_are_undone() {
+        alone("signals::tests::inherited_mask_and_ignored_sigchld_are_undone", || {
+            SigSet::all().thread_set_mask().unwrap();
+            let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+            // SAFETY: SIG_IGN runs no code of ours.
+            unsafe { sigaction(nix::sys::signal::Signal::SIGCHLD, &ignore) }.unwrap();
+            reset_inherited_signals();
+            assert_eq!(SigSet::thread_get_mask().unwrap(), SigSet::empty());
+            // Had the kernel collected it, there would be nothing to wait for.
+            assert_eq!(crate::testing::wait(start(&shell("exit 3")).unwrap()), 3);
         });
     }
 

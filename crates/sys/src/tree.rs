@@ -21,6 +21,9 @@ use circus_core::proto::Signal;
 /// stopped within a few; this bounds the time that the daemon gives to it.
 const MAX_PASSES: usize = 50;
 
+/// A start that no process has: a root with it stands for the group and session of that number, and for no process.
+pub(super) const NEVER: u64 = 0;
+
 const STOP: Signal = Signal(libc::SIGSTOP);
 
 /// Kills a process and all that belong to it; returns how many that were.
@@ -58,6 +61,11 @@ pub fn kill_trees(proc: &Proc, roots: &[(Pid, Option<u64>)]) -> usize {
 }
 
 type Caught = BTreeMap<Pid, (u64, Handle)>;
+
+/// The living processes that belong to these roots. Never we ourselves, nor PID 1.
+pub(super) fn members(now: &[Stat], roots: &[(Pid, Option<u64>)], us: Pid) -> Vec<Stat> {
+    newcomers(now, roots, &Caught::new(), us)
+}
 
 /// Those who belong to a root or to one who is caught, live, and are not caught yet. Never we ourselves, nor PID 1.
 fn newcomers(now: &[Stat], roots: &[(Pid, Option<u64>)], caught: &Caught, us: Pid) -> Vec<Stat> {

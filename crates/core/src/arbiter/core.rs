@@ -25,8 +25,8 @@ use crate::arbiter::requests::tail::PendingTail;
 use crate::arbiter::rng::Rng;
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::{Timer, Timers};
-use crate::base::Level;
-use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
+use crate::base::{Level, Pid};
+use crate::config::{CircusConfig, Config, Host, Orphans, SocketConfig, WatcherConfig};
 use crate::proto::{EventKind, Fault, SpawnError, Stage};
 
 /// The managed sockets.
@@ -117,6 +117,11 @@ impl Arbiter {
                 self.with_and_advance(worker.watcher, now, |w, cx| exit::launch_failed(w, worker, &error, cx));
             }
             Event::Exited(exits) => self.workers_exited(&exits, now),
+            Event::LeaderExited(pid) => {
+                if let Some(id) = self.pids.get(pid) {
+                    self.with_and_advance(id.watcher, now, |w, cx| terminate::leader_exited(w, id, cx));
+                }
+            }
             Event::ChildrenSignalled { watcher, pids } => {
                 for pid in pids {
                     self.publish(watcher, EventKind::Kill { process_pid: pid.0 }, now);
@@ -219,6 +224,15 @@ impl Arbiter {
     /// Whether the fleet has been started: every watcher that starts by itself has been tried.
     pub fn has_started(&self) -> bool {
         self.phase.is_running() && !self.schedule.is_starting()
+    }
+
+    /// What becomes of the processes that this worker leaves behind, if it is one that got to its program. Where they
+    /// are ended, it counts as gone when they are.
+    pub fn orphans_of(&self, pid: Pid) -> Option<Orphans> {
+        let id = self.pids.get(pid)?;
+        let watcher = self.fleet.watchers.get(&id.watcher)?;
+        let is_up = watcher.workers().get(&id).is_some_and(Worker::is_up);
+        is_up.then_some(watcher.config.orphans)
     }
 
     // -- parts that the other files of this module build on -----------------------------------------------------

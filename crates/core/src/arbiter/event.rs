@@ -39,6 +39,9 @@ pub enum Event {
     /// Children were collected: all that could be at the time, so that nothing that follows from the first is done to
     /// the last of them, whose pid may be somebody else's by now.
     Exited(Vec<Exit>),
+    /// A worker was collected while processes that it has started live on. The daemon watches them, and what the core
+    /// sends to the worker's pid from here on goes to them. `Exited` follows when they are gone.
+    LeaderExited(Pid),
     /// The children that were sent the stop signal along with their parent (`stop_children`).
     ChildrenSignalled {
         /// Whose children.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CircusConfig, ExitOn, Family, Respawn, SocketConfig, SocketType, WatcherConfig};
+use super::{CircusConfig, ExitOn, Family, Orphans, Respawn, SocketConfig, SocketType, WatcherConfig};
 use crate::proto::Signal;
 
 impl WatcherConfig {
@@ -26,6 +26,7 @@ impl WatcherConfig {
             send_hup: false,
             stop_signal: Signal::TERM,
             stop_children: false,
+            orphans: Orphans::End,
             max_retry: 5,
             graceful_timeout: 30.0,
             priority: 0,

@@ -53,8 +53,8 @@ pub use hook::{Hook, HookKind};
 pub use load::{Loaded, Origin, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
-    Account, Args, CircusConfig, Config, ExitOn, Family, Host, Respawn, SocketConfig, SocketType, StreamConfig,
-    WatcherConfig, WatcherOrigin,
+    Account, Args, CircusConfig, Config, ExitOn, Family, Host, Orphans, Respawn, SocketConfig, SocketType,
+    StreamConfig, WatcherConfig, WatcherOrigin,
 };
 pub(crate) use nearest::suggestion;
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};

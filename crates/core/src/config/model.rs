@@ -160,6 +160,15 @@ impl WatcherOrigin {
     }
 }
 
+/// What becomes of the processes that a worker leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Orphans {
+    /// They are told to end, and killed where they do not.
+    End,
+    /// They live on.
+    Keep,
+}
+
 /// `[watcher:NAME]`, or what `add` made. Each field's meaning, unit and default stand in `WATCHER_OPTIONS`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each option is described once, in config::WATCHER_OPTIONS")]
@@ -183,6 +192,7 @@ pub struct WatcherConfig {
     pub send_hup: bool,
     pub stop_signal: Signal,
     pub stop_children: bool,
+    pub orphans: Orphans,
     pub max_retry: i64,
     pub graceful_timeout: f64,
     pub priority: i64,

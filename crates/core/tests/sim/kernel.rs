@@ -40,6 +40,19 @@ pub(crate) struct Process {
     /// The test, not the core, ends it.
     pub(crate) murdered: bool,
     pub(crate) signalled: bool,
+    /// It has ended, and what it had started has not.
+    pub(crate) left: Option<Left>,
+}
+
+/// How a process ended that left others behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    pub(crate) exit_code: i32,
+    pub(crate) at: u64,
+    pub(crate) asked: bool,
+    /// Nothing was being done with its watcher.
+    pub(crate) quiet: bool,
+    pub(crate) epoch: u64,
 }
 
 #[derive(Default)]
@@ -88,6 +101,11 @@ impl Kernel {
     /// The core has been told of the death: the pid may be given to another.
     pub(crate) fn recycle(&mut self, pid: i32) {
         self.recycled.push(pid);
+    }
+
+    /// A process that was collected has left others behind, which end when they are told to.
+    pub(crate) fn leave(&mut self, pid: i32, process: Process, left: Left) {
+        assert!(self.processes.insert(pid, Process { exit: None, left: Some(left), ..process }).is_none());
     }
 
     pub(crate) fn end(&mut self, pid: i32, at: u64, code: i32) {

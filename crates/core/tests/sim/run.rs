@@ -6,7 +6,7 @@ use circus_core::arbiter::{
     Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
     SocketInfo, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
 };
-use circus_core::config::{CircusConfig, Host, Respawn, SocketConfig, WatcherConfig, options};
+use circus_core::config::{CircusConfig, Host, Orphans, Respawn, SocketConfig, WatcherConfig, options};
 use circus_core::proto::{
     Body, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal,
     SpawnError, Stage, Tail,
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::demand::{SOCKETS, Sockets, any_socket};
 use super::file::File;
 use super::hooks::{Hooks, pid_of, point, random_hooks};
-use super::kernel::{Kernel, MS, Process, Temper};
+use super::kernel::{Kernel, Left, MS, Process, Temper};
 use super::model::Expected;
 use super::rng::Rng;
 
@@ -29,6 +29,7 @@ pub(crate) struct Totals {
     spawned: u64,
     reaped: u64,
     escalated: u64,
+    leaders: u64,
     failed_launches: u64,
     quits: u64,
     awoken: u64,
@@ -44,6 +45,7 @@ impl Totals {
         self.spawned += other.spawned;
         self.reaped += other.reaped;
         self.escalated += other.escalated;
+        self.leaders += other.leaders;
         self.failed_launches += other.failed_launches;
         self.quits += other.quits;
         self.awoken += other.awoken;
@@ -272,7 +274,8 @@ impl Sim {
             self.attend_to_the_file(action);
             self.drain();
         }
-        let exits = self.kernel.collect(now);
+        let collected = self.kernel.collect(now);
+        let exits = self.ended_with_all(collected);
         if !exits.is_empty() {
             self.exited(&exits);
         }
@@ -304,6 +307,48 @@ impl Sim {
         self.sockets.serve(self.kernel.processes.values(), &self.watchers);
     }
 
+    /// Some of those who have ended leave others behind; returns the exits that are final.
+    fn ended_with_all(&mut self, collected: Vec<(i32, i32, Process)>) -> Vec<(i32, i32, Process)> {
+        let mut exits = Vec::new();
+        let mut leaders = Vec::new();
+        for (pid, exit_code, process) in collected {
+            if process.left.is_some() {
+                exits.push(self.ended_at_last(pid, process));
+            } else if self.rng.chance(15) && self.arbiter.orphans_of(Pid(pid)) == Some(Orphans::End) {
+                let asked = process.told || process.signalled;
+                let epoch = self.watchers.get(&process.watcher).map_or(0, |expected| expected.epoch);
+                let left = Left { exit_code, at: self.now, asked, quiet: self.is_quiet(&process), epoch };
+                self.kernel.leave(pid, process, left);
+                leaders.push(pid);
+            } else {
+                exits.push((pid, exit_code, process));
+            }
+        }
+        for pid in leaders {
+            self.totals.leaders += 1;
+            self.tell(Event::LeaderExited(Pid(pid)));
+            self.drain();
+        }
+        exits
+    }
+
+    /// What a process had left behind is gone: it counts as if it had ended now, having lived as long as it did.
+    fn ended_at_last(&mut self, pid: i32, mut process: Process) -> (i32, i32, Process) {
+        let left = process.left.expect("it has left something behind");
+        let epoch = self.watchers.get(&process.watcher).map_or(0, |expected| expected.epoch);
+        process.born += self.now - left.at;
+        process.told = left.asked;
+        process.signalled = false;
+        process.left = Some(Left { quiet: left.quiet && left.epoch == epoch, ..left });
+        (pid, left.exit_code, process)
+    }
+
+    fn is_quiet(&self, process: &Process) -> bool {
+        let view = self.arbiter.view(&process.watcher);
+        view.is_some_and(|view| !view.busy && view.state == WatcherState::Active)
+            && process.left.is_none_or(|left| left.quiet)
+    }
+
     fn exited(&mut self, exits: &[(i32, i32, Process)]) {
         let mut quiet = Vec::new();
         for (pid, code, process) in exits {
@@ -311,8 +356,7 @@ impl Sim {
             if !released {
                 self.unreaped.insert(*pid, *code);
             }
-            let view = self.arbiter.view(&process.watcher);
-            quiet.push((released, view.is_some_and(|view| !view.busy && view.state == WatcherState::Active)));
+            quiet.push((released, self.is_quiet(process)));
         }
         let told = exits.iter().map(|(pid, exit_code, _)| Exit { pid: Pid(*pid), exit_code: *exit_code });
         self.tell(Event::Exited(told.collect()));
@@ -432,8 +476,11 @@ impl Sim {
         if reach == Reach::Children {
             return;
         }
-        assert!(!self.hooks.has_refused(pid.0, signal), "{signal} to {} was kept back", pid.0);
-        let temper = self.kernel.processes.get(&pid.0).expect("a signal to a process that is gone").temper;
+        let target = self.kernel.processes.get(&pid.0).expect("a signal to a process that is gone");
+        // A hook speaks of the process, not of what it leaves behind.
+        let kept_back = target.left.is_none() && self.hooks.has_refused(pid.0, signal);
+        assert!(!kept_back, "{signal} to {} was kept back", pid.0);
+        let temper = target.temper;
         let process = self.kernel.processes.get_mut(&pid.0).unwrap();
         if signal == Signal::HUP {
             process.signalled = true;
@@ -499,6 +546,7 @@ impl Sim {
             told: false,
             murdered: false,
             signalled: false,
+            left: None,
         };
         let outcome = match temper {
             Temper::Unlaunchable(errno) => Err(SpawnError { stage: Stage::Exec, errno, detail: name }),

@@ -1,5 +1,7 @@
 //! One process and its life.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::ids::{JobId, Wid};
@@ -56,6 +58,8 @@ pub(in crate::arbiter) struct Worker {
     pub pid: Option<Pid>,
     /// When its launch was asked for, then when it was spawned.
     pub started: Now,
+    /// When its process ended, while others that it has started live on.
+    pub leader_ended: Option<Mono>,
     /// Where it is in its life.
     pub state: WorkerState,
     /// A graceful reload replaces it, or it is one too many: it is not counted any more.
@@ -83,11 +87,17 @@ impl Worker {
             wid,
             pid: None,
             started: now,
+            leader_ended: None,
             state: WorkerState::Queued,
             retiring: false,
             exit_expected: false,
             awaited_by: Vec::new(),
         }
+    }
+
+    /// How long its process lived, which has ended by now.
+    pub(in crate::arbiter) fn lived(&self, now: Now) -> Duration {
+        self.leader_ended.unwrap_or(now.mono).since(self.started.mono)
     }
 
     pub(in crate::arbiter) fn class(&self) -> WorkerClass {

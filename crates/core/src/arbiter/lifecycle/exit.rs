@@ -86,7 +86,7 @@ pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exi
         wid: worker.wid,
         pid: exit.pid,
         exit_code: exit.exit_code,
-        lived: cx.mono().since(worker.started.mono),
+        lived: worker.lived(cx.now),
         time: cx.now.unix,
     });
     cx.timers.cancel(Timer::Kill(id));
@@ -103,7 +103,7 @@ pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exi
 
 /// Decides what becomes of the slot of a worker that is gone.
 pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Worker, exit_code: i32, cx: &mut Cx<'_>) {
-    let lived = cx.mono().since(worker.started.mono);
+    let lived = worker.lived(cx.now);
     let replaced_by_reload = w.running.as_ref().is_some_and(|operation| operation.replaces(id));
     let waits_for_demand = w.config.on_demand && !w.is_surging();
     let replaced = !waits_for_demand && is_replaced(w, worker.exit_expected, exit_code);

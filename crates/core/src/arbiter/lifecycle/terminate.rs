@@ -66,7 +66,8 @@ pub(in crate::arbiter) fn with_signal(
     }
     w.change(id, |worker| {
         worker.state = WorkerState::Terminating { signal, kill_at };
-        worker.exit_expected = true;
+        // A process that had ended by itself was not expected to.
+        worker.exit_expected |= worker.leader_ended.is_none();
     });
     cx.timers.cancel(Timer::Expire(id));
     cx.timers.set(Timer::Kill(id), kill_at);
@@ -108,6 +109,29 @@ pub(in crate::arbiter) fn timeout_changed(w: &mut Watcher, before: f64, cx: &mut
 pub(in crate::arbiter) fn cancel_spawn_hooks(w: &mut Watcher, id: WorkerId, why: &str, cx: &mut Cx<'_>) {
     let about_it = |purpose: &Purpose| matches!(purpose, Purpose::BeforeSpawn(worker) | Purpose::AfterSpawn(worker) if *worker == id);
     hooks::cancel(w, about_it, why, cx);
+}
+
+/// A worker's process has ended, and what it has started lives on: that is told to end, within what is left of the
+/// worker's graceful_timeout.
+pub(in crate::arbiter) fn leader_exited(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
+    let Some(worker) = w.workers().get(&id) else { return };
+    let (state, Some(pid)) = (worker.state, worker.pid) else { return };
+    let (mut signal, timeout) = w.stop_policy().ask();
+    let mut kill_at = cx.mono().after(timeout);
+    if state == WorkerState::Accepting {
+        cancel_spawn_hooks(w, id, "the process has ended", cx);
+    }
+    if let WorkerState::Terminating { signal: sent, kill_at: at } = state {
+        (signal, kill_at) = (sent, at);
+    }
+    w.change(id, |worker| {
+        worker.leader_ended = Some(cx.mono());
+        worker.state = WorkerState::Terminating { signal, kill_at };
+    });
+    cx.timers.cancel(Timer::Expire(id));
+    cx.timers.set(Timer::Kill(id), kill_at);
+    let reach = if signal == Signal::KILL { Reach::Tree } else { Reach::Process };
+    cx.act(Action::Signal { pid, signal, reach, watcher: w.key });
 }
 
 /// A worker that was told to stop has had its time.

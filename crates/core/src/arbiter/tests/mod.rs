@@ -4,6 +4,7 @@ mod demand;
 mod essential;
 mod failure;
 mod hooks;
+mod leftovers;
 mod lifecycle;
 mod products;
 mod reloadconfig;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Kind;
-use super::kind::{ON_FAILURE, bounded_seconds};
-use crate::config::{Account, Args, ExitOn, Respawn, python};
+use super::kind::{END, KEEP, ON_FAILURE, bounded_seconds};
+use crate::config::{Account, Args, ExitOn, Orphans, Respawn, python};
 use crate::proto::Signal;
 
 /// A field that an option fills.
@@ -74,6 +74,23 @@ impl Field for ExitOn {
         match self {
             Self::End => "end".into(),
             Self::Failure => "failure".into(),
+        }
+    }
+}
+
+impl Field for Orphans {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some(END) => Ok(Self::End),
+            Some(KEEP) => Ok(Self::Keep),
+            _ => refused(value),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            Self::End => END.into(),
+            Self::Keep => KEEP.into(),
         }
     }
 }

@@ -16,6 +16,8 @@ pub enum Kind {
     Bool,
     /// A boolean, or `on-failure`.
     Respawn,
+    /// `end` or `keep`.
+    Orphans,
     /// Exit statuses: whole numbers from 0 to 255 with commas between them; on the wire also a list.
     Codes,
     /// A whole number.
@@ -53,6 +55,9 @@ const FOREVER: f64 = 1e9;
 
 /// The third value of `respawn`.
 pub(super) const ON_FAILURE: &str = "on-failure";
+/// The values of `orphans`.
+pub(super) const END: &str = "end";
+pub(super) const KEEP: &str = "keep";
 
 impl Kind {
     /// What it is called in manuals.
@@ -61,6 +66,7 @@ impl Kind {
             Self::Text | Self::StreamKey => "text",
             Self::Bool => "yes or no",
             Self::Respawn => "yes, no or on-failure",
+            Self::Orphans => "end or keep",
             Self::Codes => "exit statuses",
             Self::Int => "whole number",
             Self::Octal => "octal mode",
@@ -88,6 +94,10 @@ impl Kind {
             Self::Respawn => python::boolean(text)
                 .map(Value::from)
                 .ok_or(format!("'{text}' is neither a boolean (yes or no) nor {ON_FAILURE}")),
+            Self::Orphans => match python::trim(text).to_ascii_lowercase().as_str() {
+                word @ (END | KEEP) => Ok(word.into()),
+                _ => Err(format!("'{text}' is neither {END} nor {KEEP}")),
+            },
             Self::Codes => codes(text),
             Self::Int | Self::WholeSeconds => {
                 python::int(text).map(Value::from).map_err(number(text, "a whole number"))
@@ -122,6 +132,7 @@ impl Kind {
             Self::Text => value.is_string() || value.is_null(),
             Self::Bool => value.is_boolean(),
             Self::Respawn => value.is_boolean() || value.as_str() == Some(ON_FAILURE),
+            Self::Orphans => matches!(value.as_str(), Some(END | KEEP)),
             Self::Codes => {
                 value.is_string() || is_int(value) || value.as_array().is_some_and(|all| all.iter().all(is_int))
             }
@@ -143,6 +154,7 @@ impl Kind {
         match self {
             // The reference knows no third value, and clients know its text.
             Self::Bool | Self::Respawn => "a valid boolean",
+            Self::Orphans => "end or keep",
             Self::Codes => "a list of integers",
             Self::Int | Self::Octal | Self::Signal | Self::Limit => "an integer",
             Self::Seconds | Self::WholeSeconds => "a number",
@@ -294,6 +306,7 @@ mod tests {
             (Kind::Account, " 1", json!(1)),
             (Kind::Names, "a, b,,", json!(["a", "b"])),
             (Kind::Respawn, "no", json!(false)),
+            (Kind::Orphans, " Keep", json!("keep")),
             (Kind::Respawn, " On-Failure", json!("on-failure")),
             (Kind::Codes, "0, 3,", json!([0, 3])),
             (Kind::Codes, "", json!([])),
@@ -308,6 +321,7 @@ mod tests {
     fn texts_that_are_refused() {
         for (kind, text, error) in [
             (Kind::Bool, "perhaps", "'perhaps' is not a boolean (yes or no)"),
+            (Kind::Orphans, "yes", "'yes' is neither end nor keep"),
             (Kind::Respawn, "never", "'never' is neither a boolean (yes or no) nor on-failure"),
             (Kind::Codes, "0, x", "'x' is not an exit status"),
             (Kind::Int, "two", "'two' is not a whole number"),

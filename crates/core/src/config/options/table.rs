@@ -241,6 +241,19 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(on_demand, OpensAsDaemon)
     },
     OptionSpec {
+        kind: Kind::Orphans,
+        default: "end",
+        doc: "What becomes of the processes that a worker leaves behind when it ends: its process group, its session \
+              and, where it was told to stop, everything that descended from it. end: they get stop_signal, and after \
+              graceful_timeout SIGKILL; the worker counts as ended, and its successor starts, when they are gone. \
+              keep: they live on.",
+        example: "keep",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Literal,
+        ..field!(orphans, SignalsAsDaemon)
+    },
+    OptionSpec {
         kind: Kind::Int,
         default: "0",
         doc: "Watchers of higher priority start earlier and stop later.",

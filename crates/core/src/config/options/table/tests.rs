@@ -33,6 +33,7 @@ fn every_example_of_a_file_is_of_its_kind() {
             Kind::Text
             | Kind::Bool
             | Kind::Respawn
+            | Kind::Orphans
             | Kind::Codes
             | Kind::Int
             | Kind::Octal

@@ -1,0 +1,155 @@
+//! What a process leaves behind when it ends: its process group, its session, and descendants that were known before.
+//!
+//! A worker leads a session and a group, whose number the kernel gives to no other process while a member lives. So the
+//! members are found after their leader has been reaped. A descendant that has left both is found only if it was listed
+//! while its ancestors lived.
+
+use nix::errno::Errno;
+use nix::sys::signal::killpg;
+use nix::unistd::Pid;
+
+use super::kill::Handle;
+use super::process::{Proc, Stat};
+use super::tree::{NEVER, members};
+use circus_core::proto::Signal;
+
+/// A process for good: a later process with the same pid has started at another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessIdentity {
+    /// Its pid.
+    pub pid: Pid,
+    /// When it started ([`Stat::started`]).
+    pub started: u64,
+}
+
+impl From<&Stat> for ProcessIdentity {
+    fn from(stat: &Stat) -> Self {
+        Self { pid: stat.pid, started: stat.started }
+    }
+}
+
+impl ProcessIdentity {
+    /// Whether the process runs; a zombie does not.
+    pub fn is_alive(&self, proc: &Proc) -> bool {
+        proc.stat(self.pid).is_some_and(|stat| stat.started == self.started && !stat.zombie)
+    }
+
+    /// Sends the process a signal, and never to a later process with its pid.
+    pub fn send(&self, proc: &Proc, signal: Signal) {
+        let handle = Handle::open(self.pid);
+        // Behind the handle the pid cannot change hands.
+        if proc.started(self.pid) == Some(self.started) {
+            let _gone = handle.send(self.pid, signal);
+        }
+    }
+}
+
+/// Everything that descends from a process now.
+pub fn descendants(proc: &Proc, pid: Pid) -> Vec<ProcessIdentity> {
+    let stats = proc.descendants(pid).into_iter().filter_map(|pid| proc.stat(pid));
+    stats.filter(|stat| !stat.zombie).map(|stat| ProcessIdentity::from(&stat)).collect()
+}
+
+/// The living processes that a reaped process has left behind: its group, its session, those that were known to
+/// descend from it, and what descends from all these.
+///
+/// Where no process of the group and none of the known ones lives, which one system call each finds out, /proc is not
+/// searched: a session whose first group is empty is found by way of a known descendant only.
+pub fn left_behind(proc: &Proc, leader: Pid, known: &[ProcessIdentity]) -> Vec<ProcessIdentity> {
+    let group_is_empty = leader.as_raw() <= 1 || killpg(leader, None) == Err(Errno::ESRCH);
+    if group_is_empty && !known.iter().any(|one| one.is_alive(proc)) {
+        return Vec::new();
+    }
+    let roots: Vec<(Pid, Option<u64>)> = leftover_roots(leader, known);
+    members(&proc.all(), &roots, Pid::this()).iter().map(ProcessIdentity::from).collect()
+}
+
+/// The same processes, for [`kill_trees`](super::kill_trees): the leader's number means its group and session, and never a process.
+pub fn leftover_roots(leader: Pid, known: &[ProcessIdentity]) -> Vec<(Pid, Option<u64>)> {
+    let known = known.iter().map(|one| (one.pid, Some(one.started)));
+    std::iter::once((leader, Some(NEVER))).chain(known).collect()
+}
+
+/// Orphans of our descendants become our children, wherever circusd runs: so their ends are noticed, and they can be
+/// found. Our own children do not inherit it.
+pub fn become_subreaper() -> std::io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+    use crate::testing::{shell, start, wait};
+    use crate::{Stdio, kill_trees};
+
+    /// A script that has printed `up` and ended, and a pipe that ends when all that it started has.
+    fn ended(
+        script: &str,
+        look: impl FnOnce(Pid) -> Vec<ProcessIdentity>,
+    ) -> (Pid, Vec<ProcessIdentity>, std::io::PipeReader) {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut launch = shell(script);
+        launch.stdout = Stdio::Fd(writer.as_fd());
+        let pid = start(&launch).unwrap();
+        drop(launch);
+        drop(writer);
+        let mut up = [0; 3];
+        reader.read_exact(&mut up).unwrap();
+        let known = look(pid);
+        crate::send(pid, Signal::KILL).unwrap();
+        wait(pid);
+        (pid, known, reader)
+    }
+
+    #[test]
+    fn group_of_a_reaped_leader_is_found_and_ended() {
+        let proc = Proc::default();
+        let (pid, _, mut reader) = ended("sleep 1000 & sleep 1000 & echo up; wait", |_| Vec::new());
+        let left = left_behind(&proc, pid, &[]);
+        assert_eq!(left.len(), 2);
+        left.iter().for_each(|one| one.send(&proc, Signal(libc::SIGTERM)));
+        reader.read_to_end(&mut Vec::new()).unwrap();
+        // Who collects them is not this test's affair: a zombie is no leftover.
+        assert_eq!(left_behind(&proc, pid, &left), []);
+    }
+
+    #[test]
+    fn descendant_in_another_session_is_found_if_it_was_known() {
+        let proc = Proc::default();
+        let script = "setsid -w sh -c 'echo up; sleep 1000; true' & wait";
+        let (pid, known, mut reader) = ended(script, |pid| {
+            loop {
+                let known = descendants(&proc, pid);
+                if known.iter().any(|one| proc.stat(one.pid).is_some_and(|stat| stat.session != pid)) {
+                    return known;
+                }
+            }
+        });
+        let left = left_behind(&proc, pid, &known);
+        assert!(left.iter().any(|one| proc.stat(one.pid).is_some_and(|stat| stat.session != pid)));
+        assert!(kill_trees(&proc, &leftover_roots(pid, &known)) >= 2);
+        reader.read_to_end(&mut Vec::new()).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_process_that_was_alone() {
+        let (pid, known, _) = ended("echo up; read x", |pid| descendants(&Proc::default(), pid));
+        assert_eq!((known.len(), left_behind(&Proc::default(), pid, &[])), (0, Vec::new()));
+    }
+
+    #[test]
+    fn signal_misses_a_later_process_with_the_same_pid() {
+        let proc = Proc::default();
+        let pid = start(&shell("read x </dev/zero; sleep 1000")).unwrap();
+        let another = ProcessIdentity { pid, started: proc.started(pid).unwrap() + 1 };
+        another.send(&proc, Signal::KILL);
+        assert!(!another.is_alive(&proc));
+        assert_eq!(kill_trees(&proc, &[(pid, Some(NEVER))]), 0);
+        assert!(proc.stat(pid).is_some_and(|stat| !stat.zombie));
+        crate::send(pid, Signal::KILL).unwrap();
+        assert_eq!(wait(pid), -9);
+    }
+}
