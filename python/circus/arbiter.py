@@ -495,9 +495,13 @@ class _Run:
         except RuntimeError as error:
             # A stop() that joins the thread that it is called by.
             logger.debug("stop() of the arbiter: %s", error)
-        finally:
-            self.arbiter._stopping = True
-            self.signal(signal.SIGTERM)
+        # It may have left the rest to the loop.
+        self.loop.add_callback(self._see_to_stop)
+
+    def _see_to_stop(self) -> None:
+        """Stops circusd, if the arbiter's own ``stop`` has not. One signal: a second would kill the workers."""
+        if not self.arbiter._stopping:
+            Arbiter.stop(self.arbiter)
 
     def signal(self, number: int) -> None:
         """From any thread."""

@@ -46,6 +46,31 @@ def test_in_a_process_of_its_own_until_a_signal(launcher: Launcher, number: sign
     assert all_gone(pids)
 
 
+@pytest.mark.parametrize("how", ["signal", "stop", "background", "killed"])
+def test_workers_have_their_time_to_end(launcher: Launcher, how: str) -> None:
+    slow = launcher.directory / "slow.sh"
+    slow.write_text(
+        f"trap 'sleep 0.5; : > {launcher.directory}/ended.$$; exit 0' TERM\n: > {launcher.directory}/w.$$\n"
+        "while :; do sleep 0.05; done\n"
+    )
+    more = "background=True" if how == "background" else ""
+    script = GET.format(watcher=f"dict(name='w', cmd='sh {slow}', copy_env=True)", more=more)
+    end = "while not [n for n in os.listdir(DIRECTORY) if n.startswith('w.')]: time.sleep(0.02)\narbiter.stop()\n"
+    if how == "stop":
+        body = "".join(f"    {line}\n" for line in end.splitlines())
+        script += f"def work():\n{body}threading.Thread(target=work).start()\narbiter.start()\n"
+    else:
+        script += "arbiter.start()\n" + (end if how == "background" else "")
+    process = launcher.start(script)
+    pids = launcher.pids("w")
+    if how == "signal":
+        process.terminate()
+    if how == "killed":
+        process.kill()
+    process.wait(PATIENCE)
+    assert launcher.pids("ended") == pids
+
+
 def test_until_a_client_says_quit(launcher: Launcher) -> None:
     process = launcher.start(arbiter(launcher) + "print(arbiter.start().exception())\n")
     pids = launcher.pids("w", 2)

@@ -39,6 +39,8 @@ class Aiida:
     def __init__(self, environment: Environment, directory: Path) -> None:
         self.environment, self.directory = environment, directory
         self.verdi("presto", "--use-zeromq")
+        # On a busy machine a worker takes its time to start, and listens to no signal meanwhile.
+        self.verdi("config", "set", "daemon.timeout", "120")
 
     def verdi(self, *words: str) -> str:
         return self.environment.run("verdi", *words, cwd=self.directory, AIIDA_PATH=str(self.directory))
@@ -62,14 +64,22 @@ class Aiida:
         return found
 
 
-@pytest.fixture
-def profile(aiida: Environment, tmp_path: Path) -> Iterator[Aiida]:
-    made = Aiida(aiida, tmp_path)
-    made.verdi("daemon", "start", "2")
+@pytest.fixture(scope="module")
+def made(aiida: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aiida]:
+    directory = tmp_path_factory.mktemp("profile")
+    profile = Aiida(aiida, directory)
     try:
-        yield made
+        yield profile
     finally:
-        made.environment.start("verdi", "daemon", "stop", cwd=tmp_path, AIIDA_PATH=str(tmp_path)).communicate()
+        aiida.start("verdi", "daemon", "stop", cwd=directory, AIIDA_PATH=str(directory)).communicate()
+
+
+@pytest.fixture
+def profile(made: Aiida) -> Aiida:
+    """A profile whose daemon runs."""
+    if not list((made.directory / ".aiida/daemon").glob("circus-*.pid")):
+        made.verdi("daemon", "start", "2")
+    return made
 
 
 def test_processes_run_to_their_end_and_the_pidfile_is_circusds(profile: Aiida) -> None:
