@@ -42,7 +42,7 @@ fn the_caller_says_why_the_daemon_does_not_start() {
     let daemon = daemon(&site);
     let number = daemon.0;
     for (ini, stdout, stderr) in [
-        (&ini, format!("is stale, current pid {number}"), format!("is stale, current pid {number}")),
+        (&ini, format!("circusd that runs, pid {number}"), format!("circusd that runs, pid {number}")),
         (&other, String::new(), format!("cannot be bound: circusd (pid {number}")),
         (&wrong, String::new(), "wrong.ini:2: error: [circus] check_delay: ".to_owned()),
     ] {

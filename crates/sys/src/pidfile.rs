@@ -19,10 +19,10 @@ pub struct Pidfile {
     pid: Pid,
 }
 
-/// Why there is no pidfile. The first two texts are Circus's.
+/// Why there is no pidfile. The second text is Circus's.
 #[derive(Debug)]
 pub enum PidfileError {
-    /// It names a process that lives.
+    /// It names a circusd that lives.
     Taken {
         /// The file.
         path: PathBuf,
@@ -46,7 +46,11 @@ pub enum PidfileError {
 impl std::fmt::Display for PidfileError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Taken { path, pid } => write!(f, "pid file '{}' is stale, current pid {pid}", path.display()),
+            Self::Taken { path, pid } => write!(
+                f,
+                "pid file '{}' names a circusd that runs, pid {pid}; stop it or use another pid file",
+                path.display()
+            ),
             Self::NoDirectory { directory } => {
                 write!(f, "{} doesn't exist. Can't create pidfile", directory.display())
             }
@@ -63,11 +67,16 @@ impl std::error::Error for PidfileError {}
 const ATTEMPTS: usize = 20;
 
 impl Pidfile {
-    /// Writes this pid, unless the file names another process that lives. Of two that try at once one gets it.
+    /// Writes this pid, unless the file names another circusd that lives: a process with our executable. A pid that
+    /// another program has got since, as in a container that was started anew, is stale. Of two that try at once one
+    /// gets it.
     ///
     /// Readers see the old content or the new, never half: the file is replaced, under a lock on the one it replaces.
     pub fn claim(path: impl Into<PathBuf>, pid: Pid) -> Result<Self, PidfileError> {
-        let path = path.into();
+        Self::claim_from(path.into(), pid, has_our_program)
+    }
+
+    fn claim_from(path: PathBuf, pid: Pid, is_circusd: impl Fn(Pid) -> bool) -> Result<Self, PidfileError> {
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             Some(_) | None => Path::new("."),
@@ -75,7 +84,7 @@ impl Pidfile {
         if !directory.is_dir() {
             return Err(PidfileError::NoDirectory { directory: directory.to_owned() });
         }
-        match claim(&path, pid) {
+        match claim(&path, pid, is_circusd) {
             Ok(None) => Ok(Self { path, pid }),
             Ok(Some(holder)) => Err(PidfileError::Taken { path, pid: holder }),
             Err(error) => Err(PidfileError::Io { path, error }),
@@ -99,14 +108,16 @@ impl Drop for Pidfile {
 }
 
 /// Takes the file, or says whose it is.
-fn claim(path: &Path, pid: Pid) -> io::Result<Option<Pid>> {
+fn claim(path: &Path, pid: Pid, is_circusd: impl Fn(Pid) -> bool) -> io::Result<Option<Pid>> {
     for _ in 0..ATTEMPTS {
         let mut file = lock(open(path, true)?)?;
         // While we waited for the lock its holder may have replaced the file: then this one is history.
         if !is_still_at(&file, path) {
             continue;
         }
-        if let Some(holder) = read_pid(&mut file).filter(|holder| *holder != pid && is_alive(*holder)) {
+        if let Some(holder) =
+            read_pid(&mut file).filter(|holder| *holder != pid && is_alive(*holder) && is_circusd(*holder))
+        {
             return Ok(Some(holder));
         }
         return replace(path, pid).map(|()| None);
@@ -143,6 +154,29 @@ fn is_alive(pid: Pid) -> bool {
     match send(pid, Signal(0)) {
         Ok(()) | Err(SendError::NotPermitted) => true,
         Err(SendError::Gone | SendError::Invalid) => false,
+    }
+}
+
+/// Whether a process runs the program that we run, or a later build of it at the same place. Where its executable may
+/// not be read, as another user's, its name decides.
+fn has_our_program(pid: Pid) -> bool {
+    let of = |process: &str, what: &str| PathBuf::from(format!("/proc/{process}/{what}"));
+    let (ours, theirs) = ("self".to_owned(), pid.to_string());
+    let path = |process: &str| {
+        let link = std::fs::read_link(of(process, "exe")).ok()?;
+        let text = link.to_string_lossy();
+        Some(text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned())
+    };
+    match (path(&ours), path(&theirs)) {
+        (Some(ours), Some(theirs)) if ours == theirs => true,
+        (Some(_), Some(_)) => {
+            let inode = |process: &str| std::fs::metadata(of(process, "exe")).map(|file| (file.dev(), file.ino())).ok();
+            inode(&ours).is_some_and(|ours| inode(&theirs) == Some(ours))
+        }
+        _ => {
+            let name = |process: &str| std::fs::read_to_string(of(process, "comm")).ok();
+            name(&ours).is_none_or(|ours| name(&theirs) == Some(ours))
+        }
     }
 }
 
@@ -189,7 +223,9 @@ mod tests {
         let path = directory.path().join("circusd.pid");
         let _first = Pidfile::claim(&path, Pid::this()).unwrap();
         let error = Pidfile::claim(&path, Pid::from_raw(1)).unwrap_err();
-        let expected = format!("pid file '{}' is stale, current pid {}", path.display(), Pid::this());
+        let (shown, us) = (path.display(), Pid::this());
+        let expected =
+            format!("pid file '{shown}' names a circusd that runs, pid {us}; stop it or use another pid file");
         assert_eq!(error.to_string(), expected);
         // An in-process restart finds its own.
         Pidfile::claim(&path, Pid::this()).unwrap();
@@ -207,6 +243,19 @@ mod tests {
             assert_eq!(content(&path), format!("{}\n", Pid::this()), "{stale:?}");
             drop(pidfile);
         }
+    }
+
+    #[test]
+    fn pid_that_another_program_has_got_is_stale() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("circusd.pid");
+        let another = start(&shell("exec sleep 1000")).unwrap();
+        std::fs::write(&path, format!("{another}\n")).unwrap();
+        let pidfile = Pidfile::claim(&path, Pid::this()).unwrap();
+        assert_eq!(content(&path), format!("{}\n", Pid::this()));
+        drop(pidfile);
+        send(another, Signal::KILL).unwrap();
+        wait(another);
     }
 
     #[test]
@@ -238,7 +287,10 @@ mod tests {
         let sleepers: Vec<Pid> = (0..8).map(|_| start(&shell("exec sleep 1000")).unwrap()).collect();
         for _ in 0..20 {
             let claims: Vec<_> = std::thread::scope(|scope| {
-                let threads: Vec<_> = sleepers.iter().map(|pid| scope.spawn(|| Pidfile::claim(&path, *pid))).collect();
+                let threads: Vec<_> = sleepers
+                    .iter()
+                    .map(|pid| scope.spawn(|| Pidfile::claim_from(path.clone(), *pid, |_| true)))
+                    .collect();
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect()
             });
             let winners: Vec<Pid> = claims.iter().flatten().map(|pidfile| pidfile.pid).collect();
