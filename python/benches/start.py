@@ -81,7 +81,7 @@ def supervisors(directory: str) -> list[int]:
 def attended(python: str, workers: int) -> tuple[float, float, float]:
     """Seconds of the start, seconds with the imports, memory in MB: circusd or the original within its program."""
     with tempfile.TemporaryDirectory() as directory:
-        process = subprocess.Popen([python, "-c", PROGRAM, str(workers), directory, "attended"])
+        process = subprocess.Popen([python, "-c", PROGRAM, str(workers), directory, "attended"], cwd="/")
         try:
             result = Path(directory) / "result"
             wait_for(result.exists)
@@ -99,7 +99,7 @@ def daemonized(python: str, workers: int) -> float:
     from circus.exc import CallError
 
     with tempfile.TemporaryDirectory() as directory:
-        subprocess.run([python, "-c", PROGRAM, str(workers), directory, "daemonized"], check=True)
+        subprocess.run([python, "-c", PROGRAM, str(workers), directory, "daemonized"], check=True, cwd="/")
         with CircusClient(endpoint=f"ipc://{directory}/c", timeout=1.0) as client:
 
             def count() -> bool:
