@@ -85,7 +85,7 @@ fn fleet() -> Circusd {
 fn the_shell_edits_completes_and_calls_back() {
     let circusd = fleet();
     let mut terminal = Terminal::open(&circusd);
-    terminal.sees("wiki:1: stopped");
+    terminal.sees("wiki:1     \x1b[2mdisabled\x1b[0m");
     // The tabulator: a command, a watcher, one with a blank.
     terminal.types("numw\t\r");
     terminal.sees("\n3\r\n");
@@ -93,9 +93,9 @@ fn the_shell_edits_completes_and_calls_back() {
     terminal.sees("\nactive\r\n");
     terminal.types("status Tw\t\r");
     terminal.sees("\nstopped\r\n");
-    // An empty line repeats, and the arrow brings back what came before.
+    // An empty line does nothing, and the arrow brings back what came before.
     terminal.types("\r");
-    terminal.sees("\nstopped\r\n");
+    terminal.sees_bare("(circusctl) ");
     terminal.types("\x1b[A\x1b[A\r");
     terminal.sees("\nactive\r\n");
     // What is abandoned does not count, and what is refused changes nothing.
@@ -103,7 +103,12 @@ fn the_shell_edits_completes_and_calls_back() {
     terminal.sees_bare("(circusctl) ");
     terminal.types("status nope\r");
     terminal.sees("error: program nope not found");
-    terminal.types("\x04");
+    // quit is confirmed, exit leaves.
+    terminal.types("quit\r");
+    terminal.sees_bare("Stop circusd? [y/N] ");
+    terminal.types("n\r");
+    terminal.sees_bare("(circusctl) ");
+    terminal.types("exit\r");
     terminal.ends_with(0);
     assert_eq!(circusd.status("web"), "active");
 }
@@ -112,7 +117,7 @@ fn the_shell_edits_completes_and_calls_back() {
 fn a_usage_error_ends_the_shell_at_a_terminal_too() {
     let circusd = fleet();
     let mut terminal = Terminal::open(&circusd);
-    terminal.sees("wiki:1: stopped");
+    terminal.sees("wiki:1");
     terminal.types("list --zork\r");
     terminal.sees_bare("unrecognized arguments: --zork");
     terminal.ends_with(2);

@@ -28,6 +28,46 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The outcomes of one command for several watchers, each headed with its label. The worst exit status counts.
+    pub(super) fn joined(mut outcomes: Vec<(Option<&str>, Self)>, json: bool) -> Self {
+        if let [(None, _)] = outcomes.as_slice() {
+            return outcomes.swap_remove(0).1;
+        }
+        let exit = outcomes.iter().map(|(_, outcome)| outcome.exit).max_by_key(|exit| exit.code());
+        let label = |label: Option<&str>| label.unwrap_or_default().to_owned();
+        let stderr = outcomes.iter().map(|(name, outcome)| headed_error(&label(*name), &outcome.stderr)).collect();
+        let stdout = if json {
+            let replies = outcomes.iter().filter_map(|(name, outcome)| {
+                let key = Value::from(label(*name));
+                (!outcome.stdout.is_empty()).then(|| format!("{key}: {}", outcome.stdout.trim_end()))
+            });
+            format!("{{{}}}\n", replies.collect::<Vec<_>>().join(", "))
+        } else {
+            outcomes.iter().map(|(name, outcome)| headed(&label(*name), &outcome.stdout)).collect()
+        };
+        Self { stdout, stderr, exit: exit.unwrap_or(Exit::Success) }
+    }
+}
+
+/// A text that says whom it is about: on its line if it has one, above its lines if it has more.
+fn headed(label: &str, text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    match lines.as_slice() {
+        [] => String::new(),
+        [first, ..] if first.strip_prefix(label).is_some_and(|rest| rest.starts_with(':')) => text.to_owned(),
+        [line] => format!("{label}: {line}\n"),
+        lines => format!("{label}:\n{}", lines.iter().map(|line| format!("  {line}\n")).collect::<String>()),
+    }
+}
+
+fn headed_error(label: &str, text: &str) -> String {
+    match text.strip_prefix("error: ") {
+        Some(reason) if !reason.contains(label) => format!("error: {label}: {reason}"),
+        Some(_) | None => text.to_owned(),
+    }
+}
+
 /// What is printed of a reply.
 pub fn answer(spec: &CommandSpec, invocation: &Invocation, globals: &Globals, reply: &[u8]) -> Outcome {
     let value = match serde_json::from_slice::<Value>(reply) {

@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::globals::{ENDPOINT, GLOBAL_OPTIONS, HELP, JSON, PRETTIFY, SSH, SSH_KEYFILE, TIMEOUT, VERSION};
 use super::{Completion, Globals};
 use circus_core::commands::{COMMANDS, CommandSpec, ConsoleOption, Invocation};
+use circus_core::config::{nearest, suggestion};
 
 /// The words after a command. In capitals, so that no option has this id.
 const WORDS: &str = "WORDS";
@@ -28,9 +29,15 @@ pub enum Parsed {
     Completion(Completion),
 }
 
-/// A command line that is not of the grammar: exit status 2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyntaxError(pub String);
+/// A command line that is not of the grammar, and the command that it is about: exit status 2.
+#[derive(Clone, Debug)]
+pub struct SyntaxError(pub String, pub Option<&'static CommandSpec>);
+
+impl PartialEq for SyntaxError {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
 
 /// Reads a command line, without the program's name.
 pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Parsed, SyntaxError> {
@@ -58,9 +65,12 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Pars
         return Ok(Parsed::Help(Some(spec)));
     }
     if let Some(option) = swallowed_option(spec, inner) {
-        return Err(SyntaxError(format!(
-            "--{option} stands within the command of the watcher: put it before {name}, or '--' before the command"
-        )));
+        return Err(SyntaxError(
+            format!(
+                "--{option} stands within the command of the watcher: put it before {name}, or '--' before the command"
+            ),
+            Some(spec),
+        ));
     }
     Ok(Parsed::Command(globals(&levels)?, spec, invocation(spec, inner)))
 }
@@ -80,7 +90,10 @@ fn help_about(topic: Option<&String>) -> Result<Parsed, SyntaxError> {
         None => Ok(Parsed::Help(None)),
         Some(topic) => match COMMANDS.iter().find(|spec| spec.name == topic) {
             Some(spec) => Ok(Parsed::Help(Some(spec))),
-            None => Err(SyntaxError(format!("no command is called '{topic}'"))),
+            None => {
+                let near = suggestion(topic, COMMANDS.iter().map(|spec| spec.name));
+                Err(SyntaxError(format!("no command is called '{topic}'{near}"), None))
+            }
         },
     }
 }
@@ -144,7 +157,7 @@ fn seconds(text: &str) -> Result<Duration, SyntaxError> {
     let whole = text.trim().parse::<u32>();
     whole
         .map(|seconds| Duration::from_secs(seconds.into()))
-        .map_err(|_| SyntaxError(format!("argument --timeout: invalid int value: '{text}'")))
+        .map_err(|_| SyntaxError(format!("argument --timeout: invalid int value: '{text}'"), None))
 }
 
 fn words(matches: &ArgMatches) -> Vec<String> {
@@ -176,22 +189,26 @@ fn explain(error: &clap::Error, args: &[OsString]) -> SyntaxError {
         Some(ContextValue::String(text)) => text.clone(),
         _ => String::new(),
     };
-    SyntaxError(match error.kind() {
+    // clap does not say within which command it stopped.
+    let spec = args.iter().find_map(|arg| COMMANDS.iter().find(|spec| arg == spec.name));
+    let reason = match error.kind() {
         ErrorKind::InvalidSubcommand => {
-            // The nearest name comes last.
-            let near = match error.get(ContextKind::SuggestedSubcommand) {
-                Some(ContextValue::Strings(near)) => near.last().map(|near| format!(" (did you mean '{near}'?)")),
-                _ => None,
-            };
-            format!("unrecognized arguments: {}{}", context(ContextKind::InvalidSubcommand), near.unwrap_or_default())
+            let word = context(ContextKind::InvalidSubcommand);
+            let known = COMMANDS.iter().map(|spec| spec.name).chain(["help", "completion"]);
+            format!("unrecognized arguments: {word}{}", suggestion(&word, known))
         }
         ErrorKind::UnknownArgument => {
-            // clap does not say within which command it stopped.
-            let takes_command =
-                |spec: &CommandSpec| spec.console.takes_command && args.iter().any(|arg| arg == spec.name);
-            let advice =
-                if COMMANDS.iter().any(takes_command) { " (put '--' before the watcher's command)" } else { "" };
-            format!("unrecognized arguments: {}{advice}", context(ContextKind::InvalidArg))
+            let word = context(ContextKind::InvalidArg);
+            let options = spec.into_iter().flat_map(CommandSpec::all_options).chain(GLOBAL_OPTIONS);
+            let near = word.strip_prefix("--").and_then(|name| nearest(name, options.map(|option| option.name)));
+            let advice = match near {
+                Some(near) => format!("; did you mean '--{near}'?"),
+                None if spec.is_some_and(|spec| spec.console.takes_command) => {
+                    " (put '--' before the watcher's command)".into()
+                }
+                None => String::new(),
+            };
+            format!("unrecognized arguments: {word}{advice}")
         }
         ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
             let argument = context(ContextKind::InvalidArg);
@@ -203,7 +220,8 @@ fn explain(error: &clap::Error, args: &[OsString]) -> SyntaxError {
         }
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".into(),
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-    })
+    };
+    SyntaxError(reason, spec)
 }
 
 #[cfg(test)]
@@ -287,6 +305,8 @@ mod tests {
 
     #[test]
     fn words_may_be_empty_or_negative() {
+        assert_eq!(command("stop -- -dash").2, Invocation::new(["-dash"]));
+        assert_eq!(command("stop --waiting -- -dash web").2, Invocation::new(["-dash", "web"]).with_flag("waiting"));
         assert_eq!(command("set a1 max_retry -1").2, Invocation::new(["a1", "max_retry", "-1"]));
         assert_eq!(command("set a1 args ''").2, Invocation::new(["a1", "args", ""]));
         assert_eq!(command("set a1 args -- --verbose").2, Invocation::new(["a1", "args", "--verbose"]));
@@ -327,7 +347,12 @@ mod tests {
     fn refusals() {
         for (line, reason) in [
             ("foo", "unrecognized arguments: foo"),
-            ("lst", "unrecognized arguments: lst (did you mean 'list'?)"),
+            ("lst", "unrecognized arguments: lst; did you mean 'list'?"),
+            ("stauts", "unrecognized arguments: stauts; did you mean 'status'?"),
+            ("up", "unrecognized arguments: up"),
+            ("list --jsno", "unrecognized arguments: --jsno; did you mean '--json'?"),
+            ("stop x --wating", "unrecognized arguments: --wating; did you mean '--waiting'?"),
+            ("help stauts", "no command is called 'stauts'; did you mean 'status'?"),
             ("list --zork", "unrecognized arguments: --zork"),
             ("--zork", "unrecognized arguments: --zork"),
             ("add x sh -c foo", "unrecognized arguments: -c (put '--' before the watcher's command)"),

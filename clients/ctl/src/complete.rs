@@ -197,7 +197,7 @@ mod tests {
     fn every_command_is_followed_by_what_its_form_says() {
         for (line, choices) in [
             ("status ", &["Watcher"][..]),
-            ("stop x ", &[]),
+            ("stop x ", &["Watcher"]),
             ("incr w ", &[]),
             ("add ", &[]),
             ("add w ", &[]),

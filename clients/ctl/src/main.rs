@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
-use circus_ctl::{self as ctl, Environment, Network, Streams};
+use circus_ctl::{self as ctl, Environment, Look, Network, Streams};
 
 fn main() -> ExitCode {
     circus_sys::reset_inherited_signals();
@@ -20,10 +20,10 @@ fn main() -> ExitCode {
     };
     match ctl::run(std::env::args_os().skip(1), environment, &mut streams, &mut network) {
         Ok(exit) => ExitCode::from(exit.code()),
-        // Whoever read our output has seen enough.
+        // The reader of our output has closed it: it has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            // If standard error fails too, there is nobody left to tell.
+            // If standard error fails too, the error cannot be reported.
             let _ = writeln!(streams.errors, "circusctl: error: {error}");
             ExitCode::FAILURE
         }
@@ -38,10 +38,16 @@ fn environment() -> Environment {
         words: variable("COMP_WORDS").unwrap_or_default(),
         word: variable("COMP_CWORD").and_then(|number| number.trim().parse().ok()).unwrap_or_default(),
     });
+    let colour = variable("NO_COLOR").is_none() && variable("TERM").is_none_or(|term| term != "dumb");
     Environment {
         endpoint: variable("CIRCUSCTL_ENDPOINT"),
         id_prefix: random_id(),
         interactive: io::stdin().is_terminal() && io::stdout().is_terminal(),
+        look: Look {
+            tables: io::stdout().is_terminal(),
+            colour: colour && io::stdout().is_terminal(),
+            coloured_errors: colour && io::stderr().is_terminal(),
+        },
         auto_complete,
     }
 }

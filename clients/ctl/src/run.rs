@@ -4,13 +4,15 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
+use super::targets::Single;
 use super::{
-    AutoComplete, Connector, Globals, Outcome, Parsed, Subscription, SyntaxError, Target, answer, args, completion,
-    listen, shell, tail, text,
+    AutoComplete, Connector, Globals, Look, Outcome, Parsed, Subscription, SyntaxError, Target, answer, args,
+    completion, listen, look, shell, tail, targets, text,
 };
 use circus_client::{ClientError, Request, Ssh, Wait, endpoint};
-use circus_core::commands::{self, Action, CommandSpec, Invocation};
+use circus_core::commands::{self, Action, CommandSpec, Invocation, Table};
 use circus_core::proto::Object;
+use serde_json::Value;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -19,11 +21,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Exit {
     /// Done.
     Success,
-    /// Wrong words, no answer, or an answer that is none.
+    /// Wrong arguments, no connection, or no answer.
     Failure,
-    /// The command line is not of the grammar.
+    /// An unknown command or option.
     Usage,
-    /// The daemon refused.
+    /// circusd refused, or what was asked for did not come about.
     Refused,
 }
 
@@ -46,8 +48,10 @@ pub struct Environment {
     pub endpoint: Option<String>,
     /// The beginning of request ids, which no other client of the daemon has.
     pub id_prefix: String,
-    /// Whether somebody sits at a terminal.
+    /// Whether standard input and output are a terminal.
     pub interactive: bool,
+    /// How output looks.
+    pub look: Look,
     /// `AUTO_COMPLETE`, and what goes with it.
     pub auto_complete: Option<AutoComplete>,
 }
@@ -75,7 +79,7 @@ pub fn run(
     let auto_complete = environment.auto_complete.clone();
     let mut session = Session { environment, connector, requests: 0 };
     if let Some(asked) = auto_complete {
-        return emit(&completion::auto_complete(&mut session, &asked), streams);
+        return emit(&completion::auto_complete(&mut session, &asked), Look::default(), streams);
     }
     match args::parse(arguments.into_iter().collect::<Vec<_>>()) {
         Ok(Parsed::Shell(globals)) => shell::run(&mut session, &globals, streams),
@@ -99,7 +103,7 @@ impl Session<'_> {
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
         let outcome = match parsed {
-            Err(SyntaxError(reason)) => Outcome::failed(Exit::Usage, text::syntax(&reason)),
+            Err(SyntaxError(reason, spec)) => Outcome::failed(Exit::Usage, text::syntax(&reason, spec)),
             Ok(Parsed::Version) => Outcome::done(text::VERSION),
             Ok(Parsed::Help(Some(spec))) => Outcome::done(commands::command_help(spec).trim_end()),
             Ok(Parsed::Completion(asked)) => completion::complete(self, &asked),
@@ -110,24 +114,89 @@ impl Session<'_> {
                     return tail::tail(self, &globals, spec, &invocation, streams);
                 }
                 match spec.console.action {
-                    Action::Subscribe => return listen::listen(self.connector, &globals, &invocation, streams),
+                    Action::Subscribe => return listen::listen(self, &globals, &invocation, streams),
                     Action::Call { .. } => self.call(&globals, spec, &invocation),
                 }
             }
         };
-        emit(&outcome, streams)
+        emit(&outcome, self.environment.look, streams)
     }
 
-    /// One request and its reply.
+    /// What a command asks for, of each watcher that it names.
     pub(super) fn call(&mut self, globals: &Globals, spec: &CommandSpec, invocation: &Invocation) -> Outcome {
-        let properties = match commands::message(spec, invocation) {
-            Ok(properties) => properties,
-            Err(error) => return Outcome::failed(Exit::Failure, format!("{error}\n")),
+        let singles = match self.split(globals, spec, invocation) {
+            Ok(singles) => singles,
+            Err(refusal) => return refusal,
         };
-        match self.send(globals, spec.name, properties) {
-            Ok(reply) => answer(spec, invocation, globals, &reply),
-            Err(error) => self.no_reply(globals, &error),
+        let look = self.environment.look;
+        let table = spec.console.table.filter(|_| look.tables && !globals.json);
+        // One watcher that is named is answered in a word.
+        let flag = table.and_then(|table| table.flag).filter(|_| invocation.words().is_empty() || singles.len() > 1);
+        let mut requests = Vec::new();
+        for single in &singles {
+            let mut properties = match commands::message(spec, &single.invocation) {
+                Ok(properties) => properties,
+                Err(error) => return text::usage_error(spec, &error),
+            };
+            properties.extend(flag.map(|flag| (flag.to_owned(), true.into())));
+            if let Err(refusal) = self.check(globals, spec, &properties) {
+                return refusal;
+            }
+            requests.push((spec.name, properties));
         }
+        let answers: Vec<_> = singles.into_iter().zip(self.send_all(globals, requests)).collect();
+        if let Some(table) = table.filter(|table| table.flag.is_none() || flag.is_some())
+            && let Some(outcome) = tabular(&table, &answers, look)
+        {
+            return finished(spec, &answers, outcome);
+        }
+        let outcomes = answers.iter().map(|(single, reply)| match reply {
+            Ok(reply) => (single.label.as_deref(), answer(spec, &single.invocation, globals, reply)),
+            Err(error) => (single.label.as_deref(), self.no_reply(globals, error)),
+        });
+        let outcome = Outcome::joined(outcomes.collect(), globals.json);
+        finished(spec, &answers, outcome)
+    }
+
+    /// A line as the commands that it stands for, or why it stands for none.
+    pub(super) fn split(
+        &mut self,
+        globals: &Globals,
+        spec: &CommandSpec,
+        invocation: &Invocation,
+    ) -> Result<Vec<Single>, Outcome> {
+        let watchers = if targets::needs_names(spec, invocation) { self.watchers(globals)? } else { Vec::new() };
+        targets::split(spec, invocation, &watchers)
+            .map_err(|pattern| Outcome::failed(Exit::Refused, format!("error: no watcher matches '{pattern}'\n")))
+    }
+
+    /// The names of all watchers.
+    pub(super) fn watchers(&mut self, globals: &Globals) -> Result<Vec<String>, Outcome> {
+        let reply = self.send(globals, "list", Object::new()).map_err(|error| self.no_reply(globals, &error))?;
+        let reply: Object = serde_json::from_slice(&reply).unwrap_or_default();
+        let names = reply.get("watchers").and_then(Value::as_array).into_iter().flatten();
+        Ok(names.filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
+    /// What the wire grants in silence, as ever: a process that the watcher does not have, more processes less than it has.
+    fn check(&mut self, globals: &Globals, spec: &CommandSpec, properties: &Object) -> Result<(), Outcome> {
+        let Some(name) = properties.get("name").and_then(Value::as_str) else { return Ok(()) };
+        let named = Object::from_iter([("name".to_owned(), name.into())]);
+        let refused = |text: String| Err(Outcome::failed(Exit::Refused, format!("error: {text}\n")));
+        if let Some(pid) = properties.get("pid") {
+            let pids = self.ask(globals, "list", named).and_then(|reply| reply.get("pids")?.as_array().cloned());
+            if pids.is_some_and(|pids| !pids.contains(pid)) {
+                return refused(format!("{name} has no process {pid}"));
+            }
+        } else if let Some(less) = properties.get("nb").and_then(Value::as_u64).filter(|_| spec.name == "decr") {
+            let keys = ("keys".to_owned(), Value::from(vec!["numprocesses"]));
+            let reply = self.ask(globals, "get", named.into_iter().chain([keys]).collect());
+            let has = reply.and_then(|reply| reply.get("options")?.get("numprocesses")?.as_u64());
+            if let Some(has) = has.filter(|has| *has < less) {
+                return refused(format!("{name} has only {has} processes"));
+            }
+        }
+        Ok(())
     }
 
     /// A request and its reply, which must be no refusal.
@@ -157,6 +226,29 @@ impl Session<'_> {
         subscribed.map_err(|error| Outcome::failed(Exit::Failure, text::unusable(endpoint, &error)))
     }
 
+    /// The endpoint of the daemon's events, as it is seen from where the control endpoint is.
+    pub(super) fn events_endpoint(&mut self, globals: &Globals) -> Result<String, Outcome> {
+        let option = Object::from_iter([("option".to_owned(), "pubsub_endpoint".into())]);
+        let reply = self.send(globals, "globaloptions", option).map_err(|error| self.no_reply(globals, &error))?;
+        let reply: Object = serde_json::from_slice(&reply).unwrap_or_default();
+        let named = reply.get("options").and_then(|options| options.get("pubsub_endpoint")?.as_str());
+        let unknown = || Outcome::failed(Exit::Failure, "error: circusd does not say where its events are\n".into());
+        Ok(endpoint::seen_from(&self.endpoint(globals), named.ok_or_else(unknown)?))
+    }
+
+    /// An error if no connection to this endpoint comes about.
+    pub(super) fn find_trouble(&mut self, globals: &Globals, endpoint: &str) -> Result<(), Outcome> {
+        match self.connector.trouble(&target(globals, endpoint.to_owned()), timeout(globals)) {
+            Some(error) => Err(Outcome::failed(Exit::Failure, text::unusable(endpoint, &error))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the environment names an endpoint.
+    pub(super) fn has_endpoint(&self) -> bool {
+        self.environment.endpoint.is_some()
+    }
+
     /// What the daemon answers, as an object; nothing where it does not.
     pub(super) fn ask(&mut self, globals: &Globals, command: &str, properties: Object) -> Option<Object> {
         let reply = self.send(globals, command, properties).ok()?;
@@ -164,14 +256,24 @@ impl Session<'_> {
     }
 
     fn send(&mut self, globals: &Globals, command: &str, properties: Object) -> Result<Vec<u8>, ClientError> {
-        let waits = properties.get("waiting").is_some_and(|waiting| *waiting == true);
-        let request = Request::new(&self.next_id(), command, properties);
-        let target = target(globals, self.endpoint(globals));
-        let mut answers = self.connector.call(&target, &[request], wait(globals, waits));
+        let mut answers = self.send_all(globals, vec![(command, properties)]);
         answers.pop().unwrap_or_else(|| Err(ClientError::Unusable("the request was not sent".into())))
     }
 
-    /// Whether somebody sits at a terminal.
+    fn send_all(&mut self, globals: &Globals, requests: Vec<(&str, Object)>) -> Vec<Result<Vec<u8>, ClientError>> {
+        let for_work = requests.iter().any(|(_, properties)| properties.get("waiting") == Some(&true.into()));
+        let request = |(command, properties)| Request::new(&self.next_id(), command, properties);
+        let requests: Vec<Request> = requests.into_iter().map(request).collect();
+        let target = target(globals, self.endpoint(globals));
+        self.connector.call(&target, &requests, wait(globals, for_work))
+    }
+
+    /// The look of what is printed.
+    pub(super) fn look(&self) -> Look {
+        self.environment.look
+    }
+
+    /// Whether standard input and output are a terminal.
     pub(super) fn is_interactive(&self) -> bool {
         self.environment.interactive
     }
@@ -213,11 +315,38 @@ fn wait(globals: &Globals, for_work: bool) -> Wait {
     }
 }
 
+/// Answers in one table, unless one of them is not for a table.
+fn tabular(table: &Table, answers: &[(Single, Result<Vec<u8>, ClientError>)], look: Look) -> Option<Outcome> {
+    let rows = |(single, reply): &(Single, Result<Vec<u8>, ClientError>)| {
+        let reply: Value = serde_json::from_slice(reply.as_ref().ok()?).ok()?;
+        let refused = reply.get("status").is_some_and(|status| status == "error");
+        if refused { None } else { (table.rows)(&reply, &single.invocation) }
+    };
+    let rows: Vec<Vec<Vec<String>>> = answers.iter().map(rows).collect::<Option<_>>()?;
+    Some(Outcome::done(&look::table(table.header, &rows.concat(), look)))
+}
+
+/// `status --exit-code` turns an answer that it is not content with into a failure.
+fn finished(spec: &CommandSpec, answers: &[(Single, Result<Vec<u8>, ClientError>)], outcome: Outcome) -> Outcome {
+    let content = |(single, reply): &(Single, Result<Vec<u8>, ClientError>)| {
+        let reply = reply.as_ref().ok().and_then(|reply| serde_json::from_slice(reply).ok());
+        reply.is_none_or(|reply| commands::is_content(&reply, &single.invocation))
+    };
+    if spec.name == "status"
+        && outcome.exit == Exit::Success
+        && answers.iter().any(|(single, _)| single.invocation.flag("exit-code"))
+        && !answers.iter().all(content)
+    {
+        return Outcome { exit: Exit::Refused, ..outcome };
+    }
+    outcome
+}
+
 /// Prints an outcome.
-pub(super) fn emit(outcome: &Outcome, streams: &mut Streams<'_>) -> io::Result<Exit> {
+pub(super) fn emit(outcome: &Outcome, look: Look, streams: &mut Streams<'_>) -> io::Result<Exit> {
     streams.output.write_all(outcome.stdout.as_bytes())?;
     streams.output.flush()?;
-    streams.errors.write_all(outcome.stderr.as_bytes())?;
+    streams.errors.write_all(look::error(&outcome.stderr, look).as_bytes())?;
     Ok(outcome.exit)
 }
 
@@ -311,19 +440,27 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_without_asking_the_daemon() {
-        let usage = "usage: circusctl [options] command [args]\ncircusctl: error: ";
+        let wrong = "Invalid number of arguments\nusage: circusctl ";
+        let set = "set NAME KEY VALUE [KEY VALUE...] [--waiting]\n";
+        let signal = "signal NAME... [PID] SIGNUM [--children] [--recursive]\n";
+        let syntax = "circusctl: error: ";
         for (line, stderr, exit) in [
-            ("list a b", "Invalid number of arguments\n".to_owned(), 1),
-            ("options", "number of arguments invalid\n".into(), 1),
-            ("get a1", "Invalid number of arguments\n".into(), 1),
-            ("decr", "Invalid number of arguments\n".into(), 1),
-            ("set one nope 1", "unknown key 'nope'\n".into(), 1),
-            ("set one numprocesses", "Invalid number of arguments\n".into(), 1),
-            ("signal a1", "Invalid number of arguments\n".into(), 1),
-            ("add x", "Invalid number of arguments\n".into(), 1),
-            ("foo", format!("{usage}unrecognized arguments: foo\n"), 2),
-            ("list --zork", format!("{usage}unrecognized arguments: --zork\n"), 2),
-            ("--timeout x list", format!("{usage}argument --timeout: invalid int value: 'x'\n"), 2),
+            ("numwatchers a", format!("{wrong}numwatchers\n"), 1),
+            ("options", "number of arguments invalid\nusage: circusctl options NAME...\n".into(), 1),
+            ("get a1", format!("{wrong}get NAME KEY...\n"), 1),
+            ("decr", format!("{wrong}decr NAME... [N] [--waiting]\n"), 1),
+            (
+                "incr a1 -1",
+                "number of processes: -1 is less than 1\nusage: circusctl incr NAME... [N] [--waiting]\n".into(),
+                1,
+            ),
+            ("set one nope 1", format!("unknown key 'nope'\nusage: circusctl {set}"), 1),
+            ("set one numprocesses", format!("{wrong}{set}"), 1),
+            ("signal a1", format!("{wrong}{signal}"), 1),
+            ("signal a1 99", format!("'99' isn't a signal: the numbers are 1 to 64\nusage: circusctl {signal}"), 1),
+            ("foo", format!("{}\n{syntax}unrecognized arguments: foo\n", text::USAGE), 2),
+            ("list --zork", format!("usage: circusctl list [NAME...]\n{syntax}unrecognized arguments: --zork\n"), 2),
+            ("--timeout x list", format!("{}\n{syntax}argument --timeout: invalid int value: 'x'\n", text::USAGE), 2),
         ] {
             let mut daemon = FakeDaemon::default();
             assert_eq!(daemon.run(line), seen("", &stderr, exit), "{line}");
@@ -406,5 +543,51 @@ mod tests {
         let result = run(["list".into()], Environment::default(), &mut streams, &mut FakeDaemon::answering([OK]));
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert!(errors.is_empty());
+    }
+
+    #[test]
+    fn several_watchers_are_answered_one_by_one() {
+        let mut daemon = FakeDaemon::answering([OK, NOPE]);
+        assert_eq!(daemon.run("stop web nope"), seen("web: ok\n", "error: program nope not found\n", 3));
+        let commands: Vec<_> = daemon.heard.borrow().iter().map(|heard| heard.request["properties"].clone()).collect();
+        assert_eq!(commands, [json!({"name": "web"}), json!({"name": "nope"})]);
+        let list = r#"{"status": "ok", "watchers": ["web1", "web2", "db"]}"#;
+        let mut daemon = FakeDaemon::answering([list, OK, OK]);
+        assert_eq!(daemon.run("reload 'web*' --waiting"), seen("web1: ok\nweb2: ok\n", "", 0));
+        let mut daemon = FakeDaemon::answering([list]);
+        assert_eq!(daemon.run("reload 'zz*'"), seen("", "error: no watcher matches 'zz*'\n", 3));
+        let json = FakeDaemon::answering([OK, NOPE]).run("stop web nope --json");
+        assert_eq!(json, seen(&format!("{{\"web\": {OK}, \"nope\": {NOPE}}}\n"), "", 3));
+    }
+
+    #[test]
+    fn what_the_wire_grants_in_silence_is_refused() {
+        let pids = r#"{"status": "ok", "pids": [7, 8]}"#;
+        for line in ["kill web 99999", "signal web 99999 HUP"] {
+            let refused = seen("", "error: web has no process 99999\n", 3);
+            assert_eq!(FakeDaemon::answering([pids]).run(line), refused, "{line}");
+        }
+        assert_eq!(FakeDaemon::answering([pids, OK]).run("kill web 8"), seen("ok\n", "", 0));
+        let options = r#"{"status": "ok", "options": {"numprocesses": 3}}"#;
+        assert_eq!(
+            FakeDaemon::answering([options]).run("decr web 10"),
+            seen("", "error: web has only 3 processes\n", 3)
+        );
+        assert_eq!(FakeDaemon::answering([options, OK]).run("decr web 3"), seen("ok\n", "", 0));
+    }
+
+    #[test]
+    fn table_at_a_terminal_and_text_elsewhere() {
+        let reply = r#"{"status": "ok", "statuses": {"web": "active"}, "details": {
+            "web": {"state": "active", "wanted": 2, "running": 1}}}"#;
+        let mut daemon = FakeDaemon::answering([reply, reply, reply]);
+        assert_eq!(daemon.run("status").stdout, "web: active\n");
+        assert_eq!(daemon.run("status --exit-code"), seen("web: active\n", "", 3));
+        daemon.environment.look.tables = true;
+        let table = "NAME  STATE     WORKERS  PIDS  UPTIME  RESTARTS\nweb   degraded  1/2                    0\n";
+        let shown = daemon.run("status").stdout.replace("  REASON", "");
+        assert_eq!(shown, table);
+        let asked: Vec<_> = daemon.heard.borrow().iter().map(|heard| heard.request["properties"].clone()).collect();
+        assert_eq!(asked, [json!({}), json!({"verbose": true}), json!({"verbose": true})]);
     }
 }

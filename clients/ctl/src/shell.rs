@@ -7,10 +7,12 @@ use super::editor::Editor;
 use super::run::{Session, emit};
 use super::{Exit, Globals, Outcome, Streams, args, text};
 use circus_core::commands::{self, COMMANDS, Invocation};
+use circus_core::config::suggestion;
 
 const PROMPT: &str = "(circusctl) ";
 
-/// Greets with the version and the state of the watchers, then obeys line by line until the end of the input.
+/// Greets with the version and the state of the watchers, then obeys line by line until `exit` or the end of the input.
+/// At a terminal `quit`, which ends circusd, is confirmed first.
 ///
 /// A line that is not of the grammar ends the shell, as in Circus, so that a script does not run on after a typo in an
 /// option. What the daemon refuses is printed and changes nothing.
@@ -18,14 +20,14 @@ pub(super) fn run(session: &mut Session<'_>, globals: &Globals, streams: &mut St
     writeln!(streams.output, "{}", text::VERSION)?;
     if let Some(status) = commands::find("status") {
         let outcome = session.call(&Globals { json: false, ..globals.clone() }, status, &Invocation::default());
-        if emit(&outcome, streams)? == Exit::Failure {
+        if emit(&outcome, session.look(), streams)? == Exit::Failure {
             return Ok(Exit::Failure);
         }
     }
     if session.is_interactive() {
         let session = RefCell::new(session);
         let mut editor = Editor::new(&session, globals)?;
-        return obey_all(&session, globals, streams, &mut |_| editor.next_line(PROMPT));
+        return obey_all(&session, globals, streams, &mut |_, prompt| editor.next_line(prompt));
     }
     obey_all(&RefCell::new(session), globals, streams, &mut next_line)
 }
@@ -44,20 +46,21 @@ fn obey_all<'s>(
     session: &RefCell<&'s mut Session<'_>>,
     globals: &Globals,
     streams: &mut Streams<'_>,
-    next_line: &mut dyn FnMut(&mut Streams<'_>) -> io::Result<Line>,
+    next_line: &mut dyn FnMut(&mut Streams<'_>, &str) -> io::Result<Line>,
 ) -> io::Result<Exit> {
-    let mut last = String::new();
     loop {
-        match next_line(streams)? {
+        let line = match next_line(streams, PROMPT)? {
             Line::End => break,
             Line::Abandoned => continue,
-            Line::Text(line) if line.trim().is_empty() => {}
-            Line::Text(line) => line.trim().clone_into(&mut last),
-        }
-        match last.as_str() {
+            Line::Text(line) => line.trim().to_owned(),
+        };
+        match line.as_str() {
             "" => {}
-            "EOF" => return Ok(Exit::Success),
+            "EOF" | "exit" => return Ok(Exit::Success),
             line => {
+                if is_quit(line) && session.borrow().is_interactive() && !confirmed(streams, next_line)? {
+                    continue;
+                }
                 if obey(&mut session.borrow_mut(), globals, line, streams)? == Exit::Usage {
                     return Ok(Exit::Usage);
                 }
@@ -67,9 +70,22 @@ fn obey_all<'s>(
     Ok(Exit::Success)
 }
 
+fn is_quit(line: &str) -> bool {
+    line.split_whitespace().next() == Some("quit") && !line.contains("--help")
+}
+
+fn confirmed(
+    streams: &mut Streams<'_>,
+    next_line: &mut dyn FnMut(&mut Streams<'_>, &str) -> io::Result<Line>,
+) -> io::Result<bool> {
+    let question = "quit stops circusd and all its workers; exit leaves circusctl. Stop circusd? [y/N] ";
+    let answer = next_line(streams, question)?;
+    Ok(matches!(answer, Line::Text(answer) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())))
+}
+
 /// The next line of a file or a pipe. At its end the prompt's line ends too, as it does at a terminal.
-fn next_line(streams: &mut Streams<'_>) -> io::Result<Line> {
-    streams.output.write_all(PROMPT.as_bytes())?;
+fn next_line(streams: &mut Streams<'_>, prompt: &str) -> io::Result<Line> {
+    streams.output.write_all(prompt.as_bytes())?;
     streams.output.flush()?;
     let mut line = Vec::new();
     let read = streams.input.read_until(b'\n', &mut line)?;
@@ -82,15 +98,20 @@ fn next_line(streams: &mut Streams<'_>) -> io::Result<Line> {
 
 fn obey(session: &mut Session<'_>, globals: &Globals, line: &str, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let Some(words) = shlex::split(line) else {
-        return emit(&Outcome::failed(Exit::Failure, "error: a quotation is not closed\n".into()), streams);
+        let outcome = Outcome::failed(Exit::Failure, "error: a quotation is not closed\n".into());
+        return emit(&outcome, session.look(), streams);
     };
     match words.first().map(String::as_str) {
-        Some("help" | "?") => emit(&help(words.get(1)), streams),
+        Some("help" | "?") => emit(&help(words.get(1)), session.look(), streams),
         Some(name) if COMMANDS.iter().any(|spec| spec.name == name) => {
             let parsed = args::parse(&words);
             session.perform(parsed, globals, streams)
         }
-        _ => emit(&Outcome::done(&format!("*** Unknown syntax: {line}")), streams),
+        first => {
+            let known = COMMANDS.iter().map(|spec| spec.name).chain(["exit", "help"]);
+            let near = suggestion(first.unwrap_or_default(), known);
+            emit(&Outcome::done(&format!("*** Unknown syntax: {line}{near}")), session.look(), streams)
+        }
     }
 }
 
@@ -100,7 +121,10 @@ fn help(topic: Option<&String>) -> Outcome {
     };
     match COMMANDS.iter().find(|spec| spec.name == topic) {
         Some(spec) => Outcome::done(commands::command_help(spec).trim_end()),
-        None => Outcome::done(&format!("*** No help on {topic}")),
+        None => {
+            let near = suggestion(topic, COMMANDS.iter().map(|spec| spec.name));
+            Outcome::done(&format!("*** No help on {topic}{near}"))
+        }
     }
 }
 
@@ -131,26 +155,34 @@ mod tests {
         let list = r#"{"status": "ok", "watchers": ["a1", "my app"]}"#;
         let replies = [list, r#"{"status": "active"}"#, r#"{"status": "ok"}"#];
         let output = "(circusctl) a1,my app\n(circusctl) active\n(circusctl) ok\n(circusctl) *** Unknown syntax: foo\n\
-                      (circusctl) *** Unknown syntax: foo\n(circusctl) ";
+                      (circusctl) (circusctl) ";
         assert_eq!(session("list\nstatus a1\nincr a1\nfoo\n\nEOF\n", &replies), seen(output, "", 0));
         assert_eq!(session("list", &[list]), seen("(circusctl) a1,my app\n(circusctl) \n", "", 0));
         assert_eq!(session("\n", &[]), seen("(circusctl) (circusctl) \n", "", 0));
     }
 
     #[test]
-    fn an_empty_line_repeats_the_last_command() {
-        let replies = [r#"{"numwatchers": 2}"#, r#"{"numwatchers": 3}"#];
-        assert_eq!(session("numwatchers\n\n", &replies), seen("(circusctl) 2\n(circusctl) 3\n(circusctl) \n", "", 0));
+    fn empty_line_does_nothing_and_exit_leaves() {
+        let replies = [r#"{"numwatchers": 2}"#];
+        assert_eq!(session("numwatchers\n\n", &replies), seen("(circusctl) 2\n(circusctl) (circusctl) \n", "", 0));
+        assert_eq!(session("exit\nnumwatchers\n", &[]), seen("(circusctl) ", "", 0));
+    }
+
+    #[test]
+    fn misspelled_command_gets_a_suggestion() {
+        let output = "(circusctl) *** Unknown syntax: stauts; did you mean 'status'?\n\
+                      (circusctl) *** No help on stauts; did you mean 'status'?\n(circusctl) \n";
+        assert_eq!(session("stauts\nhelp stauts\n", &[]), seen(output, "", 0));
     }
 
     #[test]
     fn mistakes_do_not_end_the_shell() {
         let nope = r#"{"status": "error", "reason": "program nope not found"}"#;
         assert_eq!(
-            session("list a b\nstatus nope\nlist 'a\n", &[nope]),
+            session("decr\nstatus nope\nlist 'a\n", &[nope]),
             seen(
                 "(circusctl) (circusctl) (circusctl) (circusctl) \n",
-                "Invalid number of arguments\nerror: program nope not found\nerror: a quotation is not closed\n",
+                "Invalid number of arguments\nusage: circusctl decr NAME... [N] [--waiting]\nerror: program nope not found\nerror: a quotation is not closed\n",
                 0
             )
         );
@@ -158,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_syntax_error_does() {
-        let usage = "usage: circusctl [options] command [args]\ncircusctl: error: unrecognized arguments: --zork\n";
+        let usage = "usage: circusctl list [NAME...]\ncircusctl: error: unrecognized arguments: --zork\n";
         assert_eq!(session("list --zork\nlist\n", &[]), seen("(circusctl) ", usage, 2));
     }
 

@@ -6,11 +6,9 @@
 
 use std::io;
 
-use serde_json::json;
-
 use super::run::{Session, emit, timeout};
-use super::{Event, Exit, Globals, Outcome, Streams, Subscription};
-use circus_client::endpoint::seen_from;
+use super::targets::Single;
+use super::{Event, Exit, Globals, Outcome, Streams, Subscription, text};
 use circus_client::{OutputMessage, OutputTopics};
 use circus_core::commands::{self, CommandSpec, Invocation};
 use circus_core::proto::{Gap, Object, OutputEvent, StreamName, Tail, TailCursor};
@@ -35,7 +33,7 @@ impl From<Outcome> for End {
     }
 }
 
-/// Prints lines, until there are no more.
+/// Prints lines, until there are no more. Without a name it is about all watchers.
 pub(super) fn tail(
     session: &mut Session<'_>,
     globals: &Globals,
@@ -43,88 +41,69 @@ pub(super) fn tail(
     invocation: &Invocation,
     streams: &mut Streams<'_>,
 ) -> io::Result<Exit> {
-    let properties = match commands::message(spec, invocation) {
-        Ok(properties) => properties,
-        Err(error) => return emit(&Outcome::failed(Exit::Failure, format!("{error}\n")), streams),
-    };
-    if globals.json && !invocation.flag("follow") {
-        return emit(&session.call(globals, spec, invocation), streams);
-    }
-    let mut viewer = Viewer { session, globals, spec, properties, view: View::default() };
-    let result = if invocation.flag("follow") { viewer.follow(streams) } else { viewer.look_back(streams) };
+    let result = viewers(session, globals, spec, invocation).map_err(End::from).and_then(|viewers| {
+        if globals.json && !invocation.flag("follow") {
+            let names = viewers.iter().filter_map(|viewer| viewer.text("name")).map(str::to_owned);
+            let named = if invocation.words().is_empty() { invocation.with_words(names) } else { invocation.clone() };
+            return Err(session.call(globals, spec, &named).into());
+        }
+        let mut tail = Viewing { session, globals, spec, viewers };
+        if invocation.flag("follow") { tail.follow(streams) } else { tail.look_back(streams) }
+    });
     match result {
         Ok(()) => Ok(Exit::Success),
-        Err(End::Said(outcome)) => emit(&outcome, streams),
+        Err(End::Said(outcome)) => emit(&outcome, session.look(), streams),
         Err(End::Stream(error)) => Err(error),
     }
 }
 
-struct Viewer<'v, 's> {
-    session: &'v mut Session<'s>,
-    globals: &'v Globals,
-    spec: &'v CommandSpec,
-    properties: Object,
-    view: View,
+/// The watchers that a command line is about.
+fn viewers(
+    session: &mut Session<'_>,
+    globals: &Globals,
+    spec: &CommandSpec,
+    invocation: &Invocation,
+) -> Result<Vec<Viewer>, Outcome> {
+    let singles = if invocation.words().is_empty() {
+        let named = |name: String| Single { invocation: invocation.with_words([name.clone()]), label: Some(name) };
+        session.watchers(globals)?.into_iter().map(named).collect()
+    } else {
+        session.split(globals, spec, invocation)?
+    };
+    let viewer = |single: Single| {
+        let properties =
+            commands::message(spec, &single.invocation).map_err(|error| text::usage_error(spec, &error))?;
+        Ok(Viewer::new(properties, single.label, session.id()))
+    };
+    singles.into_iter().map(viewer).collect()
 }
 
-impl Viewer<'_, '_> {
-    fn look_back(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
-        let (tail, raw) = self.ask(self.properties.clone())?;
-        let shown = self.view.answered(tail);
-        self.print(shown, &raw, streams)
+/// One watcher whose output is shown.
+struct Viewer {
+    properties: Object,
+    topics: OutputTopics,
+    view: View,
+    /// Its subscription is in force.
+    greeted: bool,
+}
+
+impl Viewer {
+    fn new(properties: Object, label: Option<String>, unique: &str) -> Self {
+        let text = |key: &str| properties.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let stream = if text("stream") == StreamName::Stderr.name() { StreamName::Stderr } else { StreamName::Stdout };
+        let topics = OutputTopics::new(text("name"), stream, unique);
+        Self { topics, view: View { label, ..View::default() }, greeted: false, properties }
     }
 
-    fn follow(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
-        let topics = self.topics();
-        let mut events = self.subscribe(&topics.both())?;
-        let failed = |reason: String| Outcome::failed(Exit::Failure, format!("error: {reason}\n"));
-        let mut greeted = false;
-        loop {
-            // Before the greeting it is not certain that there is anybody to listen to.
-            let limit = (!greeted).then(|| timeout(self.globals));
-            let event = events.next_event(limit).map_err(|error| failed(error.to_string()))?;
-            let Some(Event { topic: heard, body }) = event else {
-                if greeted {
-                    return Ok(());
-                }
-                return Err(failed("no greeting from the pubsub endpoint: is it circusd's?".into()).into());
-            };
-            match topics.read(&heard, &body) {
-                Some(OutputMessage::Greeting) => {
-                    self.catch_up(streams)?;
-                    greeted = true;
-                }
-                Some(OutputMessage::Lines(event)) if greeted => {
-                    let shown = self.view.published(&event, self.wid());
-                    self.print(shown, &body, streams)?;
-                }
-                Some(OutputMessage::Lines(_)) | None => {}
-            }
-        }
+    fn text(&self, key: &str) -> Option<&str> {
+        self.properties.get(key)?.as_str()
     }
 
-    fn subscribe(&mut self, topics: &[String]) -> Result<Box<dyn Subscription>, End> {
-        // What is wrong with the question is told before anything is waited for.
-        self.ask(self.properties.clone())?;
-        let option = Object::from_iter([("option".to_owned(), json!("pubsub_endpoint"))]);
-        let reply = self.session.ask(self.globals, "globaloptions", option);
-        let endpoint = reply.as_ref().and_then(|reply| reply.get("options")?.get("pubsub_endpoint")?.as_str());
-        let unknown = || Outcome::failed(Exit::Failure, "error: circusd does not say where its events are\n".into());
-        let endpoint = seen_from(&self.session.endpoint(self.globals), endpoint.ok_or_else(unknown)?);
-        Ok(self.session.subscribe(self.globals, &endpoint, topics)?)
+    fn wid(&self) -> Option<u64> {
+        self.properties.get("wid").and_then(serde_json::Value::as_u64)
     }
 
-    /// Shows what there is: the last lines at first, later what was not shown yet.
-    fn catch_up(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
-        let (mut tail, mut raw) = self.ask(self.later(self.view.place.cursor()))?;
-        if self.view.place.is_of_another(&tail) {
-            // Another stream: its cursor has nothing to do with ours.
-            (tail, raw) = self.ask(self.later(Some(0)))?;
-        }
-        let shown = self.view.answered(tail);
-        self.print(shown, &raw, streams)
-    }
-
+    /// The request for what lies behind a cursor.
     fn later(&self, cursor: Option<u64>) -> Object {
         let mut properties = self.properties.clone();
         if let Some(cursor) = cursor {
@@ -132,6 +111,77 @@ impl Viewer<'_, '_> {
             properties.insert("lines".into(), u32::MAX.into());
         }
         properties
+    }
+}
+
+struct Viewing<'v, 's> {
+    session: &'v mut Session<'s>,
+    globals: &'v Globals,
+    spec: &'v CommandSpec,
+    viewers: Vec<Viewer>,
+}
+
+impl Viewing<'_, '_> {
+    fn look_back(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
+        for mut viewer in std::mem::take(&mut self.viewers) {
+            let (tail, raw) = self.ask(viewer.properties.clone())?;
+            let shown = viewer.view.answered(tail);
+            self.print(shown, &raw, streams)?;
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
+        let mut viewers = std::mem::take(&mut self.viewers);
+        let mut events = self.subscribe(&viewers)?;
+        let failed = |reason: String| Outcome::failed(Exit::Failure, format!("error: {reason}\n"));
+        loop {
+            // Before the greetings it is not certain that circusd is there.
+            let greeted = viewers.iter().all(|viewer| viewer.greeted);
+            let limit = (!greeted).then(|| timeout(self.globals));
+            let event = events.next_event(limit).map_err(|error| failed(error.to_string()))?;
+            let Some(Event { topic, body }) = event else {
+                if greeted {
+                    return Ok(());
+                }
+                return Err(failed("no greeting from the pubsub endpoint: is it circusd's?".into()).into());
+            };
+            for viewer in &mut viewers {
+                match viewer.topics.read(&topic, &body) {
+                    Some(OutputMessage::Greeting) => {
+                        self.catch_up(viewer, streams)?;
+                        viewer.greeted = true;
+                    }
+                    Some(OutputMessage::Lines(event)) if viewer.greeted => {
+                        let wid = viewer.wid();
+                        let shown = viewer.view.published(&event, wid);
+                        self.print(shown, &body, streams)?;
+                    }
+                    Some(OutputMessage::Lines(_)) | None => {}
+                }
+            }
+        }
+    }
+
+    fn subscribe(&mut self, viewers: &[Viewer]) -> Result<Box<dyn Subscription>, End> {
+        // What is wrong with a question is reported before anything is waited for.
+        for viewer in viewers {
+            self.ask(viewer.properties.clone())?;
+        }
+        let endpoint = self.session.events_endpoint(self.globals)?;
+        let topics: Vec<String> = viewers.iter().flat_map(|viewer| viewer.topics.both()).collect();
+        Ok(self.session.subscribe(self.globals, &endpoint, &topics)?)
+    }
+
+    /// Shows what there is: the last lines at first, later what was not shown yet.
+    fn catch_up(&mut self, viewer: &mut Viewer, streams: &mut Streams<'_>) -> Result<(), End> {
+        let (mut tail, mut raw) = self.ask(viewer.later(viewer.view.place.cursor()))?;
+        if viewer.view.place.is_of_another(&tail) {
+            // Another stream: its cursor has nothing to do with ours.
+            (tail, raw) = self.ask(viewer.later(Some(0)))?;
+        }
+        let shown = viewer.view.answered(tail);
+        self.print(shown, &raw, streams)
     }
 
     fn ask(&mut self, properties: Object) -> Result<(Tail, Vec<u8>), End> {
@@ -155,19 +205,9 @@ impl Viewer<'_, '_> {
         } else {
             streams.output.write_all(text.as_bytes())?;
         }
-        // Who pipes lines into a program waits for each of them.
+        // A program that reads the lines through a pipe gets each of them at once.
         streams.output.flush()?;
         Ok(())
-    }
-
-    fn wid(&self) -> Option<u64> {
-        self.properties.get("wid").and_then(serde_json::Value::as_u64)
-    }
-
-    fn topics(&self) -> OutputTopics {
-        let text = |key: &str| self.properties.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
-        let stream = if text("stream") == StreamName::Stderr.name() { StreamName::Stderr } else { StreamName::Stdout };
-        OutputTopics::new(text("name"), stream, self.session.id())
     }
 }
 
@@ -177,6 +217,8 @@ struct View {
     place: TailCursor,
     /// The last line that was shown goes on.
     open: bool,
+    /// The watcher's name before each line; nothing where it is the only one.
+    label: Option<String>,
 }
 
 /// What is to be printed.
@@ -192,6 +234,7 @@ impl View {
         let mut text = String::new();
         for line in tail.lines {
             self.end_open(&mut text);
+            text.push_str(&self.prefix(line.wid.into()));
             text.push_str(&line.line);
             text.push('\n');
         }
@@ -208,13 +251,26 @@ impl View {
             self.end_open(&mut text);
         }
         if wid.is_none_or(|wid| wid == u64::from(event.wid)) {
-            text.push_str(&event.lines.join("\n"));
+            for (number, line) in event.lines.iter().enumerate() {
+                if number > 0 {
+                    text.push('\n');
+                }
+                if number > 0 || !self.open {
+                    text.push_str(&self.prefix(event.wid.into()));
+                }
+                text.push_str(line);
+            }
             if !event.more {
                 text.push('\n');
             }
             self.open = event.more;
         }
         Shown { text, missed }
+    }
+
+    /// `NAME.WID: ` before a line, where several watchers are shown.
+    fn prefix(&self, wid: u64) -> String {
+        self.label.as_ref().map_or_else(String::new, |name| format!("{name}.{wid}: "))
     }
 
     /// A line whose rest will not come is ended.
@@ -227,7 +283,8 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
+
     use crate::testing::{FakeDaemon, Seen};
 
     const GREETING: &str = r#"{"subscribed": true}"#;
@@ -328,5 +385,20 @@ mod tests {
             {"pid": 1, "wid": 1, "time": 1.5, "line": "x"}]}"#;
         let (printed, _) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, TWO, other, other], &[GREETING, GREETING]);
         assert_eq!(printed, seen("a\nb\nx\n", "", 0), "circusd was started anew");
+    }
+
+    #[test]
+    fn several_watchers_have_their_names_before_their_lines() {
+        let list = r#"{"status": "ok", "watchers": ["db", "web"]}"#;
+        let one = r#"{"status": "ok", "cursor": 2, "missed": 0, "next": 1, "began": 1.0, "lines": [
+            {"pid": 1, "wid": 2, "time": 1.5, "line": "x"}]}"#;
+        let mut daemon = FakeDaemon::answering([list, TWO, one]);
+        assert_eq!(daemon.run("tail"), seen("db.1: a\ndb.1: b\nweb.2: x\n", "", 0));
+        let mut daemon = FakeDaemon::answering([EMPTY, EMPTY, ENDPOINT, EMPTY, one]);
+        let lines = r#"{"watcher": "db", "stream": "stdout", "pid": 1, "wid": 1, "time": 1.5, "first": 0,
+            "lines": ["a", "b"], "more": false, "cursor": 4, "began": 1.0}"#;
+        daemon.events =
+            vec![("output.db.stdout?id", GREETING), ("output.web.stdout?id", GREETING), ("output.db.stdout", lines)];
+        assert_eq!(daemon.run("tail -f db web"), seen("web.2: x\ndb.1: a\ndb.1: b\n", "", 0));
     }
 }

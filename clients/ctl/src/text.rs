@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::globals::GLOBAL_OPTIONS;
+use super::{Exit, Outcome};
 use circus_client::ClientError;
-use circus_core::commands;
+use circus_core::commands::{self, CommandSpec, UsageError};
 
 /// The first line of help and of every syntax error.
 pub(super) const USAGE: &str = "usage: circusctl [options] command [args]";
@@ -58,7 +59,14 @@ const ANOTHER: &str = "--endpoint or CIRCUSCTL_ENDPOINT names another one.";
 
 /// The help of circusctl itself.
 pub(super) fn help() -> String {
-    let mut out = format!("{USAGE}\n\nControls a Circus daemon\n\nCommands:\n{}\noptions:\n", commands::command_list());
+    let mut out = format!("{USAGE}\n\nControls a Circus daemon\n\nCommands:\n{}", commands::command_list());
+    for (name, summary) in [
+        ("completion", "Print the completion script for bash, fish or zsh"),
+        ("help", "Show the help of a command, or this"),
+    ] {
+        out.push_str(&format!("  {name:<21} {summary}\n"));
+    }
+    out.push_str("\noptions:\n");
     for option in GLOBAL_OPTIONS {
         let term = match option.value {
             Some(value) => format!("--{} {value}", option.name),
@@ -67,15 +75,32 @@ pub(super) fn help() -> String {
         out.push_str(&format!("  {term:<25} {}\n", option.doc));
     }
     out.push_str(
-        "\nOptions may stand before or after the command. 'circusctl help COMMAND' tells all about a command;\n",
+        "\nOptions may stand before or after the command, '--' before a name that begins with a dash. Most commands take\n\
+         several names, and patterns such as 'web*'. 'circusctl help COMMAND' explains a command; without a command\n\
+         circusctl reads commands from its input.\n\
+         \n\
+         exit status:\n  \
+         0  done\n  \
+         1  wrong arguments, no connection to circusd, or no answer in time\n  \
+         2  an unknown command or option\n  \
+         3  circusd refused, or what was asked for did not come about (with --waiting)\n",
     );
-    out.push_str("without a command circusctl reads commands from its input.\n");
     out
 }
 
-/// What a syntax error prints.
-pub(super) fn syntax(reason: &str) -> String {
-    format!("{USAGE}\ncircusctl: error: {reason}\n")
+/// What a syntax error prints; it was found in the options of this command.
+pub(super) fn syntax(reason: &str, spec: Option<&CommandSpec>) -> String {
+    let usage = spec.map_or_else(|| USAGE.to_owned(), usage);
+    format!("{usage}\ncircusctl: error: {reason}\n")
+}
+
+/// What is said of arguments that a command cannot take.
+pub(super) fn usage_error(spec: &CommandSpec, error: &UsageError) -> Outcome {
+    Outcome::failed(Exit::Failure, format!("{error}\n{}\n", usage(spec)))
+}
+
+fn usage(spec: &CommandSpec) -> String {
+    format!("usage: circusctl {}", commands::synopsis(spec))
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub(crate) fn complete(session: &mut Session<'_>, Completion(words): &Completion
         _ => {
             let known: Vec<&str> = SCRIPTS.iter().map(|(name, _)| *name).collect();
             let reason = format!("completion needs the name of a shell: {}", known.join(", "));
-            return Outcome::failed(Exit::Usage, text::syntax(&reason));
+            return Outcome::failed(Exit::Usage, text::syntax(&reason, None));
         }
     };
     let found = candidates(session, &Globals::default(), &before, &typed);

@@ -18,9 +18,28 @@ pub struct ConsoleSpec {
     pub takes_command: bool,
     /// With the flag `follow`, the answer is only the beginning: what comes after it is subscribed to.
     pub follows: bool,
+    /// How many of the words, from the first on, are names of watchers that circusctl takes several of. The message is
+    /// made for each of them, with the words behind them.
+    pub names: NamesFn,
+    /// How answers look at a terminal, where that is a table.
+    pub table: Option<Table>,
     /// What is done with them.
     pub action: Action,
 }
+
+/// A table at a terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// A flag of the message that the table needs.
+    pub flag: Option<&'static str>,
+    /// The heads of its columns.
+    pub header: &'static [&'static str],
+    /// The rows of an answer; `None` where the answer is not one for a table.
+    pub rows: fn(&Value, &Invocation) -> Option<Vec<Vec<String>>>,
+}
+
+/// Counts the names among the words of a command line.
+pub type NamesFn = fn(&[String]) -> usize;
 
 /// What circusctl does for a command.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +86,7 @@ pub struct UsageError(pub String);
 
 /// The option of every command that honours `waiting`.
 const WAITING: ConsoleOption =
-    ConsoleOption::flag("waiting", "Wait until the work is done (see --timeout for how long).");
+    ConsoleOption::flag("waiting", "Wait until the work is done; without --timeout as long as circusd answers.");
 
 impl ConsoleSpec {
     /// A request and its answer.
@@ -83,13 +102,34 @@ impl ConsoleSpec {
             bare_errors: false,
             takes_command: false,
             follows: false,
+            names: |_| 0,
+            table: None,
             action: Action::Call { message, show },
         }
     }
 
     /// A subscription to events.
     pub(super) const fn subscription(form: &'static str) -> Self {
-        Self { form, options: &[], bare_errors: false, takes_command: false, follows: false, action: Action::Subscribe }
+        Self {
+            form,
+            options: &[],
+            bare_errors: false,
+            takes_command: false,
+            follows: false,
+            names: |_| 0,
+            table: None,
+            action: Action::Subscribe,
+        }
+    }
+
+    /// Several watchers may be named.
+    pub(super) const fn naming(self, names: NamesFn) -> Self {
+        Self { names, ..self }
+    }
+
+    /// At a terminal answers are a table.
+    pub(super) const fn with_table(self, table: Table) -> Self {
+        Self { table: Some(table), ..self }
     }
 
     /// Refusals are printed as they are.
@@ -145,6 +185,12 @@ impl Invocation {
         self
     }
 
+    /// The same options behind other words.
+    #[must_use]
+    pub fn with_words(&self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { words: words.into_iter().map(Into::into).collect(), options: self.options.clone() }
+    }
+
     /// The words after the command.
     pub fn words(&self) -> &[String] {
         &self.words
@@ -196,6 +242,29 @@ pub fn message(spec: &CommandSpec, invocation: &Invocation) -> Result<Object, Us
     Ok(properties)
 }
 
+/// Every word names a watcher.
+pub(super) fn every(words: &[String]) -> usize {
+    words.len()
+}
+
+/// The first word names watchers, by a pattern if there are several.
+pub(super) fn first(words: &[String]) -> usize {
+    words.len().min(1)
+}
+
+/// Every word names a watcher, but a number behind the first: `NAME... [N]`, `NAME... [PID]`.
+pub(super) fn before_number(words: &[String]) -> usize {
+    match words {
+        [_, .., last] if last.trim().parse::<i64>().is_ok() => words.len() - 1,
+        _ => words.len(),
+    }
+}
+
+/// `NAME... [PID] SIGNUM`
+pub(super) fn before_signal(words: &[String]) -> usize {
+    words.split_last().map_or(0, |(_, words)| before_number(words))
+}
+
 /// No words.
 pub(super) fn nothing(invocation: &Invocation) -> Result<Object, UsageError> {
     match invocation.words() {
@@ -237,6 +306,17 @@ pub(super) fn number(word: &str, what: &str) -> Result<Value, UsageError> {
     number.map(Value::from).ok_or_else(|| UsageError(format!("{what}: '{word}' isn't a number")))
 }
 
+/// A number beyond those that the kernel has is refused here: the wire takes it, as ever, and nothing happens. A name is
+/// for the daemon to know.
+pub(super) fn check_signal(word: &str) -> Result<(), UsageError> {
+    match word.trim().parse::<i64>() {
+        Ok(number) if !(0..=64).contains(&number) => {
+            Err(UsageError(format!("'{word}' isn't a signal: the numbers are 1 to 64")))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Marks the flags that were given as true.
 pub(super) fn put_flags(properties: &mut Object, invocation: &Invocation, names: &[&str]) {
     for name in names.iter().filter(|name| invocation.flag(name)) {
@@ -250,7 +330,11 @@ pub(super) fn name_and_count(invocation: &Invocation) -> Result<Object, UsageErr
         [name] => Ok(named(name)),
         [name, count] => {
             let mut properties = named(name);
-            properties.insert("nb".into(), integer(count, "number of processes")?);
+            let number = integer(count, "number of processes")?;
+            if number.as_i64().is_some_and(|number| number < 1) {
+                return Err(UsageError(format!("number of processes: {number} is less than 1")));
+            }
+            properties.insert("nb".into(), number);
             Ok(properties)
         }
         _ => Err(UsageError::arguments()),

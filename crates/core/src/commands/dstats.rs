@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, console, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, Table, console, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -21,7 +21,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec::call("", &[], console::nothing, show),
+    console: ConsoleSpec::call("", &[], console::nothing, show).with_table(Table {
+        flag: None,
+        header: show::PROCESS_HEADER,
+        rows: |reply, _| Some(show::process_rows("circusd", reply.get("info")?)),
+    }),
 };
 
 fn decode(_properties: &Object) -> Result<Request, Fault> {

@@ -24,7 +24,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec::call("NAME KEY...", &[], message, show::option_lines),
+    console: ConsoleSpec::call("NAME KEY...", &[], message, show::option_lines).naming(console::first),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -2,7 +2,7 @@
 
 use super::{COMMANDS, CommandSpec, ConsoleOption};
 
-/// A command's form on the command line: `incr NAME [N] [--waiting]`.
+/// A command's form on the command line: `incr NAME... [N] [--waiting]`.
 pub fn synopsis(spec: &CommandSpec) -> String {
     let mut words = vec![spec.name.to_owned()];
     if !spec.console.form.is_empty() {
@@ -88,8 +88,8 @@ mod tests {
     fn the_synopsis_shows_words_and_options() {
         let shown = |name| synopsis(find(name).unwrap());
         assert_eq!(shown("numwatchers"), "numwatchers");
-        assert_eq!(shown("incr"), "incr NAME [N] [--waiting]");
-        assert_eq!(shown("kill"), "kill NAME [PID] [--signum S] [--graceful_timeout T] [--waiting]");
+        assert_eq!(shown("incr"), "incr NAME... [N] [--waiting]");
+        assert_eq!(shown("kill"), "kill NAME... [PID] [--signum S] [--graceful_timeout T] [--waiting]");
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
             "Decrement the number of processes in a watcher\n==============================================\n\n";
         assert!(help.starts_with(begin), "{help}");
         for part in [
-            "    circusctl decr NAME [N] [--waiting]\n",
+            "    circusctl decr NAME... [N] [--waiting]\n",
             "    name\n        (string, required) The watcher's name.\n",
             "    waiting\n        (boolean) Answer when",
         ] {

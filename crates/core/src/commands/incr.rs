@@ -21,7 +21,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Operate,
     decode,
-    console: ConsoleSpec::call("NAME [N]", &[], console::name_and_count, show::process_count),
+    console: ConsoleSpec::call("NAME... [N]", &[], console::name_and_count, show::process_count)
+        .naming(console::before_number),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

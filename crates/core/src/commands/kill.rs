@@ -32,14 +32,15 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     role: Role::Operate,
     decode,
     console: ConsoleSpec::call(
-        "NAME [PID]",
+        "NAME... [PID]",
         &[
             ConsoleOption::value("signum", "S", "The first signal, by number or name."),
             ConsoleOption::value("graceful_timeout", "T", "Seconds until SIGKILL."),
         ],
         message,
         show::ok,
-    ),
+    )
+    .naming(console::before_number),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {
@@ -63,6 +64,7 @@ fn message(invocation: &Invocation) -> Result<Object, UsageError> {
         properties.insert("pid".into(), console::integer(pid, "pid")?);
     }
     if let Some(signum) = invocation.value("signum") {
+        console::check_signal(signum)?;
         properties.insert("signum".into(), signum.into());
     }
     if let Some(timeout) = invocation.value("graceful_timeout") {

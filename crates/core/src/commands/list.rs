@@ -19,7 +19,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec::call("[NAME]", &[], console::optional_name, show),
+    console: ConsoleSpec::call("[NAME...]", &[], console::optional_name, show).naming(console::every),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

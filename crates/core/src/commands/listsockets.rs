@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, console, python};
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, Table, console, python};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -19,7 +19,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec::call("", &[], console::nothing, show),
+    console: ConsoleSpec::call("", &[], console::nothing, show).with_table(Table {
+        flag: None,
+        header: &["FD", "NAME", "ADDRESS", "BACKLOG"],
+        rows: |reply, _| Some(reply.get("sockets")?.as_array()?.iter().map(row).collect()),
+    }),
 };
 
 fn decode(_properties: &Object) -> Result<Request, Fault> {
@@ -31,13 +35,23 @@ fn show(reply: &Value, _invocation: &Invocation) -> String {
     sockets.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn line(socket: &Value) -> String {
-    let text = |key| socket.get(key).map(python::display).unwrap_or_default();
-    let address = match socket.get("path") {
+fn text(socket: &Value, key: &str) -> String {
+    socket.get(key).map(python::display).unwrap_or_default()
+}
+
+fn address(socket: &Value) -> String {
+    match socket.get("path") {
         Some(path) => python::display(path),
-        None => format!("{}:{}", text("host"), text("port")),
-    };
-    format!("{}:socket '{}' at {address}", text("fd"), text("name"))
+        None => format!("{}:{}", text(socket, "host"), text(socket, "port")),
+    }
+}
+
+fn line(socket: &Value) -> String {
+    format!("{}:socket '{}' at {}", text(socket, "fd"), text(socket, "name"), address(socket))
+}
+
+fn row(socket: &Value) -> Vec<String> {
+    vec![text(socket, "fd"), text(socket, "name"), address(socket), text(socket, "backlog")]
 }
 
 #[cfg(test)]

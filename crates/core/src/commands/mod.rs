@@ -7,6 +7,7 @@
 //! Everything here is a pure function of its arguments.
 
 mod console;
+mod health;
 mod help;
 mod matching;
 mod props;
@@ -47,8 +48,12 @@ mod testing;
 
 use crate::base::python;
 pub use crate::base::python::{display as py_str, repr as py_repr};
-pub use console::{Action, ConsoleOption, ConsoleSpec, Invocation, MessageFn, ShowFn, UsageError, message};
+pub use console::{
+    Action, ConsoleOption, ConsoleSpec, Invocation, MessageFn, NamesFn, ShowFn, Table, UsageError, message,
+};
+pub use health::{Health, health};
 pub use help::{command_help, command_list, synopsis};
 pub use matching::matcher;
 pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role};
+pub use status::is_content;
 pub use table::{COMMANDS, decode, find};

@@ -18,7 +18,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec::call("NAME", &[], message, show::option_lines),
+    console: ConsoleSpec::call("NAME...", &[], message, show::option_lines).naming(console::every),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -27,14 +27,15 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     role: Role::Operate,
     decode,
     console: ConsoleSpec::call(
-        "[NAME]",
+        "[NAME...]",
         &[
             ConsoleOption::flag("sequential", "Replace one process after the other."),
             ConsoleOption::flag("terminate", "Stop the old processes first: a reload that is not graceful."),
         ],
         message,
         show::ok,
-    ),
+    )
+    .naming(console::every),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::health::{Health, health};
+
 type Details = Map<String, Value>;
 
 /// The watchers of an answer, by name. `now` is the answer's time.
@@ -16,24 +18,30 @@ pub(super) fn all(details: &Details, now: f64) -> String {
 pub(super) fn watcher(name: &str, details: &Details, now: f64) -> String {
     let mut lines = vec![format!("{name}: {}", head(details))];
     let mut say = |line: String| lines.push(format!("  {line}"));
+    running(details).into_iter().for_each(&mut say);
     operation(details).into_iter().for_each(&mut say);
     waiting(details).into_iter().for_each(&mut say);
     rows(details, "backing_off").map(back_off).for_each(&mut say);
     match count(details, "not_replaced") {
         0 => {}
-        1 => say("1 process has ended and is not replaced".into()),
-        many => say(format!("{many} processes have ended and are not replaced")),
+        1 => say("1 worker has exited and is not replaced".into()),
+        many => say(format!("{many} workers have exited and are not replaced")),
     }
     object(details, "last_exit").map(|exit| last_exit(exit, now)).into_iter().for_each(&mut say);
     object(details, "last_failure").map(|failure| last_failure(failure, now)).into_iter().for_each(&mut say);
     let (spawned, reaped, failed) = (count(details, "spawned"), count(details, "reaped"), count(details, "failed"));
-    say(format!("since its beginning: {spawned} started, {reaped} ended, {failed} failed to start"));
+    let restarts = count(details, "restarts");
+    say(format!("totals: {spawned} started, {reaped} exited, {failed} failed to start, {restarts} replaced"));
     lines.join("\n")
 }
 
 fn head(details: &Details) -> String {
-    let mut head =
-        format!("{}, {} of {} running", text(details, "state"), count(details, "running"), count(details, "wanted"));
+    let state = text(details, "state");
+    let mut head = format!("{state}, {} of {} running", count(details, "running"), count(details, "wanted"));
+    let health = health(details);
+    if health.name() != state && health != Health::Ready {
+        head.push_str(&format!(", {}", health.name()));
+    }
     for key in ["starting", "stopping"] {
         match count(details, key) {
             0 => {}
@@ -43,24 +51,50 @@ fn head(details: &Details) -> String {
     head
 }
 
+/// The workers that run, and since when the watcher is started.
+fn running(details: &Details) -> Vec<String> {
+    let uptime = details.get("uptime").and_then(Value::as_f64).map(|uptime| format!("up for {}", duration(uptime)));
+    let worker = |row: &Details| {
+        let uptime = duration(number(row, "uptime"));
+        format!("worker {}: pid {}, running for {uptime}", count(row, "wid"), count(row, "pid"))
+    };
+    uptime.into_iter().chain(rows(details, "processes").map(worker)).collect()
+}
+
+/// Why a watcher is in trouble, in a few words: the last back-off, or else the last failed start or exit.
+pub(super) fn reason(details: &Details) -> Option<String> {
+    if let Some(row) = rows(details, "backing_off").last() {
+        let left = duration(number(row, "left"));
+        return Some(format!("worker {}: {}, next try in {left}", count(row, "wid"), cause(row)));
+    }
+    match health(details) {
+        Health::Failed => object(details, "last_failure").map(stage_of),
+        Health::Degraded => object(details, "last_exit")
+            .map(|exit| death(exit.get("exit_code").and_then(Value::as_i64).unwrap_or_default())),
+        _ => operation(details),
+    }
+}
+
 fn operation(details: &Details) -> Option<String> {
     let running = details.get("operation").and_then(Value::as_str)?;
     let queued: Vec<&str> =
         details.get("queued").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let then = if queued.is_empty() { String::new() } else { format!(", then: {}", queued.join(", ")) };
-    Some(format!("at work on: {running}{then}"))
+    Some(format!("in progress: {running}{then}"))
 }
 
 fn waiting(details: &Details) -> Option<String> {
     let sockets: Vec<&str> =
         details.get("waits_for").and_then(Value::as_array)?.iter().filter_map(Value::as_str).collect();
     if sockets.is_empty() {
-        return Some("on demand, but at no socket: only start with its name starts it".into());
+        return Some("on demand, but no socket activates it; start it explicitly".into());
     }
     let sockets = sockets.join(", ");
     Some(match details.get("rests").and_then(Value::as_f64) {
         None => format!("the next connection to {sockets} starts it"),
-        Some(rest) => format!("rests for {} more, then a connection to {sockets} starts it", duration(rest)),
+        Some(rest) => {
+            format!("not activated for {} more; then the next connection to {sockets} starts it", duration(rest))
+        }
     })
 }
 
@@ -95,10 +129,15 @@ fn last_exit(exit: &Details, now: f64) -> String {
 }
 
 fn last_failure(failure: &Details, now: f64) -> String {
-    let detail = text(failure, "detail");
-    let about = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
     let ago = duration(now - number(failure, "time"));
-    format!("last failed start: worker {}, {}{about}, {ago} ago", count(failure, "wid"), stage(failure))
+    format!("last failed start: worker {}, {}, {ago} ago", count(failure, "wid"), stage_of(failure))
+}
+
+fn stage_of(failure: &Details) -> String {
+    match text(failure, "detail") {
+        "" => stage(failure),
+        detail => format!("{} ({detail})", stage(failure)),
+    }
 }
 
 fn stage(row: &Details) -> String {
@@ -114,7 +153,7 @@ fn death(exit_code: i64) -> String {
 }
 
 /// Two units at most: what a glance takes in.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is not negative, and saturates")]
     let ms = (seconds.max(0.0) * 1000.0).round() as u64;
     match ms / 1000 {
@@ -182,21 +221,24 @@ mod tests {
                 {"wid": 3, "times": 12, "wait": 5.0, "left": 2.0, "stage": "fork", "errno": 11, "error": "EAGAIN",
                  "detail": "clone"},
             ],
-            "spawned": 12, "reaped": 10, "failed": 1,
+            "spawned": 12, "reaped": 10, "failed": 1, "restarts": 9, "uptime": 75.0,
+            "processes": [{"pid": 4712, "wid": 1, "uptime": 75.0}],
             "last_exit": {"wid": 2, "pid": 4711, "exit_code": -11, "lived": 0.31, "time": 994.5},
             "last_failure": {"wid": 1, "stage": "chdir", "errno": 2, "error": "ENOENT", "detail": "/nope", "time": 880.0},
         });
         assert_eq!(
             shown(&details).lines().collect::<Vec<_>>(),
             [
-                "web: active, 1 of 3 running, 1 stopping",
-                "  at work on: restart, then: reload",
+                "web: active, 1 of 3 running, degraded, 1 stopping",
+                "  up for 1 min 15 s",
+                "  worker 1: pid 4712, running for 1 min 15 s",
+                "  in progress: restart, then: reload",
                 "  worker 2: backing off 800 ms after signal 11, third time; 620 ms left",
                 "  worker 3: backing off 5.0 s after stage fork failed with EAGAIN, 12th time; 2.0 s left",
-                "  1 process has ended and is not replaced",
+                "  1 worker has exited and is not replaced",
                 "  last exit: worker 2, pid 4711, signal 11 after 310 ms, 5.5 s ago",
                 "  last failed start: worker 1, stage chdir failed with ENOENT (/nope), 2 min 0 s ago",
-                "  since its beginning: 12 started, 10 ended, 1 failed to start",
+                "  totals: 12 started, 10 exited, 1 failed to start, 9 replaced",
             ]
         );
     }
@@ -208,8 +250,11 @@ mod tests {
             shown(&details).lines().nth(1).unwrap().to_owned()
         };
         assert_eq!(of(json!(["api", "web"]), json!(null)), "  the next connection to api, web starts it");
-        assert_eq!(of(json!(["web"]), json!(0.25)), "  rests for 250 ms more, then a connection to web starts it");
-        assert_eq!(of(json!([]), json!(null)), "  on demand, but at no socket: only start with its name starts it");
+        assert_eq!(
+            of(json!(["web"]), json!(0.25)),
+            "  not activated for 250 ms more; then the next connection to web starts it"
+        );
+        assert_eq!(of(json!([]), json!(null)), "  on demand, but no socket activates it; start it explicitly");
     }
 
     #[test]

@@ -23,7 +23,13 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Admin,
     decode,
-    console: ConsoleSpec::call("NAME", &[ConsoleOption::flag("nostop", "Let the processes go on.")], message, show::ok),
+    console: ConsoleSpec::call(
+        "NAME...",
+        &[ConsoleOption::flag("nostop", "Let the processes run on.")],
+        message,
+        show::ok,
+    )
+    .naming(console::every),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -27,7 +27,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Admin,
     decode,
-    console: ConsoleSpec::call("NAME KEY VALUE [KEY VALUE...]", &[], message, show::ok),
+    console: ConsoleSpec::call("NAME KEY VALUE [KEY VALUE...]", &[], message, show::ok).naming(console::first),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {
@@ -191,6 +191,7 @@ mod tests {
             ("zork", "1", "unknown key 'zork'"),
             ("numproceses", "1", "unknown key 'numproceses'; did you mean 'numprocesses'?"),
             ("hooks", "a.b", "hooks: not a JSON object: expected value at line 1 column 1"),
+            ("up", "1", "unknown key 'up'"),
             ("numprocesses", "x", "numprocesses: 'x' isn't an integer"),
             ("graceful_timeout", "soon", "graceful_timeout: 'soon' isn't a number"),
             ("graceful_timeout", "inf", "graceful_timeout: 'inf' isn't a number"),

@@ -56,6 +56,24 @@ pub(super) fn process_line(info: &Value) -> String {
     format!("{}  {}", text("pid"), others.join(" "))
 }
 
+/// The heads of the columns that [`process_rows`] fills.
+pub(super) const PROCESS_HEADER: &[&str] =
+    &["WATCHER", "PID", "COMMAND", "USER", "NICE", "RSS", "VMS", "CPU%", "MEM%", "TIME"];
+
+/// A row for a process and one for each of its direct children.
+pub(super) fn process_rows(watcher: &str, info: &Value) -> Vec<Vec<String>> {
+    let row = |info: &Value, indent: &str| {
+        let text = |key| info.get(key).map(python::display).unwrap_or_default();
+        let command = format!("{indent}{}", text("cmdline"));
+        let figures = ["username", "nice", "mem_info1", "mem_info2", "cpu", "mem", "ctime"].map(text);
+        [watcher.to_owned(), text("pid"), command].into_iter().chain(figures).collect()
+    };
+    if !info.is_object() {
+        return Vec::new();
+    }
+    std::iter::once(row(info, "")).chain(children(info).iter().map(|child| row(child, "  "))).collect()
+}
+
 /// The children among the figures of a process.
 pub(super) fn children(info: &Value) -> &[Value] {
     info.get("children").and_then(Value::as_array).map_or(&[], Vec::as_slice)

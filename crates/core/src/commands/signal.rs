@@ -29,14 +29,15 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     role: Role::Operate,
     decode,
     console: ConsoleSpec::call(
-        "NAME [PID] SIGNUM",
+        "NAME... [PID] SIGNUM",
         &[
             ConsoleOption::flag("children", "The children instead of the process."),
             ConsoleOption::flag("recursive", "The process and all its descendants."),
         ],
         message,
         show::ok,
-    ),
+    )
+    .naming(console::before_signal),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {
@@ -68,6 +69,7 @@ fn message(invocation: &Invocation) -> Result<Object, UsageError> {
         properties.insert("pid".into(), console::integer(pid, "pid")?);
     }
     properties.insert("signum".into(), signum.as_str().into());
+    console::check_signal(signum)?;
     console::put_flags(&mut properties, invocation, &["children", "recursive"]);
     Ok(properties)
 }

@@ -1,6 +1,6 @@
 //! `start`
 
-use super::{CommandSpec, ConsoleSpec, Doc, Role, props, selection, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Role, console, props, selection, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -18,7 +18,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: true,
     role: Role::Operate,
     decode,
-    console: ConsoleSpec::call("[NAME]", selection::OPTIONS, selection::message, show::ok),
+    console: ConsoleSpec::call("[NAME...]", selection::OPTIONS, selection::message, show::ok).naming(console::every),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    python, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, Table, UsageError, console,
+    props, python, show,
 };
 use crate::proto::{Fault, Object, ProcessSelector, Request};
 
@@ -34,11 +34,13 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     role: Role::Read,
     decode,
     console: ConsoleSpec::call(
-        "[NAME [PID]]",
+        "[NAME...] [PID]",
         &[ConsoleOption::flag("extended", "Also what the watcher's extended_stats hook has to say.")],
         message,
         show,
-    ),
+    )
+    .naming(console::before_number)
+    .with_table(Table { flag: None, header: show::PROCESS_HEADER, rows: |reply, _| rows(reply) }),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {
@@ -77,6 +79,22 @@ fn show(reply: &Value, _invocation: &Invocation) -> String {
     }
     let process = reply.get("process").map(python::display).unwrap_or_default();
     format!("{process}: {}\n", process_lines(info))
+}
+
+/// A row for each process and each of its children; `None` where there is nothing to say of one.
+fn rows(reply: &Value) -> Option<Vec<Vec<String>>> {
+    let of = |name: &str, processes: &Value| -> Vec<Vec<String>> {
+        let processes = processes.as_object().into_iter().flat_map(|processes| processes.values());
+        processes.flat_map(|info| show::process_rows(name, info)).collect()
+    };
+    if let Some(infos) = reply.get("infos").and_then(Value::as_object) {
+        return Some(infos.iter().flat_map(|(name, info)| of(name, info)).collect());
+    }
+    let info = reply.get("info").filter(|info| info.is_object())?;
+    Some(match reply.get("name") {
+        Some(name) => of(&python::display(name), info),
+        None => show::process_rows("", info),
+    })
 }
 
 /// The watcher's name, and its processes.

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    python, report, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, Table, UsageError, console,
+    health, props, python, report, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -12,14 +12,16 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "status",
     summary: "Get the status of a watcher or all watchers",
     doc: Doc {
-        purpose: "Tells the state of one watcher, or of all: stopped, starting, active or stopping. With verbose it \
-                  tells why as well: what waits out a back-off after what, the last exit, the last failed start.",
+        purpose: "Reports the state of one watcher, or of all: stopped, starting, active or stopping. With verbose it \
+                  also explains the state: current back-offs and their causes, the last exit, the last failed start. \
+                  At a terminal circusctl shows a table of all watchers, whose STATE says how each fares: ready, \
+                  starting, degraded, backing off, failed, on demand, disabled, stopped or stopping.",
         reply: "With a name the state stands in status itself, in place of ok. Without one: statuses, by name. With \
                 verbose also details, of the watcher or by name: wanted, running, starting, stopping and not_replaced \
                 count workers; operation and queued name what is being done; backing_off lists the places that wait \
                 (wid, times in a row, wait and left in seconds, and exit_code or stage, errno, error and detail); \
                 waits_for the sockets whose next connection starts it, after rests seconds; spawned, reaped, failed \
-                and restarts (workers that died unasked and were made up for) count since its beginning; uptime is \
+                and restarts (workers that exited unexpectedly and were replaced) count since circusd knows the watcher; uptime is \
                 the time since it was started, processes lists its workers (pid, wid and uptime); last_exit and last_failure are null where there was none.",
         message: r#"{"command": "status", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "active", "time": 1700000000.0}"#,
@@ -33,11 +35,19 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     role: Role::Read,
     decode,
     console: ConsoleSpec::call(
-        "[NAME]",
-        &[ConsoleOption::flag("verbose", "Also say why: back-offs, the last exit, the last failed start, counts.")],
+        "[NAME...]",
+        &[
+            ConsoleOption::flag("verbose", "Also explain: workers, back-offs, the last exit and failed start, totals."),
+            ConsoleOption::flag(
+                "exit-code",
+                "Exit with 3 if a watcher is degraded, backing off or failed, or if one that was named is not ready.",
+            ),
+        ],
         message,
         show,
-    ),
+    )
+    .naming(console::every)
+    .with_table(Table { flag: Some("verbose"), header: HEADER, rows }),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {
@@ -50,11 +60,16 @@ fn decode(properties: &Object) -> Result<Request, Fault> {
 fn message(invocation: &Invocation) -> Result<Object, UsageError> {
     let mut properties = console::optional_name(invocation)?;
     console::put_flags(&mut properties, invocation, &["verbose"]);
+    if invocation.flag("exit-code") {
+        properties.insert("verbose".into(), true.into());
+    }
     Ok(properties)
 }
 
 fn show(reply: &Value, invocation: &Invocation) -> String {
-    if let Some(details) = reply.get("details").and_then(Value::as_object) {
+    if invocation.flag("verbose")
+        && let Some(details) = reply.get("details").and_then(Value::as_object)
+    {
         let time = reply.get("time").and_then(Value::as_f64).unwrap_or_default();
         return match invocation.words() {
             [name, ..] => report::watcher(name, details, time),
@@ -67,6 +82,57 @@ fn show(reply: &Value, invocation: &Invocation) -> String {
     let mut lines: Vec<_> = statuses.iter().collect();
     lines.sort_unstable_by_key(|(name, _)| name.as_str());
     lines.iter().map(|(name, state)| format!("{name}: {}", python::display(state))).collect::<Vec<_>>().join("\n")
+}
+
+const HEADER: &[&str] = &["NAME", "STATE", "WORKERS", "PIDS", "UPTIME", "RESTARTS", "REASON"];
+
+/// At most so many pids in a row.
+const PIDS: usize = 4;
+
+fn rows(reply: &Value, invocation: &Invocation) -> Option<Vec<Vec<String>>> {
+    // What is asked for by name alone, or in full, is text.
+    let named = invocation.words().first();
+    if invocation.flag("verbose") {
+        return None;
+    }
+    let mut rows: Vec<_> = details(reply, named.map(String::as_str))?.into_iter().map(row).collect();
+    rows.sort_unstable();
+    Some(rows)
+}
+
+/// The details of an answer, by name.
+fn details<'v>(reply: &'v Value, named: Option<&'v str>) -> Option<Vec<(&'v str, &'v Object)>> {
+    let details = reply.get("details")?.as_object()?;
+    Some(match named {
+        Some(name) => vec![(name, details)],
+        None => details.iter().filter_map(|(name, details)| Some((name.as_str(), details.as_object()?))).collect(),
+    })
+}
+
+fn row((name, details): (&str, &Object)) -> Vec<String> {
+    let count = |key: &str| details.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let processes = details.get("processes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let pids: Vec<String> = processes.iter().filter_map(|process| Some(process.get("pid")?.to_string())).collect();
+    let pids = match pids.get(..PIDS) {
+        Some(first) if pids.len() > PIDS => format!("{},...", first.join(",")),
+        Some(_) | None => pids.join(","),
+    };
+    let uptime = details.get("uptime").and_then(Value::as_f64).map(report::duration).unwrap_or_default();
+    let health = health(details);
+    let reason = report::reason(details).unwrap_or_default();
+    let workers = format!("{}/{}", count("running"), count("wanted"));
+    vec![name.into(), health.name().into(), workers, pids, uptime, count("restarts").to_string(), reason]
+}
+
+/// Whether `status --exit-code` is content with an answer: a watcher that was named has to be well, of the others none may
+/// be in trouble.
+pub fn is_content(reply: &Value, invocation: &Invocation) -> bool {
+    let named = invocation.words().first();
+    let content = |(_, details): (&str, &Object)| match named {
+        Some(_) => health(details).is_well(),
+        None => !health(details).is_trouble(),
+    };
+    details(reply, named.map(String::as_str)).is_none_or(|all| all.into_iter().all(content))
 }
 
 #[cfg(test)]
@@ -86,9 +152,33 @@ mod tests {
         assert_eq!(refused(&SPEC, json!({"name": {}})), (5, "'name' isn't a string".into()));
         assert_eq!(sent(&SPEC, Invocation::new(["two words"])), json!({"name": "two words"}));
         assert_eq!(sent(&SPEC, Invocation::default().with_flag("verbose")), json!({"verbose": true}));
+        assert_eq!(sent(&SPEC, Invocation::default().with_flag("exit-code")), json!({"verbose": true}));
         expect_usage(&SPEC, &["a", "b"], "Invalid number of arguments");
         let all = json!({"status": "ok", "statuses": {"a1": "active", "solo": "stopped", "My App": "active"}});
         assert_eq!(shown(&SPEC, &[], all), "My App: active\na1: active\nsolo: stopped");
         assert_eq!(shown(&SPEC, &["a1"], json!({"status": "stopping"})), "stopping");
+    }
+
+    #[test]
+    fn table_says_how_each_watcher_fares() {
+        let reply = json!({"status": "ok", "details": {
+            "web": {"state": "active", "wanted": 2, "running": 2, "uptime": 61.0, "restarts": 3,
+                    "processes": [{"pid": 7, "wid": 1}, {"pid": 8, "wid": 2}]},
+            "flap": {"state": "active", "wanted": 1, "running": 0, "backing_off": [
+                {"wid": 1, "times": 2, "exit_code": 7, "wait": 0.4, "left": 0.2}]},
+        }});
+        let rows = rows(&reply, &Invocation::default()).unwrap();
+        assert_eq!(
+            rows,
+            [
+                ["flap", "backing off", "0/1", "", "", "0", "worker 1: exit status 7, next try in 200 ms"],
+                ["web", "ready", "2/2", "7,8", "1 min 1 s", "3", ""],
+            ]
+        );
+        assert!(!is_content(&reply, &Invocation::default()));
+        let web = json!({"status": "active", "details": {"state": "active", "wanted": 2, "running": 2}});
+        assert!(is_content(&web, &Invocation::new(["web"])));
+        let off = json!({"status": "stopped", "details": {"state": "stopped"}});
+        assert!(!is_content(&off, &Invocation::new(["web"])));
     }
 }

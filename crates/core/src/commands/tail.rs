@@ -42,7 +42,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     role: Role::Read,
     decode,
     console: ConsoleSpec::call(
-        "WATCHER [WID]",
+        "[WATCHER...] [WID]",
         &[
             ConsoleOption::flag("follow", "Also show the lines that come.").or('f'),
             ConsoleOption::value("lines", "N", "Show the last N lines, not the last 10.").or('n'),
@@ -51,7 +51,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         message,
         show,
     )
-    .following(),
+    .following()
+    .naming(console::before_number),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -56,7 +56,7 @@ pub use model::{
     Account, Args, CircusConfig, Config, ExitOn, Family, Host, Orphans, Respawn, SocketConfig, SocketType,
     StreamConfig, WatcherConfig, WatcherOrigin,
 };
-pub(crate) use nearest::suggestion;
+pub use nearest::{nearest, suggestion};
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
 pub use problem::{Level, Place, Problem, Severity};
