@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::figures::{Figures, number};
 use super::history::History;
+use circus_core::commands::{Health, health};
 use circus_core::config::STATS_WATCHER;
 use circus_core::proto::Object;
 
@@ -36,6 +37,8 @@ pub(super) struct Watcher {
     /// As its file spells it.
     pub(super) name: String,
     pub(super) state: Option<String>,
+    /// How it fares, where circusd has told enough of it.
+    health: Option<Health>,
     pub(super) restarts: Option<u64>,
     /// How many processes it is to have.
     pub(super) wanted: Option<u64>,
@@ -49,6 +52,20 @@ pub(super) struct Watcher {
 impl Watcher {
     fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The state to show: what is wrong with it, or else circusd's word.
+    pub(super) fn shown_state(&self) -> Option<String> {
+        match self.health {
+            Some(Health::BackingOff) => Some("backoff".into()),
+            Some(health @ (Health::Degraded | Health::Failed)) => Some(health.name().into()),
+            Some(_) | None => self.state.clone(),
+        }
+    }
+
+    /// How it fares, in a word.
+    pub(super) fn shown_health(&self) -> Option<&'static str> {
+        self.health.map(Health::name)
     }
 
     /// Of all its processes.
@@ -139,6 +156,8 @@ impl Fleet {
                 let watcher = self.named(name);
                 watcher.restarts = body.get("restarts").and_then(Value::as_u64).or(watcher.restarts);
                 if let Some(state) = body.get("state").and_then(Value::as_str) {
+                    // What was known of how it fares was of another state.
+                    watcher.health = watcher.health.filter(|_| watcher.state.as_deref() == Some(state));
                     watcher.state = Some(state.to_owned());
                 }
                 watcher.remember(now);
@@ -183,6 +202,7 @@ impl Fleet {
             watcher.told = true;
             let state = details.get("state").unwrap_or(details).as_str();
             watcher.state = state.map(str::to_owned);
+            watcher.health = details.as_object().filter(|details| details.contains_key("running")).map(health);
             watcher.take_details(details, now);
         }
         self.watchers.retain(|_, watcher| watcher.told);
@@ -299,6 +319,26 @@ mod tests {
         status(&mut fleet, json!({"statuses": {"idle": "active"}}));
         assert_eq!(fleet.watchers["idle"].state.as_deref(), Some("active"));
         assert_eq!(fleet.watchers.len(), 1);
+    }
+
+    #[test]
+    fn trouble_is_shown_in_place_of_active() {
+        let mut fleet = fleet();
+        let row = json!({"wid": 1, "times": 2, "exit_code": 1, "wait": 0.4, "left": 0.2});
+        status(
+            &mut fleet,
+            json!({"details": {
+                "flap": {"state": "active", "wanted": 1, "running": 0, "backing_off": [row]},
+                "less": {"state": "active", "wanted": 3, "running": 1},
+                "gone": {"state": "stopped", "wanted": 1, "running": 0, "last_failure": {"time": 1.0}},
+                "well": {"state": "active", "wanted": 1, "running": 1},
+            }}),
+        );
+        let shown = |fleet: &Fleet, name: &str| fleet.watchers[name].shown_state().unwrap();
+        let states = ["flap", "less", "gone", "well"].map(|name| shown(&fleet, name));
+        assert_eq!(states, ["backoff", "degraded", "failed", "active"]);
+        tell(&mut fleet, "stat.flap", json!({"pid": [], "state": "stopping"}));
+        assert_eq!(shown(&fleet, "flap"), "stopping");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn table(state: &State) -> String {
     for row in rows(&state.fleet, &state.settings) {
         text += &line(match row {
             Row::Watcher { watcher, .. } => {
-                let status = watcher.state.clone().unwrap_or_default();
+                let status = watcher.shown_state().unwrap_or_default();
                 let restarts = watcher.restarts.map(|restarts| restarts.to_string()).unwrap_or_default();
                 cells(watcher.name.clone(), status, counted(watcher), &watcher.figures(), restarts)
             }
@@ -74,6 +74,7 @@ fn watcher(watcher: &Watcher) -> Value {
     let mut object = figures(&watcher.figures());
     object["name"] = json!(watcher.name);
     object["state"] = json!(watcher.state);
+    object["health"] = json!(watcher.shown_health());
     object["restarts"] = json!(watcher.restarts);
     object["wanted"] = json!(watcher.wanted);
     object["processes"] = processes(watcher);

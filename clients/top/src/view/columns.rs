@@ -99,7 +99,7 @@ impl Column {
         };
         match self {
             Self::Name => name(row),
-            Self::State => of_watcher(row, |watcher| watcher.state.clone()),
+            Self::State => of_watcher(row, Watcher::shown_state),
             Self::Count => of_watcher(row, |watcher| Some(counted(watcher))),
             Self::Restarts => of_watcher(row, |watcher| Some(watcher.restarts?.to_string())),
             Self::Cpu => percent(figures.cpu),
