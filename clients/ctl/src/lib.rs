@@ -13,6 +13,7 @@ mod globals;
 mod listen;
 mod look;
 mod network;
+mod program;
 mod run;
 mod shell;
 mod tail;
@@ -27,6 +28,7 @@ pub use completion::{AutoComplete, Completion};
 pub use globals::{GLOBAL_OPTIONS, Globals};
 pub use look::Look;
 pub use network::Network;
+pub use program::main;
 pub use run::{Environment, Exit, Streams, run};
 pub use transport::{Connector, Event, Subscription, Target};
 
