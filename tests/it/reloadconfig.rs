@@ -49,7 +49,7 @@ replaced  watcher stay    nonsense
 applied   [circus]        check_delay
 restart   [circus]        endpoint_mode: not before circusd is restarted
 ";
-    let shown = circusd.circusctl(&["reloadconfig", "--dry-run"]);
+    let shown = circusd.circusctl(&["reloadconfig", "--dry-run", "--prune"]);
     let sorted = |text: &str| {
         let mut lines: Vec<String> =
             text.lines().filter(|line| !line.starts_with("warning")).map(str::to_owned).collect();
@@ -60,7 +60,7 @@ restart   [circus]        endpoint_mode: not before circusd is restarted
     assert!(shown.stdout.contains("unknown key 'nonsense'"), "{shown:?}");
     assert_eq!(one_each(&circusd, ["change", "gone", "stay"]), [change, gone, stay]);
 
-    let done = circusd.circusctl(&["reloadconfig", "--waiting"]);
+    let done = circusd.circusctl(&["reloadconfig", "--prune", "--waiting"]);
     assert_eq!(done.stdout, "ok\n[circus] endpoint_mode will change when circusd is restarted\n");
     assert_eq!(circusd.tell("list", json!({}))["watchers"], json!(["change", "fresh", "stay"]));
     assert!([change, gone, stay].iter().all(|process| !process.lives()));

@@ -28,8 +28,8 @@ const BUGS: [(&str, &str, &str, &str); 25] = [
     (
         "a timer is left when a worker has gone",
         "lifecycle/exit.rs",
-        "    cx.timers.cancel(Timer::Kill(id));\n    cx.timers.cancel(Timer::Expire(id));\n    if worker.state",
-        "    if worker.state",
+        "    cx.timers.cancel(Timer::Kill(id));\n    cx.timers.cancel(Timer::Expire(id));\n    let info",
+        "    let info",
     ),
     ("a wid is used twice", "fleet/slots.rs", "self.free.pop_first()", "self.free.first().copied()"),
     (

@@ -161,6 +161,7 @@ impl Arbiter {
                 Timer::Rearm(key) => self.update_activation(key, now),
                 Timer::Hook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::overdue(w, id, cx)),
                 Timer::Walk(id) => self.walk_timed_out(id),
+                Timer::LogLimit => self.log_left_out(),
             }
             self.follow_up(now);
         }

@@ -1,12 +1,14 @@
 //! What a function of one watcher may use besides the watcher itself.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::action::Action;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey, WorkerId};
+use crate::arbiter::lifecycle::announce::LogLimit;
 use crate::arbiter::lifecycle::essential::EssentialEnd;
 use crate::arbiter::operate::job::Changes;
 use crate::arbiter::operate::queue::Waiter;
@@ -17,13 +19,50 @@ use crate::base::{Level, Pid};
 use crate::config::{CircusConfig, Host};
 use crate::proto::{EventKind, Fault, Notice, Object, Reply};
 
+/// Launches that are wanted, by watcher. Watchers take turns, so that one with hundreds does not hold up another's.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Launches {
+    by_watcher: BTreeMap<WatcherKey, VecDeque<WorkerId>>,
+    /// The watcher whose turn was last.
+    last: Option<WatcherKey>,
+}
+
+impl Launches {
+    pub(in crate::arbiter) fn push_back(&mut self, worker: WorkerId) {
+        self.by_watcher.entry(worker.watcher).or_default().push_back(worker);
+    }
+
+    pub(in crate::arbiter) fn pop_front(&mut self) -> Option<WorkerId> {
+        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.by_watcher.range((after, Bound::Unbounded)).next().or_else(|| self.by_watcher.iter().next());
+        let key = next.map(|(key, _)| *key)?;
+        let queue = self.by_watcher.get_mut(&key)?;
+        let worker = queue.pop_front();
+        if queue.is_empty() {
+            self.by_watcher.remove(&key);
+        }
+        self.last = Some(key);
+        worker
+    }
+
+    pub(in crate::arbiter) fn is_empty(&self) -> bool {
+        self.by_watcher.is_empty()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(in crate::arbiter) fn contains(&self, worker: WorkerId) -> bool {
+        self.by_watcher.get(&worker.watcher).is_some_and(|queue| queue.contains(&worker))
+    }
+}
+
 /// What is on its way to the daemon.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct Outbox {
     #[serde(skip)]
     pub(in crate::arbiter) actions: VecDeque<Action>,
     /// Workers whose launch the daemon has not taken up yet.
-    pub(in crate::arbiter) launches: VecDeque<WorkerId>,
+    pub(in crate::arbiter) launches: Launches,
+    pub(in crate::arbiter) log_limit: LogLimit,
     /// `signal` requests that the daemon has not reported on yet.
     pub(in crate::arbiter) signal_requests: BTreeSet<JobId>,
 }

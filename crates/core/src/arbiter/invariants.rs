@@ -89,7 +89,7 @@ mod checks {
                         && asks(|purpose| if let Purpose::AfterSpawn(worker) = purpose { Some(*worker) } else { None }),
                     "a process is judged by a hook that nobody runs"
                 ),
-                WorkerState::Queued => assert!(self.outbox.launches.contains(&id), "a launch that nobody will take up"),
+                WorkerState::Queued => assert!(self.outbox.launches.contains(id), "a launch that nobody will take up"),
                 WorkerState::Starting { .. } => {}
                 WorkerState::Running => assert!(worker.pid.is_some(), "at work, without a process"),
                 WorkerState::Terminating { kill_at, .. } => {
@@ -139,6 +139,7 @@ mod checks {
                     Timer::Hook(id) => {
                         watcher(&id.watcher).is_some_and(|w| w.hooks.iter().any(|(hook, _)| hook == *id))
                     }
+                    Timer::LogLimit => true,
                     Timer::Walk(id) => self.schedule.walks.contains_key(id),
                 };
                 assert!(valid, "a timer was left: {timer:?}");

@@ -20,6 +20,8 @@ pub(in crate::arbiter) enum Timer {
     Warmup(WatcherKey),
     /// A watcher has rested and waits for a connection again.
     Rearm(WatcherKey),
+    /// The lines about workers that were left out of the log are counted.
+    LogLimit,
     /// A hook has had its time.
     Hook(HookId),
     /// The pause between the starts of two watchers is over.

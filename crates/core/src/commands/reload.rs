@@ -12,7 +12,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     doc: Doc {
         purpose: "Replaces the processes of a watcher, or of all watchers. A graceful reload starts the new ones \
                   before it stops the old ones; with send_hup the processes are sent SIGHUP instead and stay. One that \
-                  is not graceful is a restart. A stopped watcher is started.",
+                  is not graceful is a restart. A singleton always stops before its successor starts. A watcher that is \
+                  named and stopped is started; without a name, those that were told to stop or do not start by \
+                  themselves stay stopped.",
         reply: "With name and waiting: info, the pids that were stopped, started and kept.",
         message: r#"{"command": "reload", "properties": {"name": "web", "graceful": true, "sequential": true, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": {"stopped": [4711], "started": [4712], "kept": []}}"#,

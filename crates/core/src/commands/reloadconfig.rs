@@ -15,10 +15,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Reload the configuration file",
     doc: Doc {
         purpose: "Reads the configuration file again and carries out what has changed in it: watchers that are new are \
-                  started, those that are gone are stopped and forgotten (those made by add as well), those of which \
+                  started, those that are gone are stopped and forgotten, those of which \
                   only numprocesses differs get more or fewer processes, and those that differ otherwise are stopped \
                   and started. All stop before the first starts, and they start in order of priority, but for those \
-                  with autostart = no. What is compared is what the file said before; what set has changed since \
+                  with autostart = no. Watchers that were made by add and are not in the file are kept, unless \
+                  prune is given. What is compared is what the file said before; what set has changed since \
                   stays. Sockets are opened before any is closed. One whose address is the same is adjusted while it \
                   is open; whoever holds another that has changed is reloaded gracefully. A file with a new error, or \
                   a socket that cannot be opened, changes nothing.",
@@ -31,17 +32,19 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         answer: r#"{"status": "ok", "time": 1700000000.0, "watchers": [{"name": "web", "change": "scaled", "from": 2, "to": 4}], "sockets": [], "circus": {"applied": ["check_delay"], "needs_restart": []}, "warnings": []}"#,
         example: "reloadconfig --dry-run",
     },
-    properties: &[PropertySpec::optional(
-        "dry_run",
-        Kind::Boolean,
-        "Answer what would be done, and do nothing; default false.",
-    )],
+    properties: &[
+        PropertySpec::optional("dry_run", Kind::Boolean, "Answer what would be done, and do nothing; default false."),
+        PropertySpec::optional("prune", Kind::Boolean, "Remove watchers made by add as well; default false."),
+    ],
     waiting: true,
     role: Role::Admin,
     decode,
     console: ConsoleSpec::call(
         "",
-        &[ConsoleOption::flag(DRY_RUN, "Print what would be done, and why; do nothing.")],
+        &[
+            ConsoleOption::flag(DRY_RUN, "Print what would be done, and why; do nothing."),
+            ConsoleOption::flag("prune", "Remove watchers made by add as well."),
+        ],
         message,
         show,
     ),
@@ -50,6 +53,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 fn decode(properties: &Object) -> Result<Request, Fault> {
     Ok(Request::ReloadConfig {
         dry_run: props::flag(properties, "dry_run", false),
+        prune: props::flag(properties, "prune", false),
         waiting: props::flag(properties, "waiting", false),
     })
 }
@@ -59,6 +63,7 @@ fn message(invocation: &Invocation) -> Result<Object, UsageError> {
     if invocation.flag(DRY_RUN) {
         properties.insert("dry_run".into(), true.into());
     }
+    console::put_flags(&mut properties, invocation, &["prune"]);
     Ok(properties)
 }
 
@@ -137,9 +142,9 @@ mod tests {
 
     #[test]
     fn on_the_wire() {
-        assert_eq!(decoded(&SPEC, json!({})), Request::ReloadConfig { dry_run: false, waiting: false });
+        assert_eq!(decoded(&SPEC, json!({})), Request::ReloadConfig { dry_run: false, prune: false, waiting: false });
         let both = json!({"dry_run": true, "waiting": true});
-        assert_eq!(decoded(&SPEC, both), Request::ReloadConfig { dry_run: true, waiting: true });
+        assert_eq!(decoded(&SPEC, both), Request::ReloadConfig { dry_run: true, prune: false, waiting: true });
     }
 
     #[test]

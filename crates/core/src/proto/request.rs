@@ -52,7 +52,7 @@ pub enum Request {
     Options { name: String },
     Quit { waiting: bool },
     Reload { name: Option<String>, graceful: bool, sequential: bool, waiting: bool },
-    ReloadConfig { dry_run: bool, waiting: bool },
+    ReloadConfig { dry_run: bool, prune: bool, waiting: bool },
     Restart { selection: Option<Selection>, waiting: bool },
     Rm { name: String, nostop: bool, waiting: bool },
     Set { name: String, options: Object, waiting: bool },

@@ -62,9 +62,14 @@ impl File {
 
     /// This was taken over: what is expected of everybody from now on.
     pub(crate) fn taken_over(&mut self, config: &Config, watchers: &mut BTreeMap<String, Expected>) {
-        watchers.retain(|name, _| config.watchers.iter().any(|watcher| watcher.name == *name));
+        // Those that came by add (a0, a1, ...) stay.
+        let added = |name: &str| name.starts_with('a');
+        watchers.retain(|name, _| added(name) || config.watchers.iter().any(|watcher| watcher.name == *name));
         let port = config.sockets.first().map_or(0, |socket| socket.port);
         let moved = std::mem::replace(&mut self.port, port) != port;
+        for (_, expected) in watchers.iter_mut().filter(|(name, _)| moved && added(name)) {
+            expected.touched();
+        }
         for new in &config.watchers {
             let expected = watchers.entry(new.name.clone()).or_insert_with(|| Expected::of(new));
             match self.taken_over.get(&new.name) {

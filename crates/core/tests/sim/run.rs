@@ -516,9 +516,12 @@ impl Sim {
         let present: Vec<&Process> = self.kernel.processes.values().chain(coming).filter(here).collect();
         let fresh = present.iter().filter(|process| !process.told).count();
         let released = self.kernel.processes.iter().filter(|(pid, p)| here(p) && self.released.contains(pid)).count();
-        if released == 0 {
+        let views = self.arbiter.views();
+        let known = views.iter().flat_map(|view| &view.workers).any(|worker| worker.id == launch.worker);
+        assert!(known, "a launch for a watcher that is not there");
+        // One that the file lacks has no name any more, and runs on until its turn to stop has come.
+        if let (0, Some(view)) = (released, self.arbiter.view(&name)) {
             assert!(!present.iter().any(|process| process.wid == wid), "{name}: wid {wid} is used twice");
-            let view = self.arbiter.view(&name).expect("a launch for a watcher that is not there");
             // Those that come up only to be told to stop are not told yet.
             let stop_pending = |w: &&WorkerView| w.state == WorkerState::Starting { stop_pending: true };
             let fresh = fresh.saturating_sub(view.workers.iter().filter(stop_pending).count());
@@ -602,7 +605,8 @@ impl Sim {
         match kind {
             EventKind::Spawn { process_pid } => {
                 assert!(!self.hooks.judges(*process_pid), "{process_pid} is announced before it is accepted");
-                assert!(self.kernel.processes.contains_key(process_pid), "spawn of nobody");
+                let known = self.kernel.processes.contains_key(process_pid) || self.unreaped.contains_key(process_pid);
+                assert!(known, "spawn of nobody");
                 self.unannounced.remove(process_pid);
             }
             EventKind::Kill { process_pid } => {
@@ -701,7 +705,7 @@ impl Sim {
                     self.file.edit(&mut self.rng);
                 }
                 let dry_run = self.rng.chance(10);
-                return self.send(Request::ReloadConfig { dry_run, waiting });
+                return self.send(Request::ReloadConfig { dry_run, prune: false, waiting });
             }
             23 => Request::List { name: Some(name.clone()) },
             _ => Request::Status { name: None, verbose: self.rng.chance(50) },
@@ -866,7 +870,6 @@ impl Sim {
         for expected in self.watchers.values_mut() {
             expected.touched();
             if intent == Intent::Reload {
-                expected.up = true;
                 if !expected.autostart {
                     expected.waiting.call();
                 }

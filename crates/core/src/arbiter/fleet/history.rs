@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::ids::Wid;
 use crate::arbiter::time::Mono;
 use crate::base::Pid;
-use crate::proto::SpawnError;
+use crate::proto::{HookPoint, SpawnError};
 
 /// The last things that happened to a watcher's workers, and how often such things did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,4 +61,6 @@ pub(in crate::arbiter) enum Cause {
     Exit(i32),
     /// A failed launch.
     Launch(SpawnError),
+    /// A hook that said no.
+    Hook(HookPoint),
 }

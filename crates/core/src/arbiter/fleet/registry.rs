@@ -69,6 +69,14 @@ impl Fleet {
         keys
     }
 
+    /// Those of them that a reload of all means: not those that were told to stop, or do not start by themselves.
+    pub(in crate::arbiter) fn wanted(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
+        keys.retain(|key| {
+            self.get(*key).is_some_and(|watcher| !watcher.removed && (watcher.is_up() || watcher.wanted))
+        });
+        keys
+    }
+
     /// Those of them that clients see.
     pub(in crate::arbiter) fn visible(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
         keys.retain(|key| self.get(*key).is_some_and(|watcher| !watcher.removed));
@@ -78,6 +86,7 @@ impl Fleet {
     /// A watcher of the file.
     pub(in crate::arbiter) fn register(&mut self, config: Arc<WatcherConfig>) -> WatcherKey {
         let mut watcher = Watcher::new(WatcherKey(self.next), Arc::clone(&config));
+        watcher.wanted = config.autostart;
         watcher.set_baseline(config);
         self.insert(watcher)
     }

@@ -13,8 +13,18 @@ use crate::arbiter::ids::Wid;
 struct SlotHistory {
     /// Consecutive early deaths.
     early_deaths: u32,
+    /// Consecutive exits of workers that lived for min_uptime and not much longer.
+    slow_exits: u32,
     /// Consecutive failed launches.
     failures: u32,
+}
+
+/// The places that were tried in a start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct FirstTries {
+    /// All below were taken up.
+    next: u32,
+    tried: BTreeSet<Wid>,
 }
 
 /// A watcher's places. A number is used by one worker at a time; the lowest free one is taken.
@@ -28,13 +38,19 @@ pub(in crate::arbiter) struct Slots {
     /// Places whose back-off is over and whose next worker is not launched yet.
     due: BTreeSet<Wid>,
     histories: BTreeMap<Wid, SlotHistory>,
+    /// While a start is under way: which places have been tried.
+    first_tries: Option<FirstTries>,
     /// Places that stay empty: `respawn = False` and the worker is gone.
     pub(in crate::arbiter) left_empty: u32,
 }
 
 impl Slots {
-    /// The place for the next worker: one that is due, else the lowest free number.
-    pub(in crate::arbiter) fn take(&mut self) -> Wid {
+    /// The place for the next worker of so many: one that was not tried yet in this start, one that is due, else the
+    /// lowest free number.
+    pub(in crate::arbiter) fn take(&mut self, wanted: u32) -> Wid {
+        if let Some(wid) = self.take_untried(wanted) {
+            return wid;
+        }
         if let Some(wid) = self.due.pop_first() {
             return wid;
         }
@@ -42,6 +58,45 @@ impl Slots {
             self.highest += 1;
             Wid(self.highest)
         })
+    }
+
+    fn take_untried(&mut self, wanted: u32) -> Option<Wid> {
+        let next = self.first_tries.as_ref()?.next;
+        let mut fresh = next..=wanted;
+        let found = fresh.find(|number| *number > self.highest || self.free.contains(&Wid(*number)));
+        let number = found.unwrap_or(wanted.saturating_add(1));
+        if let Some(first_tries) = &mut self.first_tries {
+            first_tries.next = number.saturating_add(1);
+        }
+        found?;
+        self.free.extend((self.highest + 1..number).map(Wid));
+        self.free.remove(&Wid(number));
+        self.highest = self.highest.max(number);
+        Some(Wid(number))
+    }
+
+    /// A start begins: each place is tried once before any is tried again. `used`: those whose workers run already.
+    pub(in crate::arbiter) fn begin_tries(&mut self, used: BTreeSet<Wid>) {
+        self.first_tries = Some(FirstTries { next: 1, tried: used });
+    }
+
+    /// A worker of this place has run, or the place waits after a try.
+    pub(in crate::arbiter) fn tried(&mut self, wid: Wid) {
+        if let Some(first_tries) = &mut self.first_tries {
+            first_tries.tried.insert(wid);
+        }
+    }
+
+    /// Whether each of so many places was tried in this start.
+    pub(in crate::arbiter) fn all_tried(&self, wanted: u32) -> bool {
+        let tried = self.first_tries.as_ref().map(|first_tries| &first_tries.tried);
+        tried.is_some_and(|tried| {
+            tried.len() >= wanted as usize && tried.range(..=Wid(wanted)).count() >= wanted as usize
+        })
+    }
+
+    pub(in crate::arbiter) fn end_tries(&mut self) {
+        self.first_tries = None;
     }
 
     /// The worker in this place is gone; anybody may have it.
@@ -84,6 +139,7 @@ impl Slots {
         }
         self.histories.clear();
         self.left_empty = 0;
+        self.first_tries = None;
         waited
     }
 
@@ -137,9 +193,26 @@ impl Slots {
         }
     }
 
-    /// A worker lived long enough, or its death was asked for.
-    pub(in crate::arbiter) fn reset_backoff(&mut self, wid: Wid) {
-        self.histories.remove(&wid);
+    /// How many exits in a row were slow ones.
+    pub(in crate::arbiter) fn slow_exits(&self, wid: Wid) -> u32 {
+        self.histories.get(&wid).map_or(0, |history| history.slow_exits)
+    }
+
+    /// A worker exited after min_uptime, and not much later: how many in a row now.
+    pub(in crate::arbiter) fn count_slow_exit(&mut self, wid: Wid) -> u32 {
+        let history = self.histories.entry(wid).or_default();
+        (history.early_deaths, history.failures) = (0, 0);
+        history.slow_exits = history.slow_exits.saturating_add(1);
+        history.slow_exits
+    }
+
+    /// A worker has lived for min_uptime, and `slow` if not much longer.
+    pub(in crate::arbiter) fn lived_long_enough(&mut self, wid: Wid, slow: bool) {
+        if slow {
+            self.count_slow_exit(wid);
+        } else {
+            self.histories.remove(&wid);
+        }
     }
 }
 
@@ -157,9 +230,9 @@ mod tests {
     #[test]
     fn the_lowest_free_number_is_taken() {
         let mut slots = Slots::default();
-        assert_eq!([slots.take(), slots.take(), slots.take()], [Wid(1), Wid(2), Wid(3)]);
+        assert_eq!([slots.take(9), slots.take(9), slots.take(9)], [Wid(1), Wid(2), Wid(3)]);
         slots.release(Wid(2));
-        assert_eq!([slots.take(), slots.take()], [Wid(2), Wid(4)]);
+        assert_eq!([slots.take(9), slots.take(9)], [Wid(2), Wid(4)]);
         for wid in 1..=4 {
             slots.release(Wid(wid));
         }
@@ -169,11 +242,11 @@ mod tests {
     #[test]
     fn a_place_that_waits_is_nobody_elses() {
         let mut slots = Slots::default();
-        let first = slots.take();
+        let first = slots.take(9);
         slots.back_off(first, Backoff { cause: Cause::Exit(1), times: 1, wait: Duration::ZERO });
-        assert_eq!(slots.take(), Wid(2));
+        assert_eq!(slots.take(9), Wid(2));
         slots.make_due(first);
-        assert_eq!(slots.take(), first);
+        assert_eq!(slots.take(9), first);
     }
 
     #[test]

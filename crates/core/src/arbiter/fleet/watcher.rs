@@ -106,6 +106,8 @@ pub(in crate::arbiter) struct Watcher {
     pub(in crate::arbiter) next_spawn: Mono,
     /// Told to go for good: no name leads here any more.
     pub(in crate::arbiter) removed: bool,
+    /// It was started, or starts by itself, and was not told to stop since.
+    pub(in crate::arbiter) wanted: bool,
     /// Removed watchers of its name that are still stopping: it does not start beside them, as they may want the same port.
     pub(in crate::arbiter) predecessors: BTreeSet<WatcherKey>,
     pub(in crate::arbiter) activation: Activation,
@@ -132,6 +134,7 @@ impl Watcher {
             resizing: Vec::new(),
             next_spawn: Mono(0),
             removed: false,
+            wanted: false,
             predecessors: BTreeSet::new(),
             activation: Activation::default(),
             hooks: Hooks::default(),
@@ -146,6 +149,11 @@ impl Watcher {
     /// What the file says of it, to be compared with what it says next; where it says nothing, what the watcher is.
     pub(in crate::arbiter) fn baseline(&self) -> &Arc<WatcherConfig> {
         self.in_file.as_ref().unwrap_or(&self.config)
+    }
+
+    /// Whether a client has added it, and the file does not name it.
+    pub(in crate::arbiter) fn came_by_add(&self) -> bool {
+        self.in_file.is_none()
     }
 
     pub(in crate::arbiter) fn set_baseline(&mut self, config: Arc<WatcherConfig>) {
@@ -262,6 +270,11 @@ impl Watcher {
     /// Whether every place has been tried: nothing is to be launched and nothing is on its way.
     pub(in crate::arbiter) fn is_settled(&self) -> bool {
         self.missing() == 0 && self.counts.starting == 0
+    }
+
+    /// Whether a start has tried every place: it does not wait for workers that exit again and again.
+    pub(in crate::arbiter) fn has_been_tried(&self) -> bool {
+        self.is_settled() || self.slots.all_tried(self.config.numprocesses)
     }
 
     /// Whether the number of processes is what was asked for, and those too many are gone.

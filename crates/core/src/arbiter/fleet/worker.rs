@@ -66,6 +66,8 @@ pub(in crate::arbiter) struct Worker {
     pub retiring: bool,
     /// Its death was asked for, so it is never an early one.
     pub exit_expected: bool,
+    /// `after_spawn` has said no to it.
+    pub refused: bool,
     /// Who waits for its death.
     pub awaited_by: Vec<JobId>,
 }
@@ -91,6 +93,7 @@ impl Worker {
             state: WorkerState::Queued,
             retiring: false,
             exit_expected: false,
+            refused: false,
             awaited_by: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::arbiter::action::Action;
 use crate::arbiter::cx::{Cx, FollowUp};
-use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::{HookId, WorkerId};
 use crate::arbiter::lifecycle::activation::{self, RunResult};
@@ -97,6 +97,9 @@ fn may_launch(w: &mut Watcher, id: WorkerId, yes: bool, cx: &mut Cx<'_>) {
         w.change(id, |worker| worker.state = WorkerState::Queued);
         cx.outbox.launches.push_back(id);
     } else if let Some(worker) = w.dismiss(id) {
+        if is_respawn(w) {
+            return exit::refused(w, worker.wid, cx);
+        }
         w.slots.release(worker.wid);
         exit::give_up(w, "before_spawn does not want it", cx);
     }
@@ -109,5 +112,14 @@ fn may_stay(w: &mut Watcher, id: WorkerId, yes: bool, cx: &mut Cx<'_>) {
         return launch::publish_spawned(w, id, cx);
     }
     terminate::by_policy(w, id, cx);
+    if is_respawn(w) {
+        w.change(id, |worker| worker.refused = true);
+        return;
+    }
     exit::give_up(w, "after_spawn does not want it", cx);
+}
+
+/// Whether a worker takes the place of another: its hook decides about it alone, and the other workers run on.
+fn is_respawn(w: &Watcher) -> bool {
+    w.state == WatcherState::Active && !w.is_surging()
 }

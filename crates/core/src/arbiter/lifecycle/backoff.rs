@@ -20,10 +20,16 @@ pub(in crate::arbiter) fn wait(k: u32, cx: &mut Cx<'_>) -> Duration {
     back_off(k, bound).mul_f64(cx.rng.around_one(0.1))
 }
 
-/// Makes a slot wait before its next worker.
-pub(in crate::arbiter) fn begin(w: &mut Watcher, wid: Wid, cause: Cause, k: u32, cx: &mut Cx<'_>) -> Duration {
+/// Makes a slot wait before its next worker: for the `k`-th time, after the cause came so many times in a row.
+pub(in crate::arbiter) fn begin(
+    w: &mut Watcher,
+    wid: Wid,
+    cause: Cause,
+    (times, k): (u32, u32),
+    cx: &mut Cx<'_>,
+) -> Duration {
     let wait = wait(k, cx);
-    w.slots.back_off(wid, Backoff { cause, times: k, wait });
+    w.slots.back_off(wid, Backoff { cause, times, wait });
     cx.timers.set(Timer::Retry(w.key, wid), cx.mono().after(wait));
     wait
 }

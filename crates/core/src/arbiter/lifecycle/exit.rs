@@ -10,17 +10,24 @@ use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{Wid, WorkerId};
 use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{ExitInfo, Purpose};
-use crate::arbiter::lifecycle::{backoff, essential, hooks, stop, terminate};
+use crate::arbiter::lifecycle::{announce, backoff, essential, hooks, stop, terminate};
 use crate::arbiter::operate::queue;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::base::errno;
 use crate::config::Respawn;
-use crate::proto::{Signal, SpawnError};
+use crate::proto::{HookPoint, Signal, SpawnError};
 
 /// So many early exits in a row of a new process end a graceful reload: the old processes are kept.
 const MAX_EARLY_EXITS: u32 = 5;
+
+/// A worker that has lived this many times min_uptime is no part of a crash loop.
+const STEADY: u32 = 10;
+/// So many exits in a row of workers that have lived for less are replaced at once; from then on the slot backs off.
+const FREE_SLOW_EXITS: u32 = 3;
+/// SIGKILL comes from outside (an operator, the kernel without memory): it says nothing about the program.
+const KILLED: i32 = -9;
 
 /// A launch came to nothing.
 pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &SpawnError, cx: &mut Cx<'_>) {
@@ -46,7 +53,8 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
     // A failed try does not use up the pause between two starts.
     w.next_spawn = cx.mono();
     if errno::is_transient(error.errno) || tries < 0 {
-        let wait = backoff::begin(w, wid, Cause::Launch(error.clone()), failures, cx);
+        w.slots.tried(wid);
+        let wait = backoff::begin(w, wid, Cause::Launch(error.clone()), (failures, failures), cx);
         cx.log(Level::Warning, format!("{text}; next try in {} ms", wait.as_millis()));
     } else if i64::from(failures) < tries {
         w.slots.make_due(wid);
@@ -78,9 +86,21 @@ pub(in crate::arbiter) fn give_up(w: &mut Watcher, why: &str, cx: &mut Cx<'_>) {
     queue::end(w, Some(format!("reload failed, the old processes are kept: {why}")), cx);
 }
 
+/// `before_spawn` has said no to a worker that was to take the place of another: its slot is tried again later.
+pub(in crate::arbiter) fn refused(w: &mut Watcher, wid: Wid, cx: &mut Cx<'_>) {
+    let times = w.slots.count_early_death(wid);
+    backoff::begin(w, wid, Cause::Hook(HookPoint::BeforeSpawn), (times, times), cx);
+}
+
 /// Takes a worker that was collected off the record. `None` if there is no record of it.
 pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exit, cx: &mut Cx<'_>) -> Option<Worker> {
+    if w.workers().get(&id)?.state == WorkerState::Accepting {
+        terminate::cancel_spawn_hooks(w, id, "the process has ended", cx);
+        // Clients hear of its exit, so they hear of it first.
+        announce::spawned(w, id, cx);
+    }
     let worker = w.dismiss(id)?;
+    announce::exited(w, &worker, exit.pid, exit.exit_code, cx);
     w.history.reaped += 1;
     w.history.last_exit = Some(LastExit {
         wid: worker.wid,
@@ -91,9 +111,6 @@ pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exi
     });
     cx.timers.cancel(Timer::Kill(id));
     cx.timers.cancel(Timer::Expire(id));
-    if worker.state == WorkerState::Accepting {
-        terminate::cancel_spawn_hooks(w, id, "the process has ended", cx);
-    }
     let info = ExitInfo { pid: exit.pid, wid: worker.wid, exit_code: exit.exit_code, time: cx.now.unix };
     if !hooks::run(w, Purpose::BeforeReap(info), info.subject(), cx) {
         hooks::publish_reap(w, info, cx);
@@ -123,11 +140,15 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         if waits_for_demand && !(young && worker.exit_expected) {
             ended_on_demand(w, worker.wid, young.then_some(lived), exit_code, cx);
         }
-    } else if kept_up && young && !worker.exit_expected && !worker.retiring {
+    } else if kept_up && !worker.retiring && (worker.refused || young && !worker.exit_expected) {
         exited_early(w, worker.wid, lived, exit_code, cx);
+    } else if kept_up && !worker.retiring && !worker.exit_expected && is_slow_loop(w, worker, lived, exit_code) {
+        let times = w.slots.count_slow_exit(worker.wid);
+        begin_backoff(w, worker.wid, exit_code, (lived, times, times - FREE_SLOW_EXITS), cx);
     } else {
         if !young {
-            w.slots.reset_backoff(worker.wid);
+            let slow = kept_up && !worker.exit_expected && is_slow_exit(w, lived);
+            w.slots.lived_long_enough(worker.wid, slow && exit_code != KILLED);
         }
         w.slots.release(worker.wid);
     }
@@ -159,13 +180,25 @@ fn exited_early(w: &mut Watcher, wid: Wid, lived: Duration, exit_code: i32, cx: 
         w.slots.release(wid);
         return give_up(w, &format!("the new processes die at once ({})", death(exit_code)), cx);
     }
-    let wait = backoff::begin(w, wid, Cause::Exit(exit_code), k, cx).as_millis();
-    let (name, wid, lived, death) = (w.name(), wid.0, lived.as_secs_f64(), death(exit_code));
-    let text =
-        format!("{name}: process {wid} died after {lived:.1} s ({death}), {k} in a row; the next starts in {wait} ms");
-    cx.log(Level::Warning, text);
+    begin_backoff(w, wid, exit_code, (lived, k, k), cx);
 }
 
+/// The slot of a worker that exits again and again waits, for the `k`-th time.
+fn begin_backoff(w: &mut Watcher, wid: Wid, exit_code: i32, (lived, times, k): (Duration, u32, u32), cx: &mut Cx<'_>) {
+    w.slots.tried(wid);
+    let wait = backoff::begin(w, wid, Cause::Exit(exit_code), (times, k), cx);
+    announce::backs_off(w, wid.0, exit_code, (lived, times, wait), cx);
+}
+
+/// Whether a worker has lived for min_uptime, and not for so long that its exit says nothing about the next one.
+fn is_slow_exit(w: &Watcher, lived: Duration) -> bool {
+    lived < seconds(w.config.min_uptime).saturating_mul(STEADY)
+}
+
+/// Whether such an exit is one too many.
+fn is_slow_loop(w: &Watcher, worker: &Worker, lived: Duration, exit_code: i32) -> bool {
+    exit_code != KILLED && is_slow_exit(w, lived) && w.slots.slow_exits(worker.wid) >= FREE_SLOW_EXITS
+}
 /// Whether a worker that ended so is replaced.
 fn is_replaced(w: &Watcher, exit_expected: bool, exit_code: i32) -> bool {
     match w.config.respawn {

@@ -7,14 +7,13 @@ use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
-use crate::arbiter::lifecycle::{hooks, terminate};
+use crate::arbiter::lifecycle::{announce, hooks, terminate};
 use crate::arbiter::timers::Timer;
 use crate::base::Pid;
-use crate::proto::EventKind;
 
 /// Asks for one more process of this watcher.
 pub(in crate::arbiter) fn launch(w: &mut Watcher, cx: &mut Cx<'_>) {
-    let wid = w.slots.take();
+    let wid = w.slots.take(w.config.numprocesses);
     // As in Circus, a process is one process however often its launch is tried.
     let again = w.slots.tries_again(wid);
     let worker = w.admit_worker(wid, cx.now);
@@ -53,6 +52,7 @@ pub(in crate::arbiter) fn spawned(w: &mut Watcher, id: WorkerId, pid: Pid, cx: &
     let Some((stop_pending, wid)) = known else { return };
     cx.timers.cancel(Timer::Kill(id));
     w.slots.launched(wid);
+    w.slots.tried(wid);
     cx.pids.created(pid, id);
     let stops = w.state == WatcherState::Stopping;
     let subject = HookSubject { pid: Some(pid), wid: Some(wid), ..HookSubject::default() };
@@ -68,12 +68,10 @@ pub(in crate::arbiter) fn spawned(w: &mut Watcher, id: WorkerId, pid: Pid, cx: &
 
 /// A process counts as one of the watcher's from now on.
 pub(in crate::arbiter) fn publish_spawned(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
-    let Some(pid) = w.workers().get(&id).and_then(|worker| worker.pid) else { return };
-    w.history.spawned += 1;
+    announce::spawned(w, id, cx);
     if let WatcherState::Starting { spawned } = &mut w.state {
         *spawned = true;
     }
-    cx.publish(w, EventKind::Spawn { process_pid: pid.0 });
     if w.config.max_age > 0 {
         let variance = u64::try_from(w.config.max_age_variance).unwrap_or(0);
         let age = u64::try_from(w.config.max_age).unwrap_or(0).saturating_add(cx.rng.up_to(variance));

@@ -1,6 +1,7 @@
 //! What happens to single workers and watchers: launch, exit, termination, hooks, activation, back-off.
 
 pub(in crate::arbiter) mod activation;
+pub(in crate::arbiter) mod announce;
 pub(in crate::arbiter) mod answers;
 pub(in crate::arbiter) mod backoff;
 pub(in crate::arbiter) mod essential;

@@ -14,6 +14,8 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
     for wid in w.slots.end_backoffs() {
         cx.timers.cancel(Timer::Retry(w.key, wid));
     }
+    let used = w.workers().values().filter(|worker| worker.is_up()).map(|worker| worker.wid).collect();
+    w.slots.begin_tries(used);
     if w.state == WatcherState::Stopped {
         w.state = WatcherState::Starting { spawned: false };
         w.history.began = Some(cx.mono());

@@ -6,7 +6,7 @@ use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
-use crate::arbiter::lifecycle::{hooks, terminate};
+use crate::arbiter::lifecycle::{announce, hooks, terminate};
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::proto::EventKind;
@@ -48,6 +48,7 @@ fn drop_unlaunched(w: &mut Watcher, cx: &mut Cx<'_>) {
         w.workers().iter().filter(|(_, worker)| of(worker)).map(|(id, _)| *id).collect()
     };
     for id in those(w, |worker| worker.state == WorkerState::Accepting) {
+        announce::spawned(w, id, cx);
         w.change(id, |worker| worker.state = WorkerState::Running);
     }
     for id in those(w, |worker| worker.state.is_unlaunched()) {

@@ -9,7 +9,7 @@ use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{Purpose, Send};
 use crate::arbiter::lifecycle::signals::KILL_INTERVAL;
-use crate::arbiter::lifecycle::{hooks, signals};
+use crate::arbiter::lifecycle::{announce, hooks, signals};
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::proto::{EventKind, Signal};
@@ -48,7 +48,11 @@ pub(in crate::arbiter) fn with_signal(
             }
             return;
         }
-        WorkerState::Accepting => cancel_spawn_hooks(w, id, "the process was told to stop", cx),
+        WorkerState::Accepting => {
+            cancel_spawn_hooks(w, id, "the process was told to stop", cx);
+            // Clients hear of its exit, so they hear of it first.
+            announce::spawned(w, id, cx);
+        }
         WorkerState::Running => {}
         // SIGKILL was sent, and is repeated until the process is gone.
         WorkerState::Terminating { signal: Signal::KILL, .. } => return,
@@ -138,7 +142,8 @@ pub(in crate::arbiter) fn leader_exited(w: &mut Watcher, id: WorkerId, cx: &mut 
 pub(in crate::arbiter) fn kill_overdue(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
     let Some(worker) = w.workers().get(&id) else { return };
     match (worker.state, worker.pid) {
-        (WorkerState::Terminating { signal, .. }, Some(_)) if signal != Signal::KILL => {
+        (WorkerState::Terminating { signal, .. }, Some(pid)) if signal != Signal::KILL => {
+            announce::killed(w, worker, pid, cx);
             with_signal(w, id, Signal::KILL, Duration::ZERO, cx);
         }
         // Killed already, or on its way to its program for too long.

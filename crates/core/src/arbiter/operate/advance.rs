@@ -7,6 +7,7 @@ use crate::arbiter::lifecycle::reconcile::reconcile;
 use crate::arbiter::lifecycle::{activation, essential, hooks, start, stop};
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Progress};
 use crate::arbiter::operate::reload;
+use crate::arbiter::timers::Timer;
 
 /// Goes on with a watcher as far as is possible now.
 pub(in crate::arbiter) fn advance(w: &mut Watcher, cx: &mut Cx<'_>) {
@@ -37,7 +38,7 @@ fn step(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
             true
         }
         WatcherState::Stopping => false,
-        WatcherState::Starting { spawned: true } if w.is_settled() => {
+        WatcherState::Starting { spawned: true } if w.has_been_tried() => {
             if !hooks::run(w, Purpose::AfterStart, HookSubject::default(), cx) {
                 start::started(w, cx);
             }
@@ -72,9 +73,13 @@ fn step_emptied(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
 
 fn step_operation(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     let (settled, backing_off, retiring) = (w.is_settled(), w.slots.waiting() > 0, w.counts().retiring);
+    let tried = w.has_been_tried();
+    let left_to_prove = reload::left_to_prove(w, cx.mono());
+    let proven = left_to_prove.is_zero();
     let Some(operation) = &mut w.running else { return begin_next(w, cx) };
     match &mut operation.progress {
-        Progress::Starting if settled => {
+        Progress::Starting if tried => {
+            w.slots.end_tries();
             match operation.kind {
                 // A reload of a watcher that was stopped has started it.
                 OperationKind::Reload | OperationKind::ReloadSequential => reload::reloaded(w, cx),
@@ -86,6 +91,11 @@ fn step_operation(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
         }
         Progress::Starting | Progress::Stopping => false,
         // With a slot still backing off the new processes are not all up.
+        Progress::Surging if settled && !backing_off && !proven => {
+            // An option has changed: the new processes have to live before the old ones go.
+            cx.timers.set(Timer::Warmup(w.key), cx.mono().after(left_to_prove));
+            false
+        }
         Progress::Surging if settled && !backing_off => {
             operation.progress = Progress::Retiring;
             reload::end_retiring(w, cx);
@@ -117,8 +127,11 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
         OperationKind::Start => Progress::Starting,
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => Progress::Stopping,
         OperationKind::Reload | OperationKind::ReloadSequential if idle => Progress::Starting,
-        OperationKind::Reload => Progress::Surging,
-        OperationKind::ReloadSequential => Progress::Replacing { left: w.fresh().collect(), current: None },
+        OperationKind::Reload if !w.config.singleton => Progress::Surging,
+        // A singleton stops first: two of it are never there.
+        OperationKind::Reload | OperationKind::ReloadSequential => {
+            Progress::Replacing { left: w.fresh().collect(), current: None }
+        }
     };
     w.running = Some(operation);
     match kind {
@@ -128,8 +141,8 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart if idle => {}
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => stop::begin(w, cx),
         OperationKind::Reload | OperationKind::ReloadSequential if idle => start::begin(w, cx),
-        OperationKind::Reload => reload::begin_surge(w, cx),
-        OperationKind::ReloadSequential => {}
+        OperationKind::Reload if !w.config.singleton => reload::begin_surge(w, cx),
+        OperationKind::Reload | OperationKind::ReloadSequential => {}
     }
     true
 }

@@ -104,6 +104,8 @@ pub(in crate::arbiter) enum Reason {
     /// An option has changed, which reaches new processes only: the processes are replaced whatever a HUP means to them,
     /// and a watcher that is stopped by then stays so.
     OptionChanged,
+    /// A socket has changed that the processes hold: likewise, but the new processes run what the old ones do.
+    SocketChanged,
     /// One was requested and waited when an option changed, or the other way round.
     Both,
 }
@@ -137,7 +139,12 @@ impl Operation {
 
     /// Whether a watcher that is stopped stays so.
     pub(in crate::arbiter) fn skips_stopped(&self) -> bool {
-        self.reason == Reason::OptionChanged
+        matches!(self.reason, Reason::OptionChanged | Reason::SocketChanged)
+    }
+
+    /// Whether the new processes must have lived for a while before the old ones go.
+    pub(in crate::arbiter) fn proves_new_processes(&self) -> bool {
+        matches!(self.reason, Reason::OptionChanged | Reason::Both)
     }
 
     /// Whether the processes must be replaced, whatever a HUP means to them.
@@ -147,10 +154,7 @@ impl Operation {
 
     /// Whether the slot of this worker is filled again even where workers that end are not replaced.
     pub(in crate::arbiter) fn replaces(&self, id: WorkerId) -> bool {
-        match (&self.kind, &self.progress) {
-            (OperationKind::ReloadSequential, Progress::Replacing { current, .. }) => *current == Some(id),
-            _ => false,
-        }
+        matches!(&self.progress, Progress::Replacing { current, .. } if *current == Some(id))
     }
 }
 
@@ -159,7 +163,10 @@ pub(in crate::arbiter) fn submit(w: &mut Watcher, new: Operation, cx: &mut Cx<'_
     let waiting: Vec<OperationKind> = w.waiting.iter().map(|operation| operation.kind).collect();
     let running = w.running.as_ref().map(|operation| operation.kind);
     let kind = new.kind;
-    match (admit(running, &waiting, kind, new.reason == Reason::OptionChanged), &mut w.running) {
+    if new.reason == Reason::Requested {
+        w.wanted = kind.starts();
+    }
+    match (admit(running, &waiting, kind, new.skips_stopped()), &mut w.running) {
         (Admission::JoinRunning, Some(running)) => running.waiters.extend(new.waiters),
         (Admission::JoinWaiting(place), _) => match w.waiting.get_mut(place) {
             Some(waiting) => {

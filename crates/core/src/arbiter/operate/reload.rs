@@ -1,13 +1,16 @@
 //! Reloads: new processes beside the old ones, one after the other, or a HUP.
 
+use std::time::Duration;
+
 use crate::arbiter::action::{Action, Reach};
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::terminate;
 use crate::arbiter::operate::queue::{self, Operation, Progress};
+use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
-use crate::base::Level;
+use crate::base::{Level, Mono};
 use crate::proto::{EventKind, Signal};
 
 /// Begins a graceful reload: the old processes retire as soon as the new ones are up.
@@ -21,6 +24,17 @@ pub(in crate::arbiter) fn begin_surge(w: &mut Watcher, cx: &mut Cx<'_>) {
         w.change(id, |worker| worker.retiring = true);
     }
     w.slots.left_empty = 0;
+}
+
+/// How long the new processes of a reload still have to live before the old ones are told to stop: min_uptime where an
+/// option has changed, as the new command may not run at all.
+pub(in crate::arbiter) fn left_to_prove(w: &Watcher, now: Mono) -> Duration {
+    if !w.is_surging() || !w.running.as_ref().is_some_and(Operation::proves_new_processes) {
+        return Duration::ZERO;
+    }
+    let wanted = seconds(w.config.min_uptime);
+    let new = w.workers().values().filter(|worker| !worker.retiring);
+    new.map(|worker| wanted.saturating_sub(now.since(worker.started.mono))).max().unwrap_or_default()
 }
 
 /// `send_hup`: the processes reload themselves.
@@ -55,7 +69,7 @@ pub(in crate::arbiter) fn reloaded(w: &mut Watcher, cx: &mut Cx<'_>) {
 
 /// A sequential reload ends the next of the old processes when the one before it is replaced.
 pub(in crate::arbiter) fn replace_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
-    if w.config.send_hup {
+    if w.config.send_hup && !w.running.as_ref().is_some_and(Operation::needs_new_processes) {
         send_hup_to_all(w, cx);
         return true;
     }

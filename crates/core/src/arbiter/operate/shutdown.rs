@@ -146,6 +146,7 @@ impl Arbiter {
         let Phase::Ending { then, waiters, .. } = &mut self.phase else { return };
         let (then, waiters) = (*then, std::mem::take(waiters));
         self.phase = Phase::Ended(then);
+        self.log_left_out();
         self.refuse_stats(now);
         self.refuse_tails(now);
         for key in self.fleet.keys() {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::arbiter::action::{Action, SignalTarget};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::Cx;
-use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::{signals, stop, terminate};
 use crate::arbiter::operate::job::{Form, Job, Then};
@@ -68,7 +68,7 @@ impl Arbiter {
             Request::Reload { name, graceful, sequential, waiting } => {
                 self.reload(&to, name.as_deref(), graceful, sequential, waiting, now)
             }
-            Request::ReloadConfig { dry_run, waiting } => self.reload_config(&to, dry_run, waiting),
+            Request::ReloadConfig { dry_run, prune, waiting } => self.reload_config(&to, dry_run, prune, waiting),
             Request::Restart { selection: None, .. } => self.phase.at_work().and_then(|()| {
                 self.restart_daemon(now);
                 ok()
@@ -199,15 +199,15 @@ impl Arbiter {
             return self.operate(to, key, kind, Form::Info, waiting, now);
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
-        let keys = self.fleet.visible(self.fleet.by_priority());
+        let keys = self.fleet.wanted(self.fleet.by_priority());
         self.reload_in_order(kind, keys, Some(job));
         answer
     }
 
-    /// SIGHUP: one watcher after the other reloads, the stopped ones start.
+    /// SIGHUP: one watcher after the other reloads.
     pub(in crate::arbiter) fn reload_all(&mut self) {
         if self.phase.is_running() {
-            let keys = self.fleet.visible(self.fleet.by_priority());
+            let keys = self.fleet.wanted(self.fleet.by_priority());
             self.reload_in_order(OperationKind::Reload, keys, None);
         }
     }
@@ -270,18 +270,35 @@ impl Arbiter {
         if count > MOST_PROCESSES {
             return Err(too_many());
         }
-        Arc::make_mut(&mut watcher.config).numprocesses = count;
-        self.wait_for_size(to, key, Form::Count(count), waiting, now)
+        let before = std::mem::replace(&mut Arc::make_mut(&mut watcher.config).numprocesses, count);
+        self.wait_for_size(to, key, before, Form::Count(count), waiting, now)
     }
 
-    /// Answers when the number of processes is what it should be.
-    fn wait_for_size(&mut self, to: &ReplyTo, key: WatcherKey, form: Form, waiting: bool, now: Now) -> Dispatch {
+    /// Answers when the number of processes is what it should be; it was `before`.
+    fn wait_for_size(
+        &mut self,
+        to: &ReplyTo,
+        key: WatcherKey,
+        before: u32,
+        form: Form,
+        waiting: bool,
+        now: Now,
+    ) -> Dispatch {
         let (job, answer) = self.job(to, 1, form, Then::Answer, waiting);
-        if let Some(watcher) = self.fleet.watchers.get_mut(&key) {
-            watcher.resizing.push(job);
-        }
-        self.advance(key, now);
+        self.resized(key, before, job, now);
         answer
+    }
+
+    /// The number of processes has changed. A watcher that has stopped because it wanted none starts.
+    pub(in crate::arbiter) fn resized(&mut self, key: WatcherKey, before: u32, job: JobId, now: Now) {
+        let starts = self.fleet.get(key).is_some_and(|w| {
+            let idle = w.state == WatcherState::Stopped && w.running.is_none() && w.waiting.is_empty();
+            idle && w.wanted && before == 0 && w.config.numprocesses > 0 && !w.config.on_demand
+        });
+        if starts {
+            return self.submit(key, OperationKind::Start, vec![Waiter::Job(job)], now);
+        }
+        self.with_and_advance(key, now, |w, _| w.resizing.push(job));
     }
 
     #[expect(clippy::too_many_arguments, reason = "the properties of the command")]
@@ -355,7 +372,7 @@ impl Arbiter {
             self.submit_operation(key, reload, now);
             return answer;
         }
-        self.wait_for_size(to, key, Form::Plain, waiting, now)
+        self.wait_for_size(to, key, before.numprocesses, Form::Plain, waiting, now)
     }
 
     fn signal_request(

@@ -13,7 +13,7 @@
 //!
 //! What is compared is what the file said, not what `set` made of it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ pub(in crate::arbiter) struct Reconfiguration {
     to: ReplyTo,
     waiting: bool,
     dry_run: bool,
+    /// Watchers that came by `add` go as well.
+    prune: bool,
     /// What is being taken over; nothing while the file is being read.
     loaded: Option<Loaded>,
 }
@@ -71,15 +73,27 @@ struct Work {
     start: BTreeSet<WatcherKey>,
     /// These get new processes before the old ones go.
     reload: BTreeSet<WatcherKey>,
-    /// These get more processes, or fewer.
-    scale: BTreeSet<WatcherKey>,
+    /// These get more processes, or fewer, than this many.
+    scale: BTreeMap<WatcherKey, u32>,
 }
 
 impl Arbiter {
     /// The answer comes when it is known what is to be done or, where it is waited for, when it is done.
-    pub(in crate::arbiter) fn reload_config(&mut self, to: &ReplyTo, dry_run: bool, waiting: bool) -> Dispatch {
+    pub(in crate::arbiter) fn reload_config(
+        &mut self,
+        to: &ReplyTo,
+        dry_run: bool,
+        prune: bool,
+        waiting: bool,
+    ) -> Dispatch {
         self.phase.at_work()?;
-        self.reconfigurations.queue.push_back(Reconfiguration { to: to.clone(), waiting, dry_run, loaded: None });
+        self.reconfigurations.queue.push_back(Reconfiguration {
+            to: to.clone(),
+            waiting,
+            dry_run,
+            prune,
+            loaded: None,
+        });
         if self.reconfigurations.queue.len() == 1 {
             self.outbox.act(Action::LoadConfig);
         }
@@ -89,13 +103,13 @@ impl Arbiter {
     /// The file was read.
     pub(in crate::arbiter) fn config_loaded(&mut self, loaded: Result<Loaded, Vec<String>>, now: Now) {
         let Some(current) = self.reconfigurations.queue.front() else { return };
-        let dry_run = current.dry_run;
+        let (dry_run, prune) = (current.dry_run, current.prune);
         let old = self.configuration();
         let mut loaded = loaded;
         if let Ok((config, _)) = &mut loaded {
             follow_what_runs(config, &old.circus, &self.host);
         }
-        let planned = loaded.and_then(|loaded| Ok((plan(&old, &loaded.0)?, loaded)));
+        let planned = loaded.and_then(|loaded| Ok((plan(&old, &self.with_added(&loaded.0, prune))?, loaded)));
         match planned {
             Err(problems) => self.conclude(Err(problems), now),
             Ok((plan, (_, warnings))) if dry_run => self.conclude(Ok(properties(&plan, &warnings)), now),
@@ -170,8 +184,20 @@ impl Arbiter {
         }
     }
 
+    /// A file's configuration, with the watchers that came by `add` and are not in it: they are not the file's to remove.
+    fn with_added(&self, file: &Config, prune: bool) -> Config {
+        let mut config = file.clone();
+        let named = |watcher: &Watcher| file.watchers.iter().any(|other| other.name == watcher.name());
+        let added = self.fleet.shown().filter(|watcher| !prune && watcher.came_by_add() && !named(watcher));
+        config.watchers.extend(added.map(|watcher| (**watcher.baseline()).clone()));
+        config
+    }
+
     fn carry_out(&mut self, (config, warnings): Loaded, now: Now) {
         // Once more: watchers may have come and gone meanwhile.
+        let prune = self.reconfigurations.queue.front().is_some_and(|current| current.prune);
+        let in_file = config.watchers.len();
+        let config = self.with_added(&config, prune);
         let plan = match plan(&self.configuration(), &config) {
             Ok(plan) => plan,
             Err(problems) => return self.conclude(Err(problems), now),
@@ -184,7 +210,7 @@ impl Arbiter {
         }
         self.circus = in_force(&self.circus, &config.circus);
         self.sockets.configs = config.sockets;
-        let work = self.adopt(&plan.watchers, config.watchers);
+        let work = self.adopt(&plan.watchers, config.watchers, in_file);
         let answer = properties(&plan, &warnings);
         if !current.waiting {
             self.outbox.reply(Reply { to: current.to.clone(), body: Body::Ok(answer.clone()), time: now.unix });
@@ -204,8 +230,9 @@ impl Arbiter {
         }
     }
 
-    /// Makes every watcher mean what the file says, before any of them is set to work.
-    fn adopt(&mut self, steps: &[WatcherStep], configs: Vec<WatcherConfig>) -> Work {
+    /// Makes every watcher mean what the file says, before any of them is set to work. The first `in_file` of the
+    /// configurations are the file's.
+    fn adopt(&mut self, steps: &[WatcherStep], configs: Vec<WatcherConfig>, in_file: usize) -> Work {
         let keys: Vec<WatcherKey> = self.fleet.visible(self.fleet.watchers.keys().copied().collect());
         let mut configs: Vec<Option<Arc<WatcherConfig>>> = configs.into_iter().map(|c| Some(Arc::new(c))).collect();
         let mut work = Work::default();
@@ -213,7 +240,10 @@ impl Arbiter {
             let key = step.old.and_then(|place| keys.get(place)).copied();
             let config = step.new.and_then(|place| configs.get_mut(place)).and_then(Option::take);
             match (key, config) {
-                (Some(key), Some(config)) => self.adopt_one(key, config, &step.change, &mut work),
+                (Some(key), Some(config)) => {
+                    let in_file = step.new.is_some_and(|place| place < in_file);
+                    self.adopt_one(key, config, &step.change, in_file, &mut work);
+                }
                 (Some(key), None) => {
                     self.fleet.mark_removed(key);
                     work.remove.insert(key);
@@ -231,7 +261,14 @@ impl Arbiter {
         work
     }
 
-    fn adopt_one(&mut self, key: WatcherKey, config: Arc<WatcherConfig>, change: &WatcherChange, work: &mut Work) {
+    fn adopt_one(
+        &mut self,
+        key: WatcherKey,
+        config: Arc<WatcherConfig>,
+        change: &WatcherChange,
+        in_file: bool,
+        work: &mut Work,
+    ) {
         let Some(watcher) = self.fleet.watchers.get_mut(&key) else { return };
         match change {
             WatcherChange::Kept => {
@@ -241,8 +278,8 @@ impl Arbiter {
                 }
             }
             WatcherChange::Scaled { .. } => {
+                work.scale.insert(key, watcher.config.numprocesses);
                 watcher.scale(&config);
-                work.scale.insert(key);
             }
             WatcherChange::Replaced { gracefully: true, .. } => {
                 // As long as the file wants as many as before, it is for whoever changed the number to say.
@@ -262,7 +299,9 @@ impl Arbiter {
             }
             WatcherChange::Added { .. } | WatcherChange::Removed { .. } => {}
         }
-        watcher.set_baseline(config);
+        if in_file {
+            watcher.set_baseline(config);
+        }
     }
 
     fn set_to_work(&mut self, work: Work, job: JobId, now: Now) {
@@ -279,12 +318,9 @@ impl Arbiter {
         for key in work.reload {
             self.renew_processes(key, job, now);
         }
-        for key in work.scale {
-            if let Some(watcher) = self.fleet.watchers.get_mut(&key) {
-                watcher.resizing.push(job);
-                self.jobs.expect_parts(job, 1);
-            }
-            self.advance(key, now);
+        for (key, before) in work.scale {
+            self.jobs.expect_parts(job, 1);
+            self.resized(key, before, job, now);
         }
     }
 
@@ -292,7 +328,7 @@ impl Arbiter {
     fn renew_processes(&mut self, key: WatcherKey, job: JobId, now: Now) {
         if self.fleet.get(key).is_some_and(Watcher::is_up) {
             self.jobs.expect_parts(job, 1);
-            let reload = Operation::new(OperationKind::Reload, vec![Waiter::Job(job)], Reason::OptionChanged);
+            let reload = Operation::new(OperationKind::Reload, vec![Waiter::Job(job)], Reason::SocketChanged);
             self.submit_operation(key, reload, now);
         }
     }

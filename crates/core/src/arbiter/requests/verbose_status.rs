@@ -112,6 +112,7 @@ fn cause(cause: &Cause) -> Object {
     match cause {
         Cause::Exit(exit_code) => Object::from_iter([("exit_code".into(), (*exit_code).into())]),
         Cause::Launch(error) => launch(error),
+        Cause::Hook(point) => Object::from_iter([("hook".into(), point.name().into())]),
     }
 }
 

@@ -237,7 +237,7 @@ fn a_process_that_after_spawn_does_not_want_ends_and_with_it_the_watcher() {
     let mut rig = rig(&["after_spawn"]);
     rig.said();
     rig.hook(Ok(false));
-    rig.expect(["w.hook_success \"after_spawn\"", "SIGTERM 101", "w.kill 101"]);
+    rig.expect(["w.hook_success \"after_spawn\"", "w.spawn 101", "SIGTERM 101", "w.kill 101"]);
     rig.exit(101, -15);
     rig.expect(["w.reap 101 -15", "w.stop"]);
     rig.assert_quiescent();
@@ -248,7 +248,12 @@ fn who_dies_while_after_spawn_is_asked_is_reaped_and_tried_again() {
     let mut rig = rig(&["after_spawn"]);
     rig.said();
     rig.exit(101, 3);
-    rig.expect(["end after_spawn", "w.hook_failure \"after_spawn\" \"the process has ended\"", "w.reap 101 3"]);
+    rig.expect([
+        "end after_spawn",
+        "w.hook_failure \"after_spawn\" \"the process has ended\"",
+        "w.spawn 101",
+        "w.reap 101 3",
+    ]);
     rig.pass(200);
     rig.expect(["launch worker 1", "hook after_spawn wid 1 102"]);
     rig.hook(Ok(true));

@@ -12,3 +12,4 @@ mod rig;
 mod spawning;
 mod stats;
 mod tail;
+mod upkeep;

@@ -176,18 +176,25 @@ fn what_set_has_changed_stays_until_the_file_says_otherwise() {
 }
 
 #[test]
-fn watchers_made_by_add_are_dropped_and_removed_ones_come_back() {
+fn watchers_made_by_add_are_kept_unless_pruned_and_removed_ones_come_back() {
     let mut rig = fleet(&["a", "b"]);
     rig.command("add", json!({"name": "extra", "cmd": "x", "start": true}));
     rig.command("rm", json!({"name": "a"}));
     rig.exit(101, -15);
     rig.said();
     let request = waiting(&mut rig);
+    rig.expect(["take over done", "launch a", "a.spawn 104", "a.start"]);
+    let answer = rig.answer_to(request).unwrap();
+    assert_eq!(changes(&answer, "watchers"), json!({"a": "added", "b": "kept", "extra": "kept"}));
+    // Again and again: it does not become the file's.
+    let answer = rig.command("reloadconfig", json!({"waiting": true})).unwrap();
+    assert_eq!(changes(&answer, "watchers")["extra"], "kept");
+    rig.expect([]);
+    let request = rig.send_command("reloadconfig", json!({"waiting": true, "prune": true}));
     rig.expect(["take over done", "SIGTERM 103", "extra.kill 103"]);
     rig.exit(103, -15);
-    rig.expect(["extra.reap 103 -15", "extra.stop", "launch a", "a.spawn 104", "a.start"]);
     let answer = rig.answer_to(request).unwrap();
-    assert_eq!(changes(&answer, "watchers"), json!({"a": "added", "b": "kept", "extra": "removed"}));
+    assert_eq!(changes(&answer, "watchers")["extra"], "removed");
     rig.assert_quiescent();
 }
 

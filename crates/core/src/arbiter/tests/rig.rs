@@ -26,6 +26,7 @@ pub(super) struct Rig {
     /// What was asked of the output and not answered yet.
     pub(super) tails: Vec<JobId>,
     said: Vec<String>,
+    logs: Vec<String>,
     replies: Vec<Reply>,
     next_request: u64,
     pub(super) alive: Vec<i32>,
@@ -106,6 +107,7 @@ impl Rig {
             looks: Vec::new(),
             tails: Vec::new(),
             said: Vec::new(),
+            logs: Vec::new(),
             replies: Vec::new(),
             next_request: 0,
             alive: Vec::new(),
@@ -215,7 +217,10 @@ impl Rig {
                 self.replies.push(reply);
                 return;
             }
-            Action::Log(..) => return,
+            Action::Log(_, text) => {
+                self.logs.push(text);
+                return;
+            }
             Action::CloseStreams(_) | Action::ForgetOutput(_) => return,
             Action::Tail { job, watcher, stream, range } => {
                 self.tails.push(job);
@@ -280,6 +285,11 @@ impl Rig {
     pub(super) fn hook_with(&mut self, outcome: HookOutcome) {
         let hook = self.hooks.remove(0).id;
         self.tell(Event::HookDone { hook, outcome });
+    }
+
+    /// What the core has logged since the last time.
+    pub(super) fn logs(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.logs)
     }
 
     /// What the core wanted since the last time.

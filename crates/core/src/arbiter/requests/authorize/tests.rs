@@ -233,7 +233,7 @@ fn requests() -> Vec<(Request, Option<bool>)> {
         (signal(None, true, false), never),
         (signal(None, false, true), never),
         (Request::Quit { waiting }, never),
-        (Request::ReloadConfig { dry_run: true, waiting }, never),
+        (Request::ReloadConfig { dry_run: true, prune: false, waiting }, never),
         (Request::Restart { selection: None, waiting }, never),
     ]
 }

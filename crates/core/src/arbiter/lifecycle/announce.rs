@@ -1,0 +1,117 @@
+//! What is told of a worker's life: events, and lines in the log.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::worker::Worker;
+use crate::arbiter::ids::WorkerId;
+use crate::arbiter::timers::Timer;
+use crate::base::{Level, Mono, Pid};
+use crate::proto::{EventKind, Signal};
+
+/// How many lines about workers are logged in a second; the others are counted.
+const MAX_LINES: u32 = 50;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// How much was logged about workers of late.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct LogLimit {
+    since: Mono,
+    logged: u32,
+    left_out: u64,
+}
+
+impl Default for LogLimit {
+    fn default() -> Self {
+        Self { since: Mono(0), logged: 0, left_out: 0 }
+    }
+}
+
+/// Logs a line about a worker, or counts it where there are too many.
+fn log(level: Level, text: impl FnOnce() -> String, cx: &mut Cx<'_>) {
+    let now = cx.mono();
+    let limit = &mut cx.outbox.log_limit;
+    if now.since(limit.since) >= WINDOW {
+        (limit.since, limit.logged) = (now, 0);
+    }
+    if limit.logged < MAX_LINES {
+        limit.logged += 1;
+        return cx.log(level, text());
+    }
+    limit.left_out += 1;
+    let end = limit.since.after(WINDOW);
+    cx.timers.set(Timer::LogLimit, end);
+}
+
+impl crate::arbiter::core::Arbiter {
+    /// Says how many lines about workers were left out.
+    pub(in crate::arbiter) fn log_left_out(&mut self) {
+        self.timers.cancel(Timer::LogLimit);
+        let count = std::mem::take(&mut self.outbox.log_limit.left_out);
+        if count > 0 {
+            self.outbox
+                .log(Level::Info, format!("more workers started or exited than are logged lines_left_out={count}"));
+        }
+    }
+}
+
+/// A process counts as one of the watcher's from now on.
+pub(in crate::arbiter) fn spawned(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
+    let Some(worker) = w.workers().get(&id) else { return };
+    let (Some(pid), wid) = (worker.pid, worker.wid) else { return };
+    w.history.spawned += 1;
+    log(Level::Info, || format!("{}: worker started wid={} pid={}", w.name(), wid.0, pid.0), cx);
+    cx.publish(w, EventKind::Spawn { process_pid: pid.0 });
+}
+
+/// A worker was collected.
+pub(in crate::arbiter) fn exited(w: &Watcher, worker: &Worker, pid: Pid, exit_code: i32, cx: &mut Cx<'_>) {
+    let lived = cx.mono().since(worker.started.mono).as_secs_f64();
+    let asked = if worker.exit_expected { "yes" } else { "no" };
+    let text = || {
+        let how = how(exit_code);
+        format!("{}: worker exited wid={} pid={} {how} after={lived:.3}s asked={asked}", w.name(), worker.wid.0, pid.0)
+    };
+    log(Level::Info, text, cx);
+}
+
+/// A worker has not stopped within graceful_timeout.
+pub(in crate::arbiter) fn killed(w: &Watcher, worker: &Worker, pid: Pid, cx: &mut Cx<'_>) {
+    let timeout = w.stop_policy().timeout;
+    let text = || {
+        format!(
+            "{}: worker killed, it has not stopped in time wid={} pid={} graceful_timeout={timeout}",
+            w.name(),
+            worker.wid.0,
+            pid.0
+        )
+    };
+    log(Level::Warning, text, cx);
+}
+
+/// The next worker of a slot waits.
+pub(in crate::arbiter) fn backs_off(
+    w: &Watcher,
+    wid: u32,
+    exit_code: i32,
+    (lived, times, wait): (Duration, u32, Duration),
+    cx: &mut Cx<'_>,
+) {
+    let text = || {
+        let (how, lived, wait) = (how(exit_code), lived.as_secs_f64(), wait.as_secs_f64());
+        format!(
+            "{}: worker exits again and again, the next one waits wid={wid} {how} after={lived:.3}s times={times} \
+             wait={wait:.3}s",
+            w.name()
+        )
+    };
+    log(Level::Warning, text, cx);
+}
+
+/// An exit code as a key and a value.
+fn how(exit_code: i32) -> String {
+    if exit_code < 0 { format!("signal={}", Signal(-exit_code)) } else { format!("status={exit_code}") }
+}
