@@ -108,7 +108,7 @@ fn a_socket_can_be_standard_input() {
 #[test]
 fn unix_sockets_have_the_modes_that_their_umasks_leave_and_go_with_circusd() {
     let site = Site::new();
-    std::fs::write(site.path("old"), "").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(site.path("old")).unwrap());
     let mut circusd = site.start(
         "[circus]
          umask = 077

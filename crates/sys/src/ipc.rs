@@ -25,8 +25,8 @@ use super::socket_file::SocketFile;
 pub(super) fn bind(path: &str, mode: u32, owner: Option<u32>) -> Result<(OwnedFd, SocketFile), Reason> {
     let place = Path::new(path);
     let _lock = lock_directory(place)?;
-    clear_the_way(place)?;
-    let socket = stream()?;
+    remove_stale(place, Type::STREAM)?;
+    let socket = socket(Type::STREAM)?;
     let file = SocketFile::bind(&socket, place, mode, owner).map_err(|error| not_bound(place, &error))?;
     socket.listen(BACKLOG).map_err(|error| os("listen", &error))?;
     Ok((socket.into(), file))
@@ -46,8 +46,8 @@ pub(super) fn bind_abstract(name: &str) -> Result<OwnedFd, Reason> {
     Ok(socket.into())
 }
 
-fn stream() -> Result<Socket, Reason> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(|error| os("create a socket", &error))?;
+fn socket(kind: Type) -> Result<Socket, Reason> {
+    let socket = Socket::new(Domain::UNIX, kind, None).map_err(|error| os("create a socket", &error))?;
     socket.set_nonblocking(true).map_err(|error| os("make it non-blocking", &error))?;
     Ok(socket)
 }
@@ -79,7 +79,9 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-fn clear_the_way(path: &Path) -> Result<(), Reason> {
+/// Removes the file of a socket that refuses connections: its program was killed. A socket that may be in use, and what is
+/// no socket, stay.
+pub(super) fn remove_stale(path: &Path, kind: Type) -> Result<(), Reason> {
     let metadata = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -89,11 +91,11 @@ fn clear_the_way(path: &Path) -> Result<(), Reason> {
         let reason = "the path exists and is no socket; remove it or use another path";
         return Err((libc::EADDRINUSE, reason.to_owned()));
     }
-    let probe = stream()?;
+    let probe = socket(kind)?;
     let address = SockAddr::unix(path).map_err(|error| not_bound(path, &error))?;
     match probe.connect(&address).map_err(|error| error.raw_os_error().unwrap_or(0)) {
         Err(libc::ECONNREFUSED) => {
-            std::fs::remove_file(path).map_err(|error| os("remove the socket of a dead circusd", &error))
+            std::fs::remove_file(path).map_err(|error| os("remove the socket of a program that has ended", &error))
         }
         Err(libc::ENOENT) => Ok(()),
         Ok(()) => Err(live(Some(probe))),

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::holder;
+use super::ipc;
 use super::socket_file::SocketFile;
 use circus_core::config::{Family, SocketConfig, SocketType};
 
@@ -188,14 +189,9 @@ fn listen(socket: &Socket, config: &SocketConfig) -> Result<(), Reason> {
 
 fn bind_file(socket: &Socket, config: &SocketConfig, path: &str) -> Result<SocketFile, Reason> {
     socket.set_reuse_address(true).map_err(os("set SO_REUSEADDR"))?;
-    // A link that leads nowhere is in the way as well.
-    if std::fs::symlink_metadata(path).is_ok() {
-        if !config.replace {
-            let advice = "You might want to remove it. If it's a stalled socket file, just restart Circus";
-            return Err((libc::EADDRINUSE, format!("'{path}' already exists. {advice}")));
-        }
-        std::fs::remove_file(path).map_err(os("remove what is there"))?;
-    }
+    // A circusd that was killed has left its file. `replace` makes no difference: what is alive, or is no socket, is not
+    // ours to remove.
+    ipc::remove_stale(Path::new(path), kind(config.kind))?;
     SocketFile::bind(socket, Path::new(path), 0o777 & !config.umask, None).map_err(|error| {
         let directory = Path::new(path).parent().unwrap_or(Path::new("/")).display().to_string();
         match error.raw_os_error().map(Errno::from_raw) {

@@ -132,22 +132,29 @@ fn the_file_of_a_unix_socket() {
 }
 
 #[test]
-fn what_is_in_the_way_is_told_or_replaced() {
+fn stale_socket_file_is_taken_over_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
-    std::fs::write(&path, "").unwrap();
-    let shown = path.display();
-    assert_eq!(
-        open(&unix(&path)).unwrap_err().reason,
-        format!(
-            "'{shown}' already exists. You might want to remove it. If it's a stalled socket file, just restart Circus"
-        )
-    );
-    let replaced = open(&SocketConfig { replace: true, ..unix(&path) }).unwrap();
-    UnixStream::connect(&path).unwrap();
-    drop(replaced);
-    std::fs::create_dir(&path).unwrap();
-    assert_eq!(open(&SocketConfig { replace: true, ..unix(&path) }).unwrap_err().errno, libc::EISDIR);
+    for replace in [false, true] {
+        let config = SocketConfig { replace, ..unix(&path) };
+        // std leaves the file behind, as a killed circusd does.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let first = open(&config).unwrap();
+        UnixStream::connect(&path).unwrap();
+        let taken = open(&config).unwrap_err();
+        assert_eq!(taken.errno, libc::EADDRINUSE);
+        assert!(taken.reason.contains(&format!("(pid {}", std::process::id())), "{taken}");
+        UnixStream::connect(&path).unwrap();
+        drop(first);
+        std::fs::write(&path, "precious").unwrap();
+        assert!(open(&config).unwrap_err().reason.contains("is no socket"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+        std::fs::remove_file(&path).unwrap();
+    }
+    let datagrams = SocketConfig { kind: SocketType::Datagram, ..unix(&path) };
+    drop(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
+    let _living = open(&datagrams).unwrap();
+    assert_eq!(open(&datagrams).unwrap_err().errno, libc::EADDRINUSE);
     let nowhere = open(&unix(&directory.path().join("no/s"))).unwrap_err();
     assert!(nowhere.reason.ends_with("/no' does not exist; create it"), "{nowhere}");
     let long = open(&unix(&directory.path().join("x".repeat(120)))).unwrap_err();

@@ -37,7 +37,13 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
     field!(path, Text, "", "/run/web.sock", "The path of a unix socket; it makes the family AF_UNIX."),
     field!(port, Int, "8080", "8000", "The port to listen at; 0 lets the kernel choose."),
     field!(proto, Text, "", "tcp", "The protocol, by its name in /etc/protocols."),
-    live!(replace, Bool, "no", "yes", "Whether what exists at path is removed first."),
+    live!(
+        replace,
+        Bool,
+        "no",
+        "yes",
+        "A socket file that no process listens at is removed first, with or without this; any other file stays."
+    ),
     field!(
         so_reuseport,
         Bool,
