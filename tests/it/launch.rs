@@ -57,10 +57,17 @@ fn a_file_that_is_no_program() {
     assert_fails("cmd = {dir}/no-program", &["execute the program", "no-program", "[Errno 8]"]);
 }
 
+/// A command line that cannot be split is known before anything starts: its watcher is skipped, and the others start.
 #[test]
-fn a_command_line_that_is_none() {
-    assert_fails("cmd = ", &["understand the command line"]);
-    assert_fails("cmd = 'quotes that do not close", &["understand the command line"]);
+fn unreadable_command_is_skipped() {
+    for (cmd, reason) in [("", "cmd is empty"), ("'quotes that do not close", "is never closed")] {
+        let circusd = Site::new().start(&format!("[watcher:bad]\ncmd = {cmd}\n[watcher:good]\ncmd = {{knobs}}"));
+        circusd.wait_for_workers("good", 1);
+        let log = circusd.log();
+        let told = log.lines().any(|line| line.contains("[watcher:bad]") && line.contains(reason));
+        assert!(told, "{log}");
+        assert_eq!(circusd.ask("list", json!({}))["watchers"], json!(["good"]));
+    }
 }
 
 #[test]
