@@ -6,11 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid as SysPid;
 
+use super::clock;
 use super::event_loop::Daemon;
 use crate::arbiter::{Event, Exit, Mono, Pid};
 use crate::config::Orphans;
@@ -67,12 +68,12 @@ impl Leftovers {
         if self.keeps_some {
             return Vec::new();
         }
-        let deadline = Instant::now() + LAST_CALL;
+        let deadline = clock::since_boot() + LAST_CALL;
         let mut told: Vec<ProcessIdentity> = Vec::new();
         loop {
             sys::reap(&mut Vec::new());
             let left = self.adopted(proc);
-            let remaining = deadline.saturating_duration_since(Instant::now());
+            let remaining = deadline.saturating_sub(clock::since_boot());
             if left.is_empty() || remaining.is_zero() {
                 let roots: Vec<_> = left.iter().map(|one| (one.pid, Some(one.started))).collect();
                 sys::kill_trees(proc, &roots);

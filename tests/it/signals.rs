@@ -29,13 +29,9 @@ fn signals_that_the_parent_had_blocked_are_heard() {
     let site = Site::new();
     site.ini("circus.ini", "[watcher:w]\ncmd = {knobs}");
     let ours = site.circusd();
-    let mut command = std::process::Command::new("env");
+    let mut command = site.command("env");
     command.args(["--block-signal=CHLD,TERM,INT,HUP", "--ignore-signal=CHLD"]).arg(ours.get_program());
     command.args(ours.get_args()).arg(site.path("circus.ini"));
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    if let Some(cwd) = ours.get_current_dir() {
-        command.current_dir(cwd);
-    }
     let mut circusd = Circusd::launch_by(site, command);
     circusd.wait_until_it_listens();
     let [worker] = circusd.wait_for_workers("w", 1)[..] else { unreachable!() };

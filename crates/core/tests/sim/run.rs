@@ -869,10 +869,8 @@ impl Sim {
     fn intent(&mut self, intent: Intent) {
         for expected in self.watchers.values_mut() {
             expected.touched();
-            if intent == Intent::Reload {
-                if !expected.autostart {
-                    expected.waiting.call();
-                }
+            if intent == Intent::Reload && !expected.autostart {
+                expected.waiting.call();
             }
         }
         self.quitting |= intent == Intent::Quit;
