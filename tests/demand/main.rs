@@ -119,8 +119,8 @@ fn a_connection_that_nobody_accepts_is_no_crash_loop() {
     }
     wait_until("its worker is gone", || details(&circusd, "web")["rests"].is_f64());
     let told = circusd.circusctl(&["status", "web", "--verbose"]).stdout;
-    assert!(told.starts_with("web: stopped, 0 of 1 running\n  rests for "), "{told}");
-    assert!(told.contains("more, then a connection to web starts it\n  last exit: worker 1, pid "), "{told}");
+    assert!(told.starts_with("web: stopped, 0 of 1 running, on demand\n  not activated for "), "{told}");
+    assert!(told.contains(" more; then the next connection to web starts it\n  last exit: worker 1, pid "), "{told}");
     assert_eq!(waiting.inode_of_server(), None, "circusd itself accepts nobody");
 }
 
@@ -197,12 +197,13 @@ fn who_has_succeeded_is_done_and_who_has_failed_is_not() {
     assert_eq!(details(&circusd, "good")["spawned"], json!(1));
     let told = circusd.circusctl(&["status", "--verbose"]).stdout;
     for part in [
-        "bad: active, 0 of 1 running\n  worker 1: backing off ",
+        "bad: active, 0 of 1 running, backing off\n",
+        "\n  worker 1: backing off ",
         " after exit status 4, ",
         "good: stopped, 0 of 1 running\n",
         "exit status 3 after ",
         "lost: stopped, 0 of 1 running\n  last failed start: worker 1, stage chdir failed with ENOENT (",
-        "since its beginning: 0 started, 0 ended, 1 failed to start",
+        "totals: 0 started, 0 exited, 1 failed to start",
     ] {
         assert!(told.contains(part), "{part:?} is not in\n{told}");
     }

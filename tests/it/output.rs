@@ -182,6 +182,7 @@ fn a_grandchild_that_holds_the_pipe_delays_neither_reaping_nor_stopping() {
         "[watcher:w]
          cmd = {knobs} child session say ready
          min_uptime = 0
+         orphans = keep
          stdout_stream.filename = {dir}/w.log",
     );
     let worker = circusd.wait_for_workers("w", 1)[0];
@@ -192,7 +193,7 @@ fn a_grandchild_that_holds_the_pipe_delays_neither_reaping_nor_stopping() {
     let second = holder_of_output(&circusd, circusd.workers("w")[0]);
     wait_until("both have said it", || circusd.read("w.log") == "ready\nready\n");
     circusd.tell("stop", json!({"name": "w", "waiting": true}));
-    // The stop signal is for the worker, as in Circus: its grandchildren are not told.
+    // What workers leave behind is kept, as in Circus.
     assert!(first.lives() && second.lives());
     let before = circusd.process().fds().len();
     [first, second].iter().for_each(|process| process.send(Signal::SIGKILL));
