@@ -202,7 +202,7 @@ fn who_has_succeeded_is_done_and_who_has_failed_is_not() {
         " after exit status 4, ",
         "good: stopped, 0 of 1 running\n",
         "exit status 3 after ",
-        "lost: stopped, 0 of 1 running\n  last failed start: worker 1, stage chdir failed with ENOENT (",
+        "lost: stopped, 0 of 1 running, failed\n  last failed start: worker 1, stage chdir failed with ENOENT (",
         "totals: 0 started, 0 exited, 1 failed to start",
     ] {
         assert!(told.contains(part), "{part:?} is not in\n{told}");

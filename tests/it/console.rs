@@ -102,7 +102,8 @@ fn the_shell_edits_completes_and_calls_back() {
     terminal.types("quit\x03");
     terminal.sees_bare("(circusctl) ");
     terminal.types("status nope\r");
-    terminal.sees("error: program nope not found");
+    // Coloured, so that the words stand apart.
+    terminal.sees("program nope not found");
     // quit is confirmed, exit leaves.
     terminal.types("quit\r");
     terminal.sees_bare("Stop circusd? [y/N] ");

@@ -156,7 +156,7 @@ fn sockets_that_cannot_be_bound_are_named() {
     let site = Site::new();
     std::fs::write(site.path("taken"), "precious").unwrap();
     for (socket, reason) in [
-        ("path = {dir}/taken", "already exists"),
+        ("path = {dir}/taken", "is no socket"),
         ("path = {dir}/nowhere/sock", "does not exist"),
         ("host = 192.0.2.1\nport = 0", "has no address 192.0.2.1"),
         ("host = no-such-host.invalid\nport = 0", "cannot be resolved"),
@@ -286,13 +286,14 @@ fn a_pidfile_that_means_nobody_is_taken_over() {
 }
 
 #[test]
-fn a_pidfile_of_somebody_who_lives_is_respected() {
+fn pid_file_of_a_living_circusd_is_respected() {
+    let first = Site::new().start("[watcher:w]\ncmd = {knobs}");
+    let pid = first.read("circusd.pid");
+    let path = first.path("circusd.pid");
     let site = Site::new();
-    let us = format!("{}\n", std::process::id());
-    let path = site.write("others", &us);
     let told = refusal(&site, &format!("[circus]\npidfile = {}\n[watcher:w]\ncmd = {{knobs}}", path.display()));
-    assert_says(&told, &["others", &std::process::id().to_string()]);
-    assert_eq!(site.read("others"), us);
+    assert_says(&told, &["circusd.pid", pid.trim()]);
+    assert_eq!(first.read("circusd.pid"), pid);
     assert_says(&refusal(&site, "[circus]\npidfile = {dir}/no/dir/x\n[watcher:w]\ncmd = {knobs}"), &["no/dir"]);
 }
 

@@ -64,7 +64,7 @@ fn declared(key: &str) -> Authority {
         "close_child_stdin" | "copy_env" | "on_demand" | "sockets" | "stderr_stream" | "stderr_stream.*"
         | "stdin_socket" | "stdout_stream" | "stdout_stream.*" | "use_sockets" | "virtualenv" | "virtualenv_py_ver"
         | "working_dir" => Authority::OpensAsDaemon,
-        "essential" | "stop_children" => Authority::SignalsAsDaemon,
+        "essential" | "orphans" | "stop_children" => Authority::SignalsAsDaemon,
         "autostart" | "close_child_stderr" | "close_child_stdout" | "graceful_timeout" | "hook_timeout" | "max_age"
         | "max_age_variance" | "max_retry" | "min_uptime" | "numprocesses" | "priority" | "respawn" | "retry_in"
         | "send_hup" | "singleton" | "stop_signal" | "success_codes" | "tail_bytes" | "warmup_delay" => Authority::Safe,
