@@ -180,16 +180,18 @@ fn copy_tree(from: &Path, to: &Path) {
 
 /// A workspace with a copy of this package alone. It builds in our target directory, where its dependencies are built.
 fn copy_of_the_core(to: &Path) {
-    copy_tree(&core().join("src"), &to.join("core/src"));
-    copy_tree(&core().join("tests/sim"), &to.join("core/tests/sim"));
-    std::fs::copy(core().join("Cargo.toml"), to.join("core/Cargo.toml")).unwrap();
+    copy_tree(&core().join("src"), &to.join("crates/core/src"));
+    copy_tree(&core().join("tests/sim"), &to.join("crates/core/tests/sim"));
+    // What the package takes in of others: the bridges to Python.
+    copy_tree(&top().join("python/bridges"), &to.join("python/bridges"));
+    std::fs::copy(core().join("Cargo.toml"), to.join("crates/core/Cargo.toml")).unwrap();
     std::fs::copy(top().join("Cargo.lock"), to.join("Cargo.lock")).unwrap();
     let manifest = std::fs::read_to_string(top().join("Cargo.toml")).unwrap();
     let from = manifest.find("[workspace.package]").expect("Cargo.toml has [workspace.package]");
     let end = manifest.find("\n[package]").expect("Cargo.toml has [package]");
     // The other packages of the workspace are not there.
     let shared: Vec<&str> = manifest[from..end].lines().filter(|line| !line.contains("path = ")).collect();
-    let text = format!("[workspace]\nmembers = [\"core\"]\nresolver = \"3\"\n\n{}\n", shared.join("\n"));
+    let text = format!("[workspace]\nmembers = [\"crates/core\"]\nresolver = \"3\"\n\n{}\n", shared.join("\n"));
     std::fs::write(to.join("Cargo.toml"), text).unwrap();
 }
 
@@ -231,7 +233,7 @@ fn every_planted_bug_is_found_within_a_thousand_seeds() {
     copy_of_the_core(folder.path());
     let mut missed = Vec::new();
     for (name, file, right, wrong) in BUGS {
-        let path = folder.path().join("core/src/arbiter").join(file);
+        let path = folder.path().join("crates/core/src/arbiter").join(file);
         let sound = std::fs::read_to_string(&path).unwrap();
         assert_eq!(sound.matches(right).count(), 1, "{name}: its line is not, or not once, in {file}");
         std::fs::write(&path, sound.replace(right, wrong)).unwrap();

@@ -98,6 +98,8 @@ impl Expected {
         self.was_empty |= before.was_empty;
         self.hooked |= before.hooked;
         (self.early, self.uncounted) = (before.early, before.uncounted);
+        // Processes of the one before go on until its turn to stop has come.
+        self.waiting.call();
     }
 
     /// A command reached it.

@@ -180,6 +180,11 @@ impl Watcher {
         self.own_stop_policy = policy;
     }
 
+    /// Whether its configuration was replaced, and its processes are of the one before.
+    pub(in crate::arbiter) fn awaits_replacement(&self) -> bool {
+        self.own_stop_policy.is_some()
+    }
+
     /// Whether a reload brings up new processes beside the old ones.
     pub(in crate::arbiter) fn is_surging(&self) -> bool {
         self.running.as_ref().is_some_and(|operation| operation.progress == Progress::Surging)

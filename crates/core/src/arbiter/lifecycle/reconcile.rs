@@ -40,7 +40,9 @@ fn end_surplus(w: &mut Watcher, cx: &mut Cx<'_>) {
 }
 
 fn launch_missing(w: &mut Watcher, cx: &mut Cx<'_>) {
-    if w.hooks.bar_launches() {
+    // The processes of a replaced watcher wait for their turn to stop: new ones would be of its new configuration, and be
+    // asked to stop as the old one says.
+    if w.hooks.bar_launches() || w.awaits_replacement() {
         return;
     }
     let missing = w.missing();
