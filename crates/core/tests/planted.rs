@@ -138,8 +138,8 @@ const BUGS: [(&str, &str, &str, &str); 25] = [
     (
         "a process is started before its hook has said yes",
         "lifecycle/reconcile.rs",
-        "if w.hooks.bar_launches() {",
-        "if w.hooks.bar_launches() && cx.now.unix < 0.0 {",
+        "if w.hooks.bar_launches() || w.awaits_replacement() {",
+        "if (w.hooks.bar_launches() && cx.now.unix < 0.0) || w.awaits_replacement() {",
     ),
     (
         "a signal that its hook keeps back is sent",
