@@ -111,6 +111,8 @@ fn run_in_the_background(
     };
     match boot::boot(args, origin, config, host, problems, parent) {
         Ok(daemon) => {
+            // Warnings are the caller's as long as standard error is, and the log has a thread of its own.
+            let _written = daemon.log.flush();
             background.ready().map_err(cannot)?;
             Ok(turn(daemon))
         }

@@ -68,6 +68,11 @@ impl Log {
         }
     }
 
+    /// Waits until everything logged so far is written, in a bounded time. Whether it is.
+    pub(in crate::daemon) fn flush(&self) -> bool {
+        self.queue.flush(CLOSE_TIMEOUT)
+    }
+
     /// Writes what there is, in a bounded time. Whether all is written.
     pub(in crate::daemon) fn close(self) -> bool {
         self.queue.close(CLOSE_TIMEOUT)

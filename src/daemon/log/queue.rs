@@ -97,6 +97,15 @@ impl Queue {
         let mut state = self.lock();
         state.closing = true;
         self.pushed.notify_all();
+        self.wait_until_written(state, limit)
+    }
+
+    /// Waits at most `limit` until everything that has come is written. Whether it is.
+    pub(super) fn flush(&self, limit: Duration) -> bool {
+        self.wait_until_written(self.lock(), limit)
+    }
+
+    fn wait_until_written(&self, state: MutexGuard<'_, State>, limit: Duration) -> bool {
         let waits = |state: &mut State| state.writing || !state.batch.entries.is_empty() || state.batch.dropped > 0;
         let waited = self.drained.wait_timeout_while(state, limit, waits);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
