@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use circus::proto::{
-    Body, EventKind, Format, Notice, Object, Reply, ReplyTo, RequestId, decode, encode_notice, encode_reply,
+    Body, ClientAddress, EventKind, Format, Notice, Object, RequestId, decode, encode_notice, encode_reply,
 };
 use criterion::Criterion;
 use serde_json::{Value, json};
@@ -34,22 +34,20 @@ fn replies(c: &mut Criterion) {
     let statuses = [("status", json!({"status": "active"})), ("list of 175 pids", json!({"pids": pids}))];
     for (name, body) in statuses {
         for format in [Format::Json, Format::MessagePack] {
-            let reply = reply(body.clone(), format);
+            let (client, body) = (address(format), self::body(body.clone()));
             c.bench_function(&format!("codec/encode {name}, {format:?}"), |b| {
-                b.iter(|| encode_reply(black_box(&reply)))
+                b.iter(|| encode_reply(&client, black_box(&body), 1.7e9))
             });
         }
     }
 }
 
-fn reply(body: Value, format: Format) -> Reply {
-    let body: Object = serde_json::from_value(body).expect("an object");
-    let to = ReplyTo {
-        identity: vec![0; 5],
-        delimiter: false,
-        id: RequestId::Json("\"0f8a3c\"".into()),
-        format,
-        cast: false,
-    };
-    Reply { to, body: Body::Ok(body), time: 1.7e9 }
+fn address(format: Format) -> ClientAddress {
+    let id = RequestId::Json("\"0f8a3c\"".into());
+    ClientAddress { identity: vec![0; 5], delimiter: false, id, format }
+}
+
+fn body(properties: Value) -> Body {
+    let properties: Object = serde_json::from_value(properties).expect("an object");
+    Body::Ok(properties)
 }

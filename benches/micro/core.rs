@@ -1,7 +1,7 @@
 //! Turns of the core, with few workers and with many: what they cost must not depend on that.
 
 use circus::arbiter::{Arbiter, Event, Exit, Mono, Now, Pid};
-use circus::proto::{Format, ReplyTo, Request, RequestId};
+use circus::proto::{ClientAddress, Format, ReplyTo, Request, RequestId};
 use criterion::{BatchSize, Criterion};
 
 use crate::settings::{config, host};
@@ -22,8 +22,12 @@ pub(crate) fn benches(c: &mut Criterion) {
 }
 
 fn request() -> Event {
-    let to =
-        ReplyTo { identity: vec![0; 5], delimiter: false, id: RequestId::Absent, format: Format::Json, cast: false };
+    let to = ReplyTo::Client(ClientAddress {
+        identity: vec![0; 5],
+        delimiter: false,
+        id: RequestId::Absent,
+        format: Format::Json,
+    });
     Event::Request(Box::new(to), Request::Status { name: Some("w".into()), verbose: false })
 }
 

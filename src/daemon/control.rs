@@ -5,13 +5,19 @@ use crate::arbiter::{Event, Level, Principal};
 use crate::commands::{self, Role};
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
 use crate::output::check_file;
-use crate::proto::{Body, Envelope, ErrNo, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply};
+use crate::proto::{
+    Body, ClientAddress, Envelope, ErrNo, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply,
+    reply_value,
+};
 use crate::sys;
 
 impl Daemon {
     pub(super) fn request(&mut self, identity: Vec<u8>, delimiter: bool, frame: &[u8]) {
         let (format, decoded) = decode(frame);
-        let address = |id: RequestId, cast: bool| ReplyTo { identity, delimiter, id, format, cast };
+        let address = |id: RequestId, cast: bool| match cast {
+            true => ReplyTo::Discard,
+            false => ReplyTo::Client(ClientAddress { identity, delimiter, id, format }),
+        };
         let envelope = match decoded {
             Ok(envelope) => envelope,
             Err(undecodable) => {
@@ -52,9 +58,20 @@ impl Daemon {
     }
 
     fn refuse(&mut self, to: ReplyTo, fault: Fault) {
-        if !to.cast {
-            let reply = Reply { to, body: Body::Error(fault), time: self.now.unix };
-            self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
+        self.reply(&Reply { to, body: Body::Error(fault), time: self.now.unix });
+    }
+
+    /// Sends an answer where it belongs.
+    pub(super) fn reply(&mut self, reply: &Reply) {
+        match &reply.to {
+            ReplyTo::Client(client) => {
+                let frame = encode_reply(client, &reply.body, reply.time);
+                self.router.send(&client.identity, client.delimiter, frame);
+            }
+            ReplyTo::Hook { host, number } => {
+                self.answer_hook(*host, *number, &reply_value(&reply.body, reply.time));
+            }
+            ReplyTo::Discard => {}
         }
     }
 }

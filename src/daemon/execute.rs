@@ -3,9 +3,9 @@
 use nix::unistd::Pid as SysPid;
 
 use super::event_loop::{Daemon, Outcome};
-use super::hooks::{HookCx, is_hooks};
+use super::hooks::HookCx;
 use crate::arbiter::{Action, Event, Launch, Level, Pid, Reach, SignalTarget, WatcherKey};
-use crate::proto::{ErrNo, Fault, Signal, SpawnError, encode_notice, encode_reply};
+use crate::proto::{ErrNo, Fault, ReplyTo, Signal, SpawnError, encode_notice};
 use crate::sys::{self, Kin};
 
 fn sys_pid(pid: Pid) -> SysPid {
@@ -32,11 +32,12 @@ impl Daemon {
                 },
                 hook,
             ),
-            Action::Reply(reply) if is_hooks(&reply.to) => self.answer_hook(&reply),
             Action::Reply(reply) => {
-                // Who has an answer has what happened before it, too, as far as that is in our hands.
-                self.publish_notices();
-                self.router.send(&reply.to.identity, reply.to.delimiter, encode_reply(&reply));
+                // A client that has its answer finds the events of what happened before it, as far as that is in our hands.
+                if matches!(reply.to, ReplyTo::Client(_)) {
+                    self.publish_notices();
+                }
+                self.reply(&reply);
             }
             Action::Log(level, text) => self.log_line(level, &text),
             Action::WatchSocket { name, on } => {

@@ -18,7 +18,6 @@ use crate::output::OutputHandle;
 
 pub(super) use payload::Place;
 pub(super) use runner::{HookEvent, HookRunner};
-pub(super) use service::is_hooks;
 
 /// What running a hook touches besides the hooks themselves.
 pub(super) struct HookCx<'a> {

@@ -7,7 +7,7 @@ use crate::arbiter::{Event, HookCall, Level, Pid, Principal};
 use crate::config::{HookKind, WatcherConfig};
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::sources::Source;
-use crate::proto::{Envelope, Format, Object, Reply, ReplyTo, RequestId, encode_reply};
+use crate::proto::{Body, Envelope, Object, Reply, ReplyTo, RequestId};
 
 impl Daemon {
     pub(in crate::daemon) fn run_hook(&mut self, call: HookCall) {
@@ -83,33 +83,24 @@ impl Daemon {
 
     /// A command of a hook: hooks run as circusd's user, so it is made for circusd.
     fn called(&mut self, bridge: u64, number: u64, command: String, properties: Object) {
-        let to = ReplyTo {
-            identity: HOOK_IDENTITY.to_vec(),
-            delimiter: false,
-            id: RequestId::Json(format!("[{bridge}, {number}]")),
-            format: Format::Json,
-            cast: false,
-        };
+        let to = ReplyTo::Hook { host: bridge, number };
         let envelope = Envelope { id: RequestId::Absent, command, properties: Some(properties), cast: false };
         self.log_change(&envelope, |_| "a hook".to_owned());
         match self.accept(&envelope, &Principal::Daemon) {
             Ok(request) => self.feed(Event::Request(Box::new(to), request)),
             Err(fault) => {
-                let body = crate::proto::Body::Error(fault);
-                self.answer_hook(&Reply { to, body, time: self.now.unix });
+                self.reply(&Reply { to, body: Body::Error(fault), time: self.now.unix });
             }
         }
     }
 
-    pub(in crate::daemon) fn answer_hook(&mut self, reply: &Reply) {
-        let RequestId::Json(id) = &reply.to.id else { return };
-        let Ok([bridge, number]) = serde_json::from_str::<[u64; 2]>(id) else { return };
-        let value: Value = serde_json::from_slice(&encode_reply(reply)).unwrap_or_default();
+    /// Hands the answer to a command to the Python host that called it.
+    pub(in crate::daemon) fn answer_hook(&mut self, host: u64, number: u64, value: &Value) {
         self.hooks.answer(
             &mut HookCx { output: &mut self.launcher.output, sources: &mut self.sources, children: &mut self.children },
-            bridge,
+            host,
             number,
-            &value,
+            value,
         );
     }
 
@@ -123,12 +114,4 @@ impl Daemon {
         self.kill_queue.extend(pids);
         self.kill_queued();
     }
-}
-
-/// No client is called so: ROUTER's names are never empty.
-const HOOK_IDENTITY: [u8; 0] = [];
-
-/// Whether an answer is for a hook.
-pub(in crate::daemon) fn is_hooks(to: &ReplyTo) -> bool {
-    to.identity == HOOK_IDENTITY
 }

@@ -17,7 +17,7 @@ use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::Timers;
 use crate::base::{Level, Pid};
 use crate::config::{CircusConfig, Host};
-use crate::proto::{EventKind, Fault, Notice, Object, Reply};
+use crate::proto::{EventKind, Fault, Notice, Object, Reply, ReplyTo};
 
 /// Launches that are wanted, by watcher. Watchers take turns, so that one with hundreds does not hold up another's.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ impl Outbox {
     }
 
     pub(in crate::arbiter) fn reply(&mut self, reply: Reply) {
-        if !reply.to.cast {
+        if reply.to != ReplyTo::Discard {
             self.act(Action::Reply(reply));
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Body, ErrNo, EventKind, Fault, Notice, Object, Reply};
+use super::{Body, ClientAddress, ErrNo, EventKind, Fault, Notice, Object};
 
 /// How a message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,23 +163,28 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
     }
 }
 
-/// Encodes a reply in the format of its request.
-pub fn encode_reply(reply: &Reply) -> Vec<u8> {
-    match reply.to.format {
-        Format::Json => json_reply(reply),
-        Format::MessagePack => messagepack_reply(reply),
+/// Encodes an answer in the format of its request. `time`: in seconds since the epoch.
+pub fn encode_reply(client: &ClientAddress, body: &Body, time: f64) -> Vec<u8> {
+    match client.format {
+        Format::Json => json_reply(&client.id, body, time),
+        Format::MessagePack => messagepack_reply(&client.id, body, time),
     }
 }
 
-fn json_reply(reply: &Reply) -> Vec<u8> {
+/// An answer as a value, without an `id`.
+pub fn reply_value(body: &Body, time: f64) -> Value {
+    serde_json::to_value(Fields { body, time, id: None }).unwrap_or_default()
+}
+
+fn json_reply(id: &RequestId, body: &Body, time: f64) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, PythonStyle);
-    let fields = Fields { reply, id: None };
+    let fields = Fields { body, time, id: None };
     // Serialising plain data into memory cannot fail.
     fields.serialize(&mut serializer).unwrap_or_default();
     out.pop();
     out.extend_from_slice(b", \"id\": ");
-    match &reply.to.id {
+    match id {
         RequestId::Json(text) => out.extend_from_slice(ascii(text).as_bytes()),
         RequestId::Absent | RequestId::MessagePack(_) => out.extend_from_slice(b"null"),
     }
@@ -187,12 +192,12 @@ fn json_reply(reply: &Reply) -> Vec<u8> {
     out
 }
 
-fn messagepack_reply(reply: &Reply) -> Vec<u8> {
-    let id = match &reply.to.id {
+fn messagepack_reply(id: &RequestId, body: &Body, time: f64) -> Vec<u8> {
+    let id = match id {
         RequestId::MessagePack(bytes) => rmp_serde::from_slice(bytes).unwrap_or(Value::Null),
         RequestId::Absent | RequestId::Json(_) => Value::Null,
     };
-    rmp_serde::to_vec_named(&Fields { reply, id: Some(id) }).unwrap_or_default()
+    rmp_serde::to_vec_named(&Fields { body, time, id: Some(id) }).unwrap_or_default()
 }
 
 /// The text of an id with everything beyond ASCII escaped, as the rest of a reply is.
@@ -213,15 +218,16 @@ fn escaped(c: char) -> String {
 
 /// A reply's object, in the reference's order of keys; `id` last (added as text in JSON).
 struct Fields<'a> {
-    reply: &'a Reply,
+    body: &'a Body,
+    time: f64,
     id: Option<Value>,
 }
 
 impl Serialize for Fields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let extra = usize::from(self.id.is_some());
-        let time = self.reply.time;
-        let mut map = match &self.reply.body {
+        let time = self.time;
+        let mut map = match self.body {
             Body::Ok(properties) => {
                 let own_status = properties.contains_key("status");
                 let own_time = properties.contains_key("time");
@@ -323,11 +329,9 @@ impl serde_json::ser::Formatter for PythonStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::ReplyTo;
-
     fn answer(id: RequestId, format: Format, body: Body) -> Vec<u8> {
-        let to = ReplyTo { identity: vec![1], delimiter: false, id, format, cast: false };
-        encode_reply(&Reply { to, body, time: 1.5 })
+        let client = ClientAddress { identity: vec![1], delimiter: false, id, format };
+        encode_reply(&client, &body, 1.5)
     }
 
     fn text(bytes: Vec<u8>) -> String {

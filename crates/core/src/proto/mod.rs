@@ -17,7 +17,7 @@ mod signal;
 mod spawn;
 mod tail_cursor;
 
-pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice, encode_reply};
+pub use codec::{Envelope, Format, RequestId, Undecodable, decode, encode_notice, encode_reply, reply_value};
 pub use endpoint::reachable;
 pub use errno::{ErrNo, Fault};
 pub use hook::HookPoint;
@@ -25,7 +25,7 @@ pub use info::{ClockTime, HumanSize, ProcessInfo, Usage};
 pub use notice::{EventKind, Notice, resource_name};
 pub use object::Object;
 pub use output::{KeptLine, OUTPUT_GREETING, OUTPUT_TOPICS, OutputEvent, StreamName, Tail, TailRange, output_topic};
-pub use reply::{Body, Reply, ReplyTo};
+pub use reply::{Body, ClientAddress, Reply, ReplyTo};
 pub use request::{MatchMethod, ProcessSelector, Request, Selection};
 pub use signal::{Signal, SignalError};
 pub use spawn::{SpawnError, Stage};

@@ -1,12 +1,28 @@
-//! What a client is answered, and where the answer goes.
+//! The answer to a request, and where it goes.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, Format, Object, RequestId};
 
-/// The way back to the client that asked: plain data, so that a pending answer survives an upgrade.
+/// Where the answer to a request goes. Plain data, so that a pending answer survives an upgrade.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ReplyTo {
+pub enum ReplyTo {
+    /// To the client that sent the request.
+    Client(ClientAddress),
+    /// To the Python host of hooks that sent it, under the number that it gave.
+    Hook {
+        /// The host.
+        host: u64,
+        /// Its number of the request.
+        number: u64,
+    },
+    /// Nowhere: the request was a cast.
+    Discard,
+}
+
+/// The way back to a client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClientAddress {
     /// The ROUTER's name for the connection.
     pub identity: Vec<u8>,
     /// Whether the request came with an empty delimiter frame (a REQ client), which the reply must repeat.
@@ -15,8 +31,6 @@ pub struct ReplyTo {
     pub id: RequestId,
     /// A request in MessagePack is answered in MessagePack.
     pub format: Format,
-    /// `msg_type: cast`: obeyed, never answered, not even with an error.
-    pub cast: bool,
 }
 
 /// The substance of an answer.

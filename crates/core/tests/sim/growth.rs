@@ -3,7 +3,7 @@
 
 use circus_core::arbiter::{Action, Arbiter, Event, Exit, Mono, Now, Pid};
 use circus_core::config::{CircusConfig, Config, Host, options};
-use circus_core::proto::{Format, Object, ReplyTo, Request, RequestId};
+use circus_core::proto::{ClientAddress, Format, Object, ReplyTo, Request, RequestId};
 
 /// A core with one watcher, and how much goes in and out of it.
 struct Counted {
@@ -71,7 +71,7 @@ impl Counted {
 
     fn ask(&mut self, request: Request) {
         let id = RequestId::Json("1".into());
-        let to = ReplyTo { identity: vec![1], delimiter: false, id, format: Format::Json, cast: false };
+        let to = ReplyTo::Client(ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json });
         self.tell(Event::Request(Box::new(to), request));
     }
 

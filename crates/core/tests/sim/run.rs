@@ -8,8 +8,8 @@ use circus_core::arbiter::{
 };
 use circus_core::config::{CircusConfig, Host, Orphans, Respawn, SocketConfig, WatcherConfig, options};
 use circus_core::proto::{
-    Body, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection, Signal,
-    SpawnError, Stage, Tail,
+    Body, ClientAddress, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId,
+    Selection, Signal, SpawnError, Stage, Tail,
 };
 use serde_json::json;
 
@@ -634,7 +634,9 @@ impl Sim {
     }
 
     fn replied(&mut self, reply: Reply) {
-        let RequestId::Json(id) = &reply.to.id else { panic!("an id of ours is JSON") };
+        let ReplyTo::Client(ClientAddress { id: RequestId::Json(id), .. }) = &reply.to else {
+            panic!("an answer to no request: {reply:?}")
+        };
         let asked = self.outstanding.remove(&id.parse().unwrap());
         assert!(asked.is_some(), "request {id} was answered twice, or was a cast");
         if let Body::Error(fault) = &reply.body
@@ -771,13 +773,9 @@ impl Sim {
             self.outstanding.insert(id, format!("{request:?}"));
         }
         self.totals.requests += 1;
-        let to = ReplyTo {
-            identity: vec![1],
-            delimiter: false,
-            id: RequestId::Json(id.to_string()),
-            format: Format::Json,
-            cast,
-        };
+        let id = RequestId::Json(id.to_string());
+        let client = ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json };
+        let to = if cast { ReplyTo::Discard } else { ReplyTo::Client(client) };
         self.tell(Event::Request(Box::new(to), request));
     }
 

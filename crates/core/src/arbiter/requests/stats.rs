@@ -134,7 +134,7 @@ impl Arbiter {
         if self.pending_stats.waiting.len() >= MOST_WAITING {
             return Err(Fault::command("too many stats requests wait for their answer"));
         }
-        if !to.cast {
+        if *to != ReplyTo::Discard {
             self.pending_stats.waiting.push_back(StatsRequest { to: to.clone(), question, extended });
             self.next_stats_request(now);
         }

@@ -53,7 +53,7 @@ impl Arbiter {
         if self.tails.len() >= MOST_WAITING {
             return Err(Fault::command("too many tail requests wait for their answer"));
         }
-        if !to.cast {
+        if *to != ReplyTo::Discard {
             let watcher = self.fleet.named(&name)?.name().to_owned();
             let job = self.jobs.name();
             self.tails.insert(job, PendingTail { to: to.clone(), name, stream });

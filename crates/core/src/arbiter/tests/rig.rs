@@ -7,7 +7,9 @@ use crate::arbiter::{
     SignalTarget, SocketAddress, SocketInfo, WatcherState, WorkerState,
 };
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
-use crate::proto::{Body, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, SpawnError, Stage};
+use crate::proto::{
+    Body, ClientAddress, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, SpawnError, Stage,
+};
 
 const MS: u64 = 1_000_000;
 
@@ -62,6 +64,12 @@ fn subject(call: &HookCall) -> String {
         subject.exit_code.map(|code| format!(" exit {code}")),
     ];
     numbers.into_iter().flatten().collect()
+}
+
+/// The way back of a request.
+fn address(request: u64) -> ReplyTo {
+    let id = RequestId::Json(request.to_string());
+    ReplyTo::Client(ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json })
 }
 
 /// A watcher with these options changed.
@@ -342,23 +350,16 @@ impl Rig {
     pub(super) fn send(&mut self, request: Request) -> u64 {
         let id = self.next_request;
         self.next_request += 1;
-        let to = ReplyTo {
-            identity: vec![1],
-            delimiter: false,
-            id: RequestId::Json(id.to_string()),
-            format: Format::Json,
-            cast: false,
-        };
-        self.tell(Event::Request(Box::new(to), request));
+        self.tell(Event::Request(Box::new(address(id)), request));
         id
     }
 
     /// The answer to a request, without `id` and time: `{"status": "ok", ...}`, or the errno and the reason.
     pub(super) fn answer_to(&mut self, id: u64) -> Option<Value> {
-        let wanted = RequestId::Json(id.to_string());
-        let found = self.replies.iter().position(|reply| reply.to.id == wanted)?;
+        let wanted = address(id);
+        let found = self.replies.iter().position(|reply| reply.to == wanted)?;
         let reply = self.replies.remove(found);
-        assert!(!self.replies.iter().any(|other| other.to.id == wanted), "answered twice");
+        assert!(!self.replies.iter().any(|other| other.to == wanted), "answered twice");
         Some(match reply.body {
             Body::Ok(properties) => Value::Object(properties),
             Body::Error(fault) if fault.details.is_empty() => {
