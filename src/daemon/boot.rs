@@ -9,19 +9,26 @@ use mio::{Interest, Poll, Waker};
 
 use super::args::Args;
 use super::authz::peers;
+use super::children::Children;
 use super::clock;
+use super::control::Control;
+use super::core::Core;
 use super::environment::Environments;
 use super::event_loop::Daemon;
+use super::events::EventPublisher;
 use super::exec_sink::{ExecSinks, SpawnContext};
 use super::fd_table::FdTable;
-use super::hooks::HookRunner;
+use super::hooks::{HookRunner, Hooks};
 use super::launch::Launcher;
 use super::leftovers::Leftovers;
 use super::log::{self, Log};
 use super::main::log_level_of;
+use super::output::OutputMessages;
 use super::parent::Parent;
 use super::sampling::SampleQueue;
+use super::signaller::Signaller;
 use super::sources::{Source, Sources};
+use super::starting::Starting;
 use crate::arbiter::{Arbiter, Level, Principal};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
 use crate::net::{Context, Publisher, Router};
@@ -58,18 +65,7 @@ impl StartupError {
                 log::write_stderr(format!("circusd: error: {text}\n"));
             }
             Self::Problems(problems) => {
-                log::write_stderr(
-                    problems
-                        .iter()
-                        .map(|problem| {
-                            format!(
-                                "{}
-",
-                                problem.diagnostic()
-                            )
-                        })
-                        .collect(),
-                );
+                log::write_stderr(problems.iter().map(|problem| problem.diagnostic() + "\n").collect());
             }
         }
     }
@@ -89,9 +85,6 @@ struct Endpoints {
 /// What the loop uses and what its owner only keeps until the end.
 pub(super) struct Resources {
     pub(super) pidfile: Option<sys::Pidfile>,
-    /// For whom what arrives at the control endpoint is asked. It goes with the socket's file: both change when it is
-    /// bound anew.
-    pub(super) peers: Principal,
     pub(super) context: Context,
     pub(super) host: Host,
     /// Where the configuration comes from.
@@ -142,14 +135,14 @@ pub(super) fn boot(
     }
     let now = clock::now();
     for problem in &problems {
-        log.line(log_level_of(problem.severity), now.unix, &problem.to_string());
+        log.line(log_level_of(problem.severity), now.unix, problem.to_string());
     }
     let pidfile = claim_pidfile(args.pidfile.as_deref().or(circus.pidfile.as_deref()))?;
     let Endpoints { control, events, peers } = bind(circus)?;
     drop(placeholders);
     let sockets = sys::open_all(&config.sockets).map_err(error)?;
     log.line(Level::Info, now.unix, "Registering signals...");
-    log.line(Level::Info, now.unix, &format!("Starting master on pid {}", std::process::id()));
+    log.line(Level::Info, now.unix, format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     // Without it, as before Linux 3.4, orphans go to PID 1, and are looked for instead of collected.
     drop(sys::become_subreaper());
@@ -167,19 +160,21 @@ pub(super) fn boot(
     sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(error)?;
     parent.register(&mut sources).map_err(error)?;
     parent.listening(&fds.control.endpoint);
-    log.line(Level::Debug, now.unix, &format!("holding {}", fds.describe()));
+    log.line(Level::Debug, now.unix, format!("holding {}", fds.describe()));
     let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
     let exec_sinks = ExecSinks::new(around);
     let arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
     Ok(Daemon {
-        arbiter,
+        core: Core { arbiter, log, now },
         poll,
         sources,
-        children: super::children::Children::default(),
         signals,
-        router,
-        publisher,
-        notices: Vec::new(),
+        control: Control { router, peers },
+        events: EventPublisher::new(publisher),
+        children: Children::default(),
+        leftovers: Leftovers::default(),
+        signaller: Signaller::default(),
+        starting: Starting::default(),
         launcher: Launcher {
             nofile,
             environments: Environments::new(host.clone()),
@@ -191,20 +186,13 @@ pub(super) fn boot(
         },
         parent: std::mem::take(parent),
         fds,
-        proc: sys::Proc::default(),
         samples: SampleQueue::default(),
-        hooks,
-        log,
-        pending: std::collections::HashMap::new(),
-        kill_queue: Vec::new(),
-        leftovers: Leftovers::default(),
-        output_pending: false,
+        hooks: Hooks(hooks),
+        output_messages: OutputMessages::default(),
         outcome: None,
         trim_when_idle: true,
-        now,
         resources: Resources {
             pidfile,
-            peers,
             context,
             host,
             origin,

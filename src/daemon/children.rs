@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::arbiter::{HookId, Pid};
+use crate::arbiter::{Exit, HookId, Pid};
+use crate::sys;
 
 /// What a child is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +27,21 @@ impl Children {
         self.0.insert(pid, owner);
     }
 
-    /// A child was reaped. `None` for one that circusd has not started (a container's PID 1 inherits such).
-    pub(super) fn remove(&mut self, pid: Pid) -> Option<Owner> {
-        self.0.remove(&pid)
+    /// Collects every child that has ended. Those that circusd has not started (a subreaper inherits such) are left out.
+    pub(super) fn reap(&mut self) -> Vec<(Owner, Exit)> {
+        let mut exits = Vec::new();
+        sys::reap(&mut exits);
+        let exits = exits.into_iter().map(|exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code });
+        exits.filter_map(|exit| Some((self.0.remove(&exit.pid)?, exit))).collect()
     }
 
     pub(super) fn contains(&self, pid: Pid) -> bool {
         self.0.contains_key(&pid)
+    }
+
+    /// Whether this is a worker that has not been reaped.
+    pub(super) fn is_worker(&self, pid: Pid) -> bool {
+        self.0.get(&pid) == Some(&Owner::Worker)
     }
 
     /// Disowns the processes of hooks, which are about to be killed, and returns them.
@@ -52,6 +61,6 @@ mod tests {
         children.insert(Pid(1), Owner::Worker);
         children.insert(Pid(2), Owner::PythonHost(0));
         assert_eq!(children.take_hooks(), [Pid(2)]);
-        assert_eq!((children.remove(Pid(2)), children.remove(Pid(1))), (None, Some(Owner::Worker)));
+        assert!(!children.contains(Pid(2)) && children.is_worker(Pid(1)));
     }
 }

@@ -1,78 +1,96 @@
-//! From bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
+//! The control endpoint, from bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
 
-use super::event_loop::Daemon;
-use crate::arbiter::{Event, Level, Principal};
+use std::time::Duration;
+
+use super::core::Core;
+use crate::arbiter::{Arbiter, Event, Level, Principal};
 use crate::commands::{self, Role};
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
+use crate::net::{Incoming, Payload, RETRY_EVERY, Router};
 use crate::output::check_file;
 use crate::proto::{
-    Body, ClientAddress, Envelope, ErrNo, Fault, Object, Reply, ReplyTo, Request, RequestId, decode, encode_reply,
-    reply_value,
+    Body, ClientAddress, Envelope, ErrNo, Fault, Object, ReplyTo, Request, RequestId, decode, encode_reply,
 };
 use crate::sys;
 
-impl Daemon {
-    pub(super) fn request(&mut self, identity: Vec<u8>, delimiter: bool, frame: &[u8]) {
-        let (format, decoded) = decode(frame);
-        let address = |id: RequestId, cast: bool| match cast {
-            true => ReplyTo::Discard,
-            false => ReplyTo::Client(ClientAddress { identity, delimiter, id, format }),
-        };
+/// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
+const REQUESTS_A_TURN: usize = 128;
+
+/// The control endpoint.
+pub(super) struct Control {
+    pub(super) router: Router,
+    /// For whom the requests that arrive are made.
+    pub(super) peers: Principal,
+}
+
+impl Control {
+    /// Takes up requests. Whether more are left.
+    pub(super) fn take_requests(&mut self, core: &mut Core) -> bool {
+        for _ in 0..REQUESTS_A_TURN {
+            let Some(incoming) = self.router.recv() else { return false };
+            self.take(incoming, core);
+        }
+        true
+    }
+
+    fn take(&mut self, incoming: Incoming, core: &mut Core) {
+        let Incoming { identity, delimiter, payload: Payload::Frame(frame) } = incoming else { return };
+        let (format, decoded) = decode(&frame);
+        let address = |id: RequestId| ClientAddress { identity, delimiter, id, format };
+        let to = |id: RequestId, cast: bool| if cast { ReplyTo::Discard } else { ReplyTo::Client(address(id)) };
         let envelope = match decoded {
             Ok(envelope) => envelope,
             Err(undecodable) => {
-                return self.refuse(address(undecodable.id, undecodable.cast), undecodable.fault);
+                return self.refuse(&to(undecodable.id, undecodable.cast), undecodable.fault, core);
             }
         };
-        self.log_change(&envelope, |daemon| peer(daemon.router.peer()));
-        let request = self.accept(&envelope, &self.resources.peers);
-        let to = address(envelope.id, envelope.cast);
+        log_change(&envelope, core, || peer(self.router.peer()));
+        let request = accept(&envelope, &self.peers, &core.arbiter);
+        let to = to(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
-                if self.log.takes(Level::Debug) {
-                    self.log_line(Level::Debug, &format!("got request {request:?}"));
+                if core.log.takes(Level::Debug) {
+                    core.log(Level::Debug, format!("got request {request:?}"));
                 }
-                self.feed(Event::Request(Box::new(to), request));
+                core.feed(Event::Request(Box::new(to), request));
             }
-            Err(fault) => self.refuse(to, fault),
+            Err(fault) => self.refuse(&to, fault, core),
         }
     }
 
-    /// What a message asks for, where `principal` may have it and it can be done. Nothing is looked up for a request
-    /// that is not authorized: the answers would tell what circusd's user can see.
-    pub(super) fn accept(&self, envelope: &Envelope, principal: &Principal) -> Result<Request, Fault> {
-        let request = commands::decode(envelope)?;
-        self.arbiter.authorize(principal, &request)?;
-        looked_up(request).and_then(with_files)
-    }
-
-    /// Logs who asks for what, where that changes something: the watcher's name, but no value, which may be a secret.
-    pub(super) fn log_change(&mut self, envelope: &Envelope, asked_by: impl FnOnce(&mut Self) -> String) {
-        let changes = commands::find(&envelope.command).is_some_and(|spec| spec.role != Role::Read);
-        if changes && self.log.takes(Level::Info) {
-            let asked_by = asked_by(self);
-            let name = envelope.properties.as_ref().and_then(|properties| properties.get("name")?.as_str());
-            let of = name.map(|name| format!(" {name:?}")).unwrap_or_default();
-            self.log_line(Level::Info, &format!("{}{of} asked by {asked_by}", envelope.command));
+    fn refuse(&mut self, to: &ReplyTo, fault: Fault, core: &Core) {
+        if let ReplyTo::Client(client) = to {
+            self.reply(client, &Body::Error(fault), core.now.unix);
         }
     }
 
-    fn refuse(&mut self, to: ReplyTo, fault: Fault) {
-        self.reply(&Reply { to, body: Body::Error(fault), time: self.now.unix });
+    /// Sends a client its reply.
+    pub(super) fn reply(&mut self, client: &ClientAddress, body: &Body, time: f64) {
+        self.router.send(&client.identity, client.delimiter, encode_reply(client, body, time));
     }
 
-    /// Sends an answer where it belongs.
-    pub(super) fn reply(&mut self, reply: &Reply) {
-        match &reply.to {
-            ReplyTo::Client(client) => {
-                let frame = encode_reply(client, &reply.body, reply.time);
-                self.router.send(&client.identity, client.delimiter, frame);
-            }
-            ReplyTo::Hook { host, number } => {
-                self.answer_hook(*host, *number, &reply_value(&reply.body, reply.time));
-            }
-            ReplyTo::Discard => {}
-        }
+    /// How soon replies that wait for a slow reader are to be tried again, even where libzmq says nothing.
+    pub(super) fn retry_in(&self) -> Option<Duration> {
+        (self.router.pending() > 0).then_some(RETRY_EVERY)
+    }
+}
+
+/// What a message asks for, where `principal` may have it and it can be done. Nothing is looked up for a request that is
+/// not authorized: the answers would tell what circusd's user can see.
+pub(super) fn accept(envelope: &Envelope, principal: &Principal, arbiter: &Arbiter) -> Result<Request, Fault> {
+    let request = commands::decode(envelope)?;
+    arbiter.authorize(principal, &request)?;
+    looked_up(request).and_then(with_files)
+}
+
+/// Logs a request that changes something, and where it comes from: the watcher's name, but no value, which may be a
+/// secret.
+pub(super) fn log_change(envelope: &Envelope, core: &mut Core, asked_by: impl FnOnce() -> String) {
+    let changes = commands::find(&envelope.command).is_some_and(|spec| spec.role != Role::Read);
+    if changes && core.log.takes(Level::Info) {
+        let name = envelope.properties.as_ref().and_then(|properties| properties.get("name")?.as_str());
+        let of = name.map(|name| format!(" {name:?}")).unwrap_or_default();
+        core.log(Level::Info, format!("{}{of} asked by {}", envelope.command, asked_by()));
     }
 }
 
@@ -86,7 +104,7 @@ fn peer(address: Option<String>) -> String {
     }
 }
 
-/// A stream to a file that cannot be written is refused while somebody is there to hear it.
+/// A stream to a file that cannot be written is refused at once, so that the client hears of it.
 fn with_files(request: Request) -> Result<Request, Fault> {
     if let Request::Set { options, .. } | Request::Add { options, .. } = &request {
         for (option, file) in named_files(options) {

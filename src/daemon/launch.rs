@@ -6,12 +6,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use super::children::{Children, Owner};
+use super::children::Children;
 use super::environment::Environments;
 use super::exec_sink::{ExecSinks, is_command};
 use super::fd_table::FdTable;
 use super::passed_sockets::PassedSockets;
-use crate::arbiter::{Launch, Mono, Pid, WatcherKey};
+use crate::arbiter::{Launch, Mono, WatcherKey};
 use crate::config::{StreamConfig, WatcherConfig, WatcherOrigin};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
 use crate::proto::{SpawnError, Stage, StreamName};
@@ -79,10 +79,7 @@ impl Launcher {
             ends_with_us: self.workers_end_with_circusd || config.origin != WatcherOrigin::User,
             ..sys::Launch::new(launch.argv)
         })?;
-        let pid = match &spawned {
-            sys::Spawned::Running(pid) | sys::Spawned::Pending { pid, .. } => pid.as_raw(),
-        };
-        children.insert(Pid(pid), Owner::Worker);
+        let pid = spawned.pid().as_raw();
         for pipe in [stdout, stderr].into_iter().flatten() {
             drop(pipe.write);
             self.output.attach(pipe.read, pipe.sink, Source { pid, wid: launch.wid.0, name: pipe.name });

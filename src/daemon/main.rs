@@ -9,6 +9,7 @@ use super::args::Args;
 use super::boot::{self, StartupError};
 use super::event_loop::{Daemon, Outcome};
 use super::parent::Parent;
+use super::shutdown::{close, restart};
 use crate::config::{Config, Host, Loaded, Origin, Problem, Severity};
 use crate::sys;
 
@@ -112,7 +113,7 @@ fn run_in_the_background(
     match boot::boot(args, origin, config, host, problems, parent) {
         Ok(daemon) => {
             // Warnings are the caller's as long as standard error is, and the log has a thread of its own.
-            let _written = daemon.log.flush();
+            let _written = daemon.core.log.flush();
             background.ready().map_err(cannot)?;
             Ok(turn(daemon))
         }
@@ -129,18 +130,18 @@ fn turn(mut daemon: Daemon) -> u8 {
     loop {
         match daemon.run() {
             Outcome::Exit(status) => {
-                daemon.close();
+                close(daemon);
                 return status;
             }
             Outcome::Restart => {
                 let Loaded { config, problems } = daemon.resources.origin.load(&sys::host(), &sys::Machine);
-                daemon.restart(config, &problems);
+                restart(&mut daemon, config, &problems);
             }
         }
     }
 }
 
-/// The log_level_of of a problem in the log.
+/// The level of a problem in the log.
 pub(super) fn log_level_of(severity: Severity) -> crate::arbiter::Level {
     match severity {
         Severity::Note => crate::arbiter::Level::Info,

@@ -4,12 +4,15 @@
 //! |---|---|
 //! | [`main`], `args`, `boot`, `parent` | the command line; everything opened in the one order that is safe; the parent is told how the start goes |
 //! | `event_loop` | waits, reaps, feeds the arbiter, and drains its actions |
+//! | `core` | the arbiter, the log and the time, which every other part may use |
 //! | `sources` | what the loop waits for: a typed source for each token of its poll |
 //! | `children` | what each child is: an exit goes to its one owner |
+//! | `leftovers`, `signaller` | what workers leave behind; signals to workers and to what they have started |
 //! | `fd_table`, `sockets`, `activation`, `passed_sockets` | the descriptors that could be handed over, and what is done with managed sockets |
 //! | `execute` | carries out one action |
 //! | `control`, `authz` | a message on the control endpoint: decoded, authorized, looked up, fed to the arbiter |
-//! | `launch`, `environment`, `plugins` | from a launch of the core to a process whose output flows |
+//! | `events` | what is published, and what clients have subscribed to |
+//! | `launch`, `starting`, `environment`, `plugins` | from a launch of the core to a process whose output flows |
 //! | `hooks` | commands, waits and Python functions that the core has run |
 //! | `exec_sink` | commands that streams are written to |
 //! | `output`, `log` | what the output thread has to say, and circusd's own log, in a thread of its own |
@@ -26,8 +29,10 @@ mod boot;
 mod children;
 mod clock;
 mod control;
+mod core;
 mod environment;
 mod event_loop;
+mod events;
 mod exec_sink;
 mod execute;
 mod fd_table;
@@ -43,8 +48,10 @@ mod plugins;
 mod reload;
 mod sampling;
 mod shutdown;
+mod signaller;
 mod sockets;
 mod sources;
+mod starting;
 
 pub use args::Args;
 pub use main::main;

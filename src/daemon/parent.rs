@@ -9,12 +9,13 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use super::args::Args;
+use super::core::Core;
 use super::sources::{Source, Sources};
-use crate::arbiter::Mono;
+use crate::arbiter::{Intent, Level, Mono};
 use crate::sys;
 
-/// How long everything may take to stop when the parent has ended, before what remains is killed: nobody is left who
-/// could lose patience.
+/// How long everything may take to stop when the parent has ended, before what remains is killed: no user is left who
+/// could do that.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Who started circusd.
@@ -50,21 +51,18 @@ impl Parent {
         self.tell("LISTENING", "1");
     }
 
-    /// The fleet has been started. Told once.
-    pub(super) fn started(&mut self) {
-        if std::mem::replace(&mut self.told_ready, true) {
+    /// Tells the parent once that the fleet has been started.
+    pub(super) fn tell_started(&mut self, core: &Core) {
+        let waits = !self.told_ready && (self.ready.is_some() || self.notify.is_some());
+        if !waits || !core.arbiter.has_started() {
             return;
         }
+        self.told_ready = true;
         self.tell("READY", "1");
         if let Some(socket) = self.notify.take() {
             // A manager that has gone waits for nothing.
             drop(sys::notify(&socket, "READY=1"));
         }
-    }
-
-    /// Whether the parent still waits for the start of the fleet.
-    pub(super) fn waits(&self) -> bool {
-        !self.told_ready && (self.ready.is_some() || self.notify.is_some())
     }
 
     /// circusd does not start.
@@ -77,22 +75,23 @@ impl Parent {
         self.tell("ENDED", watcher);
     }
 
-    /// The parent has ended. Whether that is news.
-    pub(super) fn gone(&mut self, sources: &mut Sources, now: Mono) -> bool {
-        let Some(handle) = self.handle.take() else { return false };
-        drop(sources.remove_fd(Source::Parent, handle.as_fd().as_raw_fd()));
-        self.hurry_at = Some(now.after(GRACE));
-        true
+    /// What follows where the parent has ended, and when the time after that is over.
+    pub(super) fn look(&mut self, ready: &[Source], sources: &mut Sources, core: &mut Core) -> Option<Intent> {
+        if ready.contains(&Source::Parent)
+            && let Some(handle) = self.handle.take()
+        {
+            drop(sources.remove_fd(Source::Parent, handle.as_fd().as_raw_fd()));
+            self.hurry_at = Some(core.now.mono.after(GRACE));
+            core.log(Level::Warning, "the process that has started circusd has ended, so circusd ends");
+            return Some(Intent::Quit);
+        }
+        // The second wish to end kills what has not ended by then.
+        self.hurry_at.take_if(|at| *at <= core.now.mono).map(|_| Intent::Quit)
     }
 
-    /// When it is time to hurry.
+    /// When what remains is to be killed.
     pub(super) fn next_due(&self) -> Option<Mono> {
         self.hurry_at
-    }
-
-    /// Whether what remains is to be killed now.
-    pub(super) fn is_time_to_hurry(&mut self, now: Mono) -> bool {
-        self.hurry_at.take_if(|at| *at <= now).is_some()
     }
 
     fn tell(&mut self, key: &str, value: &str) {

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::core::Core;
 use super::launch::Launcher;
-use super::log::Log;
 use crate::arbiter::Level;
 use crate::config::{Runner, WatcherConfig};
 
@@ -30,9 +30,9 @@ impl Launcher {
 }
 
 /// Logs a line that a plugin or a hook printed. It may begin with its level, as for systemd: `<3>` is an error.
-pub(super) fn log_speaker(log: &mut Log, unix: f64, speaker: &str, level: Level, line: &str) {
+pub(super) fn log_speaker(core: &mut Core, speaker: &str, level: Level, line: &str) {
     let (level, text) = levelled(level, line);
-    log.line(level, unix, &format!("{speaker}: {text}"));
+    core.log(level, format!("{speaker}: {text}"));
 }
 
 fn levelled(otherwise: Level, line: &str) -> (Level, &str) {

@@ -1,41 +1,47 @@
 //! The configuration file read again while everything runs: what of it is the daemon's own.
 
 use super::boot::{Resources, open_log};
-use super::event_loop::Daemon;
+use super::core::Core;
+use super::fd_table::FdTable;
+use super::launch::Launcher;
 use crate::arbiter::{Event, Level, SocketInfo};
 use crate::config::{self, CircusConfig, Config};
 use crate::sys;
 
-impl Daemon {
-    pub(super) fn load_config(&mut self) {
-        self.trim_when_idle = true;
-        let loaded = self.resources.load();
-        if let Ok((_, warnings)) = &loaded {
-            for warning in warnings {
-                self.log_line(Level::Warning, warning);
-            }
-        }
-        self.feed(Event::ConfigLoaded(loaded.map(|(config, warnings)| (Box::new(config), warnings))));
+/// Takes over what of a configuration is the daemon's own. Everything that can fail comes first.
+pub(super) fn take_over(
+    config: Config,
+    resources: &mut Resources,
+    fds: &mut FdTable,
+    launcher: &mut Launcher,
+    core: &mut Core,
+) -> Result<Vec<SocketInfo>, String> {
+    let (before, circus) = (&resources.config.circus, &config.circus);
+    let moved = (&before.loglevel, &before.logoutput) != (&circus.loglevel, &circus.logoutput);
+    let log = if moved { Some(resources.log_of(circus)?) } else { None };
+    fds.exchange_sockets(&config.sockets)?;
+    if let Some(log) = log {
+        core.log = log;
     }
-
-    /// Everything that can fail comes first.
-    pub(super) fn take_over(&mut self, config: Config) -> Result<Vec<SocketInfo>, String> {
-        let (before, circus) = (&self.resources.config.circus, &config.circus);
-        let moved = (&before.loglevel, &before.logoutput) != (&circus.loglevel, &circus.logoutput);
-        let log = if moved { Some(self.resources.log_of(circus)?) } else { None };
-        self.fds.exchange_sockets(&config.sockets)?;
-        if let Some(log) = log {
-            self.log = log;
-        }
-        self.resources.follow_umask(config.circus.umask);
-        self.launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;
-        self.resources.config = config;
-        self.resources.problems = std::mem::take(&mut self.resources.problems_read);
-        Ok(self.fds.socket_infos())
-    }
+    resources.follow_umask(config.circus.umask);
+    launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;
+    resources.config = config;
+    resources.problems = std::mem::take(&mut resources.problems_read);
+    Ok(fds.socket_infos())
 }
 
 impl Resources {
+    /// Reads the configuration file again, for the arbiter.
+    pub(super) fn load_config(&mut self, core: &mut Core) {
+        let loaded = self.load();
+        if let Ok((_, warnings)) = &loaded {
+            for warning in warnings {
+                core.log(Level::Warning, warning.as_str());
+            }
+        }
+        core.feed(Event::ConfigLoaded(loaded.map(|(config, warnings)| (Box::new(config), warnings))));
+    }
+
     /// Reads the configuration anew, and settles it for the circusd that runs.
     fn load(&mut self) -> Result<(Config, Vec<String>), Vec<String>> {
         let loaded = self.origin.load(&self.host, &sys::Machine);

@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use super::boot::{StartupError, bind_one, open_network, owner, peers_of, seed};
+use super::control::Control;
+use super::core::Core;
 use super::event_loop::Daemon;
+use super::events::EventPublisher;
+use super::fd_table::FdTable;
 use super::main::log_level_of;
 use super::plugins::log_speaker;
-use super::sources::Source;
+use super::sources::{Source, Sources};
 use crate::arbiter::{Arbiter, Level};
 use crate::config::{CircusConfig, Config, Problem, WatcherConfig};
+use crate::net::Context;
 use crate::output::Message;
 
-/// How long the last answers and events may take to leave.
+/// How long the last replies and events may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the last lines of output may take to be written, at most.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,90 +27,106 @@ fn output_timeout(watchers: &[WatcherConfig]) -> Duration {
     longest.map_or(OUTPUT_TIMEOUT, |seconds| Duration::from_secs_f64(seconds.clamp(0.0, OUTPUT_TIMEOUT.as_secs_f64())))
 }
 
-impl Daemon {
-    /// Everything is stopped: the last words go out, and what was on the file system goes.
-    pub(super) fn close(mut self) {
-        self.stop_hooks();
-        if let Some(end) = self.arbiter.essential_end() {
-            self.parent.ended(&end.watcher);
-        }
-        self.log_line(Level::Info, "Arbiter exiting");
-        let lost = self.router.flush(FLUSH_TIMEOUT);
-        if lost > 0 {
-            self.log_line(Level::Warning, &format!("{lost} answers were not read by their clients"));
-        }
-        let limit = output_timeout(&self.resources.config.watchers);
-        for message in self.launcher.output.shutdown(limit) {
-            match message {
-                Message::Info(text) | Message::Warning(text) => self.log.line(Level::Warning, self.now.unix, &text),
-                Message::Told { speaker, level, line } => {
-                    log_speaker(&mut self.log, self.now.unix, &speaker, level, &line)
-                }
-                // Nobody is left who asked.
-                Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {}
-            }
-        }
-        let killed = self.leftovers.end_adopted(&self.proc, &mut self.signals);
-        if !killed.is_empty() {
-            let pids: Vec<String> = killed.iter().map(ToString::to_string).collect();
-            let text = format!("killed processes that workers had left behind: {}", pids.join(", "));
-            self.log.line(Level::Warning, self.now.unix, &text);
-        }
-        self.router.close(FLUSH_TIMEOUT);
-        self.publisher.close(FLUSH_TIMEOUT);
-        drop(self.resources.pidfile);
-        self.log.close();
+/// Everything is stopped: sends what is left to be sent, and removes circusd's files.
+pub(super) fn close(mut daemon: Daemon) {
+    stop_hooks(&mut daemon);
+    let Daemon { mut core, mut control, events, launcher, mut parent, mut signals, .. } = daemon;
+    if let Some(end) = core.arbiter.essential_end() {
+        parent.ended(&end.watcher);
     }
-
-    /// Begins another life with this configuration, or with the last one that worked.
-    pub(super) fn restart(&mut self, config: Option<Config>, problems: &[Problem]) {
-        for problem in problems {
-            self.log_line(log_level_of(problem.severity), &problem.to_string());
-        }
-        let config = match config {
-            Some(config) => {
-                self.resources.problems = problems.to_vec();
-                config
-            }
-            None => {
-                self.log_line(Level::Error, "the configuration cannot be used; starting again with the one before");
-                self.resources.config.clone()
-            }
-        };
-        self.outcome = None;
-        self.trim_when_idle = true;
-        self.forget_launches();
-        self.stop_hooks();
-        let mut config = config;
-        self.follow(&mut config.circus);
-        self.launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;
-        for error in self.fds.replace_sockets(&config.sockets) {
-            self.log_line(Level::Error, &error);
-        }
-        self.resources.config = config.clone();
-        self.samples.abandon();
-        self.launcher.output.retain(config.watchers.iter().map(|watcher| watcher.name.clone()).collect());
-        self.arbiter = Arbiter::new(config, self.resources.host.clone(), seed(self.now));
+    core.log(Level::Info, "Arbiter exiting");
+    let lost = control.router.flush(FLUSH_TIMEOUT);
+    if lost > 0 {
+        core.log(Level::Warning, format!("{lost} answers were not read by their clients"));
     }
-
-    /// Takes over what `[circus]` says now; what fails stays as it was, and is tried again the next time.
-    fn follow(&mut self, circus: &mut CircusConfig) {
-        self.resources.follow_umask(circus.umask);
-        match self.resources.log_of(circus) {
-            Ok(log) => self.log = log,
-            Err(error) => self.log_line(Level::Error, &error),
+    let limit = output_timeout(&daemon.resources.config.watchers);
+    for message in launcher.output.shutdown(limit) {
+        match message {
+            Message::Info(text) | Message::Warning(text) => core.log(Level::Warning, text),
+            Message::Told { speaker, level, line } => log_speaker(&mut core, &speaker, level, &line),
+            // No client is left that asked.
+            Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {}
         }
-        let before = self.resources.config.circus.clone();
+    }
+    let killed = daemon.leftovers.end_adopted(&daemon.children, &mut signals);
+    if !killed.is_empty() {
+        let pids: Vec<String> = killed.iter().map(ToString::to_string).collect();
+        core.log(Level::Warning, format!("killed processes that workers had left behind: {}", pids.join(", ")));
+    }
+    control.router.close(FLUSH_TIMEOUT);
+    events.publisher.close(FLUSH_TIMEOUT);
+    drop(daemon.resources.pidfile);
+    core.log.close();
+}
+
+/// Begins another life with this configuration, or with the last one that worked.
+pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[Problem]) {
+    stop_hooks(daemon);
+    let Daemon { core, control, events, launcher, sources, starting, fds, resources, .. } = daemon;
+    for problem in problems {
+        core.log(log_level_of(problem.severity), problem.to_string());
+    }
+    let mut config = match config {
+        Some(config) => {
+            resources.problems = problems.to_vec();
+            config
+        }
+        None => {
+            core.log(Level::Error, "the configuration cannot be used; starting again with the one before");
+            resources.config.clone()
+        }
+    };
+    starting.forget_all(sources);
+    let circus = &mut config.circus;
+    resources.follow_umask(circus.umask);
+    match resources.log_of(circus) {
+        Ok(log) => core.log = log,
+        Err(error) => core.log(Level::Error, error),
+    }
+    let mut network = Network { context: &resources.context, control, events, fds, sources };
+    network.follow(circus, &resources.config.circus, core);
+    launcher.workers_end_with_circusd = circus.workers_end_with_circusd;
+    for error in fds.replace_sockets(&config.sockets) {
+        core.log(Level::Error, error);
+    }
+    resources.config = config.clone();
+    launcher.output.retain(config.watchers.iter().map(|watcher| watcher.name.clone()).collect());
+    core.arbiter = Arbiter::new(config, resources.host.clone(), seed(core.now));
+    daemon.samples.abandon();
+    daemon.outcome = None;
+    daemon.trim_when_idle = true;
+}
+
+fn stop_hooks(daemon: &mut Daemon) {
+    let (hooks, mut parts) = daemon.hooks();
+    hooks.stop(&mut parts);
+    daemon.signaller.kill_queued(&daemon.leftovers);
+}
+
+/// The endpoints and what is open there.
+struct Network<'a> {
+    context: &'a Context,
+    control: &'a mut Control,
+    events: &'a mut EventPublisher,
+    fds: &'a mut FdTable,
+    sources: &'a mut Sources,
+}
+
+impl Network<'_> {
+    /// Moves the endpoints to where `[circus]` has them now; where that fails they stay as they are, and are tried
+    /// again the next time.
+    fn follow(&mut self, circus: &mut CircusConfig, before: &CircusConfig, core: &mut Core) {
         if (&circus.endpoint, &circus.pubsub_endpoint) != (&before.endpoint, &before.pubsub_endpoint)
-            && let Err(refusal) = self.move_endpoints(circus, &before)
+            && let Err(refusal) = self.change(circus, before)
         {
-            self.log_line(Level::Error, &format!("the endpoints stay as they are: {refusal}"));
-            (circus.endpoint, circus.pubsub_endpoint) = (before.endpoint, before.pubsub_endpoint);
+            core.log(Level::Error, format!("the endpoints stay as they are: {refusal}"));
+            circus.endpoint.clone_from(&before.endpoint);
+            circus.pubsub_endpoint.clone_from(&before.pubsub_endpoint);
         }
     }
 
     /// Binds what is new, and only when all of it works lets go of the old.
-    fn move_endpoints(&mut self, circus: &CircusConfig, before: &CircusConfig) -> Result<(), StartupError> {
+    fn change(&mut self, circus: &CircusConfig, before: &CircusConfig) -> Result<(), StartupError> {
         let owner = owner(circus)?;
         let bind = |key, new: &str, old: &str| {
             if new == old { Ok(None) } else { bind_one(circus, key, new, owner).map(Some) }
@@ -113,21 +134,20 @@ impl Daemon {
         let control = bind("endpoint", &circus.endpoint, &before.endpoint)?;
         let events = bind("pubsub_endpoint", &circus.pubsub_endpoint, &before.pubsub_endpoint)?;
         let peers = peers_of(circus)?;
-        let (router, publisher) = open_network(
-            &self.resources.context,
+        let (mut router, mut publisher) = open_network(
+            self.context,
             control.as_ref().unwrap_or(&self.fds.control),
             events.as_ref().unwrap_or(&self.fds.events),
         )?;
-        let (mut router, mut publisher) = (router, publisher);
-        let watched = self.sources.replace(Source::Control, &mut self.router, &mut router);
+        let watched = self.sources.replace(Source::Control, &mut self.control.router, &mut router);
         watched
-            .and_then(|()| self.sources.replace(Source::Events, &mut self.publisher, &mut publisher))
+            .and_then(|()| self.sources.replace(Source::Events, &mut self.events.publisher, &mut publisher))
             .map_err(|error| StartupError::Error(error.to_string()))?;
-        std::mem::replace(&mut self.router, router).close(FLUSH_TIMEOUT);
-        std::mem::replace(&mut self.publisher, publisher).close(FLUSH_TIMEOUT);
+        std::mem::replace(&mut self.control.router, router).close(FLUSH_TIMEOUT);
+        std::mem::replace(&mut self.events.publisher, publisher).close(FLUSH_TIMEOUT);
         if let Some(control) = control {
             self.fds.control = control;
-            self.resources.peers = peers;
+            self.control.peers = peers;
         }
         if let Some(events) = events {
             self.fds.events = events;

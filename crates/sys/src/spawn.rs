@@ -55,6 +55,15 @@ pub enum Spawned {
     },
 }
 
+impl Spawned {
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        match self {
+            Self::Running(pid) | Self::Pending { pid, .. } => *pid,
+        }
+    }
+}
+
 /// Starts a process.
 ///
 /// A child that fails on the vfork way has been waited for here, by its pid, so that the reaper never sees it; on the

@@ -18,6 +18,7 @@ use crate::output::OutputHandle;
 
 pub(super) use payload::Place;
 pub(super) use runner::{HookEvent, HookRunner};
+pub(super) use service::{Hooks, Parts};
 
 /// What running a hook touches besides the hooks themselves.
 pub(super) struct HookCx<'a> {

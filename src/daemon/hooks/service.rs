@@ -1,26 +1,37 @@
-//! The core's hooks and the desk where they run, brought together.
+//! The core's hooks and [`HookRunner`], brought together.
 
 use serde_json::Value;
 
-use super::{HookCx, HookEvent, Place};
-use crate::arbiter::{Event, HookCall, Level, Pid, Principal};
+use super::{HookCx, HookEvent, HookRunner, Place};
+use crate::arbiter::{Event, HookCall, HookId, Level, Principal};
 use crate::config::{HookKind, WatcherConfig};
-use crate::daemon::event_loop::Daemon;
-use crate::daemon::sources::Source;
-use crate::proto::{Body, Envelope, Object, Reply, ReplyTo, RequestId};
+use crate::daemon::boot::Resources;
+use crate::daemon::children::{Children, Owner};
+use crate::daemon::control::{accept, log_change};
+use crate::daemon::core::Core;
+use crate::daemon::fd_table::FdTable;
+use crate::daemon::launch::Launcher;
+use crate::daemon::signaller::Signaller;
+use crate::daemon::sources::{Source, Sources};
+use crate::proto::{Body, Envelope, Object, ReplyTo, RequestId, reply_value};
 
-impl Daemon {
-    pub(in crate::daemon) fn run_hook(&mut self, call: HookCall) {
-        let python = self.resources.config.circus.python.clone().unwrap_or_else(|| "python3".into());
-        let paths = self.import_paths(&call.config);
-        let place = self.place();
-        self.hooks.run(
-            &mut HookCx { output: &mut self.launcher.output, sources: &mut self.sources, children: &mut self.children },
-            call,
-            &place,
-            &python,
-            &paths,
-        );
+/// The hooks that the core has run.
+pub(in crate::daemon) struct Hooks(pub(in crate::daemon) HookRunner);
+
+/// What hooks use of the other parts of the daemon.
+pub(in crate::daemon) struct Parts<'a> {
+    pub(in crate::daemon) core: &'a mut Core,
+    pub(in crate::daemon) launcher: &'a mut Launcher,
+    pub(in crate::daemon) sources: &'a mut Sources,
+    pub(in crate::daemon) children: &'a mut Children,
+    pub(in crate::daemon) signaller: &'a mut Signaller,
+    pub(in crate::daemon) fds: &'a FdTable,
+    pub(in crate::daemon) resources: &'a Resources,
+}
+
+impl Parts<'_> {
+    fn cx(&mut self) -> HookCx<'_> {
+        HookCx { output: &mut self.launcher.output, sources: self.sources, children: self.children }
     }
 
     /// Where a watcher's processes import from, and where the configuration file is: its hooks are looked for there, too.
@@ -44,74 +55,80 @@ impl Daemon {
             check_delay: circus.check_delay,
         }
     }
+}
+
+impl Hooks {
+    pub(in crate::daemon) fn run(&mut self, call: HookCall, parts: &mut Parts<'_>) {
+        let python = parts.resources.config.circus.python.clone().unwrap_or_else(|| "python3".into());
+        let paths = parts.import_paths(&call.config);
+        let place = parts.place();
+        self.0.run(&mut parts.cx(), call, &place, &python, &paths);
+    }
+
+    pub(in crate::daemon) fn end(&mut self, hook: HookId, parts: &mut Parts<'_>) {
+        self.0.end(&mut parts.cx(), hook);
+    }
 
     /// Looks at what hooks have said, and at those that are due.
-    pub(in crate::daemon) fn read_hooks(&mut self, ready: &[Source]) {
-        if self.hooks.is_idle() {
+    pub(in crate::daemon) fn read(&mut self, ready: &[Source], parts: &mut Parts<'_>) {
+        if self.0.is_idle() {
             return;
         }
-        let place = self.place();
-        self.hooks.look(
-            &mut HookCx { output: &mut self.launcher.output, sources: &mut self.sources, children: &mut self.children },
-            ready,
-            &place,
-            self.now,
-        );
+        let (place, now) = (parts.place(), parts.core.now);
+        self.0.look(&mut parts.cx(), ready, &place, now);
+    }
+
+    /// A process of hooks was reaped.
+    pub(in crate::daemon) fn exited(&mut self, owner: Owner, exit_code: i32, parts: &mut Parts<'_>) {
+        let now = parts.core.now;
+        match owner {
+            Owner::Hook(id) => self.0.command_exited(&mut parts.cx(), id, exit_code, now),
+            Owner::PythonHost(number) => self.0.python_exited(&mut parts.cx(), number, exit_code),
+            Owner::Worker | Owner::ExecSink => {}
+        }
     }
 
     /// Takes up one thing that has come of hooks. Whether there was one.
-    pub(in crate::daemon) fn take_hook_event(&mut self) -> bool {
-        match self.hooks.take() {
+    pub(in crate::daemon) fn take_event(&mut self, parts: &mut Parts<'_>) -> bool {
+        match self.0.take() {
             None => return false,
-            Some(HookEvent::Done(hook, outcome)) => self.feed(Event::HookDone { hook, outcome }),
-            Some(HookEvent::Say(level, text)) => self.log_line(level, &text),
+            Some(HookEvent::Done(hook, outcome)) => parts.core.feed(Event::HookDone { hook, outcome }),
+            Some(HookEvent::Say(level, text)) => parts.core.log(level, text),
             Some(HookEvent::Lost(call)) => {
-                let name = &call.config.name;
-                self.log_line(
-                    Level::Warning,
-                    &format!("{name}: the Python that ran its hook has ended; running it again"),
-                );
-                self.run_hook(*call);
+                let text = format!("{}: the Python that ran its hook has ended; running it again", call.config.name);
+                parts.core.log(Level::Warning, text);
+                self.run(*call, parts);
             }
-            Some(HookEvent::Kill(pid)) => self.kill_queue.push(pid),
+            Some(HookEvent::Kill(pid)) => parts.signaller.kill([pid]),
             Some(HookEvent::Call { bridge, number, command, properties }) => {
-                self.called(bridge, number, command, properties)
+                self.called(bridge, number, command, properties, parts);
             }
         }
         true
     }
 
     /// A command of a hook: hooks run as circusd's user, so it is made for circusd.
-    fn called(&mut self, bridge: u64, number: u64, command: String, properties: Object) {
+    fn called(&mut self, bridge: u64, number: u64, command: String, properties: Object, parts: &mut Parts<'_>) {
         let to = ReplyTo::Hook { host: bridge, number };
         let envelope = Envelope { id: RequestId::Absent, command, properties: Some(properties), cast: false };
-        self.log_change(&envelope, |_| "a hook".to_owned());
-        match self.accept(&envelope, &Principal::Daemon) {
-            Ok(request) => self.feed(Event::Request(Box::new(to), request)),
+        log_change(&envelope, parts.core, || "a hook".to_owned());
+        match accept(&envelope, &Principal::Daemon, &parts.core.arbiter) {
+            Ok(request) => parts.core.feed(Event::Request(Box::new(to), request)),
             Err(fault) => {
-                self.reply(&Reply { to, body: Body::Error(fault), time: self.now.unix });
+                let value = reply_value(&Body::Error(fault), parts.core.now.unix);
+                self.answer(bridge, number, &value, parts);
             }
         }
     }
 
-    /// Hands the answer to a command to the Python host that called it.
-    pub(in crate::daemon) fn answer_hook(&mut self, host: u64, number: u64, value: &Value) {
-        self.hooks.answer(
-            &mut HookCx { output: &mut self.launcher.output, sources: &mut self.sources, children: &mut self.children },
-            host,
-            number,
-            value,
-        );
+    /// Hands the reply to a command to the Python host whose hook sent it.
+    pub(in crate::daemon) fn answer(&mut self, host: u64, number: u64, value: &Value, parts: &mut Parts<'_>) {
+        self.0.answer(&mut parts.cx(), host, number, value);
     }
 
-    /// This life is over: nobody waits for a hook any more.
-    pub(in crate::daemon) fn stop_hooks(&mut self) {
-        let pids: Vec<Pid> = self.hooks.close(&mut HookCx {
-            output: &mut self.launcher.output,
-            sources: &mut self.sources,
-            children: &mut self.children,
-        });
-        self.kill_queue.extend(pids);
-        self.kill_queued();
+    /// This life is over: no hook is waited for any more, and their processes are queued to be killed.
+    pub(in crate::daemon) fn stop(&mut self, parts: &mut Parts<'_>) {
+        let pids = self.0.close(&mut parts.cx());
+        parts.signaller.kill(pids);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::queue::{Entry, Queue};
 use super::target::Target;
-use super::writer::Writer;
+use super::writer::{Head, Writer};
 use crate::arbiter::Level;
 use crate::background;
 
@@ -40,8 +40,8 @@ impl Log {
         let target = Target::open(output)?;
         let is_stderr = matches!(target, Target::Stderr);
         let queue = Arc::new(Queue::default());
-        let (writer, entries) =
-            (Writer { target, pid: std::process::id(), zone: crate::sys::time_zone() }, Arc::clone(&queue));
+        let head = Head::new(&target, crate::sys::time_zone());
+        let (writer, entries) = (Writer { target, head }, Arc::clone(&queue));
         // The thread ends by itself when the queue is closed.
         background::spawn("log", move || writer.run(&entries))
             .map_err(|error| format!("unable to start the thread of the log: {error}"))?;
@@ -62,9 +62,9 @@ impl Log {
     }
 
     /// Logs a line; `unix` is its time. It never waits: what the queue does not hold is dropped and counted.
-    pub(in crate::daemon) fn line(&mut self, level: Level, unix: f64, text: &str) {
+    pub(in crate::daemon) fn line(&mut self, level: Level, unix: f64, text: impl Into<String>) {
         if self.takes(level) {
-            self.queue.push(Entry { level, unix, text: text.to_owned() });
+            self.queue.push(Entry { level, unix, text: text.into() });
         }
     }
 
@@ -192,7 +192,7 @@ mod tests {
         let line = "x".repeat(1000);
         let lines = 2 * QUEUE_LIMIT / line.len();
         for _ in 0..lines {
-            log.line(Level::Info, 0.0, &line);
+            log.line(Level::Info, 0.0, line.as_str());
         }
         let mut reader = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let queue = Arc::clone(&log.queue);
@@ -223,7 +223,7 @@ mod tests {
         let path = fifo(dir.path());
         let mut log = Log::open(path.to_str().unwrap(), Level::Info).unwrap();
         for _ in 0..1000 {
-            log.line(Level::Info, 0.0, &"x".repeat(1000));
+            log.line(Level::Info, 0.0, "x".repeat(1000));
         }
         assert!(!log.close(), "the pipe holds 64 KiB of it");
     }

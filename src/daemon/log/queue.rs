@@ -61,8 +61,12 @@ impl Queue {
             state.bytes = bytes;
             state.batch.entries.push_back(entry);
         }
+        // A writer that is at work, or was woken already, looks again by itself.
+        let waits = !state.writing && state.batch.entries.len() as u64 + state.batch.dropped == 1;
         drop(state);
-        self.pushed.notify_one();
+        if waits {
+            self.pushed.notify_one();
+        }
     }
 
     /// Everything that has come, for the writer; `None` when the queue is closed and empty.

@@ -6,52 +6,90 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::queue::{Entry, Queue};
+use super::queue::{Batch, Entry, Queue};
 use super::target::Target;
 use crate::arbiter::Level;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
+/// What stands before the text of a line: the time and `circus[PID]`. It is made once a second.
+#[derive(Debug)]
+pub(super) struct Head {
+    zone: TimeZone,
+    format: &'static str,
+    pid: u32,
+    second: i64,
+    text: String,
+}
+
+impl Head {
+    /// With times as this target has them.
+    pub(super) fn new(target: &Target, zone: TimeZone) -> Self {
+        let format = match target {
+            Target::Stderr | Target::File(_) => "%Y-%m-%d %H:%M:%S",
+            Target::Syslog(_) => "%b %d %H:%M:%S",
+        };
+        Self { zone, format, pid: std::process::id(), second: i64::MIN, text: String::new() }
+    }
+
+    fn at(&mut self, unix: f64) -> &str {
+        let second = unix.floor() as i64;
+        if second != self.second {
+            let time = Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(self.zone.clone());
+            self.second = second;
+            self.text = format!("{} circus[{}]", time.strftime(self.format), self.pid);
+        }
+        &self.text
+    }
+}
+
 /// See the module.
 pub(super) struct Writer {
     pub(super) target: Target,
-    pub(super) pid: u32,
-    pub(super) zone: TimeZone,
+    pub(super) head: Head,
 }
 
 impl Writer {
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self, queue: &Queue) {
-        while let Some(batch) = queue.take() {
-            let last = batch.entries.back().map_or(0.0, |entry| entry.unix);
-            for entry in &batch.entries {
-                self.entry(entry, queue);
+        while let Some(Batch { mut entries, dropped }) = queue.take() {
+            if dropped > 0 {
+                let unix = entries.back().map_or(0.0, |entry| entry.unix);
+                let text = format!("{dropped} lines of the log were dropped: it was not written fast enough");
+                entries.push_back(Entry { level: Level::Warning, unix, text });
             }
-            if batch.dropped > 0 {
-                let text = format!("{} lines of the log were dropped: it was not written fast enough", batch.dropped);
-                self.entry(&Entry { level: Level::Warning, unix: last, text }, queue);
-            }
+            self.write(entries.make_contiguous(), queue);
         }
     }
 
-    fn entry(&mut self, entry: &Entry, queue: &Queue) {
-        let time = Timestamp::from_millisecond((entry.unix * 1e3) as i64).unwrap_or(Timestamp::UNIX_EPOCH);
-        let time = time.to_zoned(self.zone.clone());
-        let text = format!("[{}] {}", level_name(entry.level), entry.text);
-        let pid = self.pid;
-        let line = || format!("{} circus[{pid}] {text}\n", time.strftime("%Y-%m-%d %H:%M:%S"));
-        match &mut self.target {
-            Target::Stderr => write_whole(queue, line().as_bytes(), |bytes| io::stderr().write(bytes)),
-            Target::File(file) => write_whole(queue, line().as_bytes(), |bytes| file.write(bytes)),
+    /// Writes entries, all at once where the target is a file.
+    fn write(&mut self, entries: &[Entry], queue: &Queue) {
+        let Self { target, head } = self;
+        match target {
+            Target::Stderr => write_whole(queue, &lines(head, entries), |bytes| io::stderr().write(bytes)),
+            Target::File(file) => write_whole(queue, &lines(head, entries), |bytes| file.write(bytes)),
             Target::Syslog(syslog) => {
-                syslog.line(entry.level, &format!("{} circus[{pid}]", time.strftime("%b %d %H:%M:%S")), &text);
+                for entry in entries {
+                    let text = format!("[{}] {}", level_name(entry.level), entry.text);
+                    syslog.line(entry.level, head.at(entry.unix), &text);
+                }
             }
         }
     }
 }
 
-/// Writes a line to its end. A target that fails is tried again, while the queue keeps what comes; one that has gone for
+fn lines(head: &mut Head, entries: &[Entry]) -> Vec<u8> {
+    let mut lines = String::new();
+    for entry in entries {
+        for part in [head.at(entry.unix), " [", level_name(entry.level), "] ", &entry.text, "\n"] {
+            lines.push_str(part);
+        }
+    }
+    lines.into_bytes()
+}
+
+/// Writes lines to their end. A target that fails is tried again, while the queue keeps what comes; one that has gone for
 /// good is not.
 fn write_whole(queue: &Queue, mut bytes: &[u8], mut write: impl FnMut(&[u8]) -> io::Result<usize>) {
     let mut delay = FIRST_RETRY;

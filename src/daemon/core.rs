@@ -1,0 +1,23 @@
+//! What every part of the daemon may use: the arbiter, the log, and the time of this turn.
+
+use super::log::Log;
+use crate::arbiter::{Arbiter, Event, Level, Now};
+
+/// See the module.
+pub(super) struct Core {
+    pub(super) arbiter: Arbiter,
+    pub(super) log: Log,
+    pub(super) now: Now,
+}
+
+impl Core {
+    /// Tells the arbiter what happened.
+    pub(super) fn feed(&mut self, event: Event) {
+        self.arbiter.handle_event(event, self.now);
+    }
+
+    /// Logs a line.
+    pub(super) fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.log.line(level, self.now.unix, text);
+    }
+}

@@ -1,0 +1,67 @@
+//! The event endpoint: what is published, and what clients have subscribed to.
+
+use crate::net::{News, Publisher};
+use crate::output::OutputHandle;
+use crate::proto::{Notice, OUTPUT_GREETING, OUTPUT_TOPICS, encode_notice};
+
+/// See the module.
+pub(super) struct EventPublisher {
+    pub(super) publisher: Publisher,
+    /// Events of this turn that are to be sent.
+    queue: Vec<Notice>,
+}
+
+impl EventPublisher {
+    pub(super) fn new(publisher: Publisher) -> Self {
+        Self { publisher, queue: Vec::new() }
+    }
+
+    /// Sends an event with the others of this turn.
+    pub(super) fn push(&mut self, notice: Notice) {
+        self.queue.push(notice);
+    }
+
+    /// Sends the events of this turn, together: libzmq's thread and the subscribers wake up once for a death and the
+    /// worker that takes its place, and not while that one is being started.
+    pub(super) fn flush(&mut self) {
+        let notices = self.queue.drain(..);
+        self.publisher.publish_all(notices.map(|notice| encode_notice(&notice)));
+    }
+
+    /// Takes note of what clients subscribe to. Output is made into events only where a client has subscribed to it by
+    /// name, so without such a client it costs nothing.
+    pub(super) fn take_subscriptions(&mut self, output: &mut OutputHandle) {
+        loop {
+            // Again after the greetings: to send them may have eaten news.
+            self.publisher.settle();
+            let Some(News { subscribed }) = self.publisher.take_news() else { break };
+            let topics = self.publisher.subscriptions().filter(|prefix| concerns_output(prefix)).map(<[u8]>::to_vec);
+            output.follow(topics.collect());
+            // The thread hears of it before anything that the subscriber asks for from now on.
+            for prefix in subscribed.iter().filter(|prefix| prefix.starts_with(OUTPUT_TOPICS.as_bytes())) {
+                self.publisher.publish(prefix, OUTPUT_GREETING);
+            }
+        }
+    }
+}
+
+/// Whether a subscription reaches output. An empty one means everything that there was before there was output.
+fn concerns_output(prefix: &[u8]) -> bool {
+    let topics = OUTPUT_TOPICS.as_bytes();
+    !prefix.is_empty() && (prefix.starts_with(topics) || topics.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions_get_output_only_by_name() {
+        for prefix in ["o", "output", "output.", "output.web.stdout"] {
+            assert!(concerns_output(prefix.as_bytes()), "{prefix}");
+        }
+        for prefix in ["", "watcher.", "w", "outputs", "output-web"] {
+            assert!(!concerns_output(prefix.as_bytes()), "{prefix}");
+        }
+    }
+}
