@@ -155,7 +155,10 @@ impl Leftovers {
             sys::reap(&mut Vec::new());
             let left = self.adopted(children);
             let remaining = deadline.saturating_sub(clock::since_boot());
-            if left.is_empty() || remaining.is_zero() {
+            if left.is_empty() {
+                return Vec::new();
+            }
+            if remaining.is_zero() {
                 let roots: Vec<_> = left.iter().map(|one| (one.pid, Some(one.started))).collect();
                 sys::kill_trees(&self.proc, &roots);
                 return left.into_iter().map(|one| one.pid).collect();
