@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Exit, Globals};
 use circus_core::commands::{Action, CommandSpec, Invocation, py_str};
+use circus_core::escape::{escaped, escaped_lines, escaped_value};
 
 /// What a command prints, and its exit status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Outcome {
             return outcomes.swap_remove(0).1;
         }
         let exit = outcomes.iter().map(|(_, outcome)| outcome.exit).max_by_key(|exit| exit.code());
-        let label = |label: Option<&str>| label.unwrap_or_default().to_owned();
+        let label = |label: Option<&str>| escaped(label.unwrap_or_default()).into_owned();
         let stderr = outcomes.iter().map(|(name, outcome)| headed_error(&label(*name), &outcome.stderr)).collect();
         let stdout = if json {
             let replies = outcomes.iter().filter_map(|(name, outcome)| {
@@ -74,6 +75,7 @@ pub fn answer(spec: &CommandSpec, invocation: &Invocation, globals: &Globals, re
         Ok(value @ Value::Object(_)) => value,
         _ => {
             let text = String::from_utf8_lossy(reply);
+            let text = escaped(&text);
             return Outcome::failed(Exit::Failure, format!("error: the answer is no JSON object: {text}\n"));
         }
     };
@@ -82,12 +84,16 @@ pub fn answer(spec: &CommandSpec, invocation: &Invocation, globals: &Globals, re
         let exit = if refused { Exit::Refused } else { Exit::Success };
         return Outcome { exit, ..Outcome::done(&json(reply, value, globals.prettify)) };
     }
+    // Names and reasons come from other programs, and a terminal may be what shows them.
+    let value = escaped_value(value);
     if refused { refusal(spec, &value) } else { shown(spec, invocation, &value) }
 }
 
 fn json(raw: &[u8], value: Value, prettify: bool) -> String {
     let raw = || String::from_utf8_lossy(raw).into_owned();
-    if prettify { serde_json::to_string_pretty(&sorted(value)).unwrap_or_else(|_| raw()) } else { raw() }
+    let text = if prettify { serde_json::to_string_pretty(&sorted(value)).unwrap_or_else(|_| raw()) } else { raw() };
+    // What is escaped is written as in JSON, so the text means the same.
+    escaped_lines(&text).into_owned()
 }
 
 /// With the keys of every object in order.
@@ -161,6 +167,19 @@ mod tests {
         let reply = r#"{"status": "ok", "time": 1.5, "numwatchers": 1, "id": "x"}"#;
         assert_eq!(outcome("numwatchers", true, false, reply), both(&format!("{reply}\n"), "", 0));
         assert_eq!(outcome("list", true, false, ERROR), both(&format!("{ERROR}\n"), "", 3));
+    }
+
+    #[test]
+    fn text_of_others_forges_no_line_and_drives_no_terminal() {
+        let statuses = r#"{"status": "ok", "statuses": {"a\nweb": "active", "\u001b[2J": "x\u009b"}}"#;
+        assert_eq!(outcome("status", false, false, statuses), both("\\u001b[2J: x\\u009b\na\\nweb: active\n", "", 0));
+        let options = r#"{"status": "ok", "options": {"env": {"A": "1\nuid: root"}, "cmd": "x\r"}}"#;
+        assert_eq!(outcome("options", false, false, options), both("env: A=1\\nuid: root\ncmd: x\\r\n", "", 0));
+        let refusal = r#"{"status": "error", "reason": "no \u202eb"}"#;
+        assert_eq!(outcome("list", false, false, refusal), both("", "error: no \\u202eb\n", 3));
+        let raw = "{\"status\": \"ok\", \"watchers\": [\"\u{9b}\"]}";
+        let shown = "{\"status\": \"ok\", \"watchers\": [\"\\u009b\"]}\n";
+        assert_eq!(outcome("list", true, false, raw), both(shown, "", 0));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::run::{Session, emit};
 use super::{Event, Exit, Globals, Outcome, Streams, text};
 use circus_client::endpoint;
 use circus_core::commands::Invocation;
+use circus_core::escape::escaped_bytes;
 
 /// Prints events until there are no more.
 pub(super) fn listen(
@@ -42,7 +43,9 @@ pub(super) fn listen(
 }
 
 fn print(output: &mut dyn Write, event: &Event) -> io::Result<()> {
-    writeln!(output, "{}: {}", String::from_utf8_lossy(&event.topic), String::from_utf8_lossy(&event.body))?;
+    let line = [&event.topic[..], b": ", &event.body].concat();
+    output.write_all(&escaped_bytes(&line))?;
+    output.write_all(b"\n")?;
     // A program that reads the events through a pipe gets each of them at once.
     output.flush()
 }
@@ -66,6 +69,12 @@ mod tests {
             daemon.subscriptions,
             [("tcp://127.0.0.1:5556".into(), topics(&[""])), ("ipc://pub".into(), topics(&["watcher.a1", "x"]))]
         );
+    }
+
+    #[test]
+    fn control_characters_of_events_are_written_out() {
+        let mut daemon = FakeDaemon { events: vec![("watcher.a\u{1b}[2J.spawn", "x\ny")], ..FakeDaemon::default() };
+        assert_eq!(daemon.run("listen").stdout, "watcher.a\\u001b[2J.spawn: x\\ny\n");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
 };
 use circus_client::{ClientError, Request, Ssh, Wait, endpoint};
 use circus_core::commands::{self, Action, CommandSpec, Invocation, Table};
+use circus_core::escape::escaped_value;
 use circus_core::proto::Object;
 use serde_json::Value;
 
@@ -318,7 +319,7 @@ fn wait(globals: &Globals, for_work: bool) -> Wait {
 /// Answers in one table, unless one of them is not for a table.
 fn tabular(table: &Table, answers: &[(Single, Result<Vec<u8>, ClientError>)], look: Look) -> Option<Outcome> {
     let rows = |(single, reply): &(Single, Result<Vec<u8>, ClientError>)| {
-        let reply: Value = serde_json::from_slice(reply.as_ref().ok()?).ok()?;
+        let reply = escaped_value(serde_json::from_slice(reply.as_ref().ok()?).ok()?);
         let refused = reply.get("status").is_some_and(|status| status == "error");
         if refused { None } else { (table.rows)(&reply, &single.invocation) }
     };

@@ -4,6 +4,7 @@
 //! are the last lines asked for, and what was published meanwhile is known by its cursor. A greeting that comes later means
 //! that the connection was made anew: what lies behind the cursor is asked for, and nothing is shown twice.
 
+use std::borrow::Cow;
 use std::io;
 
 use super::run::{Session, emit, timeout};
@@ -11,6 +12,7 @@ use super::targets::Single;
 use super::{Event, Exit, Globals, Outcome, Streams, Subscription, text};
 use circus_client::{OutputMessage, OutputTopics};
 use circus_core::commands::{self, CommandSpec, Invocation};
+use circus_core::escape::{escaped, escaped_bytes};
 use circus_core::proto::{Gap, Object, OutputEvent, StreamName, Tail, TailCursor};
 
 /// Why it is over.
@@ -73,7 +75,8 @@ fn viewers(
     let viewer = |single: Single| {
         let properties =
             commands::message(spec, &single.invocation).map_err(|error| text::usage_error(spec, &error))?;
-        Ok(Viewer::new(properties, single.label, session.id()))
+        let raw = single.invocation.flag("raw");
+        Ok(Viewer::new(properties, View { label: single.label, raw, ..View::default() }, session.id()))
     };
     singles.into_iter().map(viewer).collect()
 }
@@ -88,11 +91,11 @@ struct Viewer {
 }
 
 impl Viewer {
-    fn new(properties: Object, label: Option<String>, unique: &str) -> Self {
+    fn new(properties: Object, view: View, unique: &str) -> Self {
         let text = |key: &str| properties.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
         let stream = if text("stream") == StreamName::Stderr.name() { StreamName::Stderr } else { StreamName::Stdout };
         let topics = OutputTopics::new(text("name"), stream, unique);
-        Self { topics, view: View { label, ..View::default() }, greeted: false, properties }
+        Self { topics, view, greeted: false, properties }
     }
 
     fn text(&self, key: &str) -> Option<&str> {
@@ -199,7 +202,7 @@ impl Viewing<'_, '_> {
         }
         if self.globals.json {
             if !text.is_empty() {
-                streams.output.write_all(raw)?;
+                streams.output.write_all(&escaped_bytes(raw))?;
                 streams.output.write_all(b"\n")?;
             }
         } else {
@@ -219,6 +222,8 @@ struct View {
     open: bool,
     /// The watcher's name before each line; nothing where it is the only one.
     label: Option<String>,
+    /// Lines are shown as they are, whatever a terminal makes of them.
+    raw: bool,
 }
 
 /// What is to be printed.
@@ -235,7 +240,7 @@ impl View {
         for line in tail.lines {
             self.end_open(&mut text);
             text.push_str(&self.prefix(line.wid.into()));
-            text.push_str(&line.line);
+            text.push_str(&self.shown(&line.line));
             text.push('\n');
         }
         Shown { text, missed }
@@ -258,7 +263,7 @@ impl View {
                 if number > 0 || !self.open {
                     text.push_str(&self.prefix(event.wid.into()));
                 }
-                text.push_str(line);
+                text.push_str(&self.shown(line));
             }
             if !event.more {
                 text.push('\n');
@@ -270,7 +275,12 @@ impl View {
 
     /// `NAME.WID: ` before a line, where several watchers are shown.
     fn prefix(&self, wid: u64) -> String {
-        self.label.as_ref().map_or_else(String::new, |name| format!("{name}.{wid}: "))
+        self.label.as_ref().map_or_else(String::new, |name| format!("{}.{wid}: ", escaped(name)))
+    }
+
+    /// What a worker prints must not drive the terminal of the person who reads it.
+    fn shown<'l>(&self, line: &'l str) -> Cow<'l, str> {
+        if self.raw { Cow::Borrowed(line) } else { escaped(line.strip_suffix('\r').unwrap_or(line)) }
     }
 
     /// A line whose rest will not come is ended.
@@ -327,6 +337,18 @@ mod tests {
         assert_eq!(daemon.run("tail web --json"), seen(&format!("{TWO}\n"), "", 0));
         let properties = daemon.heard.borrow()[0].request["properties"].clone();
         assert_eq!(properties, json!({"name": "My App", "wid": 3, "stream": "stderr", "lines": 2}));
+    }
+
+    #[test]
+    fn control_characters_are_written_out_unless_raw() {
+        let reply = r#"{"status": "ok", "lines": [{"pid": 1, "wid": 1, "time": 1.0, "line": "\u001b[2Jx\ty\r"}],
+            "cursor": 1, "missed": 0, "next": 0, "began": 1.0}"#;
+        let mut daemon = FakeDaemon::answering([reply, reply]);
+        assert_eq!(daemon.run("tail w").stdout, "\\u001b[2Jx\ty\n");
+        assert_eq!(daemon.run("tail w --raw").stdout, "\u{1b}[2Jx\ty\r\n");
+        let bodies = [GREETING, event(0, 9, 1, r#"["\u009b2J"]"#, false)];
+        let (printed, _) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, EMPTY], &bodies);
+        assert_eq!(printed.stdout, "\\u009b2J\n");
     }
 
     #[test]

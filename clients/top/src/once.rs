@@ -1,5 +1,6 @@
 //! What is known, printed once: as a table, or as JSON.
 
+use circus_core::escape::escaped;
 use serde_json::{Value, json};
 
 use super::figures::{Figures, age, percent, size};
@@ -21,7 +22,7 @@ pub(super) fn knows_anything(state: &State) -> bool {
 /// A table.
 pub(super) fn table(state: &State) -> String {
     let line = |cells: [String; 7]| {
-        let [name, status, count, cpu, memory, age, restarts] = cells;
+        let [name, status, count, cpu, memory, age, restarts] = cells.map(|cell| escaped(&cell).into_owned());
         let line = format!("{name:<32} {status:<9} {count:>7} {cpu:>6} {memory:>6} {age:>7} {restarts:>8}");
         format!("{}\n", line.trim_end())
     };
@@ -44,7 +45,7 @@ pub(super) fn table(state: &State) -> String {
     }
     for socket in state.fleet.sockets.values() {
         let hits = socket.hits.map_or_else(|| "-".to_owned(), |hits| hits.to_string());
-        text += &format!("{:<16} {:<32} {hits:>7}\n", socket.name, socket.address);
+        text += &format!("{:<16} {:<32} {hits:>7}\n", escaped(&socket.name), escaped(&socket.address));
     }
     text
 }
@@ -115,6 +116,14 @@ mod tests {
         assert_eq!(lines[4], "idle                             stopped       0/1      -      -       -        0");
         assert!(table.ends_with("admin            /run/admin.sock                        -\n"), "{table}");
         assert!(!is_complete(&state()) && knows_anything(&state()), "of one socket nothing was told");
+    }
+
+    #[test]
+    fn names_forge_no_line_and_drive_no_terminal() {
+        let mut state = state();
+        state.fleet.watchers.get_mut("api").unwrap().name = "a\n\u{1b}[2J".into();
+        let table = table(&state);
+        assert!(table.lines().nth(1).unwrap().starts_with("a\\n\\u001b[2J "), "{table}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::screen::Screen;
 use super::state::{Given, State};
 use circus_client::Ssh;
 use circus_client::endpoint::{self, reachable};
+use circus_core::escape::{escaped, escaped_lines};
 use circus_sys as sys;
 
 /// How long a whole picture is waited for: two intervals of an ordinary circusd-stats, and some.
@@ -29,7 +30,7 @@ pub fn main(args: &Args) -> ExitCode {
         Ok(exit) => exit,
         Err(reason) => {
             // If standard error fails too, there is nobody left to tell.
-            drop(writeln!(std::io::stderr(), "circus-top: error: {reason}"));
+            drop(writeln!(std::io::stderr(), "circus-top: error: {}", escaped(&reason)));
             ExitCode::FAILURE
         }
     }
@@ -37,7 +38,7 @@ pub fn main(args: &Args) -> ExitCode {
 
 fn print(text: &str) -> ExitCode {
     // Whoever closed our output has seen enough.
-    drop(std::io::stdout().write_all(text.as_bytes()));
+    drop(std::io::stdout().write_all(escaped_lines(text).as_bytes()));
     ExitCode::SUCCESS
 }
 
@@ -65,7 +66,7 @@ fn run(args: &Args) -> Result<ExitCode, String> {
         ));
     }
     if let Some(notice) = state.notice() {
-        drop(writeln!(std::io::stderr(), "circus-top: {}", notice.text));
+        drop(writeln!(std::io::stderr(), "circus-top: {}", escaped(&notice.text)));
     }
     Ok(print(&if args.json { format!("{}\n", once::json(&state)) } else { once::table(&state) }))
 }

@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with every character that a terminal or a log could obey written out: `\n`, `\x1b`, `\u{202e}`. Tabs stay.
+use serde_json::Value;
+
+/// The text with every character that a terminal or a log could obey written out: `\n`, `\u001b`, `\u202e`. Tabs stay.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
@@ -41,6 +43,18 @@ pub fn escaped_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.split('\n').map(escaped).collect::<Vec<_>>().join("\n"))
 }
 
+/// A JSON value whose strings, keys included, are [`escaped`].
+pub fn escaped_value(value: Value) -> Value {
+    match value {
+        Value::String(text) => escaped(&text).into_owned().into(),
+        Value::Array(list) => list.into_iter().map(escaped_value).collect(),
+        Value::Object(object) => {
+            object.into_iter().map(|(key, value)| (escaped(&key).into_owned(), escaped_value(value))).collect()
+        }
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_)) => plain,
+    }
+}
+
 /// The first character of a name that names cannot have: a tab as well as what [`escaped`] writes out.
 pub fn unfit_for_a_name(name: &str) -> Option<char> {
     name.chars().find(|c| *c == '\t' || is_unsafe(*c))
@@ -59,8 +73,8 @@ fn push(out: &mut String, c: char) {
         '\n' => out.write_str("\\n"),
         '\r' => out.write_str("\\r"),
         c if !is_unsafe(c) => out.write_char(c),
-        c if u32::from(c) < 0x100 => write!(out, "\\x{:02x}", u32::from(c)),
-        c => write!(out, "\\u{{{:x}}}", u32::from(c)),
+        // As JSON writes it: JSON that is escaped means what it meant.
+        c => write!(out, "\\u{:04x}", u32::from(c)),
     };
 }
 
@@ -76,15 +90,21 @@ mod tests {
             ("plain", "plain"),
             ("é 日本\ttab", "é 日本\ttab"),
             ("a\nb\r", "a\\nb\\r"),
-            ("\x1b[31m\0\x07\x7f", "\\x1b[31m\\x00\\x07\\x7f"),
-            ("\u{9b}2J", "\\x9b2J"),
-            ("a\u{202e}b\u{2066}\u{200f}\u{2028}", "a\\u{202e}b\\u{2066}\\u{200f}\\u{2028}"),
+            ("\x1b[31m\0\x07\x7f", "\\u001b[31m\\u0000\\u0007\\u007f"),
+            ("\u{9b}2J", "\\u009b2J"),
+            ("a\u{202e}b\u{2066}\u{200f}\u{2028}", "a\\u202eb\\u2066\\u200f\\u2028"),
         ] {
             assert_eq!(escaped(text), shown);
             assert_eq!(escaped_bytes(text.as_bytes()), shown.as_bytes());
         }
         assert_eq!(escaped_bytes(b"\x9b2J\xff ok").as_ref(), b"\\x9b2J\\xff ok");
-        assert_eq!(escaped_lines("a\n\x1bb\n"), "a\n\\x1bb\n");
+        assert_eq!(escaped_lines("a\n\x1bb\n"), "a\n\\u001bb\n");
+    }
+
+    #[test]
+    fn strings_and_keys_of_a_value_are_written_out() {
+        let value = serde_json::json!({"a\n": ["\u{1b}", 1, null, {"b": "c\r"}]});
+        assert_eq!(escaped_value(value), serde_json::json!({"a\\n": ["\\u001b", 1, null, {"b": "c\\r"}]}));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::target::Target;
 use super::writer::{Head, Writer};
 use crate::arbiter::Level;
 use crate::background;
+use circus_core::escape::escaped_lines;
 
 /// A log that another takes the place of has this long to be written, so that lines stay in order.
 const REPLACE_TIMEOUT: Duration = Duration::from_millis(100);
@@ -90,7 +91,7 @@ pub(in crate::daemon) fn write_stderr(text: String) {
     let (done, written) = mpsc::channel();
     let write = move || {
         use std::io::Write as _;
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = std::io::stderr().write_all(escaped_lines(&text).as_bytes());
         let _ = done.send(());
     };
     if background::spawn("stderr", write).is_ok() {
@@ -128,6 +129,17 @@ mod tests {
         let (stamp, rest) = text.split_at(19);
         assert_eq!(rest, format!(" circus[{}] [ERROR] a b\n", std::process::id()));
         assert_eq!(stamp.chars().filter(char::is_ascii_digit).count(), 14);
+    }
+
+    #[test]
+    fn text_of_others_forges_no_line_and_drives_no_terminal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = Log::open(path.to_str().unwrap(), level("INFO")).unwrap();
+        log.line(Level::Info, 0.0, "web\n1970-01-01 circus[1] [INFO] \x1b[2J forged");
+        log.drain();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with("web\\n1970-01-01 circus[1] [INFO] \\u001b[2J forged\n"), "{text}");
     }
 
     #[test]

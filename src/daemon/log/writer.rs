@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::queue::{Batch, Entry, Queue};
 use super::target::Target;
 use crate::arbiter::Level;
+use circus_core::escape::escaped;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
@@ -71,7 +72,7 @@ impl Writer {
             Target::File(file) => write_whole(queue, &lines(head, entries), |bytes| file.write(bytes)),
             Target::Syslog(syslog) => {
                 for entry in entries {
-                    let text = format!("[{}] {}", level_name(entry.level), entry.text);
+                    let text = format!("[{}] {}", level_name(entry.level), escaped(&entry.text));
                     syslog.line(entry.level, head.at(entry.unix), &text);
                 }
             }
@@ -79,10 +80,11 @@ impl Writer {
     }
 }
 
+/// An entry is one line, whatever a name, a file or a child put into it.
 fn lines(head: &mut Head, entries: &[Entry]) -> Vec<u8> {
     let mut lines = String::new();
     for entry in entries {
-        for part in [head.at(entry.unix), " [", level_name(entry.level), "] ", &entry.text, "\n"] {
+        for part in [head.at(entry.unix), " [", level_name(entry.level), "] ", &escaped(&entry.text), "\n"] {
             lines.push_str(part);
         }
     }

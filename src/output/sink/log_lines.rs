@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use circus_core::escape::escaped;
+
 use crate::arbiter::{Level, Mono};
 use crate::output::Message;
 use crate::output::sink::interface::{Lines, Now, Sink, Written};
@@ -60,10 +62,7 @@ impl LogSink {
 /// A line that cannot be taken for another, nor change the terminal of who reads the log.
 fn printable(line: &[u8]) -> String {
     let kept = line.get(..LONGEST).unwrap_or(line);
-    let mut text = String::with_capacity(kept.len());
-    for c in String::from_utf8_lossy(kept).chars() {
-        if c.is_control() && c != '\t' { text.extend(c.escape_default()) } else { text.push(c) }
-    }
+    let mut text = escaped(&String::from_utf8_lossy(kept)).into_owned();
     if kept.len() < line.len() {
         text.push_str("...");
     }
@@ -112,7 +111,7 @@ mod tests {
     #[test]
     fn lines_are_told_one_by_one_and_made_harmless() {
         let said = Stage::new().say(b"one\r\n\n two\x1b[31m\xff\n");
-        assert_eq!(said, ["one", " two\\u{1b}[31m\u{fffd}"]);
+        assert_eq!(said, ["one", " two\\u001b[31m\u{fffd}"]);
         let long = Stage::new().say(&[b'x'; LONGEST + 1]);
         assert_eq!(long[0].len(), LONGEST + 3);
     }

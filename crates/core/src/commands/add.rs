@@ -6,6 +6,7 @@ use super::{
     CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
     python, show,
 };
+use crate::escape::unfit_for_a_name;
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -42,6 +43,10 @@ fn decode(properties: &Object) -> Result<Request, Fault> {
     let name = props::text(properties, "name")?;
     if name.is_empty() {
         return Err(Fault::message("'name' is empty: a watcher needs a name"));
+    }
+    if let Some(character) = unfit_for_a_name(&name) {
+        let shown = character.escape_unicode();
+        return Err(Fault::message(format!("'name' has a character that names cannot have: {shown}")));
     }
     Ok(Request::Add {
         name,
@@ -87,6 +92,15 @@ fn message(invocation: &Invocation) -> Result<Object, UsageError> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_name_cannot_forge_a_line_or_drive_a_terminal() {
+        use crate::commands::testing::refused;
+        for name in ["a\nb", "a\x1b[2J", "a\0", "a\r", "a\u{9b}", "a\u{202e}b", "a\tb"] {
+            let fault = refused(&super::SPEC, serde_json::json!({"name": name, "cmd": "x"}));
+            assert!(fault.1.starts_with("'name' has a character that names cannot have: \\u{"), "{}", fault.1);
+        }
+    }
+
     use serde_json::json;
 
     use super::*;

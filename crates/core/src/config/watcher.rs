@@ -14,6 +14,7 @@ use super::options::{
 };
 use super::section::{Source, named};
 use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, python};
+use crate::escape::unfit_for_a_name;
 use crate::proto::HookPoint;
 
 /// A watcher, and the lines that later checks may have to name.
@@ -88,6 +89,10 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> (WatcherC
     watcher.env = Some(environment(env.variables, entry("env")));
     if watcher.working_dir.is_empty() {
         watcher.working_dir.clone_from(&source.host.cwd);
+    }
+    if let Some(character) = unfit_for_a_name(name) {
+        let text = format!("a watcher's name cannot have the character {}", character.escape_unicode());
+        source.problems.push(Problem::skipped(&section.place, text));
     }
     if let Some(text) = contradiction(&watcher) {
         let text = format!("[{}] {text}", section.name);
