@@ -1,12 +1,13 @@
 //! Binding an ipc endpoint: never steal a live one, always replace a dead one.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::SocketAddr as UnixAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -19,12 +20,11 @@ use super::socket_file::SocketFile;
 
 /// Binds a path. A socket file that nobody listens on is what a daemon left that was killed, and is replaced.
 ///
-/// Looking who listens and replacing the file are two steps, and so are bind and listen: a second circusd that came in
-/// between would take the first one's socket for dead. So all of it happens under a lock on the directory, which leaves
-/// no lock file behind and goes with whoever holds it.
+/// To see what listens and to replace the file are two steps, and so are bind and listen: a second circusd that came in
+/// between would take the first one's socket for dead. So all of it happens under a lock.
 pub(super) fn bind(path: &str, mode: u32, owner: Option<u32>) -> Result<(OwnedFd, SocketFile), Reason> {
     let place = Path::new(path);
-    let _lock = lock_directory(place)?;
+    let _lock = StartLock::take(place)?;
     remove_stale(place, Type::STREAM)?;
     let socket = socket(Type::STREAM)?;
     let file = SocketFile::bind(&socket, place, mode, owner).map_err(|error| not_bound(place, &error))?;
@@ -55,21 +55,67 @@ fn socket(kind: Type) -> Result<Socket, Reason> {
 /// How often, 100 ms apart, the lock is asked for. It is held for less than a millisecond at a time.
 const LOCK_ATTEMPTS: usize = 20;
 
-/// The lock, or none where the directory cannot be read or locked: then binding itself will say what is wrong.
-fn lock_directory(path: &Path) -> Result<Option<Flock<File>>, Reason> {
-    let directory = directory_of(path);
-    let Ok(mut file) = File::open(directory) else { return Ok(None) };
-    for _ in 0..LOCK_ATTEMPTS {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(Some(lock)),
-            Err((unlocked, Errno::EAGAIN)) => file = unlocked,
-            Err(_) => return Ok(None),
+/// A lock beside a socket, on a file that only its user can open: what others may open, they may lock for ever. The file
+/// goes with the lock.
+struct StartLock {
+    path: PathBuf,
+    _file: Flock<File>,
+}
+
+impl StartLock {
+    /// The lock, or none where no file of our own can be made there: then binding itself says what is wrong, or another
+    /// user has put something in the place of the file.
+    fn take(socket: &Path) -> Result<Option<Self>, Reason> {
+        let mut name = OsString::from(".");
+        name.push(socket.file_name().unwrap_or_default());
+        name.push(".lock");
+        let path = directory_of(socket).join(name);
+        for _ in 0..LOCK_ATTEMPTS {
+            let Some(file) = own_file(&path) else { return Ok(None) };
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) if is_at(&file, &path) => return Ok(Some(Self { path, _file: file })),
+                // Its last holder has removed it.
+                Ok(_) => continue,
+                Err((_, Errno::EAGAIN)) => {}
+                Err(_) => return Ok(None),
+            }
+            let _interrupted = poll(&mut [], PollTimeout::from(100_u8));
         }
-        // Blocking for ever on what anybody may hold would let anybody keep circusd from starting.
-        let _interrupted = poll(&mut [], PollTimeout::from(100_u8));
+        let path = path.display();
+        Err((libc::EAGAIN, format!("another program of this user keeps {path} locked; stop it or use another path")))
     }
-    let directory = directory.display();
-    Err((libc::EAGAIN, format!("another program keeps the directory {directory} locked; stop it or use another path")))
+}
+
+impl Drop for StartLock {
+    fn drop(&mut self) {
+        // Before it is unlocked: the next one finds that its file is not at the path any more, and makes another.
+        drop(std::fs::remove_file(&self.path));
+    }
+}
+
+/// Opens a file that belongs to us and that nobody else can open, and makes it where there is none. What another user has
+/// put there is removed, if we may.
+fn own_file(path: &Path) -> Option<File> {
+    let open = || {
+        let mut options = File::options();
+        options.read(true).write(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        options.open(path).ok().filter(is_ours)
+    };
+    open().or_else(|| {
+        std::fs::remove_file(path).ok()?;
+        open()
+    })
+}
+
+fn is_ours(file: &File) -> bool {
+    let ours = nix::unistd::geteuid().as_raw();
+    file.metadata().is_ok_and(|data| data.is_file() && data.uid() == ours && data.mode() & 0o077 == 0)
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |data: std::fs::Metadata| (data.dev(), data.ino());
+    let there = std::fs::symlink_metadata(path).map(identity).ok();
+    there.is_some() && there == file.metadata().map(identity).ok()
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -215,13 +261,37 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_stays_locked_is_named() {
+    fn lock_on_the_directory_holds_nothing_up() {
         let directory = tempfile::tempdir().unwrap();
-        let held = Flock::lock(File::open(directory.path()).unwrap(), FlockArg::LockExclusive).unwrap();
-        let error = bind_at(&directory.path().join("c.sock")).unwrap_err();
-        assert_eq!(error.errno, libc::EAGAIN);
-        drop(held);
+        let _held = Flock::lock(File::open(directory.path()).unwrap(), FlockArg::LockExclusive).unwrap();
         bind_at(&directory.path().join("c.sock")).unwrap();
+    }
+
+    #[test]
+    fn lock_of_our_own_is_waited_for_and_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("c.sock");
+        let held = StartLock::take(&socket).unwrap().unwrap();
+        let error = bind_at(&socket).unwrap_err();
+        assert_eq!(error.errno, libc::EAGAIN);
+        assert!(error.reason.contains(".c.sock.lock locked"), "{error}");
+        drop(held);
+        bind_at(&socket).unwrap();
+    }
+
+    #[test]
+    fn what_others_can_open_is_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".c.sock.lock");
+        for plant in [
+            |path: &Path| std::fs::write(path, "").unwrap(),
+            |path: &Path| std::os::unix::fs::symlink("/nonexistent/file", path).unwrap(),
+        ] {
+            plant(&path);
+            let _held = File::open(&path).ok().map(|file| Flock::lock(file, FlockArg::LockExclusive).unwrap());
+            bind_at(&directory.path().join("c.sock")).unwrap();
+            assert!(!std::fs::exists("/nonexistent/file").unwrap() && std::fs::symlink_metadata(&path).is_err());
+        }
     }
 
     #[test]
