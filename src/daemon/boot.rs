@@ -169,7 +169,7 @@ pub(super) fn boot(
         poll,
         sources,
         signals,
-        control: Control { router, peers },
+        control: Control::new(router, peers),
         events: EventPublisher::new(publisher),
         children: Children::default(),
         leftovers: Leftovers::default(),
@@ -252,9 +252,10 @@ pub(super) fn bind_one(
 ) -> Result<sys::BoundEndpoint, StartupError> {
     let bound = sys::bind_endpoint(endpoint, Some(circus.endpoint_mode), owner).map_err(error)?;
     if sys::is_exposed(&bound.endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine {
+        let risk = if key == "endpoint" { "run any command as this user" } else { "read what workers print" };
         return Err(error(format!(
-            "{key} = {endpoint} could be reached by strangers, who could run any command as this user: use an \
-             ipc:// or a loopback address (or set allow_anyone_on_the_network_to_control_this_machine = True)"
+            "{key} = {endpoint} can be reached from other machines, which could {risk}: use an ipc:// or a loopback \
+             address (or set allow_anyone_on_the_network_to_control_this_machine = True)"
         )));
     }
     Ok(bound)
@@ -269,7 +270,7 @@ pub(super) fn open_network(
     let listener = control.fd.try_clone().map_err(error)?;
     let router = Router::new(context, listener, &control.endpoint).map_err(error)?;
     let listener = events.fd.try_clone().map_err(error)?;
-    let publisher = Publisher::new(context, listener, &events.endpoint).map_err(error)?;
+    let publisher = Publisher::of_events(context, listener, &events.endpoint).map_err(error)?;
     Ok((router, publisher))
 }
 

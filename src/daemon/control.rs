@@ -12,18 +12,44 @@ use crate::proto::{
     Body, ClientAddress, Envelope, ErrNo, Fault, Object, ReplyTo, Request, RequestId, decode, encode_reply,
 };
 use crate::sys;
+use circus_core::base::Throttle;
 
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
 const REQUESTS_A_TURN: usize = 128;
+
+/// A frame beyond this size is rare, and its decoded form leaves much to give back.
+const LARGE_FRAME: usize = 64 << 10;
 
 /// The control endpoint.
 pub(super) struct Control {
     pub(super) router: Router,
     /// For whom the requests that arrive are made.
     pub(super) peers: Principal,
+    /// Answers that were dropped, as far as they were counted.
+    dropped: u64,
+    dropped_log: Throttle,
+    had_large_frame: bool,
 }
 
 impl Control {
+    pub(super) fn new(router: Router, peers: Principal) -> Self {
+        Self { router, peers, dropped: 0, dropped_log: Throttle::default(), had_large_frame: false }
+    }
+
+    /// Logs how many answers were dropped, at most every few seconds.
+    pub(super) fn log_dropped(&mut self, core: &mut Core) {
+        let dropped = self.router.counters().overflowed;
+        let more = dropped - std::mem::replace(&mut self.dropped, dropped);
+        if let Some(count) = self.dropped_log.count(more, core.now.mono) {
+            core.log(Level::Warning, format!("dropped {count} answers to clients that do not read them"));
+        }
+    }
+
+    /// Whether a large request came since the last call: what it needed can be given back.
+    pub(super) fn take_large_frame(&mut self) -> bool {
+        std::mem::take(&mut self.had_large_frame)
+    }
+
     /// Takes up requests. Whether more are left.
     pub(super) fn take_requests(&mut self, core: &mut Core) -> bool {
         for _ in 0..REQUESTS_A_TURN {
@@ -35,6 +61,7 @@ impl Control {
 
     fn take(&mut self, incoming: Incoming, core: &mut Core) {
         let Incoming { identity, delimiter, payload: Payload::Frame(frame) } = incoming else { return };
+        self.had_large_frame |= frame.len() > LARGE_FRAME;
         let (format, decoded) = decode(&frame);
         let address = |id: RequestId| ClientAddress { identity, delimiter, id, format };
         let to = |id: RequestId, cast: bool| if cast { ReplyTo::Discard } else { ReplyTo::Client(address(id)) };

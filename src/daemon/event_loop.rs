@@ -67,7 +67,7 @@ pub(super) struct Daemon {
     pub(super) parent: Parent,
     pub(super) fds: FdTable,
     pub(super) outcome: Option<Outcome>,
-    /// The daemon starts, or a file was read.
+    /// The daemon starts, a file was read, or a large request came.
     pub(super) trim_when_idle: bool,
     /// Resources and configuration of this daemon's lifetime.
     pub(super) resources: Resources,
@@ -148,6 +148,9 @@ impl Daemon {
         let more_launches = self.drain();
         self.parent.tell_started(&self.core);
         self.events.take_subscriptions(&mut self.launcher.output);
+        self.events.log_ended(&mut self.core);
+        self.control.log_dropped(&mut self.core);
+        self.trim_when_idle |= self.control.take_large_frame();
         let more = self.hooks.0.has_pending() || self.output_messages.are_pending();
         self.control.router.ready() || more_requests || more_launches || more
     }

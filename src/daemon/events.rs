@@ -1,24 +1,38 @@
 //! The event endpoint: what is published, and what clients have subscribed to.
 
+use super::core::Core;
+use crate::arbiter::Level;
 use crate::net::{News, Publisher};
 use crate::output::OutputHandle;
 use crate::proto::{Notice, OUTPUT_GREETING, OUTPUT_TOPICS, encode_notice};
+use circus_core::base::Throttle;
 
 /// See the module.
 pub(super) struct EventPublisher {
     pub(super) publisher: Publisher,
     /// Events of this turn that are to be sent.
     queue: Vec<Notice>,
+    /// Connections that subscribed to too much, not logged yet.
+    ended: u64,
+    ended_log: Throttle,
 }
 
 impl EventPublisher {
     pub(super) fn new(publisher: Publisher) -> Self {
-        Self { publisher, queue: Vec::new() }
+        Self { publisher, queue: Vec::new(), ended: 0, ended_log: Throttle::default() }
     }
 
     /// Sends an event with the others of this turn.
     pub(super) fn push(&mut self, notice: Notice) {
         self.queue.push(notice);
+    }
+
+    /// Logs which subscribers were disconnected, at most every few seconds.
+    pub(super) fn log_ended(&mut self, core: &mut Core) {
+        if let Some(count) = self.ended_log.count(std::mem::take(&mut self.ended), core.now.mono) {
+            let text = format!("disconnected {count} subscribers of pubsub_endpoint that subscribed to too much");
+            core.log(Level::Warning, text);
+        }
     }
 
     /// Sends the events of this turn, together: libzmq's thread and the subscribers wake up once for a death and the
@@ -34,7 +48,8 @@ impl EventPublisher {
         loop {
             // Again after the greetings: to send them may have eaten news.
             self.publisher.settle();
-            let Some(News { subscribed }) = self.publisher.take_news() else { break };
+            let Some(News { subscribed, ended }) = self.publisher.take_news() else { break };
+            self.ended += ended;
             let topics = self.publisher.subscriptions().filter(|prefix| concerns_output(prefix)).map(<[u8]>::to_vec);
             output.follow(topics.collect());
             // The thread hears of it before anything that the subscriber asks for from now on.

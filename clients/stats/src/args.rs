@@ -27,6 +27,9 @@ pub struct Args {
     /// Look at processes also while nobody subscribes
     #[arg(long)]
     pub always: bool,
+    /// Publish also where other machines can subscribe
+    #[arg(long)]
+    pub allow_anyone_on_the_network: bool,
     /// How much to log: critical, error, warning, info or debug
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: String,

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 
+use circus_core::escape::escaped;
 use jiff::Timestamp;
 
 /// Where lines go, and which.
@@ -27,12 +28,17 @@ impl Log {
         }
     }
 
+    pub(super) fn warning(&self, text: &str) {
+        self.line("WARNING", text);
+    }
+
     pub(super) fn error(&self, text: &str) {
         self.line("ERROR", text);
     }
 
     fn line(&self, level: &str, text: &str) {
         let time = Timestamp::now().to_zoned(circus_sys::time_zone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let text = escaped(text);
         let line = format!("{time} circusd-stats[{}] [{level}] {text}\n", std::process::id());
         // Opened for each line, so that it is the file of this name. Where it cannot be written there is nobody to tell.
         let written = match &self.file {

@@ -5,28 +5,27 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::interest::{Interest, PACKED};
-use circus_net::Announcer;
+use circus_net::{News, Publisher};
 
 /// The way out.
 pub(super) struct Outlet {
-    pub(super) announcer: Announcer,
+    pub(super) publisher: Publisher,
     pub(super) interest: Interest,
     topic: Vec<u8>,
     body: Vec<u8>,
 }
 
 impl Outlet {
-    pub(super) fn new(announcer: Announcer) -> Self {
-        Self { announcer, interest: Interest::default(), topic: Vec::new(), body: Vec::new() }
+    pub(super) fn new(publisher: Publisher) -> Self {
+        Self { publisher, interest: Interest::default(), topic: Vec::new(), body: Vec::new() }
     }
 
-    /// Takes note of who listens. Whether that has changed.
-    pub(super) fn ready(&mut self) -> bool {
-        let changed = self.announcer.ready();
-        if changed {
-            self.interest = Interest::of(self.announcer.subscriptions());
-        }
-        changed
+    /// Takes note of subscriptions that came or went, and returns what became of them.
+    pub(super) fn ready(&mut self) -> Option<News> {
+        self.publisher.ready();
+        let news = self.publisher.take_news()?;
+        self.interest = Interest::of(self.publisher.subscriptions());
+        Some(news)
     }
 
     /// Whether anything under this name is wanted.
@@ -44,12 +43,12 @@ impl Outlet {
             self.body.clear();
             // Plain data with keys that are strings can always be written, and to memory.
             let _written = serde_json::to_writer(&mut self.body, message);
-            self.announcer.publish(topic, &self.body);
+            self.publisher.publish(topic, &self.body);
         }
         if forms.packed {
             self.body.clear();
             let _written = rmp_serde::encode::write_named(&mut self.body, message);
-            self.announcer.publish(&self.topic, &self.body);
+            self.publisher.publish(&self.topic, &self.body);
         }
     }
 

@@ -40,7 +40,7 @@ fn run(args: &Args, log: &Log) -> Result<(), String> {
     let signals = sys::Signals::install().map_err(told)?;
     let Some(mut service) = Service::open(args, inherited, signals)? else { return Ok(()) };
     log.info("Starting the stats streamer");
-    service.run();
+    service.run(log);
     drop(service);
     log.info("Stats streamer stopped");
     Ok(())

@@ -15,11 +15,13 @@ use super::control::{Control, Told};
 use super::frame::{Aggregate, Post, ProcessFrame, SocketFrame, SocketsFrame, WatcherFrame};
 use super::hits::Hits;
 use super::ledger::Ledger;
+use super::log::Log;
 use super::outlet::Outlet;
 use super::roster::{Own, Watcher};
 use circus_client::{Client, Subscriber, endpoint::reachable};
+use circus_core::base::{Mono, Throttle};
 use circus_core::config::STATS_WATCHER;
-use circus_net::Announcer;
+use circus_net::Publisher;
 use circus_sys as sys;
 
 const SIGNALS: Token = Token(0);
@@ -65,6 +67,9 @@ pub(super) struct Service {
     /// When figures are due; none while nobody listens.
     next: Option<Duration>,
     ended: bool,
+    /// Connections that subscribed to too much, not told of yet.
+    connections_ended: u64,
+    ended_log: Throttle,
 }
 
 impl Service {
@@ -79,7 +84,8 @@ impl Service {
         let poll = Poll::new().map_err(|error| told(&error))?;
         let client = Client::new().map_err(|error| told(&error))?;
         let listener = endpoint.fd.try_clone().map_err(|error| told(&error))?;
-        let announcer = Announcer::new(client.context(), listener, &endpoint.endpoint).map_err(|error| told(&error))?;
+        let publisher =
+            Publisher::of_figures(client.context(), listener, &endpoint.endpoint).map_err(|error| told(&error))?;
         let control = Control::connect(&client, &reachable(&args.endpoint)).map_err(|error| told(&error))?;
         let events = client.subscribe(&reachable(&args.pubsub), &["watcher."]);
         let registry = poll.registry().try_clone().map_err(|error| told(&error))?;
@@ -90,7 +96,7 @@ impl Service {
             signals,
             control,
             events: events.map_err(|error| told(&error))?,
-            outlet: Outlet::new(announcer),
+            outlet: Outlet::new(publisher),
             _endpoint: endpoint,
             ledger: Ledger::new(interval),
             interval,
@@ -103,6 +109,8 @@ impl Service {
             listings: 0,
             next: None,
             ended: false,
+            connections_ended: 0,
+            ended_log: Throttle::default(),
         };
         service.register().map_err(|error| told(&error))?;
         Ok(Some(service))
@@ -113,11 +121,11 @@ impl Service {
         registry.register(&mut SourceFd(&self.signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
         registry.register(&mut self.control.connection, CONTROL, Interest::READABLE)?;
         registry.register(&mut self.events, EVENTS, Interest::READABLE)?;
-        registry.register(&mut self.outlet.announcer, STATS, Interest::READABLE)
+        registry.register(&mut self.outlet.publisher, STATS, Interest::READABLE)
     }
 
     /// Until a signal, or until there are sockets that only a new process can hold.
-    pub(super) fn run(&mut self) {
+    pub(super) fn run(&mut self, log: &Log) {
         let mut events = Events::with_capacity(64);
         let mut hurry = true;
         while !self.ended {
@@ -131,6 +139,11 @@ impl Service {
             }
             // What was sent may have eaten the news of what can be read.
             hurry = self.turn(now);
+            let mono = Mono(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+            let ended = std::mem::take(&mut self.connections_ended);
+            if let Some(count) = self.ended_log.count(ended, mono) {
+                log.warning(&format!("disconnected {count} subscribers that subscribed to too much"));
+            }
         }
     }
 
@@ -149,7 +162,7 @@ impl Service {
         while self.events.try_recv().is_some() {
             self.dirty = true;
         }
-        self.outlet.ready();
+        self.connections_ended += self.outlet.ready().map_or(0, |news| news.ended);
         while let Some(told) = self.control.read() {
             self.take(told, now);
         }
@@ -322,6 +335,13 @@ fn bind(args: &Args, signals: &mut sys::Signals) -> Result<Option<sys::BoundEndp
     let mut caught = Vec::new();
     loop {
         match sys::bind_endpoint(&args.statspoint, Some(args.endpoint_mode), owner) {
+            Ok(endpoint) if sys::is_exposed(&endpoint.endpoint) && !args.allow_anyone_on_the_network => {
+                return Err(format!(
+                    "--statspoint {} can be reached from other machines, without a password: use a loopback address or \
+                     ipc://, or --allow-anyone-on-the-network",
+                    args.statspoint
+                ));
+            }
             Ok(endpoint) => return Ok(Some(endpoint)),
             Err(error) if error.errno != Errno::EADDRINUSE as i32 || clock::since_boot() >= end => {
                 return Err(error.to_string());

@@ -1,7 +1,7 @@
 //! Layer 2: ZeroMQ on mio.
 //!
 //! libzmq's sockets are not descriptors. Each has one, `ZMQ_FD`, that becomes readable when something happened, once, and
-//! any call on the socket may take that news away unseen. [`Router`], [`Publisher`] and [`Announcer`] are the servers' sides, registered
+//! any call on the socket may take that news away unseen. [`Router`] and [`Publisher`] are the servers' sides, registered
 //! with mio; [`Dealer`] and [`Subscriber`] are the clients' sides, which may also block. All of them go through
 //! `readiness`, the one place that knows the rules.
 //!
@@ -17,7 +17,6 @@
 
 #![warn(missing_docs)]
 
-mod announcer;
 mod backlog;
 mod context;
 mod deadline;
@@ -25,17 +24,18 @@ mod dealer;
 mod error;
 mod listener;
 mod option;
+mod peer;
 mod publisher;
 mod readiness;
 mod router;
 mod subscriber;
+mod subscriptions;
 #[cfg(test)]
 mod testing;
 
-pub use announcer::Announcer;
 pub use context::Context;
 pub use dealer::{CallError, Dealer};
 pub use error::NetError;
 pub use publisher::{News, Publisher};
-pub use router::{Incoming, Payload, RETRY_EVERY, Router, Tally};
+pub use router::{Counters, Incoming, Payload, RETRY_EVERY, Router};
 pub use subscriber::Subscriber;

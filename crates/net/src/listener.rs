@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+use nix::unistd::geteuid;
 
 use super::NetError;
 use super::context::Transport;
@@ -26,6 +27,9 @@ impl Listener {
         let transport = Transport::of(endpoint)?;
         let refuse = |source| NetError::Listener { endpoint: endpoint.to_owned(), source };
         check(listener.as_fd(), transport).map_err(refuse)?;
+        if endpoint.starts_with(ABSTRACT) {
+            admit_ourselves(socket)?;
+        }
         let theirs = listener.try_clone().map_err(refuse)?;
         set_option(socket, IntOption::UseFd, theirs.as_raw_fd())
             .map_err(NetError::socket("handing over a listener"))?;
@@ -43,6 +47,18 @@ impl Listener {
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }
+}
+
+/// Begins an endpoint that has no file, and so neither owner nor mode.
+const ABSTRACT: &str = "ipc://@";
+
+/// Has connections accepted of our own user and of root alone. All others are closed before libzmq reads from them.
+fn admit_ourselves(socket: &mut zmq::Socket) -> Result<(), NetError> {
+    for user in [geteuid().as_raw(), 0] {
+        set_option(socket, IntOption::IpcFilterUid, user.cast_signed())
+            .map_err(NetError::socket("limiting it to one user"))?;
+    }
+    Ok(())
 }
 
 impl AsFd for Listener {
@@ -108,5 +124,36 @@ mod tests {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let error = hand(tcp, "ipc:///nowhere").unwrap_err();
         assert!(error.to_string().ends_with("the descriptor is of another address family"), "{error}");
+    }
+
+    /// What a peer of this user reads first from an abstract endpoint.
+    #[expect(unsafe_code, reason = "only the bare call changes the user of one thread")]
+    fn greeting(name: String, user: libc::uid_t) -> Vec<u8> {
+        use std::io::Read as _;
+        use std::os::linux::net::SocketAddrExt as _;
+        let connect = move || {
+            // SAFETY: three numbers; the call changes this thread alone, which ends soon.
+            let changed = unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) };
+            assert_eq!(changed, 0);
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+            let mut stream = std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
+            let mut first = vec![0; 10];
+            let length = stream.read(&mut first).unwrap_or(0);
+            first.truncate(length);
+            first
+        };
+        std::thread::spawn(connect).join().unwrap()
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn abstract_endpoint_takes_nobody_but_its_own_user_and_root() {
+        use std::os::linux::net::SocketAddrExt as _;
+        let name = format!("circus-net-{}", std::process::id());
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+        let _router = crate::Router::new(&Context::new().unwrap(), listener.into(), &format!("ipc://@{name}")).unwrap();
+        assert_eq!(greeting(name.clone(), 0).first(), Some(&0xff), "ZMTP begins so");
+        assert_eq!(greeting(name, 65_534), [0; 0]);
     }
 }

@@ -10,6 +10,8 @@ pub(super) enum IntOption {
     UseFd,
     /// Tell the program of subscriptions, and carry out only what it makes of them.
     XpubManual,
+    /// Accept connections of this user only, and of the others that were named so.
+    IpcFilterUid,
 }
 
 impl IntOption {
@@ -17,6 +19,7 @@ impl IntOption {
         match self {
             Self::UseFd => zmq_sys::ZMQ_USE_FD as c_int,
             Self::XpubManual => zmq_sys::ZMQ_XPUB_MANUAL as c_int,
+            Self::IpcFilterUid => zmq_sys::ZMQ_IPC_FILTER_UID as c_int,
         }
     }
 }

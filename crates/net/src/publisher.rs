@@ -1,18 +1,21 @@
-//! The daemon's events: sent to whoever listens.
+//! Events and figures, sent to the programs that subscribe to them.
 //!
-//! libzmq asks us what to make of each subscription. Who subscribes to everything gets what everything always was, the
-//! events of watchers: the output of workers ([`OUTPUT_TOPICS`](circus_core::proto::OUTPUT_TOPICS)) is for those who name it, or
-//! somebody who watches a chatty worker would cost all others their events. And since we know who listens to output, it
-//! is not even made where nobody does.
+//! libzmq asks us what to make of each subscription. At circusd's events a subscription to everything means what
+//! everything always was, the events of watchers: the output of workers
+//! ([`OUTPUT_TOPICS`](circus_core::proto::OUTPUT_TOPICS)) is for subscribers that name it, or following a chatty worker
+//! would cost all others their events. And since the subscriptions are known, output and figures that nothing subscribes
+//! to are not even made.
+//!
+//! A connection that subscribes to too much is ended: see [`LIMITS`] and docs/limits.md.
 
-use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::listener::Listener;
 use super::option::{IntOption, set_option};
 use super::readiness::{Port, registrable};
-use super::{Context, NetError};
+use super::subscriptions::{Added, Connection, Limits, Subscriptions};
+use super::{Context, NetError, peer};
 
 /// Events that wait for one subscriber. 5000 deaths in one turn are 10 000 events (`reap`, `spawn`), and this is twice
 /// that.
@@ -23,11 +26,19 @@ use super::{Context, NetError};
 /// costs a quarter of a microsecond.
 const MARK: i32 = 20_000;
 
-/// The largest subscription that is accepted.
-const LARGEST_FRAME: i64 = 64 << 10;
+/// The longest subscription that is accepted: its kind and the beginning of a topic. A subscriber that sends a longer one
+/// is disconnected.
+const LARGEST_FRAME: i64 = 1 << 10;
 
-/// What an empty subscription stands for: less than `watcher.`, so that who holds both can give up either.
-const EVERYTHING: &[u8] = b"watcher";
+/// `circusctl tail` follows a thousand watchers with two subscriptions each.
+const LIMITS: Limits = Limits { count: 4096, bytes: 256 << 10, total: 1 << 20 };
+
+/// Subscriptions of one connection that libzmq takes before it asks us about them. With more it would take up a flood
+/// without end before we could look at the first.
+const UNREAD: i32 = 1;
+
+/// So many connections are remembered before those that have ended are looked for.
+const REMEMBERED: usize = 64;
 
 /// An XPUB socket on a descriptor that was bound by the caller.
 ///
@@ -35,33 +46,56 @@ const EVERYTHING: &[u8] = b"watcher";
 pub struct Publisher {
     port: Port,
     listener: Listener,
-    /// How many connections have subscribed to each prefix.
-    subscriptions: BTreeMap<Vec<u8>, usize>,
+    /// What an empty subscription stands for.
+    everything: &'static [u8],
+    subscriptions: Subscriptions,
     news: Option<News>,
+    /// How many connections are remembered when the ended ones are looked for next.
+    look_at: usize,
 }
 
-/// What has become of the subscriptions since somebody asked.
+/// What has become of the subscriptions since the last call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
     /// Prefixes that were subscribed to, each as often as it was.
     pub subscribed: Vec<Vec<u8>>,
+    /// How many connections were ended because they subscribed to too much.
+    pub ended: u64,
 }
 
 registrable!(Publisher);
 
 impl Publisher {
-    /// A publisher that accepts subscribers on `listener`. `endpoint` tells the transport (and the path, for ipc); the
-    /// path's unlinking remains the caller's affair.
-    pub fn new(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
+    /// A publisher of circusd's events, which accepts subscribers on `listener`. `endpoint` tells the transport (and the
+    /// path, for ipc); the path's unlinking remains the caller's affair.
+    pub fn of_events(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
+        // Less than `watcher.`, so that a connection that holds both can give up either.
+        Self::new(context, listener, endpoint, b"watcher")
+    }
+
+    /// A publisher of figures, where a subscription to everything is one.
+    pub fn of_figures(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
+        Self::new(context, listener, endpoint, b"")
+    }
+
+    fn new(context: &Context, listener: OwnedFd, endpoint: &str, everything: &'static [u8]) -> Result<Self, NetError> {
         let mut socket = context.socket(zmq::XPUB)?;
         let options = || {
             socket.set_sndhwm(MARK)?;
+            socket.set_rcvhwm(UNREAD)?;
             socket.set_maxmsgsize(LARGEST_FRAME)
         };
         options().map_err(NetError::socket("setting options"))?;
         set_option(&mut socket, IntOption::XpubManual, 1).map_err(NetError::socket("setting options"))?;
         let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
-        Ok(Self { port: Port::new(socket)?, listener, subscriptions: BTreeMap::new(), news: None })
+        Ok(Self {
+            port: Port::new(socket)?,
+            listener,
+            everything,
+            subscriptions: Subscriptions::new(LIMITS),
+            news: None,
+            look_at: REMEMBERED,
+        })
     }
 
     /// The endpoint as the kernel knows it: a port where 0 was asked for.
@@ -69,8 +103,8 @@ impl Publisher {
         self.listener.endpoint()
     }
 
-    /// Sends an event to everybody who subscribed to a prefix of its topic. It never waits: a subscriber whose queue is
-    /// full misses it.
+    /// Sends an event to every subscriber to a prefix of its topic. It never waits: a subscriber whose queue is full misses
+    /// it.
     pub fn publish(&mut self, topic: &[u8], body: &[u8]) {
         self.publish_all([(topic, body)]);
     }
@@ -79,7 +113,7 @@ impl Publisher {
     pub fn publish_all<T: AsRef<[u8]>, B: AsRef<[u8]>>(&mut self, events: impl IntoIterator<Item = (T, B)>) {
         let mut events = events.into_iter().peekable();
         if events.peek().is_some() {
-            // Who has subscribed by now gets it: a PUB socket would look too.
+            // A subscriber that has come by now gets it: a PUB socket would look too.
             self.ready();
         }
         for (topic, body) in events {
@@ -104,10 +138,11 @@ impl Publisher {
     }
 
     fn receive(&mut self) {
-        while let Some((frame, mut more)) = self.port.recv() {
+        while let Some((mut frame, mut more)) = self.port.recv() {
+            let from = peer::of_message(&mut frame);
             // A subscriber may send what it likes; what is no subscription is nothing to us.
             if let Some((&kind @ (0 | 1), prefix)) = frame.split_first() {
-                self.carry_out(kind == 1, prefix);
+                self.carry_out(kind == 1, prefix, from);
             }
             while more {
                 let Some((_, others)) = self.port.recv() else { break };
@@ -116,24 +151,60 @@ impl Publisher {
         }
     }
 
-    /// libzmq has just told of it, and applies what we say to the connection that it came from.
-    fn carry_out(&mut self, wanted: bool, prefix: &[u8]) {
-        self.port.route(wanted, if prefix.is_empty() { EVERYTHING } else { prefix });
-        let news = self.news.get_or_insert_default();
-        if wanted {
-            news.subscribed.push(prefix.to_vec());
-            *self.subscriptions.entry(prefix.to_vec()).or_default() += 1;
-        } else if let Some(count) = self.subscriptions.get_mut(prefix) {
-            *count -= 1;
-            if *count == 0 {
-                self.subscriptions.remove(prefix);
+    /// libzmq has just told of it, and applies what we say to the connection that it came from. It tells of no connection
+    /// where that has ended, and its subscriptions with it.
+    fn carry_out(&mut self, wanted: bool, prefix: &[u8], from: Option<Connection>) {
+        let is_news = match (wanted, from) {
+            (true, Some(from)) => return self.subscribe(prefix, from),
+            // Its connection ended before we looked.
+            (true, None) => false,
+            (false, Some(from)) => {
+                let had = self.subscriptions.remove(from, prefix);
+                if had {
+                    self.port.route(false, self.route_of(prefix));
+                }
+                had
             }
+            (false, None) => self.subscriptions.discount(prefix),
+        };
+        if is_news {
+            self.news.get_or_insert_default();
         }
     }
 
-    /// The prefixes of topics that somebody has subscribed to, an empty one for everything.
+    fn subscribe(&mut self, prefix: &[u8], from: Connection) {
+        let added = self.subscriptions.add(from, prefix);
+        if let Added::TooMany(greediest) = added {
+            peer::disconnect(greediest, self.listener.as_fd().as_raw_fd());
+            self.subscriptions.forget(greediest);
+            self.news.get_or_insert_default().ended += 1;
+        }
+        if added != Added::TooMany(from) {
+            self.port.route(true, self.route_of(prefix));
+            self.news.get_or_insert_default().subscribed.push(prefix.to_vec());
+        }
+        self.forget_ended();
+    }
+
+    fn route_of<'p>(&self, prefix: &'p [u8]) -> &'p [u8] {
+        if prefix.is_empty() { self.everything } else { prefix }
+    }
+
+    /// Now and then: what is remembered stays in proportion to what is connected.
+    fn forget_ended(&mut self) {
+        let connections = self.subscriptions.connections();
+        if connections.len() < self.look_at {
+            return;
+        }
+        for ended in connections.into_iter().filter(|connection| !peer::is_open(*connection)) {
+            self.subscriptions.forget(ended);
+        }
+        self.look_at = REMEMBERED.max(2 * self.subscriptions.connections().len());
+    }
+
+    /// The prefixes of topics that are subscribed to, an empty one for everything.
     pub fn subscriptions(&self) -> impl Iterator<Item = &[u8]> {
-        self.subscriptions.keys().map(Vec::as_slice)
+        self.subscriptions.prefixes()
     }
 
     /// What became of the subscriptions since the last call, if anything.
@@ -148,7 +219,7 @@ impl Publisher {
     }
 }
 
-/// The listening descriptor, for whoever keeps it over a re-exec. It is no descriptor to poll.
+/// The listening descriptor, to be kept over a re-exec. It is no descriptor to poll.
 impl AsFd for Publisher {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
@@ -163,7 +234,7 @@ mod tests {
     use crate::Subscriber;
     use crate::context::Transport;
     use crate::deadline::Deadline;
-    use crate::testing::{PATIENCE, TRANSPORTS, client, publisher};
+    use crate::testing::{PATIENCE, TRANSPORTS, client, listener, publisher};
 
     /// Publishes until the subscriber is connected, and reads what it has got of that.
     fn meet(publisher: &mut Publisher, subscriber: &mut Subscriber) {
@@ -285,7 +356,7 @@ mod tests {
             assert_eq!(news, [&b""[..], b"output.w.", b"output.w.", b"watcher."]);
             drop(both);
             expect(&mut publisher, &mut poll, &["", "output.w."]);
-            assert_eq!(publisher.take_news(), Some(News::default()), "somebody went");
+            assert_eq!(publisher.take_news(), Some(News::default()), "a subscriber has gone");
             publisher.publish(b"output.w.stdout", b"a");
             publisher.publish(b"watcher.w.spawn", b"b");
             assert_eq!(everything.recv(PATIENCE), Some((b"watcher.w.spawn".to_vec(), b"b".to_vec())));
@@ -312,6 +383,96 @@ mod tests {
         expect(&mut publisher, &mut poll, &["end", "watcher."]);
         publisher.publish(b"watcher.w.spawn", b"{}");
         assert!(subscriber.recv(PATIENCE).is_some());
+    }
+
+    /// A subscriber to ever more topics, which ends when its connection does or when it has sent all.
+    fn flood(endpoint: &str, count: u32, topic: impl Fn(u32) -> Vec<u8>) -> zmq::Socket {
+        let rogue = client(&Context::new().unwrap(), zmq::XSUB, endpoint);
+        rogue.set_sndhwm(0).unwrap();
+        for number in 0..count {
+            rogue.send([&b"\x01"[..], &topic(number)].concat(), 0).unwrap();
+        }
+        rogue
+    }
+
+    #[test]
+    fn connection_that_subscribes_to_too_much_is_ended_and_costs_little() {
+        for transport in TRANSPORTS {
+            let (mut publisher, mut subscriber, _context, _folder) = met(transport);
+            let mut poll = mio::Poll::new().unwrap();
+            poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+            let before = resident_bytes();
+            let rogue = flood(publisher.endpoint(), 20_000, |number| format!("{number:0>200}").into_bytes());
+            let mut events = mio::Events::with_capacity(4);
+            let mut ended = 0;
+            while ended == 0 {
+                poll.poll(&mut events, Some(PATIENCE)).unwrap();
+                assert!(!events.is_empty(), "no subscription came");
+                publisher.ready();
+                ended += publisher.take_news().unwrap_or_default().ended;
+                let held = publisher.subscriptions().count();
+                assert!(held <= LIMITS.count + 200, "{held}");
+            }
+            // 20 000 of them would be 250 MB. Other tests run beside this one.
+            let grown = resident_bytes().saturating_sub(before);
+            assert!(grown < 100 << 20, "{} MB more", grown >> 20);
+            drop(rogue);
+            publisher.publish(b"watcher.w.0", b"");
+            read(&mut subscriber, 1);
+            // What the connection had subscribed to goes with it.
+            expect(&mut publisher, &mut poll, &[""]);
+        }
+    }
+
+    #[test]
+    fn long_subscription_ends_its_connection() {
+        let (mut publisher, _subscriber, _context, _folder) = met(TRANSPORTS[0]);
+        let mut poll = mio::Poll::new().unwrap();
+        poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+        let rogue = flood(publisher.endpoint(), 1, |_| b"first".to_vec());
+        expect(&mut publisher, &mut poll, &["", "first"]);
+        // It connects again, without what it has sent by itself.
+        rogue.send([b"\x01".to_vec(), vec![b'x'; 2000]].concat(), 0).unwrap();
+        expect(&mut publisher, &mut poll, &[""]);
+    }
+
+    #[test]
+    fn nothing_can_be_given_up_for_another_connection() {
+        let (mut publisher, _context, _folder) = publisher(TRANSPORTS[0]);
+        let mut poll = mio::Poll::new().unwrap();
+        poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+        let others = Context::new().unwrap();
+        let _subscriber = Subscriber::connect(&others, publisher.endpoint(), &["watcher."]).unwrap();
+        expect(&mut publisher, &mut poll, &["watcher."]);
+        let rogue = client(&others, zmq::XSUB, publisher.endpoint());
+        for frame in [&b"\x00watcher."[..], b"\x01watcher.", b"\x01watcher.", b"\x01end"] {
+            rogue.send(frame, 0).unwrap();
+        }
+        expect(&mut publisher, &mut poll, &["end", "watcher."]);
+        drop(rogue);
+        expect(&mut publisher, &mut poll, &["watcher."]);
+        assert_eq!(publisher.subscriptions.counts_of(b"watcher."), 1);
+    }
+
+    #[test]
+    fn everything_of_figures_is_everything() {
+        for transport in TRANSPORTS {
+            let (listener, endpoint, _folder) = listener(transport);
+            let context = Context::new().unwrap();
+            let mut publisher = Publisher::of_figures(&context, listener, &endpoint).unwrap();
+            let mut poll = mio::Poll::new().unwrap();
+            poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+            let others = Context::new().unwrap();
+            let mut one = Subscriber::connect(&others, publisher.endpoint(), &[""]).unwrap();
+            let mut two = Subscriber::connect(&others, publisher.endpoint(), &["stat."]).unwrap();
+            expect(&mut publisher, &mut poll, &["", "stat."]);
+            publisher.publish(b"msgpack:stat.w", b"1");
+            publisher.publish(b"stat.w", b"2");
+            assert_eq!(one.recv(PATIENCE), Some((b"msgpack:stat.w".to_vec(), b"1".to_vec())));
+            assert_eq!(two.recv(PATIENCE), Some((b"stat.w".to_vec(), b"2".to_vec())));
+            drop((one, two));
+            expect(&mut publisher, &mut poll, &[]);
+        }
     }
 
     #[test]

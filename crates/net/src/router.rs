@@ -15,10 +15,10 @@ pub const RETRY_EVERY: Duration = Duration::from_millis(100);
 
 /// Messages that libzmq itself holds for one client, in each direction. It counts messages, not bytes, so this is low; the
 /// rest of what a client has not read is in the backlog, and the rest of what it has sent stays with the client.
-const MARK: i32 = 256;
+const MARK: i32 = 64;
 
 /// The largest frame that is accepted. A client that sends a larger one is disconnected.
-const LARGEST_FRAME: i64 = 16 << 20;
+const LARGEST_FRAME: i64 = 1 << 20;
 
 /// 5000 requests that one client pipelines are answered though it reads nothing meanwhile: there is room for three
 /// kilobytes each.
@@ -49,7 +49,7 @@ pub enum Payload {
 
 /// What was lost since the start, and why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Counters {
     /// Messages that did not consist of one frame.
     pub malformed: u64,
     /// Answers whose client had gone.
@@ -67,7 +67,7 @@ pub struct Router {
     port: Port,
     listener: Listener,
     backlog: Backlog,
-    tally: Tally,
+    counters: Counters,
     /// The request that was received last.
     last: Option<zmq::Message>,
 }
@@ -91,7 +91,7 @@ impl Router {
             port: Port::new(socket)?,
             listener,
             backlog: Backlog::new(LIMITS),
-            tally: Tally::default(),
+            counters: Counters::default(),
             last: None,
         })
     }
@@ -123,7 +123,7 @@ impl Router {
                 payload
             }
             None => {
-                self.tally.malformed += 1;
+                self.counters.malformed += 1;
                 Payload::Malformed { frames }
             }
         };
@@ -143,8 +143,8 @@ impl Router {
         let sent = if self.backlog.holds(identity) { Sent::Full } else { transmit(&self.port, identity, &answer) };
         match sent {
             Sent::Done => {}
-            Sent::Full => self.tally.overflowed += self.backlog.push(identity, answer) as u64,
-            Sent::Gone => self.tally.unroutable += 1,
+            Sent::Full => self.counters.overflowed += self.backlog.push(identity, answer) as u64,
+            Sent::Gone => self.counters.unroutable += 1,
         }
     }
 
@@ -157,7 +157,7 @@ impl Router {
     pub fn retry(&mut self) -> usize {
         let port = &self.port;
         let progress = self.backlog.retry(|identity, answer| transmit(port, identity, answer));
-        self.tally.unroutable += progress.gone as u64;
+        self.counters.unroutable += progress.gone as u64;
         progress.sent + progress.gone
     }
 
@@ -180,8 +180,8 @@ impl Router {
     }
 
     /// What was lost so far.
-    pub fn tally(&self) -> Tally {
-        self.tally
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// Waits until no answer waits any more, at most for `limit`; tells how many still do. For a daemon that is about to

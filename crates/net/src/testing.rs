@@ -45,7 +45,7 @@ pub(super) fn router(transport: Transport) -> (Router, Context, TempDir) {
 pub(super) fn publisher(transport: Transport) -> (Publisher, Context, TempDir) {
     let (listener, endpoint, folder) = listener(transport);
     let context = Context::new().unwrap();
-    (Publisher::new(&context, listener, &endpoint).unwrap(), context, folder)
+    (Publisher::of_events(&context, listener, &endpoint).unwrap(), context, folder)
 }
 
 /// A daemon in miniature, on a thread of its own. Dropping it stops it and passes its panic on.

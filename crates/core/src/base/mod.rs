@@ -5,8 +5,10 @@ pub mod errno;
 mod level;
 mod pid;
 pub mod python;
+mod throttle;
 pub(crate) mod time;
 
 pub use level::Level;
 pub use pid::Pid;
+pub use throttle::Throttle;
 pub use time::{Mono, Now};

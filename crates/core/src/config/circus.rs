@@ -53,17 +53,25 @@ fn endpoint_problem(key: &str, endpoint: &str, circus: &CircusConfig, place: &Pl
             format!("[circus] {key}: '{endpoint}' is no endpoint such as tcp://127.0.0.1:5555 or ipc:///run/circus");
         return Some(Problem::fatal(place, text));
     }
-    // Through the control endpoint anyone who reaches it becomes circusd's user; the others only tell.
-    let severity = if key == "endpoint" { Severity::Fatal } else { Severity::Warning };
+    if endpoint.starts_with("ipc://@") && circus.endpoint_owner.is_some() {
+        let text = format!(
+            "[circus] {key}: {endpoint} is abstract, so endpoint_owner cannot own it; write {key} = \
+             ipc:///run/circus/{key}"
+        );
+        return Some(Problem::fatal(place, text));
+    }
+    // Through the control endpoint a client becomes circusd's user; of the others it reads what workers print.
     let exposed = is_exposed(endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine;
     exposed.then(|| {
         let port = endpoint.rsplit_once(':').map_or("5555", |(_, port)| port);
+        let risk =
+            if key == "endpoint" { "to run any command" } else { "to read events, figures and what workers print" };
         let text = format!(
-            "[circus] {key}: {endpoint} can be reached from other machines, without a password. For this machine alone, \
-             write {key} = tcp://127.0.0.1:{port} or {key} = ipc:///run/circus/{key}; to let every machine in, \
+            "[circus] {key}: {endpoint} can be reached from other machines, without a password, {risk}. For this machine \
+             alone, write {key} = tcp://127.0.0.1:{port} or {key} = ipc:///run/circus/{key}; to let every machine in, \
              allow_anyone_on_the_network_to_control_this_machine = yes"
         );
-        Problem::new(severity, place, text)
+        Problem::fatal(place, text)
     })
 }
 

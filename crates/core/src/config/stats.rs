@@ -61,6 +61,9 @@ fn arguments(circus: &CircusConfig) -> Vec<String> {
     if circus.stats_always {
         words.push("--always".to_owned());
     }
+    if circus.allow_anyone_on_the_network_to_control_this_machine {
+        words.push("--allow-anyone-on-the-network".to_owned());
+    }
     words
 }
 
@@ -108,6 +111,7 @@ mod tests {
             statsd_close_outputs: true,
             stats_interval: 0.25,
             stats_always: true,
+            allow_anyone_on_the_network_to_control_this_machine: true,
             endpoint_mode: 0o660,
             endpoint_owner: Some("me".into()),
             loglevel: Some("warning".into()),
@@ -116,7 +120,8 @@ mod tests {
         };
         let watcher = watcher(&circus, &Host::default()).unwrap();
         assert!(watcher.cmd.ends_with(
-            "--endpoint-mode 660 --endpoint-owner me --interval 0.25 --log-level warning --log-output /l --always"
+            "--endpoint-mode 660 --endpoint-owner me --interval 0.25 --log-level warning --log-output /l --always \
+             --allow-anyone-on-the-network"
         ));
         assert!(
             watcher.cmd.starts_with("circusd-stats --") && watcher.close_child_stdout && watcher.close_child_stderr

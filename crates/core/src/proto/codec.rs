@@ -33,6 +33,19 @@ pub enum RequestId {
     MessagePack(Vec<u8>),
 }
 
+/// The longest id, in bytes: each reply repeats it.
+const LONGEST_ID: usize = 4096;
+
+impl RequestId {
+    fn len(&self) -> usize {
+        match self {
+            Self::Absent => 0,
+            Self::Json(text) => text.len(),
+            Self::MessagePack(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// A request before its command is looked up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
@@ -112,6 +125,10 @@ fn envelope(
     kind: Option<Value>,
 ) -> Result<Envelope, Undecodable> {
     let cast = matches!(&kind, Some(Value::String(kind)) if kind == "cast");
+    if id.len() > LONGEST_ID {
+        let reason = format!("message invalid 'id' is longer than {LONGEST_ID} bytes");
+        return Err(refusal(ErrNo::Message, &reason, RequestId::Absent, cast));
+    }
     let command = match command {
         Some(Value::String(command)) => command,
         Some(_) => return Err(refusal(ErrNo::Message, "message invalid 'command' isn't a string", id, cast)),

@@ -37,7 +37,7 @@ pub struct Fault {
 impl Fault {
     /// A fault with this number and reason.
     pub fn new(errno: ErrNo, reason: impl Into<String>) -> Self {
-        Self { errno, reason: reason.into(), details: Vec::new() }
+        Self { errno, reason: shortened(reason.into()), details: Vec::new() }
     }
 
     /// errno 6: a command that was well-formed failed. Circus's clients know the fixed reason; ours read on.
@@ -56,6 +56,19 @@ impl Fault {
     }
 }
 
+/// The longest reason, in bytes: it may quote what a client sent, which must not come back whole for every client that
+/// sends much and reads nothing.
+const LONGEST_REASON: usize = 4096;
+
+fn shortened(mut reason: String) -> String {
+    if reason.len() > LONGEST_REASON {
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        reason.push('…');
+        reason.shrink_to_fit();
+    }
+    reason
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.reason)
@@ -63,3 +76,15 @@ impl std::fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_does_not_bring_a_large_request_back() {
+        assert_eq!(Fault::message("é".repeat(2048)).reason, "é".repeat(2048));
+        let long = Fault::message(format!("x{}", "é".repeat(500_000))).reason;
+        assert!(long.len() <= LONGEST_REASON + 3 && long.ends_with("é…"), "{}", long.len());
+    }
+}

@@ -25,7 +25,7 @@ fn five_thousand_pipelined_requests_get_five_thousand_answers() {
         let server = echo(transport);
         let context = Context::new().unwrap();
         pipeline(&client(&context, zmq::DEALER, server.endpoint()), 5000);
-        assert_eq!(server.stop().tally(), Tally::default());
+        assert_eq!(server.stop().counters(), Counters::default());
     }
 }
 
@@ -39,7 +39,7 @@ fn large_answers_wait_until_their_client_reads() {
     // Everything is answered, as far as the daemon can: one who comes later is told so.
     ask(&client(&context, zmq::DEALER, server.endpoint()), "later");
     (0..5000).for_each(|_| assert_eq!(slow.recv_bytes(0).unwrap().len(), SIZE));
-    assert_eq!(server.stop().tally(), Tally::default());
+    assert_eq!(server.stop().counters(), Counters::default());
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn eight_clients_are_served_side_by_side() {
             scope.spawn(|| pipeline(&client(&context, zmq::DEALER, server.endpoint()), 1000));
         }
     });
-    assert_eq!(server.stop().tally(), Tally::default());
+    assert_eq!(server.stop().counters(), Counters::default());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn messages_of_another_shape_are_counted_and_harm_nobody() {
         socket.send_multipart(message, 0).unwrap();
         assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), (delimiter, payload));
     }
-    assert_eq!(server.stop().tally().malformed, 5);
+    assert_eq!(server.stop().counters().malformed, 5);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_client_that_never_reads_costs_a_bounded_amount_and_harms_nobody() {
     }
     let router = server.stop();
     assert!(router.pending() > 0 && router.pending() * SIZE <= LIMITS.client, "{} wait", router.pending());
-    assert!(router.tally().overflowed > 0);
+    assert!(router.counters().overflowed > 0);
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn the_answers_of_a_client_that_vanishes_are_dropped() {
         router.port.wait_for_news(deadline.sooner(RETRY_EVERY));
         router.ready();
     }
-    assert_eq!((router.pending(), router.tally().overflowed), (0, 0));
-    assert!(router.tally().unroutable >= 10);
+    assert_eq!((router.pending(), router.counters().overflowed), (0, 0));
+    assert!(router.counters().unroutable >= 10);
     router.send(&request.identity, false, b"too late".to_vec());
     router.send(b"never heard of", false, b"nobody".to_vec());
     assert_eq!(router.pending(), 0);
@@ -222,6 +222,6 @@ fn a_daemon_under_a_storm_of_signals_answers_everything() {
         (0..20).for_each(|_| pipeline(&client(&context, zmq::DEALER, &endpoint), 500));
         stop(&endpoint);
     });
-    interrupted(|| assert_eq!(turns(router, answer_with_itself).tally(), Tally::default()));
+    interrupted(|| assert_eq!(turns(router, answer_with_itself).counters(), Counters::default()));
     client.join().unwrap();
 }

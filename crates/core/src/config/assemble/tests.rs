@@ -364,9 +364,13 @@ fn strangers_are_kept_out_unless_they_are_let_in() {
     let (config, problems) = read("[circus]\nendpoint = tcp://0.0.0.0:5555\npubsub_endpoint = tcp://*:5556\n");
     assert_eq!(config, None);
     assert!(problems.first().unwrap().starts_with("fatal 2: [circus] endpoint: tcp://0.0.0.0:5555 can be reached"));
-    assert!(problems.get(1).unwrap().starts_with("warning 3: "));
+    assert!(problems.get(1).unwrap().starts_with("fatal 3: [circus] pubsub_endpoint: tcp://*:5556 can be reached"));
+    assert!(read("[circus]\nstats_endpoint = tcp://*:5557\n").0.is_none());
     sound("[circus]\nendpoint = tcp://*:5\nallow_anyone_on_the_network_to_control_this_machine = yes\n");
+    sound("[circus]\nstats_endpoint = tcp://*:5557\nallow_anyone_on_the_network_to_control_this_machine = yes\n");
     assert!(read("[circus]\nendpoint =\n").0.is_none());
+    let (_, problems) = read("[circus]\nendpoint = ipc://@circus\nendpoint_owner = root\n");
+    assert!(problems.first().unwrap().starts_with("fatal 2: [circus] endpoint: ipc://@circus is abstract"));
 }
 
 #[test]
@@ -566,5 +570,15 @@ fn circusd_stats_is_a_watcher_like_any_other() {
     assert!(!stats.env.as_ref().unwrap().contains_key("A"), "no section's variables");
     for interval in ["0.09", "0", "-1", "nan", "1e9"] {
         assert!(read(&format!("[circus]\nstats_interval = {interval}\n")).0.is_none(), "{interval}");
+    }
+}
+
+#[test]
+fn a_name_with_control_characters_leaves_the_watcher_out() {
+    for (section, name) in [("w\u{1b}[2J", ""), ("w", "name = a\u{202e}b\n")] {
+        let (config, problems) = read(&format!("[watcher:{section}]\ncmd = x\n{name}[watcher:ok]\ncmd = x\n"));
+        let names: Vec<String> = config.unwrap().watchers.into_iter().map(|watcher| watcher.name).collect();
+        assert_eq!(names, ["ok"]);
+        assert!(problems.iter().any(|problem| problem.contains("a watcher's name cannot have the character")));
     }
 }

@@ -308,7 +308,7 @@ fn an_open_endpoint_is_refused_with_the_lines_that_mend_it() {
     for line in ["endpoint = tcp://127.0.0.1:5555 ", "endpoint = ipc:///run/circus/endpoint"] {
         assert!(lines[0].contains(line), "{lines:?}");
     }
-    assert!(found("[circus]\npubsub_endpoint = tcp://0.0.0.0:1\n[watcher:w]\ncmd = sleep\n")[0].contains("warning"));
+    assert!(found("[circus]\npubsub_endpoint = tcp://0.0.0.0:1\n[watcher:w]\ncmd = sleep\n")[0].contains("error"));
 }
 
 #[test]
