@@ -19,6 +19,8 @@ pub(crate) enum LineFormat {
     Stamped(TimestampPrefix),
     /// The same in a colour.
     Colored(Colored),
+    /// Each piece behind a line with its worker's pid and its length, for a program that takes them apart again.
+    Framed,
 }
 
 impl LineFormat {
@@ -29,6 +31,7 @@ impl LineFormat {
             Self::Plain => {}
             Self::Stamped(stamp) => stamp.prefix(pid, wall, out),
             Self::Colored(colored) => colored.prefix(pid, wall, out),
+            Self::Framed => out.extend_from_slice(pid.to_string().as_bytes()),
         }
     }
 
@@ -37,16 +40,29 @@ impl LineFormat {
         match self {
             Self::Plain | Self::Stamped(_) => render(prefix, continues, lines, out),
             Self::Colored(colored) => colored.render(prefix, continues, lines, out),
+            Self::Framed => frame(prefix, lines, out),
         }
     }
 
     /// Whether a last line without an end gets one: a stamped file is a list of lines, a plain one the worker's bytes.
     pub(crate) fn ends_lines(&self) -> bool {
         match self {
-            Self::Plain => false,
+            Self::Plain | Self::Framed => false,
             Self::Stamped(_) | Self::Colored(_) => true,
         }
     }
+
+    /// Whether a line that another worker has left open must be ended before this one's begins.
+    pub(crate) fn ends_lines_of_others(&self) -> bool {
+        !matches!(self, Self::Framed)
+    }
+}
+
+fn frame(pid: &[u8], bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(pid);
+    // Writing into a Vec cannot fail.
+    let _ = writeln!(out, " {}", bytes.len());
+    out.extend_from_slice(bytes);
 }
 
 fn render(prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
@@ -166,5 +182,14 @@ mod tests {
         assert_eq!(out, b"T [42] | ");
         LineFormat::Plain.prefix(42, at("2024-02-03T04:05:06Z"), &mut out);
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_frame_says_whose_bytes_follow_and_how_many() {
+        let (mut prefix, mut out) = (Vec::new(), Vec::new());
+        LineFormat::Framed.prefix(42, Timestamp::UNIX_EPOCH, &mut prefix);
+        LineFormat::Framed.render(&prefix, false, b"a\nb", &mut out);
+        LineFormat::Framed.render(&prefix, true, b"c\n", &mut out);
+        assert_eq!(out, b"42 3\na\nb42 2\nc\n");
     }
 }

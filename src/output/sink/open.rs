@@ -104,6 +104,9 @@ pub(crate) fn open_command(config: &StreamConfig, pipe: OwnedFd, turn: u64) -> R
 }
 
 fn format(config: &StreamConfig) -> Result<LineFormat, String> {
+    if config.class == "FileStream" && config.flag("framed")? {
+        return Ok(LineFormat::Framed);
+    }
     Ok(match config.text("time_format")? {
         Some(format) => LineFormat::Stamped(TimestampPrefix::new(format)),
         None => LineFormat::Plain,

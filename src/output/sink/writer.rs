@@ -204,7 +204,7 @@ impl SinkWriter {
     pub(crate) fn put(&mut self, piece: Piece<'_>, format: &mut LineFormat, now: Now, cx: &mut SinkCx) {
         format.prefix(piece.pid, now.wall, &mut cx.prefix);
         let continues = self.end == End::Line(piece.from);
-        let ends_other = !continues && self.end != End::Newline;
+        let ends_other = !continues && self.end != End::Newline && format.ends_lines_of_others();
         let bytes = if cx.prefix.is_empty() && !ends_other {
             piece.bytes
         } else {
@@ -580,5 +580,16 @@ mod tests {
         stage.put(1, "three");
         stage.writer.finish(SourceId(1), &stage.format, stage.now, &mut stage.cx);
         assert_eq!(stage.text(), "T [7] | one, \nT [7] | two\nT [7] | three\n");
+    }
+
+    #[test]
+    fn what_is_framed_has_no_byte_that_a_worker_did_not_write() {
+        let mut stage = Stage::new(LineFormat::Framed);
+        stage.put(1, "on");
+        stage.put(2, "two\n");
+        stage.put(1, "e");
+        stage.writer.finish(SourceId(1), &stage.format, stage.now, &mut stage.cx);
+        stage.put(2, "end\n");
+        assert_eq!(stage.text(), "7 2\non7 4\ntwo\n7 1\ne7 4\nend\n");
     }
 }

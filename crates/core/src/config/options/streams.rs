@@ -26,7 +26,7 @@ const CLASSES: [Class; 8] = [
     Class {
         name: "FileStream",
         support: Support::Works,
-        keys: &["filename", "max_bytes", "backup_count", "time_format"],
+        keys: &["filename", "max_bytes", "backup_count", "time_format", "framed"],
     },
     Class { name: "StdoutStream", support: Support::Works, keys: &[] },
     Class { name: "FancyStdoutStream", support: Support::Works, keys: &["color", "time_format"] },
@@ -141,7 +141,7 @@ fn check_value(name: &str, stream: &StreamConfig) -> Result<(), String> {
         "max_bytes" | "backup_count" => stream.size(name).map(drop),
         "rotate_when" => stream.rotate_when().map(drop),
         "rotate_interval" => stream.rotate_interval().map(drop),
-        "utc" => stream.flag(name).map(drop),
+        "utc" | "framed" => stream.flag(name).map(drop),
         _ => stream.text(name).map(drop),
     }
 }

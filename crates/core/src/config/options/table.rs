@@ -409,7 +409,9 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "What the stream is made of. class: FileStream (where only a filename is given), WatchedFileStream, \
               TimedRotatingFileStream, StdoutStream, FancyStdoutStream or MemoryStream, which is for circusctl tail \
               alone. Of files: filename, time_format; \
-              FileStream: max_bytes, backup_count; TimedRotatingFileStream: rotate_when (S, M, H, D, MIDNIGHT, W0 to \
+              FileStream: max_bytes, backup_count, and framed, for a program that reads a FIFO: each piece of output \
+              stands behind a line with the worker's pid and the piece's length, and nothing is added to it; \
+              TimedRotatingFileStream: rotate_when (S, M, H, D, MIDNIGHT, W0 to \
               W6), rotate_interval, utc, backup_count. FancyStdoutStream: color, time_format.",
         example: "/var/log/web.log",
         effect: Effect::Stream,
