@@ -13,6 +13,7 @@ use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::essential::EssentialEnd;
+use crate::arbiter::lifecycle::purpose::Purpose;
 use crate::arbiter::lifecycle::{answers, exit, hooks, launch, terminate};
 use crate::arbiter::operate::advance::advance;
 use crate::arbiter::operate::job::Jobs;
@@ -222,9 +223,11 @@ impl Arbiter {
         !self.outbox.launches.is_empty()
     }
 
-    /// Whether the fleet has been started: every watcher that starts by itself has been tried.
+    /// Whether the fleet has been started: every watcher that starts by itself has been tried, and no hook that may
+    /// still undo a start is under way.
     pub fn has_started(&self) -> bool {
-        self.phase.is_running() && !self.schedule.is_starting()
+        let is_decided = |watcher: &Watcher| watcher.hooks.of(Purpose::serves_start).is_empty();
+        self.phase.is_running() && !self.schedule.is_starting() && self.fleet.watchers.values().all(is_decided)
     }
 
     /// What becomes of the processes that this worker leaves behind, if it is one that got to its program. Where they

@@ -145,6 +145,18 @@ fn after_start_holds_up_who_comes_next_and_a_no_stops_the_watcher() {
 }
 
 #[test]
+fn the_fleet_has_started_when_the_hooks_of_its_start_have_answered() {
+    let mut rig = Rig::unstarted(vec![hooked(&["before_start", "after_spawn", "after_start"], |_| {})], |_| {});
+    rig.settle();
+    for hook in ["hook before_start", "hook after_spawn", "hook after_start"] {
+        assert!(rig.said().iter().any(|said| said.starts_with(hook)), "{hook}");
+        assert!(!rig.arbiter.has_started(), "{hook} may still undo the start");
+        rig.hook(Ok(true));
+    }
+    assert!(rig.arbiter.has_started());
+}
+
+#[test]
 fn who_dies_before_after_start_has_answered_is_replaced() {
     let mut rig = rig(&["after_start"]);
     rig.pass(2000);
