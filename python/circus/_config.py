@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from circus import stream
-from circus._relay import STAMP
 from circus.exc import NotServed
 from circus.util import resolve_name, to_bool
 from circus.watcher import Watcher
@@ -91,7 +90,7 @@ def describe_watcher(watcher: Watcher, name_hook: NameHook, name_pipe: NamePipe)
             options[key] = {name: _text(value) for name, value in described.items() if value is not None}
         elif described is not None:
             path = name_pipe(described, key.partition("_")[0])
-            options[key] = {"class": "FileStream", "filename": path, "time_format": STAMP}
+            options[key] = {"class": "FileStream", "filename": path, "framed": True}
     for point, hook in watcher.hooks.items():
         named, ignored = hook if isinstance(hook, (list, tuple)) else (hook, False)
         options.setdefault("hooks", {})[point] = [_hook(named, name_hook), bool(ignored)]

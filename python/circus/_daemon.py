@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -18,11 +19,28 @@ Note = Callable[[str, str], None]
 
 def _configuration(config: dict[str, Any]) -> int:
     """A descriptor with the configuration, which circusd inherits."""
-    descriptor = os.memfd_create("circus-configuration", 0)
+    descriptor = _not_standard(os.memfd_create("circus-configuration"))
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(json.dumps(config).encode("utf-8", "surrogateescape"))
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def _not_standard(descriptor: int) -> int:
+    """The same, under a number that is none of standard input, output and error, which this process may have closed."""
+    if descriptor > 2:
+        return descriptor
+    other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return other
+
+
+def flush_standard() -> None:
+    """Has what was printed so far stand before what circusd and its workers print."""
+    for file in (sys.stdout, sys.stderr):
+        # A process without standard output has no such file.
+        if file is not None and not file.closed:
+            file.flush()
 
 
 class Child:
@@ -30,7 +48,7 @@ class Child:
 
     def __init__(self, config: dict[str, Any] | str, note: Note, ended: Callable[[int], None]) -> None:
         """``config`` is a configuration or the path of a file; ``note`` and ``ended`` are called by threads."""
-        reading, writing = os.pipe()
+        reading, writing = map(_not_standard, os.pipe())
         try:
             self._process = self._spawn(config, writing)
         except BaseException:
@@ -92,6 +110,5 @@ def become(config: dict[str, Any]) -> NoReturn:
     # Python ignores these, and ignored signals stay so.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_standard()
     os.execv(program, ["circusd", "--config-fd", str(descriptor)])

@@ -20,6 +20,17 @@ def name(key: int, address: bytes) -> str:
     return f"{__name__}:hook_{key}_{address.hex()}"
 
 
+def _set(watcher: Any, changes: dict[str, Any]) -> None:
+    """Sets on circusd's watcher what the function has set on the program's."""
+    for name, value in changes.pop("env", {}).items():
+        if value is None:
+            watcher.env.pop(name, None)
+        else:
+            watcher.env[name] = value
+    for key, value in changes.items():
+        setattr(watcher, key, value)
+
+
 def __getattr__(attribute: str) -> Callable[..., Any]:
     kind, _, rest = attribute.partition("_")
     key, _, address = rest.partition("_")
@@ -40,6 +51,7 @@ def __getattr__(attribute: str) -> Callable[..., Any]:
         if isinstance(kwargs.get("stats"), dict):
             kwargs["stats"].clear()
             kwargs["stats"].update(answer["stats"])
+        _set(watcher, answer["set"])
         return answer["answer"]
 
     return hook

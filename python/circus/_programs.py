@@ -45,6 +45,6 @@ def _is_binary(path: str) -> bool:
 
 def run(name: str) -> NoReturn:
     """Becomes a program, with the arguments of this one."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for file in filter(None, (sys.stdout, sys.stderr)):
+        file.flush()
     os.execv(find(name), [name, *sys.argv[1:]])

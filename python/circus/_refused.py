@@ -50,18 +50,15 @@ MODULES = {
     "circus.plugins.resource_watcher": _BUILTIN.format("circus.plugins.resource_watcher.ResourceWatcher"),
     "circus.plugins.statsd": _BUILTIN.format("circus.plugins.statsd.FullStats"),
     "circus.plugins.watchdog": _BUILTIN.format("circus.plugins.watchdog.WatchDog"),
-    "circus.process": _INFO,
     "circus.sighandler": _DAEMON,
     "circus.stats.collector": _STATS,
     "circus.stats.publisher": _STATS,
     "circus.stats.streamer": _STATS,
-    "circus.stream.file_stream": "circusd writes files; name FileStream and the others as circus.stream.FileStream",
     "circus.stream.redirector": _DAEMON,
 }
 
 _TICK = "circusd does it by itself, at once and not at a tick"
 _CHANGE = "set options with set_opt; circusd does what they need"
-_PROCESS = "there are no Process objects; use pids, process_info and send_signal"
 
 # Names that a module lacks that is there; those of classes with a dot.
 NAMES = {
@@ -73,14 +70,21 @@ NAMES = {
         "Arbiter.manage_watchers": _TICK,
         "Arbiter.reap_processes": _TICK,
     },
+    "circus.process": {
+        "PIPE": "import subprocess",
+        "STATUS_DEAD": "import psutil",
+        "STATUS_ZOMBIE": "import psutil",
+        **dict.fromkeys(
+            "get_children get_cmdline get_cpu_percent get_cpu_times get_create_time get_memory_info get_memory_percent "
+            "get_nice get_status get_username".split(),
+            _INFO,
+        ),
+    },
+    "circus.stream.file_stream": dict.fromkeys(("ST_DEV", "ST_INO", "ST_MTIME"), "import stat"),
     "circus.watcher": {
-        "DEAD_OR_ZOMBIE": _INFO,
-        "UNEXISTING": _INFO,
         "Watcher.call_hook": "circusd calls hooks",
         "Watcher.do_action": _CHANGE,
-        "Watcher.get_active_processes": _PROCESS,
         "Watcher.initialize": "the arbiter does it",
-        "Watcher.kill_process": "use kill_processes, or the command kill with a pid",
         "Watcher.manage_processes": _TICK,
         "Watcher.notify_event": "circusd publishes events; publish your own on a socket of your own",
         "Watcher.pending_socket_event": _TICK,
@@ -88,7 +92,6 @@ NAMES = {
         "Watcher.reap_process": _TICK,
         "Watcher.reap_processes": _TICK,
         "Watcher.remove_expired_processes": _TICK,
-        "Watcher.send_signal_process": "use send_signal with a pid",
         "Watcher.spawn_process": "use incr",
         "Watcher.spawn_processes": _TICK,
     },

@@ -10,19 +10,12 @@ import re
 import socket
 import struct
 import threading
-from typing import IO, Any, Callable
+from typing import Any, Callable
 
 from circus import _parent
+from circus._pipe import Pipe, Source, lines_of
 
 logger = logging.getLogger("circus")
-
-# What circusd puts before each line of a stream with a time_format: the time, which is this text, and the pid.
-STAMP = "@"
-_LINE = re.compile(rb"@ \[(\d+)\] \| (.*)", re.DOTALL)
-
-# The last line of a pipe, and the seconds that a stream may take for what came before.
-_END = b"\0end\n"
-_PATIENCE = 5.0
 
 
 class Hooks:
@@ -83,52 +76,35 @@ class Hooks:
         kwargs, point = request["kwargs"], request["hook"]
         watcher = arbiter.get_watcher(request["watcher"])
         function = self.functions[request["key"]]
+        before = watcher.changeable()
         if point == "extended_stats":
             result = function(watcher, arbiter, point, **kwargs)
         else:
             result = function(watcher=watcher, arbiter=arbiter, hook_name=point, **kwargs)
         # As for every hook of circusd: a function that returns nothing has nothing against it.
-        return {"answer": True if result is None else bool(result), "stats": kwargs.get("stats")}
+        answer = True if result is None else bool(result)
+        return {"answer": answer, "stats": kwargs.get("stats"), "set": _changes(before, watcher.changeable())}
 
 
-class Pipe:
-    """A pipe that circusd opens by name, ``/proc/PID/fd/N`` of this process, so that no worker inherits it."""
-
-    def __init__(self, take: Callable[[bytes], None], name: str) -> None:
-        reading, self._writing = os.pipe()
-        self.path = f"/proc/{os.getpid()}/fd/{self._writing}"
-        self._thread = threading.Thread(
-            target=self._read, args=(os.fdopen(reading, "rb"), take), name=name, daemon=True
-        )
-        self._thread.start()
-
-    @staticmethod
-    def _read(lines: IO[bytes], take: Callable[[bytes], None]) -> None:
-        with lines:
-            for line in lines:
-                if line == _END:
-                    return
-                try:
-                    take(line)
-                except Exception:
-                    logger.exception("a stream has failed")
-
-    def close(self) -> None:
-        """Waits until everything that circusd has written is taken. circusd must have ended."""
-        # Not by the end of the file: a child that this program has forked may hold the pipe open.
-        os.write(self._writing, _END)
-        os.close(self._writing)
-        # A stream of the program that does not return keeps nothing waiting for ever.
-        self._thread.join(_PATIENCE)
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What a hook has set: options, and of the environment the variables alone; ``None`` is one that it has removed."""
+    changed = {key: value for key, value in after.items() if key != "env" and value != before.get(key)}
+    old, new = before["env"], after["env"]
+    env = {key: value for key, value in new.items() if old.get(key) != value}
+    env.update(dict.fromkeys(key for key in old if key not in new))
+    return {**changed, "env": env} if env else changed
 
 
 def stream_pipe(stream: Callable[[dict[str, Any]], Any], name: str) -> Pipe:
-    """A pipe whose lines are handed to a stream of this program."""
+    """A pipe for framed output, which is handed to a stream of this program: whole lines, as far as they are whole."""
 
-    def take(line: bytes) -> None:
-        found = _LINE.match(line)
-        pid, data = (int(found.group(1)), found.group(2)) if found else (0, line)
-        stream({"data": data, "pid": pid, "name": name})
+    def take(source: Source) -> None:
+        pid, length = map(int, source.line().split())
+        for line in lines_of(source.exactly(length)):
+            try:
+                stream({"data": line, "pid": pid, "name": name})
+            except Exception:
+                logger.exception("a stream has failed")
 
     return Pipe(take, f"circus-{name}")
 
@@ -140,8 +116,8 @@ _LOGGED = re.compile(r"\S+ \S+ circus\[\d+\] \[(\w+)\] (.*)", re.DOTALL)
 def log_pipe() -> Pipe:
     """A pipe whose lines, those of circusd's log, reach the logger ``circus``."""
 
-    def take(line: bytes) -> None:
-        text = line.decode(errors="replace").rstrip("\n")
+    def take(source: Source) -> None:
+        text = source.line().decode(errors="replace")
         found = _LOGGED.match(text)
         level, text = (_LEVELS.get(found.group(1), 20), found.group(2)) if found else (20, text)
         logger.log(level, "%s", text)

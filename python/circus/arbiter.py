@@ -6,17 +6,17 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType, SimpleNamespace
 from typing import Any, Callable
 
 from circus import _config, _refused
-from circus._daemon import Child, become
+from circus._daemon import Child, become, flush_standard
 from circus._future import Reply
 from circus._loop import Loop
-from circus._relay import Hooks, Pipe, log_pipe, stream_pipe
+from circus._pipe import Pipe
+from circus._relay import Hooks, log_pipe, stream_pipe
 from circus.circusd import is_daemonized
 from circus.client import CircusClient, make_message
 from circus.exc import AlreadyExist, CallError, MessageError, NotServed
@@ -109,6 +109,9 @@ class Arbiter:
         self._provided_loop = loop is not None
         self._running = self._stopping = self._restarting = False
         self._run: _Run | None = None
+        # The loop that was not given, and the thread whose it is.
+        self._own_loop: Any = None
+        self._loop_thread = 0
         self._ensure_ioloop()
         # Programs set its loop.
         self.ctrl = SimpleNamespace(loop=self.loop, endpoint_owner_mode=endpoint_owner is not None)
@@ -142,13 +145,16 @@ class Arbiter:
         return name if self.fqdn_prefix is None else f"{self.fqdn_prefix}@{name}"
 
     def _ensure_ioloop(self) -> None:
-        if self.loop is None or getattr(getattr(self.loop, "asyncio_loop", None), "is_closed", bool)():
-            self.loop = Loop.current()
+        of_other_thread = self.loop is self._own_loop and self._loop_thread != threading.get_ident()
+        if self.loop is None or of_other_thread or getattr(self.loop.asyncio_loop, "is_closed", bool)():
+            self.loop = self._own_loop = Loop.current()
+            self._loop_thread = threading.get_ident()
 
     def start(self, cb: Callable[[Any], Any] | None = None) -> Reply:
         """Starts circusd and everything that it is to run, and returns when it has ended.
 
-        The future that it returns is done; its exception says why circusd could not start, or what has ended it. ``cb``
+        The future that it returns is done; its exception says why circusd could not start, or what has ended it. It is
+        logged if it is not asked for. ``cb``
         is called with a future when all watchers have started. With a ``loop`` it returns a future of the start
         instead, and goes on in that loop. If this is the main thread, SIGINT, SIGTERM and SIGQUIT stop the arbiter and
         SIGHUP reloads it; afterwards the signals' handlers are what they were.
@@ -439,8 +445,7 @@ class _Run:
         for watcher in arbiter.watchers:
             watcher.arbiter = arbiter
         self.hooks.start(arbiter)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_standard()
         self._take_signals()
         self.child = Child(config, self._note_from_thread, self._ended_from_thread)
 
@@ -524,7 +529,7 @@ class _Run:
             if isinstance(self.arbiter, ThreadedArbiter):
                 self.arbiter._listening()
         elif key == "READY":
-            self._learn_ports()
+            self._learn_addresses()
             self._call_back(None)
         elif key == "ERROR":
             self.error = value
@@ -542,13 +547,15 @@ class _Run:
             future.set_exception(error)
         cb(future)
 
-    def _learn_ports(self) -> None:
-        if all(sock.port for sock in self.arbiter.sockets.values() if not sock.is_unix):
+    def _learn_addresses(self) -> None:
+        """Tells the managed sockets where they are: as a name may have become an address, and port 0 a number."""
+        inet = {sock.name.lower(): sock for sock in self.arbiter.sockets.values() if not sock.is_unix}
+        if not inet:
             return
         for found in self.arbiter.ask("listsockets")["sockets"]:
-            for sock in self.arbiter.sockets.values():
-                if sock.name.lower() == found["name"] and not sock.is_unix:
-                    sock.port = found["port"]
+            sock = inet.get(found["name"])
+            if sock is not None:
+                sock.host, sock.port = found["host"], found["port"]
 
     def _end(self, status: int) -> None:
         self.status = status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import site
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from circus import _refused
 from circus._future import Reply
 from circus.exc import NotServed
-from circus.util import get_working_dir, to_bool, to_signum
+from circus.process import DEAD_OR_ZOMBIE, UNEXISTING, Process
+from circus.util import get_working_dir, resolve_name, to_bool, to_signum
 
 if TYPE_CHECKING:
     from circus.arbiter import Arbiter
 
-__all__ = ["IS_WINDOWS", "Watcher"]
+__all__ = ["DEAD_OR_ZOMBIE", "IS_WINDOWS", "UNEXISTING", "Watcher"]
 
 IS_WINDOWS = False
 
@@ -39,8 +41,8 @@ _OPTNAMES = (
 class Watcher:
     """A group of equal processes. The arguments are the options of a section [watcher:NAME]: see circus.ini(5).
 
-    Before the arbiter starts, the attributes are what it will start with. Afterwards they stay what they were; the
-    methods ask circusd.
+    Before the arbiter starts, the attributes are what it will start with. Afterwards they stay what they were, but for
+    ``numprocesses``; that and the methods ask circusd. What a hook that is a function sets, circusd takes over.
     """
 
     def __init__(
@@ -117,7 +119,6 @@ class Watcher:
         self.use_sockets = use_sockets
         self.copy_env, self.copy_path = copy_env, copy_path
         self.max_age, self.max_age_variance = int(max_age), int(max_age_variance)
-        self.hooks: dict[str, Hook] = dict(hooks or {})
         self.respawn = respawn
         self.autostart = autostart
         self.on_demand = on_demand
@@ -127,11 +128,23 @@ class Watcher:
         self.close_child_stdout = close_child_stdout
         self.close_child_stderr = close_child_stderr
         self.env: dict[str, str] | None = _environment(env, copy_env, copy_path)
+        self.hooks: dict[str, Hook] = dict(hooks or {})
+        self._check_hooks()
         self.arbiter: Arbiter | None = None
         # stream_backend chose between threads and gevent, which circusd does not need.
         options.pop("stream_backend", None)
         self._options: dict[str, Any] = options
         self.optnames = (*_OPTNAMES, *options)
+
+    def _check_hooks(self) -> None:
+        """Raises what keeps a hook that is named from being loaded: ImportError or AttributeError."""
+        for path in (self.env or {}).get("PYTHONPATH", "").split(os.pathsep):
+            if path and path not in sys.path:
+                site.addsitedir(path)
+        for hook in self.hooks.values():
+            named = hook[0] if isinstance(hook, (list, tuple)) else hook
+            if isinstance(named, str) and not named.startswith("exec:"):
+                resolve_name(named)
 
     @classmethod
     def load_from_config(cls, config: Mapping[str, Any]) -> Watcher:
@@ -165,7 +178,7 @@ class Watcher:
             "name": self.name,
             "cmd": self.cmd,
             "args": "" if self.args is None else _args(self.args),
-            "numprocesses": self.numprocesses,
+            "numprocesses": self._numprocesses,
             "warmup_delay": self.warmup_delay,
             "working_dir": self.working_dir,
             "max_retry": self.max_retry,
@@ -188,7 +201,25 @@ class Watcher:
             options[key] = _plain(self.name, key, value)
         return options
 
+    def changeable(self) -> dict[str, Any]:
+        """What a hook may change by setting attributes of the watcher, as circusd reads it."""
+        options = {key: value for key, value in self.describe().items() if key not in ("name", "numprocesses")}
+        # A number that was set is not one that circusd has told.
+        options["numprocesses"] = self._numprocesses
+        return {**options, "env": dict(self.env or {})}
+
     # What follows asks circusd.
+
+    @property
+    def numprocesses(self) -> int:
+        """How many processes there are to be: while circusd runs, what clients have made of it."""
+        if not self._running():
+            return self._numprocesses
+        return int(self._ask("get", keys=["numprocesses"])["options"]["numprocesses"])
+
+    @numprocesses.setter
+    def numprocesses(self, value: int) -> None:
+        self._numprocesses = int(value)
 
     def _ask(self, command: str, **properties: Any) -> Any:
         if self.arbiter is None:
@@ -202,6 +233,17 @@ class Watcher:
     def pids(self) -> list[int]:
         """The pids of the processes that live."""
         return list(self._ask("list")["pids"]) if self._running() else []
+
+    @property
+    def processes(self) -> dict[int, Process]:
+        """The processes that live, by their pids."""
+        if not self._running():
+            return {}
+        return {pid: Process(self, pid, info["wid"], info) for pid, info in self.info().items()}
+
+    def get_active_processes(self) -> list[Process]:
+        """The processes that live."""
+        return list(self.processes.values())
 
     def get_active_pids(self) -> list[int]:
         """The pids of the processes that live."""
@@ -246,9 +288,21 @@ class Watcher:
         """Sends a signal to the children of a process."""
         self._ask("signal", pid=int(pid), children=True, signum=int(signum), recursive=recursive)
 
+    def send_signal_process(self, process: Process, signum: int, recursive: bool = False) -> None:
+        """Sends a signal to a process, and with ``recursive`` to its children."""
+        self._ask("signal", pid=process.pid, signum=int(signum), recursive=recursive)
+
+    def kill_process(
+        self, process: Process, stop_signal: int | None = None, graceful_timeout: float | None = None
+    ) -> Reply:
+        """Ends a process; if the watcher then lacks one, it is started again."""
+        return self._kill(stop_signal, graceful_timeout, pid=process.pid)
+
     def kill_processes(self, stop_signal: int | None = None, graceful_timeout: float | None = None) -> Reply:
         """Ends the processes; those that the watcher lacks then are started again."""
-        more: dict[str, Any] = {}
+        return self._kill(stop_signal, graceful_timeout)
+
+    def _kill(self, stop_signal: int | None, graceful_timeout: float | None, **more: Any) -> Reply:
         if stop_signal is not None:
             more["signum"] = int(stop_signal)
         if graceful_timeout is not None:

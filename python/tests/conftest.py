@@ -76,19 +76,24 @@ class Launcher:
 
     def __init__(self, directory: Path, endpoints: Endpoints) -> None:
         self.directory, self.endpoints = directory, endpoints
+        self.path = directory / "launcher.py"
         self.processes: list[subprocess.Popen[str]] = []
 
-    def start(self, script: str, **env: str) -> subprocess.Popen[str]:
-        """Runs a script. Its names CONTROL, EVENTS and DIRECTORY are there already."""
+    def write(self, script: str) -> None:
+        """Writes the script. Its names CONTROL, EVENTS and DIRECTORY are there already."""
         head = (
             "import os, signal, sys, threading, time\n"
             f"CONTROL, EVENTS = {self.endpoints.control!r}, {self.endpoints.events!r}\n"
             f"DIRECTORY = {str(self.directory)!r}\n"
         )
-        path = self.directory / "launcher.py"
-        path.write_text(head + script)
+        self.path.write_text(head + script, encoding="utf-8")
+
+    def start(self, script: str, stdin: int | None = None, **env: str) -> subprocess.Popen[str]:
+        """Runs a script."""
+        self.write(script)
         process = subprocess.Popen(
-            [sys.executable, str(path)],
+            [sys.executable, str(self.path)],
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -99,7 +104,7 @@ class Launcher:
 
     def run(self, script: str, **env: str) -> str:
         """Runs a script to its end, which has to be a good one."""
-        process = self.start(script, **env)
+        process = self.start(script, None, **env)
         output, _ = process.communicate(timeout=2 * PATIENCE)
         assert process.returncode == 0, output
         return output
@@ -114,17 +119,22 @@ class Launcher:
         found: list[int] = wait_until(there, f"{count} of {name}")
         return found
 
+    def close(self) -> None:
+        """Ends what still runs."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
 
 @pytest.fixture
 def launcher(tmp_path: Path, endpoints: Endpoints) -> Iterator[Launcher]:
     made = Launcher(tmp_path, endpoints)
     yield made
-    for process in made.processes:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    made.close()
 
 
 def worker(launcher: Launcher, name: str) -> str:

@@ -1,19 +1,23 @@
 """Where the output of workers goes.
 
-circusd itself writes files and its own standard output; the classes of these names say so and do nothing more. An
-object of any other class that can be called with ``{"data": bytes, "pid": int, "name": "stdout"}`` gets the lines
-through a pipe, in a thread of the program that started the arbiter.
+circusd itself writes files and its own standard output: that is what a stream of exactly one of these classes means.
+Any other object that can be called with ``{"data": bytes, "pid": int, "name": "stdout"}``, also one of a class that is
+derived from these, gets the output through a pipe, in a thread of the program that started the arbiter.
 """
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Mapping
+from datetime import datetime
 from queue import Empty, Queue
 from typing import Any, Callable
 
 from circus import _refused
 from circus.exc import NotServed
-from circus.util import resolve_name
+from circus.stream.file_stream import FileStream, TimedRotatingFileStream, WatchedFileStream
+from circus.util import resolve_name, to_str
 
 __all__ = [
     "Empty",
@@ -43,39 +47,49 @@ class QueueStream(Queue):  # type: ignore[type-arg]
         """Does nothing."""
 
 
-class _WrittenByCircusd:
-    """A stream of circusd's: its class and its options."""
+class StdoutStream:
+    """Standard output: circusd's, which is that of the program that started it."""
 
-    def __init__(self, **options: Any) -> None:
-        self.options = options
+    def __init__(self, **_options: Any) -> None:
+        # As circusd is told them.
+        self.options: dict[str, Any] = {}
 
     def __call__(self, data: dict[str, Any]) -> None:
-        raise NotServed(
-            f"{type(self).__name__} is written by circusd; to write in this program, pass a function instead"
-        )
+        """Writes the output of a worker."""
+        sys.stdout.write(to_str(data["data"]))
+        sys.stdout.flush()
 
     def close(self) -> None:
-        """Does nothing: circusd closes what it has opened."""
-
-
-class FileStream(_WrittenByCircusd):
-    """A file: filename, max_bytes, backup_count, time_format."""
-
-
-class WatchedFileStream(_WrittenByCircusd):
-    """A file that is opened again when it was moved: filename, time_format."""
-
-
-class TimedRotatingFileStream(_WrittenByCircusd):
-    """A file for each span of time: filename, rotate_when, rotate_interval, backup_count, utc, time_format."""
-
-
-class StdoutStream(_WrittenByCircusd):
-    """circusd's standard output, which is that of the program that started it."""
+        """Does nothing."""
 
 
 class FancyStdoutStream(StdoutStream):
-    """Standard output in colour: color, time_format."""
+    """Standard output in a colour, each line behind the time and the worker's pid."""
+
+    # In the order of their numbers on a terminal, from 1.
+    colors = ("red", "green", "yellow", "blue", "magenta", "cyan", "white")
+    out: Any = None
+    now = datetime.now
+
+    def __init__(self, color: str | None = None, time_format: str | None = None, **_options: Any) -> None:
+        super().__init__()
+        self.time_format = time_format or "%Y-%m-%d %H:%M:%S"
+        self.options = {"time_format": self.time_format}
+        if color in self.colors:
+            self.options["color"] = color
+        chosen = color if color in self.colors else random.choice(self.colors)
+        self.color_code = self.colors.index(chosen) + 1
+
+    def prefix(self, data: dict[str, Any]) -> str:
+        """What stands before each line."""
+        return f"\033[0;3{self.color_code};40m{self.now().strftime(self.time_format)} [{data['pid']}] | "
+
+    def __call__(self, data: dict[str, Any]) -> None:
+        out = self.out or sys.stdout
+        for line in to_str(data["data"]).splitlines():
+            if line:
+                out.write(f"{self.prefix(data)}{line}\033[0m\n")
+        out.flush()
 
 
 _OF_CIRCUSD = (FileStream, WatchedFileStream, TimedRotatingFileStream, StdoutStream, FancyStdoutStream)
@@ -105,7 +119,7 @@ def describe(conf: Any) -> dict[str, Any] | Callable[[dict[str, Any]], Any] | No
 
 
 def _of_object(stream: Any) -> dict[str, Any] | Callable[[dict[str, Any]], Any]:
-    if isinstance(stream, _OF_CIRCUSD):
+    if type(stream) in _OF_CIRCUSD:
         return {"class": type(stream).__name__, **stream.options}
     if not callable(stream):
         raise NotServed(f"{stream!r} is no stream: it cannot be called with the output of a worker")
