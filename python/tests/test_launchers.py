@@ -362,7 +362,9 @@ def started(_):
 arbiter.start(started)
 print(os.path.exists(DIRECTORY + "/u"))
 '''
-    assert launcher.run(script).splitlines() == ["wid 1 True True", "False"]
+    # Between them the log says that the worker, which ends by itself, is started again.
+    lines = launcher.run(script).splitlines()
+    assert (lines[0], lines[-1]) == ("wid 1 True True", "False")
 
 
 def test_stop_of_a_subclass_is_called_once(launcher: Launcher) -> None:
@@ -449,7 +451,7 @@ def test_what_a_hook_sets_is_what_the_workers_get(launcher: Launcher) -> None:
         "while arbiter.statuses() != {'w': 'active'}: time.sleep(0.02)\n"
         "arbiter.get_watcher('w').restart()\n"
         "print(sorted([seen.get(timeout=20), seen.get(timeout=20)]))\n"
-        "print({stream.get(timeout=20)['data'] for _ in range(3)})\n"
+        "print(sorted({stream.get(timeout=20)['data'] for _ in range(3)}))\n"
         "arbiter.stop()\n"
     )
     (launcher.directory / "show.sh").write_text('echo "$myvar $OTHER. $2"\nexec sleep 600\n')
@@ -458,7 +460,7 @@ def test_what_a_hook_sets_is_what_the_workers_get(launcher: Launcher) -> None:
         "[(1, True, True, 2), (2, True, True, 2)]",
         "b'1 . words\\n'",
         "[(1, True, True, 2), (2, True, True, 2)]",
-        "{b'1 . words\\n', b'2 . words\\n'}",
+        "[b'1 . words\\n', b'2 . words\\n']",
     ]
 
 

@@ -99,7 +99,7 @@ def test_in_a_child_that_was_forked(launcher: Launcher) -> None:
         "    os._exit(3 if future.exception() is None else 4)\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
     )
-    assert launcher.run(script).splitlines() == ["2", "3"]
+    assert launcher.run(script, PYTHONWARNINGS="ignore").splitlines() == ["2", "3"]
 
 
 def test_a_forked_child_that_lives_longer_holds_nothing_up(launcher: Launcher) -> None:
@@ -114,7 +114,7 @@ def test_a_forked_child_that_lives_longer_holds_nothing_up(launcher: Launcher) -
         "print(time.monotonic() - began < 5)\n"
         "os.kill(pid, signal.SIGKILL)\n"
     )
-    assert launcher.run(script).splitlines() == ["True"]
+    assert launcher.run(script, PYTHONWARNINGS="ignore").splitlines() == ["True"]
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
@@ -307,9 +307,10 @@ def test_ctrl_c_reaches_a_program_with_an_arbiter_in_the_background(launcher: La
     process = launcher.start(script)
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
+    pids = launcher.pids("w", 2)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=PATIENCE)[0].splitlines() == ["interrupted True", "False"]
-    assert all_gone(launcher.pids("w", 2))
+    assert all_gone(pids)
 
 
 def test_stop_in_a_signal_handler_of_the_programs_own(launcher: Launcher) -> None:
