@@ -29,15 +29,6 @@ pub(super) fn alone(name: &str, test: impl FnOnce()) {
     assert_eq!(status, 0, "{name} failed in its own process");
 }
 
-/// Whether the tests are run by root; says so where they are not and something is skipped.
-pub(super) fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: needs root");
-    }
-    root
-}
-
 /// A shell with this script and `/bin:/usr/bin` in its PATH.
 pub(super) fn shell<'fd>(script: &str) -> Launch<'fd> {
     let mut launch = Launch::new(["/bin/sh", "-c", script].map(str::to_owned).to_vec());

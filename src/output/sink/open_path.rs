@@ -271,11 +271,8 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn a_link_that_another_user_planted_is_not_followed() {
-        if !geteuid().is_root() {
-            eprintln!("needs root to make a link of somebody else's");
-            return;
-        }
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("log");
         symlink("/etc/passwd", &link).unwrap();
@@ -285,11 +282,8 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn a_directory_that_another_user_made_a_link_is_not_entered() {
-        if !geteuid().is_root() {
-            eprintln!("needs root to make a link of somebody else's");
-            return;
-        }
         let folder = tempfile::tempdir().unwrap();
         let (logs, target) = (folder.path().join("logs"), folder.path().join("secret"));
         fs::create_dir(&target).unwrap();

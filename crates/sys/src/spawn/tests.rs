@@ -4,7 +4,7 @@ use std::io::pipe;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::testing::{alone, is_root, output, shell, start, wait};
+use crate::testing::{alone, output, shell, start, wait};
 use crate::{Nofile, Pass, StatusRead, Stdio, read_status};
 
 const NOBODY: u32 = 65534;
@@ -18,17 +18,64 @@ fn failure(launch: &Launch<'_>) -> (Stage, i32, String) {
     (error.stage, error.errno, error.detail)
 }
 
-/// The same on both ways: the fork way needs root.
-fn both_ways(launch: &Launch<'_>, check: impl Fn(&Launch<'_>)) {
-    check(launch);
-    if is_root() {
-        check(&Launch { credentials: nobody(), ..launch.clone() });
+/// One of the two ways to start a process.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Vfork,
+    /// Taken where the identity changes.
+    Fork,
+}
+
+impl Way {
+    /// The same launch, this way.
+    fn of<'fd>(self, launch: &Launch<'fd>) -> Launch<'fd> {
+        match self {
+            Self::Vfork => launch.clone(),
+            Self::Fork => Launch { credentials: nobody(), ..launch.clone() },
+        }
+    }
+
+    /// As [`alone`] of the test in the module `name`.
+    #[track_caller]
+    fn alone(self, name: &str, test: impl FnOnce()) {
+        let way = match self {
+            Self::Vfork => "vfork",
+            Self::Fork => "fork",
+        };
+        alone(&format!("spawn::tests::{name}::{way}"), test);
     }
 }
 
-#[test]
-fn a_program_runs_and_its_exit_is_seen() {
-    both_ways(&shell("exit 7"), |launch| assert_eq!(wait(start(launch).unwrap()), 7));
+fn on(way: Way, launch: &Launch<'_>, check: impl FnOnce(&Launch<'_>)) {
+    check(&way.of(launch));
+}
+
+/// A test of both ways.
+macro_rules! on_both_ways {
+    (fn $name:ident($way:ident: Way) $body:block) => {
+        mod $name {
+            use super::*;
+
+            fn check($way: Way) $body
+
+            #[test]
+            fn vfork() {
+                check(Way::Vfork);
+            }
+
+            #[test]
+            #[ignore = "needs root"]
+            fn fork() {
+                check(Way::Fork);
+            }
+        }
+    };
+}
+
+on_both_ways! {
+    fn a_program_runs_and_its_exit_is_seen(way: Way) {
+    on(way, &shell("exit 7"), |launch| assert_eq!(wait(start(launch).unwrap()), 7));
+}
 }
 
 #[test]
@@ -37,6 +84,10 @@ fn the_environment_is_what_was_given_and_nothing_else() {
     assert_eq!(output(&mut launch), (String::new(), 0));
     launch.env = vec![("A".into(), "1 $B %s \"quoted\"".into()), ("B".into(), "é=".into())];
     assert_eq!(output(&mut launch).0, "A=1 $B %s \"quoted\"\nB=é=\n");
+    let raw = crate::raw_text::from_os(std::os::unix::ffi::OsStringExt::from_vec(b"caf\xe9".to_vec()));
+    let mut launch = shell("printf %s \"$RAW\" | od -An -tx1");
+    launch.env.push(("RAW".into(), raw));
+    assert_eq!(output(&mut launch).0, " 63 61 66 e9\n", "the bytes as they were");
 }
 
 #[test]
@@ -52,9 +103,9 @@ fn the_child_leads_a_session_of_its_own_in_its_directory() {
     assert!(ids.iter().all(|id| *id == ids[0]), "pid, group and session differ: {ids:?}");
 }
 
-#[test]
-fn signals_are_as_if_nobody_had_touched_them() {
-    alone("spawn::tests::signals_are_as_if_nobody_had_touched_them", || {
+on_both_ways! {
+    fn signals_are_as_if_nobody_had_touched_them(way: Way) {
+    way.alone("signals_are_as_if_nobody_had_touched_them", || {
         use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
         for ignored in [Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGHUP, Signal::SIGTERM] {
             // SAFETY: ignores a signal in a process that is this test's alone.
@@ -63,7 +114,7 @@ fn signals_are_as_if_nobody_had_touched_them() {
         SigSet::all().thread_block().unwrap();
         let mask: Vec<Signal> = SigSet::thread_get_mask().unwrap().iter().collect();
         let launch = Launch::new(vec!["/bin/cat".into(), "/proc/self/status".into()]);
-        both_ways(&launch, |launch| {
+        on(way, &launch, |launch| {
             let (text, _) = output(&mut launch.clone());
             let masks: Vec<&str> = text.lines().filter(|line| line.starts_with("Sig")).collect();
             for name in ["SigBlk", "SigIgn", "SigCgt"] {
@@ -73,20 +124,22 @@ fn signals_are_as_if_nobody_had_touched_them() {
         assert!(SigSet::thread_get_mask().unwrap().iter().eq(mask), "the parent's mask is its own again");
     });
 }
+}
 
 /// A script that prints the numbers of its own open descriptors. The glob's own is gone when `test` looks.
 const DESCRIPTORS: &str = "for f in /proc/$$/fd/*; do test -e $f -o -h $f && printf '%s ' ${f##*/}; done";
 
-#[test]
-fn a_child_holds_0_1_2_and_nothing_else() {
+on_both_ways! {
+    fn a_child_holds_0_1_2_and_nothing_else(way: Way) {
     let (leak, _other) = pipe().unwrap();
     // What a careless library does: a descriptor that would survive exec.
     nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
-    both_ways(&shell(DESCRIPTORS), |launch| assert_eq!(output(&mut launch.clone()).0, "0 1 2 "));
+    on(way, &shell(DESCRIPTORS), |launch| assert_eq!(output(&mut launch.clone()).0, "0 1 2 "));
+}
 }
 
-#[test]
-fn managed_sockets_keep_their_numbers_and_come_without_variables() {
+on_both_ways! {
+    fn managed_sockets_keep_their_numbers_and_come_without_variables(way: Way) {
     let sockets: Vec<_> = (0..3).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
     let fds: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
     let mut numbers = [0, 1, 2, fds[0].as_raw_fd(), fds[2].as_raw_fd()];
@@ -95,11 +148,12 @@ fn managed_sockets_keep_their_numbers_and_come_without_variables() {
     let expected: String = numbers.iter().map(|number| format!("{number} ")).collect();
     let mut launch = shell(&format!("{DESCRIPTORS}; echo; env | grep -c LISTEN"));
     launch.sockets = Pass::SameNumbers([fds[2], fds[0]].map(|fd| (fd.as_raw_fd(), fd)).to_vec());
-    both_ways(&launch, |launch| assert_eq!(output(&mut launch.clone()).0, format!("{expected}\n0\n")));
+    on(way, &launch, |launch| assert_eq!(output(&mut launch.clone()).0, format!("{expected}\n0\n")));
+}
 }
 
-#[test]
-fn named_sockets_are_moved_to_3_and_announced_as_systemd_does() {
+on_both_ways! {
+    fn named_sockets_are_moved_to_3_and_announced_as_systemd_does(way: Way) {
     let sockets: Vec<_> = (0..3).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
     let inode = |socket: &std::net::UdpSocket| {
         std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap().to_str().unwrap().to_owned()
@@ -117,12 +171,13 @@ fn named_sockets_are_moved_to_3_and_announced_as_systemd_does() {
         inode(&sockets[0]),
         inode(&sockets[1])
     );
-    both_ways(&launch, |launch| assert_eq!(output(&mut launch.clone()).0, expected));
+    on(way, &launch, |launch| assert_eq!(output(&mut launch.clone()).0, expected));
+}
 }
 
-#[test]
-fn sources_and_targets_may_overlap_in_every_order() {
-    alone("spawn::tests::sources_and_targets_may_overlap_in_every_order", || {
+on_both_ways! {
+    fn sources_and_targets_may_overlap_in_every_order(way: Way) {
+    way.alone("sources_and_targets_may_overlap_in_every_order", || {
         // In a process of its own the next descriptors are low and consecutive: the children's targets.
         let sockets: Vec<_> = (0..3).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
         let inode = |n: usize| {
@@ -133,9 +188,10 @@ fn sources_and_targets_may_overlap_in_every_order() {
             launch.stdin = Stdio::Fd(sockets[order[1]].as_fd());
             launch.sockets = Pass::Listen(order.map(|n| (n.to_string(), sockets[n].as_fd())).to_vec());
             let expected: String = [1, 0, 1, 2].map(|place| format!("{}\n", inode(order[place]))).concat();
-            both_ways(&launch, |launch| assert_eq!(output(&mut launch.clone()).0, expected, "{order:?}"));
+            on(way, &launch, |launch| assert_eq!(output(&mut launch.clone()).0, expected, "{order:?}"));
         }
     });
+}
 }
 
 #[test]
@@ -182,8 +238,8 @@ fn an_executable_of_another_name() {
     assert!(output(&mut launch).0.starts_with("worker\0"));
 }
 
-#[test]
-fn each_failure_says_where_and_why() {
+on_both_ways! {
+    fn each_failure_says_where_and_why(way: Way) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let script = |name: &str, text: &str, mode: u32| {
@@ -194,7 +250,7 @@ fn each_failure_says_where_and_why() {
     };
     let program = |path: &str| Launch::new(vec![path.into()]);
     let fails = |launch: &Launch<'_>, stage, errno, detail: &str| {
-        both_ways(launch, |launch| assert_eq!(failure(launch), (stage, errno, detail.into())));
+        on(way, launch, |launch| assert_eq!(failure(launch), (stage, errno, detail.into())));
     };
     fails(&program("nosuchprogram"), Stage::Exec, libc::ENOENT, "nosuchprogram");
     fails(&program("/etc/passwd/x"), Stage::Exec, libc::ENOTDIR, "/etc/passwd/x");
@@ -211,6 +267,7 @@ fn each_failure_says_where_and_why() {
     fails(&chdir("/nonexistent"), Stage::Chdir, libc::ENOENT, "/nonexistent");
     fails(&chdir("/etc/passwd"), Stage::Chdir, libc::ENOTDIR, "/etc/passwd");
     fails(&chdir(""), Stage::Chdir, libc::ENOENT, "");
+}
 }
 
 #[test]
@@ -234,10 +291,8 @@ fn nofile_hard() -> u64 {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn out_of_processes_and_out_of_descriptors_are_told_and_survived() {
-    if !is_root() {
-        return;
-    }
     alone("spawn::tests::out_of_processes_and_out_of_descriptors_are_told_and_survived", || {
         use nix::sys::resource::{Resource, setrlimit};
         let hard = nofile_hard();
@@ -261,12 +316,13 @@ fn out_of_processes_and_out_of_descriptors_are_told_and_survived() {
     });
 }
 
-#[test]
-fn limits_are_soft_and_hard() {
+on_both_ways! {
+    fn limits_are_soft_and_hard(way: Way) {
     let mut launch = shell("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc");
     launch.rlimits = vec![("nofile".into(), Some(123)), ("CORE".into(), Some(0))];
     launch.nofile = Some(Nofile { soft: 50, hard: 60 });
-    both_ways(&launch, |launch| assert_eq!(output(&mut launch.clone()).0, "123\n123\n0\n0\n"));
+    on(way, &launch, |launch| assert_eq!(output(&mut launch.clone()).0, "123\n123\n0\n0\n"));
+}
 }
 
 #[test]
@@ -284,18 +340,17 @@ fn unlimited_open_files_are_as_many_as_there_may_be() {
     assert_eq!(output(&mut launch).0, format!("{hard}\n{hard}\n"));
 }
 
-#[test]
-fn a_limit_that_the_kernel_refuses() {
+on_both_ways! {
+    fn a_limit_that_the_kernel_refuses(way: Way) {
     let mut launch = shell("true");
     launch.rlimits = vec![("core".into(), Some(0)), ("nofile".into(), Some(u64::MAX - 1))];
-    both_ways(&launch, |launch| assert_eq!(failure(launch), (Stage::Rlimit, libc::EPERM, "nofile".into())));
+    on(way, &launch, |launch| assert_eq!(failure(launch), (Stage::Rlimit, libc::EPERM, "nofile".into())));
+}
 }
 
 #[test]
+#[ignore = "needs root"]
 fn another_user_with_its_groups_and_no_others() {
-    if !is_root() {
-        return;
-    }
     let mut launch = shell("id -u; id -g; id -G; grep -E '^(Uid|Gid)' /proc/self/status");
     launch.credentials = Some(Credentials { uid: Some(12345), gid: Some(23456), groups: Some(vec![23456, 34567]) });
     let expected = "12345\n23456\n23456 34567\nUid:\t12345\t12345\t12345\t12345\nGid:\t23456\t23456\t23456\t23456\n";
@@ -307,20 +362,17 @@ fn another_user_with_its_groups_and_no_others() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn groups_that_cannot_be_set() {
-    if is_root() {
-        let groups = Some(vec![1; 65_537]);
-        let credentials = Some(Credentials { uid: Some(NOBODY), gid: Some(NOBODY), groups });
-        let launch = Launch { credentials, ..Launch::new(vec!["true".into()]) };
-        assert_eq!(failure(&launch), (Stage::Groups, libc::EINVAL, "supplementary groups".into()));
-    }
+    let groups = Some(vec![1; 65_537]);
+    let credentials = Some(Credentials { uid: Some(NOBODY), gid: Some(NOBODY), groups });
+    let launch = Launch { credentials, ..Launch::new(vec!["true".into()]) };
+    assert_eq!(failure(&launch), (Stage::Groups, libc::EINVAL, "supplementary groups".into()));
 }
 
 #[test]
+#[ignore = "needs root"]
 fn who_lacks_the_privilege_can_become_nobody_but_itself() {
-    if !is_root() {
-        return;
-    }
     alone("spawn::tests::who_lacks_the_privilege_can_become_nobody_but_itself", || {
         nix::unistd::setgroups(&[NOBODY.into()]).unwrap();
         nix::unistd::setresgid(NOBODY.into(), NOBODY.into(), NOBODY.into()).unwrap();
@@ -340,10 +392,8 @@ fn who_lacks_the_privilege_can_become_nobody_but_itself() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn an_unread_status_pipe_tells_the_end_after_the_child_is_gone() {
-    if !is_root() {
-        return;
-    }
     let launch = Launch { credentials: nobody(), ..Launch::new(vec!["nosuchprogram".into()]) };
     let Spawned::Pending { pid, status } = spawn(&launch).unwrap() else { panic!("not forked") };
     assert_eq!(wait(pid), 127);
@@ -352,16 +402,16 @@ fn an_unread_status_pipe_tells_the_end_after_the_child_is_gone() {
     assert_eq!(read_status(&status), StatusRead::Started, "the end of the file, which nobody asks for after a failure");
 }
 
-#[test]
-fn a_thousand_spawns_leave_no_descriptor_behind() {
-    alone("spawn::tests::a_thousand_spawns_leave_no_descriptor_behind", || {
+on_both_ways! {
+    fn a_thousand_spawns_leave_no_descriptor_behind(way: Way) {
+    way.alone("a_thousand_spawns_leave_no_descriptor_behind", || {
         let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         reserve().unwrap();
         let before = open();
         let good = Launch::new(vec!["/bin/true".into()]);
         let bad = Launch::new(vec!["nosuchprogram".into()]);
         for launch in [&good, &bad] {
-            both_ways(launch, |launch| {
+            on(way, launch, |launch| {
                 for _ in 0..250 {
                     let _pid = start(launch).map(wait);
                 }
@@ -369,6 +419,7 @@ fn a_thousand_spawns_leave_no_descriptor_behind() {
         }
         assert_eq!(open(), before);
     });
+}
 }
 
 /// The figures in this module's documentation: `cargo test --lib vfork_and_fork -- --ignored --nocapture`.
