@@ -33,7 +33,7 @@ impl Environments {
 
     fn python_path(&mut self) -> Result<String, SpawnError> {
         let host = &self.host;
-        let asked = self.python_path.get_or_insert_with(|| sys::python_path(&host.env, &host.cwd));
+        let asked = self.python_path.get_or_insert_with(|| sys::python_path("python3", &host.env, &host.cwd));
         let advice = "install python3 where circusd's PATH finds it, or set PYTHONPATH in [env:NAME]";
         asked
             .clone()

@@ -2,7 +2,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, Group, User, eaccess};
 
@@ -38,6 +38,12 @@ impl Facts for Machine {
 
     fn group(&self, name: &str) -> Option<u32> {
         Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+    }
+
+    fn python_path(&self, python: &str) -> Option<Vec<PathBuf>> {
+        let host = super::host();
+        let paths = super::python_path(python, &host.env, &host.cwd).ok()?;
+        Some(paths.split(':').map(PathBuf::from).collect())
     }
 }
 

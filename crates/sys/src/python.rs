@@ -24,11 +24,11 @@ const PATIENCE_MS: u16 = 5000;
 /// Signals that interrupt the wait begin it anew, so often at most.
 const INTERRUPTIONS: usize = 100;
 
-/// `sys.path` of the python3 in this environment's PATH, as PYTHONPATH has it. It waits for the answer, some 20 ms and
+/// `sys.path` of an interpreter, `python3` of this environment's PATH say, as PYTHONPATH has it. It waits for the answer, some 20 ms and
 /// never more than a few seconds: ask once.
-pub fn python_path(env: &BTreeMap<String, String>, cwd: &str) -> Result<String, String> {
+pub fn python_path(python: &str, env: &BTreeMap<String, String>, cwd: &str) -> Result<String, String> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| format!("no pipe for its answer: {}", errno.desc()))?;
-    let argv = ["python3", "-c", ASK].map(str::to_owned).to_vec();
+    let argv = [python, "-c", ASK].map(str::to_owned).to_vec();
     let env = env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let launch = Launch { env, cwd: cwd.to_owned(), stdout: Stdio::Fd(write.as_fd()), ..Launch::new(argv) };
     let pid = match spawn(&launch) {
@@ -68,7 +68,7 @@ mod tests {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = directory.path().to_str().unwrap().to_owned();
-        python_path(&BTreeMap::from([("PATH".to_owned(), path)]), "/")
+        python_path("python3", &BTreeMap::from([("PATH".to_owned(), path)]), "/")
     }
 
     #[test]
@@ -76,7 +76,7 @@ mod tests {
         alone("python::tests::python_is_asked_and_collected_by_the_reaper", || {
             assert_eq!(ask("printf /a:/b"), Ok("/a:/b".into()));
             assert_eq!(ask("exit 3"), Err("it ended without an answer".into()));
-            let absent = python_path(&BTreeMap::from([("PATH".to_owned(), "/nonexistent".to_owned())]), "/");
+            let absent = python_path("python3", &BTreeMap::from([("PATH".to_owned(), "/nonexistent".to_owned())]), "/");
             assert!(absent.unwrap_err().starts_with("it cannot be started: python3 ([Errno 2]"));
             let children = || {
                 let mut exits = Vec::new();

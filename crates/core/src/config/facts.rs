@@ -3,7 +3,7 @@
 //! The core asks, and never looks itself: the caller hands in an implementation (`circus_sys::Machine` looks at the real
 //! machine, tests describe one).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The machine that a configuration is read on.
 pub trait Facts {
@@ -24,6 +24,9 @@ pub trait Facts {
 
     /// The number of the group of this name.
     fn group(&self, name: &str) -> Option<u32>;
+
+    /// The directories that an interpreter of Python imports from; nothing where it does not tell.
+    fn python_path(&self, python: &str) -> Option<Vec<PathBuf>>;
 }
 
 /// What is at a path.

@@ -90,7 +90,10 @@ impl Origin {
             let environment = Environment::new(&ini, host);
             let assembled = assemble(&ini, &environment, host, facts);
             totals = Totals::of(&assembled);
-            let subject = Subject { ini: &ini, environment: &environment, assembled: &assembled, host, facts };
+            let file = Path::new(&host.cwd).join(self.name());
+            let directory = file.parent().filter(|_| matches!(self, Self::File(_)));
+            let subject =
+                Subject { ini: &ini, environment: &environment, assembled: &assembled, host, facts, directory };
             let found = check::problems(subject);
             let _config = decide(self.name(), &ini, assembled, host, &mut problems);
             problems.extend(found);

@@ -1,7 +1,7 @@
 //! A machine for tests: the files, users and groups that it has are written down.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::facts::{Facts, File, FileKind};
 
@@ -94,5 +94,9 @@ impl Facts for FakeMachine {
 
     fn group(&self, name: &str) -> Option<u32> {
         self.groups.get(name).copied()
+    }
+
+    fn python_path(&self, python: &str) -> Option<Vec<PathBuf>> {
+        (python == "python3").then(|| vec!["/usr/lib/python3".into()])
     }
 }

@@ -4,6 +4,7 @@
 //! pure functions of the configuration and of the [`Facts`]. What is certain to fail when circusd starts is an error,
 //! what is suspicious a warning, and what merely differs from Circus 0.19 a note.
 
+mod hook_module;
 mod places;
 mod program;
 mod report;
@@ -12,6 +13,8 @@ mod watcher;
 
 pub use program::DEFAULT_PATH;
 pub use report::{Report, Totals};
+
+use std::path::Path;
 
 use super::assemble::Assembled;
 use super::env::Environment;
@@ -26,6 +29,8 @@ pub(super) struct Subject<'a> {
     pub(super) assembled: &'a Assembled<'a>,
     pub(super) host: &'a Host,
     pub(super) facts: &'a dyn Facts,
+    /// Where the configuration file is.
+    pub(super) directory: Option<&'a Path>,
 }
 
 /// Everything that the rules find.

@@ -142,6 +142,49 @@ fn programs_of_hooks_streams_and_plugins() {
 }
 
 #[test]
+fn hooks_that_are_python_functions() {
+    let check = |file: &str, lines: &str| {
+        let machine = machine()
+            .with_program("/usr/bin/python3")
+            .with("/usr/lib/python3/installed/__init__.py", "")
+            .with("/etc/circus/hooks.py", "def ready(watcher):\n    return True\n")
+            .with("/etc/circus/lazy.py", "from other import *\n")
+            .with("/etc/circus/app/hooks.py", "ready = None\n")
+            .with("/srv/venv/lib/python3.11/site-packages/inside.py", "def ready(): pass\n")
+            .with("/opt/own/mine.py", "def ready(): pass\n")
+            .with(file, format!("[watcher:w]\ncmd = sleep 1\n{lines}\n"));
+        let env = [("PATH".to_owned(), "/usr/bin".to_owned())].into();
+        let host = Host { env, cwd: "/srv".into(), programs: "/circus".into() };
+        let problems = super::super::check(file, &host, &machine).problems;
+        let lines = problems.iter().map(|problem| problem.diagnostic().replace("/etc/circus/c.ini:", ""));
+        lines.filter(|line| line.contains("hooks.")).collect::<Vec<_>>()
+    };
+    let file = "/etc/circus/c.ini";
+    for lines in [
+        "hooks.before_start = hooks.ready",
+        "hooks.before_start = hooks:ready",
+        "hooks.before_start = app.hooks.ready",
+        "hooks.before_start = lazy.whatever",
+        "hooks.before_start = installed.anything",
+        "hooks.before_start = inside.ready\nvirtualenv = venv",
+        "hooks.before_start = mine.ready\n[env:w]\nPYTHONPATH = /opt/own",
+    ] {
+        assert_eq!(check(file, lines), [""; 0], "{lines}");
+    }
+    assert_eq!(
+        check(file, "hooks.before_start = hoks.ready"),
+        ["3: error: [watcher:w] hooks.before_start: there is no Python module 'hoks' in /etc/circus, /srv, nor where \
+          python3 imports from; put it beside the configuration file, or set PYTHONPATH in [env:NAME]"]
+    );
+    assert_eq!(
+        check(file, "hooks.after_start = hooks.redy, True"),
+        ["3: warning: [watcher:w] hooks.after_start: /etc/circus/hooks.py has no function 'redy'"]
+    );
+    let elsewhere = check("/srv/c.ini", "hooks.before_start = hooks.ready");
+    assert!(elsewhere[0].contains("there is no Python module 'hooks'"), "{elsewhere:?}");
+}
+
+#[test]
 fn references_to_nothing() {
     expect(
         "cmd = sleep $(circus.sockets.wob)\nuse_sockets = yes\n[socket:web]\nport = 1",

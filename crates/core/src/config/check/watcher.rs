@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Subject;
+use super::hook_module::ImportPaths;
 use super::program::{DEFAULT_PATH, Search};
 use super::shell::shell_word;
 use crate::config::command::{argv, variable};
@@ -161,9 +162,8 @@ impl Judge<'_> {
         let problem = |(point, hook): (&HookPoint, &crate::config::Hook)| {
             let text = match hook.kind().ok()? {
                 HookKind::Command(words) | HookKind::WaitCommand(words) => self.own_program(&words)?,
-                HookKind::WaitTcp { .. } | HookKind::WaitHttp { .. } | HookKind::WaitUnix(_) | HookKind::Python(_) => {
-                    return None;
-                }
+                HookKind::Python(function) => self.hook_function(&function)?,
+                HookKind::WaitTcp { .. } | HookKind::WaitHttp { .. } | HookKind::WaitUnix(_) => return None,
             };
             let key = format!("hooks.{}", point.name());
             // A hook whose failure is ignored keeps nothing from starting.
@@ -174,6 +174,30 @@ impl Judge<'_> {
             })
         };
         self.config.hooks.iter().filter_map(problem).collect()
+    }
+
+    /// A hook that is a Python function, and the interpreter that runs it.
+    fn hook_function(&self, function: &str) -> Option<String> {
+        let python = self.subject.assembled.circus.python.as_deref().unwrap_or("python3");
+        if let Some(text) = self.own_program(&[python.to_owned()]) {
+            return Some(format!("{text}; see python in [circus]"));
+        }
+        let cwd = Path::new(&self.subject.host.cwd);
+        let variables = [self.config.env.as_ref(), Some(&self.subject.host.env)];
+        let paths = variables.into_iter().flatten().filter_map(|env| env.get("PYTHONPATH"));
+        let mut known: Vec<PathBuf> = paths
+            .flat_map(|paths| paths.split(':'))
+            .filter(|path| !path.is_empty())
+            .map(|path| cwd.join(path))
+            .collect();
+        if let Some(root) = &self.config.virtualenv {
+            let library = cwd.join(root).join("lib");
+            let versions = self.subject.facts.names(&library).into_iter().filter(|name| name.starts_with("python"));
+            known.extend(versions.map(|version| library.join(version).join("site-packages")));
+        }
+        known.extend(self.subject.directory.map(Path::to_owned));
+        known.push(cwd.to_owned());
+        ImportPaths { facts: self.subject.facts, known, python }.objection(function)
     }
 
     // -- the text ------------------------------------------------------------------------------------------------------
