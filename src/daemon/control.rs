@@ -141,17 +141,21 @@ fn with_files(request: Request) -> Result<Request, Fault> {
     Ok(request)
 }
 
-/// What the system has to be asked about a request: `set` stores users and groups as numbers, and a virtual
-/// environment has to be one.
+/// What the system has to be asked about a request: users and groups have to exist, `set` stores them as numbers, and a
+/// virtual environment has to be one.
 fn looked_up(mut request: Request) -> Result<Request, Fault> {
     if let Request::Add { options, .. } | Request::Set { options, .. } = &request {
         check_virtualenv(options)?;
     }
-    if let Request::Set { options, .. } = &mut request {
-        resolve_accounts(options, |kind, name| match kind {
-            AccountKind::User => sys::user_id(name).ok(),
-            AccountKind::Group => sys::group_id(name).ok(),
-        })?;
+    let look_up = |kind, name: &str| match kind {
+        AccountKind::User => sys::user_id(name).ok(),
+        AccountKind::Group => sys::group_id(name).ok(),
+    };
+    match &mut request {
+        Request::Set { options, .. } => resolve_accounts(options, look_up)?,
+        // A watcher that is added keeps the names.
+        Request::Add { options, .. } => resolve_accounts(&mut options.clone(), look_up)?,
+        _ => {}
     }
     Ok(request)
 }

@@ -12,11 +12,12 @@ use circus_core::proto::{SpawnError, Stage};
 /// The credentials for a watcher's `uid` and `gid`, as at each of its spawns; `None` where there is nothing to change.
 ///
 /// As in Circus: a user alone brings its primary group; a user brings its supplementary groups, a group alone leaves
-/// them; 0 is no change, since only root could ask for it. A user that is not root never keeps root's groups.
+/// them; 0 is no change, since only root could ask for it. A user that is not root never keeps root's groups. Unlike in
+/// Circus, a number need not be known.
 pub fn resolve(uid: Option<&Account>, gid: Option<&Account>) -> Result<Option<Credentials>, SpawnError> {
     let user = uid.map(user).transpose()?;
     let group = match (gid.map(group).transpose()?, &user) {
-        (Some(group), _) => Some(group.gid),
+        (Some(group), _) => Some(group),
         (None, user) => user.as_ref().map(|user| user.gid),
     };
     let changed_group = group.filter(|gid| gid.as_raw() != 0);
@@ -51,7 +52,8 @@ pub fn identity(text: &str) -> Result<Identity, SpawnError> {
     let user = user(&account(text))?;
     let named = |gid: u32| (gid, Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name));
     let groups = groups_of(&user, user.gid)?.into_iter().map(named).collect();
-    Ok(Identity { uid: user.uid.as_raw(), name: user.name, groups })
+    let name = user.name.unwrap_or_else(|| user.uid.to_string());
+    Ok(Identity { uid: user.uid.as_raw(), name, groups })
 }
 
 /// The number of a user given by name or number.
@@ -61,7 +63,7 @@ pub fn user_id(text: &str) -> Result<u32, SpawnError> {
 
 /// The number of a group given by name or number.
 pub fn group_id(text: &str) -> Result<u32, SpawnError> {
-    group(&account(text)).map(|group| group.gid.as_raw())
+    group(&account(text)).map(Gid::as_raw)
 }
 
 /// The name of a user given by number, where it has one.
@@ -73,44 +75,71 @@ fn account(text: &str) -> Account {
     text.trim().parse().map_or_else(|_| Account::Name(text.to_owned()), Account::Number)
 }
 
-fn user(account: &Account) -> Result<User, SpawnError> {
-    let found = match account {
-        Account::Number(uid) => User::from_uid(Uid::from_raw(*uid)),
-        Account::Name(name) => match account.number() {
-            Some(uid) => User::from_uid(Uid::from_raw(uid)),
-            None => User::from_name(name),
-        },
+/// The group of a user that no database knows, where no `gid` names one: it owns nothing.
+const NOGROUP: Gid = Gid::from_raw(65_534);
+
+/// A user as far as its processes need it.
+struct Person {
+    uid: Uid,
+    gid: Gid,
+    /// None where only its number is known.
+    name: Option<String>,
+}
+
+/// A number need not be in the database: containers run users that only have one.
+fn user(account: &Account) -> Result<Person, SpawnError> {
+    let found = match (account.number(), account) {
+        (Some(uid), _) => {
+            let uid = Uid::from_raw(possible(uid, "user", account)?);
+            User::from_uid(uid)
+                .map(|user| user.map_or(Person { uid, gid: NOGROUP, name: None }, Person::from))
+                .map(Some)
+        }
+        (None, Account::Name(name)) => User::from_name(name).map(|user| user.map(Person::from)),
+        (None, Account::Number(_)) => Ok(None),
     };
     known(found, "user", account)
 }
 
-fn group(account: &Account) -> Result<Group, SpawnError> {
-    let found = match account {
-        Account::Number(gid) => Group::from_gid(Gid::from_raw(*gid)),
-        Account::Name(name) => match account.number() {
-            Some(gid) => Group::from_gid(Gid::from_raw(gid)),
-            None => Group::from_name(name),
-        },
+impl From<User> for Person {
+    fn from(user: User) -> Self {
+        Self { uid: user.uid, gid: user.gid, name: Some(user.name) }
+    }
+}
+
+fn group(account: &Account) -> Result<Gid, SpawnError> {
+    let found = match (account.number(), account) {
+        (Some(gid), _) => Ok(Some(Gid::from_raw(possible(gid, "group", account)?))),
+        (None, Account::Name(name)) => Group::from_name(name).map(|group| group.map(|group| group.gid)),
+        (None, Account::Number(_)) => Ok(None),
     };
     known(found, "group", account)
 }
 
-fn known<T>(found: nix::Result<Option<T>>, kind: &str, account: &Account) -> Result<T, SpawnError> {
-    let shown = match account {
+/// The kernel takes the highest number for "no change".
+fn possible(number: u32, kind: &str, account: &Account) -> Result<u32, SpawnError> {
+    if number == u32::MAX { Err(unknown(0, format!("there is no {kind} {}", shown(account)))) } else { Ok(number) }
+}
+
+fn shown(account: &Account) -> String {
+    match account {
         Account::Number(number) => number.to_string(),
         Account::Name(name) => format!("'{name}'"),
-    };
-    match found {
-        Ok(Some(entry)) => Ok(entry),
-        Ok(None) => Err(unknown(0, format!("there is no {kind} {shown}"))),
-        Err(errno) => Err(unknown(errno as i32, format!("{kind} {shown}"))),
     }
 }
 
-fn groups_of(user: &User, group: Gid) -> Result<Vec<u32>, SpawnError> {
-    let name = CString::new(user.name.as_str()).unwrap_or_default();
-    let groups = getgrouplist(&name, group)
-        .map_err(|errno| unknown(errno as i32, format!("the groups of user '{}'", user.name)))?;
+fn known<T>(found: nix::Result<Option<T>>, kind: &str, account: &Account) -> Result<T, SpawnError> {
+    match found {
+        Ok(Some(entry)) => Ok(entry),
+        Ok(None) => Err(unknown(0, format!("there is no {kind} {}", shown(account)))),
+        Err(errno) => Err(unknown(errno as i32, format!("{kind} {}", shown(account)))),
+    }
+}
+
+fn groups_of(user: &Person, group: Gid) -> Result<Vec<u32>, SpawnError> {
+    let Some(name) = &user.name else { return Ok(vec![group.as_raw()]) };
+    let groups = getgrouplist(&CString::new(name.as_str()).unwrap_or_default(), group)
+        .map_err(|errno| unknown(errno as i32, format!("the groups of user '{name}'")))?;
     Ok(groups.into_iter().map(Gid::as_raw).collect())
 }
 
@@ -153,6 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn number_need_not_be_known() {
+        for account in [Account::Number(4_000_000_000), name("4000000000")] {
+            let credentials = resolve(Some(&account), None).unwrap().unwrap();
+            let (number, nogroup) = (4_000_000_000, 65_534);
+            let expected = Credentials { uid: Some(number), gid: Some(nogroup), groups: Some(vec![nogroup]) };
+            assert_eq!(credentials, expected, "and never root's groups");
+            let credentials = resolve(Some(&account), Some(&account)).unwrap().unwrap();
+            let expected = Credentials { uid: Some(number), gid: Some(number), groups: Some(vec![number]) };
+            assert_eq!(credentials, expected);
+        }
+        assert_eq!(identity("4000000000").unwrap().name, "4000000000");
+    }
+
+    #[test]
     fn what_is_not_known_is_named() {
         let unknown = |uid: Option<Account>, gid: Option<Account>| {
             let error = resolve(uid.as_ref(), gid.as_ref()).unwrap_err();
@@ -160,7 +203,8 @@ mod tests {
             error.detail
         };
         assert_eq!(unknown(Some(name("no such user")), None), "there is no user 'no such user'");
-        assert_eq!(unknown(Some(Account::Number(4_000_000_000)), None), "there is no user 4000000000");
+        assert_eq!(unknown(Some(Account::Number(u32::MAX)), None), "there is no user 4294967295");
+        assert_eq!(unknown(None, Some(name("4294967295"))), "there is no group '4294967295'");
         assert_eq!(unknown(None, Some(name("nosuchgroup"))), "there is no group 'nosuchgroup'");
         assert_eq!(user_id("root"), Ok(0));
         assert_eq!(user_id(" 0 "), Ok(0));

@@ -7,22 +7,22 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::{Mode, umask};
 
+use super::raw_text::from_os;
 use circus_core::config::Host;
 
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
-/// circusd's environment and working directory. Text that is no UTF-8 is taken with its bad bytes replaced.
+/// circusd's environment and working directory. Bytes that are no UTF-8 are kept: see `raw_text`.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
 pub fn host() -> Host {
-    let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     Host {
         // The service manager's socket is circusd's own: a worker that used it would speak for circusd.
         env: std::env::vars_os()
             .filter(|(name, _)| name != NOTIFY_SOCKET)
-            .map(|(name, value)| (text(name), text(value)))
+            .map(|(name, value)| (from_os(name), from_os(value)))
             .collect(),
         // A directory that was removed has no name; "/" always is one.
-        cwd: std::env::current_dir().map_or_else(|_| "/".into(), |directory| text(directory.into())),
+        cwd: std::env::current_dir().map_or_else(|_| "/".into(), |directory| from_os(directory.into())),
         programs: programs(),
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use super::child::{Details, Limit, ListenPid, Move, Script};
 use super::limits::{Nofile, nofile, resource};
+use super::raw_text::to_bytes;
 use circus_core::proto::{SpawnError, Stage};
 
 /// Where a program is looked for when the child's environment has no PATH.
@@ -245,7 +246,7 @@ fn command(errno: i32, detail: &str) -> SpawnError {
 }
 
 fn c_string(text: &str, what: &str) -> Result<CString, SpawnError> {
-    CString::new(text).map_err(|_| command(libc::EINVAL, &format!("{what} contains a NUL character")))
+    CString::new(to_bytes(text)).map_err(|_| command(libc::EINVAL, &format!("{what} contains a NUL character")))
 }
 
 fn c_strings(texts: &[String], what: &str) -> Result<Vec<CString>, SpawnError> {

@@ -53,6 +53,7 @@ mod parent;
 mod pidfile;
 mod process;
 mod python;
+mod raw_text;
 mod reap;
 mod sample;
 mod signals;

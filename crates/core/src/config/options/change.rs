@@ -101,7 +101,8 @@ pub fn resolve_accounts(options: &mut Object, look_up: impl Fn(AccountKind, &str
     for (key, kind) in [("uid", AccountKind::User), ("gid", AccountKind::Group)] {
         let Some(value) = options.get_mut(key) else { continue };
         let Some(name) = value.as_str() else { continue };
-        let number = python::int(name).ok().and_then(|number| u32::try_from(number).ok());
+        let number =
+            python::int(name).ok().and_then(|number| u32::try_from(number).ok()).filter(|number| *number < u32::MAX);
         *value = number.or_else(|| look_up(kind, name)).ok_or_else(|| no_account(kind, name))?.into();
     }
     Ok(())

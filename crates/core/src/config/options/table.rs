@@ -471,7 +471,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         kind: Kind::Account,
-        doc: "The user of the workers, by name or number. Without a gid, also the user's group.",
+        doc: "The user of the workers, by name or number. Without a gid, also the user's group, or group 65534 where a \
+              number has no entry in passwd.",
         example: "www-data",
         scope: Scope::Watcher,
         ..field!(uid, RunsAsWorker)
