@@ -85,6 +85,10 @@ impl Facts for Installed<'_> {
     fn group(&self, _name: &str) -> Option<u32> {
         Some(1000)
     }
+
+    fn python_path(&self, _python: &str) -> Option<Vec<PathBuf>> {
+        None
+    }
 }
 
 fn host(root: &Path) -> Host {
