@@ -70,7 +70,6 @@ pub(super) struct Script {
 /// Texts of errors that cannot be made in the child.
 pub(super) struct Details {
     pub(super) program: String,
-    pub(super) groups: String,
     pub(super) gid: String,
     pub(super) uid: String,
 }
@@ -125,7 +124,7 @@ impl Script {
             Stage::Descriptors => self.moves.get(failure.item).map_or(b"status pipe", |m| m.what.as_bytes()),
             Stage::Chdir => self.cwd.as_bytes(),
             Stage::Rlimit => self.limits.get(failure.item).map_or(b"", |limit| limit.name.as_bytes()),
-            Stage::Groups => self.details.groups.as_bytes(),
+            Stage::Groups => b"supplementary groups",
             Stage::Gid => self.details.gid.as_bytes(),
             Stage::Uid => self.details.uid.as_bytes(),
             Stage::Exec => self.details.program.as_bytes(),

@@ -122,7 +122,7 @@ impl<'fd> Launch<'fd> {
             kept: kept(&moves)?,
             moves,
             open_max: open_max(),
-            cwd: c_string(&self.cwd, "the working directory")?,
+            cwd: c_string(&[&self.cwd], || "the working directory".into())?,
             limits: self.limits()?,
             groups: credentials.groups,
             groups_optional,
@@ -136,7 +136,6 @@ impl<'fd> Launch<'fd> {
             listen_pid,
             details: Details {
                 program: program.clone(),
-                groups: "supplementary groups".into(),
                 gid: credentials.gid.map_or_else(String::new, |gid| format!("gid {gid}")),
                 uid: credentials.uid.map_or_else(String::new, |uid| format!("uid {uid}")),
             },
@@ -187,29 +186,30 @@ impl<'fd> Launch<'fd> {
             if name.is_empty() || name.contains('=') {
                 return Err(command(libc::EINVAL, &format!("{name:?} cannot be the name of an environment variable")));
             }
-            texts.push(c_string(&format!("{name}={value}"), &format!("the environment variable {name:?}"))?);
+            texts.push(c_string(&[name, "=", value], || format!("the environment variable {name:?}"))?);
         }
         if let Some(named) = listen {
-            texts.push(c_string(&format!("LISTEN_FDS={}", named.len()), "LISTEN_FDS")?);
+            texts.push(c_string(&["LISTEN_FDS=", &named.len().to_string()], || "LISTEN_FDS".into())?);
             // A colon ends a name in this list.
             let names: Vec<String> = named.iter().map(|(name, _)| name.replace(':', "_")).collect();
-            texts.push(c_string(&format!("LISTEN_FDNAMES={}", names.join(":")), "the name of a socket")?);
+            texts.push(c_string(&["LISTEN_FDNAMES=", &names.join(":")], || "the name of a socket".into())?);
         }
         Ok((texts, listen.is_some()))
     }
 
     /// The paths under which the program may be found: a name with a slash is one already.
     fn candidates(&self, program: &str) -> Result<Vec<CString>, SpawnError> {
+        let what = || "the program's name".into();
         if program.contains('/') {
-            return Ok(vec![c_string(program, "the program's name")?]);
+            return Ok(vec![c_string(&[program], what)?]);
         }
         let path = self.env.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
         path.split(':')
             .map(|directory| match directory {
                 // An empty entry is the working directory.
-                "" => c_string(program, "the program's name"),
-                _ if directory.ends_with('/') => c_string(&format!("{directory}{program}"), "the program's name"),
-                _ => c_string(&format!("{directory}/{program}"), "the program's name"),
+                "" => c_string(&[program], what),
+                _ if directory.ends_with('/') => c_string(&[directory, program], what),
+                _ => c_string(&[directory, "/", program], what),
             })
             .collect()
     }
@@ -245,12 +245,20 @@ fn command(errno: i32, detail: &str) -> SpawnError {
     SpawnError { stage: Stage::Command, errno, detail: detail.into() }
 }
 
-fn c_string(text: &str, what: &str) -> Result<CString, SpawnError> {
-    CString::new(to_bytes(text)).map_err(|_| command(libc::EINVAL, &format!("{what} contains a NUL character")))
+/// The parts as one text, in memory that is asked for once: every start does this for each word and variable.
+fn c_string(parts: &[&str], what: impl Fn() -> String) -> Result<CString, SpawnError> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let mut text = Vec::with_capacity(length.saturating_add(1));
+    parts.iter().for_each(|part| text.extend_from_slice(&to_bytes(part)));
+    CString::new(text).map_err(|_| command(libc::EINVAL, &format!("{} contains a NUL character", what())))
 }
 
 fn c_strings(texts: &[String], what: &str) -> Result<Vec<CString>, SpawnError> {
-    texts.iter().map(|text| c_string(text, what)).collect()
+    let mut strings = Vec::with_capacity(texts.len());
+    for text in texts {
+        strings.push(c_string(&[text], || what.to_owned())?);
+    }
+    Ok(strings)
 }
 
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {

@@ -284,42 +284,45 @@ impl Serialize for Fields<'_> {
 
 /// The two frames of an event: topic and JSON object.
 pub fn encode_notice(notice: &Notice) -> (Vec<u8>, Vec<u8>) {
-    let topic = format!("watcher.{}.{}", notice.resource, notice.kind.name());
-    let mut body = Vec::with_capacity(96);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut body, PythonStyle);
-    NoticeBody(notice).serialize(&mut serializer).unwrap_or_default();
-    (topic.into_bytes(), body)
+    let topic = ["watcher.", &notice.resource, ".", notice.kind.name()].concat();
+    (topic.into_bytes(), notice_body(notice))
 }
 
-struct NoticeBody<'a>(&'a Notice);
-
-impl Serialize for NoticeBody<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match &self.0.kind {
-            EventKind::Spawn { process_pid } | EventKind::Kill { process_pid } => {
-                map.serialize_entry("process_pid", process_pid)?;
-            }
-            EventKind::Reap { process_pid, exit_code } => {
-                map.serialize_entry("process_pid", process_pid)?;
-                map.serialize_entry("exit_code", exit_code)?;
-            }
-            EventKind::HookSuccess { hook } | EventKind::HookFailure { hook, .. } => {
-                map.serialize_entry("name", hook.name())?;
-            }
-            EventKind::Start
-            | EventKind::Stop
-            | EventKind::Reload
-            | EventKind::Updated
-            | EventKind::Add
-            | EventKind::Remove => {}
+/// Two for every death: so the keys, which are known, do not go through serde.
+fn notice_body(notice: &Notice) -> Vec<u8> {
+    let mut body = Vec::with_capacity(96);
+    body.push(b'{');
+    match &notice.kind {
+        EventKind::Spawn { process_pid } | EventKind::Kill { process_pid } => {
+            entry(&mut body, "\"process_pid\": ", process_pid);
         }
-        map.serialize_entry("time", &self.0.time)?;
-        if let EventKind::HookFailure { error, .. } = &self.0.kind {
-            map.serialize_entry("error", error)?;
+        EventKind::Reap { process_pid, exit_code } => {
+            entry(&mut body, "\"process_pid\": ", process_pid);
+            entry(&mut body, ", \"exit_code\": ", exit_code);
         }
-        map.end()
+        EventKind::HookSuccess { hook } | EventKind::HookFailure { hook, .. } => {
+            entry(&mut body, "\"name\": ", hook.name());
+        }
+        EventKind::Start
+        | EventKind::Stop
+        | EventKind::Reload
+        | EventKind::Updated
+        | EventKind::Add
+        | EventKind::Remove => {}
     }
+    let time = if body.len() > 1 { ", \"time\": " } else { "\"time\": " };
+    entry(&mut body, time, &notice.time);
+    if let EventKind::HookFailure { error, .. } = &notice.kind {
+        entry(&mut body, ", \"error\": ", error);
+    }
+    body.push(b'}');
+    body
+}
+
+fn entry<T: Serialize + ?Sized>(body: &mut Vec<u8>, key: &str, value: &T) {
+    body.extend_from_slice(key.as_bytes());
+    // A number or a text can be written, and so can a vector.
+    value.serialize(&mut serde_json::Serializer::with_formatter(body, PythonStyle)).unwrap_or_default();
 }
 
 /// JSON as Python's `json.dumps` writes it: `", "` and `": "`, and nothing beyond ASCII.

@@ -69,11 +69,11 @@ pub(in crate::arbiter) fn spawned(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
 
 /// A worker was collected.
 pub(in crate::arbiter) fn exited(w: &Watcher, worker: &Worker, pid: Pid, exit_code: i32, cx: &mut Cx<'_>) {
-    let lived = cx.mono().since(worker.started.mono).as_secs_f64();
+    let lived = Seconds(cx.mono().since(worker.started.mono));
     let asked = if worker.exit_expected { "yes" } else { "no" };
     let text = || {
-        let how = how(exit_code);
-        format!("{}: worker exited wid={} pid={} {how} after={lived:.3}s asked={asked}", w.name(), worker.wid.0, pid.0)
+        let how = How(exit_code);
+        format!("{}: worker exited wid={} pid={} {how} after={lived} asked={asked}", w.name(), worker.wid.0, pid.0)
     };
     log(Level::Info, text, cx);
 }
@@ -101,10 +101,9 @@ pub(in crate::arbiter) fn backs_off(
     cx: &mut Cx<'_>,
 ) {
     let text = || {
-        let (how, lived, wait) = (how(exit_code), lived.as_secs_f64(), wait.as_secs_f64());
+        let (how, lived, wait) = (How(exit_code), Seconds(lived), Seconds(wait));
         format!(
-            "{}: worker exits again and again, the next one waits wid={wid} {how} after={lived:.3}s times={times} \
-             wait={wait:.3}s",
+            "{}: worker exits again and again, the next one waits wid={wid} {how} after={lived} times={times} wait={wait}",
             w.name()
         )
     };
@@ -112,6 +111,20 @@ pub(in crate::arbiter) fn backs_off(
 }
 
 /// An exit code as a key and a value.
-fn how(exit_code: i32) -> String {
-    if exit_code < 0 { format!("signal={}", Signal(-exit_code)) } else { format!("status={exit_code}") }
+struct How(i32);
+
+impl std::fmt::Display for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = self.0;
+        if code < 0 { write!(f, "signal={}", Signal(-code)) } else { write!(f, "status={code}") }
+    }
+}
+
+/// `1.250s`, in whole numbers: the general way to write a fraction is several times as dear.
+struct Seconds(Duration);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}s", self.0.as_secs(), self.0.subsec_millis())
+    }
 }
