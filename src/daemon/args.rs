@@ -4,7 +4,7 @@ use clap::Parser;
 
 /// Starts the fleet that a configuration file describes, and keeps it running.
 #[derive(Debug, Parser)]
-#[command(name = "circusd", disable_version_flag = true, about)]
+#[command(name = "circusd", disable_version_flag = true)]
 pub struct Args {
     /// The configuration file, INI or JSON; - is standard input
     pub config: Option<String>,

@@ -13,6 +13,7 @@ use super::children::Children;
 use super::clock;
 use super::control::Control;
 use super::core::Core;
+use super::descriptors::{self, Reserve};
 use super::environment::Environments;
 use super::event_loop::Daemon;
 use super::events::EventPublisher;
@@ -29,6 +30,7 @@ use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
 use super::starting::Starting;
+use super::survivors;
 use crate::arbiter::{Arbiter, Level, Principal};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
 use crate::net::{Context, Publisher, Router};
@@ -125,6 +127,9 @@ pub(super) fn boot(
 ) -> Result<Daemon, StartupError> {
     let circus = &config.circus;
     let nofile = sys::raise_nofile().map_err(error)?;
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    descriptors::suffice(nofile, open, config.sockets.len()).map_err(error)?;
+    sys::end_children_on_abort().map_err(error)?;
     let placeholders = hold_numbers(config.sockets.len())?;
     // From here on a SIGTERM is taken up by the first turn, so that nothing of what follows is left behind.
     let signals = sys::Signals::install().map_err(error)?;
@@ -141,6 +146,9 @@ pub(super) fn boot(
     let Endpoints { control, events, peers } = bind(circus)?;
     drop(placeholders);
     let sockets = sys::open_all(&config.sockets).map_err(error)?;
+    for warning in survivors::warnings(&config, &sockets) {
+        log.line(Level::Warning, now.unix, warning);
+    }
     log.line(Level::Info, now.unix, "Registering signals...");
     log.line(Level::Info, now.unix, format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
@@ -177,6 +185,7 @@ pub(super) fn boot(
         starting: Starting::default(),
         launcher: Launcher {
             nofile,
+            reserve: Reserve::of(nofile),
             environments: Environments::new(host.clone()),
             streams: std::collections::HashMap::new(),
             output,
@@ -223,7 +232,7 @@ pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, 
     sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| StartupError::Pidfile(failure.to_string()))
 }
 
-/// Who is to own the files of ipc endpoints.
+/// The user who is to own the files of ipc endpoints.
 pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, StartupError> {
     let Some(name) = circus.endpoint_owner.as_deref() else { return Ok(None) };
     sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))

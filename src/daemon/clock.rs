@@ -1,6 +1,4 @@
-//! The clocks, read once a turn: the licensed home of reading time in the daemon.
-
-use std::time::Duration;
+//! The clocks, read once a turn: the one place of the daemon that does.
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -12,12 +10,6 @@ pub(super) fn now() -> Now {
     let mono = Mono(u64::try_from(seconds).unwrap_or(0) * 1_000_000_000 + u64::try_from(nanos).unwrap_or(0));
     let (seconds, nanos) = read(ClockId::CLOCK_REALTIME);
     Now { mono, unix: seconds as f64 + nanos as f64 / 1e9 }
-}
-
-/// How long the machine has been up, asleep or not: the clock by which the kernel tells when a process was created.
-pub(super) fn since_boot() -> Duration {
-    let (seconds, nanos) = read(ClockId::CLOCK_BOOTTIME);
-    Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0))
 }
 
 fn read(clock: ClockId) -> (i64, i64) {

@@ -7,6 +7,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::children::Children;
+use super::descriptors::Reserve;
 use super::environment::Environments;
 use super::exec_sink::{ExecSinks, is_command};
 use super::fd_table::FdTable;
@@ -27,6 +28,7 @@ pub(super) struct Streams {
 /// What every launch needs.
 pub(super) struct Launcher {
     pub(super) nofile: sys::Nofile,
+    pub(super) reserve: Reserve,
     pub(super) environments: Environments,
     pub(super) streams: HashMap<WatcherKey, Streams>,
     pub(super) output: OutputHandle,
@@ -75,7 +77,7 @@ impl Launcher {
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
             sockets: sockets.passed(config)?,
             nofile: Some(self.nofile),
-            // Nobody else would end them when circusd is killed, and they are of no use to the next.
+            // When circusd is killed, nothing else would end them, and they are of no use to the next.
             ends_with_us: self.workers_end_with_circusd || config.origin != WatcherOrigin::User,
             ..sys::Launch::new(launch.argv)
         })?;
@@ -105,13 +107,15 @@ impl Launcher {
         if closed || stream.is_none() && !to_log {
             return Ok(None);
         }
-        let kept = Kept { watcher: config.name.clone(), stream: name, bytes: config.tail_bytes as usize };
-        let sink = self.sink(watcher, kept, stream.as_ref(), children, now)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| SpawnError {
             stage: Stage::Pipe,
             errno: errno as i32,
             detail: stream.as_ref().map_or_else(|| "the log".into(), |stream| stream.class.clone()),
         })?;
+        // Before the sink, which may take a descriptor, too.
+        self.reserve.check(&write)?;
+        let kept = Kept { watcher: config.name.clone(), stream: name, bytes: config.tail_bytes as usize };
+        let sink = self.sink(watcher, kept, stream.as_ref(), children, now)?;
         Ok(Some(Pipe { read, write, sink, name }))
     }
 

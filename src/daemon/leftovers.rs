@@ -12,7 +12,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid as SysPid;
 
 use super::children::Children;
-use super::clock;
 use super::core::Core;
 use crate::arbiter::{Event, Exit, Mono, Pid};
 use crate::config::Orphans;
@@ -149,12 +148,12 @@ impl Leftovers {
         if self.keeps_some {
             return Vec::new();
         }
-        let deadline = clock::since_boot() + LAST_CALL;
+        let deadline = sys::since_boot() + LAST_CALL;
         let mut told: Vec<ProcessIdentity> = Vec::new();
         loop {
             sys::reap(&mut Vec::new());
             let left = self.adopted(children);
-            let remaining = deadline.saturating_sub(clock::since_boot());
+            let remaining = deadline.saturating_sub(sys::since_boot());
             if left.is_empty() {
                 return Vec::new();
             }

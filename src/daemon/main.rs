@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 use super::args::Args;
+use super::authz::open_to_all_users;
 use super::boot::{self, StartupError};
 use super::event_loop::{Daemon, Outcome};
 use super::parent::Parent;
@@ -16,7 +17,7 @@ use crate::sys;
 /// circusd. It returns when the fleet is stopped.
 pub fn main(args: &Args) -> ExitCode {
     if args.version {
-        return print(concat!(env!("CARGO_PKG_VERSION"), "\n"));
+        return print(&version());
     }
     if args.config.is_none() && args.config_fd.is_none() {
         return print(&format!("{}\n", Args::command().render_usage()));
@@ -57,8 +58,19 @@ fn origin(args: &Args) -> Result<Origin, StartupError> {
     }
 }
 
+/// The first line is the version alone, as Circus prints it.
+fn version() -> String {
+    format!(
+        "{}\ncircusd, a process and socket manager: a drop-in for Circus 0.19\nlibzmq {} with CURVE, {} {}\n",
+        env!("CARGO_PKG_VERSION"),
+        crate::net::zeromq_version(),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+    )
+}
+
 fn print(text: &str) -> ExitCode {
-    // Whoever closed our output has seen enough.
+    // A reader that has closed the pipe has seen enough.
     drop(std::io::stdout().write_all(text.as_bytes()));
     ExitCode::SUCCESS
 }
@@ -75,8 +87,9 @@ fn run(args: &Args, parent: &mut Parent) -> Result<u8, StartupError> {
     if args.check {
         return Ok(check(args, &origin, &host));
     }
-    let Loaded { config, problems } = origin.load(&host, &sys::Machine);
+    let Loaded { config, mut problems } = origin.load(&host, &sys::Machine);
     let Some(config) = config else { return Err(StartupError::Problems(problems)) };
+    problems.extend(open_to_all_users(&config.circus, Severity::Warning, origin.name()));
     if args.daemon {
         return run_in_the_background(args, origin, config, host, problems, parent);
     }
@@ -85,12 +98,15 @@ fn run(args: &Args, parent: &mut Parent) -> Result<u8, StartupError> {
 
 /// Reports everything about a configuration. The result is the exit status.
 fn check(args: &Args, origin: &Origin, host: &Host) -> u8 {
-    let report = origin.check(host, &sys::Machine);
+    let mut report = origin.check(host, &sys::Machine);
+    if let Some(config) = origin.load(host, &sys::Machine).config {
+        report.problems.extend(open_to_all_users(&config.circus, Severity::Note, origin.name()));
+    }
     print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() });
     report.status()
 }
 
-/// The configuration was read by whoever called us, who may have given it as a pipe; all else is the daemon's.
+/// The configuration was read before, as it may have come through a pipe; all else is the daemon's.
 fn run_in_the_background(
     args: &Args,
     origin: Origin,

@@ -8,6 +8,8 @@
 //! | `sources` | what the loop waits for: a typed source for each token of its poll |
 //! | `children` | what each child is: an exit goes to its one owner |
 //! | `leftovers`, `signaller` | what workers leave behind; signals to workers and to what they have started |
+//! | `descriptors` | how many descriptors circusd needs, and those it keeps for itself |
+//! | `survivors` | workers of an earlier circusd that was killed |
 //! | `fd_table`, `sockets`, `activation`, `passed_sockets` | the descriptors that could be handed over, and what is done with managed sockets |
 //! | `execute` | carries out one action |
 //! | `control`, `authz` | a message on the control endpoint: decoded, authorized, looked up, fed to the arbiter |
@@ -30,6 +32,7 @@ mod children;
 mod clock;
 mod control;
 mod core;
+mod descriptors;
 mod environment;
 mod event_loop;
 mod events;
@@ -52,6 +55,7 @@ mod signaller;
 mod sockets;
 mod sources;
 mod starting;
+mod survivors;
 
 pub use args::Args;
 pub use main::main;

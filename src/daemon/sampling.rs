@@ -1,10 +1,9 @@
-//! Looking at processes for `stats`, a few in each turn, so that a thousand of them keep nobody waiting.
+//! Looking at processes for `stats`, a few in each turn, so that a thousand of them keep no request waiting.
 
 use std::vec::IntoIter;
 
 use nix::unistd::Pid as SysPid;
 
-use super::clock;
 use crate::arbiter::{Event, JobId, SampleTarget};
 use crate::proto::ProcessInfo;
 use crate::sys;
@@ -20,7 +19,7 @@ struct SampleJob {
     samples: Vec<Option<ProcessInfo>>,
 }
 
-/// Who looks, and whom at.
+/// The sample that is being taken.
 #[derive(Debug, Default)]
 pub(super) struct SampleQueue {
     sampler: sys::Sampler,
@@ -40,10 +39,10 @@ impl SampleQueue {
         self.limit = self.sampler.reads() + READS_A_TURN;
     }
 
-    /// Looks on as far as this turn allows; the arbiter is told when everybody has been looked at.
+    /// Looks on as far as this turn allows; the arbiter is told when all have been looked at.
     pub(super) fn take(&mut self) -> Option<Event> {
         let SampleJob { left, samples, .. } = self.job.as_mut()?;
-        let now = clock::since_boot();
+        let now = sys::since_boot();
         while self.sampler.reads() < self.limit {
             let Some(target) = left.next() else { break };
             samples.push(match target {
@@ -57,12 +56,12 @@ impl SampleQueue {
         self.job.take().map(|SampleJob { job, samples, .. }| Event::Sampled { job, samples })
     }
 
-    /// Whether somebody is still to be looked at.
+    /// Whether a process is still to be looked at.
     pub(super) fn are_wanted(&self) -> bool {
         self.job.is_some()
     }
 
-    /// Nobody wants to know any more.
+    /// The sample is not wanted any more.
     pub(super) fn abandon(&mut self) {
         self.job = None;
     }

@@ -13,8 +13,8 @@ use crate::rig::{Circusd, Site, ask, optimized_circusd, skipped, wait_until};
 /// Instructions of a `status` request with its answer: received, understood, answered, sent.
 const REQUEST: u64 = 22_000;
 /// Instructions of a death with its replacement: reaped, what it left behind looked for, told to one subscriber, logged
-/// (the exit and the start, fifty lines a second), spawned, told. It was 38,000 before those lines and that look.
-const DEATH: u64 = 52_000;
+/// (the exit and the start, fifty lines a second), spawned, told.
+const DEATH: u64 = 40_000;
 /// How much more, in hundredths, is no reason to look. libzmq's threads meet by chance, and the C library chooses its
 /// functions by the processor.
 const MARGIN: u64 = 20;

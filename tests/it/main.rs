@@ -18,6 +18,7 @@ mod configuration;
 mod console;
 mod cost;
 mod crowd;
+mod descriptors;
 mod hooks;
 mod independence;
 mod launch;

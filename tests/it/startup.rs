@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::rig::{Answer, Circusd, Http, Output, Process, Site, run, spawn, wait_until};
@@ -304,7 +305,53 @@ fn with_nothing_to_do_it_says_so() {
     assert_eq!(usage.status, Some(0));
     assert!(usage.stdout.to_lowercase().starts_with("usage: circusd"), "{usage:?}");
     assert_eq!(site.run_circusd(&["--no-such-option"]).status, Some(2));
-    assert_eq!(site.run_circusd(&["--version"]).status, Some(0));
+    let version = site.run_circusd(&["--version"]);
+    assert_eq!((version.status, version.stdout.lines().next()), (Some(0), Some(env!("CARGO_PKG_VERSION"))));
+    assert_says(&version.stdout, &["circusd, a process and socket manager", "libzmq 4.", "CURVE"]);
+    assert_says(&site.run_circusd(&["--help"]).stdout, &["Starts the fleet that a configuration file describes"]);
+}
+
+#[test]
+fn workers_of_a_killed_circusd_are_named_by_the_next() {
+    let mut circusd = Site::new().start("[watcher:web]\ncmd = {knobs}\nnumprocesses = 2");
+    let before = circusd.wait_for_workers("web", 2);
+    circusd.send(Signal::SIGKILL);
+    circusd.wait_for_end();
+    circusd.restart();
+    let log = circusd.wait_for_text("circusd.log", "web: its command runs already, and no circusd is its parent");
+    let line = log.lines().find(|line| line.contains("runs already")).unwrap();
+    assert!(before.iter().all(|worker| line.contains(&worker.0.to_string())), "{line}");
+    before.into_iter().for_each(|worker| worker.send(Signal::SIGKILL));
+    circusd.quit();
+}
+
+#[test]
+fn workers_end_with_a_circusd_that_aborts() {
+    let mut circusd = Site::new().start("[watcher:web]\ncmd = {knobs}\nnumprocesses = 3");
+    let workers = circusd.wait_for_workers("web", 3);
+    circusd.send(Signal::SIGABRT);
+    circusd.wait_for_end();
+    wait_until("its workers have ended", || workers.iter().all(|worker| !worker.lives()));
+    circusd.restart();
+    circusd.quit();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn root_is_warned_of_an_endpoint_that_all_users_reach() {
+    let words = "every user of this machine can reach tcp://127.0.0.1:0 and so run any command as root";
+    let site = Site::new();
+    let ini = site.write(
+        "open.ini",
+        "[circus]\nendpoint = tcp://127.0.0.1:0\npubsub_endpoint = ipc://{dir}/events\n[watcher:w]\ncmd = {knobs}\n",
+    );
+    let checked = site.run_circusd(&["--check", ini.to_str().unwrap()]);
+    assert_eq!(checked.status, Some(0));
+    assert_says(&checked.stdout, &[words, "endpoint = ipc:///run/circusd.sock"]);
+    let mut circusd = Circusd::start(site, &[ini.to_str().unwrap()]);
+    assert_eq!(circusd.log().matches(words).count(), 1);
+    circusd.send(Signal::SIGTERM);
+    circusd.wait_for_end();
 }
 
 #[test]

@@ -35,6 +35,12 @@ impl Transport {
     }
 }
 
+/// The version of the libzmq that is built in, `4.3.5`.
+pub fn zeromq_version() -> String {
+    let (major, minor, patch) = zmq::version();
+    format!("{major}.{minor}.{patch}")
+}
+
 impl Context {
     /// A context with one I/O thread: it moves a gigabyte a second, and a second one would only cost memory.
     pub fn new() -> Result<Self, NetError> {

@@ -33,7 +33,7 @@ mod subscriptions;
 #[cfg(test)]
 mod testing;
 
-pub use context::Context;
+pub use context::{Context, zeromq_version};
 pub use dealer::{CallError, Dealer};
 pub use error::NetError;
 pub use publisher::{News, Publisher};

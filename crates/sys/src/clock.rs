@@ -1,10 +1,10 @@
-//! The clock of the programs that are clients.
+//! The clock that counts since boot.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// How long the machine has been up, asleep or not. The daemon has a clock of its own.
+/// How long the machine has been up, asleep or not: the clock by which the kernel tells when a process was created.
 pub fn since_boot() -> Duration {
     // The clock cannot fail: it exists on every Linux.
     let (seconds, nanos) =

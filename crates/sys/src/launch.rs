@@ -6,10 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use super::child::{Details, Limit, ListenPid, Move, Script};
 use super::limits::{Nofile, nofile, resource};
 use super::raw_text::to_bytes;
+use circus_core::config::DEFAULT_PATH;
 use circus_core::proto::{SpawnError, Stage};
-
-/// Where a program is looked for when the child's environment has no PATH.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// The first number of a socket that is passed with LISTEN_FDS.
 const LISTEN_FIRST: RawFd = 3;

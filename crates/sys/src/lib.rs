@@ -28,11 +28,12 @@
 //! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`reserve`], ZeroMQ, threads.
 //!
 //! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
-//! (waitpid), `kill` (kill, pidfd), `daemonize` (fork), `parent` (descriptors by number) and `memory` (malloc_trim), for what no safe crate offers as it
-//! must be.
+//! (waitpid), `kill` (kill, pidfd), `daemonize` (fork), `parent` (descriptors by number), `memory` (malloc_trim) and
+//! `abort` (a signal handler), for what no safe crate offers as it must be.
 
 #![warn(missing_docs)]
 
+mod abort;
 mod account;
 mod child;
 mod clock;
@@ -68,6 +69,7 @@ mod tunnel;
 mod vigil;
 mod virtualenv;
 
+pub use abort::end_children_on_abort;
 pub use account::{Identity, group_id, identity, resolve, user_id};
 pub use clock::since_boot;
 pub use daemonize::{Background, Side, Started, Starting, daemonize};

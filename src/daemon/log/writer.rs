@@ -82,7 +82,8 @@ impl Writer {
 
 /// An entry is one line, whatever a name, a file or a child put into it.
 fn lines(head: &mut Head, entries: &[Entry]) -> Vec<u8> {
-    let mut lines = String::new();
+    // Each with its time, pid and level.
+    let mut lines = String::with_capacity(entries.iter().map(|entry| entry.text.len() + 64).sum());
     for entry in entries {
         for part in [head.at(entry.unix), " [", level_name(entry.level), "] ", &escaped(&entry.text), "\n"] {
             lines.push_str(part);

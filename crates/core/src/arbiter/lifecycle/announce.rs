@@ -1,5 +1,6 @@
 //! What is told of a worker's life: events, and lines in the log.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,13 @@ fn log(level: Level, text: impl FnOnce() -> String, cx: &mut Cx<'_>) {
     cx.timers.set(Timer::LogLimit, end);
 }
 
+/// A line of the usual length, in memory that is asked for once: there are two for every death.
+fn line(text: std::fmt::Arguments<'_>) -> String {
+    let mut line = String::with_capacity(128);
+    let _never_fails = line.write_fmt(text);
+    line
+}
+
 impl crate::arbiter::core::Arbiter {
     /// Says how many lines about workers were left out.
     pub(in crate::arbiter) fn log_left_out(&mut self) {
@@ -63,7 +71,7 @@ pub(in crate::arbiter) fn spawned(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
     let Some(worker) = w.workers().get(&id) else { return };
     let (Some(pid), wid) = (worker.pid, worker.wid) else { return };
     w.history.spawned += 1;
-    log(Level::Info, || format!("{}: worker started wid={} pid={}", w.name(), wid.0, pid.0), cx);
+    log(Level::Info, || line(format_args!("{}: worker started wid={} pid={}", w.name(), wid.0, pid.0)), cx);
     cx.publish(w, EventKind::Spawn { process_pid: pid.0 });
 }
 
@@ -72,8 +80,8 @@ pub(in crate::arbiter) fn exited(w: &Watcher, worker: &Worker, pid: Pid, exit_co
     let lived = Seconds(cx.mono().since(worker.started.mono));
     let asked = if worker.exit_expected { "yes" } else { "no" };
     let text = || {
-        let how = How(exit_code);
-        format!("{}: worker exited wid={} pid={} {how} after={lived} asked={asked}", w.name(), worker.wid.0, pid.0)
+        let (name, wid, pid, how) = (w.name(), worker.wid.0, pid.0, How(exit_code));
+        line(format_args!("{name}: worker exited wid={wid} pid={pid} {how} after={lived} asked={asked}"))
     };
     log(Level::Info, text, cx);
 }
