@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
+import signal
+import socket
 import warnings
 from typing import Any, Callable
 
@@ -86,3 +89,33 @@ class Loop:
         """Closes the loop, if it does not run."""
         if not self.asyncio_loop.is_running():
             self.asyncio_loop.close()
+
+
+class SignalWaker:
+    """Wakes a loop of the main thread up when a signal comes, so that Python calls the signal's handler.
+
+    Without it a signal that comes in the moment before the loop begins to wait would be handled at the next event only.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._reading, self._writing = socket.socketpair()
+        self._reading.setblocking(False)
+        self._writing.setblocking(False)
+        self._before = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+        loop.add_reader(self._reading, self._drain)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._reading.recv(4096)
+
+    def close(self) -> None:
+        """Leaves everything as it was. From the main thread."""
+        now = signal.set_wakeup_fd(self._before)
+        if now != self._writing.fileno():
+            # Something else has taken the place meanwhile.
+            signal.set_wakeup_fd(now)
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._reading)
+        self._reading.close()
+        self._writing.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType, SimpleNamespace
 from typing import Any, Callable
@@ -14,7 +16,7 @@ from typing import Any, Callable
 from circus import _config, _refused
 from circus._daemon import Child, become, flush_standard
 from circus._future import Reply
-from circus._loop import Loop
+from circus._loop import Loop, SignalWaker
 from circus._pipe import Pipe
 from circus._relay import Hooks, log_pipe, stream_pipe
 from circus.circusd import is_daemonized
@@ -425,12 +427,16 @@ class _Run:
         self.over = False
         self.ended = Reply()
         self.child: Child | None = None
+        # Signals for circusd that came before it was there.
+        self.early: deque[int] = deque()
+        self.told_to_end = False
         self.error: str | None = None
         self.essential: str | None = None
         self.status = 0
         self.hooks = Hooks()
         self.pipes: list[Pipe] = []
         self.handlers: dict[int, Any] = {}
+        self.waker: SignalWaker | None = None
         self.signalled = False
 
     def start(self) -> None:
@@ -448,6 +454,7 @@ class _Run:
         flush_standard()
         self._take_signals()
         self.child = Child(config, self._note_from_thread, self._ended_from_thread)
+        self._send_signals()
 
     def describe(self, watcher: Watcher) -> dict[str, Any]:
         """A watcher that is added later."""
@@ -467,10 +474,14 @@ class _Run:
     def _take_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
+        self.waker = SignalWaker(self.loop.asyncio_loop)
         for number in (*_STOPPING, signal.SIGHUP):
             self.handlers[number] = signal.signal(number, self._on_signal)
 
     def _give_back_signals(self) -> None:
+        if self.waker is not None:
+            self.waker.close()
+            self.waker = None
         for number, handler in self.handlers.items():
             # None is a handler that was not set by Python, and cannot be set by it.
             if signal.getsignal(number) == self._on_signal and handler is not None:
@@ -509,9 +520,16 @@ class _Run:
             Arbiter.stop(self.arbiter)
 
     def signal(self, number: int) -> None:
-        """From any thread."""
-        if self.child is not None and not self.over:
-            self.child.signal(number)
+        """Sends circusd a signal, as soon as it is there. From any thread, and from a signal handler."""
+        self.told_to_end = self.told_to_end or number == signal.SIGTERM
+        self.early.append(number)
+        self._send_signals()
+
+    def _send_signals(self) -> None:
+        # Without a lock, which a signal handler could not take: it may have interrupted the one that has it.
+        while self.child is not None and not self.over and self.early:
+            with contextlib.suppress(IndexError):
+                self.child.signal(self.early.popleft())
 
     # What circusd tells.
 
@@ -589,6 +607,9 @@ class _Run:
             return RuntimeError("No active process found for watcher.")
         if self.error is not None:
             return RuntimeError(self.error)
+        if self.status == -signal.SIGTERM and self.told_to_end:
+            # So early that circusd did not listen to signals yet.
+            return None
         if self.status < 0:
             return RuntimeError(f"circusd was ended by {signal.Signals(-self.status).name}")
         if self.status > 0:
