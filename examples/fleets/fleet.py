@@ -59,6 +59,15 @@ def install(venv: Path, requirements: Path) -> None:
     subprocess.run([venv / "bin/pip", "install", *quiet, "--no-deps", "-r", requirements], check=True)
 
 
+def make_rabbitmq_home(home: Path) -> None:
+    """The folder that RabbitMQ's own user works in: data, log, and no plugins."""
+    for name in ("mnesia", "log"):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    (home / "enabled_plugins").write_text("[].\n")
+    for path in [home, *home.rglob("*")]:
+        shutil.chown(path, "rabbitmq", "rabbitmq")
+
+
 def copy_tree(source: Path, folder: Path, replacements: dict[str, str]) -> None:
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
@@ -93,7 +102,18 @@ class Circus:
         return cls(circus_options(ini)["endpoint"])
 
     def ask(self, command: str, deadline: float = 30, **properties: object) -> dict:
-        """The reply to a command; `Failed` if it is none within `deadline` seconds, or no success."""
+        """The reply to a command; `Failed` if it is none within `deadline` seconds, or no success. While the original
+        is busy, it refuses a command: then it is asked again."""
+        end = time.monotonic() + deadline
+        while True:
+            reply = self.ask_once(command, deadline, properties)
+            if reply.get("status") != "error":
+                return reply
+            if "already running" not in str(reply.get("reason")) or time.monotonic() > end:
+                raise Failed(f"circusd refused '{command}': {reply.get('reason')}")
+            time.sleep(0.1)
+
+    def ask_once(self, command: str, deadline: float, properties: dict) -> dict:
         import zmq
 
         socket = self.context.socket(zmq.DEALER)
@@ -102,13 +122,10 @@ class Circus:
         try:
             socket.send_json({"id": uuid.uuid4().hex, "command": command, "properties": properties})
             if not socket.poll(int(deadline * 1000)):
-                raise Failed(f"circusd did not answer '{command}' within {deadline} s")
-            reply = socket.recv_json()
+                raise Failed(f"circusd did not answer '{command}' within {deadline:g} s")
+            return socket.recv_json()
         finally:
             socket.close()
-        if reply.get("status") == "error":
-            raise Failed(f"circusd refused '{command}': {reply.get('reason')}")
-        return reply
 
     def watchers(self) -> list[str]:
         return self.ask("list")["watchers"]
