@@ -93,8 +93,8 @@ fn a_command_that_says_no_keeps_its_watcher_down_and_its_words_are_logged() {
         circusd.wait_for_log(words);
     }
     assert_eq!(circusd.status("w"), "stopped");
-    let answer = circusd.tell("start", json!({"name": "w", "waiting": true}));
-    assert_eq!(answer["info"], json!({"started": [], "kept": []}));
+    let answer = circusd.ask("start", json!({"name": "w", "waiting": true}));
+    assert_eq!(answer["reason"], "w: hook before_start said no");
     circusd.tell("set", json!({"name": "w", "options": {"hooks.before_start": "exec:/bin/true"}}));
     circusd.tell("start", json!({"name": "w", "waiting": true}));
     circusd.wait_for_workers("w", 1);
@@ -111,6 +111,8 @@ fn a_hook_that_hangs_is_ended_with_its_tree_and_harms_nobody() {
          hook_timeout = 1
          [watcher:x]
          cmd = /bin/sleep 1000
+         [watcher:y]
+         cmd = /bin/sleep 1000
          priority = -1",
     );
     circusd.wait_for_text("hung", "\n");
@@ -119,6 +121,9 @@ fn a_hook_that_hangs_is_ended_with_its_tree_and_harms_nobody() {
     circusd.wait_for_log("w: hook before_start failed: it took longer than hook_timeout (1 s)");
     assert_eq!(circusd.status("w"), "stopped");
     circusd.wait_for_workers("x", 2);
+    // It may need w: it waits until w comes up.
+    circusd.wait_for_log("y: not started, since w, of a higher priority, has not come up");
+    assert_eq!(circusd.status("y"), "stopped");
     let mine = || circusd.inhabitants().into_iter().filter(|who| who.argv().concat().contains("hang")).count();
     wait_until("the hook and what it started are gone", || mine() == 0 && circusd.inhabitants().len() == 3);
     // The next operation does not wait for a start that hangs.
@@ -329,7 +334,7 @@ def no(watcher, arbiter, hook_name, **kwargs):
     assert_eq!(circusd.log().matches("hooks: imported").count(), 1);
 
     let mut events = circusd.events();
-    circusd.tell("start", json!({"name": "failing", "waiting": true}));
+    circusd.ask("start", json!({"name": "failing", "waiting": true}));
     let failed = events.until("failing", "hook_failure").pop().unwrap();
     assert_eq!((&failed.body["name"], &failed.body["error"]), (&json!("before_start"), &json!("no luck")));
     circusd.wait_for_log("hooks: ValueError: no luck");
@@ -337,7 +342,7 @@ def no(watcher, arbiter, hook_name, **kwargs):
     circusd.tell("start", json!({"name": "failing", "waiting": true}));
     circusd.wait_for_workers("failing", 1);
 
-    circusd.tell("start", json!({"name": "lost", "waiting": true}));
+    circusd.ask("start", json!({"name": "lost", "waiting": true}));
     circusd
         .wait_for_log("lost is not started: hooks.after_reap = nowhere.at_all cannot be loaded: ModuleNotFoundError");
 

@@ -36,9 +36,12 @@ fn assert_fails(options: &str, expected: &[&str]) -> Circusd {
     circusd.wait_for_workers("good", 1);
     // Of a launch that failed is heard before its process has gone.
     wait_until("only the good one is left", || circusd.process().children().len() == 1);
-    // Asked for by a client that waits, it fails again and the client is told something.
+    // Asked for by a client that waits, it fails again, and the client is told why.
     let reply = circusd.ask("start", json!({"name": "bad", "waiting": true}));
-    assert!(!reply.to_string().contains("panicked"), "{reply}");
+    assert_eq!(reply["status"], "error", "{reply}");
+    for part in expected {
+        assert!(reply["reason"].as_str().is_some_and(|reason| reason.contains(part)), "{part:?} is missing in {reply}");
+    }
     assert_eq!(circusd.status("bad"), "stopped");
     circusd
 }

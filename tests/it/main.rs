@@ -25,6 +25,7 @@ mod launch;
 mod log;
 mod munin;
 mod original;
+mod outcomes;
 mod output;
 mod owner;
 mod plugins;

@@ -58,7 +58,7 @@ impl Watcher {
     pub(super) fn shown_state(&self) -> Option<String> {
         match self.health {
             Some(Health::BackingOff) => Some("backoff".into()),
-            Some(health @ (Health::Degraded | Health::Failed)) => Some(health.name().into()),
+            Some(health @ (Health::Degraded | Health::Failed | Health::HeldBack)) => Some(health.name().into()),
             Some(_) | None => self.state.clone(),
         }
     }
@@ -328,10 +328,10 @@ mod tests {
         status(
             &mut fleet,
             json!({"details": {
-                "flap": {"state": "active", "wanted": 1, "running": 0, "backing_off": [row]},
-                "less": {"state": "active", "wanted": 3, "running": 1},
-                "gone": {"state": "stopped", "wanted": 1, "running": 0, "last_failure": {"time": 1.0}},
-                "well": {"state": "active", "wanted": 1, "running": 1},
+                "flap": {"state": "active", "health": "backing off", "wanted": 1, "running": 0, "backing_off": [row]},
+                "less": {"state": "active", "health": "degraded", "wanted": 3, "running": 1},
+                "gone": {"state": "stopped", "health": "failed", "wanted": 1, "running": 0},
+                "well": {"state": "active", "health": "ready", "wanted": 1, "running": 1},
             }}),
         );
         let shown = |fleet: &Fleet, name: &str| fleet.watchers[name].shown_state().unwrap();

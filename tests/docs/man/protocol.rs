@@ -53,7 +53,7 @@ fn kinds() -> Vec<EventKind> {
         EventKind::Reload,
         EventKind::Kill { process_pid: 4711 },
         EventKind::Reap { process_pid: 4711, exit_code: -15 },
-        EventKind::Stop,
+        EventKind::Stop { reason: Some("hook after_start said no".into()) },
         EventKind::HookSuccess { hook: HookPoint::AfterStop },
         EventKind::HookFailure { hook: HookPoint::BeforeStart, error: "it was ended by SIGKILL".into() },
         EventKind::Remove,
@@ -77,7 +77,9 @@ fn about(kind: &EventKind) -> &'static str {
         }
         EventKind::HookSuccess { .. } => "A hook has answered, yes or no. Those of extended_stats publish nothing.",
         EventKind::HookFailure { .. } => "A hook gave no answer; error says why.",
-        EventKind::Stop => "A watcher has stopped, or did not succeed in starting.",
+        EventKind::Stop { .. } => {
+            "A watcher has stopped, or did not succeed in starting. reason says why it stopped where it was not told to."
+        }
         EventKind::Remove => "A watcher was removed by the command rm. Events of its stop may follow.",
     }
 }

@@ -158,10 +158,10 @@ impl Arbiter {
                     self.with_and_advance(worker.watcher, now, |w, cx| terminate::by_policy(w, worker, cx));
                 }
                 Timer::Retry(key, wid) => self.with_and_advance(key, now, |w, _| w.slots.make_due(wid)),
-                Timer::Warmup(key) => self.advance(key, now),
+                Timer::Warmup(key) | Timer::Proof(key) => self.advance(key, now),
                 Timer::Rearm(key) => self.update_activation(key, now),
                 Timer::Hook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::overdue(w, id, cx)),
-                Timer::Walk(id) => self.walk_timed_out(id),
+                Timer::Walk(id) => self.walk_timed_out(id, now),
                 Timer::LogLimit => self.log_left_out(),
             }
             self.follow_up(now);
@@ -349,8 +349,12 @@ impl Arbiter {
             for operation in w.running.take().into_iter().chain(std::mem::take(&mut w.waiting)) {
                 queue::report_cancelled(operation, OperationKind::Remove, cx);
             }
-            for job in std::mem::take(&mut w.resizing) {
-                cx.job_part_done(job, None, None);
+            cx.timers.cancel(Timer::Proof(w.key));
+            for proof in std::mem::take(&mut w.proofs) {
+                cx.job_part_done(proof.job, proof.changes, None);
+            }
+            for resizing in std::mem::take(&mut w.resizing) {
+                cx.job_part_done(resizing.job, None, None);
             }
         });
         let Some((watcher, freed)) = self.fleet.remove(key) else { return };
@@ -377,6 +381,7 @@ impl Arbiter {
                     FollowUp::Essential(end) => {
                         self.essential_end.get_or_insert(end);
                     }
+                    FollowUp::CameUp(key) => self.start_held_back(key),
                     FollowUp::Forget(key) => self.forget(key, now),
                 }
             } else if !self.end_with_essential(now) {

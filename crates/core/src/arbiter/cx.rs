@@ -131,6 +131,8 @@ pub(in crate::arbiter) enum FollowUp {
     WalkPart(WalkId, WatcherKey),
     /// The hook `extended_stats` has answered about a process.
     ExtendedStats { job: JobId, pid: Pid, stats: Result<Object, String> },
+    /// A watcher has come up: those that it held back may start.
+    CameUp(WatcherKey),
     /// An essential watcher has ended.
     Essential(EssentialEnd),
     /// A removed watcher has stopped.

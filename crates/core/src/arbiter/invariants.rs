@@ -54,7 +54,8 @@ mod checks {
                 let may_wait = !watcher.predecessors.is_empty();
                 assert!(watcher.waiting.is_empty() || may_wait, "{name}: stopped, and an operation waits");
                 assert!(!watcher.hooks.hold_stop(), "{name}: stopped, and a hook runs");
-                assert!(watcher.resizing.is_empty(), "{name}: stopped, and somebody waits for a number");
+                let waits = !watcher.resizing.is_empty() || !watcher.proofs.is_empty();
+                assert!(!waits, "{name}: stopped, and a request waits for its workers");
             }
             let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
             for (hook, _) in watcher.hooks.iter() {
@@ -133,6 +134,7 @@ mod checks {
                     Timer::Retry(key, wid) => watcher(key).is_some_and(|w| w.slots.is_backing_off(*wid)),
                     Timer::Warmup(key) => watcher(key)
                         .is_some_and(|w| matches!(w.state, WatcherState::Starting { .. } | WatcherState::Active)),
+                    Timer::Proof(key) => watcher(key).is_some_and(|w| !w.proofs.is_empty()),
                     Timer::Rearm(key) => {
                         watcher(key).is_some_and(|w| self.is_waiting(w) && w.activation.sockets.is_empty())
                     }
@@ -157,7 +159,8 @@ mod checks {
                     }
                 }
                 awaited.extend(watcher.hooks.iter().filter_map(|(_, purpose)| purpose.job()));
-                awaited.extend(&watcher.resizing);
+                awaited.extend(watcher.resizing.iter().map(|resizing| resizing.job));
+                awaited.extend(watcher.proofs.iter().map(|proof| proof.job));
                 awaited.extend(watcher.workers().values().flat_map(|worker| &worker.awaited_by));
             }
             awaited.extend(self.jobs.open.values().flat_map(|job| [job.part_of, job.followed_by]).flatten());

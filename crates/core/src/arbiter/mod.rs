@@ -71,6 +71,7 @@ mod ids;
 mod invariants;
 mod lifecycle;
 mod operate;
+mod outcome;
 mod requests;
 mod rng;
 mod snapshot;

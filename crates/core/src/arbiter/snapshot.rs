@@ -1,4 +1,4 @@
-//! A look at the core from outside, for tests and for whoever must know a process by its worker.
+//! A look at the core from outside, for tests and for callers that know a process by its worker.
 
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
@@ -7,6 +7,9 @@ use crate::arbiter::ids::{WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookTask, Purpose};
 use crate::arbiter::operate::job::{Job, Then};
 use crate::arbiter::operate::shutdown::Phase;
+use crate::arbiter::outcome::Cause;
+#[cfg(test)]
+use crate::arbiter::{time::Mono, timers::Timer};
 use crate::base::Pid;
 
 /// A watcher as it is now.
@@ -22,6 +25,8 @@ pub struct WatcherView {
     pub workers: Vec<WorkerView>,
     /// Whether something is being done with it, or waits to be.
     pub busy: bool,
+    /// A watcher of a higher priority has not come up, so this one was not started.
+    pub held_back: bool,
     /// Its hooks that are under way.
     pub hooks: Vec<HookTask>,
 }
@@ -54,6 +59,12 @@ impl Arbiter {
     /// The sockets that are to be watched, for whoever takes up an arbiter that another has written down.
     pub fn watched_sockets(&self) -> impl Iterator<Item = &str> {
         self.sockets.watched.keys().map(String::as_str)
+    }
+
+    /// When the new workers of some request will have proved themselves.
+    #[cfg(test)]
+    pub(in crate::arbiter) fn proof_deadline(&self) -> Option<Mono> {
+        self.fleet.keys().into_iter().filter_map(|key| self.timers.get(Timer::Proof(key))).min()
     }
 
     /// How many answers are owed.
@@ -90,6 +101,7 @@ impl Arbiter {
                 || !watcher.waiting.is_empty()
                 || watcher.hooks.hold_stop()
                 || self.has_its_turn_to_come(watcher.key),
+            held_back: watcher.gave_up.as_ref().is_some_and(|w| matches!(w.cause, Cause::HeldBack { .. })),
             hooks: watcher.hooks.iter().map(|(_, purpose)| Purpose::task(purpose)).collect(),
         }
     }

@@ -16,6 +16,8 @@ pub(in crate::arbiter) enum Timer {
     Expire(WorkerId),
     /// A slot's back-off is over.
     Retry(WatcherKey, Wid),
+    /// The new workers of a watcher have lived for min_uptime.
+    Proof(WatcherKey),
     /// The pause between two spawns of a watcher is over.
     Warmup(WatcherKey),
     /// A watcher has rested and waits for a connection again.

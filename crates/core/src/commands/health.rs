@@ -1,7 +1,7 @@
-//! How a watcher fares, in one word: what `status` with `verbose` tells of it, read.
+//! How a watcher fares, in one word.
 //!
 //! The wire's states are the original's four, and say what circusd is doing: a watcher whose workers die at once, for ever,
-//! is `active`. People want to know whether it works.
+//! is `active`. People want to know whether it works. The arbiter decides that, and `status` with `verbose` says it.
 
 use serde_json::{Map, Value};
 
@@ -20,15 +20,32 @@ pub enum Health {
     Ready,
     /// Some of its workers run, not all.
     Degraded,
-    /// No worker runs; the next try waits until a back-off is over.
+    /// No worker runs that has proved itself; the next try waits until a back-off is over.
     BackingOff,
-    /// It has stopped because its workers could not be started.
+    /// It has stopped of its own accord: its workers could not be started, or failed and are not replaced, or a hook
+    /// refused it.
     Failed,
+    /// It was not started, since a watcher of a higher priority has not come up.
+    HeldBack,
     /// Its workers are being stopped.
     Stopping,
 }
 
 impl Health {
+    /// Every way to fare.
+    pub const ALL: [Self; 10] = [
+        Self::Disabled,
+        Self::Stopped,
+        Self::OnDemand,
+        Self::Starting,
+        Self::Ready,
+        Self::Degraded,
+        Self::BackingOff,
+        Self::Failed,
+        Self::HeldBack,
+        Self::Stopping,
+    ];
+
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -40,6 +57,7 @@ impl Health {
             Self::Degraded => "degraded",
             Self::BackingOff => "backing off",
             Self::Failed => "failed",
+            Self::HeldBack => "held back",
             Self::Stopping => "stopping",
         }
     }
@@ -51,33 +69,20 @@ impl Health {
 
     /// Whether something is wrong, as opposed to wanted so or under way.
     pub fn is_trouble(self) -> bool {
-        matches!(self, Self::Degraded | Self::BackingOff | Self::Failed)
+        matches!(self, Self::Degraded | Self::BackingOff | Self::Failed | Self::HeldBack)
     }
 }
 
-/// How a watcher with these `details` of `status` fares.
+/// How a watcher with these `details` of `status` fares: as they say or, where they do not, as its state suggests.
 pub fn health(details: &Map<String, Value>) -> Health {
-    let count = |key: &str| details.get(key).and_then(Value::as_u64).unwrap_or_default();
-    let time = |key: &str| details.get(key)?.get("time")?.as_f64();
-    let backing_off = details.get("backing_off").and_then(Value::as_array).map_or(0, Vec::len) as u64;
-    let (running, wanted) = (count("running"), count("wanted"));
-    match details.get("state").and_then(Value::as_str) {
-        Some("stopping") => Health::Stopping,
-        Some("active" | "starting") if backing_off > 0 => {
-            // A worker that has just been started again runs, and has not proved itself.
-            if running.min(wanted.saturating_sub(backing_off)) == 0 { Health::BackingOff } else { Health::Degraded }
-        }
+    let text = |key: &str| details.get(key).and_then(Value::as_str);
+    let said = text("health").and_then(|word| Health::ALL.into_iter().find(|health| health.name() == word));
+    said.unwrap_or_else(|| match text("state") {
+        Some("active") => Health::Ready,
         Some("starting") => Health::Starting,
-        Some("active") if running >= wanted => Health::Ready,
-        Some("active") if count("starting") > 0 || details.get("operation").is_some_and(Value::is_string) => {
-            Health::Starting
-        }
-        Some("active") => Health::Degraded,
-        _ if details.get("waits_for").is_some_and(Value::is_array) => Health::OnDemand,
-        _ if time("last_failure") > time("last_exit") => Health::Failed,
-        _ if count("spawned") == 0 && time("last_exit").is_none() => Health::Disabled,
+        Some("stopping") => Health::Stopping,
         _ => Health::Stopped,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -87,27 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_and_what_lies_behind_them() {
-        let row = json!({"wid": 1, "times": 3, "exit_code": 1, "wait": 0.4, "left": 0.2});
-        for (details, expected) in [
-            (json!({"state": "active", "wanted": 3, "running": 3}), Health::Ready),
-            (json!({"state": "active", "wanted": 0, "running": 0}), Health::Ready),
-            (json!({"state": "active", "wanted": 3, "running": 1}), Health::Degraded),
-            (json!({"state": "active", "wanted": 3, "running": 1, "starting": 2}), Health::Starting),
-            (json!({"state": "active", "wanted": 3, "running": 2, "operation": "reload"}), Health::Starting),
-            (json!({"state": "active", "wanted": 1, "running": 0, "backing_off": [row]}), Health::BackingOff),
-            (json!({"state": "active", "wanted": 1, "running": 1, "backing_off": [row]}), Health::BackingOff),
-            (json!({"state": "active", "wanted": 3, "running": 3, "backing_off": [row]}), Health::Degraded),
-            (json!({"state": "starting", "wanted": 1, "running": 0, "backing_off": []}), Health::Starting),
-            (json!({"state": "starting", "wanted": 1, "running": 0, "backing_off": [row]}), Health::BackingOff),
-            (json!({"state": "stopping", "wanted": 1, "running": 1}), Health::Stopping),
-            (json!({"state": "stopped", "spawned": 0, "last_failure": null}), Health::Disabled),
-            (json!({"state": "stopped", "spawned": 4, "last_exit": {"time": 5.0}}), Health::Stopped),
-            (json!({"state": "stopped", "spawned": 0, "last_failure": {"time": 5.0}}), Health::Failed),
-            (json!({"state": "stopped", "last_failure": {"time": 5.0}, "last_exit": {"time": 6.0}}), Health::Stopped),
-            (json!({"state": "stopped", "waits_for": ["web"]}), Health::OnDemand),
-        ] {
-            assert_eq!(health(details.as_object().unwrap()), expected, "{details}");
+    fn health_is_what_the_details_say() {
+        for health in Health::ALL {
+            let details = json!({"state": "active", "health": health.name()});
+            assert_eq!(super::health(details.as_object().unwrap()), health);
+        }
+        for (state, expected) in [("active", Health::Ready), ("starting", Health::Starting), ("?", Health::Stopped)] {
+            assert_eq!(health(json!({"state": state}).as_object().unwrap()), expected);
         }
     }
 }

@@ -18,6 +18,9 @@ pub(super) fn all(details: &Details, now: f64) -> String {
 pub(super) fn watcher(name: &str, details: &Details, now: f64) -> String {
     let mut lines = vec![format!("{name}: {}", head(details))];
     let mut say = |line: String| lines.push(format!("  {line}"));
+    if rows(details, "backing_off").next().is_none() {
+        stated_reason(details).map(str::to_owned).into_iter().for_each(&mut say);
+    }
     running(details).into_iter().for_each(&mut say);
     operation(details).into_iter().for_each(&mut say);
     waiting(details).into_iter().for_each(&mut say);
@@ -67,12 +70,19 @@ pub(super) fn reason(details: &Details) -> Option<String> {
         let left = duration(number(row, "left"));
         return Some(format!("worker {}: {}, next try in {left}", count(row, "wid"), cause(row)));
     }
+    if let Some(reason) = stated_reason(details) {
+        return Some(reason.to_owned());
+    }
     match health(details) {
-        Health::Failed => object(details, "last_failure").map(stage_of),
         Health::Degraded => object(details, "last_exit")
             .map(|exit| death(exit.get("exit_code").and_then(Value::as_i64).unwrap_or_default())),
         _ => operation(details),
     }
+}
+
+/// The reason that circusd gives.
+fn stated_reason(details: &Details) -> Option<&str> {
+    details.get("reason").and_then(Value::as_str)
 }
 
 fn operation(details: &Details) -> Option<String> {
@@ -111,9 +121,10 @@ fn back_off(row: &Details) -> String {
 }
 
 fn cause(row: &Details) -> String {
-    match row.get("exit_code").and_then(Value::as_i64) {
-        Some(exit_code) => death(exit_code),
-        None => stage(row),
+    match (row.get("exit_code").and_then(Value::as_i64), row.get("hook").and_then(Value::as_str)) {
+        (Some(exit_code), _) => death(exit_code),
+        (None, Some(hook)) => format!("hook {hook} refused it"),
+        (None, None) => stage(row),
     }
 }
 
@@ -214,7 +225,8 @@ mod tests {
     #[test]
     fn a_watcher_in_trouble_says_why() {
         let details = json!({
-            "state": "active", "wanted": 3, "running": 1, "starting": 0, "stopping": 1, "not_replaced": 1,
+            "state": "active", "health": "degraded", "reason": "worker 2 was ended by SIGSEGV after 310 ms",
+            "wanted": 3, "running": 1, "starting": 0, "stopping": 1, "not_replaced": 1,
             "operation": "restart", "queued": ["reload"], "waits_for": null, "rests": null,
             "backing_off": [
                 {"wid": 2, "times": 3, "wait": 0.8, "left": 0.6204, "exit_code": -11},
@@ -255,6 +267,17 @@ mod tests {
             "  not activated for 250 ms more; then the next connection to web starts it"
         );
         assert_eq!(of(json!([]), json!(null)), "  on demand, but no socket activates it; start it explicitly");
+    }
+
+    #[test]
+    fn a_watcher_that_has_stopped_of_its_own_accord_says_why() {
+        let details = json!({
+            "state": "stopped", "health": "failed", "wanted": 1, "running": 0,
+            "reason": "hook after_start failed: connection refused",
+        });
+        let text = shown(&details);
+        let lines: Vec<_> = text.lines().take(2).collect();
+        assert_eq!(lines, ["web: stopped, 0 of 1 running, failed", "  hook after_start failed: connection refused"]);
     }
 
     #[test]

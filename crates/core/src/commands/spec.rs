@@ -92,7 +92,8 @@ const WAITING: PropertySpec = PropertySpec {
     name: "waiting",
     kind: Kind::Boolean,
     required: false,
-    doc: "Answer when the work is done, not when it has begun; default false.",
+    doc: "Answer when the work is done, not when it has begun; an error where workers did not come up, with failed, a \
+          list of which and why. Default false.",
 };
 
 impl CommandSpec {

@@ -15,9 +15,12 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         purpose: "Reports the state of one watcher, or of all: stopped, starting, active or stopping. With verbose it \
                   also explains the state: current back-offs and their causes, the last exit, the last failed start. \
                   At a terminal circusctl shows a table of all watchers, whose STATE says how each fares: ready, \
-                  starting, degraded, backing off, failed, on demand, disabled, stopped or stopping.",
+                  starting, degraded, backing off, failed, held back, on demand, disabled, stopped or stopping.",
         reply: "With a name the state stands in status itself, in place of ok. Without one: statuses, by name. With \
-                verbose also details, of the watcher or by name: wanted, running, starting, stopping and not_replaced \
+                verbose also details, of the watcher or by name: health, one of disabled, stopped, on demand, \
+                starting, ready, degraded, backing off, failed, held back and stopping; reason, in words, null where \
+                nothing failed; failures, what has failed since the start, each with wid (null for the watcher \
+                itself), stage, reason and time; wanted, running, starting, stopping and not_replaced \
                 count workers; operation and queued name what is being done; backing_off lists the places that wait \
                 (wid, times in a row, wait and left in seconds, and exit_code or stage, errno, error and detail); \
                 waits_for the sockets whose next connection starts it, after rests seconds; spawned, reaped, failed \
@@ -164,7 +167,7 @@ mod tests {
         let reply = json!({"status": "ok", "details": {
             "web": {"state": "active", "wanted": 2, "running": 2, "uptime": 61.0, "restarts": 3,
                     "processes": [{"pid": 7, "wid": 1}, {"pid": 8, "wid": 2}]},
-            "flap": {"state": "active", "wanted": 1, "running": 0, "backing_off": [
+            "flap": {"state": "active", "health": "backing off", "wanted": 1, "running": 0, "backing_off": [
                 {"wid": 1, "times": 2, "exit_code": 7, "wait": 0.4, "left": 0.2}]},
         }});
         let rows = rows(&reply, &Invocation::default()).unwrap();

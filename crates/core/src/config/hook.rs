@@ -71,6 +71,14 @@ impl Hook {
         hook.kind().map(|_| hook)
     }
 
+    /// Whether it waits for a service: where it says yes, the service is there.
+    pub fn waits_for_service(&self) -> bool {
+        matches!(
+            self.kind(),
+            Ok(HookKind::WaitTcp { .. } | HookKind::WaitHttp { .. } | HookKind::WaitUnix(_) | HookKind::WaitCommand(_))
+        )
+    }
+
     /// As it is written.
     pub fn show(&self) -> String {
         // What would be read as a flag is given one.

@@ -263,7 +263,9 @@ impl Serialize for Fields<'_> {
             }
             Body::Error(fault) => {
                 let has_details = !fault.details.is_empty();
-                let mut map = serializer.serialize_map(Some(5 + usize::from(has_details) + extra))?;
+                let has_failed = !fault.failed.is_empty();
+                let more = usize::from(has_details) + usize::from(has_failed);
+                let mut map = serializer.serialize_map(Some(5 + more + extra))?;
                 map.serialize_entry("status", "error")?;
                 map.serialize_entry("reason", &fault.reason)?;
                 map.serialize_entry("tb", &())?;
@@ -271,6 +273,9 @@ impl Serialize for Fields<'_> {
                 map.serialize_entry("errno", &(fault.errno as u8))?;
                 if has_details {
                     map.serialize_entry("details", &fault.details)?;
+                }
+                if has_failed {
+                    map.serialize_entry("failed", &fault.failed)?;
                 }
                 map
             }
@@ -304,7 +309,7 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
             entry(&mut body, "\"name\": ", hook.name());
         }
         EventKind::Start
-        | EventKind::Stop
+        | EventKind::Stop { .. }
         | EventKind::Reload
         | EventKind::Updated
         | EventKind::Add
@@ -314,6 +319,9 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
     entry(&mut body, time, &notice.time);
     if let EventKind::HookFailure { error, .. } = &notice.kind {
         entry(&mut body, ", \"error\": ", error);
+    }
+    if let EventKind::Stop { reason: Some(reason) } = &notice.kind {
+        entry(&mut body, ", \"reason\": ", reason);
     }
     body.push(b'}');
     body
@@ -418,6 +426,11 @@ mod tests {
             text(answer(RequestId::Absent, Format::Json, Body::Error(Fault::message("program x not found")))),
             r#"{"status": "error", "reason": "program x not found", "tb": null, "time": 1.5, "errno": 3, "id": null}"#
         );
+        let failed = vec![Object::from_iter([("watcher".into(), "w".into())])];
+        assert_eq!(
+            text(answer(RequestId::Absent, Format::Json, Body::Error(Fault { failed, ..Fault::command("w: no") }))),
+            r#"{"status": "error", "reason": "w: no", "tb": null, "time": 1.5, "errno": 5, "failed": [{"watcher": "w"}], "id": null}"#
+        );
         let mut status = Object::new();
         status.insert("status".into(), "active".into());
         assert_eq!(
@@ -446,6 +459,8 @@ mod tests {
         assert_eq!(text(body), r#"{"process_pid": 7, "exit_code": -9, "time": 2.0}"#);
         let (hook, error) = (crate::proto::HookPoint::AfterStart, "no broker".to_owned());
         for (kind, topic, expected) in [
+            (EventKind::Stop { reason: None }, "stop", r#"{"time": 2.0}"#),
+            (EventKind::Stop { reason: Some("x".into()) }, "stop", r#"{"time": 2.0, "reason": "x"}"#),
             (EventKind::HookSuccess { hook }, "hook_success", r#"{"name": "after_start", "time": 2.0}"#),
             (
                 EventKind::HookFailure { hook, error },

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Object;
+
 /// The `errno` of an error reply. The numbers are Circus's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
@@ -32,17 +34,20 @@ pub struct Fault {
     /// What is wrong in particular, a sentence each: the lines of a file, say.
     #[serde(default)]
     pub details: Vec<String>,
+    /// The workers and watchers that did not come up, each as the fields of an answer.
+    #[serde(default)]
+    pub failed: Vec<Object>,
 }
 
 impl Fault {
     /// A fault with this number and reason.
     pub fn new(errno: ErrNo, reason: impl Into<String>) -> Self {
-        Self { errno, reason: shortened(reason.into()), details: Vec::new() }
+        Self { errno, reason: shortened(reason.into()), details: Vec::new(), failed: Vec::new() }
     }
 
     /// errno 6: a command that was well-formed failed. Circus's clients know the fixed reason; ours read on.
     pub fn server(details: Vec<String>) -> Self {
-        Self { errno: ErrNo::BadMessageData, reason: "server error".into(), details }
+        Self { details, ..Self::new(ErrNo::BadMessageData, "server error") }
     }
 
     /// errno 3: the message is not of the command's form.

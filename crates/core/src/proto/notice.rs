@@ -15,7 +15,10 @@ pub enum EventKind {
     /// A watcher went active.
     Start,
     /// A watcher has stopped.
-    Stop,
+    Stop {
+        /// Why, where it was not told to.
+        reason: Option<String>,
+    },
     /// A stop signal, or the SIGKILL after it, was sent to a process.
     Kill {
         /// Its pid.
@@ -67,7 +70,7 @@ impl EventKind {
         match self {
             Self::Spawn { .. } => "spawn",
             Self::Start => "start",
-            Self::Stop => "stop",
+            Self::Stop { .. } => "stop",
             Self::Kill { .. } => "kill",
             Self::Reap { .. } => "reap",
             Self::Reload => "reload",

@@ -623,7 +623,7 @@ impl Sim {
                 assert_eq!(code, Some(*exit_code), "a reap of {process_pid} that is not its death");
             }
             EventKind::Start
-            | EventKind::Stop
+            | EventKind::Stop { .. }
             | EventKind::Reload
             | EventKind::Updated
             | EventKind::Add
@@ -976,6 +976,11 @@ impl Sim {
                 let here = |(pid, p): &(&i32, &Process)| p.watcher == *name && !self.released.contains(*pid);
                 let alive = self.kernel.processes.iter().filter(here).count();
                 assert_eq!(alive, view.workers.len(), "{name}: processes and workers");
+                continue;
+            }
+            if view.held_back {
+                let hooked = |other: &Expected| other.hooked;
+                assert!(self.watchers.values().any(hooked), "{name} is held back, and no watcher has hooks");
                 continue;
             }
             if expected.unsure || expected.respawn == Respawn::Never || expected.has_finished {

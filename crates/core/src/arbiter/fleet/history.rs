@@ -1,13 +1,14 @@
-//! What is remembered of a watcher's workers, for whoever asks why it is as it is.
+//! What is remembered of a watcher's workers, to explain its state.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::ids::Wid;
+use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::Mono;
 use crate::base::Pid;
-use crate::proto::{HookPoint, SpawnError};
+use crate::proto::SpawnError;
 
 /// The last things that happened to a watcher's workers, and how often such things did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,15 +53,4 @@ pub(in crate::arbiter) struct Backoff {
     pub(in crate::arbiter) times: u32,
     /// How long it waits altogether.
     pub(in crate::arbiter) wait: Duration,
-}
-
-/// What a back-off comes after.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) enum Cause {
-    /// An early death: the exit status, or minus the signal.
-    Exit(i32),
-    /// A failed launch.
-    Launch(SpawnError),
-    /// A hook that said no.
-    Hook(HookPoint),
 }

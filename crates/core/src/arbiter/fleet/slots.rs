@@ -174,6 +174,11 @@ impl Slots {
         history.early_deaths
     }
 
+    /// How many workers in a row died before they had lived `min_uptime`.
+    pub(in crate::arbiter) fn early_deaths(&self, wid: Wid) -> u32 {
+        self.histories.get(&wid).map_or(0, |history| history.early_deaths)
+    }
+
     /// A launch failed: how many in a row now.
     pub(in crate::arbiter) fn count_failure(&mut self, wid: Wid) -> u32 {
         let history = self.histories.entry(wid).or_default();
@@ -225,7 +230,7 @@ pub(in crate::arbiter) fn back_off(k: u32, bound: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arbiter::fleet::history::Cause;
+    use crate::arbiter::outcome::Cause;
 
     #[test]
     fn the_lowest_free_number_is_taken() {
@@ -243,7 +248,8 @@ mod tests {
     fn a_place_that_waits_is_nobody_elses() {
         let mut slots = Slots::default();
         let first = slots.take(9);
-        slots.back_off(first, Backoff { cause: Cause::Exit(1), times: 1, wait: Duration::ZERO });
+        let cause = Cause::Exit { exit_code: 1, lived: Duration::ZERO };
+        slots.back_off(first, Backoff { cause, times: 1, wait: Duration::ZERO });
         assert_eq!(slots.take(9), Wid(2));
         slots.make_due(first);
         assert_eq!(slots.take(9), first);

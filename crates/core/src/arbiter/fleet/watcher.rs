@@ -12,7 +12,9 @@ use crate::arbiter::fleet::worker::{Worker, WorkerClass};
 use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::activation::Activation;
 use crate::arbiter::lifecycle::purpose::Hooks;
+use crate::arbiter::operate::proof::Proof;
 use crate::arbiter::operate::queue::{Operation, Progress};
+use crate::arbiter::outcome::{Failure, Failures};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::base::Pid;
 use crate::config::WatcherConfig;
@@ -82,6 +84,14 @@ impl StopPolicy {
     }
 }
 
+/// A request that has changed the number of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Resizing {
+    pub(in crate::arbiter) job: JobId,
+    /// Where more were asked for: failures from here on are this request's.
+    pub(in crate::arbiter) mark: Option<u64>,
+}
+
 /// A group of identical processes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct Watcher {
@@ -100,8 +110,15 @@ pub(in crate::arbiter) struct Watcher {
     pub(in crate::arbiter) slots: Slots,
     pub(in crate::arbiter) running: Option<Operation>,
     pub(in crate::arbiter) waiting: VecDeque<Operation>,
-    /// Jobs that wait until the number of processes is right.
-    pub(in crate::arbiter) resizing: Vec<JobId>,
+    /// Requests that wait until the number of processes is right.
+    pub(in crate::arbiter) resizing: Vec<Resizing>,
+    /// Requests that wait until new workers have proved that they run.
+    pub(in crate::arbiter) proofs: Vec<Proof>,
+    pub(in crate::arbiter) failures: Failures,
+    /// Why it has stopped, where it was not told to.
+    pub(in crate::arbiter) gave_up: Option<Failure>,
+    /// When a hook that waits for its service has said yes in this start.
+    pub(in crate::arbiter) service_ready: Option<Mono>,
     /// No spawn before this: warmup_delay.
     pub(in crate::arbiter) next_spawn: Mono,
     /// Told to go for good: no name leads here any more.
@@ -132,6 +149,10 @@ impl Watcher {
             running: None,
             waiting: VecDeque::new(),
             resizing: Vec::new(),
+            proofs: Vec::new(),
+            failures: Failures::default(),
+            gave_up: None,
+            service_ready: None,
             next_spawn: Mono(0),
             removed: false,
             wanted: false,

@@ -10,6 +10,7 @@ use crate::arbiter::ids::{HookId, WorkerId};
 use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{HookOutcome, HookSubject, HookTask, Purpose};
 use crate::arbiter::lifecycle::{exit, hooks, launch, signals, start, stop, terminate};
+use crate::arbiter::outcome::Cause;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::config::options;
@@ -47,7 +48,17 @@ pub(in crate::arbiter) fn done(w: &mut Watcher, id: HookId, outcome: HookOutcome
             point.forgives() || w.config.hooks.get(&point).is_some_and(|hook| hook.ignore_failure)
         }
     };
-    follow(w, purpose, yes, outcome, cx);
+    let refusal = (!yes).then(|| refusal(purpose.task(), &outcome.answer));
+    follow(w, purpose, refusal, outcome, cx);
+}
+
+/// Why a hook did not say yes.
+fn refusal(task: HookTask, answer: &Result<bool, String>) -> Cause {
+    let point = match task {
+        HookTask::Load => None,
+        HookTask::Run(point) => Some(point),
+    };
+    Cause::Hook { point, error: answer.as_ref().err().cloned() }
 }
 
 /// What a hook has set counts from the next process on, as in Circus; no process is replaced because of it.
@@ -60,23 +71,24 @@ fn take_settings(w: &mut Watcher, set: &Object, cx: &mut Cx<'_>) {
     }
 }
 
-fn follow(w: &mut Watcher, purpose: Purpose, yes: bool, outcome: HookOutcome, cx: &mut Cx<'_>) {
-    match purpose {
-        Purpose::Load if yes => drop(hooks::run(w, Purpose::BeforeStart, HookSubject::default(), cx)),
-        Purpose::BeforeStart if yes => {}
-        Purpose::Load | Purpose::BeforeStart => start_refused(w, cx),
-        Purpose::AfterStart if yes => start::started(w, cx),
-        Purpose::AfterStart => stop::begin(w, cx),
-        Purpose::BeforeSpawn(worker) => may_launch(w, worker, yes, cx),
-        Purpose::AfterSpawn(worker) => may_stay(w, worker, yes, cx),
-        Purpose::BeforeStop => stop::signal_all(w, cx),
-        Purpose::AfterStop => stop::rest(w, cx),
-        Purpose::BeforeSignal { worker, pid, signal, then } => {
-            signals::answered(w, worker, pid, signal, &then, yes, cx);
+/// Does what follows from an answer. `refusal`: why it is not a yes.
+fn follow(w: &mut Watcher, purpose: Purpose, refusal: Option<Cause>, outcome: HookOutcome, cx: &mut Cx<'_>) {
+    match (purpose, refusal) {
+        (Purpose::Load, None) => drop(hooks::run(w, Purpose::BeforeStart, HookSubject::default(), cx)),
+        (Purpose::BeforeStart, None) => {}
+        (Purpose::Load | Purpose::BeforeStart, Some(cause)) => start_refused(w, cause, cx),
+        (Purpose::AfterStart, None) => start::started(w, cx),
+        (Purpose::AfterStart, Some(cause)) => not_ready(w, cause, cx),
+        (Purpose::BeforeSpawn(worker), refusal) => may_launch(w, worker, refusal, cx),
+        (Purpose::AfterSpawn(worker), refusal) => may_stay(w, worker, refusal, cx),
+        (Purpose::BeforeStop, _) => stop::signal_all(w, cx),
+        (Purpose::AfterStop, _) => stop::rest(w, cx),
+        (Purpose::BeforeSignal { worker, pid, signal, then }, refusal) => {
+            signals::answered(w, worker, pid, signal, &then, refusal.is_none(), cx);
         }
-        Purpose::BeforeReap(exit) => hooks::publish_reap(w, exit, cx),
-        Purpose::AfterSignal | Purpose::AfterReap => {}
-        Purpose::ExtendedStats { job, pid } => {
+        (Purpose::BeforeReap(exit), _) => hooks::publish_reap(w, exit, cx),
+        (Purpose::AfterSignal | Purpose::AfterReap, _) => {}
+        (Purpose::ExtendedStats { job, pid }, _) => {
             let stats = outcome.answer.map(|_| outcome.stats);
             cx.follow_ups.push_back(FollowUp::ExtendedStats { job, pid, stats });
         }
@@ -84,39 +96,53 @@ fn follow(w: &mut Watcher, purpose: Purpose, yes: bool, outcome: HookOutcome, cx
 }
 
 /// A watcher that was to start does not, and is as it was. As in Circus that is no stop, and no event.
-fn start_refused(w: &mut Watcher, cx: &mut Cx<'_>) {
+fn start_refused(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
+    note_refusal(w, cause, cx);
     if w.config.on_demand {
         activation::note_run(w, RunResult::Bad, cx);
     }
     stop::call_off_start(w, cx);
 }
 
+/// `after_start` has said no, or failed: the watcher stops.
+fn not_ready(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
+    note_refusal(w, cause, cx);
+    stop::begin(w, cx);
+}
+
+fn note_refusal(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
+    w.failures.note(None, cause, cx.now);
+    w.gave_up = w.failures.latest().cloned();
+}
+
 /// `before_spawn` has answered.
-fn may_launch(w: &mut Watcher, id: WorkerId, yes: bool, cx: &mut Cx<'_>) {
-    if yes {
+fn may_launch(w: &mut Watcher, id: WorkerId, refusal: Option<Cause>, cx: &mut Cx<'_>) {
+    let Some(cause) = refusal else {
         w.change(id, |worker| worker.state = WorkerState::Queued);
-        cx.outbox.launches.push_back(id);
-    } else if let Some(worker) = w.dismiss(id) {
-        if is_respawn(w) {
-            return exit::refused(w, worker.wid, cx);
-        }
-        w.slots.release(worker.wid);
-        exit::give_up(w, "before_spawn does not want it", cx);
+        return cx.outbox.launches.push_back(id);
+    };
+    let Some(worker) = w.dismiss(id) else { return };
+    if is_respawn(w) {
+        return exit::refused(w, worker.wid, cause, cx);
     }
+    w.slots.release(worker.wid);
+    exit::give_up(w, worker.wid, cause, cx);
 }
 
 /// `after_spawn` has answered.
-fn may_stay(w: &mut Watcher, id: WorkerId, yes: bool, cx: &mut Cx<'_>) {
-    if yes {
+fn may_stay(w: &mut Watcher, id: WorkerId, refusal: Option<Cause>, cx: &mut Cx<'_>) {
+    let Some(cause) = refusal else {
         w.change(id, |worker| worker.state = WorkerState::Running);
         return launch::publish_spawned(w, id, cx);
-    }
+    };
+    let Some(wid) = w.workers().get(&id).map(|worker| worker.wid) else { return };
     terminate::by_policy(w, id, cx);
     if is_respawn(w) {
+        w.failures.note(Some(wid), cause, cx.now);
         w.change(id, |worker| worker.refused = true);
         return;
     }
-    exit::give_up(w, "after_spawn does not want it", cx);
+    exit::give_up(w, wid, cause, cx);
 }
 
 /// Whether a worker takes the place of another: its hook decides about it alone, and the other workers run on.

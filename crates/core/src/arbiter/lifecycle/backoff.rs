@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::arbiter::cx::Cx;
-use crate::arbiter::fleet::history::{Backoff, Cause};
+use crate::arbiter::fleet::history::Backoff;
 use crate::arbiter::fleet::slots::back_off;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::Wid;
+use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 
@@ -29,6 +30,7 @@ pub(in crate::arbiter) fn begin(
     cx: &mut Cx<'_>,
 ) -> Duration {
     let wait = wait(k, cx);
+    w.failures.note(Some(wid), cause.clone(), cx.now);
     w.slots.back_off(wid, Backoff { cause, times, wait });
     cx.timers.set(Timer::Retry(w.key, wid), cx.mono().after(wait));
     wait

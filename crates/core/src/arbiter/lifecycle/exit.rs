@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::arbiter::cx::Cx;
 use crate::arbiter::event::Exit;
-use crate::arbiter::fleet::history::{Cause, LastExit, LastFailure};
+use crate::arbiter::fleet::history::{LastExit, LastFailure};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{Wid, WorkerId};
@@ -12,20 +12,21 @@ use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{ExitInfo, Purpose};
 use crate::arbiter::lifecycle::{announce, backoff, essential, hooks, stop, terminate};
 use crate::arbiter::operate::queue;
+use crate::arbiter::outcome::{Cause, describe};
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::base::errno;
 use crate::config::Respawn;
-use crate::proto::{HookPoint, Signal, SpawnError};
+use crate::proto::{Signal, SpawnError};
 
 /// So many early exits in a row of a new process end a graceful reload: the old processes are kept.
 const MAX_EARLY_EXITS: u32 = 5;
 
 /// A worker that has lived this many times min_uptime is no part of a crash loop.
-const STEADY: u32 = 10;
+pub(in crate::arbiter) const STEADY: u32 = 10;
 /// So many exits in a row of workers that have lived for less are replaced at once; from then on the slot backs off.
-const FREE_SLOW_EXITS: u32 = 3;
+pub(in crate::arbiter) const FREE_SLOW_EXITS: u32 = 3;
 /// SIGKILL comes from outside (an operator, the kernel without memory): it says nothing about the program.
 const KILLED: i32 = -9;
 
@@ -62,14 +63,16 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
     } else {
         w.slots.release(wid);
         cx.log(Level::Warning, text);
-        give_up(w, &describe(error), cx);
+        give_up(w, wid, Cause::Launch(error.clone()), cx);
     }
 }
 
 /// A process could not be started, as often as max_retry allows: its watcher stops. A graceful reload keeps the
 /// old processes instead.
-pub(in crate::arbiter) fn give_up(w: &mut Watcher, why: &str, cx: &mut Cx<'_>) {
+pub(in crate::arbiter) fn give_up(w: &mut Watcher, wid: Wid, cause: Cause, cx: &mut Cx<'_>) {
+    w.failures.note(Some(wid), cause, cx.now);
     if !w.is_surging() {
+        w.gave_up = w.failures.latest().cloned();
         if w.config.on_demand {
             activation::note_run(w, RunResult::Bad, cx);
         }
@@ -83,13 +86,13 @@ pub(in crate::arbiter) fn give_up(w: &mut Watcher, why: &str, cx: &mut Cx<'_>) {
             terminate::by_policy(w, id, cx);
         }
     }
-    queue::end(w, Some(format!("reload failed, the old processes are kept: {why}")), cx);
+    queue::fail(w, "reload failed, the old processes are kept", cx);
 }
 
 /// `before_spawn` has said no to a worker that was to take the place of another: its slot is tried again later.
-pub(in crate::arbiter) fn refused(w: &mut Watcher, wid: Wid, cx: &mut Cx<'_>) {
+pub(in crate::arbiter) fn refused(w: &mut Watcher, wid: Wid, cause: Cause, cx: &mut Cx<'_>) {
     let times = w.slots.count_early_death(wid);
-    backoff::begin(w, wid, Cause::Hook(HookPoint::BeforeSpawn), (times, times), cx);
+    backoff::begin(w, wid, cause, (times, times), cx);
 }
 
 /// Takes a worker that was collected off the record. `None` if there is no record of it.
@@ -134,6 +137,9 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
     }
     if kept_up && !replaced && !worker.retiring && !replaced_by_reload {
         w.slots.release(worker.wid);
+        if !worker.exit_expected && !w.is_success(exit_code) {
+            w.failures.note(Some(worker.wid), Cause::Exit { exit_code, lived }, cx.now);
+        }
         if w.missing() > 0 {
             w.slots.left_empty += 1;
         }
@@ -178,7 +184,7 @@ fn exited_early(w: &mut Watcher, wid: Wid, lived: Duration, exit_code: i32, cx: 
     let k = w.slots.count_early_death(wid);
     if w.is_surging() && k >= MAX_EARLY_EXITS {
         w.slots.release(wid);
-        return give_up(w, &format!("the new processes die at once ({})", death(exit_code)), cx);
+        return give_up(w, wid, Cause::Exit { exit_code, lived }, cx);
     }
     begin_backoff(w, wid, exit_code, (lived, k, k), cx);
 }
@@ -186,7 +192,7 @@ fn exited_early(w: &mut Watcher, wid: Wid, lived: Duration, exit_code: i32, cx: 
 /// The slot of a worker that exits again and again waits, for the `k`-th time.
 fn begin_backoff(w: &mut Watcher, wid: Wid, exit_code: i32, (lived, times, k): (Duration, u32, u32), cx: &mut Cx<'_>) {
     w.slots.tried(wid);
-    let wait = backoff::begin(w, wid, Cause::Exit(exit_code), (times, k), cx);
+    let wait = backoff::begin(w, wid, Cause::Exit { exit_code, lived }, (times, k), cx);
     announce::backs_off(w, wid.0, exit_code, (lived, times, wait), cx);
 }
 
@@ -212,12 +218,4 @@ fn is_replaced(w: &Watcher, exit_expected: bool, exit_code: i32) -> bool {
 /// An exit code in words.
 fn death(exit_code: i32) -> String {
     if exit_code < 0 { format!("by {}", Signal(-exit_code)) } else { format!("exit status {exit_code}") }
-}
-
-/// A failed launch in words: what was being done, to what, and what the kernel said.
-pub(in crate::arbiter) fn describe(error: &SpawnError) -> String {
-    match error.stage {
-        stage if error.errno == 0 => format!("failed to {}: {}", stage.doing(), error.detail),
-        stage => format!("failed to {}: {} ({})", stage.doing(), error.detail, error.reason()),
-    }
 }

@@ -6,6 +6,7 @@ pub(in crate::arbiter) mod answers;
 pub(in crate::arbiter) mod backoff;
 pub(in crate::arbiter) mod essential;
 pub(in crate::arbiter) mod exit;
+pub(in crate::arbiter) mod health;
 pub(in crate::arbiter) mod hooks;
 pub(in crate::arbiter) mod launch;
 pub(in crate::arbiter) mod purpose;

@@ -1,12 +1,12 @@
 //! A watcher's start.
 
-use crate::arbiter::cx::Cx;
+use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::lifecycle::hooks;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
-use crate::proto::EventKind;
+use crate::proto::{EventKind, HookPoint};
 
 /// Begins a start that an operator asked for: it ends every back-off, and fills the slots that `respawn = False` left
 /// empty.
@@ -19,6 +19,9 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
     if w.state == WatcherState::Stopped {
         w.state = WatcherState::Starting { spawned: false };
         w.history.began = Some(cx.mono());
+        w.failures.clear();
+        w.gave_up = None;
+        w.service_ready = None;
         w.next_spawn = cx.mono();
         // The Python hooks must be loaded before one of them is asked.
         if !hooks::run(w, Purpose::Load, HookSubject::default(), cx) {
@@ -30,6 +33,10 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
 /// Every slot has been tried, one worker at least has run, and `after_start` said yes.
 pub(in crate::arbiter) fn started(w: &mut Watcher, cx: &mut Cx<'_>) {
     w.state = WatcherState::Active;
+    if w.config.hooks.get(&HookPoint::AfterStart).is_some_and(|hook| hook.waits_for_service()) {
+        w.service_ready = Some(cx.mono());
+    }
+    cx.follow_ups.push_back(FollowUp::CameUp(w.key));
     cx.log(Level::Info, format!("{} started", w.name()));
     cx.publish(w, EventKind::Start);
 }

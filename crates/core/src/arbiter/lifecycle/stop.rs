@@ -7,6 +7,7 @@ use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::{announce, hooks, terminate};
+use crate::arbiter::outcome::Failure;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::proto::EventKind;
@@ -69,7 +70,11 @@ pub(in crate::arbiter) fn signal_all(w: &mut Watcher, cx: &mut Cx<'_>) {
 /// The last worker of a watcher that was stopping is gone.
 pub(in crate::arbiter) fn stopped(w: &mut Watcher, cx: &mut Cx<'_>) {
     clear_slots(w, cx);
-    cx.publish(w, EventKind::Stop);
+    let reason = w.gave_up.as_ref().map(Failure::words);
+    if let Some(reason) = &reason {
+        cx.log(Level::Error, format!("{} has stopped: {reason}", w.name()));
+    }
+    cx.publish(w, EventKind::Stop { reason });
     cx.act(Action::CloseStreams(w.key));
     if !hooks::run(w, Purpose::AfterStop, HookSubject::default(), cx) {
         rest(w, cx);

@@ -1,10 +1,11 @@
 //! Going on with a watcher: each step ends an operation, begins one, or changes the state.
 
 use crate::arbiter::cx::{Cx, FollowUp};
-use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::watcher::{Resizing, Watcher, WatcherState};
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::reconcile::reconcile;
 use crate::arbiter::lifecycle::{activation, essential, hooks, start, stop};
+use crate::arbiter::operate::proof::{self, Proof};
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Progress};
 use crate::arbiter::operate::reload;
 use crate::arbiter::timers::Timer;
@@ -19,6 +20,7 @@ pub(in crate::arbiter) fn advance(w: &mut Watcher, cx: &mut Cx<'_>) {
         }
     }
     answer_resized(w, cx);
+    proof::answer(w, cx);
 }
 
 fn step(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
@@ -46,6 +48,7 @@ fn step(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
         }
         // Nothing runs and nothing will: Circus calls that a failed start.
         WatcherState::Starting { spawned: false } if w.is_settled() && w.slots.waiting() == 0 => {
+            w.gave_up = w.failures.latest().cloned();
             essential::note_end(w, w.slots.left_empty > 0, cx);
             stop::begin(w, cx);
             true
@@ -60,6 +63,7 @@ fn step(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
 /// Workers that end are not replaced, and the last one is gone.
 fn step_emptied(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     if !w.config.on_demand {
+        w.gave_up = w.failures.latest().cloned();
         essential::note_end(w, true, cx);
         stop::begin(w, cx);
         return true;
@@ -84,7 +88,7 @@ fn step_operation(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
                 // A reload of a watcher that was stopped has started it.
                 OperationKind::Reload | OperationKind::ReloadSequential => reload::reloaded(w, cx),
                 OperationKind::Start | OperationKind::Stop | OperationKind::Restart | OperationKind::Remove => {
-                    queue::end(w, None, cx);
+                    queue::end(w, cx);
                 }
             }
             true
@@ -119,6 +123,7 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     }
     let Some(mut operation) = w.waiting.pop_front() else { return false };
     operation.before = w.lasting_pids();
+    operation.mark = w.failures.mark();
     let kind = operation.kind;
     let reloads = matches!(kind, OperationKind::Reload | OperationKind::ReloadSequential);
     // A watcher without workers has none to replace; one that waits for a connection goes on waiting.
@@ -135,7 +140,7 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     };
     w.running = Some(operation);
     match kind {
-        _ if skips => queue::end(w, None, cx),
+        _ if skips => queue::end(w, cx),
         OperationKind::Start => start::begin(w, cx),
         // What follows from a stop of a stopped watcher is done by the next step.
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart if idle => {}
@@ -157,14 +162,14 @@ fn operation_at_rest(w: &mut Watcher, cx: &mut Cx<'_>) {
             start::begin(w, cx);
         }
         OperationKind::Remove => {
-            queue::end(w, None, cx);
+            queue::end(w, cx);
             cx.follow_ups.push_back(FollowUp::Forget(w.key));
         }
         OperationKind::Start
         | OperationKind::Stop
         | OperationKind::Restart
         | OperationKind::Reload
-        | OperationKind::ReloadSequential => queue::end(w, None, cx),
+        | OperationKind::ReloadSequential => queue::end(w, cx),
     }
 }
 
@@ -175,8 +180,11 @@ fn answer_resized(w: &mut Watcher, cx: &mut Cx<'_>) {
         WatcherState::Starting { .. } | WatcherState::Active => w.is_resized(),
     };
     if over {
-        for job in std::mem::take(&mut w.resizing) {
-            cx.job_part_done(job, None, None);
+        for Resizing { job, mark } in std::mem::take(&mut w.resizing) {
+            match mark {
+                Some(mark) => w.proofs.push(Proof { job, mark, changes: None }),
+                None => cx.job_part_done(job, None, None),
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::FollowUp;
 use crate::arbiter::ids::{JobId, WatcherKey};
 use crate::arbiter::operate::schedule::Which;
+use crate::arbiter::outcome;
 use crate::arbiter::time::Now;
 use crate::base::Pid;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
@@ -156,9 +157,7 @@ impl Arbiter {
         if changes.is_some() {
             job.done = changes;
         }
-        if fault.is_some() && job.fault.is_none() {
-            job.fault = fault;
-        }
+        job.fault = outcome::merged(job.fault.take(), fault);
         self.finish_job(id, now);
     }
 

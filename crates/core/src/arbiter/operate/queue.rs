@@ -20,6 +20,8 @@ use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey, WorkerId};
 use crate::arbiter::operate::job::Changes;
+use crate::arbiter::operate::proof::Proof;
+use crate::arbiter::outcome::{self, Failure};
 use crate::base::{Level, Pid};
 use crate::proto::Fault;
 
@@ -124,12 +126,14 @@ pub(in crate::arbiter) struct Operation {
     pub(in crate::arbiter) waiters: Vec<Waiter>,
     /// The processes there were when it began.
     pub(in crate::arbiter) before: Vec<Pid>,
+    /// Failures from here on are this operation's.
+    pub(in crate::arbiter) mark: u64,
     reason: Reason,
 }
 
 impl Operation {
     pub(in crate::arbiter) fn new(kind: OperationKind, waiters: Vec<Waiter>, reason: Reason) -> Self {
-        Self { kind, progress: Progress::Starting, waiters, before: Vec::new(), reason }
+        Self { kind, progress: Progress::Starting, waiters, before: Vec::new(), mark: 0, reason }
     }
 
     /// Whether it is a step of a walk.
@@ -165,6 +169,8 @@ pub(in crate::arbiter) fn submit(w: &mut Watcher, new: Operation, cx: &mut Cx<'_
     let kind = new.kind;
     if new.reason == Reason::Requested {
         w.wanted = kind.starts();
+        // From here on it is as it was told to be.
+        w.gave_up = None;
     }
     match (admit(running, &waiting, kind, new.skips_stopped()), &mut w.running) {
         (Admission::JoinRunning, Some(running)) => running.waiters.extend(new.waiters),
@@ -215,16 +221,30 @@ pub(in crate::arbiter) fn report_cancelled(operation: Operation, by: OperationKi
     cx.notify(operation.waiters, None, Some(&Fault::command(reason)));
 }
 
-/// The running operation of a watcher is over: those that wait for it are told.
-pub(in crate::arbiter) fn end(w: &mut Watcher, failure: Option<String>, cx: &mut Cx<'_>) {
+/// The running operation of a watcher is over. Those that wait for it are told; where it was to bring up workers, requests
+/// are answered when these have proved themselves.
+pub(in crate::arbiter) fn end(w: &mut Watcher, cx: &mut Cx<'_>) {
     let Some(operation) = w.running.take() else { return };
-    let after = w.lasting_pids();
-    let fault = failure.map(|reason| Fault::command(format!("{}: {reason}", w.name())));
-    if let Some(fault) = &fault {
-        cx.log(Level::Error, fault.reason.clone());
+    let changes = changes(operation.kind, &operation.before, &w.lasting_pids());
+    let proves = |waiter: &Waiter| operation.kind.starts() && matches!(waiter, Waiter::Job(_));
+    let (to_prove, done): (Vec<_>, Vec<_>) = operation.waiters.into_iter().partition(proves);
+    for waiter in to_prove {
+        if let Waiter::Job(job) = waiter {
+            w.proofs.push(Proof { job, mark: operation.mark, changes: changes.clone() });
+        }
     }
-    let changes = changes(operation.kind, &operation.before, &after);
-    cx.notify(operation.waiters, changes.as_ref(), fault.as_ref());
+    cx.notify(done, changes.as_ref(), None);
+}
+
+/// The running operation of a watcher has failed: `what` says what has not been done. Those that wait for it are told why.
+pub(in crate::arbiter) fn fail(w: &mut Watcher, what: &str, cx: &mut Cx<'_>) {
+    let Some(operation) = w.running.take() else { return };
+    let failures: Vec<&Failure> = w.failures.since(operation.mark).collect();
+    let cause = failures.first().map(|failure| format!(": {}", failure.words())).unwrap_or_default();
+    let rows = outcome::fault(w.name(), &failures).map(|fault| fault.failed).unwrap_or_default();
+    let fault = Fault { failed: rows, ..Fault::command(format!("{}: {what}{cause}", w.name())) };
+    cx.log(Level::Error, fault.reason.clone());
+    cx.notify(operation.waiters, None, Some(&fault));
 }
 
 /// What an operation did, from the processes before and after it.

@@ -64,7 +64,7 @@ pub(in crate::arbiter) fn end_retiring(w: &mut Watcher, cx: &mut Cx<'_>) {
 pub(in crate::arbiter) fn reloaded(w: &mut Watcher, cx: &mut Cx<'_>) {
     cx.log(Level::Info, format!("{} reloaded", w.name()));
     cx.publish(w, EventKind::Reload);
-    queue::end(w, None, cx);
+    queue::end(w, cx);
 }
 
 /// A sequential reload ends the next of the old processes when the one before it is replaced.

@@ -16,12 +16,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::core::Arbiter;
-use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey};
 use crate::arbiter::operate::job::{Job, Then};
 use crate::arbiter::operate::queue::{OperationKind, Waiter};
+use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::arbiter::timers::Timer;
+use crate::base::Level;
 use crate::proto::Fault;
 
 /// Which watchers of a walk start.
@@ -200,6 +202,7 @@ impl Arbiter {
 
     /// A watcher that a walk waited for is done.
     pub(in crate::arbiter) fn walk_part_done(&mut self, id: WalkId, key: WatcherKey, now: Now) {
+        self.hold_back(id, key, now);
         let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
         walk.under_way.remove(&key);
         let pause = seconds(self.circus.warmup_delay);
@@ -210,6 +213,52 @@ impl Arbiter {
             *not_before = Some(now.mono.after(pause));
         }
         self.schedule.due.push_back(id);
+    }
+
+    /// Where a hook has kept a watcher from coming up, or has failed, the watchers of lower priority in the walk do not
+    /// start: they may need it. A `before_start` that says no means that the watcher is not wanted, and holds back none.
+    fn hold_back(&mut self, id: WalkId, key: WatcherKey, now: Now) {
+        let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
+        let Course::Up { kind: OperationKind::Start, which, .. } = walk.course else { return };
+        let Some(failed) = self.fleet.get(key).filter(|w| w.gave_up.as_ref().is_some_and(Failure::holds_back)) else {
+            return;
+        };
+        let (by, priority) = (failed.name().to_owned(), failed.config.priority);
+        let fleet = &self.fleet;
+        let depends = |key: &&WatcherKey| {
+            let waits = |w: &Watcher| which == Which::AsAtBoot && w.starts_on_demand();
+            let idle = |w: &Watcher| w.state == WatcherState::Stopped && w.running.is_none() && w.waiting.is_empty();
+            fleet.get(**key).is_some_and(|w| w.config.priority < priority && idle(w) && !waits(w))
+        };
+        let held: Vec<WatcherKey> = walk.order.keys.iter().filter(depends).copied().collect();
+        held.iter().for_each(|key| walk.order.take(*key));
+        let job = walk.job;
+        for key in held {
+            let fault = self.with(key, now, |w, cx| {
+                w.failures.clear();
+                w.failures.note(None, Cause::HeldBack { by: by.clone() }, cx.now);
+                w.gave_up = w.failures.latest().cloned();
+                let fault = w.gave_up.as_ref().and_then(|failure| outcome::fault(w.name(), &[failure]))?;
+                cx.log(Level::Error, fault.reason.clone());
+                Some(fault)
+            });
+            if let Some(job) = job.and_then(|job| self.jobs.open.get_mut(&job)) {
+                job.fault = outcome::merged(job.fault.take(), fault.flatten());
+            }
+        }
+    }
+
+    /// A watcher has come up: those that it held back start.
+    pub(in crate::arbiter) fn start_held_back(&mut self, key: WatcherKey) {
+        let Some(by) = self.fleet.get(key).map(|w| w.name().to_owned()) else { return };
+        let held = |w: &&Watcher| {
+            let cause = w.gave_up.as_ref().map(|failure| &failure.cause);
+            w.state == WatcherState::Stopped && cause == Some(&Cause::HeldBack { by: by.clone() })
+        };
+        let keys: Vec<WatcherKey> = self.fleet.shown().filter(held).map(|w| w.key).collect();
+        if self.phase.is_running() && !keys.is_empty() {
+            self.start_in_order(keys, None, Which::AsAtBoot);
+        }
     }
 
     pub(in crate::arbiter) fn advance_walk(&mut self, id: WalkId, now: Now) {
@@ -232,13 +281,34 @@ impl Arbiter {
     }
 
     /// A walk has paused, or waited for long. Watchers whose workers do not get to their program are waited for no longer.
-    pub(in crate::arbiter) fn walk_timed_out(&mut self, id: WalkId) {
+    pub(in crate::arbiter) fn walk_timed_out(&mut self, id: WalkId, now: Now) {
         let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
         if let Course::Up { not_before: None, .. } = walk.course {
             let fleet = &self.fleet;
-            walk.under_way.retain(|key| fleet.get(*key).is_some_and(is_on_its_way));
+            let on_its_way = |key: &WatcherKey| fleet.get(*key).is_some_and(is_on_its_way);
+            let (stays, stuck): (BTreeSet<_>, BTreeSet<_>) = walk.under_way.iter().copied().partition(on_its_way);
+            walk.under_way = stays;
+            let job = walk.job;
+            for key in stuck {
+                self.give_up_waiting(key, job, now);
+            }
         }
         self.schedule.due.push_back(id);
+    }
+
+    /// A request is told that the workers of a watcher are stuck; the watcher's start goes on.
+    fn give_up_waiting(&mut self, key: WatcherKey, job: Option<JobId>, now: Now) {
+        let Some(job) = job else { return };
+        self.with(key, now, |w, cx| {
+            let waiter = Waiter::Job(job);
+            let operations = w.running.iter_mut().chain(&mut w.waiting);
+            let mut waiters = operations.map(|operation| &mut operation.waiters);
+            let Some(waiters) = waiters.find(|waiters| waiters.contains(&waiter)) else { return };
+            waiters.retain(|other| *other != waiter);
+            w.failures.note(None, Cause::Stuck { after: START_TIMEOUT }, cx.now);
+            let fault = w.failures.latest().and_then(|failure| outcome::fault(w.name(), &[failure]));
+            cx.job_part_done(job, None, fault);
+        });
     }
 
     fn advance_down(&mut self, id: WalkId, now: Now) {
@@ -284,7 +354,13 @@ impl Arbiter {
             return self.update_activation(key, now);
         }
         walk.under_way.insert(key);
-        self.submit(key, kind, vec![Waiter::Walk(id, key)], now);
+        let mut waiters = vec![Waiter::Walk(id, key)];
+        if let Some(job) = walk.job {
+            // The walk goes on when the workers run; the request waits until they have proved that they do.
+            self.jobs.expect_parts(job, 1);
+            waiters.push(Waiter::Job(job));
+        }
+        self.submit(key, kind, waiters, now);
     }
 
     /// Takes a watcher out of everything that has not started it yet: it was told to stop, or is gone.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::arbiter::action::{Action, SignalTarget};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::Cx;
-use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::watcher::{Resizing, Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::{signals, stop, terminate};
 use crate::arbiter::operate::job::{Form, Job, Then};
@@ -298,7 +298,10 @@ impl Arbiter {
         if starts {
             return self.submit(key, OperationKind::Start, vec![Waiter::Job(job)], now);
         }
-        self.with_and_advance(key, now, |w, _| w.resizing.push(job));
+        self.with_and_advance(key, now, |w, _| {
+            let mark = (w.config.numprocesses > before).then(|| w.failures.mark());
+            w.resizing.push(Resizing { job, mark });
+        });
     }
 
     #[expect(clippy::too_many_arguments, reason = "the properties of the command")]

@@ -5,15 +5,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::arbiter::core::Arbiter;
-use crate::arbiter::fleet::history::{Backoff, Cause, LastExit, LastFailure};
+use crate::arbiter::fleet::history::{Backoff, LastExit, LastFailure};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::Worker;
+use crate::arbiter::lifecycle::health::health;
 use crate::arbiter::lifecycle::purpose::HookTask;
+use crate::arbiter::outcome::{Cause, Failure};
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::config::WatcherOrigin;
-use crate::proto::{Object, SpawnError};
+use crate::proto::Object;
 
 impl Arbiter {
     /// What `status` answers, and `details` beside it: of one watcher, or of each by name.
@@ -37,6 +39,8 @@ impl Arbiter {
         let mut details = Object::new();
         let mut put = |key: &str, value: Value| drop(details.insert(key.into(), value));
         put("state", watcher.state.name().into());
+        put("health", health(watcher, self.is_waiting(watcher), now.mono).name().into());
+        put("reason", reason(watcher).into());
         if watcher.config.origin != WatcherOrigin::User {
             put("origin", watcher.config.origin.name().into());
         }
@@ -57,6 +61,8 @@ impl Arbiter {
         put("restarts", past.restarts.into());
         put("uptime", uptime(watcher, now).into());
         put("processes", processes(watcher, now));
+        let failures: Vec<Value> = watcher.failures.since(0).map(|failure| failure.fields().into()).collect();
+        put("failures", failures.into());
         put("last_exit", past.last_exit.as_ref().map(last_exit).into());
         put("last_failure", past.last_failure.as_ref().map(last_failure).into());
         details
@@ -65,8 +71,9 @@ impl Arbiter {
     fn back_offs(&self, watcher: &Watcher, now: Now) -> Vec<Value> {
         let row = |(wid, backoff): (_, &Backoff)| {
             let left = self.left(Timer::Retry(watcher.key, wid), now).unwrap_or_default();
-            let mut row = cause(&backoff.cause);
+            let mut row = backoff.cause.fields();
             row.insert("wid".into(), wid.0.into());
+            row.insert("reason".into(), backoff.cause.words(Some(wid)).into());
             row.insert("times".into(), backoff.times.into());
             row.insert("wait".into(), backoff.wait.as_secs_f64().into());
             row.insert("left".into(), left.as_secs_f64().into());
@@ -83,6 +90,13 @@ impl Arbiter {
     fn left(&self, timer: Timer, now: Now) -> Option<Duration> {
         self.timers.get(timer).map(|at| at.since(now.mono))
     }
+}
+
+/// Why a watcher does not fare well, in words: why it has stopped of its own accord, or the last failure of a slot that
+/// waits.
+fn reason(watcher: &Watcher) -> Option<String> {
+    let waits = |failure: &&Failure| watcher.slots.backoffs().any(|(wid, _)| failure.wid == Some(wid));
+    watcher.gave_up.as_ref().or_else(|| watcher.failures.since(0).find(waits)).map(Failure::words)
 }
 
 /// A hook that is under way, by its name.
@@ -108,14 +122,6 @@ fn processes(watcher: &Watcher, now: Now) -> Value {
     watcher.workers().values().filter(|worker| worker.is_up()).filter_map(row).collect()
 }
 
-fn cause(cause: &Cause) -> Object {
-    match cause {
-        Cause::Exit(exit_code) => Object::from_iter([("exit_code".into(), (*exit_code).into())]),
-        Cause::Launch(error) => launch(error),
-        Cause::Hook(point) => Object::from_iter([("hook".into(), point.name().into())]),
-    }
-}
-
 fn last_exit(exit: &LastExit) -> Value {
     json!({
         "wid": exit.wid.0, "pid": exit.pid.0, "exit_code": exit.exit_code, "lived": exit.lived.as_secs_f64(),
@@ -124,18 +130,8 @@ fn last_exit(exit: &LastExit) -> Value {
 }
 
 fn last_failure(failure: &LastFailure) -> Value {
-    let mut row = launch(&failure.error);
+    let mut row = Cause::Launch(failure.error.clone()).fields();
     row.insert("wid".into(), failure.wid.0.into());
     row.insert("time".into(), failure.time.into());
     row.into()
-}
-
-/// A launch that failed: at which stage, with which errno (0 where the kernel had no part in it), and about what.
-fn launch(error: &SpawnError) -> Object {
-    Object::from_iter([
-        ("stage".into(), error.stage.name().into()),
-        ("errno".into(), error.errno.into()),
-        ("error".into(), error.errno_name().into()),
-        ("detail".into(), error.detail.as_str().into()),
-    ])
 }

@@ -125,6 +125,7 @@ fn status_says_what_is_waited_for() {
         (&before["waits_for"], &before["rests"], &before["state"]),
         (&json!(["web"]), &json!(null), &json!("stopped"))
     );
+    rig.hold_proofs = true;
     rig.command("start", json!({"name": "w"}));
     assert_eq!(details(&mut rig)["waits_for"], json!(null));
     rig.exit(101, 1);

@@ -41,7 +41,7 @@ fn no_process_before_before_start_has_said_yes() {
 }
 
 #[test]
-fn a_refused_start_leaves_no_trace_and_who_waits_is_answered() {
+fn a_refused_start_leaves_no_trace_and_is_an_error() {
     let mut rig = rig(&["before_start"]);
     rig.hook(Ok(false));
     rig.expect(["hook before_start", "w.hook_success \"before_start\""]);
@@ -50,7 +50,9 @@ fn a_refused_start_leaves_no_trace_and_who_waits_is_answered() {
     assert_eq!(rig.answer_to(start), None);
     rig.hook(Err("boom"));
     rig.expect(["hook before_start", "w.hook_failure \"before_start\" \"boom\""]);
-    assert_eq!(rig.answer_to(start), Some(json!({"info": {"started": [], "kept": []}})));
+    let answer = rig.answer_to(start).unwrap();
+    assert_eq!(answer["reason"], "w: hook before_start failed: boom");
+    assert_eq!((&answer["failed"][0]["stage"], &answer["failed"][0]["hook"]), (&json!("hook"), &json!("before_start")));
     rig.assert_quiescent();
 }
 

@@ -6,6 +6,7 @@ mod failure;
 mod hooks;
 mod leftovers;
 mod lifecycle;
+mod outcomes;
 mod products;
 mod reloadconfig;
 mod rig;

@@ -75,7 +75,14 @@ fn table() -> Vec<(&'static str, Value, [&'static str; 6])> {
         (
             "start",
             waiting(),
-            ["ok, active", "waits, starting", "ok, starting", "ok, active", "waits, stopping", "error 5, stopping"],
+            [
+                "ok, active",
+                "waits, starting",
+                "error 5, starting",
+                "ok, active",
+                "waits, stopping",
+                "error 5, stopping",
+            ],
         ),
         ("stop", w(), ["ok, stopped", "ok, stopping", "ok, stopped", "ok, stopping", "ok, stopping", "ok, stopping"]),
         (
@@ -94,7 +101,7 @@ fn table() -> Vec<(&'static str, Value, [&'static str; 6])> {
             [
                 "ok, active",
                 "waits, starting",
-                "ok, starting",
+                "error 5, starting",
                 "waits, stopping",
                 "waits, stopping",
                 "error 5, stopping",
@@ -120,7 +127,7 @@ fn table() -> Vec<(&'static str, Value, [&'static str; 6])> {
         (
             "incr",
             waiting(),
-            ["ok, stopped", "waits, starting", "ok, starting", "ok, active", "ok, stopping", "error 5, stopping"],
+            ["ok, stopped", "waits, starting", "error 5, starting", "ok, active", "ok, stopping", "error 5, stopping"],
         ),
         (
             "decr",
@@ -141,7 +148,7 @@ fn table() -> Vec<(&'static str, Value, [&'static str; 6])> {
         (
             "set",
             json!({"name": "w", "options": {"numprocesses": 3}, "waiting": true}),
-            ["ok, stopped", "waits, starting", "ok, starting", "ok, active", "ok, stopping", "error 5, stopping"],
+            ["ok, stopped", "waits, starting", "error 5, starting", "ok, active", "ok, stopping", "error 5, stopping"],
         ),
         (
             "set",

@@ -40,6 +40,8 @@ pub(super) struct Rig {
     pub(super) refusal: Option<String>,
     /// Hooks under way, to be answered by hand.
     pub(super) hooks: Vec<HookCall>,
+    /// New workers prove themselves by hand; time does not pass because an answer is asked for.
+    pub(super) hold_proofs: bool,
 }
 
 /// What the daemon would report of its sockets: at 3, 4, ...
@@ -123,6 +125,7 @@ impl Rig {
             hold_files: false,
             refusal: None,
             hooks: Vec::new(),
+            hold_proofs: false,
         }
     }
 
@@ -354,14 +357,25 @@ impl Rig {
         id
     }
 
+    /// Lets the workers that a request waits for prove themselves.
+    fn prove(&mut self) {
+        while let Some(at) = self.arbiter.proof_deadline().filter(|_| !self.hold_proofs) {
+            self.pass(at.0.div_ceil(MS).saturating_sub(self.now_ms));
+        }
+    }
+
     /// The answer to a request, without `id` and time: `{"status": "ok", ...}`, or the errno and the reason.
     pub(super) fn answer_to(&mut self, id: u64) -> Option<Value> {
+        self.prove();
         let wanted = address(id);
         let found = self.replies.iter().position(|reply| reply.to == wanted)?;
         let reply = self.replies.remove(found);
         assert!(!self.replies.iter().any(|other| other.to == wanted), "answered twice");
         Some(match reply.body {
             Body::Ok(properties) => Value::Object(properties),
+            Body::Error(fault) if !fault.failed.is_empty() => {
+                json!({"errno": fault.errno as u8, "reason": fault.reason, "failed": fault.failed})
+            }
             Body::Error(fault) if fault.details.is_empty() => {
                 json!({"errno": fault.errno as u8, "reason": fault.reason})
             }

@@ -24,7 +24,10 @@ fn every_stage_and_errno_either_waits_or_gives_up() {
             let error = SpawnError { stage, errno, detail: "x".into() };
             rig.failures = vec![error; 5];
             let answer = rig.command("start", json!({"name": "w", "waiting": true}));
-            assert_eq!(answer, Some(json!({"info": {"started": [], "kept": []}})), "{stage:?} {errno}");
+            let failed = answer.map(|answer| answer["failed"][0].clone()).unwrap_or_default();
+            let named = (&failed["watcher"], &failed["wid"], &failed["stage"], &failed["errno"]);
+            let expected = (&json!("w"), &json!(1), &json!(stage.name()), &json!(errno));
+            assert_eq!(named, expected, "{stage:?} {errno}");
             if transient {
                 assert_eq!(rig.state("w"), WatcherState::Starting { spawned: false }, "{stage:?} {errno}");
                 rig.expect(["launch worker 1"]);

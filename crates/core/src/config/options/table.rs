@@ -208,8 +208,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "1",
         unit: "seconds",
-        doc: "A worker that lived at least so long is replaced at once when it dies; one that did not, after a pause \
-              that grows with each such death.",
+        doc: "A worker that has lived so long has come up: requests with waiting are answered then, and when it dies later \
+              it is replaced at once. One that dies earlier is replaced after a pause that grows with each such death.",
         example: "10",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,

@@ -1,0 +1,48 @@
+//! How a watcher fares: whether it works, beside the state that says what circusd is doing with it.
+
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::worker::{Worker, WorkerState};
+use crate::arbiter::lifecycle::exit::{FREE_SLOW_EXITS, STEADY};
+use crate::arbiter::outcome::Cause;
+use crate::arbiter::time::{Mono, seconds};
+use crate::commands::Health;
+
+/// How a watcher fares. `waits`: whether a connection starts it.
+pub(in crate::arbiter) fn health(w: &Watcher, waits: bool, now: Mono) -> Health {
+    match w.state {
+        WatcherState::Stopping => Health::Stopping,
+        WatcherState::Stopped if waits => Health::OnDemand,
+        WatcherState::Stopped => match &w.gave_up {
+            Some(failure) if matches!(failure.cause, Cause::HeldBack { .. }) => Health::HeldBack,
+            Some(_) => Health::Failed,
+            None if w.history.began.is_none() => Health::Disabled,
+            None => Health::Stopped,
+        },
+        WatcherState::Starting { .. } | WatcherState::Active => of_workers(w, now),
+    }
+}
+
+fn of_workers(w: &Watcher, now: Mono) -> Health {
+    let counts = w.counts();
+    let failing = w.workers().values().filter(|worker| is_failing(w, worker, now)).count();
+    let wanted = w.config.numprocesses as usize;
+    if failing + w.slots.waiting() > 0 {
+        return if counts.running > failing { Health::Degraded } else { Health::BackingOff };
+    }
+    match w.state {
+        WatcherState::Starting { .. } => Health::Starting,
+        _ if counts.running >= wanted => Health::Ready,
+        _ if counts.starting > 0 || w.running.is_some() => Health::Starting,
+        _ => Health::Degraded,
+    }
+}
+
+/// Whether a worker runs in place of one that exited early, and has not lived long enough to be trusted.
+fn is_failing(w: &Watcher, worker: &Worker, now: Mono) -> bool {
+    if worker.retiring || worker.state != WorkerState::Running {
+        return false;
+    }
+    let (age, min_uptime) = (now.since(worker.started.mono), seconds(w.config.min_uptime));
+    let early = w.slots.early_deaths(worker.wid) > 0 && age < min_uptime;
+    early || w.slots.slow_exits(worker.wid) >= FREE_SLOW_EXITS && age < min_uptime.saturating_mul(STEADY)
+}

@@ -1,0 +1,101 @@
+//! Requests that wait until new workers have proved that they run.
+//!
+//! An operation ends when each worker has got to its program: the next watcher may start, the next operation may begin.
+//! A request with `waiting` is answered later, when each new worker has proved itself or has failed. A worker has proved
+//! itself when it has lived for min_uptime, or as soon as a hook that waits for its service (`wait_tcp:` and the like, at
+//! `after_start` or `after_spawn`) has said yes. It has failed when its launch was given up, when it exited early, or when
+//! a hook refused it: that its slot is tried again later is no success of this request.
+
+use serde::{Deserialize, Serialize};
+
+use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::worker::{Worker, WorkerState};
+use crate::arbiter::ids::JobId;
+use crate::arbiter::operate::job::Changes;
+use crate::arbiter::outcome::{self, Failure};
+use crate::arbiter::time::{Mono, seconds};
+use crate::arbiter::timers::Timer;
+use crate::proto::HookPoint;
+
+/// A request that waits for the proof.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Proof {
+    pub(in crate::arbiter) job: JobId,
+    /// Failures from here on are this request's.
+    pub(in crate::arbiter) mark: u64,
+    /// What the operation did.
+    pub(in crate::arbiter) changes: Option<Changes>,
+}
+
+/// What is known of a request's workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Each has proved itself or has failed.
+    Decided,
+    /// Some have neither; the last of them will have lived long enough then, if that is known.
+    Open(Option<Mono>),
+}
+
+/// Answers the requests whose workers have proved themselves, or have failed.
+pub(in crate::arbiter) fn answer(w: &mut Watcher, cx: &mut Cx<'_>) {
+    if w.proofs.is_empty() {
+        return;
+    }
+    let mut due: Option<Mono> = None;
+    for proof in std::mem::take(&mut w.proofs) {
+        match verdict(w, proof.mark, cx.mono()) {
+            Verdict::Open(at) => {
+                due = due.max(at);
+                w.proofs.push(proof);
+            }
+            Verdict::Decided => {
+                let failures: Vec<&Failure> =
+                    w.failures.since(proof.mark).filter(|failure| !has_come_up(w, failure, cx.mono())).collect();
+                let fault = outcome::fault(w.name(), &failures);
+                cx.job_part_done(proof.job, proof.changes, fault);
+            }
+        }
+    }
+    match due {
+        Some(at) => cx.timers.set(Timer::Proof(w.key), at),
+        None => cx.timers.cancel(Timer::Proof(w.key)),
+    }
+}
+
+fn verdict(w: &Watcher, mark: u64, now: Mono) -> Verdict {
+    match w.state {
+        WatcherState::Stopped | WatcherState::Stopping => return Verdict::Decided,
+        WatcherState::Starting { .. } | WatcherState::Active => {}
+    }
+    let mut verdict = if w.hooks.hold_start() { Verdict::Open(None) } else { Verdict::Decided };
+    for worker in w.workers().values().filter(|worker| !worker.retiring && !w.failures.has(worker.wid, mark)) {
+        let open = match worker.state {
+            state if state.is_coming() => Verdict::Open(None),
+            WorkerState::Running => match left_to_prove(w, worker, now) {
+                Some(at) => Verdict::Open(Some(at)),
+                None => continue,
+            },
+            _ => continue,
+        };
+        verdict = match (verdict, open) {
+            (Verdict::Open(one), Verdict::Open(other)) => Verdict::Open(one.max(other)),
+            (_, open) => open,
+        };
+    }
+    verdict
+}
+
+/// Whether the slot that failed has a worker by now that has proved itself.
+fn has_come_up(w: &Watcher, failure: &Failure, now: Mono) -> bool {
+    let same = |worker: &&Worker| Some(worker.wid) == failure.wid && worker.state == WorkerState::Running;
+    w.workers().values().find(same).is_some_and(|worker| left_to_prove(w, worker, now).is_none())
+}
+
+/// When a worker that runs will have proved itself; `None` if it has.
+fn left_to_prove(w: &Watcher, worker: &Worker, now: Mono) -> Option<Mono> {
+    let by_service = w.service_ready.is_some_and(|at| worker.started.mono <= at)
+        || w.config.hooks.get(&HookPoint::AfterSpawn).is_some_and(|hook| hook.waits_for_service());
+    let at = worker.started.mono.after(seconds(w.config.min_uptime));
+    (!by_service && at > now).then_some(at)
+}
