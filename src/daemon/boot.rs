@@ -31,6 +31,7 @@ use super::signaller::Signaller;
 use super::sources::{Source, Sources};
 use super::starting::Starting;
 use super::survivors;
+use super::worker_sockets::WorkerSockets;
 use crate::arbiter::{Arbiter, Level, Principal};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
 use crate::net::{Context, Publisher, Router};
@@ -191,6 +192,7 @@ pub(super) fn boot(
             output,
             plugin_program: super::plugins::program(),
             exec_sinks,
+            worker_sockets: WorkerSockets::default(),
             workers_end_with_circusd: circus.workers_end_with_circusd,
         },
         parent: std::mem::take(parent),

@@ -105,6 +105,7 @@ impl Daemon {
             self.core.arbiter.next_deadline(),
             self.hooks.0.next_due(),
             self.launcher.exec_sinks.next_due(),
+            self.launcher.worker_sockets.next_due(),
             self.parent.next_due(),
             self.leftovers.next_due(),
         ];
@@ -146,6 +147,7 @@ impl Daemon {
         }
         self.core.arbiter.handle_timeout(self.core.now);
         let more_launches = self.drain();
+        self.launcher.worker_sockets.close_unused(&self.core.arbiter, self.core.now.mono);
         self.parent.tell_started(&self.core);
         self.events.take_subscriptions(&mut self.launcher.output);
         self.events.log_ended(&mut self.core);
@@ -188,6 +190,7 @@ impl Daemon {
         let mut workers = Vec::new();
         for (owner, exit) in self.children.reap() {
             self.launcher.output.died(exit.pid.0);
+            self.launcher.worker_sockets.exited(exit.pid, self.core.now.mono);
             match owner {
                 Owner::Worker => {
                     // The status pipe now holds the final result of exec.

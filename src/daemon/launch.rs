@@ -12,7 +12,8 @@ use super::environment::Environments;
 use super::exec_sink::{ExecSinks, is_command};
 use super::fd_table::FdTable;
 use super::passed_sockets::PassedSockets;
-use crate::arbiter::{Launch, Mono, WatcherKey};
+use super::worker_sockets::WorkerSockets;
+use crate::arbiter::{Launch, Mono, Pid, WatcherKey};
 use crate::config::{StreamConfig, WatcherConfig, WatcherOrigin};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
 use crate::proto::{SpawnError, Stage, StreamName};
@@ -35,6 +36,7 @@ pub(super) struct Launcher {
     /// The program of our own plugins.
     pub(super) plugin_program: Option<String>,
     pub(super) exec_sinks: ExecSinks,
+    pub(super) worker_sockets: WorkerSockets,
     /// Whether every worker ends with circusd, however that ends.
     pub(super) workers_end_with_circusd: bool,
 }
@@ -64,7 +66,8 @@ impl Launcher {
         let stdout = self.pipe(launch.worker.watcher, config, StreamName::Stdout, children, now)?;
         let stderr = self.pipe(launch.worker.watcher, config, StreamName::Stderr, children, now)?;
         let env = self.environments.of(config)?;
-        let sockets = PassedSockets::open(&fds.sockets, config)?;
+        let set = self.worker_sockets.choose(launch.worker.watcher, config, &fds.sockets, now)?;
+        let sockets = PassedSockets { shared: &fds.sockets, own: &self.worker_sockets, set };
         let spawned = sys::spawn(&sys::Launch {
             executable: config.executable.clone().or_else(|| self.program_of(config)),
             env,
@@ -82,6 +85,7 @@ impl Launcher {
             ..sys::Launch::new(launch.argv)
         })?;
         let pid = spawned.pid().as_raw();
+        self.worker_sockets.started(set, Pid(pid));
         for pipe in [stdout, stderr].into_iter().flatten() {
             drop(pipe.write);
             self.output.attach(pipe.read, pipe.sink, Source { pid, wid: launch.wid.0, name: pipe.name });
@@ -155,8 +159,9 @@ impl Launcher {
         Ok(sink)
     }
 
-    /// The watcher has stopped: its sinks close when what was written to them is out.
+    /// The watcher has stopped: the sockets of its workers close, and its sinks when what was written to them is out.
     pub(super) fn close_streams(&mut self, watcher: WatcherKey, now: Mono) {
+        self.worker_sockets.close(watcher);
         if let Some(streams) = self.streams.remove(&watcher) {
             for sink in [streams.stdout, streams.stderr].into_iter().flatten() {
                 self.output.close(sink);

@@ -56,6 +56,7 @@ mod sockets;
 mod sources;
 mod starting;
 mod survivors;
+mod worker_sockets;
 
 pub use args::Args;
 pub use main::main;

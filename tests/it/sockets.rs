@@ -175,3 +175,31 @@ fn a_restart_of_circusd_keeps_its_sockets_open() {
     assert!(answers.len() <= 1 && answers.iter().all(|answer| *answer == Answer::Cut), "{answers:?}");
     assert_eq!(own(&circusd), sockets);
 }
+
+/// Connections to sockets of workers that accept none: they wait in the queues of those sockets.
+#[test]
+fn connections_that_wait_survive_a_graceful_reload() {
+    let circusd = Site::new().start(
+        "[socket:web]
+         host = 127.0.0.1
+         port = 0
+         so_reuseport = True
+         [watcher:w]
+         cmd = sh -c 'exec sleep 1000' $(circus.sockets.web)
+         use_sockets = True
+         numprocesses = 2",
+    );
+    let before = circusd.wait_for_workers("w", 2);
+    let port = circusd.tell("listsockets", json!({}))["sockets"][0]["port"].as_u64().unwrap();
+    let connect = |_| std::net::TcpStream::connect(("127.0.0.1", port as u16)).unwrap();
+    let waiting: Vec<_> = (0..20).map(connect).collect();
+    circusd.tell("reload", json!({"name": "w", "waiting": true}));
+    assert!(before.iter().all(|worker| !worker.lives()));
+    let is_open = |stream: &std::net::TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        stream.peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert!(waiting.iter().all(is_open), "the sockets of the old workers are those of the new ones");
+    circusd.tell("stop", json!({"name": "w", "waiting": true}));
+    wait_until("the queues are closed", || !waiting.iter().any(is_open));
+}

@@ -49,7 +49,9 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         Bool,
         "no",
         "yes",
-        "Whether each worker of a watcher that names the socket gets one of its own, bound with SO_REUSEPORT."
+        "Whether each worker of a watcher that names the socket gets one of its own, bound with SO_REUSEPORT. A worker \
+              that ends leaves it to its successor, with the connections that wait in it: one that is told to stop need not \
+              accept them, and must not shut the socket down (shutdown(2)); to close it is right."
     ),
     Setting {
         key: "type",
