@@ -23,16 +23,10 @@ _BUILTIN = (
 _INFO = "circusd looks at processes: ask it with the command stats, or use psutil"
 _TORNADO = "nothing here runs in Tornado; methods return circus._future.Reply, which can be yielded and awaited"
 
-_COMMANDS = (
-    "addwatcher decrproc dstats get globaloptions incrproc ipythonshell kill list listen listsockets numprocesses "
-    "numwatchers options quit reload reloadconfig restart rmwatcher sendsignal set start stats status stop"
-)
-
 # Modules that are not there at all.
 MODULES = {
     "circus._patch": _DAEMON,
     "circus.circusctl": _CTL,
-    **{f"circus.commands.{module}": "import the command from circus.commands" for module in _COMMANDS.split()},
     "circus.config": "circusd reads configuration files: circusd --check checks one, Arbiter.load_from_config runs one",
     "circus.controller": _DAEMON,
     "circus.fixed_threading": "use the module threading",
@@ -99,6 +93,10 @@ NAMES = {
     "circus.stats.client": {"Painter": "it draws the screen of circus-top, which is a program"},
     "circus.stream": {"Redirector": _DAEMON},
     "circus.commands.base": {"CommandMeta": "commands are made from a table; circusd has no commands in Python"},
+    **{
+        f"circus.commands.{module}": dict.fromkeys(("execute_watcher_start_stop_restart", "match_options"), _DAEMON)
+        for module in ("restart", "start", "stop")
+    },
     "circus.commands.util": {
         "convert_option": "circusd checks and converts options; send them with the command set",
         "validate_option": "circusd checks options; send them with the command set and look at the answer",

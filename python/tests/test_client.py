@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
 import json
 import os
@@ -120,6 +121,7 @@ def test_messages() -> None:
     assert cast_message("stop") == {"command": "stop", "msg_type": "cast", "properties": {}}
     assert json.loads(make_json("list")) == make_message("list")
     assert IncrProc().message("w", 2) == {"command": "incr", "properties": {"name": "w", "nb": 2}}
+    assert importlib.import_module("circus.commands.sendsignal").Signal.name == "signal"
     assert get_commands()["kill"].make_message(name="w") == make_message("kill", name="w")
     with pytest.raises(ArgumentError):
         IncrProc().message()

@@ -5,6 +5,10 @@ They make messages for ``CircusClient.call``; circusd has the commands themselve
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
+from circus import _refused
 from circus.commands.base import KNOWN_COMMANDS, Command, get_commands
 
 __all__ = ["Command", "get_commands"]
@@ -56,6 +60,17 @@ def _make(name: str, command: str, words: str, required: int, properties: str) -
     return made
 
 
+def _as_module(command: type[Command]) -> None:
+    """The original has each command in a module of its own, from which programs import it."""
+    name = f"{__name__}.{_MODULES.get(command.__name__, command.__name__.lower())}"
+    module = sys.modules[name] = ModuleType(name, command.__doc__)
+    setattr(module, command.__name__, command)
+    module.__dict__["__getattr__"] = _refused.module_getattr(name)
+
+
+_MODULES = {"Daemontats": "dstats", "Signal": "sendsignal"}
+
 for _row in _TABLE:
     globals()[_row[0]] = _make(*_row)
+    _as_module(globals()[_row[0]])
     __all__.append(_row[0])
