@@ -13,6 +13,9 @@ import signal
 import sys
 import time
 
+# How long a worker may take to answer, after it was started.
+START_SECONDS = 10
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -34,16 +37,23 @@ def drain(name, pid, eternal):
     from celery.app.utils import find_app
 
     app = find_app(name)
-    stats = app.control.inspect(timeout=1).stats() or {}
-    nodes = [node for node, facts in stats.items() if facts["pid"] == pid]
-    if not nodes:
-        return  # it is not ready, or beyond answering
+    nodes = find_node(app, pid)
     one = app.control.inspect(destination=nodes, timeout=5)
     for queue in (one.active_queues() or {}).get(nodes[0], []):
         app.control.cancel_consumer(queue["name"], destination=nodes, reply=True, timeout=5)
     time.sleep(1.2)  # what the broker was about to deliver: the transport for Redis asks it for a second at a time
     while tasks_of(one, nodes[0]) - eternal:
         time.sleep(0.2)
+
+
+def find_node(app, pid):
+    """The name of a worker. One that starts answers only when it consumes already, so it is asked again for a while."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and os.path.exists(f"/proc/{pid}"):
+        stats = app.control.inspect(timeout=1).stats() or {}
+        if nodes := [node for node, facts in stats.items() if facts["pid"] == pid]:
+            return nodes
+    sys.exit("the worker does not answer, and is stopped as it is")
 
 
 def tasks_of(one, node):

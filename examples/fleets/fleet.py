@@ -57,6 +57,7 @@ def install(venv: Path, requirements: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     quiet = ["--quiet", "--disable-pip-version-check"]
     subprocess.run([venv / "bin/pip", "install", *quiet, "--no-deps", "-r", requirements], check=True)
+    subprocess.run([venv / "bin/pip", "check"], check=True)
 
 
 def make_rabbitmq_home(home: Path) -> None:
