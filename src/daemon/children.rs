@@ -31,7 +31,8 @@ impl Children {
     pub(super) fn reap(&mut self) -> Vec<(Owner, Exit)> {
         let mut exits = Vec::new();
         sys::reap(&mut exits);
-        let exits = exits.into_iter().map(|exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code });
+        let known = |exit: sys::Exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code, cpu: exit.cpu };
+        let exits = exits.into_iter().map(known);
         exits.filter_map(|exit| Some((self.0.remove(&exit.pid)?, exit))).collect()
     }
 

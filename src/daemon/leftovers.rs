@@ -37,7 +37,7 @@ pub(super) struct Leftovers {
 }
 
 struct Left {
-    exit_code: i32,
+    exit: Exit,
     members: Vec<ProcessIdentity>,
 }
 
@@ -80,7 +80,7 @@ impl Leftovers {
             let policy = if members.is_empty() { None } else { core.arbiter.orphans_of(exit.pid) };
             self.keeps_some |= policy == Some(Orphans::Keep);
             if policy == Some(Orphans::End) {
-                self.waiting.insert(exit.pid, Left { exit_code: exit.exit_code, members });
+                self.waiting.insert(exit.pid, Left { exit, members });
                 leaders.push(exit.pid);
             } else {
                 gone.push(exit);
@@ -115,7 +115,7 @@ impl Leftovers {
             // Those that were known may have started others before they ended.
             left.members = sys::left_behind(&self.proc, SysPid::from_raw(pid.0), &left.members);
             if left.members.is_empty() {
-                gone.push(Exit { pid: *pid, exit_code: left.exit_code });
+                gone.push(left.exit);
             }
         }
         if !gone.is_empty() {
@@ -138,7 +138,7 @@ impl Leftovers {
         if let Some(left) = self.waiting.remove(&pid) {
             let roots = sys::leftover_roots(SysPid::from_raw(pid.0), &left.members).split_off(1);
             sys::kill_trees(&self.proc, &roots);
-            core.feed(Event::Exited(vec![Exit { pid, exit_code: left.exit_code }]));
+            core.feed(Event::Exited(vec![left.exit]));
         }
     }
 

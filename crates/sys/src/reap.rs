@@ -1,5 +1,7 @@
-//! Collecting the dead: the one `waitpid` loop of the crate.
-#![expect(unsafe_code, reason = "nix's waitpid has no word for a death by a real-time signal, and loses the process")]
+//! Collecting the dead: the one wait loop of the crate.
+#![expect(unsafe_code, reason = "nix's waitpid has no word for a death by a real-time signal, and no wait4")]
+
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -11,6 +13,8 @@ pub struct Exit {
     pub pid: Pid,
     /// Its exit status, or minus the signal that ended it.
     pub exit_code: i32,
+    /// Processor time that it used, and the children that it waited for.
+    pub cpu: Duration,
 }
 
 /// Collects every child that has ended, also those nobody has heard of (as PID 1 or subreaper they are many), and
@@ -18,16 +22,27 @@ pub struct Exit {
 pub fn reap(exits: &mut Vec<Exit>) {
     loop {
         let mut status = 0;
-        // SAFETY: `status` is an int that the kernel may write.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: `status` is an int and `usage` an rusage, which the kernel may write.
+        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
+        // SAFETY: an rusage is plain numbers, for which zeros are a value.
+        let usage = unsafe { usage.assume_init() };
         match Errno::result(pid) {
             Ok(0) => return,
-            Ok(pid) => exits.push(Exit { pid: Pid::from_raw(pid), exit_code: exit_code(status) }),
+            Ok(pid) => exits.push(Exit { pid: Pid::from_raw(pid), exit_code: exit_code(status), cpu: cpu(&usage) }),
             Err(Errno::EINTR) => {}
             // ECHILD: there are no children. No other error is possible, and none would go away by trying again.
             Err(_) => return,
         }
     }
+}
+
+fn cpu(usage: &libc::rusage) -> Duration {
+    let time = |time: libc::timeval| {
+        let micros = u64::try_from(time.tv_usec).unwrap_or_default();
+        Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default()) + Duration::from_micros(micros)
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
 }
 
 /// Without WUNTRACED and WCONTINUED a process that is reported has ended, one way or the other.

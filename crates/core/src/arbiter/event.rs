@@ -1,5 +1,7 @@
 //! What the core is told.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::ids::{HookId, JobId, WatcherKey, WorkerId};
@@ -94,6 +96,16 @@ pub struct Exit {
     pub pid: Pid,
     /// The exit status, or minus the signal.
     pub exit_code: i32,
+    /// Processor time that it used, and the children that it waited for.
+    #[serde(default)]
+    pub cpu: Duration,
+}
+
+impl Exit {
+    /// An exit whose processor time is not of interest.
+    pub fn new(pid: Pid, exit_code: i32) -> Self {
+        Self { pid, exit_code, cpu: Duration::ZERO }
+    }
 }
 
 /// What a signal to the daemon means.

@@ -66,7 +66,7 @@ impl Counted {
 
     fn die(&mut self, pid: i32) {
         self.pids.retain(|other| *other != pid);
-        self.tell(Event::Exited(vec![Exit { pid: Pid(pid), exit_code: -9 }]));
+        self.tell(Event::Exited(vec![Exit::new(Pid(pid), -9)]));
     }
 
     fn ask(&mut self, request: Request) {

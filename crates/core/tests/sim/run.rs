@@ -176,7 +176,7 @@ impl Sim {
             46..47 => self.jump_wall_clock(),
             47..49 if self.rng.chance(20) => self.intent(Intent::Reload),
             49..50 if self.rng.chance(10) => self.intent(Intent::Quit),
-            50..52 => self.tell(Event::Exited(vec![Exit { pid: Pid(999_999), exit_code: 0 }])),
+            50..52 => self.tell(Event::Exited(vec![Exit::new(Pid(999_999), 0)])),
             52..56 => {
                 let socket = any_socket(&mut self.rng);
                 self.say(|| format!("somebody connects to {socket}"));
@@ -358,7 +358,7 @@ impl Sim {
             }
             quiet.push((released, self.is_quiet(process)));
         }
-        let told = exits.iter().map(|(pid, exit_code, _)| Exit { pid: Pid(*pid), exit_code: *exit_code });
+        let told = exits.iter().map(|(pid, exit_code, _)| Exit::new(Pid(*pid), *exit_code));
         self.tell(Event::Exited(told.collect()));
         for ((pid, code, process), (released, quiet)) in exits.iter().zip(quiet) {
             self.kernel.recycle(*pid);

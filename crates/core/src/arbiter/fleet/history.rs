@@ -18,6 +18,9 @@ pub(in crate::arbiter) struct History {
     pub(in crate::arbiter) failed: u64,
     /// Workers that died unasked and were made up for.
     pub(in crate::arbiter) restarts: u64,
+    /// Processor time of the workers that have exited.
+    #[serde(default)]
+    pub(in crate::arbiter) ended_cpu_time: Duration,
     /// When the watcher left `stopped` the last time.
     pub(in crate::arbiter) began: Option<Mono>,
     pub(in crate::arbiter) last_exit: Option<LastExit>,

@@ -326,7 +326,7 @@ impl Rig {
     /// These processes are gone, all collected at once.
     pub(super) fn exit_all(&mut self, pids: &[i32], exit_code: i32) {
         self.alive.retain(|pid| !pids.contains(pid));
-        self.tell(Event::Exited(pids.iter().map(|pid| Exit { pid: Pid(*pid), exit_code }).collect()));
+        self.tell(Event::Exited(pids.iter().map(|pid| Exit::new(Pid(*pid), exit_code)).collect()));
     }
 
     pub(super) fn exit(&mut self, pid: i32, exit_code: i32) {

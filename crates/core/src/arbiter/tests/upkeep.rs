@@ -87,7 +87,7 @@ fn watchers_take_turns_to_launch() {
     rig.hold_launches = true;
     let crowd: Vec<i32> = (101..151).collect();
     rig.alive.retain(|pid| *pid != 151);
-    let exit = |pid| crate::arbiter::Exit { pid: crate::arbiter::Pid(pid), exit_code: 1 };
+    let exit = |pid| crate::arbiter::Exit::new(crate::arbiter::Pid(pid), 1);
     // All exit at once, the crowd before the one that is well.
     rig.tell(Event::Exited(crowd.iter().map(|pid| exit(*pid)).chain([exit(151)]).collect()));
     let place = rig.held.iter().position(|launch| launch.argv == ["well"]).unwrap();
