@@ -198,11 +198,12 @@ fn who_has_succeeded_is_done_and_who_has_failed_is_not() {
     let told = circusd.circusctl(&["status", "--verbose"]).stdout;
     for part in [
         "bad: active, 0 of 1 running, backing off\n",
-        "\n  worker 1: backing off ",
-        " after exit status 4, ",
+        "\n  worker 1: backing off, next start in ",
+        " early exits in a row, the last: exited with status 4\n",
         "good: stopped, 0 of 1 running\n",
-        "exit status 3 after ",
-        "lost: stopped, 0 of 1 running, failed\n  last failed start: worker 1, stage chdir failed with ENOENT (",
+        ") exited with status 3 after ",
+        "lost: stopped, 0 of 1 running, failed\n  last failed start, ",
+        " ago: worker 1: failed to change to the working directory: ",
         "totals: 0 started, 0 exited, 1 failed to start",
     ] {
         assert!(told.contains(part), "{part:?} is not in\n{told}");

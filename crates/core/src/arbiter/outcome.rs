@@ -42,8 +42,8 @@ impl Cause {
     pub(in crate::arbiter) fn words(&self, wid: Option<Wid>) -> String {
         let worker = wid.map(|wid| format!("worker {}", wid.0));
         match (self, worker) {
-            (Self::Launch(error), Some(worker)) => format!("{worker} could not be started: {}", describe(error)),
-            (Self::Launch(error), None) => describe(error),
+            (Self::Launch(error), Some(worker)) => format!("{worker} could not be started: {}", error.describe()),
+            (Self::Launch(error), None) => error.describe(),
             (Self::Exit { exit_code, lived }, worker) => {
                 let worker = worker.as_deref().unwrap_or("a worker");
                 format!("{worker} {} after {}", ended(*exit_code), span(*lived))
@@ -175,14 +175,6 @@ pub(in crate::arbiter) fn merged(first: Option<Fault>, second: Option<Fault>) ->
             Some(first)
         }
         (first, second) => first.or(second),
-    }
-}
-
-/// A failed launch in words: what was being done, to what, and what the kernel said.
-pub(in crate::arbiter) fn describe(error: &SpawnError) -> String {
-    match error.stage {
-        stage if error.errno == 0 => format!("failed to {}: {}", stage.doing(), error.detail),
-        stage => format!("failed to {}: {} ({})", stage.doing(), error.detail, error.reason()),
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::health::{Health, health};
+use crate::proto::{Signal, SpawnError, Stage};
 
 type Details = Map<String, Value>;
 
@@ -68,7 +69,7 @@ fn running(details: &Details) -> Vec<String> {
 pub(super) fn reason(details: &Details) -> Option<String> {
     if let Some(row) = rows(details, "backing_off").last() {
         let left = duration(number(row, "left"));
-        return Some(format!("worker {}: {}, next try in {left}", count(row, "wid"), cause(row)));
+        return Some(format!("worker {} {}, next start in {left}", count(row, "wid"), cause(row)));
     }
     if let Some(reason) = stated_reason(details) {
         return Some(reason.to_owned());
@@ -109,58 +110,62 @@ fn waiting(details: &Details) -> Option<String> {
 }
 
 fn back_off(row: &Details) -> String {
-    let (wait, left) = (number(row, "wait"), number(row, "left"));
-    format!(
-        "worker {}: backing off {} after {}, {} time; {} left",
-        count(row, "wid"),
-        duration(wait),
-        cause(row),
-        ordinal(count(row, "times")),
-        duration(left),
-    )
+    let left = duration(number(row, "left"));
+    let times = count(row, "times");
+    let (what, last) = match row.get("exit_code").and_then(Value::as_i64) {
+        Some(exit_code) => ("early exit", death(exit_code)),
+        None => ("failed start", failed_start(row)),
+    };
+    let row_of = if times == 1 { format!("1 {what}") } else { format!("{times} {what}s in a row, the last") };
+    format!("worker {}: backing off, next start in {left}; {row_of}: {last}", count(row, "wid"))
 }
 
 fn cause(row: &Details) -> String {
     match (row.get("exit_code").and_then(Value::as_i64), row.get("hook").and_then(Value::as_str)) {
         (Some(exit_code), _) => death(exit_code),
-        (None, Some(hook)) => format!("hook {hook} refused it"),
-        (None, None) => stage(row),
+        (None, Some(hook)) => format!("was refused by hook {hook}"),
+        (None, None) => failed_start(row),
     }
 }
 
 fn last_exit(exit: &Details, now: f64) -> String {
     format!(
-        "last exit: worker {}, pid {}, {} after {}, {} ago",
+        "last exit, {} ago: worker {} (pid {}) {} after {}",
+        duration(now - number(exit, "time")),
         count(exit, "wid"),
         count(exit, "pid"),
         death(exit.get("exit_code").and_then(Value::as_i64).unwrap_or_default()),
         duration(number(exit, "lived")),
-        duration(now - number(exit, "time")),
     )
 }
 
 fn last_failure(failure: &Details, now: f64) -> String {
     let ago = duration(now - number(failure, "time"));
-    format!("last failed start: worker {}, {}, {ago} ago", count(failure, "wid"), stage_of(failure))
+    format!("last failed start, {ago} ago: worker {}: {}", count(failure, "wid"), failed_start(failure))
 }
 
-fn stage_of(failure: &Details) -> String {
-    match text(failure, "detail") {
-        "" => stage(failure),
-        detail => format!("{} ({detail})", stage(failure)),
-    }
-}
-
-fn stage(row: &Details) -> String {
-    let stage = text(row, "stage");
-    match row.get("error").and_then(Value::as_str) {
-        Some(error) => format!("stage {stage} failed with {error}"),
-        None => format!("stage {stage} failed"),
+/// A start that failed, as the log has it too.
+fn failed_start(row: &Details) -> String {
+    let errno = row.get("errno").and_then(Value::as_i64).and_then(|errno| i32::try_from(errno).ok());
+    let (stage, detail) = (text(row, "stage"), text(row, "detail"));
+    let reason = match (Stage::named(stage), row.get("hook").and_then(Value::as_str)) {
+        (Some(stage), _) => {
+            SpawnError { stage, errno: errno.unwrap_or_default(), detail: detail.to_owned() }.describe()
+        }
+        (None, Some(hook)) => format!("{hook} returned false"),
+        (None, None) => format!("{stage} failed: {detail}"),
+    };
+    match text(row, "hint") {
+        "" => reason,
+        hint => format!("{reason}; {hint}"),
     }
 }
 
 fn death(exit_code: i64) -> String {
-    if exit_code < 0 { format!("signal {}", -exit_code) } else { format!("exit status {exit_code}") }
+    match i32::try_from(-exit_code) {
+        Ok(signal @ 1..) => format!("ended by {}", Signal(signal)),
+        _ => format!("exited with status {exit_code}"),
+    }
 }
 
 /// Two units at most: what a glance takes in.
@@ -174,22 +179,6 @@ pub(super) fn duration(seconds: f64) -> String {
         s @ 3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
         s => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
     }
-}
-
-fn ordinal(number: u64) -> String {
-    const WORDS: [&str; 10] =
-        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
-    if let Some(word) = usize::try_from(number).ok().and_then(|number| WORDS.get(number.checked_sub(1)?)) {
-        return (*word).to_owned();
-    }
-    let ending = match (number % 10, number % 100) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
-    };
-    format!("{number}{ending}")
 }
 
 fn rows<'d>(details: &'d Details, key: &str) -> impl Iterator<Item = &'d Details> {
@@ -245,11 +234,13 @@ mod tests {
                 "  up for 1 min 15 s",
                 "  worker 1: pid 4712, running for 1 min 15 s",
                 "  in progress: restart, then: reload",
-                "  worker 2: backing off 800 ms after signal 11, third time; 620 ms left",
-                "  worker 3: backing off 5.0 s after stage fork failed with EAGAIN, 12th time; 2.0 s left",
+                "  worker 2: backing off, next start in 620 ms; 3 early exits in a row, the last: ended by SIGSEGV",
+                "  worker 3: backing off, next start in 2.0 s; 12 failed starts in a row, the last: failed to create a \
+                 process: clone ([Errno 11] Resource temporarily unavailable)",
                 "  1 worker has exited and is not replaced",
-                "  last exit: worker 2, pid 4711, signal 11 after 310 ms, 5.5 s ago",
-                "  last failed start: worker 1, stage chdir failed with ENOENT (/nope), 2 min 0 s ago",
+                "  last exit, 5.5 s ago: worker 2 (pid 4711) ended by SIGSEGV after 310 ms",
+                "  last failed start, 2 min 0 s ago: worker 1: failed to change to the working directory: /nope \
+                 ([Errno 2] No such file or directory)",
                 "  totals: 12 started, 10 exited, 1 failed to start, 9 replaced",
             ]
         );
@@ -290,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_ordinals() {
+    fn durations_have_two_units_at_most() {
         for (seconds, text) in [
             (-1.0, "0 ms"),
             (0.9994, "999 ms"),
@@ -301,7 +292,5 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), text);
         }
-        let words = [1, 2, 10, 11, 12, 13, 21, 22, 23, 101, 111, 113].map(ordinal).join(" ");
-        assert_eq!(words, "first second tenth 11th 12th 13th 21st 22nd 23rd 101st 111th 113th");
     }
 }

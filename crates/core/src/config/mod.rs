@@ -25,6 +25,7 @@ mod expand;
 mod facts;
 mod fnmatch;
 mod foreign;
+mod hint;
 mod hook;
 mod ini;
 mod json;

@@ -60,6 +60,11 @@ impl Stage {
         Self::Exec,
     ];
 
+    /// The stage of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+
     /// The stage with this number, as a child reports it.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
@@ -123,6 +128,17 @@ impl SpawnError {
     /// The error number's name, `ENOENT`; `None` where the kernel had no part in it.
     pub fn errno_name(&self) -> Option<String> {
         (self.errno != 0).then(|| errno::name(self.errno))
+    }
+
+    /// What failed, about what, and what the kernel said.
+    pub fn describe(&self) -> String {
+        let Self { stage, errno, detail } = self;
+        let doing = stage.doing();
+        if *errno == 0 {
+            format!("failed to {doing}: {detail}")
+        } else {
+            format!("failed to {doing}: {detail} ({})", self.reason())
+        }
     }
 
     /// What the kernel said, as Python prints it: `[Errno 2] No such file or directory`.

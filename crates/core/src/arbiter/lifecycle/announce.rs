@@ -111,11 +111,21 @@ pub(in crate::arbiter) fn backs_off(
     let text = || {
         let (how, lived, wait) = (How(exit_code), Seconds(lived), Seconds(wait));
         format!(
-            "{}: worker exits again and again, the next one waits wid={wid} {how} after={lived} times={times} wait={wait}",
-            w.name()
+            "{}: worker exited too soon{}, the next one waits wid={wid} {how} after={lived} times={times} wait={wait}",
+            w.name(),
+            daemonizing(exit_code, times)
         )
     };
     log(Level::Warning, text, cx);
+}
+
+/// What the first early exit with status 0 suggests: nothing else that is so quick succeeds.
+fn daemonizing(exit_code: i32, times: u32) -> &'static str {
+    if exit_code == 0 && times == 1 {
+        " (a program that goes into the background cannot be watched: have it stay in the foreground)"
+    } else {
+        ""
+    }
 }
 
 /// An exit code as a key and a value.

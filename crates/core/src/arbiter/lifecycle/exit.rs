@@ -12,7 +12,7 @@ use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{ExitInfo, Purpose};
 use crate::arbiter::lifecycle::{announce, backoff, essential, hooks, stop, terminate};
 use crate::arbiter::operate::queue;
-use crate::arbiter::outcome::{Cause, describe};
+use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
@@ -43,8 +43,10 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
     }
     let wid = worker.wid;
     w.history.failed += 1;
+    let is_repeated = w.history.last_failure.as_ref().is_some_and(|before| before.error == *error);
     w.history.last_failure = Some(LastFailure { wid, error: error.clone(), time: cx.now.unix });
-    let text = format!("error in '{}': {}", w.name(), describe(error));
+    let reason = describe(w, error);
+    let text = format!("error in '{}': {reason}", w.name());
     if worker.is_ending() || worker.retiring {
         w.slots.release(wid);
         return cx.log(Level::Warning, text);
@@ -59,10 +61,11 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
         cx.log(Level::Warning, format!("{text}; next try in {} ms", wait.as_millis()));
     } else if i64::from(failures) < tries {
         w.slots.make_due(wid);
-        cx.log(Level::Warning, text);
+        // The tries follow each other at once, so one line is enough for all that fail alike.
+        cx.log(if is_repeated { Level::Debug } else { Level::Warning }, text);
     } else {
         w.slots.release(wid);
-        cx.log(Level::Warning, text);
+        cx.log(Level::Warning, format!("{text}; given up after {failures} failed starts in a row"));
         give_up(w, wid, Cause::Launch(error.clone()), cx);
     }
 }
@@ -105,6 +108,7 @@ pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exi
     let worker = w.dismiss(id)?;
     announce::exited(w, &worker, exit.pid, exit.exit_code, cx);
     w.history.reaped += 1;
+    w.history.ended_cpu_time += exit.cpu;
     w.history.last_exit = Some(LastExit {
         wid: worker.wid,
         pid: exit.pid,
@@ -173,9 +177,10 @@ fn ended_on_demand(w: &mut Watcher, wid: Wid, young: Option<Duration>, exit_code
     let rest = activation::note_run(w, result, cx);
     if let (RunResult::Bad, Some(lived), Some(rest)) = (result, young, rest) {
         let (name, wid, lived, rest) = (w.name(), wid.0, lived.as_secs_f64(), rest.as_millis());
-        let death = death(exit_code);
-        let text =
-            format!("{name}: process {wid} died after {lived:.1} s ({death}); no connection starts one for {rest} ms");
+        let text = format!(
+            "{name}: worker {wid} exited after {lived:.1} s ({}); no connection starts another for {rest} ms",
+            death(exit_code)
+        );
         cx.log(Level::Warning, text);
     }
 }
@@ -218,4 +223,12 @@ fn is_replaced(w: &Watcher, exit_expected: bool, exit_code: i32) -> bool {
 /// An exit code in words.
 fn death(exit_code: i32) -> String {
     if exit_code < 0 { format!("by {}", Signal(-exit_code)) } else { format!("exit status {exit_code}") }
+}
+
+/// A failed launch in words, with what can be done about it.
+fn describe(w: &Watcher, error: &SpawnError) -> String {
+    match w.config.launch_hint(error) {
+        Some(hint) => format!("{}; {hint}", error.describe()),
+        None => error.describe(),
+    }
 }

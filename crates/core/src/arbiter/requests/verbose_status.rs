@@ -59,12 +59,13 @@ impl Arbiter {
         put("reaped", past.reaped.into());
         put("failed", past.failed.into());
         put("restarts", past.restarts.into());
+        put("ended_cpu_time", past.ended_cpu_time.as_secs_f64().into());
         put("uptime", uptime(watcher, now).into());
         put("processes", processes(watcher, now));
         let failures: Vec<Value> = watcher.failures.since(0).map(|failure| failure.fields().into()).collect();
         put("failures", failures.into());
         put("last_exit", past.last_exit.as_ref().map(last_exit).into());
-        put("last_failure", past.last_failure.as_ref().map(last_failure).into());
+        put("last_failure", past.last_failure.as_ref().map(|failure| last_failure(watcher, failure)).into());
         details
     }
 
@@ -129,8 +130,9 @@ fn last_exit(exit: &LastExit) -> Value {
     })
 }
 
-fn last_failure(failure: &LastFailure) -> Value {
+fn last_failure(watcher: &Watcher, failure: &LastFailure) -> Value {
     let mut row = Cause::Launch(failure.error.clone()).fields();
+    row.insert("hint".into(), watcher.config.launch_hint(&failure.error).into());
     row.insert("wid".into(), failure.wid.0.into());
     row.insert("time".into(), failure.time.into());
     row.into()

@@ -1,9 +1,11 @@
 //! `respawn = on-failure`, and the status that says why.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::rig::{Rig, watcher};
-use crate::arbiter::WatcherState;
+use crate::arbiter::{Event, Exit, Pid, WatcherState};
 use crate::config::{Respawn, SocketConfig};
 use crate::proto::{SpawnError, Stage};
 
@@ -113,6 +115,41 @@ fn status_says_which_stage_failed_and_why() {
     let row = details(&mut rig)["backing_off"][0].take();
     assert_eq!((&row["stage"], &row["error"], &row["times"]), (&json!("exec"), &json!("EAGAIN"), &json!(1)));
     rig.assert_quiescent();
+}
+
+#[test]
+fn failed_starts_are_logged_once_and_when_given_up() {
+    let mut rig = Rig::new(vec![watcher("w", |w| w.autostart = false)]);
+    rig.failures = vec![SpawnError { stage: Stage::Exec, errno: 2, detail: "uvicorn".into() }; 5];
+    rig.command("start", json!({"name": "w"}));
+    let logs = rig.logs();
+    let warnings: Vec<&String> = logs.iter().filter(|line| line.contains("error in 'w'")).collect();
+    assert!(warnings[0].contains("it was looked for in /bin:/usr/bin: copy_env = True"), "{logs:#?}");
+    assert!(warnings.last().unwrap().ends_with("; given up after 5 failed starts in a row"), "{logs:#?}");
+    assert_eq!(warnings.len(), 2, "{logs:#?}");
+    let failure = details(&mut rig)["last_failure"].take();
+    assert!(failure["hint"].as_str().is_some_and(|hint| hint.starts_with("it was looked for in ")), "{failure}");
+}
+
+#[test]
+fn processor_time_of_ended_workers_is_added_up() {
+    let mut rig = Rig::fleet(2);
+    let exit = |pid, millis| Exit { cpu: Duration::from_millis(millis), ..Exit::new(Pid(pid), 1) };
+    rig.tell(Event::Exited(vec![exit(101, 1500)]));
+    rig.tell(Event::Exited(vec![exit(102, 250)]));
+    assert_eq!(details(&mut rig)["ended_cpu_time"], json!(1.75));
+}
+
+#[test]
+fn early_exit_with_success_hints_at_daemonizing() {
+    let mut rig = Rig::fleet(1);
+    rig.exit(101, 0);
+    let logs = rig.logs();
+    let line = logs.iter().find(|line| line.contains("worker exited too soon")).unwrap();
+    assert!(line.contains("have it stay in the foreground"), "{line}");
+    rig.pass(1000);
+    rig.exit(102, 1);
+    assert!(!rig.logs().iter().any(|line| line.contains("foreground")), "a failure has other causes");
 }
 
 #[test]

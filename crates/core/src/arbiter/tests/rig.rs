@@ -228,8 +228,10 @@ impl Rig {
                 self.replies.push(reply);
                 return;
             }
-            Action::Log(_, text) => {
-                self.logs.push(text);
+            Action::Log(level, text) => {
+                if level > crate::base::Level::Debug {
+                    self.logs.push(text);
+                }
                 return;
             }
             Action::CloseStreams(_) | Action::ForgetOutput(_) => return,
