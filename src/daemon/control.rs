@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::core::Core;
+use super::environment;
 use crate::arbiter::{Arbiter, Event, Level, Principal};
 use crate::commands::{self, Role};
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
@@ -107,7 +108,17 @@ impl Control {
 pub(super) fn accept(envelope: &Envelope, principal: &Principal, arbiter: &Arbiter) -> Result<Request, Fault> {
     let request = commands::decode(envelope)?;
     arbiter.authorize(principal, &request)?;
-    looked_up(request).and_then(with_files)
+    looked_up(with_environment(request, arbiter)).and_then(with_files)
+}
+
+/// The environment of workers that run in a virtual environment has to be looked at before it can be shown.
+fn with_environment(mut request: Request, arbiter: &Arbiter) -> Request {
+    if let Request::Options { name, env, .. } | Request::Get { name, env, .. } = &mut request
+        && let Some(config) = arbiter.config_of(name)
+    {
+        *env = environment::in_virtualenv(config);
+    }
+    request
 }
 
 /// Logs a request that changes something, and where it comes from: the watcher's name, but no value, which may be a

@@ -41,6 +41,14 @@ impl Environments {
     }
 }
 
+/// The variables of a watcher whose workers run in a virtual environment; `None` of any other, and where it is not there.
+pub(super) fn in_virtualenv(config: &WatcherConfig) -> Option<BTreeMap<String, String>> {
+    let found = sys::Virtualenv::find(config.virtualenv.as_ref()?, config.virtualenv_py_ver.as_deref()).ok()?;
+    let mut env = config.env.clone().unwrap_or_default();
+    enter(&found, &mut env);
+    Some(env)
+}
+
 fn enter(found: &sys::Virtualenv, env: &mut BTreeMap<String, String>) {
     if let Some(path) = found.path(env.get("PATH").map(String::as_str)) {
         env.insert("PATH".into(), path);

@@ -42,7 +42,7 @@ fn ours(file: &Path, host: &Host) -> Value {
     // Which the original makes when it starts.
     let of_the_file = config.watchers.iter().filter(|watcher| watcher.name != STATS_WATCHER);
     let watchers: Map<String, Value> =
-        of_the_file.map(|watcher| (watcher.name.clone(), options::shown(watcher).into())).collect();
+        of_the_file.map(|watcher| (watcher.name.clone(), options::shown(watcher, false).into())).collect();
     let sockets: Map<String, Value> =
         config.sockets.iter().map(|socket| (socket.name.clone(), described(socket))).collect();
     let circus = &config.circus;

@@ -447,7 +447,7 @@ mod tests {
         let syntax = "circusctl: error: ";
         for (line, stderr, exit) in [
             ("numwatchers a", format!("{wrong}numwatchers\n"), 1),
-            ("options", "number of arguments invalid\nusage: circusctl options NAME...\n".into(), 1),
+            ("options", "number of arguments invalid\nusage: circusctl options NAME... [--all]\n".into(), 1),
             ("get a1", format!("{wrong}get NAME KEY...\n"), 1),
             ("decr", format!("{wrong}decr NAME... [N] [--waiting]\n"), 1),
             (

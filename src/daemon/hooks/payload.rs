@@ -53,7 +53,7 @@ pub(super) fn json(place: &Place, call: &HookCall, point: HookPoint) -> Vec<u8> 
     brief.insert("hook".into(), point.name().into());
     brief.insert("watcher".into(), call.config.name.as_str().into());
     brief.extend(particulars(&call.subject));
-    brief.insert("options".into(), options::shown(&call.config).into());
+    brief.insert("options".into(), options::shown(&call.config, false).into());
     brief.insert("hook_timeout".into(), call.config.hook_timeout.into());
     brief.extend(place.facts());
     let mut text = Value::Object(brief).to_string().into_bytes();
@@ -107,7 +107,7 @@ pub(super) fn keywords(subject: &HookSubject, point: HookPoint) -> Object {
 pub(super) fn snapshot(config: &WatcherConfig) -> Value {
     let fixed = options::WATCHER_OPTIONS.iter().filter(|spec| !spec.key.ends_with('*'));
     let mut all: Object = fixed.filter_map(|spec| Some((spec.key.to_owned(), (spec.get)(config, "")?))).collect();
-    let shown = options::shown(config);
+    let shown = options::shown(config, false);
     all.extend(shown.iter().map(|(key, value)| (key.clone(), value.clone())));
     let limits = config.rlimits.iter().map(|(name, limit)| (name.clone(), (*limit).into()));
     all.insert("rlimits".into(), limits.collect::<Object>().into());

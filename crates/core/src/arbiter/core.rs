@@ -239,6 +239,11 @@ impl Arbiter {
         is_up.then_some(watcher.config.orphans)
     }
 
+    /// The configuration of a watcher, by its name in any case.
+    pub fn config_of(&self, name: &str) -> Option<&WatcherConfig> {
+        self.fleet.named(name).ok().map(|watcher| watcher.config.as_ref())
+    }
+
     // -- parts that the other files of this module build on -----------------------------------------------------
 
     /// Has something done to one watcher. `None` if it is gone: an event may come late.

@@ -35,7 +35,7 @@ fn decode(properties: &Object) -> Result<Request, Fault> {
         Some(Value::String(key)) => vec![key.clone()],
         _ => return Err(Fault::command("'keys' isn't a list")),
     };
-    Ok(Request::Get { name, keys })
+    Ok(Request::Get { name, keys, env: None })
 }
 
 fn message(invocation: &Invocation) -> Result<Object, UsageError> {
@@ -58,8 +58,11 @@ mod tests {
 
     #[test]
     fn on_the_wire() {
-        let get =
-            |keys: &[&str]| Request::Get { name: "a".into(), keys: keys.iter().map(ToString::to_string).collect() };
+        let get = |keys: &[&str]| Request::Get {
+            name: "a".into(),
+            keys: keys.iter().map(ToString::to_string).collect(),
+            env: None,
+        };
         assert_eq!(decoded(&SPEC, json!({"name": "a", "keys": ["cmd", "env"]})), get(&["cmd", "env"]));
         assert_eq!(decoded(&SPEC, json!({"name": "a", "keys": []})), get(&[]));
         assert_eq!(decoded(&SPEC, json!({"name": "a", "keys": "cmd"})), get(&["cmd"]));

@@ -1,33 +1,56 @@
 //! `options`
 
-use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, show};
+use super::{
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
+    show,
+};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "options",
     summary: "Get the value of all options for a watcher",
     doc: Doc {
-        purpose: "Reads all options of a watcher, those that only plugins look at among them. See circus.ini(5) for \
-                  what they mean.",
+        purpose: "Reads the options of a watcher, including those that only plugins use: those that Circus has, and of \
+                  the others those that are set. See circus.ini(5) for what they mean. env is what the workers get, \
+                  with what virtualenv adds to it.",
         reply: "The options and their values, in the order of their names.",
         message: r#"{"command": "options", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "options": {"cmd": "sleep 60", "graceful_timeout": 30.0, "numprocesses": 2}}"#,
         example: "options web",
     },
-    properties: &[PropertySpec::required("name", Kind::Text, "The watcher's name.")],
+    properties: &[
+        PropertySpec::required("name", Kind::Text, "The watcher's name."),
+        PropertySpec::optional(
+            "all",
+            Kind::Boolean,
+            "Include options that are not set, with their defaults; default false.",
+        ),
+    ],
     waiting: false,
     role: Role::Read,
     decode,
-    console: ConsoleSpec::call("NAME...", &[], message, show::option_lines).naming(console::every),
+    console: ConsoleSpec::call(
+        "NAME...",
+        &[ConsoleOption::flag("all", "Include options that are not set, with their defaults.")],
+        message,
+        show::option_lines,
+    )
+    .naming(console::every),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {
-    Ok(Request::Options { name: props::text(properties, "name")? })
+    Ok(Request::Options {
+        name: props::text(properties, "name")?,
+        all: props::flag(properties, "all", false),
+        env: None,
+    })
 }
 
 fn message(invocation: &Invocation) -> Result<Object, UsageError> {
     // The words of this one refusal differ from all others in Circus too.
-    console::name(invocation).map_err(|_| UsageError("number of arguments invalid".into()))
+    let mut properties = console::name(invocation).map_err(|_| UsageError("number of arguments invalid".into()))?;
+    console::put_flags(&mut properties, invocation, &["all"]);
+    Ok(properties)
 }
 
 #[cfg(test)]
@@ -39,7 +62,10 @@ mod tests {
 
     #[test]
     fn asked_and_shown() {
-        assert_eq!(decoded(&SPEC, json!({"name": "one", "extra": 1})), Request::Options { name: "one".into() });
+        let options = |all| Request::Options { name: "one".into(), all, env: None };
+        assert_eq!(decoded(&SPEC, json!({"name": "one", "extra": 1})), options(false));
+        assert_eq!(decoded(&SPEC, json!({"name": "one", "all": true})), options(true));
+        assert_eq!(sent(&SPEC, Invocation::new(["a1"]).with_flag("all")), json!({"name": "a1", "all": true}));
         assert_eq!(refused(&SPEC, json!({})), (3, "message invalid 'name' is missing".into()));
         assert_eq!(sent(&SPEC, Invocation::new(["a1"])), json!({"name": "a1"}));
         expect_usage(&SPEC, &[], "number of arguments invalid");

@@ -1,5 +1,7 @@
 //! Requests after decoding: what the arbiter must handle, each command a variant.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,6 +36,10 @@ pub struct ProcessSelector {
     pub pid: i64,
 }
 
+/// Variables by name: what the workers of a watcher get, where that is more than its option `env` says, as in a virtual
+/// environment.
+pub type Environment = BTreeMap<String, String>;
+
 /// A request that is well-formed. `waiting`: answer when done, not when begun.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the properties are described once, in commands::COMMANDS")]
@@ -41,7 +47,7 @@ pub enum Request {
     Add { name: String, cmd: String, args: Option<Value>, options: Object, start: bool, waiting: bool },
     Decr { name: String, nb: i64, waiting: bool },
     DStats,
-    Get { name: String, keys: Vec<String> },
+    Get { name: String, keys: Vec<String>, env: Option<Environment> },
     GlobalOptions { option: Option<String> },
     Incr { name: String, nb: i64, waiting: bool },
     Kill { name: String, pid: Option<i64>, signum: Option<Signal>, graceful_timeout: Option<f64>, waiting: bool },
@@ -49,7 +55,7 @@ pub enum Request {
     ListSockets,
     NumProcesses { name: Option<String> },
     NumWatchers,
-    Options { name: String },
+    Options { name: String, all: bool, env: Option<Environment> },
     Quit { waiting: bool },
     Reload { name: Option<String>, graceful: bool, sequential: bool, waiting: bool },
     ReloadConfig { dry_run: bool, prune: bool, waiting: bool },

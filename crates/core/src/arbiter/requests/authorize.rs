@@ -238,7 +238,7 @@ impl Arbiter {
             | Request::Get { name, .. }
             | Request::Incr { name, .. }
             | Request::Kill { name, .. }
-            | Request::Options { name }
+            | Request::Options { name, .. }
             | Request::Rm { name, .. }
             | Request::Set { name, .. }
             | Request::Signal { name, .. }

@@ -49,7 +49,7 @@ impl Arbiter {
             }
             Request::Decr { name, nb, waiting } => self.resize(&to, &name, nb.saturating_neg(), waiting, now),
             Request::DStats => self.daemon_stats(&to, now),
-            Request::Get { name, keys } => self.get(&name, &keys),
+            Request::Get { name, keys, env } => self.get(&name, &keys, env),
             Request::GlobalOptions { option } => self.global_options(option.as_deref()),
             Request::Incr { name, nb, waiting } => self.resize(&to, &name, nb, waiting, now),
             Request::Kill { name, pid, signum, graceful_timeout, waiting } => {
@@ -59,7 +59,7 @@ impl Arbiter {
             Request::ListSockets => self.list_sockets(),
             Request::NumProcesses { name } => self.num_processes(name),
             Request::NumWatchers => self.num_watchers(),
-            Request::Options { name } => self.options(&name),
+            Request::Options { name, all, env } => self.options(&name, all, env),
             Request::Quit { waiting } => {
                 let waiter = waiting.then(|| to.clone());
                 self.quit(waiter, now);

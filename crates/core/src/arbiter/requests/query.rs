@@ -8,13 +8,20 @@ use crate::arbiter::event::SocketAddress;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::requests::change::Dispatch;
 use crate::config::options;
-use crate::proto::{Fault, Object};
+use crate::proto::{Environment, Fault, Object};
 
 /// An object of one key.
 fn one(key: &str, value: impl Into<Value>) -> Object {
     let mut object = Object::new();
     object.insert(key.into(), value.into());
     object
+}
+
+/// Puts the environment that workers get in the place of the option.
+fn show_environment(values: &mut Object, env: Option<Environment>) {
+    if let (Some(shown), Some(env)) = (values.get_mut("env"), env) {
+        *shown = env.into_iter().map(|(name, value)| (name, Value::from(value))).collect::<Object>().into();
+    }
 }
 
 impl Arbiter {
@@ -54,17 +61,20 @@ impl Arbiter {
         Ok(Some(one("numwatchers", self.fleet.shown().count())))
     }
 
-    pub(in crate::arbiter) fn options(&self, name: &str) -> Dispatch {
-        Ok(Some(one("options", options::shown(&self.fleet.named(name)?.config))))
+    pub(in crate::arbiter) fn options(&self, name: &str, all: bool, env: Option<Environment>) -> Dispatch {
+        let mut values = options::shown(&self.fleet.named(name)?.config, all);
+        show_environment(&mut values, env);
+        Ok(Some(one("options", values)))
     }
 
-    pub(in crate::arbiter) fn get(&self, name: &str, keys: &[String]) -> Dispatch {
+    pub(in crate::arbiter) fn get(&self, name: &str, keys: &[String], env: Option<Environment>) -> Dispatch {
         let watcher = self.fleet.named(name)?;
         let mut values = Object::new();
         for key in keys {
             let value = options::get(&watcher.config, key);
             values.insert(key.clone(), value.ok_or_else(|| Fault::message(format!("'{key}' option not found")))?);
         }
+        show_environment(&mut values, env);
         Ok(Some(one("options", values)))
     }
 

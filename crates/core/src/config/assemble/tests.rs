@@ -99,7 +99,7 @@ fn the_dialect_of_the_manual() {
          both = x;y ; z\ncolon:value\n[other:thing]\ncmd = x\n[watcher:w]\nextra = from a later section\ncmd = y\n",
     );
     assert_eq!(argv(&watcher, 1, &[].into()).unwrap(), ["report", "one", "two", "three", "#", "four"]);
-    let shown = shown(&watcher);
+    let shown = shown(&watcher, false);
     for (key, value) in [
         ("CMD", json!("other")),
         ("args", json!("two\nthree\n# four")),
@@ -414,7 +414,7 @@ proptest::proptest! {
         match config {
             Some(config) => {
                 for watcher in &config.watchers {
-                    let _ = (shown(watcher), argv(watcher, 1, &[].into()));
+                    let _ = (shown(watcher, false), argv(watcher, 1, &[].into()));
                 }
             }
             None => proptest::prop_assert!(problems.iter().any(|problem| problem.severity == Severity::Fatal)),
@@ -471,8 +471,8 @@ fn a_virtual_environment_is_there_and_needs_copy_env() {
 fn what_counts_as_success() {
     let watcher = watcher("[watcher:w]\ncmd = x\nrespawn = on-failure\nsuccess_codes = 3, 0\n");
     assert_eq!((watcher.respawn, watcher.success_codes.clone()), (Respawn::OnFailure, vec![0, 3]));
-    assert_eq!(shown(&watcher).get("respawn"), Some(&json!("on-failure")));
-    assert_eq!(shown(&watcher).get("success_codes"), Some(&json!([0, 3])));
+    assert_eq!(shown(&watcher, false).get("respawn"), Some(&json!("on-failure")));
+    assert_eq!(shown(&watcher, false).get("success_codes"), Some(&json!([0, 3])));
     assert_eq!(
         problems("[watcher:g]\ncmd = x\n[watcher:w]\ncmd = x\nsuccess_codes = 256\n"),
         ["skipped 5: [watcher:w] success_codes: 256 is out of range"]

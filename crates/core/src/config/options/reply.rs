@@ -7,14 +7,18 @@ use crate::config::WatcherConfig;
 use crate::proto::Object;
 
 /// The answer to `options`: what Circus shows, what was set of the options that it does not have, and every freeform
-/// option, in the order of their names.
-pub fn shown(watcher: &WatcherConfig) -> Object {
+/// option, in the order of their names. With `all` also what was not set, and what Circus never shows.
+pub fn shown(watcher: &WatcherConfig, all: bool) -> Object {
     let listed = WATCHER_OPTIONS.iter().filter_map(|spec| {
-        let name = spec.shown_as()?;
+        let name = spec.shown_as().or(all.then_some(spec.key))?;
         let value = (spec.get)(watcher, "")?;
-        let hidden = spec.listed == Listed::WhenSet && is_default(spec, watcher, &value);
+        let hidden = !all && spec.listed == Listed::WhenSet && is_default(spec, watcher, &value);
         (!hidden).then(|| (name.to_owned(), value))
     });
+    let limits = watcher.rlimits.keys().map(|name| format!("rlimit_{name}"));
+    let classes = ["stdout_stream.class", "stderr_stream.class"].map(str::to_owned);
+    let parts = limits.chain(classes).filter(|_| all);
+    let listed = listed.chain(parts.filter_map(|key| Some((key.clone(), get(watcher, &key)?))));
     let freeform = watcher.freeform.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
     let mut all: Vec<(String, Value)> = listed.chain(freeform).collect();
     all.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -61,14 +65,14 @@ mod tests {
         warmup_delay working_dir";
 
     fn keys(watcher: &WatcherConfig) -> String {
-        shown(watcher).keys().map(String::as_str).collect::<Vec<_>>().join(" ")
+        shown(watcher, false).keys().map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn a_plain_watcher_shows_what_circus_shows() {
         let watcher = WatcherConfig::new("w", "x", "/");
         assert_eq!(keys(&watcher), CIRCUS);
-        let shown = shown(&watcher);
+        let shown = shown(&watcher, false);
         for key in ["args", "env", "executable", "gid", "uid", "shell_args", "stdout_stream_conf", "stderr_stream_conf"]
         {
             assert_eq!(shown.get(key), Some(&json!(null)), "{key}");
@@ -81,7 +85,7 @@ mod tests {
     #[test]
     fn a_watcher_of_a_file_shows_empty_objects_and_whole_delays() {
         let watcher = WatcherConfig { dynamic: false, ..WatcherConfig::new("w", "x", "/") };
-        let shown = shown(&watcher);
+        let shown = shown(&watcher, false);
         assert_eq!(shown.get("stdout_stream_conf"), Some(&json!({})));
         assert_eq!(shown.get("warmup_delay"), Some(&json!(0)));
     }
@@ -100,6 +104,25 @@ mod tests {
             .replace("numprocesses", "min_uptime numprocesses")
             .replace("stderr_stream_conf", "sockets stderr_stream_conf");
         assert_eq!(keys(&watcher), expected.replacen("shell_CMD args", "shell_args", 1));
+    }
+
+    #[test]
+    fn all_includes_defaults_limits_and_streams() {
+        let mut watcher = WatcherConfig::new("w", "x", "/");
+        watcher.rlimits.insert("nofile".into(), Some(5));
+        streams_of(&mut watcher);
+        let shown = shown(&watcher, true);
+        for (key, value) in [
+            ("min_uptime", json!(1.0)),
+            ("sockets", json!([])),
+            ("autostart", json!(true)),
+            ("rlimit_nofile", json!(5)),
+            ("stdout_stream.class", json!("FileStream")),
+            ("stdout_stream_conf", json!({"filename": "f"})),
+        ] {
+            assert_eq!(shown.get(key), Some(&value), "{key}");
+        }
+        assert!(shown.keys().all(|key| !key.contains('*')), "{shown:?}");
     }
 
     #[test]
