@@ -49,7 +49,7 @@ pub(super) fn tail(
             let named = if invocation.words().is_empty() { invocation.with_words(names) } else { invocation.clone() };
             return Err(session.call(globals, spec, &named).into());
         }
-        let mut tail = Viewing { session, globals, spec, viewers };
+        let mut tail = Viewing { session, globals, spec, viewers, named: !invocation.words().is_empty() };
         if invocation.flag("follow") { tail.follow(streams) } else { tail.look_back(streams) }
     });
     match result {
@@ -122,20 +122,42 @@ struct Viewing<'v, 's> {
     globals: &'v Globals,
     spec: &'v CommandSpec,
     viewers: Vec<Viewer>,
+    /// The command line names watchers; otherwise all are meant, as far as circusd sees what they print.
+    named: bool,
 }
 
 impl Viewing<'_, '_> {
     fn look_back(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
-        for mut viewer in std::mem::take(&mut self.viewers) {
-            let (tail, raw) = self.ask(viewer.properties.clone())?;
+        let viewers = std::mem::take(&mut self.viewers);
+        for (mut viewer, tail, raw) in self.visible(viewers)? {
             let shown = viewer.view.answered(tail);
             self.print(shown, &raw, streams)?;
         }
         Ok(())
     }
 
+    /// The watchers whose output circusd sees, with their last lines: it refuses those without a stream. That is an error
+    /// for a watcher that was named, and where none has one.
+    fn visible(&mut self, viewers: Vec<Viewer>) -> Result<Vec<(Viewer, Tail, Vec<u8>)>, End> {
+        let (mut visible, mut refused) = (Vec::new(), None);
+        for viewer in viewers {
+            match self.ask(viewer.properties.clone()) {
+                Ok((tail, raw)) => visible.push((viewer, tail, raw)),
+                Err(End::Said(outcome)) if !self.named && outcome.exit == Exit::Refused => refused = Some(outcome),
+                Err(end) => return Err(end),
+            }
+        }
+        match refused.filter(|_| visible.is_empty()) {
+            Some(outcome) => Err(outcome.into()),
+            None => Ok(visible),
+        }
+    }
+
     fn follow(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
-        let mut viewers = std::mem::take(&mut self.viewers);
+        // What is wrong with a question is reported before anything is waited for.
+        let viewers = std::mem::take(&mut self.viewers);
+        let viewers = self.visible(viewers)?;
+        let mut viewers: Vec<Viewer> = viewers.into_iter().map(|(viewer, ..)| viewer).collect();
         let mut events = self.subscribe(&viewers)?;
         let failed = |reason: String| Outcome::failed(Exit::Failure, format!("error: {reason}\n"));
         loop {
@@ -167,10 +189,6 @@ impl Viewing<'_, '_> {
     }
 
     fn subscribe(&mut self, viewers: &[Viewer]) -> Result<Box<dyn Subscription>, End> {
-        // What is wrong with a question is reported before anything is waited for.
-        for viewer in viewers {
-            self.ask(viewer.properties.clone())?;
-        }
         let endpoint = self.session.events_endpoint(self.globals)?;
         let topics: Vec<String> = viewers.iter().flat_map(|viewer| viewer.topics.both()).collect();
         Ok(self.session.subscribe(self.globals, &endpoint, &topics)?)
@@ -407,6 +425,18 @@ mod tests {
             {"pid": 1, "wid": 1, "time": 1.5, "line": "x"}]}"#;
         let (printed, _) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, TWO, other, other], &[GREETING, GREETING]);
         assert_eq!(printed, seen("a\nb\nx\n", "", 0), "circusd was started anew");
+    }
+
+    #[test]
+    fn watchers_without_a_stream_are_skipped_unless_named() {
+        let list = r#"{"status": "ok", "watchers": ["db", "web"]}"#;
+        let none = r#"{"status": "error", "reason": "db has no stdout_stream", "errno": 5}"#;
+        let mut daemon = FakeDaemon::answering([list, none, TWO]);
+        assert_eq!(daemon.run("tail"), seen("web.1: a\nweb.1: b\n", "", 0));
+        let mut daemon = FakeDaemon::answering([list, none, none]);
+        assert_eq!(daemon.run("tail"), seen("", "error: db has no stdout_stream\n", 3));
+        let mut daemon = FakeDaemon::answering([none, TWO]);
+        assert_eq!(daemon.run("tail db web"), seen("", "error: db has no stdout_stream\n", 3));
     }
 
     #[test]
