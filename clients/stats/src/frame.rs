@@ -33,11 +33,12 @@ impl Serialize for ProcessFrame<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Known { info, .. } = self.known;
         let own = self.known.own();
-        let entries = circus_core::proto::ProcessInfo::ENTRIES + if self.post.is_some() { 14 } else { 11 };
+        let entries = circus_core::proto::ProcessInfo::ENTRIES + if self.post.is_some() { 15 } else { 12 };
         let mut map = serializer.serialize_map(Some(entries))?;
         info.put(&mut map)?;
         map.serialize_entry("subtopic", &info.pid)?;
         map.serialize_entry("name", &self.name)?;
+        map.serialize_entry("title", &self.known.title())?;
         map.serialize_entry("rss", &own.resident)?;
         map.serialize_entry("vms", &info.usage.map(|usage| usage.mapped))?;
         map.serialize_entry("pss", &own.proportional)?;

@@ -69,6 +69,11 @@ struct Tree {
 }
 
 impl Known {
+    /// What people call it.
+    pub(super) fn title(&self) -> Option<&str> {
+        self.details.title.as_deref()
+    }
+
     /// Without its descendants.
     pub(super) fn own(&self) -> Totals {
         let usage = &self.vitals.usage;

@@ -11,6 +11,8 @@ pub(super) struct Figures {
     pub(super) memory: Option<f64>,
     /// In bytes.
     pub(super) resident: Option<u64>,
+    /// Processes that descend from it.
+    pub(super) descendants: Option<u64>,
     pub(super) threads: Option<u64>,
     pub(super) fds: Option<u64>,
     /// Seconds.
@@ -27,6 +29,7 @@ impl Figures {
             cpu: number(tree, "cpu"),
             memory: number(tree, "mem"),
             resident: told.or_else(|| bytes(body.get("mem_info1")?.as_str()?)),
+            descendants: tree.get("processes").and_then(Value::as_u64).and_then(|count| count.checked_sub(1)),
             threads: tree.get("threads").and_then(Value::as_u64),
             fds: tree.get("fds").and_then(Value::as_u64),
             age: number(body, "age"),
@@ -39,6 +42,7 @@ impl Figures {
             cpu: both(sum.cpu, next.cpu, |a, b| a + b),
             memory: both(sum.memory, next.memory, |a, b| a + b),
             resident: both(sum.resident, next.resident, u64::saturating_add),
+            descendants: both(sum.descendants, next.descendants, u64::saturating_add),
             threads: both(sum.threads, next.threads, u64::saturating_add),
             fds: both(sum.fds, next.fds, u64::saturating_add),
             age: both(sum.age, next.age, f64::max),
@@ -127,7 +131,8 @@ mod tests {
     #[test]
     fn of_both_kinds_of_messages() {
         let ours = Figures::of(&json!({"cpu": 1.0, "mem": 0.1, "age": 5, "rss": 10,
-            "tree": {"cpu": 12.5, "mem": 0.5, "rss": 4096, "threads": 3, "fds": 9}}));
+            "tree": {"processes": 8, "cpu": 12.5, "mem": 0.5, "rss": 4096, "threads": 3, "fds": 9}}));
+        assert_eq!(ours.descendants, Some(7));
         assert_eq!((ours.cpu, ours.memory, ours.resident), (Some(12.5), Some(0.5), Some(4096)));
         assert_eq!((ours.threads, ours.fds, ours.age), (Some(3), Some(9), Some(5.0)));
         let original = Figures::of(&json!({"cpu": "N/A", "mem": 0.1, "mem_info1": "1.5M", "age": "N/A"}));

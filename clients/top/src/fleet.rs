@@ -87,7 +87,7 @@ impl Watcher {
         process.cpu.add(process.figures.cpu.unwrap_or_default(), now);
         process.memory.add(process.figures.resident.unwrap_or_default() as f64, now);
         let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
-        process.label = text("name").or_else(|| text("cmdline")).unwrap_or_default();
+        process.label = text("name").or_else(|| text("title")).or_else(|| text("cmdline")).unwrap_or_default();
         process.user = text("username").unwrap_or_default();
     }
 
@@ -243,9 +243,13 @@ impl Fleet {
         self.sockets.retain(|_, socket| !socket.name.is_empty() || fresh(socket.heard));
     }
 
-    /// How many processes the watchers have.
+    /// How many processes the watchers have, with those that descend from them.
     pub(super) fn processes(&self) -> usize {
-        self.watchers.values().map(|watcher| watcher.processes.len()).sum()
+        let all = self.watchers.values().map(|watcher| {
+            let descendants = watcher.figures().descendants.unwrap_or_default();
+            watcher.processes.len().saturating_add(usize::try_from(descendants).unwrap_or(usize::MAX))
+        });
+        all.fold(0, usize::saturating_add)
     }
 
     /// Whether there is nothing that figures could be told of and are not.
@@ -319,6 +323,18 @@ mod tests {
         status(&mut fleet, json!({"statuses": {"idle": "active"}}));
         assert_eq!(fleet.watchers["idle"].state.as_deref(), Some("active"));
         assert_eq!(fleet.watchers.len(), 1);
+    }
+
+    #[test]
+    fn interpreters_are_named_by_what_they_run_and_trees_are_counted() {
+        let mut fleet = fleet();
+        let pool =
+            json!({"subtopic": 7, "name": null, "cmdline": "python3.11", "title": "celery", "tree": {"processes": 9}});
+        tell(&mut fleet, "stat.pool.7", pool);
+        assert_eq!(fleet.watchers["pool"].processes[&7].label, "celery");
+        assert_eq!((fleet.watchers["pool"].figures().descendants, fleet.processes()), (Some(8), 9));
+        tell(&mut fleet, "stat.pool.8", json!({"subtopic": 8, "cmdline": "sleep"}));
+        assert_eq!(fleet.watchers["pool"].processes[&8].label, "sleep", "the original has no title");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::figures::{Figures, age, percent, size};
 use super::fleet::{Process, Watcher};
 use super::rows::{Row, rows};
 use super::state::{Daemon, State};
-use super::view::counted;
+use super::view::{counted, descendants};
 
 /// Whether everything is known that will be.
 pub(super) fn is_complete(state: &State) -> bool {
@@ -36,7 +36,7 @@ pub(super) fn table(state: &State) -> String {
             }
             Row::Process { pid, process, .. } => {
                 let name = format!("  {pid} {}", process.label);
-                cells(name, String::new(), String::new(), &process.figures, String::new())
+                cells(name, String::new(), descendants(&process.figures), &process.figures, String::new())
             }
         });
     }
@@ -97,7 +97,7 @@ fn one(pid: i64, process: &Process) -> Value {
 fn figures(figures: &Figures) -> Value {
     json!({
         "cpu": figures.cpu, "mem": figures.memory, "rss": figures.resident,
-        "threads": figures.threads, "fds": figures.fds, "age": figures.age,
+        "descendants": figures.descendants, "threads": figures.threads, "fds": figures.fds, "age": figures.age,
     })
 }
 

@@ -88,7 +88,7 @@ pub use pidfile::{Pidfile, PidfileError};
 pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};
-pub use sample::{Details, Probe, Prober, Sampler, Vitals};
+pub use sample::{Details, Probe, Prober, Sampler, TreeOptions, TreeUsage, Vitals};
 pub use signals::{Caught, Signals, reset_inherited_signals};
 pub use socket_file::SocketFile;
 pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own};

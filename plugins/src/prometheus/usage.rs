@@ -1,14 +1,13 @@
 //! What the processes of watchers use, with their descendants.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use circus_sys::Prober;
+use circus_sys::{Prober, TreeOptions, TreeUsage};
 
 use super::snapshot::{Usage, Watcher};
 
-/// Descendants of a process that are looked at; whoever has more is told of by these.
-const MOST: usize = 10_000;
+/// Memory in proportion would cost the kernel too much at each visit.
+const OPTIONS: TreeOptions = TreeOptions { fds: true, proportional: false };
 
 /// A process at the last look.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +37,8 @@ impl Ledger {
     pub(crate) fn look(&mut self, watchers: &mut [Watcher]) {
         self.accounts.retain(|name, _| watchers.iter().any(|watcher| watcher.name == *name));
         for watcher in watchers {
-            let seen: Vec<_> = watcher.pids.iter().filter_map(|pid| Some((*pid, self.family(*pid)?))).collect();
+            let tree = |pid: &i32| self.prober.tree(*pid, OPTIONS).map(|tree| (*pid, (tree.created, usage(&tree))));
+            let seen: Vec<_> = watcher.pids.iter().filter_map(tree).collect();
             let account = self.accounts.entry(watcher.name.clone()).or_default();
             watcher.usage = Some(account.settle(&seen));
         }
@@ -46,34 +46,12 @@ impl Ledger {
 
     /// What a process uses by itself.
     pub(crate) fn alone(&mut self, pid: i32) -> Option<Usage> {
-        self.process(pid, &mut Vec::new()).map(|(_, usage)| usage)
+        self.prober.alone(pid, OPTIONS).map(|process| usage(&process))
     }
+}
 
-    /// What a process and its descendants use, and when it was created.
-    fn family(&mut self, pid: i32) -> Option<(f64, Usage)> {
-        let mut descendants = Vec::new();
-        let (created, mut usage) = self.process(pid, &mut descendants)?;
-        let mut at = 0;
-        while let Some(pid) = descendants.get(at).copied().filter(|_| at < MOST) {
-            if let Some((_, more)) = self.process(pid, &mut descendants) {
-                usage = sum(usage, more);
-            }
-            at += 1;
-        }
-        Some((created, usage))
-    }
-
-    /// One process; its children are appended.
-    fn process(&mut self, pid: i32, children: &mut Vec<i32>) -> Option<(f64, Usage)> {
-        let probe = self.prober.open(pid)?;
-        let fds = self.prober.details(&probe).fds;
-        // Last, so that one that has ended meanwhile is not told of by halves. Its age is not asked for.
-        let vitals = self.prober.look(&probe, Duration::ZERO)?;
-        self.prober.children(&probe, vitals.threads, children);
-        let cpu = (vitals.busy + vitals.collected).as_secs_f64();
-        let usage = Usage { cpu, resident: vitals.usage.resident, threads: vitals.threads, fds };
-        Some((vitals.usage.created, usage))
-    }
+fn usage(tree: &TreeUsage) -> Usage {
+    Usage { cpu: tree.cpu.as_secs_f64(), resident: tree.resident, threads: tree.threads, fds: tree.fds }
 }
 
 /// What is known of only one of them is known of none.

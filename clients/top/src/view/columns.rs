@@ -100,7 +100,10 @@ impl Column {
         match self {
             Self::Name => name(row),
             Self::State => of_watcher(row, Watcher::shown_state),
-            Self::Count => of_watcher(row, |watcher| Some(counted(watcher))),
+            Self::Count => match row {
+                Row::Watcher { watcher, .. } => counted(watcher),
+                Row::Process { process, .. } => descendants(&process.figures),
+            },
             Self::Restarts => of_watcher(row, |watcher| Some(watcher.restarts?.to_string())),
             Self::Cpu => percent(figures.cpu),
             Self::Memory => size(figures.resident),
@@ -133,15 +136,27 @@ fn of_watcher(row: &Row<'_>, show: impl FnOnce(&Watcher) -> Option<String>) -> S
     }
 }
 
-/// How many processes there are, of how many.
+/// How many workers there are, of how many, and how many processes descend from them: `2/2+8`.
 pub(crate) fn counted(watcher: &Watcher) -> String {
     let count = watcher.processes.len();
-    watcher.wanted.map_or_else(|| count.to_string(), |wanted| format!("{count}/{wanted}"))
+    let workers = watcher.wanted.map_or_else(|| count.to_string(), |wanted| format!("{count}/{wanted}"));
+    workers + &descendants(&watcher.figures())
+}
+
+/// `+8`: so many processes descend from it.
+pub(crate) fn descendants(figures: &Figures) -> String {
+    figures.descendants.filter(|count| *count > 0).map_or_else(String::new, |count| format!("+{count}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descendants_are_counted_beside_workers() {
+        let figures = |descendants| Figures { descendants, ..Figures::default() };
+        assert_eq!([Some(8), Some(0), None].map(|count| descendants(&figures(count))), ["+8", "", ""]);
+    }
 
     #[test]
     fn columns_fill_the_width_and_never_more() {

@@ -7,5 +7,5 @@ mod panes;
 mod popup;
 mod tree;
 
-pub(super) use columns::counted;
+pub(super) use columns::{counted, descendants};
 pub(super) use frame::{Scroll, render};

@@ -24,13 +24,25 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, state: &State) {
         Daemon::Silent => ("no answer", Color::Red),
     };
     let figures = format!("  {watchers}  {processes}  cpu {}%  mem {}  ", percent(sum.cpu), size(sum.resident));
+    let before = "circus-top".len() + figures.len() + word.len() + 2;
+    let room = usize::from(area.width).saturating_sub(before);
     let line = Line::from(vec![
         Span::styled("circus-top", Style::new().add_modifier(Modifier::BOLD)),
         Span::raw(figures),
         Span::styled(word, Style::new().fg(colour)),
-        Span::raw(format!("  {}", state.endpoints.control)),
+        Span::raw(format!("  {}", end_of(&state.endpoints.control, room))),
     ]);
     frame.render_widget(Paragraph::new(line), area);
+}
+
+/// The end of an endpoint that is too long, which tells it from others better than its beginning.
+fn end_of(endpoint: &str, room: usize) -> String {
+    let count = endpoint.chars().count();
+    if count <= room {
+        return endpoint.to_owned();
+    }
+    let end: String = endpoint.chars().skip(count - room.saturating_sub(1)).collect();
+    if room == 0 { String::new() } else { format!("…{end}") }
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use super::machine::{Machine, Units};
 use super::parse::{self, Figures};
 use super::reader::Reader;
+use super::title::title;
 use super::users::Users;
 use crate::process::Proc;
 use circus_core::proto::Usage;
@@ -52,8 +53,10 @@ pub struct Vitals {
 pub struct Details {
     /// The name of the user it runs as, or the number.
     pub username: Option<Arc<str>>,
-    /// What it calls itself.
+    /// What it calls itself: the name of its program.
     pub command: Option<String>,
+    /// What people call it: an interpreter by what it runs.
+    pub title: Option<String>,
     /// Open descriptors.
     pub fds: Option<u64>,
     /// Bytes that it had read from disks, and written to them.
@@ -122,9 +125,12 @@ impl Prober {
         let pid = probe.pid;
         let status = self.reader.of_process(pid, "status", 4096).ok();
         let (uid, switches) = (status.and_then(parse::real_uid), status.and_then(parse::switches));
+        let cmdline = self.reader.of_process(pid, "cmdline", 4096).ok();
+        let (command, title) = (cmdline.and_then(parse::command), cmdline.and_then(title));
         Details {
             username: uid.map(|uid| self.users.name(uid)),
-            command: self.reader.of_process(pid, "cmdline", 4096).ok().and_then(parse::command),
+            command,
+            title,
             fds: self.reader.entries(pid, "fd").ok(),
             disk: self.reader.of_process(pid, "io", 4096).ok().and_then(parse::disk),
             switches,
