@@ -19,7 +19,9 @@ fn start() -> Circusd {
          numprocesses = 2
          [watcher:root]
          cmd = {knobs}
-         autostart = False",
+         autostart = False
+         [watcher:pool]
+         cmd = sh -c '/bin/sleep 1000 & /bin/sleep 1000 & wait'",
     );
     circusd.wait_for_workers("my app", 2);
     circusd
@@ -59,15 +61,21 @@ fn figures_by_hand() {
     let cpu = || value(&fetch("circus_cpu"), "My_App").parse::<u64>().unwrap();
     let first = cpu();
     wait_until("it grows as they burn", || cpu() > first);
-    assert_eq!(value(&fetch("circus_cpu"), "__root"), "U", "nobody is there to use any");
+    assert_eq!(value(&fetch("circus_cpu"), "__root"), "0", "it was never started");
     let memory = || value(&fetch("circus_mem"), "My_App").parse::<u64>().unwrap();
     wait_until("both hold what they are to hold", || (60 << 20..80 << 20).contains(&memory()));
     assert_eq!(
         (value(&fetch("circus_procs"), "My_App"), value(&fetch("circus_procs"), "__root")),
         ("2".into(), "0".into())
     );
+    wait_until("a pool's processes are counted", || value(&fetch("circus_procs"), "pool") == "3");
+    let before = cpu();
     circusd.workers("my app")[0].send(Signal::SIGKILL);
     wait_until("the restart is counted", || value(&fetch("circus_restarts"), "My_App") == "1");
+    circusd.wait_for_workers("my app", 2);
+    // The killed worker has used half of it.
+    let after = wait_for("it is known again", || value(&fetch("circus_cpu"), "My_App").parse::<u64>().ok());
+    assert!(after >= before, "processor time does not fall at a restart: {before} to {after}");
     let port = circusd.tell("listsockets", json!({}))["sockets"][0]["port"].as_u64().unwrap() as u16;
     assert_eq!(value(&fetch("circus_sockets"), "front"), "0");
     let _visitors = [(); 2].map(|()| TcpStream::connect(("127.0.0.1", port)).unwrap());

@@ -3,27 +3,29 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::{self, Facts};
-use super::graph::Graph;
+use super::graph::{Graph, Memory};
 use super::queues;
+use super::replies::{self, Replies};
 use circus_client::{Client, ClientError, endpoint::reachable};
 use circus_core::proto::Object;
-use circus_sys as sys;
+use circus_sys::{self as sys, TreeOptions};
 
-/// munin-node is answered within a second and a half, whatever circusd does.
-const PATIENCE: Duration = Duration::from_millis(1200);
+/// How long circusd may take, so that munin-node has its answer within a second and a half.
+const TIMEOUT: Duration = Duration::from_millis(1200);
 
-/// What circusd says; nothing of what it does not say in time.
-pub(super) fn ask(endpoint: &str, graphs: &[Graph]) -> Result<Facts, ClientError> {
+/// What circusd says, and what its workers use; nothing of what it does not say in time.
+pub(super) fn ask(endpoint: &str, graphs: &[Graph], memory: Memory) -> Result<Replies, ClientError> {
     let commands = commands(graphs);
     let answers = answers(endpoint, &commands)?;
-    let status = answers.get("status");
     let tables = queues::read();
-    Ok(Facts {
-        watchers: status.and_then(|status| facts::watchers(status, answers.get("stats"))),
+    let proportional = memory == Memory::Proportional && graphs.contains(&Graph::Memory);
+    let mut prober = sys::Prober::default();
+    let mut look = |pid| prober.tree(pid, TreeOptions { fds: false, proportional });
+    Ok(Replies {
+        watchers: answers.get("status").and_then(|status| replies::watchers(status, answers.get("stats"), &mut look)),
         sockets: answers
             .get("listsockets")
-            .and_then(|answer| facts::sockets(answer, |host, port| queues::waiting(&tables, host, port))),
+            .and_then(|answer| replies::sockets(answer, |host, port| queues::waiting(&tables, host, port))),
     })
 }
 
@@ -41,7 +43,7 @@ fn commands(graphs: &[Graph]) -> Vec<&'static str> {
 }
 
 fn answers(endpoint: &str, commands: &[&'static str]) -> Result<BTreeMap<&'static str, Object>, ClientError> {
-    let end = sys::since_boot() + PATIENCE;
+    let end = sys::since_boot() + TIMEOUT;
     let mut control = Client::new()?.control(&reachable(endpoint))?;
     for command in commands {
         let verbose = (*command == "status").then(|| ("verbose".to_owned(), true.into()));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::facts::{Facts, Socket, Watcher};
 use super::names::{TOTAL, fields, label};
+use super::replies::{Replies, Socket, Watcher};
 
 /// A graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,38 @@ pub(super) enum Graph {
     Processes,
     Restarts,
     Sockets,
+}
+
+/// How memory is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// What each process has in RAM: pages that several share count for each of them.
+    Resident,
+    /// Shared pages in proportion: the kernel goes through all memory, and only the user of a process may ask.
+    Proportional,
+}
+
+impl Memory {
+    /// As `env.memory` says.
+    pub(super) fn of(env: &BTreeMap<String, String>) -> Self {
+        let is_proportional = env.get("memory").is_some_and(|value| value.eq_ignore_ascii_case("pss"));
+        if is_proportional { Self::Proportional } else { Self::Resident }
+    }
+
+    fn info(self) -> &'static str {
+        match self {
+            Self::Resident => {
+                "graph_title Circus: memory\n\
+                 graph_info Memory (RSS) of each watcher's workers and all their descendants; pages that processes share \
+                 count for each of them.\n"
+            }
+            Self::Proportional => {
+                "graph_title Circus: memory (PSS)\n\
+                 graph_info Memory (PSS) of each watcher's workers and all their descendants; pages that processes share \
+                 count in proportion.\n"
+            }
+        }
+    }
 }
 
 impl Graph {
@@ -45,32 +77,29 @@ impl Graph {
                 "graph_title Circus: processor\n\
                  graph_args --base 1000 --lower-limit 0\n\
                  graph_vlabel % of one processor\n\
-                 graph_info Processor time that the processes of each watcher and their children use.\n"
+                 graph_info Processor time that each watcher's workers and all their descendants use.\n"
             }
             Self::Memory => {
-                "graph_title Circus: memory\n\
-                 graph_args --base 1024 --lower-limit 0\n\
-                 graph_vlabel bytes in RAM\n\
-                 graph_info Memory that the processes of each watcher and their children have in RAM; what they share is \
-                 counted for each.\n"
+                "graph_args --base 1024 --lower-limit 0\n\
+                 graph_vlabel bytes in RAM\n"
             }
             Self::Processes => {
                 "graph_title Circus: processes\n\
                  graph_args --base 1000 --lower-limit 0\n\
                  graph_vlabel processes\n\
-                 graph_info Processes of each watcher, without their children.\n"
+                 graph_info Each watcher's workers and all their descendants.\n"
             }
             Self::Restarts => {
                 "graph_title Circus: restarts\n\
                  graph_args --base 1000 --lower-limit 0\n\
                  graph_period minute\n\
                  graph_vlabel restarts per ${graph_period}\n\
-                 graph_info Processes that ended unasked and were replaced.\n"
+                 graph_info Workers that exited unexpectedly and were replaced.\n"
             }
             Self::Sockets => {
                 "graph_title Circus: sockets\n\
                  graph_args --base 1000 --lower-limit 0\n\
-                 graph_vlabel connections that wait\n\
+                 graph_vlabel waiting connections\n\
                  graph_info Connections to each socket of circusd that no worker has accepted yet.\n"
             }
         }
@@ -85,10 +114,11 @@ impl Graph {
         }
     }
 
-    fn figure(self, watcher: &Watcher) -> Option<u64> {
+    fn figure(self, watcher: &Watcher, memory: Memory) -> Option<u64> {
         match self {
             // A hundredth of a second each second is one per cent.
             Self::Cpu => watcher.cpu,
+            Self::Memory if memory == Memory::Proportional => watcher.proportional,
             Self::Memory => watcher.memory,
             Self::Processes => watcher.processes,
             Self::Restarts => watcher.restarts,
@@ -96,19 +126,19 @@ impl Graph {
         }
     }
 
-    fn rows(self, facts: &Facts) -> Vec<Row> {
+    fn rows(self, replies: &Replies, memory: Memory) -> Vec<Row> {
         let unnamed = match self {
-            Self::Sockets => facts.sockets.iter().flatten().map(socket).collect(),
+            Self::Sockets => replies.sockets.iter().flatten().map(socket).collect(),
             Self::Cpu | Self::Memory | Self::Processes | Self::Restarts => {
-                facts.watchers.iter().flatten().map(|watcher| self.row(watcher)).collect::<Vec<_>>()
+                replies.watchers.iter().flatten().map(|watcher| self.row(watcher, memory)).collect::<Vec<_>>()
             }
         };
         let fields = fields(unnamed.iter().map(|row| row.label.as_str()));
         unnamed.into_iter().zip(fields).map(|(row, field)| Row { field, ..row }).collect()
     }
 
-    fn row(self, watcher: &Watcher) -> Row {
-        Row { label: watcher.name.clone(), value: self.figure(watcher), ..Row::default() }
+    fn row(self, watcher: &Watcher, memory: Memory) -> Row {
+        Row { label: watcher.name.clone(), value: self.figure(watcher, memory), ..Row::default() }
     }
 }
 
@@ -133,11 +163,13 @@ fn total(rows: &[Row]) -> Option<u64> {
 }
 
 /// How munin is to draw the graph. The environment may have limits, as `web_warning` or `critical`.
-pub(super) fn config(graph: Graph, facts: &Facts, env: &BTreeMap<String, String>) -> String {
-    let mut text = format!("{}graph_category processes\ngraph_scale yes\n", graph.head());
+pub(super) fn config(graph: Graph, replies: &Replies, env: &BTreeMap<String, String>) -> String {
+    let memory = Memory::of(env);
+    let info = if graph == Graph::Memory { memory.info() } else { "" };
+    let mut text = format!("{info}{}graph_category processes\ngraph_scale yes\n", graph.head());
     let (kind, draw) = graph.drawing();
     let total = Row { field: TOTAL.into(), label: TOTAL.into(), ..Row::default() };
-    for (row, draw) in graph.rows(facts).iter().map(|row| (row, draw)).chain([(&total, "LINE1")]) {
+    for (row, draw) in graph.rows(replies, memory).iter().map(|row| (row, draw)).chain([(&total, "LINE1")]) {
         let mut put = |key: &str, value: &str| {
             // A string can always be written to.
             let _written = writeln!(text, "{}.{key} {value}", row.field);
@@ -165,8 +197,8 @@ fn is_limit(text: &str) -> bool {
 }
 
 /// The figures.
-pub(super) fn values(graph: Graph, facts: &Facts) -> String {
-    let rows = graph.rows(facts);
+pub(super) fn values(graph: Graph, replies: &Replies, memory: Memory) -> String {
+    let rows = graph.rows(replies, memory);
     let total = Row { field: TOTAL.into(), value: total(&rows), ..Row::default() };
     let line = |row: &Row| {
         let value = row.value.map_or_else(|| "U".to_owned(), |value| value.to_string());
@@ -179,18 +211,19 @@ pub(super) fn values(graph: Graph, facts: &Facts) -> String {
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
+    fn replies() -> Replies {
         let web = Watcher {
             name: "My App".into(),
             cpu: Some(1234),
             memory: Some(2048),
+            proportional: Some(1024),
             processes: Some(3),
             restarts: Some(1),
         };
         let idle = Watcher { name: "idle".into(), processes: Some(0), restarts: Some(0), ..Watcher::default() };
         let socket = Socket { name: "web".into(), address: "h:80".into(), backlog: Some(9), waiting: Some(2) };
         let unix = Socket { name: "ux".into(), address: "/x".into(), backlog: None, waiting: None };
-        Facts { watchers: Some(vec![web, idle]), sockets: Some(vec![socket, unix]) }
+        Replies { watchers: Some(vec![web, idle]), sockets: Some(vec![socket, unix]) }
     }
 
     #[test]
@@ -203,12 +236,18 @@ mod tests {
 
     #[test]
     fn figures_and_what_is_unknown() {
-        assert_eq!(values(Graph::Cpu, &facts()), "My_App.value 1234\nidle.value U\ntotal.value 1234\n");
-        assert_eq!(values(Graph::Processes, &facts()), "My_App.value 3\nidle.value 0\ntotal.value 3\n");
-        assert_eq!(values(Graph::Sockets, &facts()), "web.value 2\nux.value U\ntotal.value 2\n");
+        assert_eq!(
+            values(Graph::Cpu, &replies(), Memory::Resident),
+            "My_App.value 1234\nidle.value U\ntotal.value 1234\n"
+        );
+        assert_eq!(
+            values(Graph::Processes, &replies(), Memory::Resident),
+            "My_App.value 3\nidle.value 0\ntotal.value 3\n"
+        );
+        assert_eq!(values(Graph::Sockets, &replies(), Memory::Resident), "web.value 2\nux.value U\ntotal.value 2\n");
         for graph in Graph::ALL {
-            assert_eq!(values(graph, &Facts::default()), "total.value U\n");
-            assert!(config(graph, &Facts::default(), &BTreeMap::new()).contains("total.label total\n"));
+            assert_eq!(values(graph, &Replies::default(), Memory::Resident), "total.value U\n");
+            assert!(config(graph, &Replies::default(), &BTreeMap::new()).contains("total.label total\n"));
         }
     }
 
@@ -216,18 +255,20 @@ mod tests {
     fn a_configuration_has_all_its_fields_and_the_limits() {
         let env = [("My_App_warning", "50:90"), ("critical", "99"), ("warning", "x\ny")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let text = config(Graph::Memory, &facts(), &env);
-        let begin = "graph_title Circus: memory\ngraph_args --base 1024 --lower-limit 0\n";
-        assert!(text.starts_with(begin), "{text}");
+        let text = config(Graph::Memory, &replies(), &env);
+        assert!(text.starts_with("graph_title Circus: memory\ngraph_info Memory (RSS) of each "), "{text}");
+        let pss = config(Graph::Memory, &replies(), &[("memory".to_owned(), "pss".to_owned())].into());
+        assert!(pss.starts_with("graph_title Circus: memory (PSS)\n"), "{pss}");
+        assert!(values(Graph::Memory, &replies(), Memory::Proportional).starts_with("My_App.value 1024\n"));
         assert!(text.contains(
             "My_App.label My App\nMy_App.type GAUGE\nMy_App.min 0\nMy_App.draw AREASTACK\nMy_App.warning 50:90\nMy_App.critical 99\n"
         ));
         assert!(text.contains("total.draw LINE1\ntotal.critical 99\n") && !text.contains("total.warning"), "{text}");
-        let text = config(Graph::Sockets, &facts(), &BTreeMap::new());
+        let text = config(Graph::Sockets, &replies(), &BTreeMap::new());
         assert!(text.contains("web.info h:80, room for 9\n"), "{text}");
         for graph in Graph::ALL {
-            let text = config(graph, &facts(), &BTreeMap::new());
-            for line in values(graph, &facts()).lines() {
+            let text = config(graph, &replies(), &BTreeMap::new());
+            for line in values(graph, &replies(), Memory::Resident).lines() {
                 let (field, _) = line.split_once('.').unwrap();
                 assert!(text.contains(&format!("{field}.type ")), "{field}");
             }

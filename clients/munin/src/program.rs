@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::ask::ask;
-use super::facts::Facts;
-use super::graph::{Graph, config, values};
+use super::graph::{Graph, Memory, config, values};
+use super::replies::Replies;
 use circus_sys as sys;
 
 const ENDPOINT: &str = "tcp://127.0.0.1:5555";
@@ -22,6 +22,8 @@ usage: circus-munin [fetch|config|autoconf|suggest|--version|--help]
 
 environment (env.NAME in a file of /etc/munin/plugin-conf.d):
   endpoint                 where circusd answers (tcp://127.0.0.1:5555)
+  memory                   rss (shared pages count for each process) or pss (in
+                           proportion; as root or the user of the workers)
   warning, FIELD_warning   limits; so do critical and FIELD_critical
 
 #%# family=auto
@@ -36,7 +38,7 @@ pub fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
     let env = sys::host().env;
     match answer(name, &word, &env, ask) {
         Ok(text) => {
-            // Whoever closed our output has seen enough.
+            // A closed pipe means that the reader has seen enough.
             drop(std::io::stdout().write_all(text.as_bytes()));
             ExitCode::SUCCESS
         }
@@ -52,31 +54,33 @@ fn answer<E: std::fmt::Display>(
     name: &str,
     word: &str,
     env: &BTreeMap<String, String>,
-    ask: impl Fn(&str, &[Graph]) -> Result<Facts, E>,
+    ask: impl Fn(&str, &[Graph], Memory) -> Result<Replies, E>,
 ) -> Result<String, String> {
     let given = |name: &str| env.get(name).filter(|value| !value.is_empty());
     let endpoint = given("endpoint").map_or(ENDPOINT, String::as_str);
     let graphs = || {
-        Graph::named(name)
-            .ok_or_else(|| "no graph has this name; --help lists the names to link this program under".to_owned())
+        Graph::named(name).ok_or_else(|| {
+            "there is no graph of this name; --help lists the names to link this program under".to_owned()
+        })
     };
-    let facts = |graphs: &[Graph]| ask(endpoint, graphs).map_err(|error| error.to_string());
+    let memory = Memory::of(env);
+    let replies = |graphs: &[Graph]| ask(endpoint, graphs, memory).map_err(|error| error.to_string());
     match word {
         "" | "fetch" => {
             let graphs = graphs()?;
-            let facts = facts(&graphs)?;
-            Ok(sections(&graphs, |graph| values(graph, &facts)))
+            let replies = replies(&graphs)?;
+            Ok(sections(&graphs, |graph| values(graph, &replies, memory)))
         }
         "config" => {
             let graphs = graphs()?;
-            let facts = facts(&graphs)?;
+            let replies = replies(&graphs)?;
             // munin takes the figures at once where it has said so.
             let dirty = env.get("MUNIN_CAP_DIRTYCONFIG").is_some_and(|value| value == "1");
-            let values = |graph| if dirty { values(graph, &facts) } else { String::new() };
-            Ok(sections(&graphs, |graph| format!("{}{}", config(graph, &facts, env), values(graph))))
+            let values = |graph| if dirty { values(graph, &replies, memory) } else { String::new() };
+            Ok(sections(&graphs, |graph| format!("{}{}", config(graph, &replies, env), values(graph))))
         }
-        "autoconf" => Ok(match facts(&[Graph::Restarts]) {
-            Ok(Facts { watchers: Some(_), .. }) => "yes\n".to_owned(),
+        "autoconf" => Ok(match replies(&[Graph::Restarts]) {
+            Ok(Replies { watchers: Some(_), .. }) => "yes\n".to_owned(),
             Ok(_) => format!("no (no answer from {endpoint})\n"),
             Err(reason) => format!("no ({reason})\n"),
         }),
@@ -102,20 +106,20 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::facts::Watcher;
+    use crate::replies::Watcher;
 
     fn told(name: &str, word: &str, env: &[(&str, &str)]) -> (Result<String, String>, Vec<String>) {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let asked = RefCell::new(Vec::new());
         let watcher = Watcher { name: "w".into(), restarts: Some(4), ..Watcher::default() };
-        let ask = |endpoint: &str, _: &[Graph]| {
+        let ask = |endpoint: &str, _: &[Graph], _: Memory| {
             asked.borrow_mut().push(endpoint.to_owned());
             if endpoint == "silent" {
-                Ok(Facts::default())
+                Ok(Replies::default())
             } else if endpoint == "bad" {
                 Err("it is bad")
             } else {
-                Ok(Facts { watchers: Some(vec![watcher.clone()]), sockets: None })
+                Ok(Replies { watchers: Some(vec![watcher.clone()]), sockets: None })
             }
         };
         let text = answer(name, word, &env, ask);
