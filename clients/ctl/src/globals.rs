@@ -6,14 +6,18 @@ use circus_core::commands::ConsoleOption;
 
 /// The options of circusctl itself. They stand before or after the command.
 pub const GLOBAL_OPTIONS: &[ConsoleOption] = &[
-    ConsoleOption::value(ENDPOINT, "ENDPOINT", "connection endpoint (or CIRCUSCTL_ENDPOINT; tcp://127.0.0.1:5555)"),
-    ConsoleOption::flag(HELP, "Show help and exit").or('h'),
-    ConsoleOption::flag(JSON, "output to JSON"),
-    ConsoleOption::flag(PRETTIFY, "prettify output"),
-    ConsoleOption::value(SSH, "SSH", "SSH Server in the format user@host:port"),
-    ConsoleOption::value(SSH_KEYFILE, "SSH_KEYFILE", "the path to the keyfile to authorise the user"),
-    ConsoleOption::value(TIMEOUT, "TIMEOUT", "connection timeout in seconds (5)"),
-    ConsoleOption::flag(VERSION, "display version and exit"),
+    ConsoleOption::value(
+        ENDPOINT,
+        "ENDPOINT",
+        "the endpoint of circusd (default CIRCUSCTL_ENDPOINT, or else tcp://127.0.0.1:5555)",
+    ),
+    ConsoleOption::flag(HELP, "show help and exit").or('h'),
+    ConsoleOption::flag(JSON, "print replies as JSON"),
+    ConsoleOption::flag(PRETTIFY, "with --json: in several lines, keys sorted"),
+    ConsoleOption::value(SSH, "SSH", "connect through this SSH server (user@host:port)"),
+    ConsoleOption::value(SSH_KEYFILE, "SSH_KEYFILE", "the private key for the SSH server"),
+    ConsoleOption::value(TIMEOUT, "TIMEOUT", "seconds to wait for an answer (default 5)"),
+    ConsoleOption::flag(VERSION, "print the version and exit"),
 ];
 
 pub(super) const ENDPOINT: &str = "endpoint";

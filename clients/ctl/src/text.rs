@@ -59,7 +59,8 @@ const ANOTHER: &str = "--endpoint or CIRCUSCTL_ENDPOINT names another one.";
 
 /// The help of circusctl itself.
 pub(super) fn help() -> String {
-    let mut out = format!("{USAGE}\n\nControls a Circus daemon\n\nCommands:\n{}", commands::command_list());
+    let mut out =
+        format!("{USAGE}\n\ncircusctl: controls a running circusd\n\nCommands:\n{}", commands::command_list());
     for (name, summary) in [
         ("completion", "Print the completion script for bash, fish or zsh"),
         ("help", "Show the help of a command, or this"),
@@ -131,11 +132,9 @@ mod tests {
     #[test]
     fn help_lists_commands_and_options() {
         let text = help();
-        assert!(
-            text.starts_with(
-                "usage: circusctl [options] command [args]\n\nControls a Circus daemon\n\nCommands:\n  add "
-            )
-        );
+        assert!(text.starts_with(
+            "usage: circusctl [options] command [args]\n\ncircusctl: controls a running circusd\n\nCommands:\n  add "
+        ));
         for option in GLOBAL_OPTIONS {
             assert!(text.contains(&format!("  --{}", option.name)), "{}", option.name);
         }

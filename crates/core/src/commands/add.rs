@@ -13,19 +13,23 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "add",
     summary: "Add a watcher",
     doc: Doc {
-        purpose: "Adds a watcher. It is stopped unless start is true. It lives until it is removed, the configuration \
-                  is reloaded or the daemon ends; no file is changed.",
+        purpose: "Adds a watcher. It stays stopped unless start is true. The watcher exists until it is removed or \
+                  circusd ends; no file is changed.",
         reply: "With start and waiting: the pids of the processes that were started.",
         message: r#"{"command": "add", "properties": {"name": "web", "cmd": "python -m http.server", "options": {"numprocesses": 2}, "start": true, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "started": [4711, 4712], "kept": []}"#,
         example: "add --start web sleep 60",
     },
     properties: &[
-        PropertySpec::required("name", Kind::Text, "The watcher's name. No other may have it, in any case."),
-        PropertySpec::required("cmd", Kind::Text, "The program, and where args is absent its arguments."),
-        PropertySpec::optional("args", Kind::Words, "Arguments: a string is split as a shell would, a list is not."),
-        PropertySpec::optional("options", Kind::Object, "Options of the watcher, as set takes them."),
-        PropertySpec::optional("start", Kind::Boolean, "Whether to start it at once; default false."),
+        PropertySpec::required("name", Kind::Text, "The watcher's name. Names are unique, regardless of case."),
+        PropertySpec::required("cmd", Kind::Text, "The program; without args also its arguments."),
+        PropertySpec::optional(
+            "args",
+            Kind::Words,
+            "The arguments: a string is split into words as by a shell, a list is taken as it is.",
+        ),
+        PropertySpec::optional("options", Kind::Object, "Options of the watcher, as for set."),
+        PropertySpec::optional("start", Kind::Boolean, "Start the watcher at once; default false."),
     ],
     waiting: true,
     role: Role::Admin,

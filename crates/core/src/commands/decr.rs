@@ -7,16 +7,17 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "decr",
     summary: "Decrement the number of processes in a watcher",
     doc: Doc {
-        purpose: "Lowers the number of processes of a watcher, never below zero, and stops the oldest ones. On a \
-                  stopped watcher only the number changes. A singleton keeps its one process.",
-        reply: "With waiting, or of a singleton: the number of processes that the watcher should have.",
+        purpose: "Decreases the number of processes of a watcher, to zero at the lowest, and stops the oldest ones. \
+                  If the watcher is stopped, only the number changes. A singleton keeps its one process.",
+        reply: "With waiting, and for a singleton: numprocesses, the number of processes that the watcher should \
+                have.",
         message: r#"{"command": "decr", "properties": {"name": "web", "nb": 2, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "numprocesses": 3}"#,
         example: "decr web 2 --waiting",
     },
     properties: &[
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
-        PropertySpec::optional("nb", Kind::Integer, "How many processes fewer; default 1."),
+        PropertySpec::optional("nb", Kind::Integer, "How many processes to stop; default 1."),
     ],
     waiting: true,
     role: Role::Operate,

@@ -9,10 +9,10 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "dstats",
     summary: "Get circusd stats",
     doc: Doc {
-        purpose: "Tells what circusd itself uses. cpu is its share of one processor since it was asked before; the \
-                  first time since its start.",
-        reply: "info: the figures of circusd. The processes it has started are not among its children here: they are \
-                what stats tells.",
+        purpose: "Reports what circusd itself uses. cpu is its share of one processor since the previous dstats, or \
+                  since circusd started.",
+        reply: "info: the figures of circusd, in the form that stats has. Its children are left out: stats reports \
+                them.",
         message: r#"{"command": "dstats", "properties": {}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": {"mem_info1": "2.11M", "mem_info2": "8.44M", "cpu": 0.1, "mem": 0.013, "ctime": "0:00.05", "pid": 4700, "username": "root", "nice": 0, "create_time": 1699999990.5, "age": 9.5, "cmdline": "circusd", "children": []}}"#,
         example: "dstats",

@@ -7,14 +7,14 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "globaloptions",
     summary: "Get the arbiter options",
     doc: Doc {
-        purpose: "Reads the daemon's own options: endpoint, stats_endpoint, pubsub_endpoint, check_delay and \
+        purpose: "Reads the options of circusd itself: endpoint, stats_endpoint, pubsub_endpoint, check_delay and \
                   multicast_endpoint.",
         reply: "The options and their values.",
         message: r#"{"command": "globaloptions", "properties": {"option": "check_delay"}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "options": {"check_delay": 5.0}}"#,
         example: "globaloptions check_delay",
     },
-    properties: &[PropertySpec::optional("option", Kind::Text, "The one option that is asked for; all without it.")],
+    properties: &[PropertySpec::optional("option", Kind::Text, "The option to read; all options without it.")],
     waiting: false,
     role: Role::Read,
     decode,

@@ -7,16 +7,17 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "incr",
     summary: "Increment the number of processes in a watcher",
     doc: Doc {
-        purpose: "Raises the number of processes of a watcher and starts the new ones. On a stopped watcher only the \
-                  number changes. A singleton keeps its one process.",
-        reply: "With waiting, or of a singleton: the number of processes that the watcher should have.",
+        purpose: "Increases the number of processes of a watcher and starts the new ones. If the watcher is stopped, \
+                  only the number changes. A singleton keeps its one process.",
+        reply: "With waiting, and for a singleton: numprocesses, the number of processes that the watcher should \
+                have.",
         message: r#"{"command": "incr", "properties": {"name": "web", "nb": 2, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "numprocesses": 5}"#,
         example: "incr web 2 --waiting",
     },
     properties: &[
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
-        PropertySpec::optional("nb", Kind::Integer, "How many processes more; default 1."),
+        PropertySpec::optional("nb", Kind::Integer, "How many processes to add; default 1."),
     ],
     waiting: true,
     role: Role::Operate,

@@ -10,9 +10,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "kill",
     summary: "Kill a specific process",
     doc: Doc {
-        purpose: "Ends processes of a watcher as a stop would: the stop signal, and SIGKILL for those that are still \
-                  there after graceful_timeout. They are replaced, as any process that ends. To send a signal and \
-                  nothing else use signal.",
+        purpose: "Ends processes of a watcher as stop does: they get the stop signal, and SIGKILL if they have not \
+                  exited after graceful_timeout. They are replaced, like all processes that exit. Use signal to send \
+                  a signal and nothing else.",
         reply: "Nothing more.",
         message: r#"{"command": "kill", "properties": {"name": "web", "pid": 4711, "signum": "INT", "graceful_timeout": 2.5, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
@@ -20,8 +20,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     },
     properties: &[
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
-        PropertySpec::optional("pid", Kind::Pid, "The one process; all processes of the watcher without it."),
-        PropertySpec::optional("signum", Kind::Signal, "The first signal; default the watcher's stop_signal."),
+        PropertySpec::optional("pid", Kind::Pid, "The process; all processes of the watcher without it."),
+        PropertySpec::optional("signum", Kind::Signal, "The signal to send first; default the watcher's stop_signal."),
         PropertySpec::optional(
             "graceful_timeout",
             Kind::Number,

@@ -10,12 +10,16 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Get list of watchers or processes in a watcher",
     doc: Doc {
         purpose: "Lists the watchers, or the processes of one watcher.",
-        reply: "Without a name: watchers, their names in lower case and in order. With one: pids.",
+        reply: "Without a name: watchers, the names of all watchers, in lower case and sorted. With a name: pids.",
         message: r#"{"command": "list", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "pids": [4711, 4712]}"#,
         example: "list web",
     },
-    properties: &[PropertySpec::optional("name", Kind::Text, "The watcher whose processes are asked for.")],
+    properties: &[PropertySpec::optional(
+        "name",
+        Kind::Text,
+        "The watcher whose processes are listed; without it the watchers are.",
+    )],
     waiting: false,
     role: Role::Read,
     decode,

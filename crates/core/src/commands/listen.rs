@@ -8,16 +8,16 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Subscribe to a watcher event",
     doc: Doc {
         purpose: "Prints events as they happen, until it is interrupted. Events are published on the pubsub endpoint, \
-                  not on the control endpoint: circusctl subscribes there, and --endpoint names it (default \
-                  tcp://127.0.0.1:5556). A topic is watcher.NAME.EVENT, with NAME in lower case and spaces as \
-                  underscores; the beginning of a topic stands for all that begin so. EVENT is one of spawn, start, \
-                  stop, kill, reap, reload, updated, add and remove.",
+                  not on the control endpoint; circusctl subscribes there, and --endpoint names it (default \
+                  tcp://127.0.0.1:5556). A topic is watcher.NAME.EVENT, with NAME in lower case and underscores for \
+                  spaces; a prefix matches all topics that begin with it. EVENT is one of spawn, start, stop, kill, \
+                  reap, reload, updated, add and remove.",
         reply: "The control endpoint always refuses the message: a subscription needs a socket of its own.",
         message: r#"{"command": "listen", "properties": {"topic": "watcher.web."}}"#,
         answer: r#"{"status": "error", "reason": "invalid message. use a pub/sub socket", "tb": null, "time": 1700000000.0, "errno": 3}"#,
         example: "listen watcher.web.",
     },
-    properties: &[PropertySpec::optional("topic", Kind::Texts, "The topics; all without it.")],
+    properties: &[PropertySpec::optional("topic", Kind::Texts, "The prefixes of topics; all topics without it.")],
     waiting: false,
     role: Role::Read,
     decode,

@@ -9,7 +9,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "listsockets",
     summary: "Get the list of sockets",
     doc: Doc {
-        purpose: "Lists the sockets that the daemon opened for its watchers.",
+        purpose: "Lists the sockets that circusd has opened for its watchers.",
         reply: "The sockets, by descriptor: fd, name and backlog, and either host and port or path.",
         message: r#"{"command": "listsockets", "properties": {}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "sockets": [{"fd": 3, "name": "web", "backlog": 2048, "host": "127.0.0.1", "port": 8080}]}"#,

@@ -10,7 +10,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Get the number of processes",
     doc: Doc {
         purpose: "Counts the processes of one watcher, or of all.",
-        reply: "numprocesses, and with a name watcher_name, as it was given.",
+        reply: "numprocesses; with a name also watcher_name, as it was given.",
         message: r#"{"command": "numprocesses", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "numprocesses": 2, "watcher_name": "web"}"#,
         example: "numprocesses web",

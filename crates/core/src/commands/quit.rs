@@ -7,8 +7,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "quit",
     summary: "Quit the arbiter immediately",
     doc: Doc {
-        purpose: "Stops all watchers, gracefully, and ends the daemon.",
-        reply: "Nothing more. With waiting it comes when all processes are gone.",
+        purpose: "Stops all watchers gracefully and ends circusd.",
+        reply: "Nothing more. With waiting it is sent when all processes have exited.",
         message: r#"{"command": "quit", "properties": {"waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
         example: "quit --waiting",

@@ -10,20 +10,24 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "reload",
     summary: "Reload the arbiter or a watcher",
     doc: Doc {
-        purpose: "Replaces the processes of a watcher, or of all watchers. A graceful reload starts the new ones \
-                  before it stops the old ones; with send_hup the processes are sent SIGHUP instead and stay. One that \
-                  is not graceful is a restart. A singleton always stops before its successor starts. A watcher that is \
-                  named and stopped is started; without a name, those that were told to stop or do not start by \
-                  themselves stay stopped.",
+        purpose: "Replaces the processes of a watcher, or of all watchers. A graceful reload starts the new processes \
+                  before it stops the old ones; with send_hup the processes get SIGHUP instead and are kept. A reload \
+                  that is not graceful is a restart. A singleton always stops before its successor starts. A stopped \
+                  watcher is started if it is named; without a name, watchers that were stopped by a command or have \
+                  autostart = no stay stopped.",
         reply: "With name and waiting: info, the pids that were stopped, started and kept.",
         message: r#"{"command": "reload", "properties": {"name": "web", "graceful": true, "sequential": true, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": {"stopped": [4711], "started": [4712], "kept": []}}"#,
         example: "reload web --sequential --waiting",
     },
     properties: &[
-        PropertySpec::optional("name", Kind::Text, "The watcher's name, never a pattern; all watchers without it."),
-        PropertySpec::optional("graceful", Kind::Boolean, "New processes before the old ones end; default true."),
-        PropertySpec::optional("sequential", Kind::Boolean, "One process after the other; default false."),
+        PropertySpec::optional("name", Kind::Text, "The watcher's name, not a pattern; all watchers without it."),
+        PropertySpec::optional(
+            "graceful",
+            Kind::Boolean,
+            "Start new processes before the old ones are stopped; default true.",
+        ),
+        PropertySpec::optional("sequential", Kind::Boolean, "Replace one process at a time; default false."),
     ],
     waiting: true,
     role: Role::Operate,

@@ -14,26 +14,27 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "reloadconfig",
     summary: "Reload the configuration file",
     doc: Doc {
-        purpose: "Reads the configuration file again and carries out what has changed in it: watchers that are new are \
-                  started, those that are gone are stopped and forgotten, those of which \
-                  only numprocesses differs get more or fewer processes, and those that differ otherwise are stopped \
-                  and started. All stop before the first starts, and they start in order of priority, but for those \
-                  with autostart = no. Watchers that were made by add and are not in the file are kept, unless \
-                  prune is given. What is compared is what the file said before; what set has changed since \
-                  stays. Sockets are opened before any is closed. One whose address is the same is adjusted while it \
-                  is open; whoever holds another that has changed is reloaded gracefully. A file with a new error, or \
-                  a socket that cannot be opened, changes nothing.",
-        reply: "watchers: for each its name and change, one of kept, scaled (from, to), replaced (why: the options and \
-                sockets that differ; gracefully; starts), added (starts) and removed. sockets: for each its name and \
-                change, one of kept, adjusted, replaced (why), added and removed. circus: the options of [circus] \
-                that were applied, and those of which a change needs_restart of circusd. warnings: what is odd in the \
-                file. An error has errno 6 and details.",
+        purpose: "Reads the configuration file again and applies what has changed. New watchers are started. Watchers \
+                  that are no longer in the file are stopped and removed. If only numprocesses of a watcher differs, \
+                  processes are added or stopped; a watcher with other differences is stopped and started. All \
+                  watchers to be stopped are stopped before the first is started; then they start in order of \
+                  priority, except those with autostart = no. Watchers made by add are kept unless prune is given. \
+                  The new file is compared with the previous version of the file; changes made with set are kept. \
+                  Sockets are opened before any is closed. A socket whose address is the same is adjusted while it is \
+                  open; if another socket has changed, the watchers that use it are reloaded gracefully. If the file \
+                  has a new error, or a socket cannot be opened, nothing is changed.",
+        reply: "watchers: name and change of each; change is one of kept, scaled (with from and to), replaced (with \
+                why: the options and sockets that differ; gracefully; starts), added (with starts) and removed. \
+                sockets: name and change of each; change is one of kept, adjusted, replaced (with why), added and \
+                removed. circus: the options of [circus] that were applied, and under needs_restart those that take \
+                effect when circusd is restarted. warnings: what looks wrong in the file. An error has errno 6 and \
+                details.",
         message: r#"{"command": "reloadconfig", "properties": {"waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "watchers": [{"name": "web", "change": "scaled", "from": 2, "to": 4}], "sockets": [], "circus": {"applied": ["check_delay"], "needs_restart": []}, "warnings": []}"#,
         example: "reloadconfig --dry-run",
     },
     properties: &[
-        PropertySpec::optional("dry_run", Kind::Boolean, "Answer what would be done, and do nothing; default false."),
+        PropertySpec::optional("dry_run", Kind::Boolean, "Report what would be done, and do nothing; default false."),
         PropertySpec::optional("prune", Kind::Boolean, "Remove watchers made by add as well; default false."),
     ],
     waiting: true,

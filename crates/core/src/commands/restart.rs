@@ -7,8 +7,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "restart",
     summary: "Restart the arbiter or a watcher",
     doc: Doc {
-        purpose: "Stops watchers and starts them again. Without a name the daemon starts anew: it reads its \
-                  configuration and opens its sockets again, and watchers that were added since are gone.",
+        purpose: "Stops watchers and starts them again. Without a name circusd itself starts anew: it reads its \
+                  configuration and opens its sockets again, and watchers made by add are gone.",
         reply: "With one watcher and waiting: info, the pids that were stopped, started and kept.",
         message: r#"{"command": "restart", "properties": {"name": "web*", "match": "glob", "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": {"stopped": [4711], "started": [4712], "kept": []}}"#,

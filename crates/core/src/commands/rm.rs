@@ -10,7 +10,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "rm",
     summary: "Remove a watcher",
     doc: Doc {
-        purpose: "Removes a watcher and stops its processes. With nostop they go on, and nobody watches them.",
+        purpose: "Removes a watcher and stops its processes. With nostop the processes run on, and circusd no longer \
+                  manages them.",
         reply: "Nothing more.",
         message: r#"{"command": "rm", "properties": {"name": "web", "nostop": false, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
@@ -18,7 +19,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     },
     properties: &[
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
-        PropertySpec::optional("nostop", Kind::Boolean, "Whether its processes go on; default false."),
+        PropertySpec::optional("nostop", Kind::Boolean, "Let the processes run on; default false."),
     ],
     waiting: true,
     role: Role::Admin,

@@ -13,8 +13,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "set",
     summary: "Set a watcher option",
     doc: Doc {
-        purpose: "Changes options of a watcher. All are looked at before one is changed. Where processes must be \
-                  replaced for a change to be felt, the watcher is reloaded gracefully. No file is changed.",
+        purpose: "Changes options of a watcher. All values are checked before any is applied. If a change needs new \
+                  processes, the watcher is reloaded gracefully. No file is changed.",
         reply: "Nothing more.",
         message: r#"{"command": "set", "properties": {"name": "web", "options": {"numprocesses": 3, "graceful_timeout": 2.5}, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,

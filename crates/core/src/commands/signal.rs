@@ -10,9 +10,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "signal",
     summary: "Send a signal",
     doc: Doc {
-        purpose: "Sends a signal to processes of a watcher, or to their children. Nothing else is done: no event is \
-                  published, and a process that does not end is not killed. To end processes use kill.",
-        reply: "Nothing more. A pid that the watcher does not have is no error.",
+        purpose: "Sends a signal to processes of a watcher, or to their children, and does nothing else: no event is \
+                  published, and a process that does not exit is not killed. Use kill to end processes.",
+        reply: "Nothing more. If the watcher has no process of that pid, nothing happens.",
         message: r#"{"command": "signal", "properties": {"name": "web", "pid": 4711, "signum": "HUP", "recursive": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
         example: "signal web 4711 HUP --recursive",
@@ -20,10 +20,14 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     properties: &[
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
         PropertySpec::required("signum", Kind::Signal, "The signal."),
-        PropertySpec::optional("pid", Kind::Pid, "The one process; all processes of the watcher without it."),
+        PropertySpec::optional("pid", Kind::Pid, "The process; all processes of the watcher without it."),
         PropertySpec::optional("childpid", Kind::Pid, "Only this child of the process; needs pid."),
-        PropertySpec::optional("children", Kind::Boolean, "The children instead of the process; default false."),
-        PropertySpec::optional("recursive", Kind::Boolean, "The process and all its descendants; default false."),
+        PropertySpec::optional("children", Kind::Boolean, "Signal the children instead of the process; default false."),
+        PropertySpec::optional(
+            "recursive",
+            Kind::Boolean,
+            "Signal the process and all its descendants; default false.",
+        ),
     ],
     waiting: false,
     role: Role::Operate,

@@ -7,8 +7,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "start",
     summary: "Start the arbiter or a watcher",
     doc: Doc {
-        purpose: "Starts watchers. One that runs is topped up to its number of processes. Where the name stands for \
-                  several watchers, or is left out, those with autostart = false stay as they are.",
+        purpose: "Starts watchers. A running watcher gets the processes that it lacks. If the name matches several \
+                  watchers, or is left out, watchers with autostart = False are not started.",
         reply: "With one watcher and waiting: info, the pids that were started and kept.",
         message: r#"{"command": "start", "properties": {"name": "web*", "match": "glob", "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": {"started": [4711], "kept": []}}"#,

@@ -12,22 +12,23 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "stats",
     summary: "Get process infos",
     doc: Doc {
-        purpose: "Tells what processes use: those of all watchers, those of one, or one process, each with its direct \
-                  children. cpu is the share of one processor since the process was looked at before, and 0 the first \
-                  time.",
-        reply: "Without a name: infos, for each watcher what info is for one. With a name: info, by process id. With a \
-                process as well: info itself. A process that has ended meanwhile is a string that says so.",
+        purpose: "Reports what processes use: those of all watchers, of one watcher, or one process; each with its \
+                  direct children. cpu is the share of one processor since the previous stats of the process, and 0 \
+                  the first time.",
+        reply: "Without a name: infos, which has for each watcher what info has for one. With a name: info, by \
+                process id. With a process as well: info of that process. For a process that has exited meanwhile \
+                there is a message in place of its figures.",
         message: r#"{"command": "stats", "properties": {"name": "web", "process": 4711}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "process": 4711, "info": {"mem_info1": "1.47M", "mem_info2": "2.44M", "cpu": 0.0, "mem": 0.006, "ctime": "0:00.05", "pid": 4711, "username": "root", "nice": 0, "create_time": 1699999990.5, "age": 9.5, "cmdline": "sleep", "children": [], "started": 1699999990.5, "wid": 1}}"#,
         example: "stats web",
     },
     properties: &[
         PropertySpec::optional("name", Kind::Text, "The watcher's name; all watchers without it."),
-        PropertySpec::optional("process", Kind::Pid, "The one process; all processes of the watcher without it."),
+        PropertySpec::optional("process", Kind::Pid, "The process; all processes of the watcher without it."),
         PropertySpec::optional(
             "extended",
             Kind::Boolean,
-            "Also what the watcher's extended_stats hook has to say; default false.",
+            "Include the figures of the watcher's extended_stats hook; default false.",
         ),
     ],
     waiting: false,
@@ -35,7 +36,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     decode,
     console: ConsoleSpec::call(
         "[NAME...] [PID]",
-        &[ConsoleOption::flag("extended", "Also what the watcher's extended_stats hook has to say.")],
+        &[ConsoleOption::flag("extended", "Include the figures of the watcher's extended_stats hook.")],
         message,
         show,
     )

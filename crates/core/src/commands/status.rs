@@ -14,25 +14,28 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     doc: Doc {
         purpose: "Reports the state of one watcher, or of all: stopped, starting, active or stopping. With verbose it \
                   also explains the state: current back-offs and their causes, the last exit, the last failed start. \
-                  At a terminal circusctl shows a table of all watchers, whose STATE says how each fares: ready, \
-                  starting, degraded, backing off, failed, held back, on demand, disabled, stopped or stopping.",
-        reply: "With a name the state stands in status itself, in place of ok. Without one: statuses, by name. With \
-                verbose also details, of the watcher or by name: health, one of disabled, stopped, on demand, \
-                starting, ready, degraded, backing off, failed, held back and stopping; reason, in words, null where \
-                nothing failed; failures, what has failed since the start, each with wid (null for the watcher \
-                itself), stage, reason and time; wanted, running, starting, stopping and not_replaced \
-                count workers; operation and queued name what is being done; backing_off lists the places that wait \
-                (wid, times in a row, wait and left in seconds, and exit_code or stage, errno, error and detail); \
-                waits_for the sockets whose next connection starts it, after rests seconds; spawned, reaped, failed \
-                and restarts (workers that exited unexpectedly and were replaced) count since circusd knows the watcher; uptime is \
-                the time since it was started, processes lists its workers (pid, wid and uptime); last_exit and last_failure are null where there was none.",
+                  At a terminal circusctl shows a table of all watchers, with a more precise STATE: ready, starting, \
+                  degraded, backing off, failed, held back, on demand, disabled, stopped or stopping.",
+        reply: "With a name the state stands in status itself, in place of ok. Without a name: statuses, by name. \
+                With verbose also details, of the watcher or of each by name. health is one of disabled, stopped, on \
+                demand, starting, ready, degraded, backing off, failed, held back and stopping. reason says why, in \
+                words, and is null if nothing has failed. failures lists what has failed since the start, each with wid \
+                (null for the watcher itself), stage, reason and time. wanted, running, starting, stopping and \
+                not_replaced count workers. operation and queued name what is in progress and what follows. \
+                backing_off lists the workers whose next start waits: wid, times in a row, wait and left in seconds, \
+                and either exit_code or stage, errno, error and detail. waits_for lists the sockets whose next \
+                connection starts the watcher, after rests seconds. spawned, reaped, failed and restarts (workers \
+                that exited unexpectedly and were replaced) are totals since circusd knows the watcher, \
+                ended_cpu_time is the processor time of its workers that have exited, in seconds. uptime is the time \
+                since it was started, processes lists its workers (pid, wid and uptime). last_exit and last_failure \
+                are null if there was none; hint in last_failure says what can be done.",
         message: r#"{"command": "status", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "active", "time": 1700000000.0}"#,
         example: "status web",
     },
     properties: &[
         PropertySpec::optional("name", Kind::Text, "The watcher's name; all watchers without it."),
-        PropertySpec::optional("verbose", Kind::Boolean, "Also why; default false."),
+        PropertySpec::optional("verbose", Kind::Boolean, "Also explain the state; default false."),
     ],
     waiting: false,
     role: Role::Read,
@@ -174,7 +177,7 @@ mod tests {
         assert_eq!(
             rows,
             [
-                ["flap", "backing off", "0/1", "", "", "0", "worker 1: exit status 7, next try in 200 ms"],
+                ["flap", "backing off", "0/1", "", "", "0", "worker 1 exited with status 7, next start in 200 ms"],
                 ["web", "ready", "2/2", "7,8", "1 min 1 s", "3", ""],
             ]
         );

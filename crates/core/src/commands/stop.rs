@@ -7,8 +7,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "stop",
     summary: "Stop watchers",
     doc: Doc {
-        purpose: "Stops watchers: each process gets the watcher's stop_signal, and SIGKILL when it is still there \
-                  after graceful_timeout.",
+        purpose: "Stops watchers: each process gets the watcher's stop_signal, and SIGKILL if it has not exited after \
+                  graceful_timeout.",
         reply: "With one watcher and waiting: info, which is null.",
         message: r#"{"command": "stop", "properties": {"name": "web*", "match": "glob", "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": null}"#,

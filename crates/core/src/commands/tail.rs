@@ -15,18 +15,20 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "tail",
     summary: "Show what workers print",
     doc: Doc {
-        purpose: "Shows the last lines that a watcher's workers have printed, and with -f those that come, until it is \
-                  interrupted. What passes through a stdout_stream or stderr_stream of any class is kept in memory, as \
-                  much as tail_bytes allows, also when the watcher has stopped; a watcher without a stream hands \
-                  circusd's own output to its workers, and circusd does not see what they print. Lines are whole: one \
-                  that has no end yet is shown when it ends, or when its worker does; one of more than 64 KiB counts as \
-                  several. What comes is published under output.WATCHER.stdout and output.WATCHER.stderr \
-                  (circus-protocol(7)) while somebody listens. A worker never waits for those who look on: a reader \
-                  that is too slow misses lines, and circusctl says on standard error how many.",
-        reply: "lines: the lines, oldest first, each with pid, wid, time and the line without its end; what is not UTF-8 \
-                is replaced. cursor: how many bytes the stream has had. missed: how many bytes behind after are kept \
-                no longer. next: the number of the line that is published next. began: since when cursor and next are \
-                counted. Where nothing was printed yet, lines is empty.",
+        purpose: "Shows the last lines that a watcher's workers have printed, and with -f new lines as they come, \
+                  until it is interrupted. Without a name it shows those of all watchers. Output that passes through \
+                  a stdout_stream or stderr_stream, of any class, is also kept in memory, up to tail_bytes, and stays \
+                  available when the watcher has stopped. The workers of a watcher without a stream write to \
+                  circusd's own output, which circusd does not read. Lines are shown whole: an unfinished line is \
+                  shown when it is completed or when its worker exits; a line of more than 64 KiB counts as several. \
+                  New lines are published under output.WATCHER.stdout and output.WATCHER.stderr (circus-protocol(7)) \
+                  while there is a subscriber. Workers never wait for readers: a reader that is too slow misses \
+                  lines, and circusctl reports on standard error how many.",
+        reply: "lines: the lines, oldest first, each with pid, wid, time and the line without its line end; bytes \
+                that are not UTF-8 are replaced. cursor: the number of bytes that the stream has had. missed: the \
+                number of bytes behind after that are no longer kept. next: the number of the line that will be \
+                published next. began: the time since which cursor and next are counted. If nothing has been printed, \
+                lines is empty.",
         message: r#"{"command": "tail", "properties": {"name": "web", "stream": "stderr", "lines": 2}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "name": "web", "stream": "stderr", "lines": [{"pid": 4711, "wid": 1, "time": 1699999999.5, "line": "ready"}], "cursor": 6, "missed": 0, "next": 0, "began": 1699999990.5}"#,
         example: "tail -n 20 web",
@@ -35,7 +37,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
         PropertySpec::optional("wid", Kind::Integer, "Only the worker with this number; all without it."),
         PropertySpec::optional("stream", Kind::Text, "stdout or stderr; default stdout."),
-        PropertySpec::optional("lines", Kind::Integer, "At most so many lines, the last ones; default 10."),
+        PropertySpec::optional("lines", Kind::Integer, "The number of lines, counted from the end; default 10."),
         PropertySpec::optional("after", Kind::Integer, "Only lines behind this cursor, of an answer or an event."),
     ],
     waiting: false,

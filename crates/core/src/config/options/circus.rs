@@ -15,10 +15,10 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Bool,
         "no",
         "yes",
-        "Whether endpoints may be reached from other machines, by anyone and without a password."
+        "Let other machines reach the endpoints: anyone can then control circusd, without a password."
     ),
     live!(check_delay, Seconds, "5", "2", "Seconds; the longest pause of the back-off that crash loops get."),
-    live!(debug, Bool, "no", "yes", "Whether plugins log everything."),
+    live!(debug, Bool, "no", "yes", "Let plugins log everything."),
     unused!(debug_gc, Bool, "no", "yes", "A switch of Python's garbage collector.", DEAD),
     field!(endpoint, Text, "tcp://127.0.0.1:5555", "ipc:///run/circus/control", "Where requests are answered."),
     field!(endpoint_mode, Octal, "0600", "0660", "The mode of the socket file of an ipc endpoint."),
@@ -41,8 +41,8 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
          watchers in order, and exits with that status; 128 and the number of a signal; 1 if no worker could be started."
     ),
     live!(fqdn_prefix, Text, "", "web", "A name that is put before that of the machine."),
-    unused!(httpd, Bool, "no", "yes", "Whether the web console is started.", NO_HTTPD),
-    unused!(httpd_close_outputs, Bool, "no", "yes", "Whether the web console is silent.", DEAD),
+    unused!(httpd, Bool, "no", "yes", "Start the web console.", NO_HTTPD),
+    unused!(httpd_close_outputs, Bool, "no", "yes", "Discard the output of the web console.", DEAD),
     unused!(httpd_host, Text, "localhost", "127.0.0.1", "Where the web console listens.", Support::Works),
     unused!(httpd_port, Int, "8080", "8081", "Where the web console listens.", Support::Works),
     unused!(
@@ -101,7 +101,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             Text,
             "",
             "udp://237.219.251.97:12027",
-            "The UDP address at which clients discover this circusd; empty is none."
+            "The UDP address at which clients discover this circusd; empty means none."
         )
     },
     field!(pidfile, Text, "", "/run/circusd.pid", "The file for circusd's process id."),
@@ -121,14 +121,14 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Bool,
         "no",
         "yes",
-        "Whether circusd-stats looks at processes also while nobody subscribes to its figures."
+        "Let circusd-stats sample processes even without a subscriber to its figures."
     ),
     live!(
         stats_endpoint,
         Text,
         "tcp://127.0.0.1:5557",
         "ipc:///run/circus/stats",
-        "Where circusd-stats publishes. Whoever sets it has circusd-stats, whatever statsd says."
+        "Where circusd-stats publishes. Setting this also enables circusd-stats, regardless of statsd."
     ),
     Setting {
         put: |circus, value| {
@@ -147,13 +147,13 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             "Seconds between two looks of circusd-stats at a process, and two messages about it; 0.1 at least."
         )
     },
-    live!(statsd, Bool, "no", "yes", "Whether circusd-stats is started: it publishes what processes use."),
+    live!(statsd, Bool, "no", "yes", "Start circusd-stats, which publishes what processes use."),
     live!(
         statsd_close_outputs,
         Bool,
         "no",
         "yes",
-        "Whether circusd-stats is silent: its log goes to /dev/null, unless logoutput names another place."
+        "Discard the log of circusd-stats, unless logoutput names a destination."
     ),
     unused!(stream_backend, Text, "", "gevent", "thread or gevent.", DEAD),
     live!(
@@ -161,7 +161,8 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Bool,
         "no",
         "yes",
-        "Whether any error in a watcher, socket or included file keeps circusd from starting."
+        "Refuse to start if a watcher, socket or included file has an error; otherwise only the watcher or socket is \
+         skipped."
     ),
     Setting {
         put: |circus, value| {
@@ -186,8 +187,8 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Bool,
         "no",
         "yes",
-        "Whether the kernel sends workers SIGTERM when circusd ends without having stopped them, as after a SIGKILL. It \
-         reaches workers that start later, and not what they have started themselves."
+        "Let the kernel send SIGTERM to workers when circusd ends without having stopped them, as after a SIGKILL. It \
+         applies to workers that start later, and not to processes that workers have started."
     ),
 ];
 

@@ -19,7 +19,7 @@ const TYPES: [(&str, SocketType); 5] = [
 /// Every option of a managed socket.
 pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
     live!(backlog, Int, "2048", "128", "How many connections may wait to be accepted."),
-    live!(blocking, Bool, "no", "yes", "Whether accepting blocks."),
+    live!(blocking, Bool, "no", "yes", "Make accept block."),
     Setting {
         key: "family",
         kind: Kind::Text,
@@ -49,9 +49,9 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         Bool,
         "no",
         "yes",
-        "Whether each worker of a watcher that names the socket gets one of its own, bound with SO_REUSEPORT. A worker \
-              that ends leaves it to its successor, with the connections that wait in it: one that is told to stop need not \
-              accept them, and must not shut the socket down (shutdown(2)); to close it is right."
+        "Give each worker of a watcher that names the socket a socket of its own, bound with SO_REUSEPORT. A worker that \
+         exits leaves it to its successor, with the connections that wait in it: a worker that is stopped need not accept \
+         them, and must not shut the socket down (shutdown(2)), but may close it."
     ),
     Setting {
         key: "type",

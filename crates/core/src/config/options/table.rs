@@ -45,7 +45,7 @@ macro_rules! field {
 pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Args,
-        doc: "Arguments, appended to cmd. A text is split into words as a shell would.",
+        doc: "Arguments, appended to cmd. A text is split into words as by a shell.",
         example: "--port 8000",
         scope: Scope::Watcher,
         ..field!(args, RunsAsWorker)
@@ -53,7 +53,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "yes",
-        doc: "Whether the watcher is started with circusd.",
+        doc: "Start the watcher when circusd starts.",
         example: "no",
         effect: Effect::Nothing,
         listed: Listed::Never,
@@ -62,21 +62,21 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether standard error is /dev/null. Wins over stderr_stream.",
+        doc: "Connect standard error to /dev/null. Overrides stderr_stream.",
         example: "yes",
         ..field!(close_child_stderr, Safe)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "yes",
-        doc: "Whether standard input is /dev/null rather than circusd's.",
+        doc: "Connect standard input to /dev/null; otherwise it is that of circusd.",
         example: "no",
         ..field!(close_child_stdin, OpensAsDaemon)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether standard output is /dev/null. Wins over stdout_stream.",
+        doc: "Connect standard output to /dev/null. Overrides stdout_stream.",
         example: "yes",
         ..field!(close_child_stdout, Safe)
     },
@@ -89,14 +89,14 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether workers get circusd's own environment, below what the env sections say.",
+        doc: "Give workers circusd's own environment; the env sections override it.",
         example: "yes",
         ..field!(copy_env, OpensAsDaemon)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether PYTHONPATH, where nothing else sets it, is what python3 in circusd's own PATH imports from. \
+        doc: "Set PYTHONPATH, unless it is set otherwise, to the import path of the python3 in circusd's own PATH. \
               Needs copy_env.",
         example: "yes",
         listed: Listed::Never,
@@ -104,15 +104,15 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         kind: Kind::Env,
-        doc: "The environment of the workers. In a file, sections [env] and [env:NAME] say it.",
+        doc: "The environment of the workers. In a file it is set by the sections [env] and [env:NAME].",
         example: "A=1",
         ..field!(env, RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether circusd ends when the watcher has no worker left and gets none: see exit_on of [circus]. A stop by \
-              a command is no such end. With respawn = yes only a command that cannot be executed is one.",
+        doc: "End circusd when the watcher has no worker left and none will be started: see exit_on of [circus]. A \
+              stop by a command does not count. With respawn = yes only a command that cannot be executed does.",
         example: "yes",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -136,7 +136,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "30",
         unit: "seconds",
-        doc: "How long a worker may take to end after the stop signal, before it is killed.",
+        doc: "The time that a worker has to exit after the stop signal; then it is killed.",
         example: "5",
         effect: Effect::Nothing,
         ..field!(graceful_timeout, Safe)
@@ -145,7 +145,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "60",
         unit: "seconds",
-        doc: "How long a hook may take before it is ended and counts as one that failed.",
+        doc: "The time limit of a hook; one that takes longer is ended and has failed.",
         example: "5",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -155,7 +155,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "hooks",
         kind: Kind::Hooks,
-        doc: "Hooks by their points.",
+        doc: "All hooks, by name.",
         example: "{\"before_start\": [\"module.function\", false]}",
         effect: Effect::Nothing,
         listed: Listed::Never,
@@ -167,8 +167,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "hooks.*",
         kind: Kind::Hook,
-        doc: "What runs at a point of a watcher's life, and after a comma whether it counts as a yes where it fails: \
-              see HOOKS. Empty is none.",
+        doc: "The hook of this name: what is run, and after a comma whether the watcher goes on if the hook fails: see \
+              HOOKS. Empty means no hook.",
         example: "exec:/usr/local/bin/prepare --now, True",
         effect: Effect::Nothing,
         listed: Listed::Never,
@@ -181,7 +181,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "0",
         unit: "seconds",
-        doc: "The age at which a worker is replaced; 0 is never.",
+        doc: "The age at which a worker is replaced; 0 means never.",
         example: "3600",
         scope: Scope::Watcher,
         ..field!(max_age, Safe)
@@ -190,7 +190,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "30",
         unit: "seconds",
-        doc: "The most that chance adds to max_age, so that workers are not all replaced at once.",
+        doc: "The upper limit of a random time added to max_age, so that workers are not all replaced at once.",
         example: "60",
         scope: Scope::Watcher,
         ..field!(max_age_variance, Safe)
@@ -199,7 +199,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "5",
         unit: "attempts",
-        doc: "How often a command that cannot be executed is tried before the watcher is stopped; -1 is for ever.",
+        doc: "The number of attempts to start a command that cannot be executed, before the watcher is stopped; -1 \
+              means no limit.",
         example: "-1",
         effect: Effect::Nothing,
         ..field!(max_retry, Safe)
@@ -208,8 +209,9 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "1",
         unit: "seconds",
-        doc: "A worker that has lived so long has come up: requests with waiting are answered then, and when it dies later \
-              it is replaced at once. One that dies earlier is replaced after a pause that grows with each such death.",
+        doc: "A worker that has run for this time has come up: requests with waiting are answered then, and when it exits \
+              later it is replaced at once. A worker that exits earlier is replaced after a pause, which grows with each \
+              early exit.",
         example: "10",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -220,7 +222,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "1",
         unit: "workers",
-        doc: "How many workers run.",
+        doc: "The number of workers.",
         example: "4",
         effect: Effect::Numprocesses,
         put: |watcher, _, value| {
@@ -233,9 +235,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether the watcher starts with the first connection to its sockets: those that cmd, args, sockets or \
-              stdin_socket name, or with use_sockets alone all. When its workers have ended, after a stop too, it \
-              waits again. Only start with its name starts it otherwise; with autostart = no nothing else does.",
+        doc: "Start the watcher at the first connection to one of its sockets: those named in cmd, args, sockets or \
+              stdin_socket, or all of them if only use_sockets is set. When its workers have exited, also after a \
+              stop, it waits for a connection again. Otherwise only a start command that names the watcher starts it; \
+              with autostart = no, connections do not start it either.",
         example: "yes",
         effect: Effect::Nothing,
         ..field!(on_demand, OpensAsDaemon)
@@ -243,10 +246,9 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Orphans,
         default: "end",
-        doc: "What becomes of the processes that a worker leaves behind when it ends: its process group, its session \
-              and, where it was told to stop, everything that descended from it. end: they get stop_signal, and after \
-              graceful_timeout SIGKILL; the worker counts as ended, and its successor starts, when they are gone. \
-              keep: they live on.",
+        doc: "What happens to processes that a worker leaves behind when it exits: its process group, its session and, \
+              if it was stopped, all its descendants. end: they get stop_signal, and SIGKILL after graceful_timeout; \
+              the worker counts as exited, and its successor starts, when they are gone. keep: they live on.",
         example: "keep",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -264,8 +266,9 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Respawn,
         default: "yes",
-        doc: "Whether a worker that ends is replaced. Without, the watcher stops with its last worker. With on-failure \
-              those are replaced that fail: that end by a signal or with an exit status that is not in success_codes.",
+        doc: "Replace workers that exit. If false, the watcher stops with its last worker. With on-failure only \
+              workers that fail are replaced: those ended by a signal or with an exit status that is not in \
+              success_codes.",
         example: "on-failure",
         effect: Effect::Nothing,
         ..field!(respawn, Safe)
@@ -274,7 +277,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         key: "retry_in",
         kind: Kind::Seconds,
         unit: "seconds",
-        doc: "Kept for clients and plugins that set it; circusd has no use for it.",
+        doc: "Kept for clients and plugins that set it; circusd does not use it.",
         example: "7",
         effect: Effect::Nothing,
         listed: Listed::Never,
@@ -289,7 +292,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "rlimit_*",
         kind: Kind::Limit,
-        doc: "A resource limit of the workers, soft and hard; empty is unlimited.",
+        doc: "A resource limit of the workers, soft and hard; empty means unlimited.",
         example: "1024",
         listed: Listed::Never,
         scope: Scope::Literal,
@@ -312,7 +315,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether a graceful reload sends SIGHUP instead of replacing the workers.",
+        doc: "On a graceful reload, send SIGHUP to the workers in place of replacing them.",
         example: "yes",
         effect: Effect::Nothing,
         ..field!(send_hup, Safe)
@@ -320,7 +323,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether cmd and args are a script for /bin/sh.",
+        doc: "Run cmd and args as a script of /bin/sh.",
         example: "yes",
         ..field!(shell, RunsAsWorker)
     },
@@ -333,15 +336,15 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether there may be one worker at most.",
+        doc: "Allow at most one worker.",
         example: "yes",
         effect: Effect::Nothing,
         ..field!(singleton, Safe)
     },
     OptionSpec {
         kind: Kind::Names,
-        doc: "The managed sockets that workers get, as descriptors 3, 4 and so on in this order, with LISTEN_FDS and \
-              LISTEN_FDNAMES. Wins over use_sockets.",
+        doc: "The managed sockets passed to the workers, as descriptors 3, 4 and so on in this order, with LISTEN_FDS \
+              and LISTEN_FDNAMES. Overrides use_sockets.",
         example: "web, api",
         listed: Listed::WhenSet,
         scope: Scope::Watcher,
@@ -350,7 +353,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "stderr_stream",
         kind: Kind::Stream,
-        doc: "Where standard error goes; without, where circusd's goes.",
+        doc: "The destination of standard error; by default it is that of circusd.",
         example: "{\"class\": \"StdoutStream\"}",
         effect: Effect::Stream,
         listed: Listed::As("stderr_stream_conf"),
@@ -391,7 +394,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "stdout_stream",
         kind: Kind::Stream,
-        doc: "Where standard output goes; without, where circusd's goes.",
+        doc: "The destination of standard output; by default it is that of circusd.",
         example: "{\"class\": \"StdoutStream\"}",
         effect: Effect::Stream,
         listed: Listed::As("stdout_stream_conf"),
@@ -427,7 +430,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether the stop signal also goes to a worker's children.",
+        doc: "Send the stop signal to the children of a worker too.",
         example: "yes",
         effect: Effect::Nothing,
         ..field!(stop_children, SignalsAsDaemon)
@@ -444,7 +447,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Codes,
         default: "0",
-        doc: "The exit statuses that respawn = on-failure takes for a success.",
+        doc: "The exit statuses that respawn = on-failure treats as success.",
         example: "0, 3",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -455,8 +458,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "16384",
         unit: "bytes",
-        doc: "How much of the last output of each stream circusctl tail can show, in memory; 0 is nothing. A change \
-              counts when the streams are opened next, at a start of the watcher.",
+        doc: "The amount of recent output of each stream that is kept in memory for circusctl tail; 0 means none. A \
+              change takes effect when the streams are next opened, at a start of the watcher.",
         example: "1048576",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -480,20 +483,20 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether workers inherit every managed socket, at the numbers that $(circus.sockets.NAME) gives.",
+        doc: "Let workers inherit all managed sockets, at the descriptors that $(circus.sockets.NAME) gives.",
         example: "yes",
         ..field!(use_sockets, OpensAsDaemon)
     },
     OptionSpec {
-        doc: "The virtual environment of Python to run in: its bin goes before PATH, and its packages into PYTHONPATH. \
-              Needs copy_env.",
+        doc: "The Python virtual environment of the workers: its bin directory is put first in PATH, and its packages \
+              into PYTHONPATH. Needs copy_env.",
         example: "venv",
         listed: Listed::Never,
         scope: Scope::Watcher,
         ..field!(virtualenv, OpensAsDaemon)
     },
     OptionSpec {
-        doc: "The version of Python whose packages in the virtual environment are meant; without, the latest there is.",
+        doc: "The version of Python whose packages in the virtual environment are used; by default the latest.",
         example: "3.11",
         listed: Listed::Never,
         scope: Scope::Watcher,
@@ -516,7 +519,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(warmup_delay, Safe)
     },
     OptionSpec {
-        doc: "The directory that workers start in; without, circusd's.",
+        doc: "The working directory of the workers; by default that of circusd.",
         example: "/srv/web",
         scope: Scope::Watcher,
         ..field!(working_dir, OpensAsDaemon)

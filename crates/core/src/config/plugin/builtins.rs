@@ -33,61 +33,71 @@ const fn key(name: &'static str, default: &'static str, doc: &'static str) -> Pl
 
 /// Keys of every plugin, whoever wrote it.
 pub static SHARED: &[PluginKey] = &[
-    key("use", "", "A plugin of ours, or a Python class."),
+    key("use", "", "A built-in plugin, or a Python class."),
     key("cmd", "", "Instead of use: the command that is the plugin."),
     key("args", "", "Arguments of cmd."),
-    key("active", "yes", "Whether the plugin is started with circusd."),
+    key("active", "yes", "Start the plugin when circusd starts."),
     key("python", "python3", "The interpreter that runs a Python class."),
-    key("python_runner", "no", "Whether the class is run by Python even where there is a plugin of ours for it."),
+    key("python_runner", "no", "Run the class in Python even if there is a built-in plugin for it."),
 ];
 
 const HOST: PluginKey = key("host", "localhost", "The host of statsd.");
 const PORT: PluginKey = key("port", "8125", "The UDP port of statsd.");
-const SAMPLE_RATE: PluginKey = key("sample_rate", "1", "The rate that is told to statsd with each figure.");
+const SAMPLE_RATE: PluginKey = key("sample_rate", "1", "The sample rate sent to statsd with each figure.");
 const APP: PluginKey = key("application_name", "app", "The second word of each name: circus.APP.watcher.NAME.");
-const RATE: PluginKey = key("loop_rate", "60", "Seconds between two looks.");
+const RATE: PluginKey = key("loop_rate", "60", "Seconds between two checks.");
 
 /// Every plugin of ours.
 pub static BUILTINS: &[Builtin] = &[
     Builtin {
         name: "flapping",
         class: Some("circus.plugins.flapping.Flapping"),
-        about: "Stops a watcher whose processes die too often, starts it again after a while, and gives it up in the end.",
+        about: "Stops a watcher whose processes exit too often, starts it again after a while, and finally leaves it \
+                stopped.",
         keys: &[
-            key("attempts", "2", "How many deaths are too many."),
+            key("attempts", "2", "The number of exits that are too many."),
             key(
                 "window",
                 "1",
-                "The seconds in which they are, beside check_delay for each pause between them, which is the longest that \
-                 the back-off of circusd makes it.",
+                "The time in which these exits happen, in seconds; check_delay is added for each pause between them, \
+                 since circusd's back-off makes a pause that long.",
             ),
             key("retry_in", "7", "Seconds until the watcher is started again."),
-            key("max_retry", "5", "How often it is; then it stays stopped. -1 is for ever."),
+            key(
+                "max_retry",
+                "5",
+                "How many times the watcher is restarted before it stays stopped; -1 means no limit.",
+            ),
         ],
     },
     Builtin {
         name: "resource_watcher",
         class: Some("circus.plugins.resource_watcher.ResourceWatcher"),
-        about: "Restarts a watcher whose processes take too much, or too little, of the processor or the memory.",
+        about: "Restarts a watcher whose processes use too much, or too little, of the processor or the memory.",
         keys: &[
-            key("watcher", "", "The watcher. It has to be said."),
+            key("watcher", "", "The watcher; required."),
             key("service", "", "An older name of watcher."),
-            key("max_cpu", "90", "The most that a process may take of a processor, in percent; 0 is no limit."),
-            key("min_cpu", "", "What it has to take more than."),
+            key(
+                "max_cpu",
+                "90",
+                "The maximum share of a processor that a process may use, in percent; 0 means no \
+                                  limit.",
+            ),
+            key("min_cpu", "", "The share of a processor that a process has to exceed, in percent."),
             key(
                 "max_mem",
                 "90",
-                "The most memory of a process: percent of the machine's, or bytes with a unit (200M).",
+                "The maximum memory of a process: percent of the machine's memory, or bytes with a unit (200M).",
             ),
-            key("min_mem", "", "What it has to take at least, written the same way."),
+            key("min_mem", "", "The minimum memory of a process, written in the same way."),
             key(
                 "health_threshold",
                 "75",
-                "The most of the mean of the greatest cpu and memory in percent; 0 is no limit.",
+                "The maximum of the mean of the highest cpu and memory, in percent; 0 means no limit.",
             ),
-            key("max_count", "3", "How many looks in a row may find a limit passed."),
-            key("process_children", "no", "Whether the children of the processes are looked at too, each by itself."),
-            key("child_signal", "TERM", "The signal that such a child gets; its process and its watcher go on."),
+            key("max_count", "3", "How many checks in a row may find a limit exceeded."),
+            key("process_children", "no", "Check the children of the processes too, each by itself."),
+            key("child_signal", "TERM", "The signal sent to such a child; its process and its watcher run on."),
             RATE,
             APP,
             HOST,
@@ -100,10 +110,15 @@ pub static BUILTINS: &[Builtin] = &[
         class: Some("circus.plugins.command_reloader.CommandReloader"),
         about: "Restarts a watcher when its program, or a file that it depends on, has changed.",
         keys: &[
-            key("loop_rate", "1", "Seconds between two looks."),
-            key("inotify", "no", "Whether the kernel tells of changes instead; then a look is taken when it does."),
-            key("paths", "", "More files and directories: a change in them restarts all watchers of watchers_regex."),
-            key("watchers_regex", ".*", "The watchers that are meant, matched from the beginning of their names."),
+            key("loop_rate", "1", "Seconds between two checks."),
+            key("inotify", "no", "Check when the kernel reports a change, not at intervals."),
+            key("paths", "", "More files and directories; a change in them restarts all watchers of watchers_regex."),
+            key(
+                "watchers_regex",
+                ".*",
+                "The watchers that it applies to: a regular expression, matched from the \
+                                         beginning of their names.",
+            ),
         ],
     },
     Builtin {
@@ -115,17 +130,17 @@ pub static BUILTINS: &[Builtin] = &[
     Builtin {
         name: "full_stats",
         class: Some("circus.plugins.statsd.FullStats"),
-        about: "Tells statsd the number of processes of each watcher, and their share of processor and memory.",
+        about: "Sends statsd the number of processes of each watcher, and their share of processor and memory.",
         keys: &[RATE, APP, HOST, PORT, SAMPLE_RATE],
     },
     Builtin {
         name: "redis_observer",
         class: Some("circus.plugins.redis_observer.RedisObserver"),
-        about: "Tells statsd the figures of a Redis server, and restarts a watcher when it does not answer.",
+        about: "Sends statsd the figures of a Redis server, and restarts a watcher when the server does not answer.",
         keys: &[
-            key("redis_url", "redis://localhost:6379/0", "The server."),
-            key("timeout", "5", "Seconds for an answer."),
-            key("restart_on_timeout", "", "The watcher that is restarted."),
+            key("redis_url", "redis://localhost:6379/0", "The URL of the server."),
+            key("timeout", "5", "Seconds to wait for an answer."),
+            key("restart_on_timeout", "", "The watcher to restart."),
             RATE,
             key("application_name", "redis_observer", APP.doc),
             HOST,
@@ -136,11 +151,11 @@ pub static BUILTINS: &[Builtin] = &[
     Builtin {
         name: "http_observer",
         class: Some("circus.plugins.http_observer.HttpObserver"),
-        about: "Asks for a page, tells statsd how long it took, and restarts a watcher when it fails.",
+        about: "Requests a page, sends statsd the time that it took, and restarts a watcher when the request fails.",
         keys: &[
-            key("check_url", "http://localhost/", "The page."),
-            key("timeout", "10", "Seconds for the whole answer."),
-            key("restart_on_error", "", "The watcher that is restarted."),
+            key("check_url", "http://localhost/", "The URL of the page."),
+            key("timeout", "10", "Seconds to wait for the whole answer."),
+            key("restart_on_error", "", "The watcher to restart."),
             RATE,
             key("application_name", "http_observer", APP.doc),
             HOST,
@@ -151,24 +166,25 @@ pub static BUILTINS: &[Builtin] = &[
     Builtin {
         name: "watchdog",
         class: Some("circus.plugins.watchdog.WatchDog"),
-        about: "Kills processes that have stopped sending signs of life by UDP.",
+        about: "Kills processes that no longer send heartbeats by UDP.",
         keys: &[
             RATE,
             key(
                 "watchers_regex",
                 ".*",
-                "The watchers that are meant, matched from the beginning of their names; never plugins.",
+                "The watchers that it applies to: a regular expression, matched from the beginning of their names; \
+                 never plugins.",
             ),
             key(
                 "msg_regex",
                 "^(?P<pid>.*);(?P<timestamp>.*)$",
-                "What a sign of life looks like; its group pid says whose it is.",
+                "A regular expression for heartbeats; its group pid names the process.",
             ),
-            key("max_count", "3", "How many times loop_rate a process may be silent."),
-            key("ip", "127.0.0.1", "The address that is listened at."),
-            key("port", "1664", "The UDP port that is listened at."),
-            key("watchers_stop_signal", "", "The signal, where it is not the watcher's own."),
-            key("watchers_graceful_timeout", "", "The time to end, where it is not the watcher's own."),
+            key("max_count", "3", "The number of intervals of loop_rate for which a process may send no heartbeat."),
+            key("ip", "127.0.0.1", "The address to listen on."),
+            key("port", "1664", "The UDP port to listen on."),
+            key("watchers_stop_signal", "", "The stop signal; by default the watcher's own."),
+            key("watchers_graceful_timeout", "", "The graceful_timeout; by default the watcher's own."),
         ],
     },
     Builtin {
@@ -176,8 +192,8 @@ pub static BUILTINS: &[Builtin] = &[
         class: None,
         about: "Writes every event to a file, a line each.",
         keys: &[
-            key("filename", "", "The file; without, circusd's log. It is opened again when it was moved."),
-            key("events", "", "The kinds of events that are meant, with commas between them; without, all."),
+            key("filename", "", "The file; by default circusd's log. It is opened again after it has been moved."),
+            key("events", "", "The kinds of events that it applies to, separated by commas; by default all."),
         ],
     },
     Builtin {
@@ -185,12 +201,17 @@ pub static BUILTINS: &[Builtin] = &[
         class: None,
         about: "Sends events to a web server, a POST with a JSON object each.",
         keys: &[
-            key("url", "", "Where to. It has to be said."),
-            key("events", "", "The kinds of events that are meant, with commas between them; without, all."),
-            key("watchers_regex", ".*", "The watchers that are meant, matched from the beginning of their names."),
-            key("timeout", "10", "Seconds for an answer."),
-            key("max_retry", "5", "How often one that failed is sent again, after 1, 2, 4 ... seconds."),
-            key("queue", "1000", "How many events may wait; what comes beyond is dropped and counted."),
+            key("url", "", "The URL to send to; required."),
+            key("events", "", "The kinds of events that it applies to, separated by commas; by default all."),
+            key(
+                "watchers_regex",
+                ".*",
+                "The watchers that it applies to: a regular expression, matched from the \
+                                         beginning of their names.",
+            ),
+            key("timeout", "10", "Seconds to wait for an answer."),
+            key("max_retry", "5", "How many times a failed delivery is retried, after 1, 2, 4 ... seconds."),
+            key("queue", "1000", "How many events may wait to be sent; further events are dropped and counted."),
         ],
     },
     Builtin {
@@ -201,13 +222,13 @@ pub static BUILTINS: &[Builtin] = &[
             key(
                 "listen",
                 "127.0.0.1:5558",
-                "The address and port of HTTP. A port alone is at 127.0.0.1; whoever reaches another address can read the \
-                 figures, so it has to be written out (0.0.0.0:5558).",
+                "The address and port of the HTTP server. A port alone means 127.0.0.1; other machines can read the \
+                 figures if another address is given, so it has to be written out (0.0.0.0:5558).",
             ),
             key(
                 "socket",
                 "",
-                "Instead of listen: the name of a managed socket, which becomes the plugin's stdin_socket.",
+                "In place of listen: the name of a managed socket, which becomes the plugin's stdin_socket.",
             ),
         ],
     },
