@@ -74,7 +74,7 @@ impl Fleet {
     /// The oldest worker dies, grown up, and another takes its place.
     fn replace(&mut self) {
         self.now.mono = Mono(self.now.mono.0 + 2_000_000_000);
-        self.handle(Event::Exited(vec![Exit { pid: Pid(self.oldest), exit_code: -9 }]));
+        self.handle(Event::Exited(vec![Exit::new(Pid(self.oldest), -9)]));
         self.oldest += 1;
         if self.core.next_deadline().is_some_and(|due| due <= self.now.mono) {
             self.core.handle_timeout(self.now);
