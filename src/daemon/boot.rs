@@ -141,17 +141,20 @@ pub(super) fn boot(
     }
     let now = clock::now();
     for problem in &problems {
-        log.line(log_level_of(problem.severity), now.unix, problem.to_string());
+        log.line(log_level_of(problem.severity), now, problem.to_string());
     }
+    // A circusd that was killed has left its files, if it had any.
+    let may_follow_another = survivors::may_exist(args.pidfile.as_deref().or(circus.pidfile.as_deref()), circus);
     let pidfile = claim_pidfile(args.pidfile.as_deref().or(circus.pidfile.as_deref()))?;
     let Endpoints { control, events, peers } = bind(circus)?;
     drop(placeholders);
     let sockets = sys::open_all(&config.sockets).map_err(error)?;
-    for warning in survivors::warnings(&config, &sockets) {
-        log.line(Level::Warning, now.unix, warning);
+    let survivors = if may_follow_another { survivors::warnings(&config, &sockets) } else { Vec::new() };
+    for warning in survivors {
+        log.line(Level::Warning, now, warning);
     }
-    log.line(Level::Info, now.unix, "Registering signals...");
-    log.line(Level::Info, now.unix, format!("Starting master on pid {}", std::process::id()));
+    log.line(Level::Info, now, "Registering signals...");
+    log.line(Level::Info, now, format!("Starting master on pid {}", std::process::id()));
     sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     // Without it, as before Linux 3.4, orphans go to PID 1, and are looked for instead of collected.
     drop(sys::become_subreaper());
@@ -169,7 +172,7 @@ pub(super) fn boot(
     sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(error)?;
     parent.register(&mut sources).map_err(error)?;
     parent.listening(&fds.control.endpoint);
-    log.line(Level::Debug, now.unix, format!("holding {}", fds.describe()));
+    log.line(Level::Debug, now, format!("holding {}", fds.describe()));
     let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
     let exec_sinks = ExecSinks::new(around);
     let arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
@@ -225,7 +228,7 @@ fn hold_numbers(count: usize) -> Result<Vec<File>, StartupError> {
 pub(super) fn open_log(circus: &CircusConfig, level: Option<&str>, output: Option<&str>) -> Result<Log, String> {
     let level = level.or(circus.loglevel.as_deref()).unwrap_or("info");
     let output = output.or(circus.logoutput.as_deref()).unwrap_or("-");
-    Log::open(output, log::level(level))
+    Log::open(output, log::level(level), circus.log_format)
 }
 
 pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, StartupError> {

@@ -18,6 +18,6 @@ impl Core {
 
     /// Logs a line.
     pub(super) fn log(&mut self, level: Level, text: impl Into<String>) {
-        self.log.line(level, self.now.unix, text);
+        self.log.line(level, self.now, text);
     }
 }

@@ -103,6 +103,7 @@ impl Daemon {
     fn time_left(&self) -> Option<Duration> {
         let due = [
             self.core.arbiter.next_deadline(),
+            self.core.log.next_due(),
             self.hooks.0.next_due(),
             self.launcher.exec_sinks.next_due(),
             self.launcher.worker_sockets.next_due(),
@@ -146,6 +147,7 @@ impl Daemon {
             self.core.feed(Event::Acceptable(name));
         }
         self.core.arbiter.handle_timeout(self.core.now);
+        self.core.log.tell_repeats(self.core.now);
         let more_launches = self.drain();
         self.launcher.worker_sockets.close_unused(&self.core.arbiter, self.core.now.mono);
         self.parent.tell_started(&self.core);

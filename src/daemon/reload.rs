@@ -17,7 +17,8 @@ pub(super) fn take_over(
     core: &mut Core,
 ) -> Result<Vec<SocketInfo>, String> {
     let (before, circus) = (&resources.config.circus, &config.circus);
-    let moved = (&before.loglevel, &before.logoutput) != (&circus.loglevel, &circus.logoutput);
+    let of = |circus: &CircusConfig| (circus.loglevel.clone(), circus.logoutput.clone(), circus.log_format);
+    let moved = of(before) != of(circus);
     let log = if moved { Some(resources.log_of(circus)?) } else { None };
     fds.exchange_sockets(&config.sockets)?;
     if let Some(log) = log {

@@ -56,7 +56,7 @@ pub(super) fn close(mut daemon: Daemon) {
     control.router.close(FLUSH_TIMEOUT);
     events.publisher.close(FLUSH_TIMEOUT);
     drop(daemon.resources.pidfile);
-    core.log.close();
+    core.log.close(core.now);
 }
 
 /// Begins another life with this configuration, or with the last one that worked.

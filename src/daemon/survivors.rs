@@ -8,13 +8,22 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use crate::config::{Config, WatcherOrigin, argv};
+use crate::config::{CircusConfig, Config, WatcherOrigin, argv};
 use crate::sys::{ManagedSocket, Proc};
 
 /// An interpreter of the `#!` line and its option may stand before a script.
 const INTERPRETER_WORDS: usize = 2;
 /// Workers of a watcher that are looked for: a start is not to wait for a hundred thousand.
 const MAX_WORKERS: u32 = 1000;
+
+/// Whether a circusd with these files may have been killed. Where it had none at all, that cannot be told. It saves most
+/// starts a look at every process.
+pub(super) fn may_exist(pidfile: Option<&str>, circus: &CircusConfig) -> bool {
+    let pidfile = pidfile.filter(|path| !path.is_empty());
+    let endpoints = [&circus.endpoint, &circus.pubsub_endpoint].map(|endpoint| endpoint.strip_prefix("ipc://"));
+    let mut files = endpoints.into_iter().flatten().chain(pidfile).peekable();
+    files.peek().is_none() || files.any(|file| Path::new(file).exists())
+}
 
 /// What the log should say, a line for each watcher.
 pub(super) fn warnings(config: &Config, sockets: &[ManagedSocket]) -> Vec<String> {
@@ -85,7 +94,7 @@ fn command_line(pid: Pid) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{CircusConfig, WatcherConfig};
+    use crate::config::WatcherConfig;
 
     fn words(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()

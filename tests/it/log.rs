@@ -1,4 +1,4 @@
-//! circusd's own log, where it cannot be written.
+//! circusd's own log: where it cannot be written, what repeats, and as JSON.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use nix::libc::O_NONBLOCK;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::rig::{Circusd, Site, wait_until};
 
@@ -43,4 +43,30 @@ fn a_log_whose_reader_stalls_stops_nothing() {
     let mut full = File::options().read(true).write(true).custom_flags(O_NONBLOCK).open(site.path("fifo")).unwrap();
     while full.write(&[b'x'; 4096]).is_ok() {}
     assert_works(site);
+}
+
+#[test]
+fn same_failure_is_logged_once_with_a_count() {
+    let site = Site::new();
+    let mut circusd = site.start("[watcher:gone]\ncmd = {dir}/nosuchprogram\nmax_retry = 5\n");
+    circusd.wait_for_log(" repeated=4");
+    let log = circusd.log();
+    let failures: Vec<&str> = log.lines().filter(|line| line.contains("error in 'gone'")).collect();
+    let counts: Vec<bool> = failures.iter().map(|line| line.ends_with(" repeated=4")).collect();
+    assert_eq!(counts, [false, true], "{failures:#?}");
+    circusd.quit();
+}
+
+#[test]
+fn log_is_one_object_a_line() {
+    let site = Site::new();
+    let ini = site.ini("circus.ini", "[circus]\nlog_format = json\n[watcher:w]\ncmd = {knobs}\n");
+    let mut circusd = Circusd::start(site, &[ini.to_str().unwrap()]);
+    let pid = circusd.wait_for_workers("w", 1)[0].0;
+    circusd.wait_for_log("w: worker started");
+    circusd.quit();
+    let lines: Vec<Value> = circusd.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = lines.iter().find(|line| line["message"] == "w: worker started").unwrap();
+    assert_eq!((&line["level"], &line["wid"], &line["pid"]), (&json!("INFO"), &json!(1), &json!(pid)));
+    assert_eq!(line["process"], circusd.process().0);
 }

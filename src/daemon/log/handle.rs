@@ -5,10 +5,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::queue::{Entry, Queue};
+use super::repeats::Repeats;
 use super::target::Target;
 use super::writer::{Head, Writer};
-use crate::arbiter::Level;
+use crate::arbiter::{Level, Mono, Now};
 use crate::background;
+use crate::config::LogFormat;
 use circus_core::escape::escaped_lines;
 
 /// A log that another takes the place of has this long to be written, so that lines stay in order.
@@ -22,6 +24,7 @@ pub(in crate::daemon) struct Log {
     queue: Arc<Queue>,
     least: Level,
     is_stderr: bool,
+    repeats: Repeats,
 }
 
 /// A level by its name in any case; `info` where there is no such level.
@@ -37,16 +40,16 @@ pub(in crate::daemon) fn level(name: &str) -> Level {
 
 impl Log {
     /// A log to `output`, as the option `logoutput` names it. Call it after daemonizing: threads do not survive a fork.
-    pub(in crate::daemon) fn open(output: &str, least: Level) -> Result<Self, String> {
+    pub(in crate::daemon) fn open(output: &str, least: Level, format: LogFormat) -> Result<Self, String> {
         let target = Target::open(output)?;
         let is_stderr = matches!(target, Target::Stderr);
         let queue = Arc::new(Queue::default());
         let head = Head::new(&target, crate::sys::time_zone());
-        let (writer, entries) = (Writer { target, head }, Arc::clone(&queue));
+        let (writer, entries) = (Writer { target, head, format }, Arc::clone(&queue));
         // The thread ends by itself when the queue is closed.
         background::spawn("log", move || writer.run(&entries))
             .map_err(|error| format!("unable to start the thread of the log: {error}"))?;
-        Ok(Self { queue, least, is_stderr })
+        Ok(Self { queue, least, is_stderr, repeats: Repeats::default() })
     }
 
     /// For a daemon on its way to the background: standard error is still its caller's, who wants to hear of problems
@@ -62,10 +65,25 @@ impl Log {
         level >= self.least
     }
 
-    /// Logs a line; `unix` is its time. It never waits: what the queue does not hold is dropped and counted.
-    pub(in crate::daemon) fn line(&mut self, level: Level, unix: f64, text: impl Into<String>) {
+    /// Logs a line. It never waits: what the queue does not hold is dropped and counted.
+    pub(in crate::daemon) fn line(&mut self, level: Level, now: Now, text: impl Into<String>) {
         if self.takes(level) {
-            self.queue.push(Entry { level, unix, text: text.into() });
+            let text = text.into();
+            if self.repeats.admit(level, now.mono, &text) {
+                self.queue.push(Entry { level, unix: now.unix, text });
+            }
+        }
+    }
+
+    /// When [`Self::tell_repeats`] is wanted.
+    pub(in crate::daemon) fn next_due(&self) -> Option<Mono> {
+        self.repeats.next_due()
+    }
+
+    /// Logs how often lines were repeated, where the time for that has come.
+    pub(in crate::daemon) fn tell_repeats(&mut self, now: Now) {
+        for (level, text) in self.repeats.take(Some(now.mono)) {
+            self.queue.push(Entry { level, unix: now.unix, text });
         }
     }
 
@@ -75,7 +93,10 @@ impl Log {
     }
 
     /// Writes what there is, in a bounded time. Whether all is written.
-    pub(in crate::daemon) fn close(self) -> bool {
+    pub(in crate::daemon) fn close(mut self, now: Now) -> bool {
+        for (level, text) in self.repeats.take(None) {
+            self.queue.push(Entry { level, unix: now.unix, text });
+        }
         self.queue.close(CLOSE_TIMEOUT)
     }
 }
@@ -108,6 +129,10 @@ mod tests {
     use super::super::queue::QUEUE_LIMIT;
     use super::*;
 
+    fn at(unix: f64) -> Now {
+        Now { mono: Mono(0), unix }
+    }
+
     const DEADLINE: Duration = Duration::from_secs(30);
 
     impl Log {
@@ -121,9 +146,9 @@ mod tests {
     fn a_line_reads_as_in_circus_and_the_level_filters() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut log = Log::open(path.to_str().unwrap(), level("WARNING")).unwrap();
-        log.line(Level::Info, 0.0, "not this");
-        log.line(Level::Error, 1.7e9, "a b");
+        let mut log = Log::open(path.to_str().unwrap(), level("WARNING"), LogFormat::Text).unwrap();
+        log.line(Level::Info, at(0.0), "not this");
+        log.line(Level::Error, at(1.7e9), "a b");
         log.drain();
         let text = std::fs::read_to_string(&path).unwrap();
         let (stamp, rest) = text.split_at(19);
@@ -135,8 +160,8 @@ mod tests {
     fn text_of_others_forges_no_line_and_drives_no_terminal() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut log = Log::open(path.to_str().unwrap(), level("INFO")).unwrap();
-        log.line(Level::Info, 0.0, "web\n1970-01-01 circus[1] [INFO] \x1b[2J forged");
+        let mut log = Log::open(path.to_str().unwrap(), level("INFO"), LogFormat::Text).unwrap();
+        log.line(Level::Info, at(0.0), "web\n1970-01-01 circus[1] [INFO] \x1b[2J forged");
         log.drain();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.ends_with("web\\n1970-01-01 circus[1] [INFO] \\u001b[2J forged\n"), "{text}");
@@ -162,9 +187,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let sub = dir.path().join("sub");
         std::fs::create_dir(&sub).unwrap();
-        let mut log = Log::open(sub.join("log").to_str().unwrap(), Level::Info).unwrap();
+        let mut log = Log::open(sub.join("log").to_str().unwrap(), Level::Info, LogFormat::Text).unwrap();
         std::fs::rename(&sub, dir.path().join("gone")).unwrap();
-        log.line(Level::Info, 0.0, "one");
+        log.line(Level::Info, at(0.0), "one");
         log.drain();
         assert!(std::fs::read_to_string(dir.path().join("gone/log")).unwrap().ends_with("one\n"));
     }
@@ -174,9 +199,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-        let mut log = Log::open(&format!("syslog://{}?daemon", path.display()), Level::Info).unwrap();
-        log.line(Level::Debug, 0.0, "not this");
-        log.line(Level::Info, 1.7e9, "a b");
+        let mut log = Log::open(&format!("syslog://{}?daemon", path.display()), Level::Info, LogFormat::Text).unwrap();
+        log.line(Level::Debug, at(0.0), "not this");
+        log.line(Level::Info, at(1.7e9), "a b");
         let mut buffer = [0; 1024];
         let length = socket.recv(&mut buffer).unwrap();
         let text = std::str::from_utf8(&buffer[..length]).unwrap();
@@ -187,7 +212,10 @@ mod tests {
 
     #[test]
     fn a_url_that_is_none_is_an_error() {
-        assert!(Log::open("syslog://host:x", Level::Info).is_err_and(|text| text.starts_with("logoutput syslog://")));
+        assert!(
+            Log::open("syslog://host:x", Level::Info, LogFormat::Text)
+                .is_err_and(|text| text.starts_with("logoutput syslog://"))
+        );
     }
 
     fn fifo(dir: &Path) -> std::path::PathBuf {
@@ -200,11 +228,11 @@ mod tests {
     fn a_fifo_without_a_reader_blocks_nobody_and_drops_are_counted() {
         let dir = tempfile::tempdir().unwrap();
         let path = fifo(dir.path());
-        let mut log = Log::open(path.to_str().unwrap(), Level::Info).unwrap();
+        let mut log = Log::open(path.to_str().unwrap(), Level::Info, LogFormat::Text).unwrap();
         let line = "x".repeat(1000);
         let lines = 2 * QUEUE_LIMIT / line.len();
         for _ in 0..lines {
-            log.line(Level::Info, 0.0, line.as_str());
+            log.line(Level::Info, at(0.0), line.as_str());
         }
         let mut reader = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let queue = Arc::clone(&log.queue);
@@ -233,10 +261,10 @@ mod tests {
     fn the_end_does_not_wait_for_a_reader_that_stalls() {
         let dir = tempfile::tempdir().unwrap();
         let path = fifo(dir.path());
-        let mut log = Log::open(path.to_str().unwrap(), Level::Info).unwrap();
+        let mut log = Log::open(path.to_str().unwrap(), Level::Info, LogFormat::Text).unwrap();
         for _ in 0..1000 {
-            log.line(Level::Info, 0.0, "x".repeat(1000));
+            log.line(Level::Info, at(0.0), "x".repeat(1000));
         }
-        assert!(!log.close(), "the pipe holds 64 KiB of it");
+        assert!(!log.close(at(0.0)), "the pipe holds 64 KiB of it");
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::json;
 use super::queue::{Batch, Entry, Queue};
 use super::target::Target;
 use crate::arbiter::Level;
+use crate::config::LogFormat;
 use circus_core::escape::escaped;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -49,6 +51,7 @@ impl Head {
 pub(super) struct Writer {
     pub(super) target: Target,
     pub(super) head: Head,
+    pub(super) format: LogFormat,
 }
 
 impl Writer {
@@ -66,13 +69,16 @@ impl Writer {
 
     /// Writes entries, all at once where the target is a file.
     fn write(&mut self, entries: &[Entry], queue: &Queue) {
-        let Self { target, head } = self;
+        let Self { target, head, format } = self;
         match target {
-            Target::Stderr => write_whole(queue, &lines(head, entries), |bytes| io::stderr().write(bytes)),
-            Target::File(file) => write_whole(queue, &lines(head, entries), |bytes| file.write(bytes)),
+            Target::Stderr => write_whole(queue, &lines(head, *format, entries), |bytes| io::stderr().write(bytes)),
+            Target::File(file) => write_whole(queue, &lines(head, *format, entries), |bytes| file.write(bytes)),
             Target::Syslog(syslog) => {
                 for entry in entries {
-                    let text = format!("[{}] {}", level_name(entry.level), escaped(&entry.text));
+                    let text = match format {
+                        LogFormat::Text => format!("[{}] {}", level_name(entry.level), escaped(&entry.text)),
+                        LogFormat::Json => json::object(entry, &head.zone, head.pid),
+                    };
                     syslog.line(entry.level, head.at(entry.unix), &text);
                 }
             }
@@ -81,7 +87,10 @@ impl Writer {
 }
 
 /// An entry is one line, whatever a name, a file or a child put into it.
-fn lines(head: &mut Head, entries: &[Entry]) -> Vec<u8> {
+fn lines(head: &mut Head, format: LogFormat, entries: &[Entry]) -> Vec<u8> {
+    if format == LogFormat::Json {
+        return entries.iter().map(|entry| json::object(entry, &head.zone, head.pid) + "\n").collect::<String>().into();
+    }
     // Each with its time, pid and level.
     let mut lines = String::with_capacity(entries.iter().map(|entry| entry.text.len() + 64).sum());
     for entry in entries {
@@ -112,7 +121,7 @@ fn is_final(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPIPE | libc::EBADF))
 }
 
-fn level_name(level: Level) -> &'static str {
+pub(super) fn level_name(level: Level) -> &'static str {
     match level {
         Level::Debug => "DEBUG",
         Level::Info => "INFO",

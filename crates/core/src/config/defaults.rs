@@ -81,6 +81,7 @@ impl Default for CircusConfig {
             pidfile: None,
             loglevel: None,
             logoutput: None,
+            log_format: super::LogFormat::Text,
             fqdn_prefix: None,
             allow_anyone_on_the_network_to_control_this_machine: false,
             python: None,

@@ -54,7 +54,7 @@ pub use hook::{Hook, HookKind};
 pub use load::{Loaded, Origin, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
-    Account, Args, CircusConfig, Config, ExitOn, Family, Host, Orphans, Respawn, SocketConfig, SocketType,
+    Account, Args, CircusConfig, Config, ExitOn, Family, Host, LogFormat, Orphans, Respawn, SocketConfig, SocketType,
     StreamConfig, WatcherConfig, WatcherOrigin,
 };
 pub use nearest::{nearest, suggestion};

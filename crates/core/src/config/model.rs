@@ -67,6 +67,9 @@ pub struct CircusConfig {
     pub loglevel: Option<String>,
     /// `-` (standard error), a file, a syslog URL.
     pub logoutput: Option<String>,
+    /// How its lines are written.
+    #[serde(default)]
+    pub log_format: LogFormat,
     /// Held for clients that ask; has no effect.
     pub fqdn_prefix: Option<String>,
     /// Accept endpoints that strangers can reach.
@@ -79,6 +82,16 @@ pub struct CircusConfig {
     pub exit_on: ExitOn,
     /// Whether workers are told to stop when circusd is killed.
     pub workers_end_with_circusd: bool,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// As Circus writes it.
+    #[default]
+    Text,
+    /// An object.
+    Json,
 }
 
 /// Which end of an essential watcher ends circusd.

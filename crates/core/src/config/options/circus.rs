@@ -71,6 +71,14 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             "has no effect: circusd reads no files of Python's logging module; use loglevel and logoutput"
         )
     ),
+    live!(
+        log_format,
+        Text,
+        "text",
+        "json",
+        "How the log is written: text, as Circus has it, or json, an object in each line with time, level, process, \
+         message, and a key for each key=value of the text."
+    ),
     Setting {
         put: |circus, value| {
             let level = Option::<String>::read(value)?.map(|level| level.to_lowercase());

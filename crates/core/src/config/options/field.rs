@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Kind;
 use super::kind::{END, KEEP, ON_FAILURE, bounded_seconds};
-use crate::config::{Account, Args, ExitOn, Orphans, Respawn, python};
+use crate::config::{Account, Args, ExitOn, LogFormat, Orphans, Respawn, python};
 use crate::proto::Signal;
 
 /// A field that an option fills.
@@ -74,6 +74,23 @@ impl Field for ExitOn {
         match self {
             Self::End => "end".into(),
             Self::Failure => "failure".into(),
+        }
+    }
+}
+
+impl Field for LogFormat {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str().map(str::trim) {
+            Some("text") => Ok(Self::Text),
+            Some("json") => Ok(Self::Json),
+            _ => Err(format!("{} is neither text nor json", python::repr(value))),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            Self::Text => "text".into(),
+            Self::Json => "json".into(),
         }
     }
 }
