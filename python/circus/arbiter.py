@@ -292,7 +292,13 @@ class Arbiter:
         return self.ask(command["command"], **{**command.get("properties", {}), **properties})
 
     def iter_watchers(self, reverse: bool = True) -> Iterator[Watcher]:
-        """The watchers by priority, the first to start first."""
+        """The watchers by priority, the first to start first: while circusd runs, also those that it has from a file,
+        from clients, or of its own."""
+        if self._running:
+            mine = {watcher.name.lower() for watcher in self.watchers}
+            now = {name.lower(): name for name in self.statuses()}
+            self.watchers = [watcher for watcher in self.watchers if watcher.name.lower() in now]
+            self.watchers += [self._adopt(Watcher(name, "")) for key, name in now.items() if key not in mine]
         return iter(sorted(self.watchers, key=lambda watcher: watcher.priority, reverse=reverse))
 
     def get_watcher(self, name: str) -> Watcher:
