@@ -17,7 +17,7 @@ impl FdTable {
         done.map_err(|error| format!("socket '{name}' cannot be watched for connections: {error}"))
     }
 
-    /// The watched sockets among these that somebody has connected to.
+    /// The watched sockets among these that a client has connected to.
     pub(super) fn acceptable(&self, ready: &[Source]) -> Vec<String> {
         let fds = ready.iter().filter_map(|source| if let Source::Socket(fd) = source { Some(*fd) } else { None });
         let named = fds.filter_map(|fd| self.sockets.iter().find(|socket| socket.number == fd));

@@ -1,4 +1,4 @@
-//! For whom the requests that arrive at the control endpoint are made.
+//! The user that requests at the control endpoint are made for.
 
 use crate::arbiter::{Principal, User};
 use crate::config::{CircusConfig, Place, Problem, Severity};

@@ -243,7 +243,7 @@ pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, StartupError> 
     sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
 }
 
-/// For whom what arrives at the control endpoint is asked.
+/// The user that requests at the control endpoint are made for.
 pub(super) fn peers_of(circus: &CircusConfig) -> Result<Principal, StartupError> {
     peers(circus).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
 }

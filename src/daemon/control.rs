@@ -24,7 +24,7 @@ const LARGE_FRAME: usize = 64 << 10;
 /// The control endpoint.
 pub(super) struct Control {
     pub(super) router: Router,
-    /// For whom the requests that arrive are made.
+    /// The user that requests which arrive are made for.
     pub(super) peers: Principal,
     /// Answers that were dropped, as far as they were counted.
     dropped: u64,

@@ -18,7 +18,7 @@ use crate::sys;
 /// could do that.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Who started circusd.
+/// The process that started circusd.
 #[derive(Debug, Default)]
 pub(super) struct Parent {
     ready: Option<File>,

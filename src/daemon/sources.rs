@@ -10,7 +10,7 @@ use mio::{Events, Interest, Registry, Token};
 use crate::arbiter::{HookId, Pid};
 
 /// What a readiness event is about. None of these names is used twice within one life of the daemon, save for sockets,
-/// whose readiness says only that somebody has connected.
+/// whose readiness says only that a client has connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Source {
     /// The pipe that signal handlers write to.

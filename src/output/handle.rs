@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Attach(OwnedFd, SinkId, Source),
     Died(i32),
     ReopenAll,
-    /// Which topics somebody listens to, by their beginnings.
+    /// The topics that clients follow, by their beginnings.
     Follow(Vec<Vec<u8>>),
     Tail(u64, String, StreamName, TailRange),
     /// Only these watchers are left.
@@ -45,7 +45,7 @@ pub struct OutputHandle {
     woken: Arc<AtomicBool>,
     messages: Receiver<Message>,
     load: InFlight,
-    /// Who has had a pipe: of the deaths of others the thread need not hear, nor be woken for them.
+    /// Processes that have had a pipe: the thread need not hear of other deaths, nor be woken for them.
     heard: HashSet<i32>,
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
@@ -150,7 +150,7 @@ impl OutputHandle {
         self.send(Command::Attach(read_end, sink, source));
     }
 
-    /// Worker `pid` has died: what it left is read at once. Its pipes stay attached for those who still hold them.
+    /// Worker `pid` has died: what it left is read at once. Its pipes stay attached for descendants that still hold them.
     pub fn died(&mut self, pid: i32) {
         if self.heard.remove(&pid) {
             self.send(Command::Died(pid));

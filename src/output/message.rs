@@ -33,7 +33,7 @@ pub enum Message {
     Warning(String),
     /// A line for the log, as a speaker said it.
     Told {
-        /// Who.
+        /// The plugin or hook.
         speaker: Arc<str>,
         /// How weighty its lines are, unless a line says so itself.
         level: Level,

@@ -336,7 +336,7 @@ fn a_blocked_fifo_holds_up_its_own_worker_only() {
     let (blocked, free) = (room.file("fifo", json!({})), room.file("free.log", json!({})));
     let (mut stuck, mut talks) = (room.worker(1, blocked), room.worker(2, free));
     let writer = std::thread::spawn(move || lines(&mut stuck, 1, 20_000));
-    // Nobody reads the FIFO: its pipe and queue fill up, and the worker has to wait.
+    // The FIFO has no reader: its pipe and queue fill up, and the worker has to wait.
     for number in 0..50 {
         talks.write_all(format!("{number}\n").as_bytes()).unwrap();
     }

@@ -52,8 +52,8 @@ impl Log {
         Ok(Self { queue, least, is_stderr, repeats: Repeats::default() })
     }
 
-    /// For a daemon on its way to the background: standard error is still its caller's, who wants to hear of problems
-    /// only, and then /dev/null.
+    /// For a daemon on its way to the background: standard error is still its caller's, for problems only,
+    /// and then /dev/null.
     pub(in crate::daemon) fn spare_the_caller(&mut self) {
         if self.is_stderr {
             self.least = self.least.max(Level::Warning);

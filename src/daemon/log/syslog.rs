@@ -2,7 +2,7 @@
 //! the logs of Circus are used to.
 //!
 //! Nothing here waits. What the system log does not take at once is lost, and counted: the next line that goes through
-//! is preceded by one that says so. Over UDP nobody can tell.
+//! is preceded by one that says so. Over UDP a loss is not noticed.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
@@ -14,7 +14,7 @@ use crate::config::{SyslogAddress, SyslogFacility};
 /// A datagram is not longer: UDP's limit, and room to spare.
 const LONGEST: usize = 60_000;
 
-/// Whom it is sent to, once that is known.
+/// Where it is sent to, once that is known.
 #[derive(Debug)]
 enum Address {
     Host(SocketAddr),
@@ -216,7 +216,7 @@ mod tests {
         let path = folder.path().join("log");
         let address = SyslogAddress::Path(path.to_str().unwrap().into());
         let mut log = Syslog::open(&address, SyslogFacility::USER).unwrap();
-        log.line(Level::Info, "h", "nobody is there");
+        log.line(Level::Info, "h", "no system log");
         log.line(Level::Info, "h", "nor now");
         let first = unix(&path);
         log.line(Level::Info, "h", "one");

@@ -17,7 +17,7 @@ pub(crate) struct Colored {
 }
 
 impl Colored {
-    /// Who names no colour of ours gets one in turn, so that streams beside each other differ: `turn` is any number.
+    /// A stream that names no known colour gets one in turn, so that streams beside each other differ: `turn` is any number.
     pub(crate) fn new(colour: Option<&str>, time_format: Option<&str>, turn: u64) -> Self {
         let named = colour.and_then(|colour| COLOURS.iter().position(|known| *known == colour));
         let number = named.map_or(turn % COLOURS.len() as u64, |at| at as u64) + 1;
@@ -34,7 +34,7 @@ impl Colored {
     }
 
     /// Paints `lines`. A line that has no end yet is left unpainted at its end and painted on where it goes on, so that
-    /// whoever writes in between does not do so in its colour.
+    /// what another stream writes in between does not have its colour.
     pub(crate) fn render(&self, prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
         let mut begun = continues;
         for line in lines.split_inclusive(|byte| *byte == b'\n') {

@@ -104,7 +104,7 @@ impl PipeReader {
         self.file.as_raw_fd()
     }
 
-    /// Whose lines it has now.
+    /// The worker that its lines come from now.
     pub(crate) fn origin(&self, now: Now) -> Origin {
         Origin { pid: self.source.pid, wid: self.source.wid, time: now.wall }
     }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// Renames `path` to `path.suffix`. Somebody may have moved it away meanwhile: then there is nothing to keep.
+/// Renames `path` to `path.suffix`. Another program may have moved it away meanwhile: then there is nothing to keep.
 pub(crate) fn move_aside(path: &Path, suffix: &str) -> io::Result<()> {
     for number in 0..u64::MAX {
         let aside = beside(path, suffix, number);

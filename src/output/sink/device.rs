@@ -1,6 +1,6 @@
 //! StdoutStream, FancyStdoutStream, FIFOs, terminals and devices: what is no regular file and may therefore make a writer wait.
 //!
-//! circusd shares its standard output with its workers and with whoever started it, and O_NONBLOCK would be set for
+//! circusd shares its standard output with its workers and with the program that started it, and O_NONBLOCK would be set for
 //! all of them. So a pipe or terminal is opened a second time through /proc, which gives an open file of our own that
 //! never blocks; a socket (the journal's) is sent to with MSG_DONTWAIT; and where neither works, `poll` is asked before
 //! each write of at most PIPE_BUF bytes, which a pipe that polls writable takes at once.
@@ -29,7 +29,7 @@ const PIPE_BUF: usize = libc::PIPE_BUF;
 /// How to write without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// It never makes anybody wait: a regular file, /dev/null.
+    /// It never makes a writer wait: a regular file, /dev/null.
     Direct,
     /// An open file of our own with O_NONBLOCK.
     Nonblocking,
@@ -46,7 +46,7 @@ pub(crate) struct Device {
     file: Option<File>,
     way: Way,
     is_pipe: bool,
-    /// Whoever reads it holds nobody up: what does not fit is kept for a while, and then dropped.
+    /// Its reader holds no worker up: what does not fit is kept for a while, and then dropped.
     impatient: bool,
     /// By which it can be opened again.
     named: Option<PathBuf>,

@@ -39,7 +39,7 @@ pub(crate) enum Stop {
     Blocked,
     /// An error that may pass: no space, read-only, input/output.
     Failed(io::Error),
-    /// Nobody will ever read it again.
+    /// It has no reader, and will have none.
     Gone(io::Error),
 }
 
@@ -60,7 +60,7 @@ pub(crate) trait Sink: Send {
     /// Writes as much as can be written without waiting for a reader.
     fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written;
 
-    /// Opens the place again by its name, as after a rotation by somebody else. Few places have one.
+    /// Opens the place again by its name, as after a rotation by another program. Few places have one.
     fn reopen(&mut self) -> io::Result<()> {
         Ok(())
     }

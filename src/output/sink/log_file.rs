@@ -139,7 +139,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Somebody else may have moved the file away, or removed it.
+    /// Another program may have moved the file away, or removed it.
     fn look_again(&mut self, now: Now, messages: &mut Vec<Message>) {
         let open = self.file.metadata().ok().as_ref().map(identity);
         if fs::metadata(&self.named).is_ok_and(|found| Some(identity(&found)) == open) {

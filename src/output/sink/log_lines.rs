@@ -1,8 +1,8 @@
 //! Lines for circusd's own log: what plugins and hooks print.
 //!
 //! The log is written in the daemon's thread, which must not drown in what one program says. So each speaker may say
-//! [`BURST`] lines at once and then [`PACE`] a second; what goes beyond is dropped, counted, and told. Nobody is ever
-//! held up: who waits for its own log messages cannot do its work.
+//! [`BURST`] lines at once and then [`PACE`] a second; what goes beyond is dropped, counted, and told. No speaker is ever
+//! held up: a program that waits for its own log messages cannot do its work.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ impl LogSink {
     }
 }
 
-/// A line that cannot be taken for another, nor change the terminal of who reads the log.
+/// A line that cannot be taken for another, nor change the terminal on which the log is read.
 fn printable(line: &[u8]) -> String {
     let kept = line.get(..LONGEST).unwrap_or(line);
     let mut text = escaped(&String::from_utf8_lossy(kept)).into_owned();

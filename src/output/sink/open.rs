@@ -156,7 +156,7 @@ fn sink(named: &Path, place: Place) -> io::Result<Box<dyn Sink>> {
     Err(io::Error::other("it is neither a file nor a FIFO nor a character device"))
 }
 
-/// What is written there is for those who look on: the stream's tail keeps it.
+/// What is written there is for clients that follow it: the stream's tail keeps it.
 fn null(turn: u64) -> Opened {
     let (key, sink) = (Key::Null(turn), Box::new(NullSink));
     Opened { key, name: "memory".to_owned(), sink, format: LineFormat::Plain, policy: RotationPolicy::default() }

@@ -91,7 +91,7 @@ pub(crate) fn shift_backups(path: &Path, count: u64) -> io::Result<()> {
     rename(path, &backup(path, 1))
 }
 
-/// Somebody may have moved the file away meanwhile: then there is nothing to keep.
+/// Another program may have moved the file away meanwhile: then there is nothing to keep.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,5 +1,5 @@
 //! One place that lines are written to, with everything that several sources have to agree on: whose line is open,
-//! who has to wait, what waits to be written, and what became of it.
+//! which sources have to wait, what waits to be written, and what became of it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -59,7 +59,7 @@ enum End {
     Newline,
     /// In a line of this source, which may go on.
     Line(SourceId),
-    /// In a line that nobody will go on with.
+    /// In a line that no source will go on with.
     Torn,
 }
 
@@ -545,7 +545,7 @@ mod tests {
         stage.put(1, "long");
         stage.writer.hold(long, stage.now.mono.after(Duration::from_millis(200)));
         assert!(stage.writer.accepts(long, stage.now) && !stage.writer.accepts(other, stage.now));
-        assert_eq!(stage.writer.deadline(), None, "nobody waits yet");
+        assert_eq!(stage.writer.deadline(), None, "no source waits yet");
         stage.writer.park(other);
         stage.pass(Duration::from_millis(200));
         assert_eq!(stage.writer.take_released(stage.now), [other]);

@@ -1,7 +1,7 @@
 //! The last output of a stream, as it was read. Pure: nothing here reads a clock or writes.
 //!
 //! This lies on the way of every byte that a worker prints, so it does no more than copy: what was read at once is one
-//! chunk, and lines are looked for when somebody asks. A ring takes no more than its limit, the records of the chunks
+//! chunk, and lines are looked for when a client asks. A ring takes no more than its limit, the records of the chunks
 //! included, and nothing before the first byte.
 
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use memchr::{memchr, memrchr};
 
 use crate::proto::{KeptLine, Tail, TailRange};
 
-/// Whose output it is, and when it came.
+/// The worker that wrote it, and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) pid: i32,

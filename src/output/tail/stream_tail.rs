@@ -1,4 +1,4 @@
-//! A watcher's stream for those who look on: its last lines, and what comes while somebody listens.
+//! A watcher's stream for clients that follow it: its last lines, and what comes while they listen.
 //!
 //! Behind the sink, so that a file gets what it always got. Here a line is always whole: its beginning, which the sink
 //! writes after a while, waits for its end. A line of more than 64 KiB counts as several.
@@ -27,7 +27,7 @@ pub struct Kept {
     pub bytes: usize,
 }
 
-/// A stream that somebody may look at, unique as long as the thread lives.
+/// A stream that clients may look at, unique as long as the thread lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TailId(pub(crate) u64);
 
@@ -35,8 +35,8 @@ pub(crate) struct TailId(pub(crate) u64);
 /// costs depends on this; longer lines go out in parts.
 const EVENT: usize = 4 * 1024;
 
-/// Bytes on their way to the daemon's thread. Beyond that what comes is counted and not made: no worker waits for those
-/// who look on, and the daemon's thread has other things to do.
+/// Bytes on their way to the daemon's thread. Beyond that what comes is counted and not made: no worker waits for its
+/// followers, and the daemon's thread has other things to do.
 const ON_THEIR_WAY: usize = 4 * 1024 * 1024;
 
 /// Events on their way to the daemon's thread.
@@ -102,7 +102,7 @@ impl StreamTail {
         self.ring.set_limit(bytes);
     }
 
-    /// Takes note of what somebody listens to.
+    /// Takes note of what clients listen to.
     pub(crate) fn follow(&mut self, prefixes: &[Vec<u8>]) {
         self.followed = prefixes.iter().any(|prefix| self.topic.as_bytes().starts_with(prefix));
     }
@@ -250,7 +250,7 @@ mod tests {
         fixture.take(FROM, b"last wor");
         fixture.stream.finish(FROM, origin(), EventQueue { messages: &mut fixture.messages, load: &fixture.load });
         assert_eq!(fixture.kept().last().unwrap(), "last wor");
-        assert!(fixture.messages.is_empty(), "nobody listens");
+        assert!(fixture.messages.is_empty(), "no client listens");
         assert!(fixture.stream.open.is_empty());
     }
 

@@ -114,7 +114,7 @@ impl Pump {
         policy
     }
 
-    /// The same after a stream was configured, who is told if another had asked for something else.
+    /// The same after a stream was configured; a message says if another had asked for something else.
     fn agree(&mut self, id: WriterId) {
         let RotationPolicy { rotation, .. } = self.set_policy(id);
         let mut others = self.sinks.values().filter(|sink| sink.writer == id).map(|sink| sink.policy.rotation);
@@ -198,7 +198,7 @@ impl Pump {
         self.cx.messages.push(Message::Tailed(number, lines));
     }
 
-    /// What is read from then on of those who still write is nobody's.
+    /// What its descendants write from then on belongs to no worker.
     fn forget(&mut self, which: impl Fn(&str) -> bool) {
         self.tails.retain(|_, tail| !which(tail.watcher()));
     }
@@ -211,7 +211,7 @@ impl Pump {
         }
     }
 
-    /// Reads at once what these sources have; who waits for a writer goes on waiting.
+    /// Reads at once what these sources have; a source that waits for a writer goes on waiting.
     fn read_out(&mut self, ids: Vec<SourceId>, now: Now) {
         for id in ids {
             if self.sources.get(&id).is_some_and(|reader| reader.standing != Standing::Parked) {

@@ -1,4 +1,4 @@
-//! Waiting, without blocking anybody, until all that was readable at some time has been written.
+//! Waiting, without blocking the thread, until all that was readable at some time has been written.
 
 use crate::output::SyncId;
 use crate::output::message::{SourceId, WriterId};
@@ -6,7 +6,7 @@ use crate::output::message::{SourceId, WriterId};
 /// A pipe holds no more than this (pipe-max-size), so what was readable has been read when so much was.
 const MOST_IN_A_PIPE: u64 = 1024 * 1024;
 
-/// Who asked.
+/// What it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// `OutputHandle::sync`.
@@ -68,7 +68,7 @@ impl Barrier {
         Self { purpose, turn, debts: reading.chain(writing).collect() }
     }
 
-    /// Looks how far everybody has come; true when nothing is owed any more.
+    /// Looks how far every source and writer has come; true when the barrier is passed.
     pub(crate) fn settle(&mut self, view: &impl View) -> bool {
         let turn = self.turn;
         self.debts.retain_mut(|(writer, stage)| advance(turn, *writer, stage, view));

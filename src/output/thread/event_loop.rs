@@ -108,7 +108,7 @@ fn tell(channels: &Channels, messages: Vec<Message>) {
         return;
     }
     for message in messages {
-        // Nobody listens while the handle is being dropped.
+        // The daemon no longer receives while the handle is being dropped.
         let _ = channels.outbox.send(message);
     }
     (channels.wake)();

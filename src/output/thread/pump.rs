@@ -59,7 +59,7 @@ pub(crate) struct Pump {
     pub(in crate::output) sinks: BTreeMap<SinkId, StreamSink>,
     pub(in crate::output) writers: BTreeMap<WriterId, SinkWriter>,
     pub(in crate::output) tails: BTreeMap<TailId, StreamTail>,
-    /// Which topics somebody listens to, by their beginnings.
+    /// The topics that clients follow, by their beginnings.
     pub(in crate::output) followed: Vec<Vec<u8>>,
     pub(in crate::output) load: InFlight,
     pub(in crate::output) by_key: BTreeMap<Key, WriterId>,
@@ -109,7 +109,7 @@ impl Pump {
         }
     }
 
-    /// When the next turn is due without any readiness; `now` if somebody has not been served yet.
+    /// When the next turn is due without any readiness; `now` if a source has not been served yet.
     pub(crate) fn deadline(&self, now: Mono) -> Option<Mono> {
         if self.ready.is_empty() { self.timers.next() } else { Some(now) }
     }
@@ -138,7 +138,7 @@ impl Pump {
         }
     }
 
-    /// One turn: what is due, everybody's share of reading, and who waited for that.
+    /// One turn: what is due, each source's share of reading, and the barriers that waited for it.
     pub(crate) fn turn(&mut self, now: Now) {
         self.turn += 1;
         while let Some(owner) = self.timers.pop(now.mono) {
@@ -166,7 +166,7 @@ impl Pump {
         }
     }
 
-    /// Those who waited for a writer may try again.
+    /// Sources that waited for a writer may try again.
     pub(in crate::output) fn release(&mut self, ids: Vec<SourceId>) {
         for id in ids {
             if let Some(reader) = self.sources.get_mut(&id)
@@ -205,7 +205,7 @@ impl Pump {
         self.keep_pace(id, outcome, something, now);
         let Some(reader) = self.sources.get_mut(&id) else { return };
         reader.standing = Standing::Idle;
-        // Only who waits for nothing else is woken by time.
+        // Only a source that waits for nothing else is woken by time.
         let due = [reader.due, reader.pace.next(now.mono)].into_iter().flatten().min();
         self.timers.set(Owner::Source(id), due.filter(|_| outcome == Outcome::Idle));
         match outcome {

@@ -1,4 +1,4 @@
-//! Who wants to be woken when. Nothing else wakes the thread by time.
+//! Deadlines by key. Nothing else wakes the thread by time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
