@@ -155,7 +155,7 @@ pub(super) fn boot(
     }
     log.line(Level::Info, now, "Registering signals...");
     log.line(Level::Info, now, format!("Starting master on pid {}", std::process::id()));
-    sys::reserve().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
+    let spawner = sys::Spawner::new().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     // Without it, as before Linux 3.4, orphans go to PID 1, and are looked for instead of collected.
     drop(sys::become_subreaper());
     let poll = Poll::new().map_err(error)?;
@@ -183,7 +183,7 @@ pub(super) fn boot(
         signals,
         control: Control::new(router, peers),
         events: EventPublisher::new(publisher),
-        children: Children::default(),
+        children: Children::new(spawner),
         leftovers: Leftovers::default(),
         signaller: Signaller::default(),
         starting: Starting::default(),

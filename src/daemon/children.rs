@@ -19,12 +19,20 @@ pub(super) enum Owner {
 }
 
 /// The children that have not been reaped, by pid.
-#[derive(Debug, Default)]
-pub(super) struct Children(HashMap<Pid, Owner>);
+#[derive(Debug)]
+pub(super) struct Children {
+    owners: HashMap<Pid, Owner>,
+    /// Starts them.
+    pub(super) spawner: sys::Spawner,
+}
 
 impl Children {
+    pub(super) fn new(spawner: sys::Spawner) -> Self {
+        Self { owners: HashMap::new(), spawner }
+    }
+
     pub(super) fn insert(&mut self, pid: Pid, owner: Owner) {
-        self.0.insert(pid, owner);
+        self.owners.insert(pid, owner);
     }
 
     /// Collects every child that has ended. Those that circusd has not started (a subreaper inherits such) are left out.
@@ -33,22 +41,22 @@ impl Children {
         sys::reap(&mut exits);
         let known = |exit: sys::Exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code, cpu: exit.cpu };
         let exits = exits.into_iter().map(known);
-        exits.filter_map(|exit| Some((self.0.remove(&exit.pid)?, exit))).collect()
+        exits.filter_map(|exit| Some((self.owners.remove(&exit.pid)?, exit))).collect()
     }
 
     pub(super) fn contains(&self, pid: Pid) -> bool {
-        self.0.contains_key(&pid)
+        self.owners.contains_key(&pid)
     }
 
     /// Whether this is a worker that has not been reaped.
     pub(super) fn is_worker(&self, pid: Pid) -> bool {
-        self.0.get(&pid) == Some(&Owner::Worker)
+        self.owners.get(&pid) == Some(&Owner::Worker)
     }
 
     /// Disowns the processes of hooks, which are about to be killed, and returns them.
     pub(super) fn take_hooks(&mut self) -> Vec<Pid> {
         let is_hook = |owner: &Owner| matches!(owner, Owner::Hook(_) | Owner::PythonHost(_));
-        self.0.extract_if(|_, owner| is_hook(owner)).map(|(pid, _)| pid).collect()
+        self.owners.extract_if(|_, owner| is_hook(owner)).map(|(pid, _)| pid).collect()
     }
 }
 
@@ -58,7 +66,7 @@ mod tests {
 
     #[test]
     fn processes_of_hooks_are_disowned_together() {
-        let mut children = Children::default();
+        let mut children = Children::new(sys::Spawner::new().unwrap());
         children.insert(Pid(1), Owner::Worker);
         children.insert(Pid(2), Owner::PythonHost(0));
         assert_eq!(children.take_hooks(), [Pid(2)]);

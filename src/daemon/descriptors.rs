@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, RawFd};
 
 use crate::proto::{SpawnError, Stage};
-use crate::sys::Nofile;
+use crate::sys::OpenFileLimit;
 
 /// What circusd itself has open once it is at rest, and what a start needs for a moment.
 const OWN: u64 = 36;
@@ -12,7 +12,7 @@ const RESERVED: u64 = 32;
 const HOW: &str = "raise RLIMIT_NOFILE (ulimit -n, or LimitNOFILE= of systemd)";
 
 /// Refuses a start that would fail half-way.
-pub(super) fn suffice(limit: Nofile, open: usize, sockets: usize) -> Result<(), String> {
+pub(super) fn suffice(limit: OpenFileLimit, open: usize, sockets: usize) -> Result<(), String> {
     let needed = OWN + open as u64 + sockets as u64;
     if limit.hard >= needed {
         return Ok(());
@@ -33,7 +33,7 @@ pub(super) struct Reserve {
 
 impl Reserve {
     /// Of so many, at most a quarter.
-    pub(super) fn of(limit: Nofile) -> Self {
+    pub(super) fn of(limit: OpenFileLimit) -> Self {
         Self { limit: limit.hard, reserved: RESERVED.min(limit.hard / 4) }
     }
 
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn last_descriptors_are_reserved() {
-        let reserve = |hard| Reserve::of(Nofile { soft: hard, hard });
+        let reserve = |hard| Reserve::of(OpenFileLimit { soft: hard, hard });
         assert!(reserve(100).allows(74) && !reserve(100).allows(75));
         assert!(reserve(1024).allows(991) && !reserve(1024).allows(992));
         assert!(reserve(u64::MAX).allows(RawFd::MAX));
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn start_needs_its_own_and_one_for_each_socket() {
-        let limit = |hard| Nofile { soft: 8, hard };
+        let limit = |hard| OpenFileLimit { soft: 8, hard };
         assert_eq!(suffice(limit(OWN + 5), 3, 2), Ok(()));
         let text = suffice(limit(OWN + 4), 3, 2).unwrap_err();
         assert!(text.starts_with("circusd needs 41 file descriptors") && text.contains("may have 40"), "{text}");

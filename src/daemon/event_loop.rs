@@ -162,27 +162,27 @@ impl Daemon {
     fn take_signals(&mut self, intents: &mut Vec<Intent>) {
         let mut caught = Vec::new();
         self.signals.read(&mut caught);
-        if caught.contains(&sys::Caught::Child) {
+        if caught.contains(&sys::SignalEvent::Child) {
             self.reap();
         }
         for caught in caught {
             match caught {
-                sys::Caught::Terminate(signal) => {
+                sys::SignalEvent::Terminate(signal) => {
                     self.core.log(Level::Info, format!("Got signal {}", with_underscore(signal)));
                     // Two that come together are one wish.
                     if !intents.contains(&Intent::Quit) {
                         intents.push(Intent::Quit);
                     }
                 }
-                sys::Caught::Reload => {
+                sys::SignalEvent::Reload => {
                     self.core.log(Level::Info, "Got signal SIG_HUP");
                     intents.push(Intent::Reload);
                 }
-                sys::Caught::Ignored(signal) => {
+                sys::SignalEvent::Ignored(signal) => {
                     let text = format!("Got signal {}; it means nothing here", with_underscore(signal));
                     self.core.log(Level::Info, text);
                 }
-                sys::Caught::Child => {}
+                sys::SignalEvent::Child => {}
             }
         }
     }

@@ -51,7 +51,7 @@ enum Life {
 pub(super) struct SpawnContext {
     pub(super) env: Vec<(String, String)>,
     pub(super) cwd: String,
-    pub(super) nofile: sys::Nofile,
+    pub(super) nofile: sys::OpenFileLimit,
 }
 
 /// Every command that reads a stream, by its sink; those that leave have none.
@@ -108,7 +108,7 @@ impl ExecSinks {
     }
 
     fn start(&self, argv: &[String], input: &OwnedFd, children: &mut Children) -> Result<Pid, SpawnError> {
-        let spawned = sys::spawn(&sys::Launch {
+        let spawned = children.spawner.spawn(&sys::Launch {
             env: self.around.env.clone(),
             cwd: self.around.cwd.clone(),
             stdin: sys::Stdio::Fd(input.as_fd()),

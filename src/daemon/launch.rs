@@ -28,7 +28,7 @@ pub(super) struct Streams {
 
 /// What every launch needs.
 pub(super) struct Launcher {
-    pub(super) nofile: sys::Nofile,
+    pub(super) nofile: sys::OpenFileLimit,
     pub(super) reserve: Reserve,
     pub(super) environments: Environments,
     pub(super) streams: HashMap<WatcherKey, Streams>,
@@ -68,7 +68,7 @@ impl Launcher {
         let env = self.environments.of(config)?;
         let set = self.worker_sockets.choose(launch.worker.watcher, config, &fds.sockets, now)?;
         let sockets = PassedSockets { shared: &fds.sockets, own: &self.worker_sockets, set };
-        let spawned = sys::spawn(&sys::Launch {
+        let spawned = children.spawner.spawn(&sys::Launch {
             executable: config.executable.clone().or_else(|| self.program_of(config)),
             env,
             cwd: config.working_dir.clone(),

@@ -23,16 +23,16 @@ impl PassedSockets<'_> {
         }
     }
 
-    pub(super) fn passed(&self, config: &WatcherConfig) -> Result<sys::Pass<'_>, SpawnError> {
+    pub(super) fn passed(&self, config: &WatcherConfig) -> Result<sys::SocketPassing<'_>, SpawnError> {
         if !config.sockets.is_empty() {
             let named = config.sockets.iter().map(|name| Ok((name.clone(), self.socket(name)?.1)));
-            return Ok(sys::Pass::Listen(named.collect::<Result<_, _>>()?));
+            return Ok(sys::SocketPassing::Listen(named.collect::<Result<_, _>>()?));
         }
         if config.use_sockets {
             let all = self.shared.iter().map(|socket| self.socket(&socket.name));
-            return Ok(sys::Pass::SameNumbers(all.collect::<Result<_, _>>()?));
+            return Ok(sys::SocketPassing::SameNumbers(all.collect::<Result<_, _>>()?));
         }
-        Ok(sys::Pass::None)
+        Ok(sys::SocketPassing::None)
     }
 
     /// A managed socket as this worker gets it: its number, which is the one of the shared socket also where the worker

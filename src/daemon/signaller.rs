@@ -6,7 +6,7 @@ use super::core::Core;
 use super::leftovers::Leftovers;
 use crate::arbiter::{Event, Pid, Reach, SignalTarget, WatcherKey};
 use crate::proto::{ErrNo, Fault, Signal};
-use crate::sys::{self, Kin};
+use crate::sys::{self, DescendantHandle};
 
 /// Sends signals. Trees are killed together, at the end of a turn's actions: one look at all processes serves for a
 /// thousand of them.
@@ -56,11 +56,13 @@ impl Signaller {
             Reach::Tree => self.kill([pid]),
             Reach::ProcessAndChildren => {
                 // Listed before their parent hears of it, since they are its children no more when it has gone.
-                let children = Kin::children(&self.proc, sys_pid(pid));
+                let children = DescendantHandle::children(&self.proc, sys_pid(pid));
                 let _gone = sys::send(sys_pid(pid), signal);
                 signal_children(children, signal, watcher, core);
             }
-            Reach::Children => signal_children(Kin::children(&self.proc, sys_pid(pid)), signal, watcher, core),
+            Reach::Children => {
+                signal_children(DescendantHandle::children(&self.proc, sys_pid(pid)), signal, watcher, core)
+            }
         }
     }
 
@@ -78,19 +80,21 @@ impl Signaller {
             match target {
                 SignalTarget::Process => sent(sys::send(pid, signal))?,
                 SignalTarget::Recursive => {
-                    let descendants = Kin::descendants(&self.proc, pid);
+                    let descendants = DescendantHandle::descendants(&self.proc, pid);
                     sent(sys::send(pid, signal))?;
                     descendants.into_iter().try_for_each(|descendant| sent(descendant.send(signal)))?;
                 }
                 SignalTarget::Descendants => {
-                    let descendants = Kin::descendants(&self.proc, pid);
+                    let descendants = DescendantHandle::descendants(&self.proc, pid);
                     descendants.into_iter().try_for_each(|descendant| sent(descendant.send(signal)))?;
                 }
                 SignalTarget::Children => {
-                    Kin::children(&self.proc, pid).into_iter().try_for_each(|child| sent(child.send(signal)))?;
+                    DescendantHandle::children(&self.proc, pid)
+                        .into_iter()
+                        .try_for_each(|child| sent(child.send(signal)))?;
                 }
                 SignalTarget::Child(child) => {
-                    let mut children = Kin::children(&self.proc, pid).into_iter();
+                    let mut children = DescendantHandle::children(&self.proc, pid).into_iter();
                     let found = children.find(|known| i64::from(known.pid().as_raw()) == child);
                     let gone = || Fault::command(format!("process no longer exists (pid={child})"));
                     sent(found.ok_or_else(gone)?.send(signal))?;
@@ -101,7 +105,7 @@ impl Signaller {
     }
 }
 
-fn signal_children(children: Vec<Kin>, signal: Signal, watcher: WatcherKey, core: &mut Core) {
+fn signal_children(children: Vec<DescendantHandle>, signal: Signal, watcher: WatcherKey, core: &mut Core) {
     let signalled = children.into_iter().filter(|child| child.send(signal).is_ok());
     let pids = signalled.map(|child| Pid(child.pid().as_raw())).collect();
     core.feed(Event::ChildrenSignalled { watcher, pids });

@@ -23,7 +23,7 @@ impl FdTable {
 
     /// Makes the sockets be these, all or nothing, while workers use them.
     pub(super) fn exchange_sockets(&mut self, configs: &[SocketConfig]) -> Result<(), String> {
-        sys::exchange(&mut self.sockets, configs)
+        sys::swap_sockets(&mut self.sockets, configs)
     }
 
     /// For a new life, when no worker is left: sockets that are the same stay open, so that no client that connects

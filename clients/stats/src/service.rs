@@ -189,8 +189,8 @@ impl Service {
         self.signals.read(&mut caught);
         // As in the original HUP is an end, too: circusd starts it again.
         self.ended |= caught.iter().any(|caught| match caught {
-            sys::Caught::Terminate(_) | sys::Caught::Reload => true,
-            sys::Caught::Child | sys::Caught::Ignored(_) => false,
+            sys::SignalEvent::Terminate(_) | sys::SignalEvent::Reload => true,
+            sys::SignalEvent::Child | sys::SignalEvent::Ignored(_) => false,
         });
     }
 
@@ -352,7 +352,7 @@ fn bind(args: &Args, signals: &mut sys::Signals) -> Result<Option<sys::BoundEndp
         let mut waiting = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         let _interrupted = poll(&mut waiting, PollTimeout::from(RETRY));
         signals.read(&mut caught);
-        if caught.iter().any(|caught| matches!(caught, sys::Caught::Terminate(_))) {
+        if caught.iter().any(|caught| matches!(caught, sys::SignalEvent::Terminate(_))) {
             return Ok(None);
         }
     }

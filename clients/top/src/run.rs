@@ -125,9 +125,9 @@ impl Session {
         let mut caught = Vec::new();
         self.signals.read(&mut caught);
         self.ended |= caught.iter().any(|caught| match caught {
-            sys::Caught::Terminate(_) | sys::Caught::Reload => true,
+            sys::SignalEvent::Terminate(_) | sys::SignalEvent::Reload => true,
             // Another size of the terminal is one of these: it is drawn anew.
-            sys::Caught::Child | sys::Caught::Ignored(_) => false,
+            sys::SignalEvent::Child | sys::SignalEvent::Ignored(_) => false,
         });
         !caught.is_empty()
     }

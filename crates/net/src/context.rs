@@ -49,7 +49,7 @@ impl Context {
         Ok(Self(context))
     }
 
-    /// A socket that lingers for nobody and, over TCP, notices within two minutes that its peer's machine has gone. The
+    /// A socket that does not linger and, over TCP, notices within two minutes that its peer's machine has gone. The
     /// kernel sees to that: libzmq's own heartbeat would wake an idle daemon.
     pub(super) fn socket(&self, kind: zmq::SocketType) -> Result<zmq::Socket, NetError> {
         let socket = self.0.socket(kind).map_err(NetError::socket("making a socket"))?;

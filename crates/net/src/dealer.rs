@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::context::Transport;
 use super::deadline::Deadline;
-use super::readiness::{Port, Sent, registrable};
+use super::readiness::{PolledSocket, Sent, registrable};
 use super::{Context, NetError};
 use circus_core::proto::Object;
 
@@ -72,8 +72,8 @@ enum Link {
 ///
 /// libzmq connects in the background and goes on trying, so a daemon that is just starting is reached when it listens.
 pub struct Dealer {
-    port: Port,
-    monitor: Port,
+    port: PolledSocket,
+    monitor: PolledSocket,
     link: Link,
     endpoint: String,
     name: String,
@@ -84,7 +84,7 @@ registrable!(Dealer);
 
 impl Drop for Dealer {
     fn drop(&mut self) {
-        self.port.mute(&self.name);
+        self.port.disable_monitor(&self.name);
     }
 }
 
@@ -104,8 +104,8 @@ impl Dealer {
             .connect(endpoint)
             .map_err(|_| NetError::Endpoint { endpoint: endpoint.to_owned(), reason: "it cannot be connected to" })?;
         Ok(Self {
-            port: Port::new(socket)?,
-            monitor: Port::new(monitor)?,
+            port: PolledSocket::new(socket)?,
+            monitor: PolledSocket::new(monitor)?,
             link: Link::Trying,
             endpoint: endpoint.to_owned(),
             name,
@@ -118,7 +118,7 @@ impl Dealer {
     /// them.
     #[must_use]
     pub fn unwatched(self) -> Self {
-        self.port.mute(&self.name);
+        self.port.disable_monitor(&self.name);
         self
     }
 

@@ -7,7 +7,7 @@
 //!
 //! What libzmq would drop without a word, this module decides about:
 //!
-//! - an answer that a client does not fetch waits in a bounded queue of its own (`backlog`), and what is lost is counted;
+//! - an answer that a client does not fetch waits in a bounded queue of its own (`send_queue`), and what is lost is counted;
 //! - an event that a subscriber does not fetch is lost when its mark is reached (see [`Publisher`]);
 //! - listening descriptors are bound by the caller and handed over, so that libzmq unlinks no path and a re-exec can keep
 //!   them.
@@ -17,7 +17,6 @@
 
 #![warn(missing_docs)]
 
-mod backlog;
 mod context;
 mod deadline;
 mod dealer;
@@ -28,6 +27,7 @@ mod peer;
 mod publisher;
 mod readiness;
 mod router;
+mod send_queue;
 mod subscriber;
 mod subscriptions;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::listener::Listener;
 use super::option::{IntOption, set_option};
-use super::readiness::{Port, registrable};
+use super::readiness::{PolledSocket, registrable};
 use super::subscriptions::{Added, Connection, Limits, Subscriptions};
 use super::{Context, NetError, peer};
 
@@ -22,9 +22,9 @@ use super::{Context, NetError, peer};
 ///
 /// What a subscriber that never reads costs: an event is two frames of 64 bytes in its queue, 2.6 MB at most, and about 200
 /// bytes of contents, 4 MB at most, which all subscribers share; 4.7 MB were measured with bodies of 80 bytes. Beside it
-/// there is what the kernel's buffers take. From then on it loses events, the others do not. Where nobody listens an event
+/// there is what the kernel's buffers take. From then on it loses events, the others do not. Without a subscriber an event
 /// costs a quarter of a microsecond.
-const MARK: i32 = 20_000;
+const HWM: i32 = 20_000;
 
 /// The longest subscription that is accepted: its kind and the beginning of a topic. A subscriber that sends a longer one
 /// is disconnected.
@@ -44,7 +44,7 @@ const REMEMBERED: usize = 64;
 ///
 /// Register it with mio and call [`ready`](Self::ready) when it is readable: a subscriber gets nothing before.
 pub struct Publisher {
-    port: Port,
+    port: PolledSocket,
     listener: Listener,
     /// What an empty subscription stands for.
     everything: &'static [u8],
@@ -81,7 +81,7 @@ impl Publisher {
     fn new(context: &Context, listener: OwnedFd, endpoint: &str, everything: &'static [u8]) -> Result<Self, NetError> {
         let mut socket = context.socket(zmq::XPUB)?;
         let options = || {
-            socket.set_sndhwm(MARK)?;
+            socket.set_sndhwm(HWM)?;
             socket.set_rcvhwm(UNREAD)?;
             socket.set_maxmsgsize(LARGEST_FRAME)
         };
@@ -89,7 +89,7 @@ impl Publisher {
         set_option(&mut socket, IntOption::XpubManual, 1).map_err(NetError::socket("setting options"))?;
         let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
         Ok(Self {
-            port: Port::new(socket)?,
+            port: PolledSocket::new(socket)?,
             listener,
             everything,
             subscriptions: Subscriptions::new(LIMITS),
@@ -124,7 +124,7 @@ impl Publisher {
 
     /// Takes note of subscribers that came or went.
     pub fn ready(&mut self) {
-        // Receiving until nothing is left does not make the descriptor trustworthy; looking does.
+        // Draining does not re-arm ZMQ_FD; reading ZMQ_EVENTS does.
         while self.port.readable() {
             self.receive();
         }
@@ -132,7 +132,7 @@ impl Publisher {
 
     /// The same, where something was done since it was done last that may have eaten the news.
     pub fn settle(&mut self) {
-        if !self.port.is_trusted() {
+        if !self.port.is_armed() {
             self.ready();
         }
     }
@@ -297,7 +297,7 @@ mod tests {
         let (mut publisher, _context, _folder) = publisher(TRANSPORTS[0]);
         publisher.ready();
         let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
-        // Its coming is known when there is a subscription to receive; nobody takes it up.
+        // Its coming is known when there is a subscription to receive, which is not taken up.
         assert!(publisher.port.wait(Deadline::after(PATIENCE)));
         publisher.settle();
         assert_eq!(publisher.subscriptions().count(), 0, "nothing was done since the last look");

@@ -2,10 +2,10 @@
 //!
 //! `ZMQ_FD` is an eventfd that libzmq's threads signal when they post commands ("there is something to read", "there is
 //! room to write", "the peer has gone") to a socket whose mailbox was empty. Commands are taken out by *any* call: by
-//! reading `ZMQ_EVENTS`, by a receive that would block, and now and then by a send. Whoever takes the last one out has
-//! silenced the descriptor, whatever he came for. Hence three rules:
+//! reading `ZMQ_EVENTS`, by a receive that would block, and now and then by a send. The call that takes the last one has
+//! silenced the descriptor. Hence three rules:
 //!
-//! 1. The descriptor says only that one should look. What there is to read, `ZMQ_EVENTS` says: [`Port::readable`].
+//! 1. The descriptor says only that there may be something. What there is to read, `ZMQ_EVENTS` says: [`PolledSocket::readable`].
 //! 2. Look, and receive until nothing is left, after registering, after each readiness, and after sending. Where a budget
 //!    ends the turn early, look again in the next turn, without waiting for the descriptor: it stays silent.
 //! 3. Any call may fail with EINTR, `ZMQ_EVENTS` too, when a signal (SIGCHLD!) arrives meanwhile. It has done nothing and
@@ -24,11 +24,11 @@ use super::NetError;
 use super::deadline::Deadline;
 
 /// A ZeroMQ socket that never blocks and is never interrupted.
-pub(super) struct Port {
+pub(super) struct PolledSocket {
     socket: zmq::Socket,
     fd: RawFd,
-    /// The last look found nothing to receive, and nothing was done since that may have eaten news.
-    trusted: Cell<bool>,
+    /// ZMQ_EVENTS was empty, and no call since can have consumed an edge.
+    armed: Cell<bool>,
 }
 
 /// What became of a frame.
@@ -42,29 +42,29 @@ pub(super) enum Sent {
     Gone,
 }
 
-impl Port {
+impl PolledSocket {
     pub(super) fn new(socket: zmq::Socket) -> Result<Self, NetError> {
         let fd = uninterrupted(|| socket.get_fd()).map_err(NetError::socket("reading its descriptor"))?;
-        Ok(Self { socket, fd, trusted: Cell::new(false) })
+        Ok(Self { socket, fd, armed: Cell::new(false) })
     }
 
-    /// Whether a message can be received now. Afterwards the descriptor can be trusted to tell when the answer changes
+    /// Whether a message can be received now. Afterwards the descriptor can be armed to tell when the answer changes
     /// from no to yes; after any other call it cannot.
     pub(super) fn readable(&self) -> bool {
         let readable = uninterrupted(|| self.socket.get_events()).is_ok_and(|events| events.contains(zmq::POLLIN));
-        self.trusted.set(!readable);
+        self.armed.set(!readable);
         readable
     }
 
-    /// Whether the descriptor can be trusted: until it tells of something, there is nothing to receive.
-    pub(super) fn is_trusted(&self) -> bool {
-        self.trusted.get()
+    /// Whether the descriptor can be armed: until it tells of something, there is nothing to receive.
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed.get()
     }
 
     /// The next frame, and whether more belong to its message.
     pub(super) fn recv(&self) -> Option<(zmq::Message, bool)> {
         let mut frame = zmq::Message::new();
-        self.trusted.set(false);
+        self.armed.set(false);
         // Besides EAGAIN there is only ETERM, and no context ends before its sockets.
         uninterrupted(|| self.socket.recv(&mut frame, zmq::DONTWAIT)).ok()?;
         let more = frame.get_more();
@@ -76,7 +76,7 @@ impl Port {
     /// Frames are borrowed and copied, because the bindings drop a message that could not be sent.
     pub(super) fn send(&self, frames: &[&[u8]]) -> Sent {
         let Some((last, first)) = frames.split_last() else { return Sent::Done };
-        self.trusted.set(false);
+        self.armed.set(false);
         let send = |frame: &[u8], flags| uninterrupted(|| self.socket.send(frame, zmq::DONTWAIT | flags));
         // libzmq decides about a message at its first frame. Only a peer that goes at this very moment fails a later one.
         let sent = first.iter().try_for_each(|frame| send(frame, zmq::SNDMORE)).and_then(|()| send(last, 0));
@@ -110,7 +110,7 @@ impl Port {
     /// Of an XPUB that decides by itself: sends what begins so to the connection that the last message came from, or no
     /// longer. One that has gone meanwhile is past caring.
     pub(super) fn route(&self, wanted: bool, prefix: &[u8]) {
-        self.trusted.set(false);
+        self.armed.set(false);
         let _done =
             uninterrupted(
                 || {
@@ -123,21 +123,21 @@ impl Port {
     /// end before that.
     pub(super) fn linger(&self, linger: Duration) {
         let milliseconds = i32::try_from(linger.as_millis()).unwrap_or(i32::MAX);
-        // Where this fails the socket lingers for nobody, as it was made.
+        // Where this fails the socket does not linger, as it was made.
         let _lingers = uninterrupted(|| self.socket.set_linger(milliseconds));
     }
 }
 
-impl Port {
-    /// Has what happens to the connections told to nobody any more. libzmq's I/O thread, which tells it, waits until
-    /// somebody takes it: when a monitor is gone and its socket is not, it would wait for ever, for all sockets.
-    pub(super) fn mute(&self, name: &str) {
+impl PolledSocket {
+    /// Stops the socket's monitor. libzmq's I/O thread waits until its events are received: when the receiver is gone and the
+    /// monitor is not, that thread would wait for ever, for all sockets.
+    pub(super) fn disable_monitor(&self, name: &str) {
         // There is no call to end it, but another monitor, of no event at all, takes the place of the first.
-        let _muted = self.socket.monitor(&format!("inproc://mute-{name}"), 0);
+        let _muted = self.socket.monitor(&format!("inproc://disable-monitor-{name}"), 0);
     }
 }
 
-impl Source for Port {
+impl Source for PolledSocket {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         SourceFd(&self.fd).register(registry, token, interests)
     }
@@ -186,7 +186,7 @@ mod tests {
     use crate::Context;
     use crate::testing::{PATIENCE, interrupted};
 
-    fn pair(mark: i32) -> (Port, Port) {
+    fn pair(mark: i32) -> (PolledSocket, PolledSocket) {
         let context = Context::new().unwrap();
         let (one, other) = (context.socket(zmq::PAIR).unwrap(), context.socket(zmq::PAIR).unwrap());
         for socket in [&one, &other] {
@@ -195,7 +195,7 @@ mod tests {
         }
         one.bind("inproc://pair").unwrap();
         other.connect("inproc://pair").unwrap();
-        (Port::new(one).unwrap(), Port::new(other).unwrap())
+        (PolledSocket::new(one).unwrap(), PolledSocket::new(other).unwrap())
     }
 
     #[test]
@@ -221,15 +221,15 @@ mod tests {
     #[test]
     fn it_is_trusted_only_after_a_look_that_found_nothing() {
         let (one, other) = pair(0);
-        assert!(!other.is_trusted(), "nobody has looked");
-        assert!(!other.readable() && other.is_trusted());
+        assert!(!other.is_armed(), "nobody has looked");
+        assert!(!other.readable() && other.is_armed());
         assert_eq!(other.send(&[b"may eat news"]), Sent::Done);
-        assert!(!other.is_trusted());
-        assert!(!other.readable() && other.is_trusted());
+        assert!(!other.is_armed());
+        assert!(!other.readable() && other.is_armed());
         assert_eq!(one.send(&[b"waits"]), Sent::Done);
-        assert!(other.readable() && !other.is_trusted(), "there is something to receive");
-        assert!(other.recv().is_some() && !other.is_trusted(), "there may be more");
-        assert!(!other.readable() && other.is_trusted());
+        assert!(other.readable() && !other.is_armed(), "there is something to receive");
+        assert!(other.recv().is_some() && !other.is_armed(), "there may be more");
+        assert!(!other.readable() && other.is_armed());
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use super::backlog::{Answer, Backlog, Limits};
 use super::deadline::Deadline;
 use super::listener::Listener;
-use super::readiness::{Port, Sent, registrable};
+use super::readiness::{PolledSocket, Sent, registrable};
+use super::send_queue::{Answer, Limits, SendQueue};
 use super::{Context, NetError};
 
 /// How often [`Router::retry`] is to be called while [`Router::pending`] is not zero: libzmq's news that one client has
@@ -14,8 +14,8 @@ use super::{Context, NetError};
 pub const RETRY_EVERY: Duration = Duration::from_millis(100);
 
 /// Messages that libzmq itself holds for one client, in each direction. It counts messages, not bytes, so this is low; the
-/// rest of what a client has not read is in the backlog, and the rest of what it has sent stays with the client.
-const MARK: i32 = 64;
+/// rest of what a client has not read is in the send queue, and the rest of what it has sent stays with the client.
+const HWM: i32 = 64;
 
 /// The largest frame that is accepted. A client that sends a larger one is disconnected.
 const LARGEST_FRAME: i64 = 1 << 20;
@@ -64,9 +64,9 @@ pub struct Counters {
 /// is used up; [`send`](Self::send) whatever is to be answered; at the end of every turn in which it was touched ask
 /// [`ready`](Self::ready), and where that says yes do not wait in the next poll. Ask it after registering, too.
 pub struct Router {
-    port: Port,
+    port: PolledSocket,
     listener: Listener,
-    backlog: Backlog,
+    send_queue: SendQueue,
     counters: Counters,
     /// The request that was received last.
     last: Option<zmq::Message>,
@@ -81,16 +81,16 @@ impl Router {
         let mut socket = context.socket(zmq::ROUTER)?;
         let options = || {
             socket.set_router_mandatory(true)?;
-            socket.set_sndhwm(MARK)?;
-            socket.set_rcvhwm(MARK)?;
+            socket.set_sndhwm(HWM)?;
+            socket.set_rcvhwm(HWM)?;
             socket.set_maxmsgsize(LARGEST_FRAME)
         };
         options().map_err(NetError::socket("setting options"))?;
         let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
         Ok(Self {
-            port: Port::new(socket)?,
+            port: PolledSocket::new(socket)?,
             listener,
-            backlog: Backlog::new(LIMITS),
+            send_queue: SendQueue::new(LIMITS),
             counters: Counters::default(),
             last: None,
         })
@@ -140,23 +140,23 @@ impl Router {
     /// dropped and counted.
     pub fn send(&mut self, identity: &[u8], delimiter: bool, payload: Vec<u8>) {
         let answer = Answer { delimiter, payload };
-        let sent = if self.backlog.holds(identity) { Sent::Full } else { transmit(&self.port, identity, &answer) };
+        let sent = if self.send_queue.holds(identity) { Sent::Full } else { transmit(&self.port, identity, &answer) };
         match sent {
             Sent::Done => {}
-            Sent::Full => self.counters.overflowed += self.backlog.push(identity, answer) as u64,
+            Sent::Full => self.counters.overflowed += self.send_queue.push(identity, answer) as u64,
             Sent::Gone => self.counters.unroutable += 1,
         }
     }
 
     /// The number of answers that wait for their clients.
     pub fn pending(&self) -> usize {
-        self.backlog.len()
+        self.send_queue.len()
     }
 
     /// Tries again to send what waits, and tells how many answers left. [`ready`](Self::ready) does it, too.
     pub fn retry(&mut self) -> usize {
         let port = &self.port;
-        let progress = self.backlog.retry(|identity, answer| transmit(port, identity, answer));
+        let progress = self.send_queue.retry(|identity, answer| transmit(port, identity, answer));
         self.counters.unroutable += progress.gone as u64;
         progress.sent + progress.gone
     }
@@ -164,7 +164,7 @@ impl Router {
     /// Takes note of all news, sends what can be sent of what waits, and tells whether there is a request to receive. After
     /// "no" the descriptor tells when there is one; until something is received or sent, "no" costs nothing.
     pub fn ready(&mut self) -> bool {
-        if self.port.is_trusted() && self.pending() == 0 {
+        if self.port.is_armed() && self.pending() == 0 {
             return false;
         }
         let mut readable = self.port.readable();
@@ -204,14 +204,14 @@ impl Router {
     }
 }
 
-/// The listening descriptor, for whoever keeps it over a re-exec. It is no descriptor to poll.
+/// The listening descriptor, to be kept over a re-exec. It is no descriptor to poll.
 impl AsFd for Router {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 }
 
-fn transmit(port: &Port, identity: &[u8], answer: &Answer) -> Sent {
+fn transmit(port: &PolledSocket, identity: &[u8], answer: &Answer) -> Sent {
     if answer.delimiter {
         port.send(&[identity, b"", &answer.payload])
     } else {

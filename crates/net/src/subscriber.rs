@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::context::Transport;
 use super::deadline::Deadline;
-use super::readiness::{Port, registrable};
+use super::readiness::{PolledSocket, registrable};
 use super::{Context, NetError};
 
 /// Events that wait to be read. The publisher's own mark is lower; what is beyond both is lost.
-const MARK: i32 = 100_000;
+const HWM: i32 = 100_000;
 
 /// A SUB socket. As an iterator it waits for events and never ends.
 pub struct Subscriber {
-    port: Port,
+    port: PolledSocket,
 }
 
 registrable!(Subscriber);
@@ -25,7 +25,7 @@ impl Subscriber {
         let transport = Transport::of(endpoint)?;
         let socket = context.socket(zmq::SUB)?;
         let options = || {
-            socket.set_rcvhwm(MARK)?;
+            socket.set_rcvhwm(HWM)?;
             socket.set_ipv6(transport == Transport::Tcp && endpoint.contains('['))?;
             topics.iter().try_for_each(|topic| socket.set_subscribe(topic.as_ref()))
         };
@@ -33,7 +33,7 @@ impl Subscriber {
         socket
             .connect(endpoint)
             .map_err(|_| NetError::Endpoint { endpoint: endpoint.to_owned(), reason: "it cannot be connected to" })?;
-        Ok(Self { port: Port::new(socket)? })
+        Ok(Self { port: PolledSocket::new(socket)? })
     }
 
     /// The next event's topic and message, waited for at most for `limit`.

@@ -11,7 +11,7 @@ use nix::unistd::{Pid, getppid};
 use super::real::Real;
 use super::{Circus, Event};
 use circus_client::Subscriber;
-use circus_sys::{Caught, Signals};
+use circus_sys::{SignalEvent, Signals};
 
 const SIGNALS: Token = Token(0);
 const EVENTS: Token = Token(1);
@@ -134,8 +134,8 @@ impl Runner {
         let mut caught = Vec::new();
         self.signals.read(&mut caught);
         let told = caught.iter().any(|caught| match caught {
-            Caught::Terminate(_) | Caught::Reload => true,
-            Caught::Child | Caught::Ignored(_) => false,
+            SignalEvent::Terminate(_) | SignalEvent::Reload => true,
+            SignalEvent::Child | SignalEvent::Ignored(_) => false,
         });
         told || self.parent.is_some_and(|parent| parent != getppid())
     }

@@ -2,7 +2,7 @@
 //!
 //! Circus forks first and looks what is wrong later, so that its caller sees success whatever happens. Here the daemon
 //! keeps the caller's standard streams until it is ready, and tells its errors there; the caller waits for one byte.
-#![expect(unsafe_code, reason = "fork, and the closing of descriptors that nobody here has opened")]
+#![expect(unsafe_code, reason = "fork, and the closing of descriptors that were inherited")]
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -67,13 +67,13 @@ impl Background {
         dup2_stdout(&null)?;
         dup2_stderr(&null)?;
         // Who started us may be gone, which is no reason not to work.
-        let _nobody_waits = self.0.write_all(&[READY]);
+        let _caller_has_gone = self.0.write_all(&[READY]);
         Ok(())
     }
 
     /// The daemon does not start, and has said why.
     pub fn refused(mut self) {
-        let _nobody_waits = self.0.write_all(&[REFUSED]);
+        let _caller_has_gone = self.0.write_all(&[REFUSED]);
     }
 }
 
@@ -106,12 +106,12 @@ pub fn daemonize() -> io::Result<Side> {
     Ok(Side::Daemon(Background(telling)))
 }
 
-/// The same pipe at a number where it is in nobody's way: the managed sockets get the lowest ones.
+/// The same pipe at a number that is not needed: the managed sockets get the lowest ones.
 fn out_of_the_way(pipe: PipeWriter) -> io::Result<PipeWriter> {
     let highest = nofile()?.soft.saturating_sub(1).min(OUT_OF_THE_WAY);
     let number = i32::try_from(highest).unwrap_or(i32::MAX);
     let fd = fcntl(&pipe, FcntlArg::F_DUPFD_CLOEXEC(number)).or_else(|_| fcntl(&pipe, FcntlArg::F_DUPFD_CLOEXEC(3)))?;
-    // SAFETY: the descriptor was made by the line above, and nobody else knows of it.
+    // SAFETY: the descriptor was made by the line above, and nothing else uses it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     Ok(PipeWriter::from(fd))
 }

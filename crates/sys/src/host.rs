@@ -52,7 +52,7 @@ fn programs() -> String {
 }
 
 /// Opens `/dev/null` for each of descriptors 0, 1 and 2 that is closed. Else the next file circusd opens would get that
-/// number, and be written to by whoever prints. Before anything is opened.
+/// number, and be written to by what prints there. Before anything is opened.
 pub fn sanitize_stdio() -> std::io::Result<()> {
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {

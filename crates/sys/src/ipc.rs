@@ -15,10 +15,10 @@ use nix::poll::{PollTimeout, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::endpoint::{BACKLOG, Reason, os};
-use super::holder;
+use super::port_owner;
 use super::socket_file::SocketFile;
 
-/// Binds a path. A socket file that nobody listens on is what a daemon left that was killed, and is replaced.
+/// Binds a path. A socket file that no process listens on was left by a daemon that was killed, and is replaced.
 ///
 /// To see what listens and to replace the file are two steps, and so are bind and listen: a second circusd that came in
 /// between would take the first one's socket for dead. So all of it happens under a lock.
@@ -93,7 +93,7 @@ impl Drop for StartLock {
     }
 }
 
-/// Opens a file that belongs to us and that nobody else can open, and makes it where there is none. What another user has
+/// Opens a file that belongs to us and that no other user can open, and makes it where there is none. What another user has
 /// put there is removed, if we may.
 fn own_file(path: &Path) -> Option<File> {
     let open = || {
@@ -149,13 +149,13 @@ pub(super) fn remove_stale(path: &Path, kind: Type) -> Result<(), Reason> {
         Err(libc::EAGAIN | libc::EPROTOTYPE) => Err(live(None::<Socket>)),
         Err(errno) => {
             let error = io::Error::from_raw_os_error(errno);
-            Err(os("find out whether somebody listens there", &error))
+            Err(os("find out whether a process listens there", &error))
         }
     }
 }
 
 fn live(connection: Option<impl std::os::fd::AsFd>) -> Reason {
-    let holder = connection.and_then(holder::of_peer).unwrap_or_else(|| "another program".into());
+    let holder = connection.and_then(port_owner::of_peer).unwrap_or_else(|| "another program".into());
     (libc::EADDRINUSE, format!("{holder} listens there already; stop it or use another path"))
 }
 

@@ -1,4 +1,4 @@
-//! Sending signals: by pid, or through a pidfd where the pid may since have become somebody else's.
+//! Sending signals: by pid, or through a pidfd where another process may have got the pid since.
 #![expect(unsafe_code, reason = "nix's kill has no real-time signals, and no pidfd")]
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
@@ -13,7 +13,7 @@ use circus_core::proto::Signal;
 pub enum SendError {
     /// There is no such process (any more).
     Gone,
-    /// It belongs to somebody whose processes circusd may not signal.
+    /// It belongs to a user whose processes circusd may not signal.
     NotPermitted,
     /// There is no such signal, or the pid is none of a single process.
     Invalid,
@@ -50,12 +50,12 @@ fn outcome(result: libc::c_long) -> Result<(), SendError> {
     }
 }
 
-/// A process that stays the one it was: after its end the handle refers to nobody, whoever gets its pid.
+/// A process that stays the one it was: after its end the handle refers to no process, also when another gets its pid.
 #[derive(Debug)]
 pub(super) struct Handle(Option<OwnedFd>);
 
 impl Handle {
-    /// The process with this pid now. Whoever read something about it before must read it again.
+    /// The process with this pid now. What was read about it before must be read again.
     pub(super) fn open(pid: Pid) -> Self {
         // SAFETY: takes no pointers.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };

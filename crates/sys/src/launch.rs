@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use super::child::{Details, Limit, ListenPid, Move, Script};
-use super::limits::{Nofile, nofile, resource};
+use super::limits::{OpenFileLimit, nofile, resource};
 use super::raw_text::to_bytes;
 use circus_core::config::DEFAULT_PATH;
 use circus_core::proto::{SpawnError, Stage};
@@ -36,9 +36,9 @@ pub struct Launch<'fd> {
     /// Descriptor 2.
     pub stderr: Stdio<'fd>,
     /// The managed sockets it inherits.
-    pub sockets: Pass<'fd>,
+    pub sockets: SocketPassing<'fd>,
     /// The limits on open files that circusd was started with, before it raised its own; `rlimits` overrides them.
-    pub nofile: Option<Nofile>,
+    pub nofile: Option<OpenFileLimit>,
     /// Whether the kernel sends it SIGTERM when the thread that started it ends, however it ends.
     pub ends_with_us: bool,
 }
@@ -67,7 +67,7 @@ pub enum Stdio<'fd> {
 
 /// The managed sockets that a child inherits.
 #[derive(Clone, Debug)]
-pub enum Pass<'fd> {
+pub enum SocketPassing<'fd> {
     /// None.
     None,
     /// These, at these numbers, which are circusd's own, and not one environment variable: `use_sockets`.
@@ -90,7 +90,7 @@ impl<'fd> Launch<'fd> {
             stdin: Stdio::Null,
             stdout: Stdio::Null,
             stderr: Stdio::Null,
-            sockets: Pass::None,
+            sockets: SocketPassing::None,
             nofile: None,
             ends_with_us: false,
         }
@@ -156,15 +156,15 @@ impl<'fd> Launch<'fd> {
             .collect();
         let socket = |source: RawFd, target| Move { source, target, what: "socket" };
         match &self.sockets {
-            Pass::None => {}
-            Pass::SameNumbers(fds) => {
+            SocketPassing::None => {}
+            SocketPassing::SameNumbers(fds) => {
                 if let Some((target, _)) = fds.iter().find(|(target, _)| *target < LISTEN_FIRST) {
                     let detail = format!("socket at {target}, where a standard stream belongs");
                     return Err(SpawnError { stage: Stage::Descriptors, errno: libc::EINVAL, detail });
                 }
                 moves.extend(fds.iter().map(|(target, fd)| socket(fd.as_raw_fd(), *target)));
             }
-            Pass::Listen(named) => {
+            SocketPassing::Listen(named) => {
                 moves.extend((LISTEN_FIRST..).zip(named).map(|(target, (_, fd))| socket(fd.as_raw_fd(), target)));
             }
         }
@@ -174,8 +174,8 @@ impl<'fd> Launch<'fd> {
     /// `NAME=value` for each variable, and whether LISTEN_PID is still to come.
     fn environment(&self) -> Result<(Vec<CString>, bool), SpawnError> {
         let listen = match &self.sockets {
-            Pass::Listen(named) if !named.is_empty() => Some(named),
-            Pass::None | Pass::SameNumbers(_) | Pass::Listen(_) => None,
+            SocketPassing::Listen(named) if !named.is_empty() => Some(named),
+            SocketPassing::None | SocketPassing::SameNumbers(_) | SocketPassing::Listen(_) => None,
         };
         let overridden =
             |name: &str| listen.is_some() && matches!(name, "LISTEN_FDS" | "LISTEN_PID" | "LISTEN_FDNAMES");
@@ -324,11 +324,12 @@ mod tests {
     #[test]
     fn a_number_cannot_be_given_twice() {
         let file = std::fs::File::open("/dev/null").unwrap();
-        let sockets = Pass::SameNumbers(vec![(9, file.as_fd()), (9, file.as_fd())]);
+        let sockets = SocketPassing::SameNumbers(vec![(9, file.as_fd()), (9, file.as_fd())]);
         let launch = Launch { sockets, ..Launch::new(vec!["a".into()]) };
         assert_eq!(refusal(&launch), (Stage::Descriptors, libc::EINVAL));
         let stderr = std::io::stderr();
-        let launch = Launch { sockets: Pass::SameNumbers(vec![(2, stderr.as_fd())]), ..Launch::new(vec!["a".into()]) };
+        let launch =
+            Launch { sockets: SocketPassing::SameNumbers(vec![(2, stderr.as_fd())]), ..Launch::new(vec!["a".into()]) };
         assert_eq!(refusal(&launch), (Stage::Descriptors, libc::EINVAL));
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! [`Proc`] says who is whose child, [`Sampler`] what they use.
 //!
-//! [`Vigil`] waits for a service.
+//! [`ServiceProbe`] waits for a service.
 //!
 //! # A way to another machine
 //!
@@ -25,7 +25,7 @@
 //! # The order of a start
 //!
 //! [`sanitize_stdio`], [`daemonize`], [`raise_nofile`], [`Pidfile::claim`], [`open_all`] (the workers' numbers, from 3
-//! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`reserve`], ZeroMQ, threads.
+//! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`Spawner::new`], ZeroMQ, threads.
 //!
 //! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
 //! (waitpid), `kill` (kill, pidfd), `daemonize` (fork), `parent` (descriptors by number), `memory` (malloc_trim) and
@@ -34,17 +34,14 @@
 #![warn(missing_docs)]
 
 mod abort;
-mod account;
 mod child;
 mod clock;
 mod daemonize;
+mod descendants;
 mod endpoint;
-mod exchange;
-mod holder;
 mod host;
 mod ipc;
 mod kill;
-mod kin;
 mod launch;
 mod leftovers;
 mod limits;
@@ -52,35 +49,36 @@ mod machine;
 mod memory;
 mod parent;
 mod pidfile;
+mod port_owner;
 mod process;
 mod python;
 mod raw_text;
 mod reap;
 mod sample;
+mod service_probe;
 mod signals;
 mod socket_file;
 mod sockets;
 mod spawn;
 mod status;
+mod swap_sockets;
 #[cfg(test)]
 mod testing;
 mod tree;
 mod tunnel;
-mod vigil;
+mod user;
 mod virtualenv;
 
 pub use abort::end_children_on_abort;
-pub use account::{Identity, group_id, identity, resolve, user_id};
 pub use clock::since_boot;
 pub use daemonize::{Background, Side, Started, Starting, daemonize};
+pub use descendants::DescendantHandle;
 pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
-pub use exchange::exchange;
 pub use host::{host, notify_socket, sanitize_stdio, set_umask, time_zone};
 pub use kill::{SendError, send};
-pub use kin::Kin;
-pub use launch::{Credentials, Launch, Pass, Stdio};
+pub use launch::{Credentials, Launch, SocketPassing, Stdio};
 pub use leftovers::{ProcessIdentity, become_subreaper, descendants, left_behind, leftover_roots};
-pub use limits::{Nofile, nofile, raise_nofile};
+pub use limits::{OpenFileLimit, nofile, raise_nofile};
 pub use machine::Machine;
 pub use memory::release_memory;
 pub use parent::{notify, take_inherited, watch_parent};
@@ -89,12 +87,14 @@ pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};
 pub use sample::{Details, Probe, Prober, Sampler, TreeOptions, TreeUsage, Vitals};
-pub use signals::{Caught, Signals, reset_inherited_signals};
+pub use service_probe::{Service, ServiceProbe};
+pub use signals::{SignalEvent, Signals, reset_inherited_signals};
 pub use socket_file::SocketFile;
 pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own};
-pub use spawn::{Spawned, reserve, spawn};
+pub use spawn::{Spawned, Spawner, spawn};
 pub use status::{StatusRead, read_status};
+pub use swap_sockets::swap_sockets;
 pub use tree::{kill_tree, kill_trees};
 pub use tunnel::{Ssh, Tunnel};
-pub use vigil::{Service, Vigil};
+pub use user::{Identity, group_id, identity, resolve, user_id};
 pub use virtualenv::Virtualenv;

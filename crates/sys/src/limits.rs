@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A soft and a hard limit on open files. `u64::MAX` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Nofile {
+pub struct OpenFileLimit {
     /// What is enforced.
     pub soft: u64,
     /// How far the process may raise it.
@@ -44,15 +44,15 @@ pub(super) fn resource(name: &str) -> Option<ResourceNumber> {
 }
 
 /// circusd's own limits on open files, as they are now.
-pub fn nofile() -> std::io::Result<Nofile> {
+pub fn nofile() -> std::io::Result<OpenFileLimit> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(Nofile { soft, hard })
+    Ok(OpenFileLimit { soft, hard })
 }
 
 /// Raises circusd's own soft limit on open files to the hard one, since each worker costs it pipes. Returns what it was
 /// before: children are given that (see [`Launch::nofile`](super::Launch)), for some close every possible descriptor
 /// at their start and others still use `select`.
-pub fn raise_nofile() -> std::io::Result<Nofile> {
+pub fn raise_nofile() -> std::io::Result<OpenFileLimit> {
     let before = nofile()?;
     if before.soft < before.hard {
         setrlimit(Resource::RLIMIT_NOFILE, before.hard, before.hard)?;
@@ -80,8 +80,8 @@ mod tests {
         alone("limits::tests::the_soft_limit_is_raised_and_the_old_one_remembered", || {
             let hard = nofile().unwrap().hard;
             setrlimit(Resource::RLIMIT_NOFILE, 200, hard).unwrap();
-            assert_eq!(raise_nofile().unwrap(), Nofile { soft: 200, hard });
-            assert_eq!(nofile().unwrap(), Nofile { soft: hard, hard });
+            assert_eq!(raise_nofile().unwrap(), OpenFileLimit { soft: 200, hard });
+            assert_eq!(nofile().unwrap(), OpenFileLimit { soft: hard, hard });
         });
     }
 }

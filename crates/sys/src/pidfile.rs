@@ -143,7 +143,7 @@ fn is_still_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// The pid in the file; what is no pid is nobody's.
+/// The pid in the file; what is no pid belongs to no process.
 fn read_pid(file: &mut File) -> Option<Pid> {
     let mut text = String::new();
     file.take(64).read_to_string(&mut text).ok()?;

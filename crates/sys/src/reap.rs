@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-/// A process that has ended and been collected: from here on its pid may be somebody else's.
+/// A process that has ended and been collected: from here on another process may get its pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// What it was called.

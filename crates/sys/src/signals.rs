@@ -37,7 +37,7 @@ fn default_sigchld() {
 
 /// What a signal asks of circusd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caught {
+pub enum SignalEvent {
     /// TERM, INT or QUIT: stop everything and exit. Two that come together are one.
     Terminate(Signal),
     /// HUP: reload all watchers.
@@ -48,22 +48,22 @@ pub enum Caught {
     Ignored(Signal),
 }
 
-const INTENTS: [(i32, Caught); 8] = [
-    (libc::SIGTERM, Caught::Terminate(Signal(libc::SIGTERM))),
-    (libc::SIGINT, Caught::Terminate(Signal(libc::SIGINT))),
-    (libc::SIGQUIT, Caught::Terminate(Signal(libc::SIGQUIT))),
-    (libc::SIGHUP, Caught::Reload),
-    (libc::SIGCHLD, Caught::Child),
-    (libc::SIGUSR1, Caught::Ignored(Signal(libc::SIGUSR1))),
-    (libc::SIGUSR2, Caught::Ignored(Signal(libc::SIGUSR2))),
-    (libc::SIGWINCH, Caught::Ignored(Signal(libc::SIGWINCH))),
+const INTENTS: [(i32, SignalEvent); 8] = [
+    (libc::SIGTERM, SignalEvent::Terminate(Signal(libc::SIGTERM))),
+    (libc::SIGINT, SignalEvent::Terminate(Signal(libc::SIGINT))),
+    (libc::SIGQUIT, SignalEvent::Terminate(Signal(libc::SIGQUIT))),
+    (libc::SIGHUP, SignalEvent::Reload),
+    (libc::SIGCHLD, SignalEvent::Child),
+    (libc::SIGUSR1, SignalEvent::Ignored(Signal(libc::SIGUSR1))),
+    (libc::SIGUSR2, SignalEvent::Ignored(Signal(libc::SIGUSR2))),
+    (libc::SIGWINCH, SignalEvent::Ignored(Signal(libc::SIGWINCH))),
 ];
 
 /// The signals of the process. Readable when one has come; `Drop` forgets them.
 #[derive(Debug)]
 pub struct Signals {
     wake: UnixStream,
-    flags: Vec<(Arc<AtomicBool>, Caught)>,
+    flags: Vec<(Arc<AtomicBool>, SignalEvent)>,
     registrations: Vec<SigId>,
 }
 
@@ -84,7 +84,7 @@ impl Signals {
     }
 
     /// Appends what has come since the last time, terminations first. Never blocks.
-    pub fn read(&mut self, caught: &mut Vec<Caught>) {
+    pub fn read(&mut self, caught: &mut Vec<SignalEvent>) {
         // First the bytes, then the flags: a signal in between is taken now and costs a wake-up for nothing later.
         let mut bytes = [0; 256];
         loop {
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::testing::{alone, shell, start};
 
-    fn come(signals: &mut Signals) -> Vec<Caught> {
+    fn come(signals: &mut Signals) -> Vec<SignalEvent> {
         let mut caught = Vec::new();
         signals.read(&mut caught);
         caught
@@ -184,7 +184,7 @@ mod tests {
             start(&shell("exit 0")).unwrap();
             let mut wait = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             while poll(&mut wait, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
-            assert_eq!(come(&mut signals), [Caught::Child]);
+            assert_eq!(come(&mut signals), [SignalEvent::Child]);
         });
     }
 

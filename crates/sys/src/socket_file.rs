@@ -20,7 +20,7 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Binds a socket that does not listen yet; nobody can connect before mode and owner are right.
+    /// Binds a socket that does not listen yet; no client can connect before mode and owner are right.
     ///
     /// The umask is the process's and other threads create files meanwhile, so it is left alone: the mode is set on the
     /// socket before it is bound (the file's is that without the umask's bits, never more), and on the file after.
@@ -57,7 +57,7 @@ impl SocketFile {
     }
 }
 
-/// A handle on the very file: whoever may write to the directory could put a link to /etc/shadow there.
+/// A handle on the very file: a user that may write to the directory could put a link to /etc/shadow there.
 fn handle(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)
 }
@@ -79,7 +79,7 @@ impl Drop for SocketFile {
         let ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
         if ours {
-            // It may be gone by now, or the directory read-only: there is nobody left to tell.
+            // It may be gone by now, or the directory read-only: and there is nothing left to do.
             let _unremoved = std::fs::remove_file(&self.path);
         }
     }

@@ -10,8 +10,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::holder;
 use super::ipc;
+use super::port_owner;
 use super::socket_file::SocketFile;
 use circus_core::config::{Family, SocketConfig, SocketType};
 
@@ -22,7 +22,7 @@ pub struct ManagedSocket {
     pub name: String,
     /// Its number here, and in workers with `use_sockets`.
     pub number: RawFd,
-    /// Nobody listens at it: it keeps the address for the sockets that [`open_own`] makes (`so_reuseport`).
+    /// No process listens at it: it keeps the address for the sockets that [`open_own`] makes (`so_reuseport`).
     pub per_worker: bool,
     /// The length of its queue of connections.
     pub backlog: i32,
@@ -237,7 +237,7 @@ pub(super) fn not_bound(error: &std::io::Error, address: SocketAddr) -> Reason {
     let errno = error.raw_os_error().unwrap_or(0);
     let words = strerror(error);
     let reason = match Errno::from_raw(errno) {
-        Errno::EADDRINUSE => match holder::of_port(address.port()) {
+        Errno::EADDRINUSE => match port_owner::of_port(address.port()) {
             Some(holder) => format!("{words}: {holder} has it; stop that or take another port"),
             None => format!("{words} by another program; find it with `ss -lptn` or take another port"),
         },

@@ -27,13 +27,12 @@
 use std::ffi::{c_int, c_void};
 use std::fs::{File, OpenOptions};
 use std::num::NonZero;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getgroups, getresgid, getresuid, pipe2};
 
@@ -64,42 +63,45 @@ impl Spawned {
     }
 }
 
-/// Starts a process.
-///
-/// A child that fails on the vfork way has been waited for here, by its pid, so that the reaper never sees it; on the
-/// fork way the reaper collects it like any other, since by then it has a pid that the caller knows.
-pub fn spawn(launch: &Launch<'_>) -> Result<Spawned, SpawnError> {
-    let identity = launch.credentials.as_ref().filter(|credentials| !is_already(credentials));
-    let mut script = launch.script(null()?, groups_may_be_refused(identity))?;
-    match identity {
-        Some(_) => fork(&mut script),
-        None => {
-            (script.groups, script.gid, script.uid) = (None, None, None);
-            vfork(&mut script)
+/// What starting processes needs again and again: an open `/dev/null`, and the stack of vfork children. Made once, so that a
+/// daemon that runs out of descriptors or memory later can still start processes.
+#[derive(Debug)]
+pub struct Spawner {
+    null: File,
+    stack: Stack,
+}
+
+impl Spawner {
+    /// Opens and maps what every start needs.
+    pub fn new() -> Result<Self, SpawnError> {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(|error| SpawnError {
+            stage: Stage::Descriptors,
+            errno: error.raw_os_error().unwrap_or(0),
+            detail: "/dev/null".into(),
+        })?;
+        Ok(Self { null, stack: Stack::map()? })
+    }
+
+    /// Starts a process.
+    ///
+    /// A child that fails on the vfork way has been waited for here, by its pid, so that the reaper never sees it; on the
+    /// fork way the reaper collects it like any other, since by then it has a pid that the caller knows.
+    pub fn spawn(&mut self, launch: &Launch<'_>) -> Result<Spawned, SpawnError> {
+        let identity = launch.credentials.as_ref().filter(|credentials| !is_already(credentials));
+        let mut script = launch.script(self.null.as_fd(), groups_may_be_refused(identity))?;
+        match identity {
+            Some(_) => fork(&mut script),
+            None => {
+                (script.groups, script.gid, script.uid) = (None, None, None);
+                vfork(&mut script, &mut self.stack)
+            }
         }
     }
 }
 
-/// Opens and maps what every spawn needs, so that a daemon that runs out of descriptors or memory later can still start
-/// processes. The first spawn does it too.
-pub fn reserve() -> Result<(), SpawnError> {
-    null()?;
-    let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
-    stack_top(&mut stack).map(drop)
-}
-
-/// `/dev/null`, opened once.
-fn null() -> Result<BorrowedFd<'static>, SpawnError> {
-    static NULL: OnceLock<File> = OnceLock::new();
-    if let Some(file) = NULL.get() {
-        return Ok(file.as_fd());
-    }
-    let file = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(|error| SpawnError {
-        stage: Stage::Descriptors,
-        errno: error.raw_os_error().unwrap_or(0),
-        detail: "/dev/null".into(),
-    })?;
-    Ok(NULL.get_or_init(|| file).as_fd())
+/// Starts a process, for programs that start few.
+pub fn spawn(launch: &Launch<'_>) -> Result<Spawned, SpawnError> {
+    Spawner::new()?.spawn(launch)
 }
 
 /// Whether these credentials change nothing: an unprivileged circusd whose watchers name its own user.
@@ -118,7 +120,7 @@ fn is_already(credentials: &Credentials) -> bool {
         && credentials.groups.as_ref().is_none_or(same_groups)
 }
 
-/// Whether a refused setgroups is no reason to fail, as in Circus: whoever lacks the privilege to set groups has none
+/// Whether a refused setgroups is no reason to fail, as in Circus: a circusd without the privilege to set groups has none
 /// to give away. For root it is one, else the child would keep root's groups; save in a user namespace that forbids it.
 fn groups_may_be_refused(identity: Option<&Credentials>) -> bool {
     identity.is_some_and(|identity| identity.groups.is_some())
@@ -130,19 +132,16 @@ fn no_process(errno: Errno, detail: &str) -> SpawnError {
     SpawnError { stage: Stage::Fork, errno: errno as i32, detail: detail.into() }
 }
 
-fn vfork(script: &mut Script) -> Result<Spawned, SpawnError> {
-    let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
-    let top = stack_top(&mut stack)?;
+fn vfork(script: &mut Script, stack: &mut Stack) -> Result<Spawned, SpawnError> {
     let mut shared = Shared { script, failure: None };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     let argument = (&raw mut shared).cast::<c_void>();
     let pid = with_signals_blocked(|| {
-        // SAFETY: `top` ends a mapped stack that nobody else uses, for the lock is held until the child has left it
-        // (CLONE_VFORK); `argument` is the `Shared` that `enter` expects and outlives the child's use of it.
-        Errno::result(unsafe { libc::clone(enter, top.as_ptr(), flags, argument) })
+        // SAFETY: the stack is mapped and borrowed exclusively until the child has left it (CLONE_VFORK); `argument` is the
+        // `Shared` that `enter` expects and outlives the child's use of it.
+        Errno::result(unsafe { libc::clone(enter, stack.top().as_ptr(), flags, argument) })
     })
     .map_err(|errno| no_process(errno, "clone"))?;
-    drop(stack);
     let pid = Pid::from_raw(pid);
     match shared.failure {
         None => Ok(Spawned::Running(pid)),
@@ -207,35 +206,44 @@ fn set_mask(mask: u64, before: Option<&mut u64>) {
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, before, 8_usize) };
 }
 
-/// The vfork children's stack, one for all since each has left it before the next comes. Mapped once.
-static STACK: Mutex<Option<Stack>> = Mutex::new(None);
-
-#[derive(Clone, Copy)]
-struct Stack(NonNull<c_void>);
-
-// SAFETY: an address of memory that belongs to no thread; the mutex says who uses it.
-unsafe impl Send for Stack {}
-
 const STACK_SIZE: usize = 64 * 1024;
 const GUARD_SIZE: usize = 64 * 1024;
 
-/// The stack's upper end, from which it grows down towards a page that faults.
-fn stack_top(stack: &mut Option<Stack>) -> Result<NonNull<c_void>, SpawnError> {
-    if let Some(Stack(top)) = *stack {
-        return Ok(top);
+/// The vfork children's stack, one for all since each has left it before the next comes. It grows down towards a page that
+/// faults.
+#[derive(Debug)]
+struct Stack {
+    bottom: NonNull<c_void>,
+}
+
+// SAFETY: an address of memory that belongs to no thread; only the owner uses it.
+unsafe impl Send for Stack {}
+
+impl Stack {
+    fn map() -> Result<Self, SpawnError> {
+        let failed = |errno| no_process(errno, "a stack for the child");
+        let size = NonZero::new(GUARD_SIZE + STACK_SIZE).unwrap_or(NonZero::<usize>::MIN);
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let stack = Self { bottom: unsafe { mmap_anonymous(None, size, access, flags) }.map_err(failed)? };
+        // SAFETY: the lower end of the mapping, which nothing uses.
+        unsafe { mprotect(stack.bottom, GUARD_SIZE, ProtFlags::PROT_NONE) }.map_err(failed)?;
+        Ok(stack)
     }
-    let failed = |errno| no_process(errno, "a stack for the child");
-    let size = NonZero::new(GUARD_SIZE + STACK_SIZE).unwrap_or(NonZero::<usize>::MIN);
-    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK;
-    // SAFETY: a new mapping at an address of the kernel's choice; the guard is its lower end and in nobody's use.
-    let top = unsafe {
-        let bottom = mmap_anonymous(None, size, access, flags).map_err(failed)?;
-        mprotect(bottom, GUARD_SIZE, ProtFlags::PROT_NONE).map_err(failed)?;
-        bottom.byte_add(GUARD_SIZE + STACK_SIZE)
-    };
-    *stack = Some(Stack(top));
-    Ok(top)
+
+    /// The upper end.
+    fn top(&mut self) -> NonNull<c_void> {
+        // SAFETY: one past the end of the mapping.
+        unsafe { self.bottom.byte_add(GUARD_SIZE + STACK_SIZE) }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping, which no child uses any more: each has left it before `vfork` returned.
+        let _unmapped = unsafe { munmap(self.bottom, GUARD_SIZE + STACK_SIZE) };
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::{Launch, Spawned, StatusRead, Stdio, read_status, spawn};
+use super::{Launch, Spawned, Spawner, StatusRead, Stdio, read_status};
 use circus_core::proto::SpawnError;
 
 const MARK: &str = "CIRCUS_TEST_ALONE";
@@ -38,7 +38,12 @@ pub(super) fn shell<'fd>(script: &str) -> Launch<'fd> {
 
 /// Starts it and waits until it runs its program or has failed to.
 pub(super) fn start(launch: &Launch<'_>) -> Result<Pid, SpawnError> {
-    match spawn(launch)? {
+    start_by(&mut Spawner::new()?, launch)
+}
+
+/// The same, by this spawner.
+pub(super) fn start_by(spawner: &mut Spawner, launch: &Launch<'_>) -> Result<Pid, SpawnError> {
+    match spawner.spawn(launch)? {
         Spawned::Running(pid) => Ok(pid),
         Spawned::Pending { pid, status } => {
             use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

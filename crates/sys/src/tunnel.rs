@@ -147,7 +147,7 @@ impl Process {
 
     /// Whether it ends within so many milliseconds.
     fn has_ended(&self, limit: u16) -> bool {
-        // Only that nobody can write to it any more.
+        // Only that no process can write to it any more.
         let mut looked_at = [PollFd::new(self.output.as_fd(), PollFlags::empty())];
         poll(&mut looked_at, PollTimeout::from(limit)).is_ok_and(|ready| ready > 0)
     }
@@ -175,7 +175,7 @@ impl Drop for Process {
     }
 }
 
-/// A directory that nobody else can look into. Dropping it removes it and the socket in it.
+/// A directory that no other user can look into. Dropping it removes it and the socket in it.
 struct Directory(PathBuf);
 
 impl Directory {

@@ -32,18 +32,18 @@ pub(super) struct Spec {
     pub(super) stdin: Vec<u8>,
     /// Whether standard output is the answer, and not for the log.
     pub(super) answers: bool,
-    pub(super) nofile: sys::Nofile,
+    pub(super) nofile: sys::OpenFileLimit,
     /// What its lines in the log begin with, and how weighty they are.
     pub(super) speaker: String,
     pub(super) level: Level,
 }
 
 impl Process {
-    pub(super) fn start(spec: Spec, output: &mut OutputHandle) -> Result<Self, String> {
+    pub(super) fn start(spec: Spec, output: &mut OutputHandle, spawner: &mut sys::Spawner) -> Result<Self, String> {
         let stdin = content(&spec.stdin).map_err(|error| format!("nowhere to put its input: {error}"))?;
         let (read, write) = pipe()?;
         let (answer, answer_end) = if spec.answers { pipe().map(|(r, w)| (Some(r), Some(w)))? } else { (None, None) };
-        let spawned = sys::spawn(&sys::Launch {
+        let spawned = spawner.spawn(&sys::Launch {
             env: spec.env,
             cwd: spec.cwd,
             stdin: sys::Stdio::Fd(stdin.as_fd()),

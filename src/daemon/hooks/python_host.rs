@@ -55,22 +55,26 @@ pub(super) struct Start<'a> {
     pub(super) python: &'a str,
     pub(super) env: Vec<(String, String)>,
     pub(super) cwd: &'a str,
-    pub(super) nofile: sys::Nofile,
+    pub(super) nofile: sys::OpenFileLimit,
 }
 
 impl PythonHost {
-    pub(super) fn start(start: Start<'_>, output: &mut OutputHandle) -> Result<Self, String> {
+    pub(super) fn start(
+        start: Start<'_>,
+        output: &mut OutputHandle,
+        spawner: &mut sys::Spawner,
+    ) -> Result<Self, String> {
         let cannot = |error: io::Error| format!("{} cannot be started: {error}", start.python);
         let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
         ours.set_nonblocking(true).map_err(cannot)?;
         let source = content(SOURCE.as_bytes()).map_err(cannot)?;
         let (read, write) = pipe()?;
-        let spawned = sys::spawn(&sys::Launch {
+        let spawned = spawner.spawn(&sys::Launch {
             env: start.env,
             cwd: start.cwd.to_owned(),
             stdout: sys::Stdio::Fd(write.as_fd()),
             stderr: sys::Stdio::Fd(write.as_fd()),
-            sockets: sys::Pass::SameNumbers(vec![(SOCKET, theirs.as_fd()), (TEXT, source.as_fd())]),
+            sockets: sys::SocketPassing::SameNumbers(vec![(SOCKET, theirs.as_fd()), (TEXT, source.as_fd())]),
             nofile: Some(start.nofile),
             ends_with_us: true,
             ..sys::Launch::new([start.python, "-u", "-c", START].map(str::to_owned).to_vec())

@@ -63,7 +63,7 @@ enum Doing {
     /// A command has failed and is started again then.
     Pause { at: Mono },
     /// A service is waited for.
-    Vigil(sys::Vigil),
+    ServiceProbe(sys::ServiceProbe),
     /// This Python runs a function.
     Python(u64),
 }
@@ -73,7 +73,7 @@ enum Doing {
 pub(in crate::daemon) struct HookRunner {
     waker: Arc<Waker>,
     host: Host,
-    nofile: sys::Nofile,
+    nofile: sys::OpenFileLimit,
     jobs: BTreeMap<HookId, Job>,
     bridges: BTreeMap<u64, PythonHost>,
     next_bridge: u64,
@@ -86,7 +86,7 @@ pub(in crate::daemon) struct HookRunner {
 }
 
 impl HookRunner {
-    pub(in crate::daemon) fn new(waker: Arc<Waker>, host: Host, nofile: sys::Nofile) -> Self {
+    pub(in crate::daemon) fn new(waker: Arc<Waker>, host: Host, nofile: sys::OpenFileLimit) -> Self {
         Self {
             waker,
             host,
@@ -201,6 +201,7 @@ impl HookRunner {
                 },
             },
             cx.output,
+            &mut cx.children.spawner,
         )?;
         cx.children.insert(program.pid, Owner::Hook(call.id));
         if let Some(answer) = &program.answer {
@@ -215,7 +216,9 @@ impl HookRunner {
             let _nobody = sender.send(id);
             drop(waker.wake());
         };
-        sys::Vigil::begin(service, ready).map(Doing::Vigil).map_err(|error| format!("no thread to wait in: {error}"))
+        sys::ServiceProbe::begin(service, ready)
+            .map(Doing::ServiceProbe)
+            .map_err(|error| format!("no thread to wait in: {error}"))
     }
 
     fn ask_python(
@@ -248,7 +251,7 @@ impl HookRunner {
         }
         let env = self.host.env.clone().into_iter().collect();
         let start = python_host::Start { python, env, cwd: &self.host.cwd, nofile: self.nofile };
-        let bridge = PythonHost::start(start, cx.output)?;
+        let bridge = PythonHost::start(start, cx.output, &mut cx.children.spawner)?;
         let number = self.next_bridge;
         self.next_bridge += 1;
         cx.children.insert(bridge.pid, Owner::PythonHost(number));
@@ -268,7 +271,7 @@ impl HookRunner {
                 self.news.push_back(HookEvent::Kill(program.pid));
             }
             Doing::Pause { .. } => {}
-            Doing::Vigil(vigil) => {
+            Doing::ServiceProbe(vigil) => {
                 let (name, complaint) = (&call.config.name, vigil.complaint());
                 let hook = what(&call);
                 self.news.push_back(HookEvent::Say(Level::Info, format!("{name}: {hook}: the last try: {complaint}")));

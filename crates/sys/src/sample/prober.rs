@@ -65,7 +65,7 @@ pub struct Details {
     pub switches: Option<u64>,
 }
 
-/// Looks at processes for whoever remembers what was seen.
+/// Looks at processes for a caller that remembers what was seen.
 #[derive(Debug)]
 pub struct Prober {
     reader: Reader,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::account::user_name;
+use crate::user::user_name;
 
 /// More users than these are forgotten, all at once.
 const ROOM: usize = 1024;

@@ -6,7 +6,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 use super::*;
 use crate::testing::{alone, output, shell};
-use crate::{Pass, set_umask};
+use crate::{SocketPassing, set_umask};
 
 fn inet(name: &str) -> SocketConfig {
     SocketConfig {
@@ -188,7 +188,7 @@ fn a_worker_accepts_on_it() {
     client.write_all(b"hello\n").unwrap();
     let mut launch = shell("read line; echo got $line; echo back >&0");
     launch.stdin = crate::Stdio::Fd(accepted.as_fd());
-    launch.sockets = Pass::SameNumbers(vec![(socket.number, socket.as_fd())]);
+    launch.sockets = SocketPassing::SameNumbers(vec![(socket.number, socket.as_fd())]);
     assert_eq!(output(&mut launch), ("got hello\n".into(), 0));
     let mut back = [0; 5];
     client.read_exact(&mut back).unwrap();

@@ -4,8 +4,8 @@ use std::io::pipe;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::testing::{alone, output, shell, start, wait};
-use crate::{Nofile, Pass, StatusRead, Stdio, read_status};
+use crate::testing::{alone, output, shell, start, start_by, wait};
+use crate::{OpenFileLimit, SocketPassing, StatusRead, Stdio, read_status};
 
 const NOBODY: u32 = 65534;
 
@@ -147,7 +147,7 @@ on_both_ways! {
     numbers.sort_unstable_by_key(|number| number.to_string());
     let expected: String = numbers.iter().map(|number| format!("{number} ")).collect();
     let mut launch = shell(&format!("{DESCRIPTORS}; echo; env | grep -c LISTEN"));
-    launch.sockets = Pass::SameNumbers([fds[2], fds[0]].map(|fd| (fd.as_raw_fd(), fd)).to_vec());
+    launch.sockets = SocketPassing::SameNumbers([fds[2], fds[0]].map(|fd| (fd.as_raw_fd(), fd)).to_vec());
     on(way, &launch, |launch| assert_eq!(output(&mut launch.clone()).0, format!("{expected}\n0\n")));
 }
 }
@@ -162,7 +162,7 @@ on_both_ways! {
                   echo $LISTEN_FDS $LISTEN_FDNAMES";
     let mut launch = shell(&format!("{script}; {DESCRIPTORS}"));
     launch.env.push(("LISTEN_PID".into(), "somebody else".into()));
-    launch.sockets = Pass::Listen(
+    launch.sockets = SocketPassing::Listen(
         [("web", 2), ("a:b", 0), ("admin", 1)].map(|(name, n)| (name.into(), sockets[n].as_fd())).to_vec(),
     );
     let expected = format!(
@@ -186,7 +186,7 @@ on_both_ways! {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut launch = shell("readlink /proc/$$/fd/0 /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5");
             launch.stdin = Stdio::Fd(sockets[order[1]].as_fd());
-            launch.sockets = Pass::Listen(order.map(|n| (n.to_string(), sockets[n].as_fd())).to_vec());
+            launch.sockets = SocketPassing::Listen(order.map(|n| (n.to_string(), sockets[n].as_fd())).to_vec());
             let expected: String = [1, 0, 1, 2].map(|place| format!("{}\n", inode(order[place]))).concat();
             on(way, &launch, |launch| assert_eq!(output(&mut launch.clone()).0, expected, "{order:?}"));
         }
@@ -275,14 +275,14 @@ fn a_descriptor_beyond_the_limit_is_a_failure_of_the_descriptors() {
     alone("spawn::tests::a_descriptor_beyond_the_limit_is_a_failure_of_the_descriptors", || {
         use nix::sys::resource::{Resource, setrlimit};
         let (file, _writer) = pipe().unwrap();
-        reserve().unwrap();
+        let mut spawner = Spawner::new().unwrap();
         let sockets = (0..20).map(|n| (n.to_string(), file.as_fd())).collect();
-        let launch = Launch { sockets: Pass::Listen(sockets), ..Launch::new(vec!["true".into()]) };
+        let launch = Launch { sockets: SocketPassing::Listen(sockets), ..Launch::new(vec!["true".into()]) };
         setrlimit(Resource::RLIMIT_NOFILE, 16, nofile_hard()).unwrap();
-        let (stage, errno, detail) = failure(&launch);
+        let error = start_by(&mut spawner, &launch).unwrap_err();
         setrlimit(Resource::RLIMIT_NOFILE, nofile_hard(), nofile_hard()).unwrap();
-        assert_eq!((stage, errno, detail.as_str()), (Stage::Descriptors, libc::EMFILE, "stdin"));
-        wait(start(&launch).unwrap());
+        assert_eq!((error.stage, error.errno, error.detail.as_str()), (Stage::Descriptors, libc::EMFILE, "stdin"));
+        wait(start_by(&mut spawner, &launch).unwrap());
     });
 }
 
@@ -296,16 +296,17 @@ fn out_of_processes_and_out_of_descriptors_are_told_and_survived() {
     alone("spawn::tests::out_of_processes_and_out_of_descriptors_are_told_and_survived", || {
         use nix::sys::resource::{Resource, setrlimit};
         let hard = nofile_hard();
-        reserve().unwrap();
+        let mut spawner = Spawner::new().unwrap();
         let other = Launch { credentials: nobody(), ..Launch::new(vec!["true".into()]) };
         // No descriptor is left for the status pipe; the vfork way needs none.
         setrlimit(Resource::RLIMIT_NOFILE, 4, hard).unwrap();
         let held: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
-        let refused = failure(&other);
-        let vforked = start(&Launch::new(vec!["true".into()])).map(wait);
+        let refused = start_by(&mut spawner, &other).unwrap_err();
+        let vforked = start_by(&mut spawner, &Launch::new(vec!["true".into()])).map(wait);
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         drop(held);
-        assert_eq!(refused, (Stage::Pipe, libc::EMFILE, "status pipe".into()));
+        let expected = SpawnError { stage: Stage::Pipe, errno: libc::EMFILE, detail: "status pipe".into() };
+        assert_eq!(refused, expected);
         assert_eq!(vforked, Ok(0));
         assert_eq!(wait(start(&other).unwrap()), 0);
         // A user without the right to another process.
@@ -320,7 +321,7 @@ on_both_ways! {
     fn limits_are_soft_and_hard(way: Way) {
     let mut launch = shell("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc");
     launch.rlimits = vec![("nofile".into(), Some(123)), ("CORE".into(), Some(0))];
-    launch.nofile = Some(Nofile { soft: 50, hard: 60 });
+    launch.nofile = Some(OpenFileLimit { soft: 50, hard: 60 });
     on(way, &launch, |launch| assert_eq!(output(&mut launch.clone()).0, "123\n123\n0\n0\n"));
 }
 }
@@ -328,7 +329,7 @@ on_both_ways! {
 #[test]
 fn children_get_the_open_files_that_circusd_was_started_with() {
     let mut launch = shell("ulimit -Sn; ulimit -Hn");
-    launch.nofile = Some(Nofile { soft: 50, hard: 60 });
+    launch.nofile = Some(OpenFileLimit { soft: 50, hard: 60 });
     assert_eq!(output(&mut launch).0, "50\n60\n");
 }
 
@@ -406,14 +407,14 @@ on_both_ways! {
     fn a_thousand_spawns_leave_no_descriptor_behind(way: Way) {
     way.alone("a_thousand_spawns_leave_no_descriptor_behind", || {
         let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-        reserve().unwrap();
+        let mut spawner = Spawner::new().unwrap();
         let before = open();
         let good = Launch::new(vec!["/bin/true".into()]);
         let bad = Launch::new(vec!["nosuchprogram".into()]);
         for launch in [&good, &bad] {
             on(way, launch, |launch| {
                 for _ in 0..250 {
-                    let _pid = start(launch).map(wait);
+                    let _pid = start_by(&mut spawner, launch).map(wait);
                 }
             });
         }
@@ -434,13 +435,14 @@ fn what_vfork_and_fork_cost() {
             times.sort_unstable();
             times[N / 2].as_micros()
         };
-        let measure = |create: fn(&mut Script) -> Result<Spawned, SpawnError>| {
+        let measure = |create: fn(&mut Script, &mut Stack) -> Result<Spawned, SpawnError>| {
+            let mut spawner = Spawner::new().unwrap();
             let launch = Launch::new(vec!["/bin/true".into()]);
             let (mut away, mut running) = (Vec::new(), Vec::new());
             for _ in 0..N {
                 let before = Instant::now();
-                let mut script = launch.script(null().unwrap(), false).unwrap();
-                let spawned = create(&mut script).unwrap();
+                let mut script = launch.script(spawner.null.as_fd(), false).unwrap();
+                let spawned = create(&mut script, &mut spawner.stack).unwrap();
                 away.push(before.elapsed());
                 let pid = match spawned {
                     Spawned::Running(pid) => pid,
@@ -461,7 +463,7 @@ fn what_vfork_and_fork_cost() {
             println!(
                 "{megabytes} MB held: vfork {:?}, fork {:?} (us until the caller goes on, until exec)",
                 measure(vfork),
-                measure(fork)
+                measure(|script, _| fork(script))
             );
         }
     });

@@ -44,14 +44,14 @@ pub(super) struct Progress {
 
 /// The answers that wait, in order for each client.
 #[derive(Debug)]
-pub(super) struct Backlog {
+pub(super) struct SendQueue {
     limits: Limits,
     clients: HashMap<Vec<u8>, Queue>,
     answers: usize,
     bytes: usize,
 }
 
-impl Backlog {
+impl SendQueue {
     pub(super) fn new(limits: Limits) -> Self {
         Self { limits, clients: HashMap::new(), answers: 0, bytes: 0 }
     }
@@ -133,18 +133,18 @@ mod tests {
         Answer { delimiter: false, payload: vec![b'x'; size] }
     }
 
-    fn backlog(client: usize, total: usize) -> Backlog {
-        Backlog::new(Limits { client, total })
+    fn queue(client: usize, total: usize) -> SendQueue {
+        SendQueue::new(Limits { client, total })
     }
 
     #[test]
     fn answers_leave_in_order_and_a_full_queue_keeps_the_rest() {
-        let mut backlog = backlog(10_000, 10_000);
+        let mut queue = queue(10_000, 10_000);
         for size in 1..=5 {
-            assert_eq!(backlog.push(b"a", answer(size)), 0);
+            assert_eq!(queue.push(b"a", answer(size)), 0);
         }
         let mut seen = Vec::new();
-        let progress = backlog.retry(|_, answer| {
+        let progress = queue.retry(|_, answer| {
             if seen.len() == 3 {
                 return Sent::Full;
             }
@@ -152,56 +152,56 @@ mod tests {
             Sent::Done
         });
         assert_eq!((seen, progress), (vec![1, 2, 3], Progress { sent: 3, gone: 0 }));
-        assert_eq!(backlog.len(), 2);
-        assert!(backlog.holds(b"a"));
+        assert_eq!(queue.len(), 2);
+        assert!(queue.holds(b"a"));
     }
 
     #[test]
     fn a_client_that_has_gone_is_forgotten() {
-        let mut backlog = backlog(10_000, 10_000);
-        backlog.push(b"gone", answer(1));
-        backlog.push(b"gone", answer(1));
-        backlog.push(b"slow", answer(1));
-        let progress = backlog.retry(|client, _| if client == b"gone" { Sent::Gone } else { Sent::Full });
+        let mut queue = queue(10_000, 10_000);
+        queue.push(b"gone", answer(1));
+        queue.push(b"gone", answer(1));
+        queue.push(b"slow", answer(1));
+        let progress = queue.retry(|client, _| if client == b"gone" { Sent::Gone } else { Sent::Full });
         assert_eq!(progress, Progress { sent: 0, gone: 2 });
-        assert_eq!((backlog.len(), backlog.holds(b"gone")), (1, false));
+        assert_eq!((queue.len(), queue.holds(b"gone")), (1, false));
     }
 
     #[test]
     fn one_client_cannot_use_up_the_room_of_the_others() {
-        let mut backlog = backlog(1000, 1500);
-        assert_eq!((0..20).map(|_| backlog.push(b"greedy", answer(36))).sum::<usize>(), 10);
-        assert_eq!((0..5).map(|_| backlog.push(b"modest", answer(36))).sum::<usize>(), 0);
-        assert_eq!(backlog.push(b"third", answer(36)), 10, "the greedy one pays");
-        assert!(backlog.holds(b"modest") && backlog.holds(b"third") && !backlog.holds(b"greedy"));
+        let mut queue = queue(1000, 1500);
+        assert_eq!((0..20).map(|_| queue.push(b"greedy", answer(36))).sum::<usize>(), 10);
+        assert_eq!((0..5).map(|_| queue.push(b"modest", answer(36))).sum::<usize>(), 0);
+        assert_eq!(queue.push(b"third", answer(36)), 10, "the greedy one pays");
+        assert!(queue.holds(b"modest") && queue.holds(b"third") && !queue.holds(b"greedy"));
     }
 
     #[test]
     fn a_single_answer_is_kept_whatever_its_size() {
-        let mut backlog = backlog(10, 1_000_000);
-        assert_eq!(backlog.push(b"a", answer(5000)), 0);
-        assert_eq!(backlog.push(b"a", answer(1)), 1);
+        let mut queue = queue(10, 1_000_000);
+        assert_eq!(queue.push(b"a", answer(5000)), 0);
+        assert_eq!(queue.push(b"a", answer(1)), 1);
     }
 
     proptest! {
         #[test]
         fn the_sums_agree_with_the_queues(steps in proptest::collection::vec((0u8..4, 0u8..4, 0usize..300), 0..200)) {
-            let mut backlog = backlog(1000, 2000);
+            let mut queue = queue(1000, 2000);
             for (kind, client, size) in steps {
                 match kind {
-                    0 | 1 => drop(backlog.push(&[client], answer(size))),
-                    2 => drop(backlog.retry(|name, answer| match answer.payload.len() % 3 {
+                    0 | 1 => drop(queue.push(&[client], answer(size))),
+                    2 => drop(queue.retry(|name, answer| match answer.payload.len() % 3 {
                         0 => Sent::Done,
                         1 => Sent::Full,
                         _ if name == [client] => Sent::Gone,
                         _ => Sent::Full,
                     })),
-                    _ => drop(backlog.forget(&[client])),
+                    _ => drop(queue.forget(&[client])),
                 }
-                let answers: usize = backlog.clients.values().map(|queue| queue.answers.len()).sum();
-                let bytes: usize = backlog.clients.values().flat_map(|queue| &queue.answers).map(Answer::cost).sum();
-                prop_assert_eq!((answers, bytes), (backlog.answers, backlog.bytes));
-                prop_assert!(backlog.clients.values().all(|queue| !queue.answers.is_empty()));
+                let answers: usize = queue.clients.values().map(|queue| queue.answers.len()).sum();
+                let bytes: usize = queue.clients.values().flat_map(|queue| &queue.answers).map(Answer::cost).sum();
+                prop_assert_eq!((answers, bytes), (queue.answers, queue.bytes));
+                prop_assert!(queue.clients.values().all(|queue| !queue.answers.is_empty()));
                 prop_assert!(bytes <= 2000);
             }
         }

@@ -6,7 +6,7 @@ use circus_core::config::{SocketConfig, same_place};
 /// Makes the open sockets be these. What is new is opened before anything is closed, and if one cannot be opened,
 /// nothing is changed. A socket whose address is still wanted stays open, even under another name: nobody who connects
 /// is refused.
-pub fn exchange(sockets: &mut Vec<ManagedSocket>, configs: &[SocketConfig]) -> Result<(), String> {
+pub fn swap_sockets(sockets: &mut Vec<ManagedSocket>, configs: &[SocketConfig]) -> Result<(), String> {
     let staying = staying(sockets, configs);
     let is_missing = |place: &usize| !staying.contains(&Some(*place));
     let leaving: Vec<&ManagedSocket> =
@@ -90,11 +90,11 @@ mod tests {
     fn sockets_come_and_go() {
         let mut sockets = vec![open(&tcp("keep", 0)).unwrap(), open(&tcp("old", 0)).unwrap()];
         let (kept, closed) = (sockets[0].number, port(&sockets[1]));
-        exchange(&mut sockets, &[tcp("new", 0), tcp("keep", 0)]).unwrap();
+        swap_sockets(&mut sockets, &[tcp("new", 0), tcp("keep", 0)]).unwrap();
         // The one at a port of the kernel's choice serves for another such one.
         assert_eq!(names(&sockets), ["keep", "new"]);
         assert_eq!((sockets[0].number, port(&sockets[1])), (kept, closed));
-        exchange(&mut sockets, &[tcp("keep", 0)]).unwrap();
+        swap_sockets(&mut sockets, &[tcp("keep", 0)]).unwrap();
         assert!(TcpStream::connect(("127.0.0.1", closed)).is_err());
     }
 
@@ -104,7 +104,7 @@ mod tests {
         let taken_port = taken.local_addr().unwrap().port();
         let mut sockets = vec![open(&tcp("web", 0)).unwrap()];
         let before = port(&sockets[0]);
-        let error = exchange(&mut sockets, &[tcp("a", 0), tcp("web", taken_port)]).unwrap_err();
+        let error = swap_sockets(&mut sockets, &[tcp("a", 0), tcp("web", taken_port)]).unwrap_err();
         assert!(error.contains("socket 'web' cannot be opened at 127.0.0.1:"), "{error}");
         assert_eq!((names(&sockets), port(&sockets[0])), (vec!["web"], before));
         TcpStream::connect(("127.0.0.1", before)).unwrap();
@@ -114,7 +114,7 @@ mod tests {
     fn a_socket_in_its_successors_way_is_named() {
         let mut sockets = vec![open(&tcp("web", 0)).unwrap()];
         let everywhere = SocketConfig { host: "0.0.0.0".into(), ..tcp("all", port(&sockets[0])) };
-        let error = exchange(&mut sockets, &[everywhere]).unwrap_err();
+        let error = swap_sockets(&mut sockets, &[everywhere]).unwrap_err();
         assert!(error.contains("while socket 'web', which it is to replace, is in use"), "{error}");
     }
 
@@ -124,7 +124,7 @@ mod tests {
         let mut client = TcpStream::connect(("127.0.0.1", port(&sockets[0]))).unwrap();
         let number = sockets[0].number;
         let renamed = SocketConfig { backlog: 7, blocking: true, ..tcp("www", 0) };
-        exchange(&mut sockets, std::slice::from_ref(&renamed)).unwrap();
+        swap_sockets(&mut sockets, std::slice::from_ref(&renamed)).unwrap();
         assert_eq!((names(&sockets), sockets[0].number, sockets[0].backlog), (vec!["www"], number, 7));
         assert_eq!(sockets[0].config, renamed);
         let listener = TcpListener::from(std::os::fd::AsFd::as_fd(&sockets[0]).try_clone_to_owned().unwrap());
@@ -139,9 +139,9 @@ mod tests {
         let unix =
             |umask| SocketConfig { family: Family::Unix, path: Some(path.clone()), umask, ..SocketConfig::new("s") };
         let mut sockets = vec![open(&unix(0o077)).unwrap()];
-        exchange(&mut sockets, &[unix(0o007)]).unwrap();
+        swap_sockets(&mut sockets, &[unix(0o007)]).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o770);
-        exchange(&mut sockets, &[]).unwrap();
+        swap_sockets(&mut sockets, &[]).unwrap();
         assert!(!std::path::Path::new(&path).exists());
     }
 }

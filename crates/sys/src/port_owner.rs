@@ -1,4 +1,4 @@
-//! Who already listens where circusd wants to: the question that every "address already in use" leaves open.
+//! The program that listens where circusd wants to, for "address already in use".
 
 use std::os::fd::AsFd;
 use std::path::Path;

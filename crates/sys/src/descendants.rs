@@ -1,5 +1,5 @@
-//! Children and grandchildren of a worker, to be signalled: nobody's child but its parent's, so that their pids may be
-//! somebody else's at any time.
+//! Children and grandchildren of a worker, to be signalled. circusd does not reap them, so another process may get their
+//! pids at any time.
 
 use nix::unistd::Pid;
 
@@ -9,12 +9,12 @@ use circus_core::proto::Signal;
 
 /// A process that was found to descend from another, and stays the one that it was.
 #[derive(Debug)]
-pub struct Kin {
+pub struct DescendantHandle {
     pid: Pid,
     handle: Handle,
 }
 
-impl Kin {
+impl DescendantHandle {
     /// The children of a process that is there now.
     pub fn children(proc: &Proc, pid: Pid) -> Vec<Self> {
         proc.children(pid).into_iter().filter_map(|child| Self::hold(proc, pid, child)).collect()
@@ -25,8 +25,8 @@ impl Kin {
         proc.family(pid).into_iter().filter_map(|(parent, child)| Self::hold(proc, parent, child)).collect()
     }
 
-    /// Holds on to a process that had this parent when they were listed. Somebody else who has got its pid since has
-    /// another; but one whose parent has gone meanwhile is still meant.
+    /// A handle on a process that had this parent when they were listed. Another process that has got its pid since has
+    /// another parent; one whose parent has ended is still the same.
     fn hold(proc: &Proc, parent: Pid, pid: Pid) -> Option<Self> {
         let handle = Handle::open(pid);
         let stat = proc.stat(pid)?;
@@ -38,7 +38,7 @@ impl Kin {
         self.pid
     }
 
-    /// Sends it a signal, and never to who has its pid after its end.
+    /// Sends it a signal, and never to a process that has got its pid.
     pub fn send(&self, signal: Signal) -> Result<(), SendError> {
         self.handle.send(self.pid, signal)
     }
@@ -58,12 +58,15 @@ mod tests {
                 break *child;
             }
         };
-        assert_eq!(Kin::descendants(&proc, parent).iter().map(Kin::pid).collect::<Vec<_>>(), [child]);
+        assert_eq!(
+            DescendantHandle::descendants(&proc, parent).iter().map(DescendantHandle::pid).collect::<Vec<_>>(),
+            [child]
+        );
         // Had this pid been given to our own child since, it would not be the one that was listed.
-        assert!(Kin::hold(&proc, child, parent).is_none());
-        let [kin] = <[Kin; 1]>::try_from(Kin::children(&proc, parent)).unwrap();
-        kin.send(Signal::KILL).unwrap();
+        assert!(DescendantHandle::hold(&proc, child, parent).is_none());
+        let [child] = <[DescendantHandle; 1]>::try_from(DescendantHandle::children(&proc, parent)).unwrap();
+        child.send(Signal::KILL).unwrap();
         assert_eq!(wait(parent), 0);
-        assert!(Kin::children(&proc, parent).is_empty());
+        assert!(DescendantHandle::children(&proc, parent).is_empty());
     }
 }

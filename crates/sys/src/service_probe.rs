@@ -1,5 +1,5 @@
-//! Waiting for a service: whether somebody answers at a place is tried again and again, on a thread of its own, since
-//! looking up a name, and a connection that nobody refuses, take their time.
+//! Waiting for a service: it is tried again and again until it answers, on a thread of its own, since looking up a name, and
+//! a connection that is not refused, take their time.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// An answer's first line is no longer.
 const STATUS_LINE: usize = 512;
 
-/// Where somebody is waited for.
+/// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Connections are accepted.
@@ -45,14 +45,14 @@ pub enum Service {
 
 /// A service that is waited for, until this is dropped.
 #[derive(Debug)]
-pub struct Vigil {
+pub struct ServiceProbe {
     /// Never sent on: closed, it ends the thread.
     _until: mpsc::Sender<()>,
     complaint: Arc<Mutex<String>>,
 }
 
-impl Vigil {
-    /// Begins to try. `ready` is called from the vigil's thread when somebody has answered; it must not block.
+impl ServiceProbe {
+    /// Begins to try. `ready` is called from the probe's thread when the service has answered; it must not block.
     pub fn begin(service: Service, ready: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (until, ended) = mpsc::channel::<()>();
         let complaint = Arc::new(Mutex::new(String::new()));
@@ -162,12 +162,12 @@ mod tests {
     fn a_service_is_waited_for_until_it_answers_well() {
         let (port, served) = answering(&["HTTP/1.1 503 Busy\r\n\r\n", "nonsense\n", "HTTP/1.1 204 No Content\r\n\r\n"]);
         let (sender, ready) = mpsc::channel();
-        let vigil = Vigil::begin(http(port), move || sender.send(()).unwrap()).unwrap();
+        let probe = ServiceProbe::begin(http(port), move || sender.send(()).unwrap()).unwrap();
         ready.recv().unwrap();
         let asked = served.join().unwrap();
         assert_eq!(asked.len(), 3);
         assert!(asked[0].starts_with("GET /up HTTP/1.0\r\nHost: 127.0.0.1\r\n"), "{}", asked[0]);
-        assert!(vigil.complaint().contains("nonsense"), "{}", vigil.complaint());
+        assert!(probe.complaint().contains("nonsense"), "{}", probe.complaint());
     }
 
     #[test]
@@ -189,8 +189,8 @@ mod tests {
     fn who_is_not_waited_for_any_more_is_not_tried_any_more() {
         let (sender, ready) = mpsc::channel();
         let service = Service::Unix("/nonexistent/socket".into());
-        let vigil = Vigil::begin(service, move || sender.send(()).unwrap()).unwrap();
-        drop(vigil);
+        let probe = ServiceProbe::begin(service, move || sender.send(()).unwrap()).unwrap();
+        drop(probe);
         // The thread ends without an answer, and its sender with it.
         assert!(ready.recv().is_err());
     }
