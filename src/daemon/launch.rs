@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::fcntl::OFlag;
-use nix::unistd::pipe2;
+use nix::unistd::{geteuid, pipe2};
 
 use super::children::Children;
 use super::descriptors::Reserve;
@@ -63,8 +63,10 @@ impl Launcher {
             (None, None) => None,
             (uid, gid) => sys::resolve(uid.as_ref(), gid.as_ref())?,
         };
-        let stdout = self.pipe(launch.worker.watcher, config, StreamName::Stdout, children, now)?;
-        let stderr = self.pipe(launch.worker.watcher, config, StreamName::Stderr, children, now)?;
+        let another_user = credentials.as_ref().and_then(|credentials| credentials.uid);
+        let another_user = another_user.is_some_and(|uid| uid != geteuid().as_raw());
+        let stdout = self.pipe(launch.worker.watcher, config, (StreamName::Stdout, another_user), children, now)?;
+        let stderr = self.pipe(launch.worker.watcher, config, (StreamName::Stderr, another_user), children, now)?;
         let env = self.environments.of(config)?;
         let set = self.worker_sockets.choose(launch.worker.watcher, config, &fds.sockets, now)?;
         let sockets = PassedSockets { shared: &fds.sockets, own: &self.worker_sockets, set };
@@ -93,12 +95,13 @@ impl Launcher {
         Ok(spawned)
     }
 
-    /// A pipe into the sink of this stream, if it has one.
+    /// A pipe into the sink of this stream, if it has one. A worker of another user has one also where it would share a
+    /// file of circusd's, its log say, which it could empty or fill with lines of its own making.
     fn pipe(
         &mut self,
         watcher: WatcherKey,
         config: &WatcherConfig,
-        name: StreamName,
+        (name, another_user): (StreamName, bool),
         children: &mut Children,
         now: Mono,
     ) -> Result<Option<Pipe>, SpawnError> {
@@ -108,6 +111,8 @@ impl Launcher {
         };
         // What a plugin prints is for the log, unless its section says otherwise.
         let to_log = config.plugin.is_some() && stream.is_none();
+        let own = (another_user && stream.is_none() && !to_log).then(|| own_file(name)).flatten();
+        let stream = &own.or_else(|| stream.clone());
         if closed || stream.is_none() && !to_log {
             return Ok(None);
         }
@@ -214,6 +219,17 @@ impl Launcher {
         self.exec_sinks.keep(sink, begun, now);
         Ok(())
     }
+}
+
+/// circusd's own standard output or error as a stream, where it is a file.
+fn own_file(name: StreamName) -> Option<StreamConfig> {
+    let (fd, path) = match name {
+        StreamName::Stdout => (std::io::stdout().as_fd().try_clone_to_owned(), "/dev/stdout"),
+        StreamName::Stderr => (std::io::stderr().as_fd().try_clone_to_owned(), "/dev/stderr"),
+    };
+    let is_file = std::fs::File::from(fd.ok()?).metadata().ok()?.is_file();
+    let options = [("filename".to_owned(), path.into())].into();
+    is_file.then(|| StreamConfig { class: "FileStream".into(), options })
 }
 
 /// A stream in messages.

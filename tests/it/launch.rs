@@ -106,6 +106,22 @@ fn a_user_that_cannot_execute_the_program() {
 
 #[test]
 #[ignore = "needs root"]
+fn worker_of_another_user_gets_no_file_of_circusd() {
+    let circusd = Site::new().start(
+        "[watcher:other]
+         cmd = sh -c 'readlink /proc/self/fd/1 /proc/self/fd/2 >&2; exec sleep 1000'
+         uid = nobody
+         working_dir = /
+         [watcher:own]
+         cmd = sleep 1000",
+    );
+    wait_until("it has told", || circusd.log().matches("pipe:[").count() == 2);
+    let own = circusd.wait_for_workers("own", 1)[0].fds();
+    assert!(own[&2].ends_with("circusd.log"), "{own:?}");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_worker_of_another_user() {
     let circusd = Site::new().start(
         "[watcher:w]
