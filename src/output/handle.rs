@@ -1,8 +1,8 @@
 //! What the daemon's thread holds: it sends commands and collects messages, and never waits for the disk or a reader.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -13,7 +13,7 @@ use crate::arbiter::Level;
 use crate::config::StreamConfig;
 use crate::output::sink::open::{OpenError, Opened, open, open_command, told};
 use crate::output::tail::stream_tail::InFlight;
-use crate::output::{Kept, Message, SinkId, Source, SyncId, thread};
+use crate::output::{Kept, Message, OutputFd, RestoreError, SavedOutput, SinkId, Source, SyncId, thread};
 use crate::proto::{StreamName, TailRange};
 
 /// What the daemon asks of the output thread.
@@ -32,7 +32,24 @@ pub(crate) enum Command {
     Retain(Vec<String>),
     Forget(String),
     Sync(SyncId),
+    Pause(Pause),
     Shutdown(Duration),
+}
+
+/// The state is sent, then the thread holds still until the sender of `go_on` is gone.
+pub(crate) struct Pause {
+    pub(crate) state: Sender<(SavedOutput, BTreeMap<OutputFd, RawFd>)>,
+    pub(crate) go_on: Receiver<()>,
+}
+
+/// The state of a thread that holds still. It goes on when this is dropped.
+#[derive(Debug)]
+pub struct Paused {
+    /// For another process, once the messages of this thread have been taken.
+    pub state: SavedOutput,
+    /// The numbers of the descriptors that belong to it.
+    pub fds: BTreeMap<OutputFd, RawFd>,
+    _go_on: Sender<()>,
 }
 
 /// The daemon's end of the output thread. Dropped without `shutdown`, it lets the thread write what it has at once
@@ -62,6 +79,25 @@ impl OutputHandle {
     /// Starts the thread, with every signal blocked in it. Call it after daemonizing: threads do not survive a fork.
     /// `wake` is called in that thread when there is something to `take_messages`; it must not block.
     pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+        Self::begin(wake, None)
+    }
+
+    /// The same with the state that another process has written down and its descriptors: it goes on at the byte where
+    /// that one stopped.
+    pub fn restore(
+        saved: SavedOutput,
+        fds: BTreeMap<OutputFd, OwnedFd>,
+        wake: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::begin(wake, Some((saved, fds)))
+    }
+
+    fn begin(
+        wake: impl Fn() + Send + 'static,
+        before: Option<(SavedOutput, BTreeMap<OutputFd, OwnedFd>)>,
+    ) -> io::Result<Self> {
+        let (heard, next_id) =
+            before.as_ref().map_or_else(Default::default, |(saved, _)| (saved.pids(), saved.last_id));
         let poll = mio::Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), thread::WAKE)?);
         let woken = Arc::new(AtomicBool::new(false));
@@ -70,20 +106,21 @@ impl OutputHandle {
         let (end, ended) = mpsc::channel();
         let load = InFlight::default();
         let (woken_there, load_there) = (Arc::clone(&woken), load.clone());
-        let channels =
-            thread::Channels { inbox, outbox, end, woken: woken_there, load: load_there, wake: Box::new(wake) };
+        let (begin, begun) = mpsc::channel();
+        let channels = thread::Channels {
+            inbox,
+            outbox,
+            end,
+            woken: woken_there,
+            load: load_there,
+            wake: Box::new(wake),
+            before,
+            begun: begin,
+        };
         let thread = Some(thread::spawn(poll, channels)?);
-        Ok(Self {
-            commands: Some(commands),
-            waker,
-            woken,
-            messages,
-            load,
-            heard: HashSet::new(),
-            ended,
-            thread,
-            next_id: 0,
-        })
+        let ended_at_once = |_| RestoreError::new("the output thread", io::ErrorKind::BrokenPipe.into());
+        begun.recv().map_err(ended_at_once).flatten().map_err(io::Error::other)?;
+        Ok(Self { commands: Some(commands), waker, woken, messages, load, heard, ended, thread, next_id })
     }
 
     /// Opens what `config` names, and keeps of it what `kept` says. The error says what is wrong with it. Several sinks
@@ -205,6 +242,17 @@ impl OutputHandle {
             }
         }
         messages
+    }
+
+    /// Has the thread hold still, and says how things stand; `None` if it does not answer in time. Take the messages
+    /// afterwards: what they tell is not in the state.
+    pub fn pause(&mut self, limit: Duration) -> Option<Paused> {
+        let (state, saved) = mpsc::channel();
+        let (end, go_on) = mpsc::channel();
+        self.send(Command::Pause(Pause { state, go_on }));
+        let (mut state, fds) = saved.recv_timeout(limit).ok()?;
+        state.last_id = self.next_id;
+        Some(Paused { state, fds, _go_on: end })
     }
 
     /// Reads what is readable, writes everything out and ends the thread; returns its last messages. Takes at most

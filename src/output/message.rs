@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::arbiter::Level;
 use crate::proto::{StreamName, Tail};
 
 /// A sink that was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SinkId(pub(crate) u64);
 
 /// A `sync` that was asked for.
@@ -14,7 +16,7 @@ pub struct SinkId(pub(crate) u64);
 pub struct SyncId(pub(crate) u64);
 
 /// Where lines come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The worker's pid.
     pub pid: i32,
@@ -56,9 +58,9 @@ pub enum Message {
 }
 
 /// An attached pipe, unique as long as the thread lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct SourceId(pub(crate) usize);
 
 /// An open place, unique as long as the thread lives, among sources too: both are tokens of one poll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct WriterId(pub(crate) usize);

@@ -24,12 +24,15 @@
 //! Beside the sinks there is a *tail* for each watcher's stream: the last lines, bounded, and events while a client
 //! follows it. It outlives its sink, so that it can show why a watcher stopped.
 //!
+//! All of it can be written down and gone on with in another process (`saved`).
+//!
 //! A new class of stream is a `Sink` or a `LineFormat` in a file of its own.
 
 mod format;
 mod handle;
 mod message;
 mod read;
+mod saved;
 mod sink;
 mod tail;
 mod thread;
@@ -37,8 +40,9 @@ mod thread;
 #[cfg(test)]
 mod tests;
 
-pub use handle::OutputHandle;
+pub use handle::{OutputHandle, Paused};
 pub use message::{Message, SinkId, Source, SyncId};
+pub use saved::{OutputFd, RestoreError, SavedOutput};
 pub(crate) use sink::open_for_append;
 pub use sink::{OpenError, check_file};
 pub use tail::Kept;

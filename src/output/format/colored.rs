@@ -1,6 +1,7 @@
 //! FancyStdoutStream: every line in the stream's colour, behind its time and its worker's pid. Empty lines are left out.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::output::format::line_format::TimestampPrefix;
 
@@ -10,7 +11,7 @@ const COLOURS: [&str; 7] = ["red", "green", "yellow", "blue", "magenta", "cyan",
 const OFF: &[u8] = b"\x1b[0m";
 
 /// A colour and a time format.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Colored {
     on: String,
     stamp: TimestampPrefix,

@@ -7,11 +7,12 @@ use std::io::Write as _;
 use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use serde::{Deserialize, Serialize};
 
 use crate::output::format::colored::Colored;
 
 /// How the lines of one stream are dressed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum LineFormat {
     /// Byte for byte as they came.
     Plain,
@@ -77,7 +78,7 @@ fn render(prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A `time_format` and the last text made with it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TimestampPrefix {
     format: String,
     /// The text changes within a second.

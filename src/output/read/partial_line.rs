@@ -6,15 +6,18 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How long the beginning of a line waits for its end: short enough for a prompt, long enough for a slow `printf`.
 pub(crate) const LINE_WAIT: Duration = Duration::from_millis(200);
 
 /// How much of a line waits for its end.
 pub(crate) const LINE_LIMIT: usize = 64 * 1024;
 
-/// The beginning of a line whose end has not come. An upgrade can hand it over as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The beginning of a line whose end has not come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartialLine {
+    #[serde(with = "crate::output::saved::bytes")]
     bytes: Vec<u8>,
 }
 

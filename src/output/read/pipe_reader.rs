@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use serde::{Deserialize, Serialize};
 
 use crate::arbiter::Mono;
 use crate::output::read::adaptive_interval::AdaptiveInterval;
@@ -80,7 +81,31 @@ pub(crate) struct PipeReader {
     grown: bool,
 }
 
+/// What a reader knows, without its pipe.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedReader {
+    pub(crate) source: Source,
+    sink: SinkId,
+    partial: PartialLine,
+    due: Option<Mono>,
+    long_since: Option<Mono>,
+}
+
 impl PipeReader {
+    pub(crate) fn save(&self) -> SavedReader {
+        let (source, sink, partial) = (self.source, self.sink, self.partial.clone());
+        SavedReader { source, sink, partial, due: self.due, long_since: self.long_since }
+    }
+
+    pub(crate) fn restore(fd: OwnedFd, saved: SavedReader) -> io::Result<Self> {
+        let SavedReader { source, sink, partial, due, long_since } = saved;
+        Ok(Self { partial, due, long_since, ..Self::new(fd, sink, source)? })
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
     pub(crate) fn new(fd: OwnedFd, sink: SinkId, source: Source) -> io::Result<Self> {
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;

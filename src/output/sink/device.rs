@@ -17,8 +17,10 @@ use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
 
 use crate::output::Message;
+use crate::output::saved::SavedSink;
 use crate::output::sink::interface::{Lines, Now, Sink, SinkState, Stop, Written};
 use crate::output::sink::open_path::open_for_append;
 
@@ -27,7 +29,7 @@ use crate::output::sink::open_path::open_for_append;
 const PIPE_BUF: usize = libc::PIPE_BUF;
 
 /// How to write without waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Way {
     /// It never makes a writer wait: a regular file, /dev/null.
     Direct,
@@ -51,6 +53,25 @@ pub(crate) struct Device {
     /// By which it can be opened again.
     named: Option<PathBuf>,
     mid_line: bool,
+}
+
+/// What a device knows, without its descriptor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedDevice {
+    /// Whether there is something at its number.
+    pub(crate) is_open: bool,
+    way: Way,
+    is_pipe: bool,
+    impatient: bool,
+    named: Option<PathBuf>,
+    mid_line: bool,
+}
+
+impl SavedDevice {
+    pub(crate) fn restore(self, fd: Option<OwnedFd>) -> Device {
+        let Self { is_open: _, way, is_pipe, impatient, named, mid_line } = self;
+        Device { file: fd.map(File::from), way, is_pipe, impatient, named, mid_line }
+    }
 }
 
 impl Device {
@@ -177,6 +198,21 @@ impl Sink for Device {
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         self.file.as_ref().filter(|_| self.way != Way::Direct).map(AsFd::as_fd)
+    }
+
+    fn save(&self) -> SavedSink {
+        SavedSink::Device(SavedDevice {
+            is_open: self.file.is_some(),
+            way: self.way,
+            is_pipe: self.is_pipe,
+            impatient: self.impatient,
+            named: self.named.clone(),
+            mid_line: self.mid_line,
+        })
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
     }
 
     fn state(&self) -> SinkState {

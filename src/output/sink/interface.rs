@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::arbiter::Mono;
 use crate::output::Message;
+use crate::output::saved::SavedSink;
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 
 /// The two clocks, read once a turn: one for deadlines, one for what is printed.
@@ -43,7 +44,7 @@ pub(crate) enum Stop {
     Gone(io::Error),
 }
 
-/// What a sink leaves to the one that takes its place: at a change of configuration, or over an upgrade.
+/// What a sink leaves to the one that takes its place when the configuration changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SinkState {
     pub(crate) rotation: Rotation,
@@ -70,7 +71,15 @@ pub(crate) trait Sink: Send {
         None
     }
 
-    /// What a successor needs to know; most have nothing to leave.
+    /// All that it knows, for another process.
+    fn save(&self) -> SavedSink;
+
+    /// What it writes to.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// What a newer sink of the same name needs to know; most have nothing to leave.
     fn state(&self) -> SinkState {
         SinkState::default()
     }

@@ -3,14 +3,17 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::arbiter::Mono;
 use crate::output::Message;
+use crate::output::saved::SavedSink;
 use crate::output::sink::dated_backup::{delete_oldest, move_aside};
 use crate::output::sink::interface::{Lines, Now, Sink, SinkState, Stop, Written};
 use crate::output::sink::open_path::{open_for_append, pin};
@@ -37,6 +40,25 @@ pub(crate) struct LogFile {
     mid_line: bool,
     roll_not_before: Option<Mono>,
     lost_not_before: Option<Mono>,
+}
+
+/// What a log file knows, without its descriptor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedLogFile {
+    named: PathBuf,
+    real: PathBuf,
+    policy: RotationPolicy,
+    deadline: Option<Timestamp>,
+    mid_line: bool,
+    roll_not_before: Option<Mono>,
+    lost_not_before: Option<Mono>,
+}
+
+impl SavedLogFile {
+    pub(crate) fn restore(self, fd: OwnedFd) -> LogFile {
+        let Self { named, real, policy, deadline, mid_line, roll_not_before, lost_not_before } = self;
+        LogFile { named, real, file: fd.into(), policy, deadline, mid_line, roll_not_before, lost_not_before }
+    }
 }
 
 impl LogFile {
@@ -187,6 +209,22 @@ impl Sink for LogFile {
         }
         (self.file, self.real) = (place.file, place.real);
         Ok(())
+    }
+
+    fn save(&self) -> SavedSink {
+        SavedSink::File(SavedLogFile {
+            named: self.named.clone(),
+            real: self.real.clone(),
+            policy: self.policy,
+            deadline: self.deadline,
+            mid_line: self.mid_line,
+            roll_not_before: self.roll_not_before,
+            lost_not_before: self.lost_not_before,
+        })
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
     }
 
     fn state(&self) -> SinkState {

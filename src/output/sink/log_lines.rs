@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use circus_core::escape::escaped;
+use serde::{Deserialize, Serialize};
 
 use crate::arbiter::{Level, Mono};
 use crate::output::Message;
+use crate::output::saved::SavedSink;
 use crate::output::sink::interface::{Lines, Now, Sink, Written};
 
 /// Lines that may come at once.
@@ -20,7 +22,7 @@ const PACE: f64 = 100.0;
 const LONGEST: usize = 4096;
 
 /// The sink of a speaker.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LogSink {
     speaker: Arc<str>,
     level: Level,
@@ -78,6 +80,10 @@ impl Sink for LogSink {
             self.line(line, messages);
         }
         Written { bytes: lines.bytes.len(), stop: None }
+    }
+
+    fn save(&self) -> SavedSink {
+        SavedSink::Log(self.clone())
     }
 }
 

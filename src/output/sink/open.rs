@@ -43,7 +43,7 @@ impl OpenError {
 }
 
 /// By which two streams know that they write to the same place.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Key {
     /// A name without links.
     Path(PathBuf),

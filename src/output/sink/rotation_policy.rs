@@ -5,11 +5,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::output::sink::size_rotation::SizeRotation;
 use crate::output::sink::time_rotation::TimeRotation;
 
 /// When a file is rolled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Rotation {
     /// It grows for ever.
     #[default]
@@ -21,7 +23,7 @@ pub(crate) enum Rotation {
 }
 
 /// What a stream asks of its file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RotationPolicy {
     pub(crate) rotation: Rotation,
     /// WatchedFileStream: it is opened again when it was moved or removed.

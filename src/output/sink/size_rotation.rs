@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use memchr::{memchr, memrchr};
+use serde::{Deserialize, Serialize};
 
 /// `max_bytes` and `backup_count`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SizeRotation {
     /// The size that a file does not reach; 0: it grows for ever.
     pub(crate) max_bytes: u64,

@@ -8,12 +8,13 @@
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp, Zoned};
+use serde::{Deserialize, Serialize};
 
 use crate::config::options::RotateWhen;
 use crate::output::sink::size_rotation::{Step, first_line};
 
 /// `rotate_when`, `rotate_interval`, `utc` and `backup_count`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TimeRotation {
     pub(crate) when: RotateWhen,
     /// So many of them; MIDNIGHT and W0 to W6 do not count.

@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
+use serde::{Deserialize, Serialize};
 
 use crate::arbiter::Mono;
 use crate::output::Message;
@@ -53,7 +54,7 @@ pub(crate) struct Piece<'b> {
 }
 
 /// Where the text that was accepted so far ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum End {
     /// Between two lines.
     Newline,
@@ -64,13 +65,13 @@ enum End {
 }
 
 /// Others wait while one source is in the middle of a line longer than the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Hold {
     by: SourceId,
     until: Mono,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     Fine,
     /// The sink will say when it goes on.
@@ -102,7 +103,44 @@ pub(crate) struct SinkWriter {
     told: Option<Mono>,
 }
 
+/// What a writer knows, without its sink. Sources that wait for it ask again.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedWriter {
+    pub(crate) name: String,
+    state: State,
+    #[serde(with = "crate::output::saved::bytes")]
+    queue: VecDeque<u8>,
+    end: End,
+    hold: Option<Hold>,
+    accepted: u64,
+    settled: u64,
+    lost_lines: u64,
+    lost_bytes: u64,
+    told: Option<Mono>,
+}
+
 impl SinkWriter {
+    pub(crate) fn save(&self) -> SavedWriter {
+        SavedWriter {
+            name: self.name.clone(),
+            state: self.state,
+            queue: self.queue.clone(),
+            end: self.end,
+            hold: self.hold,
+            accepted: self.accepted,
+            settled: self.settled,
+            lost_lines: self.lost_lines,
+            lost_bytes: self.lost_bytes,
+            told: self.told,
+        }
+    }
+
+    pub(crate) fn restore(saved: SavedWriter, sink: Box<dyn Sink>) -> Self {
+        let SavedWriter { name, state, queue, end, hold, accepted, settled, lost_lines, lost_bytes, told } = saved;
+        let parked = Vec::new();
+        Self { name, sink, state, queue, end, hold, parked, accepted, settled, lost_lines, lost_bytes, told }
+    }
+
     pub(crate) fn new(name: String, sink: Box<dyn Sink>) -> Self {
         Self {
             name,
@@ -406,6 +444,10 @@ mod tests {
             let bytes = lines.bytes.len().min(std::mem::take(&mut fake.room));
             fake.text.extend(&lines.bytes[..bytes]);
             Written { bytes, stop: Some(stop()) }
+        }
+
+        fn save(&self) -> crate::output::saved::SavedSink {
+            crate::output::saved::SavedSink::Null
         }
     }
 

@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use memchr::{memchr, memrchr};
+use serde::{Deserialize, Serialize};
 
 use crate::proto::{KeptLine, Tail, TailRange};
 
 /// The worker that wrote it, and when it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
     pub(crate) pid: i32,
     pub(crate) wid: u32,
@@ -32,7 +33,7 @@ pub(crate) fn unix(time: Timestamp) -> f64 {
 }
 
 /// Whole lines that were read together. The last may lack its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Chunk {
     origin: Origin,
     length: usize,
@@ -45,9 +46,10 @@ const RECORD: usize = size_of::<Chunk>();
 const CUT: &str = "...";
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ring {
     limit: usize,
+    #[serde(with = "crate::output::saved::bytes")]
     bytes: VecDeque<u8>,
     chunks: VecDeque<Chunk>,
     /// The first line that is left has lost its beginning.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use memchr::{memchr_iter, memrchr};
+use serde::{Deserialize, Serialize};
 
 use crate::output::Message;
 use crate::output::message::SourceId;
@@ -28,7 +29,7 @@ pub struct Kept {
 }
 
 /// A stream that clients may look at, unique as long as the thread lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct TailId(pub(crate) u64);
 
 /// Text in one event. A subscriber that does not read keeps as many events as the publisher's mark allows, so what it
@@ -67,7 +68,7 @@ pub(crate) struct EventQueue<'d> {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StreamTail {
     watcher: String,
     stream: StreamName,

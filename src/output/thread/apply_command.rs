@@ -23,7 +23,7 @@ use crate::proto::{StreamName, TailRange};
 const ALL: usize = 1024 * 1024 / READ + 1;
 
 impl Pump {
-    /// Carries out everything but `Shutdown`, which is the loop's as well.
+    /// Carries out everything but `Shutdown` and `Pause`, which are the loop's.
     pub(crate) fn apply_command(&mut self, command: Command, now: Now) {
         match command {
             Command::Open(id, opened, kept) => self.open(id, opened, kept, now),
@@ -50,6 +50,8 @@ impl Pump {
             Command::ReopenAll => self.reopen_all(now),
             Command::Sync(id) => self.raise_barrier(Purpose::Sync(id)),
             Command::Shutdown(_) => self.shut_down(now),
+            // The loop's.
+            Command::Pause(_) => {}
         }
     }
 
@@ -57,7 +59,7 @@ impl Pump {
     pub(crate) fn shut_down(&mut self, now: Now) {
         // A slow back-off must not make the end wait.
         for id in self.writers.keys().copied().collect::<Vec<_>>() {
-            self.tend(id, now, SinkWriter::flush);
+            self.maintain(id, now, SinkWriter::flush);
         }
         self.raise_barrier(Purpose::Shutdown);
     }
@@ -87,8 +89,8 @@ impl Pump {
         let writer = match self.by_key.get(&key).copied() {
             Some(id) => {
                 self.orphans.remove(&id);
-                self.unwatch_outlet(id);
-                self.tend(id, now, |writer, now, cx| writer.replace(sink, now, cx));
+                self.unwatch_writer(id);
+                self.maintain(id, now, |writer, now, cx| writer.replace(sink, now, cx));
                 id
             }
             None => {
@@ -98,7 +100,7 @@ impl Pump {
                 id
             }
         };
-        self.watch_outlet(writer);
+        self.watch_writer(writer);
         self.last_configured += 1;
         StreamSink { format, policy, configured: self.last_configured, writer, tail, sources: 0, closed: false }
     }
@@ -128,7 +130,7 @@ impl Pump {
     fn set(&mut self, id: SinkId, opened: Opened, now: Now) {
         let Some(tail) = self.sinks.get(&id).map(|sink| sink.tail) else { return };
         let StreamSink { format, policy, configured, writer, .. } = self.adopt(opened, tail, now);
-        let Some(sink) = self.sinks.get_mut(&id) else { return self.retire_outlet(writer) };
+        let Some(sink) = self.sinks.get_mut(&id) else { return self.retire_writer(writer) };
         (sink.format, sink.policy, sink.configured) = (format, policy, configured);
         let old = std::mem::replace(&mut sink.writer, writer);
         self.agree(writer);
@@ -139,9 +141,9 @@ impl Pump {
         if let Some(old) = self.writers.get_mut(&old) {
             moved.iter().for_each(|source| old.release(*source));
         }
-        self.tend(old, now, |_, _, _| {});
+        self.maintain(old, now, |_, _, _| {});
         self.release(moved);
-        self.retire_outlet(old);
+        self.retire_writer(old);
     }
 
     fn close(&mut self, id: SinkId, now: Now) {
@@ -152,22 +154,30 @@ impl Pump {
     }
 
     fn attach(&mut self, fd: OwnedFd, sink_id: SinkId, source: Source) -> io::Result<()> {
-        let Some(sink) = self.sinks.get_mut(&sink_id) else { return Err(io::Error::other("its sink is closed")) };
-        let id = SourceId(self.last_token + 1);
-        let mut reader = PipeReader::new(fd, sink_id, source)?;
-        let watched = self.registry.register(&mut SourceFd(&reader.raw_fd()), Token(id.0), Interest::READABLE);
-        if watched.is_err() {
-            // Closing it would end its worker by SIGPIPE: it is asked instead, which is only dearer.
-            reader.pace.keep_asking();
+        if !self.sinks.contains_key(&sink_id) {
+            return Err(io::Error::other("its sink is closed"));
         }
-        sink.sources += 1;
-        self.last_token = id.0;
-        self.by_pid.insert((source.pid, id));
-        self.sources.insert(id, reader);
-        if watched.is_err() {
+        let reader = PipeReader::new(fd, sink_id, source)?;
+        let id = SourceId(self.next_token());
+        if !self.watch_reader(id, reader) {
             self.mark_ready(id);
         }
         Ok(())
+    }
+
+    /// Reads this pipe from now on. `false` if it cannot be watched: then it is asked from time to time, which is only
+    /// dearer, since closing it would end its worker by SIGPIPE.
+    pub(in crate::output) fn watch_reader(&mut self, id: SourceId, mut reader: PipeReader) -> bool {
+        let watched = self.registry.register(&mut SourceFd(&reader.raw_fd()), Token(id.0), Interest::READABLE);
+        if watched.is_err() {
+            reader.pace.keep_asking();
+        }
+        if let Some(sink) = self.sinks.get_mut(&reader.sink) {
+            sink.sources += 1;
+        }
+        self.by_pid.insert((reader.source.pid, id));
+        self.sources.insert(id, reader);
+        watched.is_ok()
     }
 
     /// The tail of a stream: the one there is, or a new one.
@@ -205,9 +215,9 @@ impl Pump {
 
     fn reopen_all(&mut self, now: Now) {
         for id in self.writers.keys().copied().collect::<Vec<_>>() {
-            self.unwatch_outlet(id);
-            self.tend(id, now, SinkWriter::reopen);
-            self.watch_outlet(id);
+            self.unwatch_writer(id);
+            self.maintain(id, now, SinkWriter::reopen);
+            self.watch_writer(id);
         }
     }
 
@@ -224,7 +234,7 @@ impl Pump {
         self.sources.iter().filter(|(_, reader)| reader.sink == sink).map(|(id, _)| *id).collect()
     }
 
-    fn watch_outlet(&mut self, id: WriterId) {
+    pub(in crate::output) fn watch_writer(&mut self, id: WriterId) {
         let Some(fd) = self.writers.get(&id).and_then(|writer| writer.sink().poll_fd()) else { return };
         let raw = fd.as_raw_fd();
         match self.registry.register(&mut SourceFd(&raw), Token(id.0), Interest::WRITABLE) {
@@ -235,7 +245,7 @@ impl Pump {
         }
     }
 
-    fn unwatch_outlet(&self, id: WriterId) {
+    fn unwatch_writer(&self, id: WriterId) {
         if let Some(writer) = self.writers.get(&id) {
             self.unwatch(writer.sink());
         }

@@ -3,7 +3,9 @@
 //! This is the licensed home of the clock for deadlines and prefixes; everything else here takes the time as an
 //! argument.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -15,11 +17,11 @@ use mio::{Events, Poll, Token};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::arbiter::Mono;
-use crate::output::Message;
-use crate::output::handle::Command;
+use crate::output::handle::{Command, Pause};
 use crate::output::sink::interface::Now;
 use crate::output::tail::stream_tail::InFlight;
 use crate::output::thread::pump::Pump;
+use crate::output::{Message, OutputFd, RestoreError, SavedOutput};
 
 /// The token of the daemon's waker; no source or writer has it.
 pub(crate) const WAKE: Token = Token(0);
@@ -32,12 +34,20 @@ pub(crate) struct Channels {
     pub(crate) woken: Arc<AtomicBool>,
     pub(crate) load: InFlight,
     pub(crate) wake: Box<dyn Fn() + Send>,
+    /// What a thread before has left.
+    pub(crate) before: Option<Before>,
+    /// Whether that can be gone on with.
+    pub(crate) begun: Sender<Result<(), RestoreError>>,
 }
 
+/// The state that another thread has left, and its descriptors.
+pub(crate) type Before = (SavedOutput, BTreeMap<OutputFd, OwnedFd>);
+
 /// Starts the thread.
-pub(crate) fn spawn(poll: Poll, channels: Channels) -> io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(poll: Poll, mut channels: Channels) -> io::Result<JoinHandle<()>> {
     crate::background::spawn("output", move || {
-        run(poll, &channels);
+        let before = channels.before.take();
+        run(poll, &channels, before);
         let _ = channels.end.send(());
         (channels.wake)();
     })
@@ -49,12 +59,22 @@ fn read_clocks() -> Now {
     Now { mono: Mono(0).after(mono), wall: Timestamp::now() }
 }
 
-fn run(mut poll: Poll, channels: &Channels) {
+fn begin(poll: &Poll, channels: &Channels, before: Option<Before>) -> Result<Pump, RestoreError> {
+    let registry = poll.registry().try_clone().map_err(|error| RestoreError::new("the thread", error))?;
+    match before {
+        None => Ok(Pump::new(registry, channels.load.clone())),
+        Some((saved, fds)) => Pump::restore(registry, channels.load.clone(), saved, fds, read_clocks()),
+    }
+}
+
+fn run(mut poll: Poll, channels: &Channels, before: Option<Before>) {
     let mut events = Events::with_capacity(256);
-    let mut pump = match poll.registry().try_clone() {
-        Ok(registry) => Pump::new(registry, channels.load.clone()),
-        Err(error) => return tell(channels, vec![Message::Warning(format!("output cannot start: {error}"))]),
+    let (begun, mut pump) = match begin(&poll, channels, before) {
+        Ok(pump) => (Ok(()), pump),
+        Err(error) => return drop(channels.begun.send(Err(error))),
     };
+    // Nobody listens any more where the handle is gone already.
+    let _ = channels.begun.send(begun);
     let mut ending: Option<Mono> = None;
     loop {
         let before = read_clocks().mono;
@@ -96,10 +116,21 @@ fn apply_command(pump: &mut Pump, channels: &Channels, now: Now) -> Option<Durat
                 pump.shut_down(now);
                 return Some(limit);
             }
+            Ok(Command::Pause(pause)) => hold_still(pump, channels, &pause),
             Ok(command) => pump.apply_command(command, now),
             Err(TryRecvError::Empty) => return None,
             Err(TryRecvError::Disconnected) => return Some(Duration::ZERO),
         }
+    }
+}
+
+/// Says how things stand, and does nothing until the other end goes on or is gone.
+fn hold_still(pump: &mut Pump, channels: &Channels, pause: &Pause) {
+    tell(channels, pump.take_messages());
+    let fds = pump.descriptors().into_iter().map(|(name, fd)| (name, fd.as_raw_fd())).collect();
+    if pause.state.send((pump.save(), fds)).is_ok() {
+        // Nothing is ever sent: the other end is dropped.
+        let _ = pause.go_on.recv();
     }
 }
 

@@ -134,7 +134,7 @@ impl Pump {
             reader.hung_up |= event.is_read_closed() || event.is_error();
             self.mark_ready(SourceId(token));
         } else {
-            self.tend(WriterId(token), now, SinkWriter::flush);
+            self.maintain(WriterId(token), now, SinkWriter::flush);
         }
     }
 
@@ -144,7 +144,7 @@ impl Pump {
         while let Some(owner) = self.timers.pop(now.mono) {
             match owner {
                 Owner::Source(id) => self.mark_ready(id),
-                Owner::SinkWriter(id) => self.tend(id, now, SinkWriter::wake),
+                Owner::SinkWriter(id) => self.maintain(id, now, SinkWriter::wake),
             }
         }
         for _ in 0..self.ready.len() {
@@ -201,7 +201,7 @@ impl Pump {
             (outcome, turn.reader.taken != before)
         });
         let Some((writer, (outcome, something))) = served else { return };
-        self.tend(writer, now, |_, _, _| {});
+        self.maintain(writer, now, |_, _, _| {});
         self.keep_pace(id, outcome, something, now);
         let Some(reader) = self.sources.get_mut(&id) else { return };
         reader.standing = Standing::Idle;
@@ -216,7 +216,7 @@ impl Pump {
                 if let Some(writer) = self.writers.get_mut(&writer) {
                     writer.park(id);
                 }
-                self.tend(writer, now, |_, _, _| {});
+                self.maintain(writer, now, |_, _, _| {});
             }
             Outcome::Ended => self.detach(id),
         }
@@ -242,7 +242,7 @@ impl Pump {
     }
 
     /// Does something with a writer and draws the consequences: its deadline, those that wait for it, its end.
-    pub(in crate::output) fn tend(
+    pub(in crate::output) fn maintain(
         &mut self,
         id: WriterId,
         now: Now,
@@ -254,7 +254,7 @@ impl Pump {
         self.timers.set(Owner::SinkWriter(id), writer.deadline());
         self.release(released);
         if self.orphans.contains(&id) {
-            self.retire_outlet(id);
+            self.retire_writer(id);
         }
     }
 
@@ -313,12 +313,12 @@ impl Pump {
         if self.sinks.get(&id).is_some_and(|sink| sink.closed && sink.sources == 0)
             && let Some(sink) = self.sinks.remove(&id)
         {
-            self.retire_outlet(sink.writer);
+            self.retire_writer(sink.writer);
         }
     }
 
     /// A writer that still has something to write stays until it has written it.
-    pub(in crate::output) fn retire_outlet(&mut self, id: WriterId) {
+    pub(in crate::output) fn retire_writer(&mut self, id: WriterId) {
         self.orphans.remove(&id);
         if self.sinks.values().any(|sink| sink.writer == id) {
             self.set_policy(id);

@@ -1,11 +1,12 @@
 //! What the keys of a stream mean. In a file every value is text; on the wire it may be a number or a boolean as well.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::{StreamConfig, python};
 
 /// `rotate_when`: what a TimedRotatingFileStream counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RotateWhen {
     /// `S`
     Second,
