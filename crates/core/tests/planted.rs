@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 25] = [
+const BUGS: [(&str, &str, &str, &str); 28] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -152,6 +152,19 @@ const BUGS: [(&str, &str, &str, &str); 25] = [
         "lifecycle/purpose.rs",
         "self.any(|purpose| !matches!(purpose, Purpose::ExtendedStats { .. }))",
         "self.any(|purpose| matches!(purpose, Purpose::AfterStop | Purpose::BeforeStop))",
+    ),
+    ("a launch under way is forgotten at a hand-over", "resume.rs", "                launch_again(w, cx);\n", ""),
+    (
+        "figures that are being looked up are forgotten at a hand-over",
+        "resume.rs",
+        "        self.outbox.actions.extend(self.pending_stats.sample_again());\n",
+        "",
+    ),
+    (
+        "a hook under way is only waited for after a hand-over",
+        "resume.rs",
+        "                run_hooks_again(w, &mut stats, cx);\n",
+        "",
     ),
 ];
 

@@ -50,8 +50,8 @@ impl Sockets {
 
 /// The core: a pure state machine. See the module's documentation for the model.
 ///
-/// Between two turns, when its actions are drained, all of it is plain data: another generation of the daemon can read
-/// what this one wrote.
+/// Between two turns, when its actions are drained, all of it is plain data that another daemon can go on with (see
+/// [`Arbiter::save`] and [`Arbiter::resume`]).
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arbiter {
     pub(in crate::arbiter) circus: CircusConfig,
@@ -373,7 +373,7 @@ impl Arbiter {
     }
 
     /// Does what follows from the event outside the watchers, and checks that everything still fits together.
-    fn follow_up(&mut self, now: Now) {
+    pub(in crate::arbiter) fn follow_up(&mut self, now: Now) {
         loop {
             if let Some(id) = self.schedule.due.pop_front() {
                 self.advance_walk(id, now);

@@ -73,6 +73,7 @@ mod lifecycle;
 mod operate;
 mod outcome;
 mod requests;
+mod resume;
 mod rng;
 mod snapshot;
 #[cfg(test)]
@@ -91,4 +92,5 @@ pub use lifecycle::essential::EssentialEnd;
 pub use lifecycle::purpose::{HookCall, HookOutcome, HookSubject, HookTask};
 pub use operate::queue::OperationKind;
 pub use requests::authorize::{Denial, Facts, Principal, User, authorize};
+pub use resume::STATE_VERSION;
 pub use snapshot::{WatcherView, WorkerView};

@@ -56,11 +56,6 @@ impl Arbiter {
         self.fleet.watchers.values().map(|watcher| self.view_of(watcher)).collect()
     }
 
-    /// The sockets that are to be watched, for whoever takes up an arbiter that another has written down.
-    pub fn watched_sockets(&self) -> impl Iterator<Item = &str> {
-        self.sockets.watched.keys().map(String::as_str)
-    }
-
     /// When the new workers of some request will have proved themselves.
     #[cfg(test)]
     pub(in crate::arbiter) fn proof_deadline(&self) -> Option<Mono> {

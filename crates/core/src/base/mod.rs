@@ -1,10 +1,11 @@
-//! Words that all layers share: the clock's time, process ids, levels of the log, error numbers, and how Python writes
-//! values. Nothing here knows a watcher.
+//! Words that all layers share: the clock's time, process ids, levels of the log, error numbers, how Python writes
+//! values, and the frame of saved state. Nothing here knows a watcher.
 
 pub mod errno;
 mod level;
 mod pid;
 pub mod python;
+pub mod saved;
 mod throttle;
 pub(crate) mod time;
 

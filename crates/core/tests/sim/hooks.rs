@@ -74,6 +74,11 @@ impl Hooks {
         self.running.push(Running { call, begun: now, answers: delay.map(|delay| (now + delay, outcome)) });
     }
 
+    /// The daemon that ran them is gone, and they with it. Returns how many there were.
+    pub(crate) fn stop(&mut self) -> usize {
+        std::mem::take(&mut self.running).len()
+    }
+
     pub(crate) fn end(&mut self, hook: HookId) {
         let at = self.running.iter().position(|running| running.call.id == hook).expect("the end of no hook");
         self.running.remove(at);

@@ -6,10 +6,10 @@ use circus_core::arbiter::{
     Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
     SocketInfo, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
 };
-use circus_core::config::{CircusConfig, Host, Orphans, Respawn, SocketConfig, WatcherConfig, options};
+use circus_core::config::{CircusConfig, Host, Orphans, Respawn, SocketConfig, StreamConfig, WatcherConfig, options};
 use circus_core::proto::{
     Body, ClientAddress, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId,
-    Selection, Signal, SpawnError, Stage, Tail,
+    Selection, Signal, SpawnError, Stage, StreamName, Tail, TailRange,
 };
 use serde_json::json;
 
@@ -19,6 +19,9 @@ use super::hooks::{Hooks, pid_of, point, random_hooks};
 use super::kernel::{Kernel, Left, MS, Process, Temper};
 use super::model::Expected;
 use super::rng::Rng;
+
+/// The least time between two hand-overs: a hook that runs again each time would never come to its end.
+const HAND_OVER_PAUSE: u64 = 4000 * MS;
 
 /// What happened, to see that the simulation reaches what it should.
 #[derive(Debug, Default, Clone)]
@@ -35,6 +38,8 @@ pub(crate) struct Totals {
     awoken: u64,
     taken_over: u64,
     hooks: u64,
+    hand_overs: u64,
+    resumed: u64,
 }
 
 impl Totals {
@@ -51,6 +56,8 @@ impl Totals {
         self.awoken += other.awoken;
         self.taken_over += other.taken_over;
         self.hooks += other.hooks;
+        self.hand_overs += other.hand_overs;
+        self.resumed += other.resumed;
     }
 }
 
@@ -71,6 +78,11 @@ struct Sim {
     coming: Vec<(u64, WorkerId, Result<Process, SpawnError>)>,
     /// Processes that are to be looked at.
     sampling: Option<(JobId, Vec<SampleTarget>)>,
+    /// Lines of output that are to be looked up.
+    tailing: Vec<JobId>,
+    /// How often in a hundred turns another daemon takes over, and not before when.
+    hand_overs: u64,
+    next_hand_over: u64,
     /// Deaths told to the core whose `reap` has not been published yet.
     unreaped: BTreeMap<i32, i32>,
     unannounced: BTreeSet<i32>,
@@ -122,6 +134,7 @@ impl Sim {
             watchers.insert(name, expected);
         }
         let file = File::new(circus_config(&mut rng), configs);
+        let hand_overs = *rng.pick(&[0, 2, 10, 60]);
         let mut sim = Self {
             arbiter: Arbiter::new(file.config.clone(), Host::default(), seed),
             file,
@@ -135,6 +148,9 @@ impl Sim {
             outstanding: HashMap::new(),
             coming: Vec::new(),
             sampling: None,
+            tailing: Vec::new(),
+            hand_overs,
+            next_hand_over: 0,
             unreaped: BTreeMap::new(),
             unannounced: BTreeSet::new(),
             released: BTreeSet::new(),
@@ -188,18 +204,31 @@ impl Sim {
         }
         self.drain();
         self.turn();
-        if self.rng.chance(5) {
-            self.hand_over();
-        }
     }
 
-    /// Another generation of the daemon reads what this one has written, and goes on where it was.
+    /// Another daemon reads what this one has written. Everything that this one had under way has ended with it: looks
+    /// at processes and at output, reading files, hooks, and processes that had not got to their program.
     fn hand_over(&mut self) {
-        let written = rmp_serde::to_vec(&self.arbiter).unwrap();
-        let read: Arbiter = rmp_serde::from_slice(&written).unwrap();
+        if self.ended || self.now < self.next_hand_over || !self.rng.chance(self.hand_overs) {
+            return;
+        }
+        self.next_hand_over = self.now + HAND_OVER_PAUSE;
+        self.say(|| "another daemon takes over".into());
+        let read = Arbiter::restore(&self.arbiter.save().unwrap()).unwrap();
         assert_eq!(read, self.arbiter, "the state was read differently than it was written");
         self.arbiter = read;
-        self.sockets.watch_anew(self.arbiter.watched_sockets());
+        let files = usize::from(self.reading.take().is_some()) + usize::from(self.sampling.take().is_some());
+        let lost = files + self.coming.len() + self.tailing.len() + self.hooks.stop();
+        self.coming.clear();
+        self.tailing.clear();
+        self.totals.hand_overs += 1;
+        self.totals.resumed += lost as u64;
+        let watched = self.sockets.stop_watching();
+        self.arbiter.resume(self.clock());
+        self.drain();
+        let left = watched.into_iter().filter(|name| !self.sockets.is_watched(name)).count();
+        // What was under way may have been all that kept a watcher from its rest, or its rest may be over.
+        assert!(left == 0 || lost > 0, "{left} sockets were watched, and are not any more");
     }
 
     fn pass_at_most(&mut self, ms: u64) {
@@ -234,10 +263,14 @@ impl Sim {
         self.unix += passed as f64 / 1e9;
     }
 
-    /// Looks at the processes that it was told to look at; sometimes only later.
+    /// Looks at the processes and the output that it was told to look at; sometimes only later.
     fn look(&mut self) {
         if self.rng.chance(30) {
             return;
+        }
+        for job in std::mem::take(&mut self.tailing) {
+            self.tell(Event::Tailed { job, tail: Tail::default() });
+            self.drain();
         }
         while let Some((job, targets)) = self.sampling.take() {
             let look = |target| match target {
@@ -279,6 +312,7 @@ impl Sim {
         if !exits.is_empty() {
             self.exited(&exits);
         }
+        self.hand_over();
         // An action's result may be due at once (graceful_timeout = 0): the loop then turns again without waiting.
         loop {
             self.arbiter.handle_timeout(self.clock());
@@ -451,7 +485,7 @@ impl Sim {
             }
             Action::WatchSocket { name, on } => self.sockets.watch(&name, on),
             Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) | Action::ForgetOutput(_) => {}
-            Action::Tail { job, .. } => self.tell(Event::Tailed { job, tail: Tail::default() }),
+            Action::Tail { job, .. } => self.tailing.push(job),
         }
     }
 
@@ -710,6 +744,11 @@ impl Sim {
                 return self.send(Request::ReloadConfig { dry_run, prune: false, waiting });
             }
             23 => Request::List { name: Some(name.clone()) },
+            24 if self.rng.chance(50) => Request::Tail {
+                name: name.clone(),
+                stream: StreamName::Stdout,
+                range: TailRange { lines: 5, wid: None, after: None },
+            },
             _ => Request::Status { name: None, verbose: self.rng.chance(50) },
         };
         self.expect(&name, &request);
@@ -727,7 +766,11 @@ impl Sim {
             }
             if !matches!(
                 request,
-                Request::List { .. } | Request::Status { .. } | Request::Stats { .. } | Request::DStats
+                Request::List { .. }
+                    | Request::Status { .. }
+                    | Request::Stats { .. }
+                    | Request::DStats
+                    | Request::Tail { .. }
             ) {
                 expected.touched();
             }
@@ -745,10 +788,7 @@ impl Sim {
                     expected.up = false;
                     expected.unsure = false;
                 }
-                Request::Reload { graceful, .. } => {
-                    expected.up = true;
-                    if !graceful {}
-                }
+                Request::Reload { .. } => expected.up = true,
                 Request::Incr { nb, .. } if !expected.singleton => expected.numprocesses += *nb as u32,
                 Request::Decr { nb, .. } if !expected.singleton => {
                     expected.numprocesses = expected.numprocesses.saturating_sub(*nb as u32);
@@ -952,13 +992,15 @@ impl Sim {
             }
         }
         self.pass(300_000 * MS);
+        let hand_overs = std::mem::take(&mut self.hand_overs);
         SOCKETS.into_iter().for_each(|socket| self.sockets.connect(socket));
         self.pass(20_000 * MS);
         self.drain();
         self.turn();
-        while self.sampling.is_some() {
+        while self.sampling.is_some() || !self.tailing.is_empty() {
             self.turn();
         }
+        self.hand_overs = hand_overs;
         self.check();
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.pending_answers(), 0);
@@ -1065,6 +1107,8 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);
     config.max_retry = *rng.pick(&[1, 5, 5, -1]);
     config.priority = rng.below(3) as i64;
+    let stream = || StreamConfig { class: "MemoryStream".into(), options: BTreeMap::new() };
+    config.stdout_stream = rng.chance(50).then(stream);
     config.stop_children = rng.chance(20);
     config.sockets = if !config.on_demand && rng.chance(20) { vec![any_socket(rng).into()] } else { Vec::new() };
     if expected.socket.is_none() {

@@ -115,16 +115,26 @@ impl Arbiter {
             Ok((plan, (_, warnings))) if dry_run => self.conclude(Ok(properties(&plan, &warnings)), now),
             Ok((plan, loaded)) if plan.is_empty() => self.carry_out(loaded, now),
             Ok((_, loaded)) => {
-                let circus = in_force(&old.circus, &loaded.0.circus);
-                let config = Config { circus, ..(*loaded.0).clone() };
+                let action = self.take_over(&loaded.0);
                 if let Some(current) = self.reconfigurations.queue.front_mut() {
                     current.loaded = Some(loaded);
                 }
                 // A socket that may be closed must not be watched.
                 self.update_activations(now);
-                self.outbox.act(Action::TakeOver(Box::new(config)));
+                self.outbox.act(action);
             }
         }
+    }
+
+    fn take_over(&self, loaded: &Config) -> Action {
+        let circus = in_force(&self.circus, &loaded.circus);
+        Action::TakeOver(Box::new(Config { circus, ..loaded.clone() }))
+    }
+
+    /// What the daemon is to do for the first request, for another daemon.
+    pub(in crate::arbiter) fn reconfiguration_again(&self) -> Option<Action> {
+        let current = self.reconfigurations.queue.front()?;
+        Some(current.loaded.as_ref().map_or(Action::LoadConfig, |(config, _)| self.take_over(config)))
     }
 
     /// The daemon has done its part, or nothing at all.

@@ -90,7 +90,33 @@ struct Extending {
     left: BTreeSet<Pid>,
 }
 
+impl Sampling {
+    /// The processes that the daemon is to look at.
+    fn targets(&self) -> Vec<SampleTarget> {
+        match self.question {
+            Question::Daemon => vec![SampleTarget::Daemon],
+            Question::Everybody | Question::Watcher(_) | Question::Process(..) => {
+                self.groups.iter().flat_map(|(_, subjects)| subjects).map(|s| SampleTarget::Process(s.pid)).collect()
+            }
+        }
+    }
+}
+
 impl PendingStats {
+    /// The order that is with the daemon, for another daemon.
+    pub(in crate::arbiter) fn sample_again(&self) -> Option<Action> {
+        let sampling = self.sampling.as_ref()?;
+        Some(Action::Sample { job: sampling.job, targets: sampling.targets() })
+    }
+
+    /// The figures of a process that its hook is to add to.
+    pub(in crate::arbiter) fn figures_of(&mut self, job: JobId, pid: Pid) -> Option<Object> {
+        match self.extending.get_mut(&job)?.figures(pid)? {
+            Value::Object(figures) => Some(figures.clone()),
+            _ => None,
+        }
+    }
+
     /// How many answers are owed.
     pub(in crate::arbiter) fn len(&self) -> usize {
         let extending: usize = self.extending.values().map(|answer| answer.to.len()).sum();
@@ -152,14 +178,7 @@ impl Arbiter {
                     continue;
                 }
             };
-            let targets: Vec<SampleTarget> = match stats_request.question {
-                Question::Daemon => vec![SampleTarget::Daemon],
-                Question::Everybody | Question::Watcher(_) | Question::Process(..) => {
-                    groups.iter().flat_map(|(_, subjects)| subjects).map(|s| SampleTarget::Process(s.pid)).collect()
-                }
-            };
             let job = self.jobs.name();
-            let nobody = targets.is_empty();
             let StatsRequest { to, question, extended } = stats_request;
             let mut asked = vec![to];
             self.pending_stats.waiting.retain(|other| {
@@ -169,8 +188,10 @@ impl Arbiter {
                 }
                 !same
             });
-            self.pending_stats.sampling = Some(Sampling { job, question, extended, to: asked, groups });
-            if nobody {
+            let sampling = Sampling { job, question, extended, to: asked, groups };
+            let targets = sampling.targets();
+            self.pending_stats.sampling = Some(sampling);
+            if targets.is_empty() {
                 self.answer_stats(Vec::new(), now);
             } else {
                 self.outbox.act(Action::Sample { job, targets });

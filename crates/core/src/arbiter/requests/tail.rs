@@ -17,8 +17,19 @@ const MOST_WAITING: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct PendingTail {
     to: ReplyTo,
+    /// As the client spelled it.
     name: String,
+    /// The watcher's own spelling.
+    watcher: String,
     stream: StreamName,
+    range: TailRange,
+}
+
+impl PendingTail {
+    /// What the output thread is asked.
+    pub(in crate::arbiter) fn action(&self, job: JobId) -> Action {
+        Action::Tail { job, watcher: self.watcher.clone(), stream: self.stream, range: self.range }
+    }
 }
 
 impl Arbiter {
@@ -56,15 +67,16 @@ impl Arbiter {
         if *to != ReplyTo::Discard {
             let watcher = self.fleet.named(&name)?.name().to_owned();
             let job = self.jobs.name();
-            self.tails.insert(job, PendingTail { to: to.clone(), name, stream });
-            self.outbox.act(Action::Tail { job, watcher, stream, range });
+            let tail = PendingTail { to: to.clone(), name, watcher, stream, range };
+            self.outbox.act(tail.action(job));
+            self.tails.insert(job, tail);
         }
         Ok(None)
     }
 
     /// The lines have come.
     pub(in crate::arbiter) fn tailed(&mut self, job: JobId, tail: Tail, now: Now) {
-        let Some(PendingTail { to, name, stream }) = self.tails.remove(&job) else { return };
+        let Some(PendingTail { to, name, stream, .. }) = self.tails.remove(&job) else { return };
         // Plain data with keys that are strings can always be written.
         let lines = tail.lines.into_iter().map(|line| serde_json::to_value(line).unwrap_or_default());
         let entries: [(&str, Value); 7] = [

@@ -3,6 +3,7 @@
 mod demand;
 mod essential;
 mod failure;
+mod hand_over;
 mod hooks;
 mod leftovers;
 mod lifecycle;

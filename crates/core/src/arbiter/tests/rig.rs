@@ -290,6 +290,19 @@ impl Rig {
         self.tell(Event::Sampled { job, samples });
     }
 
+    /// Another daemon reads the state of this one, whose work has ended with it, and goes on.
+    pub(super) fn hand_over(&mut self) {
+        let read = Arbiter::restore(&self.arbiter.save().unwrap()).unwrap();
+        assert_eq!(read, self.arbiter, "the state was read differently than it was written");
+        self.arbiter = read;
+        self.held.clear();
+        self.looks.clear();
+        self.tails.clear();
+        self.hooks.clear();
+        self.arbiter.resume(self.now());
+        self.settle();
+    }
+
     /// Answers the hook that has been under way the longest.
     pub(super) fn hook(&mut self, answer: Result<bool, &str>) {
         self.hook_with(HookOutcome::answer(answer.map_err(str::to_owned)));
@@ -350,6 +363,12 @@ impl Rig {
             cast: false,
         };
         self.send(crate::commands::decode(&envelope).unwrap())
+    }
+
+    /// The same, where files are to be read by hand from now on.
+    pub(super) fn send_command_held(&mut self, command: &str, properties: Value) -> u64 {
+        self.hold_files = true;
+        self.send_command(command, properties)
     }
 
     pub(super) fn send(&mut self, request: Request) -> u64 {

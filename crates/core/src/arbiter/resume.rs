@@ -1,0 +1,156 @@
+//! A hand-over: one daemon writes the state down, another reads it and goes on.
+//!
+//! The state is what stands between two turns, when every action has been given out. The workers outlive the first
+//! daemon; everything that it did for the core ends with it, and no answer to an earlier action comes any more. The
+//! next daemon calls [`Arbiter::resume`] once, which asks for all of that again:
+//!
+//! | under way at the hand-over | after it |
+//! |---|---|
+//! | the managed sockets were to be opened | they are to be opened |
+//! | sockets that are watched | are watched again; a connection that waits is reported again |
+//! | launches that no daemon has taken up | are still to be taken up |
+//! | launches that were taken up and not confirmed | launched again: the first daemon ends their processes; one that was only to be stopped is given up |
+//! | figures, lines of output, the configuration file, taking over a configuration | asked for again |
+//! | hooks whose answer something waits for | run again, with the whole `hook_timeout`, so a hook must bear being cut short and run twice |
+//! | `after_signal` and `after_reap`, whose answer nothing waits for | have failed |
+//! | a `before_signal` about a worker that is gone, a hook that was removed meanwhile | count as a yes |
+//! | `signal` requests that were not reported on | have failed: the signal may have been sent |
+//! | deadlines | stand; one that has passed is due at once |
+
+use crate::arbiter::action::Action;
+use crate::arbiter::core::Arbiter;
+use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::worker::WorkerState;
+use crate::arbiter::ids::{HookId, WorkerId};
+use crate::arbiter::lifecycle::purpose::{HookOutcome, HookSubject, Purpose};
+use crate::arbiter::lifecycle::{answers, hooks, signals};
+use crate::arbiter::operate::shutdown::Phase;
+use crate::arbiter::requests::stats::PendingStats;
+use crate::arbiter::time::Now;
+use crate::arbiter::timers::Timer;
+use crate::base::saved::{self, SavedError};
+use crate::proto::Fault;
+
+/// The version of the state that [`Arbiter::save`] writes. A release that changes the shape of the state counts it up,
+/// and keeps a sample of the version before in the tests.
+pub const STATE_VERSION: u32 = 1;
+
+impl Arbiter {
+    /// The state, for another daemon. It is to be written between two turns, when no action is left.
+    ///
+    /// # Errors
+    /// Where something of it cannot be written as MessagePack.
+    pub fn save(&self) -> Result<Vec<u8>, SavedError> {
+        saved::write(STATE_VERSION, self)
+    }
+
+    /// Reads what [`Self::save`] has written. [`Self::resume`] is to be called before anything else.
+    ///
+    /// # Errors
+    /// Where it is of another version, damaged, cut off, or no state at all.
+    pub fn restore(bytes: &[u8]) -> Result<Self, SavedError> {
+        saved::read(STATE_VERSION, bytes)
+    }
+
+    /// Asks again for everything that the daemon before had under way.
+    pub fn resume(&mut self, now: Now) {
+        if self.phase == Phase::Opening {
+            self.outbox.act(Action::OpenSockets(self.sockets.configs.clone()));
+        }
+        for name in self.sockets.watched.keys() {
+            self.outbox.actions.push_back(Action::WatchSocket { name: name.clone(), on: true });
+        }
+        for job in std::mem::take(&mut self.outbox.signal_requests) {
+            let fault = Fault::command("circusd was replaced meanwhile: the signal may have been sent or not");
+            self.job_part_done(job, None, Some(fault));
+        }
+        self.outbox.actions.extend(self.pending_stats.sample_again());
+        self.outbox.actions.extend(self.tails.iter().map(|(job, tail)| tail.action(*job)));
+        self.outbox.actions.extend(self.reconfiguration_again());
+        let mut stats = std::mem::take(&mut self.pending_stats);
+        for key in self.fleet.keys() {
+            self.with(key, now, |w, cx| {
+                launch_again(w, cx);
+                run_hooks_again(w, &mut stats, cx);
+            });
+        }
+        self.pending_stats = stats;
+        for key in self.fleet.keys() {
+            self.advance(key, now);
+        }
+        self.follow_up(now);
+    }
+}
+
+/// Launches that were taken up and not confirmed have come to nothing: their processes have ended with the daemon.
+fn launch_again(w: &mut Watcher, cx: &mut Cx<'_>) {
+    let is_launch = |state| matches!(state, WorkerState::Starting { .. });
+    let taken_up: Vec<WorkerId> =
+        w.workers().iter().filter(|(_, worker)| is_launch(worker.state)).map(|(id, _)| *id).collect();
+    for id in taken_up {
+        let launch =
+            w.change(id, |worker| (std::mem::replace(&mut worker.state, WorkerState::Queued), worker.pid.take()));
+        let Some((state, pid)) = launch else { continue };
+        if let Some(pid) = pid {
+            cx.pids.release(pid);
+        }
+        cx.timers.cancel(Timer::Kill(id));
+        if state == (WorkerState::Starting { stop_pending: false }) {
+            cx.outbox.launches.push_back(id);
+        } else if let Some(worker) = w.dismiss(id) {
+            w.slots.release(worker.wid);
+            for job in worker.awaited_by {
+                cx.job_part_done(job, None, None);
+            }
+        }
+    }
+}
+
+fn run_hooks_again(w: &mut Watcher, stats: &mut PendingStats, cx: &mut Cx<'_>) {
+    for id in w.hooks.of(|_| true) {
+        run_hook_again(w, id, stats, cx);
+    }
+}
+
+fn run_hook_again(w: &mut Watcher, id: HookId, stats: &mut PendingStats, cx: &mut Cx<'_>) {
+    let Some(purpose) = w.hooks.end(id) else { return };
+    cx.timers.cancel(Timer::Hook(id));
+    if matches!(purpose, Purpose::AfterSignal | Purpose::AfterReap) {
+        let why = Err("circusd was replaced while it ran".to_owned());
+        return hooks::report(w, purpose.task(), &why, cx);
+    }
+    let runs = match subject(w, &purpose, stats) {
+        Some(subject) => hooks::run(w, purpose.clone(), subject, cx),
+        None => false,
+    };
+    if !runs {
+        answers::follow(w, purpose, None, HookOutcome::answer(Ok(true)), cx);
+    }
+}
+
+/// Whom and what a hook is about; `None` where what it is about has gone, and its answer is of no weight.
+fn subject(w: &Watcher, purpose: &Purpose, stats: &mut PendingStats) -> Option<HookSubject> {
+    let of = |id: &WorkerId| w.workers().get(id);
+    Some(match purpose {
+        Purpose::Load
+        | Purpose::BeforeStart
+        | Purpose::AfterStart
+        | Purpose::BeforeStop
+        | Purpose::AfterStop
+        | Purpose::AfterSignal
+        | Purpose::AfterReap => HookSubject::default(),
+        Purpose::BeforeSpawn(id) => HookSubject { wid: Some(of(id)?.wid), ..HookSubject::default() },
+        Purpose::AfterSpawn(id) => {
+            let worker = of(id)?;
+            HookSubject { pid: worker.pid, wid: Some(worker.wid), ..HookSubject::default() }
+        }
+        Purpose::BeforeSignal { worker, pid, signal, .. } => signals::about((*pid, of(worker)?.wid), *signal),
+        Purpose::BeforeReap(exit) => exit.subject(),
+        Purpose::ExtendedStats { job, pid } => {
+            let worker = w.workers().values().find(|worker| worker.pid == Some(*pid))?;
+            let stats = stats.figures_of(*job, *pid)?;
+            HookSubject { pid: Some(*pid), wid: Some(worker.wid), stats: Some(stats), ..HookSubject::default() }
+        }
+    })
+}
