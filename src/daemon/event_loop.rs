@@ -104,7 +104,6 @@ impl Daemon {
         let due = [
             self.core.arbiter.next_deadline(),
             self.core.log.next_due(),
-            self.hooks.0.next_due(),
             self.launcher.exec_sinks.next_due(),
             self.launcher.worker_sockets.next_due(),
             self.parent.next_due(),

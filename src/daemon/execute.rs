@@ -29,6 +29,10 @@ impl Daemon {
                 let (hooks, mut parts) = self.hooks();
                 hooks.end(hook, &mut parts);
             }
+            Action::EndPythonHost(host) => {
+                let (hooks, mut parts) = self.hooks();
+                hooks.end_host(host, &mut parts);
+            }
             Action::Reply(Reply { to: ReplyTo::Client(client), body, time }) => {
                 // A client that has its reply has the events before it, too, as far as that is in circusd's hands.
                 events.flush();

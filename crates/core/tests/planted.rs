@@ -163,7 +163,7 @@ const BUGS: [(&str, &str, &str, &str); 28] = [
     (
         "a hook under way is only waited for after a hand-over",
         "resume.rs",
-        "                run_hooks_again(w, &mut stats, cx);\n",
+        "                run_hooks_again(w, cx);\n",
         "",
     ),
 ];

@@ -16,7 +16,7 @@
 //!
 //! [`Proc`] says who is whose child, [`Sampler`] what they use.
 //!
-//! [`ServiceProbe`] waits for a service.
+//! [`try_service`] says whether a service answers.
 //!
 //! # A way to another machine
 //!
@@ -87,7 +87,7 @@ pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};
 pub use sample::{Details, Probe, Prober, Sampler, TreeOptions, TreeUsage, Vitals};
-pub use service_probe::{Service, ServiceProbe};
+pub use service_probe::{Service, try_service};
 pub use signals::{SignalEvent, Signals, reset_inherited_signals};
 pub use socket_file::SocketFile;
 pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own};

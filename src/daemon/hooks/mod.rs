@@ -1,9 +1,9 @@
 //! Running hooks: commands, waits for a service, and Python functions.
 //!
 //! [`HookRunner`] carries out the core's hook actions and reports their results. Nothing here decides what an answer
-//! means, and nothing blocks: commands are children like any others, waits have threads (`sys::ServiceProbe`), and Python
-//! functions run in a python3 that starts with the first of them (`python_host`, whose other half is `python/bridges/hooks.py`). What
-//! a hook prints goes to the log through the output thread.
+//! means or when an attempt is repeated, and nothing blocks: commands are children like any others, attempts to reach a
+//! service have threads (`sys::try_service`), and Python functions run in a python3 (`python_host`, whose other half is
+//! `python/bridges/hooks.py`). What a hook prints goes to the log through the output thread.
 
 mod answer;
 mod payload;

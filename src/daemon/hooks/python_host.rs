@@ -1,6 +1,5 @@
 //! The python3 that runs hooks which are Python functions, seen from circusd. `python/bridges/hooks.py` is the other end.
 
-use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
@@ -32,10 +31,6 @@ pub(super) struct PythonHost {
     pub(super) pid: Pid,
     /// Where what it prints goes: the log.
     pub(super) sink: SinkId,
-    /// What was asked of it and not answered yet.
-    pub(super) under_way: BTreeSet<HookId>,
-    /// It is given nothing more, and ends when the last of those has been answered.
-    pub(super) retiring: bool,
     socket: UnixStream,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
@@ -85,8 +80,6 @@ impl PythonHost {
         Ok(Self {
             pid,
             sink: log_output(output, read, pid, "hooks", Level::Info),
-            under_way: BTreeSet::new(),
-            retiring: false,
             socket: ours,
             outgoing: Vec::new(),
             incoming: Vec::new(),
@@ -137,7 +130,7 @@ impl PythonHost {
             Err(error) => return Err(error),
         };
         let mut said = Vec::new();
-        if let Some(end) = memchr_last(&self.incoming) {
+        if let Some(end) = last_newline(&self.incoming) {
             let lines: Vec<u8> = self.incoming.drain(..=end).collect();
             for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 said.push(understand(line).ok_or_else(|| io::Error::other("it says what nobody understands"))?);
@@ -150,8 +143,8 @@ impl PythonHost {
     }
 }
 
-fn memchr_last(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().rposition(|byte| *byte == b'\n')
+fn last_newline(bytes: &[u8]) -> Option<usize> {
+    memchr::memrchr(b'\n', bytes)
 }
 
 /// A hook as the other end is told of it, and tells it back.

@@ -1,11 +1,11 @@
-//! Where hooks are under way: the core's orders come in, what they came to goes out.
+//! Hooks that are under way: the core's orders come in, results go out. When a hook is tried again, and when a Python
+//! ends, is the core's to say.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Waker};
@@ -15,27 +15,26 @@ use super::HookCx;
 use super::payload::{self, Place};
 use super::process::{Process, Spec};
 use super::python_host::{self, PythonHost, Said};
-use crate::arbiter::{HookCall, HookId, HookOutcome, HookTask, Level, Mono, Now, Pid};
+use crate::arbiter::{HookCall, HookId, HookOutcome, HookTask, Level, Pid};
 use crate::config::{Hook, HookKind, Host};
 use crate::daemon::children::Owner;
 use crate::daemon::sources::Source;
 use crate::proto::{HookPoint, Object, Signal};
 use crate::sys;
 
-/// The pause before a command that is waited for is tried again.
-const RETRY_INTERVAL: Duration = Duration::from_millis(250);
-
 /// What has come of hooks.
 #[derive(Debug)]
 pub(in crate::daemon) enum HookEvent {
     /// A hook is done.
     Done(HookId, HookOutcome),
+    /// What a hook waits for is not there yet, and why.
+    NotYet(HookId, String),
     /// A line for the log.
     Say(Level, String),
     /// A hook has a command for circusd; answer with [`HookRunner::answer`].
     Call {
         /// Which Python asks.
-        bridge: u64,
+        host: u64,
         /// Its name for the answer.
         number: u64,
         /// The command.
@@ -43,8 +42,8 @@ pub(in crate::daemon) enum HookEvent {
         /// Its properties.
         properties: Object,
     },
-    /// The Python that ran this hook has ended: it is to be run once more, in another.
-    Lost(Box<HookCall>),
+    /// A Python that ran hooks is of no use any more, and why.
+    HostLost(u64, String),
     /// These processes are to be killed with all that they started.
     Kill(Pid),
 }
@@ -58,15 +57,16 @@ struct Job {
 
 #[derive(Debug)]
 enum Doing {
-    /// A command runs; with `until`, it is started again until it succeeds.
-    Process { program: Process, until: bool },
-    /// A command has failed and is started again then.
-    Pause { at: Mono },
-    /// A service is waited for.
-    ServiceProbe(sys::ServiceProbe),
-    /// This Python runs a function.
-    Python(u64),
+    /// A command runs; with `waits`, its failure means that it is to be tried again.
+    Process { program: Process, waits: bool },
+    /// Whether a service answers is being tried.
+    Service,
+    /// A Python runs a function.
+    Python,
 }
+
+/// Whether a service that a hook waits for has answered, or why not.
+type Attempt = (HookId, Result<(), String>);
 
 /// Every hook that is under way.
 #[derive(Debug)]
@@ -75,11 +75,11 @@ pub(in crate::daemon) struct HookRunner {
     host: Host,
     nofile: sys::OpenFileLimit,
     jobs: BTreeMap<HookId, Job>,
-    bridges: BTreeMap<u64, PythonHost>,
-    next_bridge: u64,
-    /// Hooks that were run once more: the next Python that ends under them is their end.
-    repeated: BTreeSet<HookId>,
-    answered: (Sender<HookId>, Receiver<HookId>),
+    hosts: BTreeMap<u64, PythonHost>,
+    /// The one that was started last.
+    last_host: Option<u64>,
+    /// Attempts to reach services.
+    attempts: (Sender<Attempt>, Receiver<Attempt>),
     /// Sources that have more to say than one turn takes.
     unread: BTreeSet<Source>,
     news: VecDeque<HookEvent>,
@@ -92,10 +92,9 @@ impl HookRunner {
             host,
             nofile,
             jobs: BTreeMap::new(),
-            bridges: BTreeMap::new(),
-            next_bridge: 0,
-            repeated: BTreeSet::new(),
-            answered: mpsc::channel(),
+            hosts: BTreeMap::new(),
+            last_host: None,
+            attempts: mpsc::channel(),
             unread: BTreeSet::new(),
             news: VecDeque::new(),
         }
@@ -108,18 +107,12 @@ impl HookRunner {
 
     /// Whether there is nothing to read and nothing to wait for.
     pub(in crate::daemon) fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.bridges.is_empty()
+        self.jobs.is_empty() && self.hosts.is_empty()
     }
 
     /// Whether the next turn must not wait.
     pub(in crate::daemon) fn has_pending(&self) -> bool {
         !self.news.is_empty() || !self.unread.is_empty()
-    }
-
-    /// When [`Self::look`] is wanted at the latest.
-    pub(in crate::daemon) fn next_due(&self) -> Option<Mono> {
-        let due = |job: &Job| if let Doing::Pause { at } = job.doing { Some(at) } else { None };
-        self.jobs.values().filter_map(due).min()
     }
 
     // -- orders ------------------------------------------------------------------------------------------------------
@@ -153,16 +146,16 @@ impl HookRunner {
         let hook = call.config.hooks.get(&point).ok_or("it is not there any more")?;
         let doing = match hook.kind()? {
             HookKind::Command(argv) => {
-                Doing::Process { program: self.start(cx, argv, &call, place, point)?, until: false }
+                Doing::Process { program: self.start(cx, argv, &call, place, point)?, waits: false }
             }
             HookKind::WaitCommand(argv) => {
-                Doing::Process { program: self.start(cx, argv, &call, place, point)?, until: true }
+                Doing::Process { program: self.start(cx, argv, &call, place, point)?, waits: true }
             }
-            HookKind::WaitTcp { host, port } => self.wait_for(sys::Service::Tcp { host, port }, call.id)?,
+            HookKind::WaitTcp { host, port } => self.try_service(sys::Service::Tcp { host, port }, call.id)?,
             HookKind::WaitHttp { host, port, path } => {
-                self.wait_for(sys::Service::Http { host, port, path }, call.id)?
+                self.try_service(sys::Service::Http { host, port, path }, call.id)?
             }
-            HookKind::WaitUnix(path) => self.wait_for(sys::Service::Unix(path), call.id)?,
+            HookKind::WaitUnix(path) => self.try_service(sys::Service::Unix(path), call.id)?,
             HookKind::Python(name) => {
                 let message = json!({
                     "hook": point.name(), "name": name, "anew": if call.anew { vec![name.as_str()] } else { vec![] },
@@ -210,15 +203,15 @@ impl HookRunner {
         Ok(program)
     }
 
-    fn wait_for(&self, service: sys::Service, id: HookId) -> Result<Doing, String> {
-        let (sender, waker) = (self.answered.0.clone(), Arc::clone(&self.waker));
-        let ready = move || {
-            let _nobody = sender.send(id);
+    fn try_service(&self, service: sys::Service, id: HookId) -> Result<Doing, String> {
+        let (sender, waker) = (self.attempts.0.clone(), Arc::clone(&self.waker));
+        let report = move |result: io::Result<()>| {
+            // Nothing receives it where this life is over.
+            let _ = sender.send((id, result.map_err(|error| error.to_string())));
             drop(waker.wake());
         };
-        sys::ServiceProbe::begin(service, ready)
-            .map(Doing::ServiceProbe)
-            .map_err(|error| format!("no thread to wait in: {error}"))
+        let started = sys::try_service(service, report);
+        started.map(|()| Doing::Service).map_err(|error| format!("no thread to wait in: {error}"))
     }
 
     fn ask_python(
@@ -229,73 +222,54 @@ impl HookRunner {
         python: &str,
         paths: &[String],
     ) -> Result<(), String> {
-        let number = self.bridge(cx, python)?;
-        let Some(bridge) = self.bridges.get_mut(&number) else { return Err("it has ended".into()) };
+        let number = call.host.ok_or("it names no Python")?;
+        if !self.hosts.contains_key(&number) && self.last_host.is_none_or(|last| last < number) {
+            self.start_host(cx, number, python)?;
+        }
         if let Value::Object(message) = &mut message {
             message.insert("run".into(), python_host::name(call.id));
             message.insert("paths".into(), paths.to_vec().into());
         }
-        bridge.under_way.insert(call.id);
-        let sent = bridge.send(&message);
-        self.jobs.insert(call.id, Job { call, doing: Doing::Python(number) });
-        if let Err(error) = sent {
-            self.bridge_failed(cx, number, &error);
+        self.jobs.insert(call.id, Job { call, doing: Doing::Python });
+        // One that has ended meanwhile is reported as lost, with this hook.
+        if let Some(Err(error)) = self.hosts.get_mut(&number).map(|host| host.send(&message)) {
+            self.host_failed(cx, number, &error);
         }
         Ok(())
     }
 
-    /// The Python that takes hooks, started if there is none.
-    fn bridge(&mut self, cx: &mut HookCx<'_>, python: &str) -> Result<u64, String> {
-        if let Some((number, _)) = self.bridges.iter().find(|(_, bridge)| !bridge.retiring) {
-            return Ok(*number);
-        }
+    fn start_host(&mut self, cx: &mut HookCx<'_>, number: u64, python: &str) -> Result<(), String> {
         let env = self.host.env.clone().into_iter().collect();
         let start = python_host::Start { python, env, cwd: &self.host.cwd, nofile: self.nofile };
-        let bridge = PythonHost::start(start, cx.output, &mut cx.children.spawner)?;
-        let number = self.next_bridge;
-        self.next_bridge += 1;
-        cx.children.insert(bridge.pid, Owner::PythonHost(number));
-        self.listen(cx, bridge.fd(), Source::PythonHost(number));
-        self.bridges.insert(number, bridge);
-        Ok(number)
+        let host = PythonHost::start(start, cx.output, &mut cx.children.spawner)?;
+        cx.children.insert(host.pid, Owner::PythonHost(number));
+        self.listen(cx, host.fd(), Source::PythonHost(number));
+        self.hosts.insert(number, host);
+        self.last_host = Some(number);
+        Ok(())
     }
 
-    /// Ends a hook of which nobody wants to hear any more.
+    /// Ends a hook whose answer is of no interest any more. A function goes on until its Python is ended.
     pub(in crate::daemon) fn end(&mut self, cx: &mut HookCx<'_>, id: HookId) {
-        self.repeated.remove(&id);
-        self.news.retain(|event| !matches!(event, HookEvent::Lost(call) if call.id == id));
-        let Some(Job { call, doing }) = self.jobs.remove(&id) else { return };
-        match doing {
-            Doing::Process { program, .. } => {
-                self.release(id, &program, cx);
-                self.news.push_back(HookEvent::Kill(program.pid));
-            }
-            Doing::Pause { .. } => {}
-            Doing::ServiceProbe(vigil) => {
-                let (name, complaint) = (&call.config.name, vigil.complaint());
-                let hook = what(&call);
-                self.news.push_back(HookEvent::Say(Level::Info, format!("{name}: {hook}: the last try: {complaint}")));
-            }
-            Doing::Python(number) => self.retire(cx, number, id),
+        if let Some(Job { doing: Doing::Process { program, .. }, .. }) = self.jobs.remove(&id) {
+            self.release(id, &program, cx);
+            self.news.push_back(HookEvent::Kill(program.pid));
         }
     }
 
-    /// A function cannot be ended, only the Python that runs it; the others that it runs may finish first.
-    fn retire(&mut self, cx: &mut HookCx<'_>, number: u64, without: HookId) {
-        let Some(bridge) = self.bridges.get_mut(&number) else { return };
-        bridge.under_way.remove(&without);
-        bridge.retiring = true;
-        if bridge.under_way.is_empty() {
-            self.news.push_back(HookEvent::Kill(bridge.pid));
-            self.drop_bridge(cx, number);
+    /// Ends a Python.
+    pub(in crate::daemon) fn end_host(&mut self, cx: &mut HookCx<'_>, number: u64) {
+        if let Some(pid) = self.hosts.get(&number).map(|host| host.pid) {
+            self.news.push_back(HookEvent::Kill(pid));
+            self.drop_host(cx, number);
         }
     }
 
     /// The answer to a command that a hook had for circusd.
-    pub(in crate::daemon) fn answer(&mut self, cx: &mut HookCx<'_>, bridge: u64, number: u64, value: &Value) {
-        let sent = self.bridges.get_mut(&bridge).map(|bridge| bridge.send(&json!({"reply": number, "value": value})));
+    pub(in crate::daemon) fn answer(&mut self, cx: &mut HookCx<'_>, host: u64, number: u64, value: &Value) {
+        let sent = self.hosts.get_mut(&host).map(|host| host.send(&json!({"reply": number, "value": value})));
         if let Some(Err(error)) = sent {
-            self.bridge_failed(cx, bridge, &error);
+            self.host_failed(cx, host, &error);
         }
     }
 
@@ -306,14 +280,14 @@ impl HookRunner {
                 self.release(id, &program, cx);
             }
         }
-        for number in self.bridges.keys().copied().collect::<Vec<_>>() {
-            self.drop_bridge(cx, number);
+        for number in self.hosts.keys().copied().collect::<Vec<_>>() {
+            self.drop_host(cx, number);
         }
         self.unread.clear();
         self.news.clear();
-        self.repeated.clear();
         // The next life gives the same names again.
-        self.answered = mpsc::channel();
+        self.last_host = None;
+        self.attempts = mpsc::channel();
         cx.children.take_hooks()
     }
 
@@ -341,23 +315,25 @@ impl HookRunner {
         cx.output.close(process.sink);
     }
 
-    /// Reads the sources that are ready and what was left of the last turn, and does what is due.
-    pub(in crate::daemon) fn look(&mut self, cx: &mut HookCx<'_>, ready: &[Source], place: &Place, now: Now) {
+    /// Reads the sources that are ready and what was left of the last turn.
+    pub(in crate::daemon) fn look(&mut self, cx: &mut HookCx<'_>, ready: &[Source]) {
         let mut readable = std::mem::take(&mut self.unread);
         readable.extend(ready);
         for source in readable {
             match source {
                 Source::HookAnswer(id) => self.read_answer(id),
-                Source::PythonHost(number) => self.read_bridge(cx, number),
+                Source::PythonHost(number) => self.read_host(cx, number),
                 _ => {}
             }
         }
-        while let Ok(id) = self.answered.1.try_recv() {
+        while let Ok((id, result)) = self.attempts.1.try_recv() {
             if self.jobs.remove(&id).is_some() {
-                self.done(id, HookOutcome::answer(Ok(true)));
+                match result {
+                    Ok(()) => self.done(id, HookOutcome::answer(Ok(true))),
+                    Err(reason) => self.news.push_back(HookEvent::NotYet(id, reason)),
+                }
             }
         }
-        self.try_again(cx, place, now);
     }
 
     fn read_answer(&mut self, id: HookId) {
@@ -367,34 +343,28 @@ impl HookRunner {
         }
     }
 
-    fn read_bridge(&mut self, cx: &mut HookCx<'_>, number: u64) {
-        let Some(bridge) = self.bridges.get_mut(&number) else { return };
-        let read = bridge.flush().and_then(|()| bridge.read());
+    fn read_host(&mut self, cx: &mut HookCx<'_>, number: u64) {
+        let Some(host) = self.hosts.get_mut(&number) else { return };
+        let read = host.flush().and_then(|()| host.read());
         match read {
-            Err(error) => self.bridge_failed(cx, number, &error),
+            Err(error) => self.host_failed(cx, number, &error),
             Ok((said, more)) => {
                 if more {
                     self.unread.insert(Source::PythonHost(number));
                 }
-                said.into_iter().for_each(|said| self.heard(cx, number, said));
+                said.into_iter().for_each(|said| self.heard(number, said));
             }
         }
     }
 
-    fn heard(&mut self, cx: &mut HookCx<'_>, number: u64, said: Said) {
+    fn heard(&mut self, host: u64, said: Said) {
         match said {
-            Said::Call { number: call, command, properties } => {
-                self.news.push_back(HookEvent::Call { bridge: number, number: call, command, properties });
+            Said::Call { number, command, properties } => {
+                self.news.push_back(HookEvent::Call { host, number, command, properties });
             }
             Said::Done(id, outcome) => {
                 if self.jobs.remove(&id).is_some() {
                     self.done(id, outcome);
-                }
-                if let Some(bridge) = self.bridges.get_mut(&number) {
-                    bridge.under_way.remove(&id);
-                    if bridge.retiring {
-                        self.retire(cx, number, id);
-                    }
                 }
             }
         }
@@ -405,20 +375,18 @@ impl HookRunner {
     /// A Python that ran hooks was reaped.
     pub(in crate::daemon) fn python_exited(&mut self, cx: &mut HookCx<'_>, number: u64, exit_code: i32) {
         let how = in_words(exit_code);
-        self.bridge_failed(cx, number, &io::Error::other(format!("it ended ({how})")));
+        self.host_failed(cx, number, &io::Error::other(format!("it ended ({how})")));
     }
 
     /// The command of a hook was reaped.
-    pub(in crate::daemon) fn command_exited(&mut self, cx: &mut HookCx<'_>, id: HookId, exit_code: i32, now: Now) {
-        let Some(Job { call, doing: Doing::Process { mut program, until } }) = self.jobs.remove(&id) else { return };
+    pub(in crate::daemon) fn command_exited(&mut self, cx: &mut HookCx<'_>, id: HookId, exit_code: i32) {
+        let Some(Job { call, doing: Doing::Process { mut program, waits } }) = self.jobs.remove(&id) else { return };
         self.release(id, &program, cx);
-        if until && exit_code != 0 {
-            let doing = Doing::Pause { at: now.mono.after(RETRY_INTERVAL) };
-            self.jobs.insert(id, Job { call, doing });
-            return;
+        if waits && exit_code != 0 {
+            return self.news.push_back(HookEvent::NotYet(id, in_words(exit_code)));
         }
         if exit_code != 0 {
-            let (name, hook, how) = (&call.config.name, what(&call), in_words(exit_code));
+            let (name, hook, how) = (&call.config.name, call.task.name(), in_words(exit_code));
             self.news.push_back(HookEvent::Say(Level::Info, format!("{name}: {hook}: {how}")));
         }
         let mut outcome = HookOutcome::answer(match exit_code {
@@ -439,53 +407,25 @@ impl HookRunner {
         self.done(id, outcome);
     }
 
-    fn try_again(&mut self, cx: &mut HookCx<'_>, place: &Place, now: Now) {
-        let due = |job: &Job| matches!(job.doing, Doing::Pause { at } if at <= now.mono);
-        let ids: Vec<HookId> = self.jobs.iter().filter(|(_, job)| due(job)).map(|(id, _)| *id).collect();
-        for id in ids {
-            if let Some(job) = self.jobs.remove(&id) {
-                // A command starts the same Python or none.
-                self.run(cx, job.call, place, "", &[]);
-            }
-        }
-    }
-
     /// A Python is of no use any more, and neither are the hooks that it runs.
-    fn bridge_failed(&mut self, cx: &mut HookCx<'_>, number: u64, error: &io::Error) {
-        let Some(bridge) = self.bridges.get(&number) else { return };
-        let (pid, lost) = (bridge.pid, bridge.under_way.clone());
+    fn host_failed(&mut self, cx: &mut HookCx<'_>, number: u64, error: &io::Error) {
+        let Some(pid) = self.hosts.get(&number).map(|host| host.pid) else { return };
         if cx.children.contains(pid) {
             self.news.push_back(HookEvent::Kill(pid));
         }
-        self.drop_bridge(cx, number);
-        for id in lost {
-            let Some(job) = self.jobs.remove(&id) else { continue };
-            // Another hook, or a kill that the hook has nothing to do with, may have ended it.
-            if self.repeated.insert(id) {
-                self.news.push_back(HookEvent::Lost(Box::new(job.call)));
-            } else {
-                self.done(id, HookOutcome::answer(Err(format!("the Python that ran it is gone: {error}"))));
-            }
-        }
+        self.drop_host(cx, number);
+        self.news.push_back(HookEvent::HostLost(number, error.to_string()));
     }
 
-    fn drop_bridge(&mut self, cx: &mut HookCx<'_>, number: u64) {
-        let Some(bridge) = self.bridges.remove(&number) else { return };
-        self.unlisten(cx, bridge.fd(), Source::PythonHost(number));
-        cx.output.close(bridge.sink);
+    fn drop_host(&mut self, cx: &mut HookCx<'_>, number: u64) {
+        let Some(host) = self.hosts.remove(&number) else { return };
+        self.unlisten(cx, host.fd(), Source::PythonHost(number));
+        cx.output.close(host.sink);
+        self.jobs.retain(|_, job| job.call.host != Some(number));
     }
 
     fn done(&mut self, id: HookId, outcome: HookOutcome) {
-        self.repeated.remove(&id);
         self.news.push_back(HookEvent::Done(id, outcome));
-    }
-}
-
-/// What the log calls a hook.
-fn what(call: &HookCall) -> &'static str {
-    match call.task {
-        HookTask::Load => "hooks",
-        HookTask::Run(point) => point.name(),
     }
 }
 

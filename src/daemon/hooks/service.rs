@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{HookCx, HookEvent, HookRunner, Place};
-use crate::arbiter::{Event, HookCall, HookId, Level, Principal};
+use crate::arbiter::{Event, HookCall, HookId, Principal};
 use crate::config::{HookKind, WatcherConfig};
 use crate::daemon::boot::Resources;
 use crate::daemon::children::{Children, Owner};
@@ -69,20 +69,22 @@ impl Hooks {
         self.0.end(&mut parts.cx(), hook);
     }
 
-    /// Looks at what hooks have said, and at those that are due.
+    pub(in crate::daemon) fn end_host(&mut self, host: u64, parts: &mut Parts<'_>) {
+        self.0.end_host(&mut parts.cx(), host);
+    }
+
+    /// Looks at what hooks have said.
     pub(in crate::daemon) fn read(&mut self, ready: &[Source], parts: &mut Parts<'_>) {
         if self.0.is_idle() {
             return;
         }
-        let (place, now) = (parts.place(), parts.core.now);
-        self.0.look(&mut parts.cx(), ready, &place, now);
+        self.0.look(&mut parts.cx(), ready);
     }
 
     /// A process of hooks was reaped.
     pub(in crate::daemon) fn exited(&mut self, owner: Owner, exit_code: i32, parts: &mut Parts<'_>) {
-        let now = parts.core.now;
         match owner {
-            Owner::Hook(id) => self.0.command_exited(&mut parts.cx(), id, exit_code, now),
+            Owner::Hook(id) => self.0.command_exited(&mut parts.cx(), id, exit_code),
             Owner::PythonHost(number) => self.0.python_exited(&mut parts.cx(), number, exit_code),
             Owner::Worker | Owner::ExecSink => {}
         }
@@ -94,29 +96,26 @@ impl Hooks {
             None => return false,
             Some(HookEvent::Done(hook, outcome)) => parts.core.feed(Event::HookDone { hook, outcome }),
             Some(HookEvent::Say(level, text)) => parts.core.log(level, text),
-            Some(HookEvent::Lost(call)) => {
-                let text = format!("{}: the Python that ran its hook has ended; running it again", call.config.name);
-                parts.core.log(Level::Warning, text);
-                self.run(*call, parts);
-            }
+            Some(HookEvent::NotYet(hook, reason)) => parts.core.feed(Event::HookNotYet { hook, reason }),
+            Some(HookEvent::HostLost(host, error)) => parts.core.feed(Event::PythonHostLost { host, error }),
             Some(HookEvent::Kill(pid)) => parts.signaller.kill([pid]),
-            Some(HookEvent::Call { bridge, number, command, properties }) => {
-                self.called(bridge, number, command, properties, parts);
+            Some(HookEvent::Call { host, number, command, properties }) => {
+                self.called(host, number, command, properties, parts);
             }
         }
         true
     }
 
     /// A command of a hook: hooks run as circusd's user, so it is made for circusd.
-    fn called(&mut self, bridge: u64, number: u64, command: String, properties: Object, parts: &mut Parts<'_>) {
-        let to = ReplyTo::Hook { host: bridge, number };
+    fn called(&mut self, host: u64, number: u64, command: String, properties: Object, parts: &mut Parts<'_>) {
+        let to = ReplyTo::Hook { host, number };
         let envelope = Envelope { id: RequestId::Absent, command, properties: Some(properties), cast: false };
         log_change(&envelope, parts.core, || "a hook".to_owned());
         match accept(&envelope, &Principal::Daemon, &parts.core.arbiter) {
             Ok(request) => parts.core.feed(Event::Request(Box::new(to), request)),
             Err(fault) => {
                 let value = reply_value(&Body::Error(fault), parts.core.now.unix);
-                self.answer(bridge, number, &value, parts);
+                self.answer(host, number, &value, parts);
             }
         }
     }

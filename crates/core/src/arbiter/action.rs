@@ -75,10 +75,12 @@ pub enum Action {
     ForgetOutput(String),
     /// The watcher's stream options changed.
     UpdateStreams(WatcherKey, Arc<WatcherConfig>),
-    /// Run a hook; answer with `Event::HookDone`.
+    /// Run a hook; answer with `Event::HookDone`, or with `Event::HookNotYet` where it waits for something.
     RunHook(Box<HookCall>),
     /// End a hook that is under way, with all that it started. No answer is expected any more.
     EndHook(HookId),
+    /// End a Python that runs hooks. It runs none that something waits for.
+    EndPythonHost(u64),
     /// Read the configuration file again; answer with `Event::ConfigLoaded`.
     LoadConfig,
     /// Take over what of this configuration is the daemon's own (log, umask, managed sockets), all or nothing; answer

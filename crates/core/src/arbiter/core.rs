@@ -14,6 +14,7 @@ use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::essential::EssentialEnd;
 use crate::arbiter::lifecycle::purpose::Purpose;
+use crate::arbiter::lifecycle::python_hosts::PythonHosts;
 use crate::arbiter::lifecycle::{answers, exit, hooks, launch, terminate};
 use crate::arbiter::operate::advance::advance;
 use crate::arbiter::operate::job::Jobs;
@@ -59,6 +60,7 @@ pub struct Arbiter {
     pub(in crate::arbiter) phase: Phase,
     pub(in crate::arbiter) fleet: Fleet,
     pub(in crate::arbiter) pids: Pids,
+    pub(in crate::arbiter) hosts: PythonHosts,
     pub(in crate::arbiter) sockets: Sockets,
     pub(in crate::arbiter) timers: Timers,
     pub(in crate::arbiter) rng: Rng,
@@ -84,6 +86,7 @@ impl Arbiter {
             phase: Phase::Opening,
             fleet: Fleet::default(),
             pids: Pids::default(),
+            hosts: PythonHosts::default(),
             sockets: Sockets { configs: config.sockets.clone(), ..Sockets::default() },
             timers: Timers::default(),
             rng: Rng::new(seed),
@@ -138,6 +141,14 @@ impl Arbiter {
             Event::HookDone { hook, outcome } => {
                 self.with_and_advance(hook.watcher, now, |w, cx| answers::done(w, hook, outcome, cx));
             }
+            Event::HookNotYet { hook, reason } => {
+                self.with(hook.watcher, now, |w, cx| answers::not_yet(w, hook, reason, cx));
+            }
+            Event::PythonHostLost { host, error } => {
+                for hook in self.hosts.lost(host) {
+                    self.with_and_advance(hook.watcher, now, |w, cx| answers::lost(w, hook, &error, cx));
+                }
+            }
             Event::ConfigLoaded(loaded) => self.config_loaded(loaded, now),
             Event::TakenOver(result) => self.taken_over(result, now),
             Event::Intent(Intent::Quit) => self.quit_by_signal(now),
@@ -161,6 +172,7 @@ impl Arbiter {
                 Timer::Warmup(key) | Timer::Proof(key) => self.advance(key, now),
                 Timer::Rearm(key) => self.update_activation(key, now),
                 Timer::Hook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::overdue(w, id, cx)),
+                Timer::RetryHook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::retry(w, id, cx)),
                 Timer::Walk(id) => self.walk_timed_out(id, now),
                 Timer::LogLimit => self.log_left_out(),
             }
@@ -263,6 +275,7 @@ impl Arbiter {
             timers: &mut self.timers,
             rng: &mut self.rng,
             pids: &mut self.pids,
+            hosts: &mut self.hosts,
             follow_ups: &mut self.follow_ups,
         };
         Some(act(watcher, &mut cx))

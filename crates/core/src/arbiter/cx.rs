@@ -10,6 +10,7 @@ use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::announce::LogLimit;
 use crate::arbiter::lifecycle::essential::EssentialEnd;
+use crate::arbiter::lifecycle::python_hosts::PythonHosts;
 use crate::arbiter::operate::job::Changes;
 use crate::arbiter::operate::queue::Waiter;
 use crate::arbiter::rng::Rng;
@@ -150,6 +151,7 @@ pub(in crate::arbiter) struct Cx<'a> {
     pub(in crate::arbiter) timers: &'a mut Timers,
     pub(in crate::arbiter) rng: &'a mut Rng,
     pub(in crate::arbiter) pids: &'a mut Pids,
+    pub(in crate::arbiter) hosts: &'a mut PythonHosts,
     pub(in crate::arbiter) follow_ups: &'a mut VecDeque<FollowUp>,
 }
 

@@ -85,6 +85,20 @@ pub enum Event {
         /// What it came to.
         outcome: HookOutcome,
     },
+    /// An attempt of a hook that waits has failed: what it waits for is not there yet.
+    HookNotYet {
+        /// As the order named it.
+        hook: HookId,
+        /// Why the attempt has failed.
+        reason: String,
+    },
+    /// A Python that ran hooks has ended, or says what cannot be understood.
+    PythonHostLost {
+        /// Its number.
+        host: u64,
+        /// How.
+        error: String,
+    },
     /// The operator's wish, from a signal to the daemon.
     Intent(Intent),
 }

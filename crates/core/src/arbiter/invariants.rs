@@ -39,6 +39,9 @@ mod checks {
             self.check_timers();
             self.check_demand();
             self.check_jobs();
+            self.hosts.check(|hook| {
+                self.fleet.get(hook.watcher).is_some_and(|w| w.hooks.iter().any(|(known, _)| known == hook))
+            });
         }
 
         fn check_watcher(&self, watcher: &Watcher) {
@@ -138,7 +141,7 @@ mod checks {
                     Timer::Rearm(key) => {
                         watcher(key).is_some_and(|w| self.is_waiting(w) && w.activation.sockets.is_empty())
                     }
-                    Timer::Hook(id) => {
+                    Timer::Hook(id) | Timer::RetryHook(id) => {
                         watcher(&id.watcher).is_some_and(|w| w.hooks.iter().any(|(hook, _)| hook == *id))
                     }
                     Timer::LogLimit => true,

@@ -11,9 +11,9 @@
 //! | launches that no daemon has taken up | are still to be taken up |
 //! | launches that were taken up and not confirmed | launched again: the first daemon ends their processes; one that was only to be stopped is given up |
 //! | figures, lines of output, the configuration file, taking over a configuration | asked for again |
-//! | hooks whose answer something waits for | run again, with the whole `hook_timeout`, so a hook must bear being cut short and run twice |
-//! | `after_signal` and `after_reap`, whose answer nothing waits for | have failed |
-//! | a `before_signal` about a worker that is gone, a hook that was removed meanwhile | count as a yes |
+//! | hooks that run | run again, with the whole `hook_timeout`: a hook must bear being cut short and run twice |
+//! | hooks that wait, in the pause between two attempts | pause on |
+//! | a `before_signal` about a worker that is gone, a hook that was unset meanwhile | count as a yes |
 //! | `signal` requests that were not reported on | have failed: the signal may have been sent |
 //! | deadlines | stand; one that has passed is due at once |
 
@@ -22,11 +22,10 @@ use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
-use crate::arbiter::ids::{HookId, WorkerId};
-use crate::arbiter::lifecycle::purpose::{HookOutcome, HookSubject, Purpose};
-use crate::arbiter::lifecycle::{answers, hooks, signals};
+use crate::arbiter::ids::WorkerId;
+use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, Purpose, RunningHook};
+use crate::arbiter::lifecycle::{answers, hooks};
 use crate::arbiter::operate::shutdown::Phase;
-use crate::arbiter::requests::stats::PendingStats;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::base::saved::{self, SavedError};
@@ -68,14 +67,13 @@ impl Arbiter {
         self.outbox.actions.extend(self.pending_stats.sample_again());
         self.outbox.actions.extend(self.tails.iter().map(|(job, tail)| tail.action(*job)));
         self.outbox.actions.extend(self.reconfiguration_again());
-        let mut stats = std::mem::take(&mut self.pending_stats);
+        self.hosts.forget_all();
         for key in self.fleet.keys() {
             self.with(key, now, |w, cx| {
                 launch_again(w, cx);
-                run_hooks_again(w, &mut stats, cx);
+                run_hooks_again(w, cx);
             });
         }
-        self.pending_stats = stats;
         for key in self.fleet.keys() {
             self.advance(key, now);
         }
@@ -107,50 +105,20 @@ fn launch_again(w: &mut Watcher, cx: &mut Cx<'_>) {
     }
 }
 
-fn run_hooks_again(w: &mut Watcher, stats: &mut PendingStats, cx: &mut Cx<'_>) {
+fn run_hooks_again(w: &mut Watcher, cx: &mut Cx<'_>) {
     for id in w.hooks.of(|_| true) {
-        run_hook_again(w, id, stats, cx);
-    }
-}
-
-fn run_hook_again(w: &mut Watcher, id: HookId, stats: &mut PendingStats, cx: &mut Cx<'_>) {
-    let Some(purpose) = w.hooks.end(id) else { return };
-    cx.timers.cancel(Timer::Hook(id));
-    if matches!(purpose, Purpose::AfterSignal | Purpose::AfterReap) {
-        let why = Err("circusd was replaced while it ran".to_owned());
-        return hooks::report(w, purpose.task(), &why, cx);
-    }
-    let runs = match subject(w, &purpose, stats) {
-        Some(subject) => hooks::run(w, purpose.clone(), subject, cx),
-        None => false,
-    };
-    if !runs {
-        answers::follow(w, purpose, None, HookOutcome::answer(Ok(true)), cx);
-    }
-}
-
-/// Whom and what a hook is about; `None` where what it is about has gone, and its answer is of no weight.
-fn subject(w: &Watcher, purpose: &Purpose, stats: &mut PendingStats) -> Option<HookSubject> {
-    let of = |id: &WorkerId| w.workers().get(id);
-    Some(match purpose {
-        Purpose::Load
-        | Purpose::BeforeStart
-        | Purpose::AfterStart
-        | Purpose::BeforeStop
-        | Purpose::AfterStop
-        | Purpose::AfterSignal
-        | Purpose::AfterReap => HookSubject::default(),
-        Purpose::BeforeSpawn(id) => HookSubject { wid: Some(of(id)?.wid), ..HookSubject::default() },
-        Purpose::AfterSpawn(id) => {
-            let worker = of(id)?;
-            HookSubject { pid: worker.pid, wid: Some(worker.wid), ..HookSubject::default() }
+        let Some(RunningHook { purpose, subject, attempt, .. }) = w.hooks.get_mut(id).cloned() else { continue };
+        if attempt == Attempt::Pausing {
+            continue;
         }
-        Purpose::BeforeSignal { worker, pid, signal, .. } => signals::about((*pid, of(worker)?.wid), *signal),
-        Purpose::BeforeReap(exit) => exit.subject(),
-        Purpose::ExtendedStats { job, pid } => {
-            let worker = w.workers().values().find(|worker| worker.pid == Some(*pid))?;
-            let stats = stats.figures_of(*job, *pid)?;
-            HookSubject { pid: Some(*pid), wid: Some(worker.wid), stats: Some(stats), ..HookSubject::default() }
+        if answers::is_moot(w, id) {
+            answers::drop_moot(w, id, cx);
+            continue;
         }
-    })
+        w.hooks.end(id);
+        hooks::cancel_timers(id, cx);
+        if !hooks::run(w, purpose.clone(), subject, cx) {
+            answers::follow(w, purpose, None, HookOutcome::answer(Ok(true)), cx);
+        }
+    }
 }

@@ -26,6 +26,8 @@ pub(in crate::arbiter) enum Timer {
     LogLimit,
     /// A hook has had its time.
     Hook(HookId),
+    /// The pause of a hook that waits is over.
+    RetryHook(HookId),
     /// The pause between the starts of two watchers is over.
     Walk(WalkId),
 }

@@ -14,14 +14,16 @@ use super::rng::Rng;
 struct Running {
     call: HookCall,
     begun: u64,
-    /// When it answers; some never do.
-    answers: Option<(u64, HookOutcome)>,
+    /// When it answers; some never do. `None` for what it comes to: what it waits for is not there yet.
+    answers: Option<(u64, Option<HookOutcome>)>,
 }
 
 /// Every hook under way, and what the answers so far forbid.
 #[derive(Default)]
 pub(crate) struct Hooks {
     running: Vec<Running>,
+    /// Pythons that run no more hooks.
+    ended_hosts: BTreeSet<u64>,
     /// Signals that were kept back, by pid.
     refused: BTreeSet<(i32, i32)>,
     /// Nobody hangs or says no any more.
@@ -37,7 +39,7 @@ pub(crate) fn random_hooks(rng: &mut Rng, config: &mut WatcherConfig) {
     config.hook_timeout = *rng.pick(&[0.3, 2.0]);
     for point in HookPoint::ALL {
         if rng.chance(30) {
-            let run = rng.pick(&["exec:x", "exec:x", "a.b"]).to_string();
+            let run = rng.pick(&["exec:x", "exec:x", "a.b", "wait_cmd:x", "wait_tcp:x:1"]).to_string();
             config.hooks.insert(point, Hook { run, ignore_failure: rng.chance(20) });
         }
     }
@@ -70,12 +72,19 @@ impl Hooks {
         if rng.chance(20) {
             outcome.set = Object::from_iter([("env".into(), json!({"A": rng.below(9).to_string()}))]);
         }
+        let waits =
+            point.and_then(|point| call.config.hooks.get(&point)).is_some_and(|hook| hook.run.starts_with("wait"));
+        let outcome = Some(outcome).filter(|_| !waits || rng.chance(50));
         self.begun += 1;
+        if let Some(host) = call.host {
+            assert!(!self.ended_hosts.contains(&host), "a Python that has ended is to run a hook");
+        }
         self.running.push(Running { call, begun: now, answers: delay.map(|delay| (now + delay, outcome)) });
     }
 
     /// The daemon that ran them is gone, and they with it. Returns how many there were.
     pub(crate) fn stop(&mut self) -> usize {
+        self.ended_hosts.extend(self.running.iter().filter_map(|running| running.call.host));
         std::mem::take(&mut self.running).len()
     }
 
@@ -84,18 +93,36 @@ impl Hooks {
         self.running.remove(at);
     }
 
+    /// The core ends a Python, which runs no hook that anything waits for.
+    pub(crate) fn end_host(&mut self, host: u64) {
+        assert!(
+            self.running.iter().all(|running| running.call.host != Some(host)),
+            "a Python is ended under its hooks"
+        );
+        self.ended_hosts.insert(host);
+    }
+
+    /// A Python ends by itself, with all that it runs.
+    pub(crate) fn lose_host(&mut self) -> Option<u64> {
+        let host = self.running.iter().find_map(|running| running.call.host)?;
+        self.running.retain(|running| running.call.host != Some(host));
+        self.ended_hosts.insert(host);
+        Some(host)
+    }
+
     /// When the next answer comes.
     pub(crate) fn next(&self) -> Option<u64> {
         self.running.iter().filter_map(|running| running.answers.as_ref()).map(|(at, _)| *at).min()
     }
 
     /// An answer that has come by now.
-    pub(crate) fn take(&mut self, now: u64) -> Option<(HookId, HookOutcome)> {
+    pub(crate) fn take(&mut self, now: u64) -> Option<(HookId, Option<HookOutcome>)> {
         let due = |running: &Running| running.answers.as_ref().is_some_and(|(at, _)| *at <= now);
         let at = self.running.iter().position(due)?;
         let Running { call, answers, .. } = self.running.remove(at);
         let (_, outcome) = answers?;
-        if point(&call) == Some(HookPoint::BeforeSignal) && outcome.answer == Ok(false) {
+        let refused = outcome.as_ref().is_some_and(|outcome| outcome.answer == Ok(false));
+        if point(&call) == Some(HookPoint::BeforeSignal) && refused {
             self.refused.insert(signal_of(&call));
         }
         Some((call.id, outcome))

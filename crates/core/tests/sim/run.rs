@@ -190,6 +190,11 @@ impl Sim {
             30..40 => self.murder(),
             40..46 => self.change_temper(),
             46..47 => self.jump_wall_clock(),
+            48 if self.rng.chance(50) => {
+                if let Some(host) = self.hooks.lose_host() {
+                    self.tell(Event::PythonHostLost { host, error: "it ended".into() });
+                }
+            }
             47..49 if self.rng.chance(20) => self.intent(Intent::Reload),
             49..50 if self.rng.chance(10) => self.intent(Intent::Quit),
             50..52 => self.tell(Event::Exited(vec![Exit::new(Pid(999_999), 0)])),
@@ -293,7 +298,10 @@ impl Sim {
         }
         let now = self.now;
         while let Some((hook, outcome)) = self.hooks.take(now) {
-            self.tell(Event::HookDone { hook, outcome });
+            self.tell(match outcome {
+                Some(outcome) => Event::HookDone { hook, outcome },
+                None => Event::HookNotYet { hook, reason: "refused".into() },
+            });
             self.drain();
         }
         let (due, later): (Vec<_>, Vec<_>) =
@@ -476,6 +484,7 @@ impl Sim {
                 self.hooks.run(*call, &mut self.rng, self.now);
             }
             Action::EndHook(hook) => self.hooks.end(hook),
+            Action::EndPythonHost(host) => self.hooks.end_host(host),
             Action::Publish(notice) => self.published(&notice.kind),
             Action::Reply(reply) => self.replied(reply),
             Action::Restart | Action::Exit(_) => {

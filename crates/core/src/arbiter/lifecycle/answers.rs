@@ -1,20 +1,25 @@
 //! What follows from a hook's answer, or from its not coming.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::arbiter::action::Action;
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::{HookId, WorkerId};
 use crate::arbiter::lifecycle::activation::{self, RunResult};
-use crate::arbiter::lifecycle::purpose::{HookOutcome, HookSubject, HookTask, Purpose};
+use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, HookSubject, HookTask, Purpose};
 use crate::arbiter::lifecycle::{exit, hooks, launch, signals, start, stop, terminate};
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
-use crate::config::options;
+use crate::config::{Hook, HookKind, options};
 use crate::proto::Object;
+
+/// The pause before a service that is waited for is tried again.
+const SERVICE_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// The same for a command, which costs more.
+const COMMAND_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A hook has had its time.
 pub(in crate::arbiter) fn overdue(w: &mut Watcher, id: HookId, cx: &mut Cx<'_>) {
@@ -30,15 +35,81 @@ pub(in crate::arbiter) fn force(w: &mut Watcher, cx: &mut Cx<'_>) {
 }
 
 fn fail(w: &mut Watcher, id: HookId, error: String, cx: &mut Cx<'_>) {
-    cx.act(Action::EndHook(id));
-    done(w, id, HookOutcome::answer(Err(error)), cx);
+    if let Some(purpose) = hooks::end(w, id, cx) {
+        decide(w, purpose, HookOutcome::answer(Err(error)), cx);
+    }
 }
 
-/// What a hook came to; or it was ended.
+/// What a hook waits for is not there yet.
+pub(in crate::arbiter) fn not_yet(w: &mut Watcher, id: HookId, reason: String, cx: &mut Cx<'_>) {
+    let Some(hook) = w.hooks.get_mut(id) else { return };
+    hook.attempt = Attempt::Pausing;
+    hook.complaint = Some(reason);
+    let command = match hook.purpose.task() {
+        HookTask::Load => false,
+        HookTask::Run(point) => {
+            matches!(w.config.hooks.get(&point).map(Hook::kind), Some(Ok(HookKind::WaitCommand(_))))
+        }
+    };
+    let pause = if command { COMMAND_RETRY_INTERVAL } else { SERVICE_RETRY_INTERVAL };
+    cx.timers.set(Timer::RetryHook(id), cx.mono().after(pause));
+}
+
+/// The pause of a hook that waits is over.
+pub(in crate::arbiter) fn retry(w: &mut Watcher, id: HookId, cx: &mut Cx<'_>) {
+    let Some(hook) = w.hooks.get_mut(id) else { return };
+    let task = hook.purpose.task();
+    if is_moot(w, id) {
+        return drop_moot(w, id, cx);
+    }
+    match task {
+        HookTask::Run(point) if !w.config.hooks.contains_key(&point) => {
+            done(w, id, HookOutcome::answer(Err("it is not there any more".into())), cx);
+        }
+        HookTask::Load | HookTask::Run(_) => hooks::attempt(w, id, cx),
+    }
+}
+
+/// Whether a hook is about a worker that is gone, so that its answer is of no weight.
+pub(in crate::arbiter) fn is_moot(w: &mut Watcher, id: HookId) -> bool {
+    let about = w.hooks.get_mut(id).map(|hook| hook.purpose.clone());
+    matches!(about, Some(Purpose::BeforeSignal { worker, .. }) if !w.workers().contains_key(&worker))
+}
+
+/// Goes on without such a hook.
+pub(in crate::arbiter) fn drop_moot(w: &mut Watcher, id: HookId, cx: &mut Cx<'_>) {
+    let Some(hook) = w.hooks.end(id) else { return };
+    hooks::cancel_timers(id, cx);
+    follow(w, hook.purpose, None, HookOutcome::answer(Ok(true)), cx);
+}
+
+/// The Python that ran a hook has ended. The hook may have nothing to do with that, so it is run once more; the next
+/// one that ends under it is its end.
+pub(in crate::arbiter) fn lost(w: &mut Watcher, id: HookId, error: &str, cx: &mut Cx<'_>) {
+    let Some(hook) = w.hooks.get_mut(id) else { return };
+    let again = std::mem::replace(&mut hook.was_lost, true);
+    if is_moot(w, id) {
+        return drop_moot(w, id, cx);
+    }
+    if again {
+        let error = format!("the Python that ran it is gone: {error}");
+        return done(w, id, HookOutcome::answer(Err(error)), cx);
+    }
+    let text = format!("{}: the Python that ran its hook has ended; running it again", w.name());
+    cx.log(Level::Warning, text);
+    hooks::attempt(w, id, cx);
+}
+
+/// A hook has answered.
 pub(in crate::arbiter) fn done(w: &mut Watcher, id: HookId, outcome: HookOutcome, cx: &mut Cx<'_>) {
     // The answer of a hook that was cancelled, or has had its time, may still come.
-    let Some(purpose) = w.hooks.end(id) else { return };
-    cx.timers.cancel(Timer::Hook(id));
+    let Some(hook) = w.hooks.end(id) else { return };
+    hooks::cancel_timers(id, cx);
+    cx.hosts.answered(id, cx.outbox);
+    decide(w, hook.purpose, outcome, cx);
+}
+
+fn decide(w: &mut Watcher, purpose: Purpose, outcome: HookOutcome, cx: &mut Cx<'_>) {
     hooks::report(w, purpose.task(), &outcome.answer, cx);
     take_settings(w, &outcome.set, cx);
     let yes = match (&outcome.answer, purpose.task()) {

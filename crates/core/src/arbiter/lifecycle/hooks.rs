@@ -4,10 +4,11 @@ use crate::arbiter::action::Action;
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::HookId;
-use crate::arbiter::lifecycle::purpose::{ExitInfo, HookCall, HookSubject, HookTask, Purpose, has_python};
+use crate::arbiter::lifecycle::purpose::{Attempt, ExitInfo, HookCall, HookSubject, HookTask, Purpose, has_python};
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
+use crate::config::{Hook, HookKind, WatcherConfig};
 use crate::proto::{EventKind, HookPoint};
 
 /// Runs a hook for this purpose. `false` if the watcher has none: the caller then goes on at once.
@@ -20,20 +21,48 @@ pub(in crate::arbiter) fn run(w: &mut Watcher, purpose: Purpose, subject: HookSu
     if !wanted || !cx.runs_hooks {
         return false;
     }
-    let limit = seconds(w.config.hook_timeout);
-    let anew = w.hooks.is_new(task);
-    let id = w.hooks.begin(w.key, purpose);
-    cx.timers.set(Timer::Hook(id), cx.mono().after(limit));
-    cx.act(Action::RunHook(Box::new(HookCall { id, task, config: w.config.clone(), anew, subject, limit })));
+    let id = w.hooks.begin(w.key, purpose, subject);
+    cx.timers.set(Timer::Hook(id), cx.mono().after(seconds(w.config.hook_timeout)));
+    attempt(w, id, cx);
     true
+}
+
+/// Has the daemon run a hook, for the first time or once more.
+pub(in crate::arbiter) fn attempt(w: &mut Watcher, id: HookId, cx: &mut Cx<'_>) {
+    let Some(hook) = w.hooks.get_mut(id) else { return };
+    hook.attempt = Attempt::Running;
+    let (task, subject) = (hook.purpose.task(), hook.subject.clone());
+    let host = is_python(&w.config, task).then(|| cx.hosts.assign(id));
+    let (config, limit, anew) = (w.config.clone(), seconds(w.config.hook_timeout), w.hooks.is_new(task));
+    cx.act(Action::RunHook(Box::new(HookCall { id, task, config, anew, subject, limit, host })));
+}
+
+fn is_python(config: &WatcherConfig, task: HookTask) -> bool {
+    match task {
+        HookTask::Load => true,
+        HookTask::Run(point) => matches!(config.hooks.get(&point).map(Hook::kind), Some(Ok(HookKind::Python(_)))),
+    }
 }
 
 /// Ends a hook that is under way; its answer is of no interest any more.
 pub(in crate::arbiter) fn end(w: &mut Watcher, id: HookId, cx: &mut Cx<'_>) -> Option<Purpose> {
-    let purpose = w.hooks.end(id)?;
+    let hook = w.hooks.end(id)?;
+    cancel_timers(id, cx);
+    if hook.attempt == Attempt::Running {
+        cx.act(Action::EndHook(id));
+        cx.hosts.ended(id, cx.outbox);
+    }
+    if let Some(complaint) = hook.complaint {
+        let (name, what) = (w.name(), hook.purpose.task().name());
+        cx.log(Level::Info, format!("{name}: {what}: the last try: {complaint}"));
+    }
+    Some(hook.purpose)
+}
+
+/// A hook is over: neither its deadline nor its next attempt is waited for.
+pub(in crate::arbiter) fn cancel_timers(id: HookId, cx: &mut Cx<'_>) {
     cx.timers.cancel(Timer::Hook(id));
-    cx.act(Action::EndHook(id));
-    Some(purpose)
+    cx.timers.cancel(Timer::RetryHook(id));
 }
 
 /// Ends the hooks with such a purpose.

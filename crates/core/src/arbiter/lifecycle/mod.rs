@@ -10,6 +10,7 @@ pub(in crate::arbiter) mod health;
 pub(in crate::arbiter) mod hooks;
 pub(in crate::arbiter) mod launch;
 pub(in crate::arbiter) mod purpose;
+pub(in crate::arbiter) mod python_hosts;
 pub(in crate::arbiter) mod reconcile;
 pub(in crate::arbiter) mod signals;
 pub(in crate::arbiter) mod start;

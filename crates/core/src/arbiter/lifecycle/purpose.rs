@@ -1,7 +1,8 @@
 //! Hooks as data: what is to be run, why somebody waits for it, and what it came to.
 //!
-//! A hook is never a call: whoever needs its answer becomes a [`Purpose`], kept with the watcher until the answer or
-//! the deadline comes. The rules are Circus's, save that a hook has an end.
+//! A hook is never a call: what needs its answer becomes a [`Purpose`], kept with the watcher until the answer or the
+//! deadline comes. The rules are Circus's, save that a hook has an end. A hook that waits for a service or a command is
+//! one attempt after the other, with a pause between them.
 //!
 //! | purpose | meanwhile | no, or no answer |
 //! |---|---|---|
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::arbiter::action::SignalTarget;
-use crate::arbiter::ids::{HookId, JobId, Wid, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, WatcherKey, Wid, WorkerId};
 use crate::base::Pid;
 use crate::config::{HookKind, WatcherConfig};
 use crate::proto::{HookPoint, Object, Signal};
@@ -45,6 +46,8 @@ pub struct HookCall {
     pub subject: HookSubject,
     /// How long it may take. The core ends it then, by `Action::EndHook`.
     pub limit: Duration,
+    /// The Python that runs it, by its number: to be started if it is not there. `None` for what is no Python function.
+    pub host: Option<u64>,
 }
 
 /// What is to be done.
@@ -56,8 +59,18 @@ pub enum HookTask {
     Run(HookPoint),
 }
 
+impl HookTask {
+    /// What the log calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "hooks",
+            Self::Run(point) => point.name(),
+        }
+    }
+}
+
 /// Whom and what a hook is about.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HookSubject {
     /// The process.
     pub pid: Option<Pid>,
@@ -183,21 +196,46 @@ impl Purpose {
     }
 }
 
+/// A hook that is under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct RunningHook {
+    pub(in crate::arbiter) purpose: Purpose,
+    pub(in crate::arbiter) subject: HookSubject,
+    pub(in crate::arbiter) attempt: Attempt,
+    /// Why what it waits for was not there at the last attempt.
+    pub(in crate::arbiter) complaint: Option<String>,
+    /// A Python that ran it has ended before it has answered.
+    pub(in crate::arbiter) was_lost: bool,
+}
+
+/// Whether the daemon is at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::arbiter) enum Attempt {
+    Running,
+    /// What it waits for is not there yet; it is tried again after a pause.
+    Pausing,
+}
+
 /// The hooks of a watcher that are under way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct Hooks {
-    running: BTreeMap<HookId, Purpose>,
+    running: BTreeMap<HookId, RunningHook>,
     next: u64,
     /// Those that were set since they last ran.
     anew: BTreeSet<HookPoint>,
 }
 
 impl Hooks {
-    pub(in crate::arbiter) fn begin(&mut self, watcher: crate::arbiter::ids::WatcherKey, purpose: Purpose) -> HookId {
+    pub(in crate::arbiter) fn begin(&mut self, watcher: WatcherKey, purpose: Purpose, subject: HookSubject) -> HookId {
         let id = HookId { watcher, serial: self.next };
         self.next += 1;
-        self.running.insert(id, purpose);
+        let attempt = Attempt::Running;
+        self.running.insert(id, RunningHook { purpose, subject, attempt, complaint: None, was_lost: false });
         id
+    }
+
+    pub(in crate::arbiter) fn get_mut(&mut self, id: HookId) -> Option<&mut RunningHook> {
+        self.running.get_mut(&id)
     }
 
     /// These were set: what they are loaded from may have changed.
@@ -213,16 +251,16 @@ impl Hooks {
         }
     }
 
-    pub(in crate::arbiter) fn end(&mut self, id: HookId) -> Option<Purpose> {
+    pub(in crate::arbiter) fn end(&mut self, id: HookId) -> Option<RunningHook> {
         self.running.remove(&id)
     }
 
     pub(in crate::arbiter) fn iter(&self) -> impl Iterator<Item = (HookId, &Purpose)> {
-        self.running.iter().map(|(id, purpose)| (*id, purpose))
+        self.running.iter().map(|(id, hook)| (*id, &hook.purpose))
     }
 
     pub(in crate::arbiter) fn any(&self, of: impl Fn(&Purpose) -> bool) -> bool {
-        self.running.values().any(of)
+        self.running.values().any(|hook| of(&hook.purpose))
     }
 
     /// Those whose purpose is such.

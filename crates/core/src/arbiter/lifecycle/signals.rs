@@ -19,7 +19,7 @@ pub(in crate::arbiter) const KILL_INTERVAL: Duration = Duration::from_secs(5);
 /// A process as a hook is told of it.
 type Named = (Pid, Wid);
 
-pub(in crate::arbiter) fn about((pid, wid): Named, signal: Signal) -> HookSubject {
+fn about((pid, wid): Named, signal: Signal) -> HookSubject {
     HookSubject { pid: Some(pid), wid: Some(wid), signum: Some(signal), ..HookSubject::default() }
 }
 

@@ -109,14 +109,6 @@ impl PendingStats {
         Some(Action::Sample { job: sampling.job, targets: sampling.targets() })
     }
 
-    /// The figures of a process that its hook is to add to.
-    pub(in crate::arbiter) fn figures_of(&mut self, job: JobId, pid: Pid) -> Option<Object> {
-        match self.extending.get_mut(&job)?.figures(pid)? {
-            Value::Object(figures) => Some(figures.clone()),
-            _ => None,
-        }
-    }
-
     /// How many answers are owed.
     pub(in crate::arbiter) fn len(&self) -> usize {
         let extending: usize = self.extending.values().map(|answer| answer.to.len()).sum();

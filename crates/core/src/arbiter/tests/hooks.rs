@@ -510,3 +510,117 @@ fn status_tells_what_a_watcher_waits_for() {
     rig.hook(Ok(false));
     rig.assert_quiescent();
 }
+
+/// One watcher `w` whose `after_start` hook is this.
+fn after_start(run: &str) -> Rig {
+    let mut config = hooked(&["after_start"], |_| {});
+    for hook in config.hooks.values_mut() {
+        run.clone_into(&mut hook.run);
+    }
+    let mut rig = Rig::unstarted(vec![config], |_| {});
+    rig.settle();
+    rig
+}
+
+#[test]
+fn service_that_is_not_there_is_tried_again_until_it_is() {
+    let mut rig = after_start("wait_tcp:127.0.0.1:1");
+    rig.expect(["launch worker 1", "w.spawn 101", "hook after_start"]);
+    for _ in 0..3 {
+        let hook = rig.hooks.remove(0).id;
+        rig.tell(Event::HookNotYet { hook, reason: "refused".into() });
+        rig.pass(99);
+        rig.expect([]);
+        rig.pass(1);
+        rig.expect(["hook after_start"]);
+    }
+    rig.hook(Ok(true));
+    rig.expect(["w.hook_success \"after_start\"", "w.start"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn hook_that_pauses_is_over_at_its_deadline_without_being_ended() {
+    let mut rig = after_start("wait_cmd:x");
+    rig.said();
+    let hook = rig.hooks.remove(0).id;
+    rig.tell(Event::HookNotYet { hook, reason: "exit status 1".into() });
+    rig.pass(249);
+    rig.expect([]);
+    rig.pass(1);
+    rig.expect(["hook after_start"]);
+    rig.pass(59_700);
+    let hook = rig.hooks.remove(0).id;
+    rig.tell(Event::HookNotYet { hook, reason: "exit status 2".into() });
+    rig.logs();
+    rig.pass(50);
+    let failure = "w.hook_failure \"after_start\" \"it took longer than hook_timeout (60 s)\"";
+    assert_eq!(rig.said(), [failure, "SIGTERM 101", "w.kill 101"]);
+    assert!(rig.logs().iter().any(|line| line == "w: after_start: the last try: exit status 2"));
+    rig.exit(101, -15);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn pause_of_a_hook_outlasts_a_hand_over() {
+    let mut rig = after_start("wait_unix:/run/x");
+    let hook = rig.hooks.remove(0).id;
+    rig.tell(Event::HookNotYet { hook, reason: "no such file".into() });
+    rig.said();
+    rig.hand_over();
+    rig.expect([]);
+    rig.pass(100);
+    rig.expect(["hook after_start"]);
+    rig.hook(Ok(true));
+    rig.assert_quiescent();
+}
+
+#[test]
+fn function_whose_python_ends_is_run_once_more_and_no_more() {
+    let mut rig = after_start("module.function");
+    rig.expect(["load hooks"]);
+    assert_eq!(rig.hooks[0].host, Some(0));
+    rig.hook(Ok(true));
+    rig.expect(["launch worker 1", "w.spawn 101", "hook after_start"]);
+    rig.hooks.clear();
+    rig.tell(Event::PythonHostLost { host: 0, error: "it ended (by SIGKILL)".into() });
+    rig.expect(["hook after_start"]);
+    assert_eq!(rig.hooks[0].host, Some(1));
+    rig.hooks.clear();
+    rig.tell(Event::PythonHostLost { host: 1, error: "it ended (by SIGKILL)".into() });
+    let failure = "w.hook_failure \"after_start\" \"the Python that ran it is gone: it ended (by SIGKILL)\"";
+    assert_eq!(rig.said(), [failure, "SIGTERM 101", "w.kill 101"]);
+    rig.exit(101, -15);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn python_that_hangs_goes_when_its_other_hooks_have_answered() {
+    let function = |name: &str| {
+        let mut config = hooked(&["after_start"], |w| name.clone_into(&mut w.name));
+        config.hook_timeout = if name == "w" { 5.0 } else { 30.0 };
+        config.hooks.values_mut().for_each(|hook| "module.function".clone_into(&mut hook.run));
+        config
+    };
+    let mut rig = Rig::unstarted(vec![function("w"), function("x")], |_| {});
+    rig.settle();
+    while rig.hooks.iter().any(|call| call.task == HookTask::Load) {
+        rig.hook(Ok(true));
+    }
+    assert!(rig.hooks.len() == 2 && rig.hooks.iter().all(|call| call.host == Some(0)));
+    rig.said();
+    rig.pass(5000);
+    let failure = "w.hook_failure \"after_start\" \"it took longer than hook_timeout (5 s)\"";
+    assert_eq!(rig.said(), ["end after_start", failure, "SIGTERM 101", "w.kill 101"]);
+    // The other hook may finish; who comes next gets another Python.
+    rig.exit(101, -15);
+    rig.send_command("start", json!({"name": "w"}));
+    assert_eq!(rig.hooks.last().unwrap().host, Some(1));
+    rig.said();
+    rig.hook(Ok(true));
+    assert_eq!(rig.said(), ["end python host 0", "x.hook_success \"after_start\"", "x.start"]);
+    while !rig.hooks.is_empty() {
+        rig.hook(Ok(true));
+    }
+    rig.assert_quiescent();
+}

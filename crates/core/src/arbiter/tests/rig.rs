@@ -268,6 +268,7 @@ impl Rig {
                 let HookTask::Run(point) = self.hooks.remove(at).task else { return };
                 format!("end {}", point.name())
             }
+            Action::EndPythonHost(host) => format!("end python host {host}"),
             Action::Restart => "restart".into(),
             Action::Exit(status) => format!("exit {status}"),
         };
