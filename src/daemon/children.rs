@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::arbiter::{Exit, HookId, Pid};
+use crate::arbiter::{Exit, HookId, Pid, SinkCommandId};
 use crate::sys;
 
 /// What a child is.
@@ -14,8 +14,8 @@ pub(super) enum Owner {
     Hook(HookId),
     /// A Python that runs hooks.
     PythonHost(u64),
-    /// The command that a stream is written to.
-    ExecSink,
+    /// A command that a stream is written to.
+    ExecSink(SinkCommandId),
 }
 
 /// The children that have not been reaped, by pid.
@@ -51,6 +51,15 @@ impl Children {
     /// Whether this is a worker that has not been reaped.
     pub(super) fn is_worker(&self, pid: Pid) -> bool {
         self.owners.get(&pid) == Some(&Owner::Worker)
+    }
+
+    /// Commands that streams are written to, or were.
+    pub(super) fn exec_sinks(&self) -> Vec<(Pid, SinkCommandId)> {
+        let command = |(pid, owner): (&Pid, &Owner)| match owner {
+            Owner::ExecSink(id) => Some((*pid, *id)),
+            Owner::Worker | Owner::Hook(_) | Owner::PythonHost(_) => None,
+        };
+        self.owners.iter().filter_map(command).collect()
     }
 
     /// Disowns the processes of hooks, which are about to be killed, and returns them.

@@ -32,7 +32,7 @@ use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
 use super::starting::Starting;
-use crate::arbiter::{Event, Intent, Level};
+use crate::arbiter::{Event, Intent, Level, SinkEvent};
 use crate::proto::Signal;
 use crate::sys;
 
@@ -104,7 +104,6 @@ impl Daemon {
         let due = [
             self.core.arbiter.next_deadline(),
             self.core.log.next_due(),
-            self.launcher.exec_sinks.next_due(),
             self.launcher.worker_sockets.next_due(),
             self.parent.next_due(),
             self.leftovers.next_due(),
@@ -139,7 +138,6 @@ impl Daemon {
         self.output_messages.take(&mut self.launcher.output, &self.control, &mut self.events, &mut self.core);
         let (hooks, mut parts) = self.hooks();
         hooks.read(ready, &mut parts);
-        self.maintain_exec_sinks();
         let asked = ready.contains(&Source::Control) || polled_now;
         let more_requests = asked && self.control.take_requests(&mut self.core);
         for name in self.fds.acceptable(ready) {
@@ -202,11 +200,9 @@ impl Daemon {
                     let (hooks, mut parts) = self.hooks();
                     hooks.exited(owner, exit.exit_code, &mut parts);
                 }
-                Owner::ExecSink => {
-                    let now = self.core.now.mono;
-                    if let Some((level, text)) = self.launcher.exec_sinks.exited(exit.pid, exit.exit_code, now) {
-                        self.core.log(level, text);
-                    }
+                Owner::ExecSink(id) => {
+                    let event = SinkEvent::Exited { pid: exit.pid, exit_code: exit.exit_code };
+                    self.core.feed(Event::SinkCommand(id, event));
                 }
             }
         }
@@ -245,14 +241,6 @@ impl Daemon {
         while let Some(action) = self.core.arbiter.poll_action() {
             self.execute(action);
         }
-    }
-
-    fn maintain_exec_sinks(&mut self) {
-        let (said, late) = self.launcher.exec_sinks.maintain(&mut self.children, self.core.now.mono);
-        for text in said {
-            self.core.log(Level::Warning, text);
-        }
-        self.signaller.kill(late);
     }
 
     /// The hooks, and the parts that they use.

@@ -29,6 +29,8 @@ impl Daemon {
                 let (hooks, mut parts) = self.hooks();
                 hooks.end(hook, &mut parts);
             }
+            Action::StartSinkCommand(id) => launcher.exec_sinks.start_again(id, children, core),
+            Action::KillSinkCommand(pid) => signaller.kill([pid]),
             Action::EndPythonHost(host) => {
                 let (hooks, mut parts) = self.hooks();
                 hooks.end_host(host, &mut parts);
@@ -51,9 +53,9 @@ impl Daemon {
             }
             Action::Tail { job, watcher, stream, range } => launcher.output.tail(job.0, watcher, stream, range),
             Action::ForgetOutput(watcher) => launcher.output.forget(watcher),
-            Action::CloseStreams(watcher) => launcher.close_streams(watcher, core.now.mono),
+            Action::CloseStreams(watcher) => launcher.close_streams(watcher, core),
             Action::UpdateStreams(watcher, config) => {
-                if let Err(error) = launcher.update_streams(watcher, &config, children, core.now.mono) {
+                if let Err(error) = launcher.update_streams(watcher, &config, children, core) {
                     core.log(Level::Error, format!("{}: {error}", config.name));
                 }
             }
@@ -74,7 +76,7 @@ impl Daemon {
     pub(super) fn launch(&mut self, launch: Launch) {
         let Self { core, launcher, children, leftovers, fds, sources, starting, .. } = self;
         let worker = launch.worker;
-        let spawned = match launcher.start(launch, fds, children, core.now.mono) {
+        let spawned = match launcher.start(launch, fds, children, core) {
             Ok(spawned) => spawned,
             Err(error) => return core.feed(Event::SpawnFailed { worker, error }),
         };

@@ -7,13 +7,14 @@ use nix::fcntl::OFlag;
 use nix::unistd::{geteuid, pipe2};
 
 use super::children::Children;
+use super::core::Core;
 use super::descriptors::Reserve;
 use super::environment::Environments;
 use super::exec_sink::{ExecSinks, is_command};
 use super::fd_table::FdTable;
 use super::passed_sockets::PassedSockets;
 use super::worker_sockets::WorkerSockets;
-use crate::arbiter::{Launch, Mono, Pid, WatcherKey};
+use crate::arbiter::{Launch, Pid, WatcherKey};
 use crate::config::{StreamConfig, WatcherConfig, WatcherOrigin};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
 use crate::proto::{SpawnError, Stage, StreamName};
@@ -56,7 +57,7 @@ impl Launcher {
         launch: Launch,
         fds: &FdTable,
         children: &mut Children,
-        now: Mono,
+        core: &mut Core,
     ) -> Result<sys::Spawned, SpawnError> {
         let config = &*launch.config;
         let credentials = match (&config.uid, &config.gid) {
@@ -65,10 +66,10 @@ impl Launcher {
         };
         let another_user = credentials.as_ref().and_then(|credentials| credentials.uid);
         let another_user = another_user.is_some_and(|uid| uid != geteuid().as_raw());
-        let stdout = self.pipe(launch.worker.watcher, config, (StreamName::Stdout, another_user), children, now)?;
-        let stderr = self.pipe(launch.worker.watcher, config, (StreamName::Stderr, another_user), children, now)?;
+        let stdout = self.pipe(launch.worker.watcher, config, (StreamName::Stdout, another_user), children, core)?;
+        let stderr = self.pipe(launch.worker.watcher, config, (StreamName::Stderr, another_user), children, core)?;
         let env = self.environments.of(config)?;
-        let set = self.worker_sockets.choose(launch.worker.watcher, config, &fds.sockets, now)?;
+        let set = self.worker_sockets.choose(launch.worker.watcher, config, &fds.sockets, core.now.mono)?;
         let sockets = PassedSockets { shared: &fds.sockets, own: &self.worker_sockets, set };
         let spawned = children.spawner.spawn(&sys::Launch {
             executable: config.executable.clone().or_else(|| self.program_of(config)),
@@ -103,7 +104,7 @@ impl Launcher {
         config: &WatcherConfig,
         (name, another_user): (StreamName, bool),
         children: &mut Children,
-        now: Mono,
+        core: &mut Core,
     ) -> Result<Option<Pipe>, SpawnError> {
         let (stream, closed) = match name {
             StreamName::Stdout => (&config.stdout_stream, config.close_child_stdout),
@@ -124,7 +125,7 @@ impl Launcher {
         // Before the sink, which may take a descriptor, too.
         self.reserve.check(&write)?;
         let kept = Kept { watcher: config.name.clone(), stream: name, bytes: config.tail_bytes as usize };
-        let sink = self.sink(watcher, kept, stream.as_ref(), children, now)?;
+        let sink = self.sink(watcher, kept, stream.as_ref(), children, core)?;
         Ok(Some(Pipe { read, write, sink, name }))
     }
 
@@ -135,7 +136,7 @@ impl Launcher {
         kept: Kept,
         stream: Option<&StreamConfig>,
         children: &mut Children,
-        now: Mono,
+        core: &mut Core,
     ) -> Result<SinkId, SpawnError> {
         let streams = self.streams.entry(watcher).or_default();
         let slot = match kept.stream {
@@ -149,10 +150,16 @@ impl Launcher {
         let sink = match stream {
             None => self.output.open_told(kept),
             Some(stream) if is_command(stream) => {
-                let (begun, pipe) =
-                    self.exec_sinks.begin(&called(&kept.watcher, kept.stream), stream, children, now)?;
-                let sink = self.output.open_command(stream, pipe, kept).map_err(wrong)?;
-                self.exec_sinks.keep(sink, begun, now);
+                let name = called(&kept.watcher, kept.stream);
+                let (command, pipe) = self.exec_sinks.begin(&name, stream, children, core)?;
+                let sink = match self.output.open_command(stream, pipe, kept) {
+                    Ok(sink) => sink,
+                    Err(error) => {
+                        self.exec_sinks.abandon(command, core);
+                        return Err(wrong(error));
+                    }
+                };
+                self.exec_sinks.keep(sink, command, core);
                 sink
             }
             Some(stream) => self
@@ -165,12 +172,12 @@ impl Launcher {
     }
 
     /// The watcher has stopped: the sockets of its workers close, and its sinks when what was written to them is out.
-    pub(super) fn close_streams(&mut self, watcher: WatcherKey, now: Mono) {
+    pub(super) fn close_streams(&mut self, watcher: WatcherKey, core: &mut Core) {
         self.worker_sockets.close(watcher);
         if let Some(streams) = self.streams.remove(&watcher) {
             for sink in [streams.stdout, streams.stderr].into_iter().flatten() {
                 self.output.close(sink);
-                self.exec_sinks.close(sink, now);
+                self.exec_sinks.close(sink, core);
             }
         }
     }
@@ -181,7 +188,7 @@ impl Launcher {
         watcher: WatcherKey,
         config: &WatcherConfig,
         children: &mut Children,
-        now: Mono,
+        core: &mut Core,
     ) -> Result<(), String> {
         let Some(streams) = self.streams.get(&watcher) else { return Ok(()) };
         let mut failed = Vec::new();
@@ -191,7 +198,7 @@ impl Launcher {
         ];
         for (sink, name, stream) in both {
             if let (Some(sink), Some(stream)) = (sink, stream) {
-                failed.extend(self.update(sink, &called(&config.name, name), stream, children, now).err());
+                failed.extend(self.update(sink, &called(&config.name, name), stream, children, core).err());
             }
         }
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
@@ -206,17 +213,20 @@ impl Launcher {
         name: &str,
         stream: &StreamConfig,
         children: &mut Children,
-        now: Mono,
+        core: &mut Core,
     ) -> Result<(), String> {
         if !is_command(stream) {
             self.output.set(sink, stream)?;
-            self.exec_sinks.close(sink, now);
+            self.exec_sinks.close(sink, core);
             return Ok(());
         }
-        let begun = self.exec_sinks.begin(name, stream, children, now);
-        let (begun, pipe) = begun.map_err(|error| format!("{} ({})", error.detail, error.reason()))?;
-        self.output.set_command(sink, stream, pipe)?;
-        self.exec_sinks.keep(sink, begun, now);
+        let begun = self.exec_sinks.begin(name, stream, children, core);
+        let (command, pipe) = begun.map_err(|error| format!("{} ({})", error.detail, error.reason()))?;
+        if let Err(error) = self.output.set_command(sink, stream, pipe) {
+            self.exec_sinks.abandon(command, core);
+            return Err(error);
+        }
+        self.exec_sinks.keep(sink, command, core);
         Ok(())
     }
 }

@@ -21,8 +21,7 @@
 //! | `sampling` | what processes use, a few of them in each turn |
 //! | `reload`, `shutdown` | the configuration read again; the end, or a new life in the same process |
 //!
-//! What happens when is the core's to decide. Two things are still timed here: when the command of a stream that has
-//! ended is started again (`exec_sink`), and the pause between two tries of a `wait_cmd:` hook (`hooks`).
+//! What happens when is the core's to decide.
 
 mod activation;
 mod args;

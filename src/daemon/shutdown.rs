@@ -11,7 +11,7 @@ use super::fd_table::FdTable;
 use super::main::log_level_of;
 use super::plugins::log_speaker;
 use super::sources::{Source, Sources};
-use crate::arbiter::{Arbiter, Level};
+use crate::arbiter::{Arbiter, Event, Level, SinkEvent};
 use crate::config::{CircusConfig, Config, Problem, WatcherConfig};
 use crate::net::Context;
 use crate::output::Message;
@@ -62,7 +62,7 @@ pub(super) fn close(mut daemon: Daemon) {
 /// Begins another life with this configuration, or with the last one that worked.
 pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[Problem]) {
     stop_hooks(daemon);
-    let Daemon { core, control, events, launcher, sources, starting, fds, resources, .. } = daemon;
+    let Daemon { core, control, events, children, launcher, sources, starting, fds, resources, .. } = daemon;
     for problem in problems {
         core.log(log_level_of(problem.severity), problem.to_string());
     }
@@ -92,6 +92,11 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     resources.config = config.clone();
     launcher.output.retain(config.watchers.iter().map(|watcher| watcher.name.clone()).collect());
     core.arbiter = Arbiter::new(config, resources.host.clone(), seed(core.now));
+    // Commands that still read what workers of the life before have printed.
+    for (pid, id) in children.exec_sinks() {
+        core.feed(Event::SinkCommand(id, SinkEvent::Started { name: String::new(), pid }));
+        core.feed(Event::SinkCommand(id, SinkEvent::Closed));
+    }
     daemon.samples.abandon();
     daemon.outcome = None;
     daemon.trim_when_idle = true;

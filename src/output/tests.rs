@@ -534,3 +534,66 @@ fn the_last_lines_can_be_asked_for_and_followed_whatever_the_sink_makes_of_them(
     room.output.forget("w".into());
     assert_eq!(ask(&mut room), [""; 0]);
 }
+
+/// A descriptor of this process, opened once more.
+fn opened_again(name: OutputFd, fd: std::os::fd::RawFd) -> OwnedFd {
+    let path = format!("/proc/self/fd/{fd}");
+    let file = match name {
+        OutputFd::Pipe(_) => File::open(path),
+        OutputFd::Sink(_) => File::options().append(true).open(path),
+    };
+    file.unwrap().into()
+}
+
+#[test]
+fn another_thread_goes_on_where_one_holds_still() {
+    let mut room = Room::new();
+    let sink = room.file("out.log", json!({}));
+    let mut worker = room.worker(1, sink);
+    worker.write_all(b"one\ntw").unwrap();
+    let paused = room.output.pause(PATIENCE).unwrap();
+    let bytes = rmp_serde::to_vec_named(&paused.state).unwrap();
+    worker.write_all(b"o\nthree\n").unwrap();
+    let fds = paused.fds.iter().map(|(name, fd)| (*name, opened_again(*name, *fd))).collect();
+    let (wake, woken) = channel();
+    let state: SavedOutput = rmp_serde::from_slice(&bytes).unwrap();
+    let next = OutputHandle::restore(state, fds, move || {
+        let _ = wake.send(());
+    })
+    .unwrap();
+    // The first thread never goes on, as it would not in another process.
+    std::mem::forget(std::mem::replace(&mut room.output, next));
+    std::mem::forget(paused);
+    room.woken = woken;
+    room.settle();
+    assert_eq!(room.read("out.log"), "one\ntwo\nthree\n");
+    assert_ne!(room.file("other.log", json!({})), sink, "numbers go on, too");
+    drop(worker);
+    room.settle();
+    assert_eq!(room.end(), []);
+}
+
+#[test]
+fn thread_that_held_still_goes_on_itself() {
+    let mut room = Room::new();
+    let sink = room.file("out.log", json!({}));
+    let mut worker = room.worker(1, sink);
+    let paused = room.output.pause(PATIENCE).unwrap();
+    worker.write_all(b"one\n").unwrap();
+    assert_eq!(room.read("out.log"), "");
+    drop(paused);
+    room.settle();
+    assert_eq!(room.read("out.log"), "one\n");
+}
+
+#[test]
+fn state_without_its_descriptors_is_refused() {
+    let mut room = Room::new();
+    room.file("out.log", json!({}));
+    let Paused { state, .. } = room.output.pause(PATIENCE).unwrap();
+    let error = OutputHandle::restore(state, Default::default(), || {}).unwrap_err();
+    assert!(
+        error.to_string().ends_with("out.log' cannot be gone on with: its descriptor was not handed over"),
+        "{error}"
+    );
+}

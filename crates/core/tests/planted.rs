@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 28] = [
+const BUGS: [(&str, &str, &str, &str); 30] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -165,6 +165,18 @@ const BUGS: [(&str, &str, &str, &str); 28] = [
         "resume.rs",
         "                run_hooks_again(w, cx);\n",
         "",
+    ),
+    (
+        "a command of a stream is not started again",
+        "lifecycle/sink_commands.rs",
+        "                cx.outbox.act(Action::StartSinkCommand(id));\n",
+        "",
+    ),
+    (
+        "a Python that hangs is given more hooks",
+        "lifecycle/python_hosts.rs",
+        "        host.retiring |= retires;\n",
+        "        host.retiring |= retires && host.under_way.is_empty();\n",
     ),
 ];
 

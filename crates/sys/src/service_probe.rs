@@ -1,10 +1,5 @@
-<<<<<<<< HEAD:crates/sys/src/service_probe.rs
-//! Waiting for a service: it is tried again and again until it answers, on a thread of its own, since looking up a name, and
-//! a connection that is not refused, take their time.
-========
 //! Whether a service answers. An attempt has a thread of its own: looking up a name, and a connection that is neither
 //! accepted nor refused, take their time.
->>>>>>>> 6d232fd (hooks: let the core decide about retries and Pythons):crates/sys/src/service.rs
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -44,49 +39,6 @@ pub enum Service {
     Unix(String),
 }
 
-<<<<<<<< HEAD:crates/sys/src/service_probe.rs
-/// A service that is waited for, until this is dropped.
-#[derive(Debug)]
-pub struct ServiceProbe {
-    /// Never sent on: closed, it ends the thread.
-    _until: mpsc::Sender<()>,
-    complaint: Arc<Mutex<String>>,
-}
-
-impl ServiceProbe {
-    /// Begins to try. `ready` is called from the probe's thread when the service has answered; it must not block.
-    pub fn begin(service: Service, ready: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        let (until, ended) = mpsc::channel::<()>();
-        let complaint = Arc::new(Mutex::new(String::new()));
-        let said = Arc::clone(&complaint);
-        let tries = move || {
-            loop {
-                match once(&service) {
-                    Ok(()) => return ready(),
-                    Err(error) => *said.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string(),
-                }
-                match ended.recv_timeout(AGAIN) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-                }
-            }
-        };
-        // Signals are the business of the daemon's thread; the mask is inherited.
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-        let started = std::thread::Builder::new().name("wait".to_owned()).stack_size(256 * 1024).spawn(tries);
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-        started.map(|_| Self { _until: until, complaint })
-    }
-
-    /// Why the last try failed.
-    pub fn complaint(&self) -> String {
-        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// One try.
-========
 /// Tries once whether a service answers. `report` is called with the result from a thread of the attempt's own; it must
 /// not block.
 ///
@@ -102,7 +54,6 @@ pub fn try_service(service: Service, report: impl FnOnce(io::Result<()>) + Send 
     started.map(drop)
 }
 
->>>>>>>> 6d232fd (hooks: let the core decide about retries and Pythons):crates/sys/src/service.rs
 fn once(service: &Service) -> io::Result<()> {
     match service {
         Service::Tcp { host, port } => connect(host, *port).map(drop),
@@ -179,13 +130,6 @@ mod tests {
     }
 
     #[test]
-<<<<<<<< HEAD:crates/sys/src/service_probe.rs
-    fn a_service_is_waited_for_until_it_answers_well() {
-        let (port, served) = answering(&["HTTP/1.1 503 Busy\r\n\r\n", "nonsense\n", "HTTP/1.1 204 No Content\r\n\r\n"]);
-        let (sender, ready) = mpsc::channel();
-        let probe = ServiceProbe::begin(http(port), move || sender.send(()).unwrap()).unwrap();
-        ready.recv().unwrap();
-========
     fn only_a_good_answer_counts() {
         let answers = ["HTTP/1.1 503 Busy\r\n\r\n", "nonsense\n", "HTTP/1.1 204 No Content\r\n\r\n"];
         let (port, served) = answering(&answers);
@@ -198,13 +142,8 @@ mod tests {
         assert!(busy.unwrap_err().to_string().contains("503"));
         assert!(nonsense.unwrap_err().to_string().contains("nonsense"));
         good.unwrap();
->>>>>>>> 6d232fd (hooks: let the core decide about retries and Pythons):crates/sys/src/service.rs
         let asked = served.join().unwrap();
         assert!(asked[0].starts_with("GET /up HTTP/1.0\r\nHost: 127.0.0.1\r\n"), "{}", asked[0]);
-<<<<<<<< HEAD:crates/sys/src/service_probe.rs
-        assert!(probe.complaint().contains("nonsense"), "{}", probe.complaint());
-========
->>>>>>>> 6d232fd (hooks: let the core decide about retries and Pythons):crates/sys/src/service.rs
     }
 
     #[test]
@@ -221,17 +160,4 @@ mod tests {
         let _listener = UnixListener::bind(&path).unwrap();
         once(&service).unwrap();
     }
-<<<<<<<< HEAD:crates/sys/src/service_probe.rs
-
-    #[test]
-    fn who_is_not_waited_for_any_more_is_not_tried_any_more() {
-        let (sender, ready) = mpsc::channel();
-        let service = Service::Unix("/nonexistent/socket".into());
-        let probe = ServiceProbe::begin(service, move || sender.send(()).unwrap()).unwrap();
-        drop(probe);
-        // The thread ends without an answer, and its sender with it.
-        assert!(ready.recv().is_err());
-    }
-========
->>>>>>>> 6d232fd (hooks: let the core decide about retries and Pythons):crates/sys/src/service.rs
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{HookId, JobId, WatcherKey, Wid, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, SinkCommandId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::HookCall;
 use crate::base::{Level, Pid};
 use crate::config::{Config, SocketConfig, WatcherConfig};
@@ -75,6 +75,10 @@ pub enum Action {
     ForgetOutput(String),
     /// The watcher's stream options changed.
     UpdateStreams(WatcherKey, Arc<WatcherConfig>),
+    /// Start the command of a stream again, unless its stream was closed; answer with `Event::SinkCommand`.
+    StartSinkCommand(SinkCommandId),
+    /// Kill the command of a stream that was closed, with all that it started.
+    KillSinkCommand(Pid),
     /// Run a hook; answer with `Event::HookDone`, or with `Event::HookNotYet` where it waits for something.
     RunHook(Box<HookCall>),
     /// End a hook that is under way, with all that it started. No answer is expected any more.

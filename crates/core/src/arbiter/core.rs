@@ -15,6 +15,7 @@ use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::essential::EssentialEnd;
 use crate::arbiter::lifecycle::purpose::Purpose;
 use crate::arbiter::lifecycle::python_hosts::PythonHosts;
+use crate::arbiter::lifecycle::sink_commands::{SinkCommands, SinkCx};
 use crate::arbiter::lifecycle::{answers, exit, hooks, launch, terminate};
 use crate::arbiter::operate::advance::advance;
 use crate::arbiter::operate::job::Jobs;
@@ -61,6 +62,7 @@ pub struct Arbiter {
     pub(in crate::arbiter) fleet: Fleet,
     pub(in crate::arbiter) pids: Pids,
     pub(in crate::arbiter) hosts: PythonHosts,
+    pub(in crate::arbiter) sink_commands: SinkCommands,
     pub(in crate::arbiter) sockets: Sockets,
     pub(in crate::arbiter) timers: Timers,
     pub(in crate::arbiter) rng: Rng,
@@ -87,6 +89,7 @@ impl Arbiter {
             fleet: Fleet::default(),
             pids: Pids::default(),
             hosts: PythonHosts::default(),
+            sink_commands: SinkCommands::default(),
             sockets: Sockets { configs: config.sockets.clone(), ..Sockets::default() },
             timers: Timers::default(),
             rng: Rng::new(seed),
@@ -149,6 +152,9 @@ impl Arbiter {
                     self.with_and_advance(hook.watcher, now, |w, cx| answers::lost(w, hook, &error, cx));
                 }
             }
+            // After the end nothing is waited for.
+            Event::SinkCommand(..) if self.phase.has_ended() => {}
+            Event::SinkCommand(id, event) => self.with_sink_commands(now, |all, cx| all.handle(id, event, cx)),
             Event::ConfigLoaded(loaded) => self.config_loaded(loaded, now),
             Event::TakenOver(result) => self.taken_over(result, now),
             Event::Intent(Intent::Quit) => self.quit_by_signal(now),
@@ -173,6 +179,7 @@ impl Arbiter {
                 Timer::Rearm(key) => self.update_activation(key, now),
                 Timer::Hook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::overdue(w, id, cx)),
                 Timer::RetryHook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::retry(w, id, cx)),
+                Timer::SinkCommand(id) => self.with_sink_commands(now, |all, cx| all.due(id, cx)),
                 Timer::Walk(id) => self.walk_timed_out(id, now),
                 Timer::LogLimit => self.log_left_out(),
             }
@@ -279,6 +286,12 @@ impl Arbiter {
             follow_ups: &mut self.follow_ups,
         };
         Some(act(watcher, &mut cx))
+    }
+
+    fn with_sink_commands(&mut self, now: Now, act: impl FnOnce(&mut SinkCommands, &mut SinkCx<'_>)) {
+        let (check_delay, outbox) = (self.circus.check_delay, &mut self.outbox);
+        let mut cx = SinkCx { now: now.mono, outbox, timers: &mut self.timers, check_delay, rng: &mut self.rng };
+        act(&mut self.sink_commands, &mut cx);
     }
 
     /// Goes on with a watcher as far as is possible now.

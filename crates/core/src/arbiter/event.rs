@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{HookId, JobId, WatcherKey, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, SinkCommandId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::purpose::HookOutcome;
+use crate::arbiter::lifecycle::sink_commands::SinkEvent;
 use crate::base::Pid;
 use crate::config::Config;
 use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError, Tail};
@@ -99,6 +100,8 @@ pub enum Event {
         /// How.
         error: String,
     },
+    /// What has happened to a command that a stream is written to.
+    SinkCommand(SinkCommandId, SinkEvent),
     /// The operator's wish, from a signal to the daemon.
     Intent(Intent),
 }

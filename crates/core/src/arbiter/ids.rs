@@ -32,6 +32,10 @@ pub struct HookId {
     pub serial: u64,
 }
 
+/// A command that a stream is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SinkCommandId(pub u64);
+
 /// Watchers that are being started one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(in crate::arbiter) struct WalkId(pub u64);

@@ -39,6 +39,7 @@ mod checks {
             self.check_timers();
             self.check_demand();
             self.check_jobs();
+            self.sink_commands.check(&self.timers);
             self.hosts.check(|hook| {
                 self.fleet.get(hook.watcher).is_some_and(|w| w.hooks.iter().any(|(known, _)| known == hook))
             });
@@ -145,6 +146,7 @@ mod checks {
                         watcher(&id.watcher).is_some_and(|w| w.hooks.iter().any(|(hook, _)| hook == *id))
                     }
                     Timer::LogLimit => true,
+                    Timer::SinkCommand(id) => self.sink_commands.waits(*id),
                     Timer::Walk(id) => self.schedule.walks.contains_key(id),
                 };
                 assert!(valid, "a timer was left: {timer:?}");

@@ -57,10 +57,22 @@
 //! before Running, before Terminating and after the end there is a state, or a purpose kept with the watcher, for the
 //! time that the answer takes.
 //!
+//! # Processes that are no workers
+//!
+//! The commands that streams are written to (`lifecycle::sink_commands`) and the Pythons that run hooks
+//! (`lifecycle::python_hosts`) belong to no watcher, and clients see none of them. The daemon starts them and reports
+//! what happens to them; when they are started again, and ended, is decided here.
+//!
+//! # Hand-over
+//!
+//! Between two turns all of this is plain data, which another daemon can read and go on with: `resume` says what becomes
+//! of what was under way.
+//!
 //! # Time
 //!
 //! Every deadline stands in one table (`timers`) and belongs to what set it: a worker told to stop, a worker with a
-//! max_age, a place that waits out a back-off, a hook, a watcher or a rollout that pauses. With nothing due, nothing wakes up.
+//! max_age, a place that waits out a back-off, a hook, a command of a stream, a watcher or a rollout that pauses. With
+//! nothing due, nothing wakes up.
 
 mod action;
 mod core;
@@ -87,9 +99,10 @@ pub use core::Arbiter;
 pub use event::{Event, Exit, Intent, SocketAddress, SocketInfo};
 pub use fleet::watcher::WatcherState;
 pub use fleet::worker::WorkerState;
-pub use ids::{HookId, JobId, WatcherKey, Wid, WorkerId};
+pub use ids::{HookId, JobId, SinkCommandId, WatcherKey, Wid, WorkerId};
 pub use lifecycle::essential::EssentialEnd;
 pub use lifecycle::purpose::{HookCall, HookOutcome, HookSubject, HookTask};
+pub use lifecycle::sink_commands::SinkEvent;
 pub use operate::queue::OperationKind;
 pub use requests::authorize::{Denial, Facts, Principal, User, authorize};
 pub use resume::STATE_VERSION;

@@ -14,6 +14,7 @@
 //! | hooks that run | run again, with the whole `hook_timeout`: a hook must bear being cut short and run twice |
 //! | hooks that wait, in the pause between two attempts | pause on |
 //! | a `before_signal` about a worker that is gone, a hook that was unset meanwhile | count as a yes |
+//! | commands of streams | run on, or are started again when their pause is over |
 //! | `signal` requests that were not reported on | have failed: the signal may have been sent |
 //! | deadlines | stand; one that has passed is due at once |
 
@@ -23,7 +24,7 @@ use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
-use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, Purpose, RunningHook};
+use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, RunningHook};
 use crate::arbiter::lifecycle::{answers, hooks};
 use crate::arbiter::operate::shutdown::Phase;
 use crate::arbiter::time::Now;
@@ -67,6 +68,7 @@ impl Arbiter {
         self.outbox.actions.extend(self.pending_stats.sample_again());
         self.outbox.actions.extend(self.tails.iter().map(|(job, tail)| tail.action(*job)));
         self.outbox.actions.extend(self.reconfiguration_again());
+        self.outbox.actions.extend(self.sink_commands.start_again());
         self.hosts.forget_all();
         for key in self.fleet.keys() {
             self.with(key, now, |w, cx| {

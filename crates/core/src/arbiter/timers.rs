@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{HookId, WalkId, WatcherKey, Wid, WorkerId};
+use crate::arbiter::ids::{HookId, SinkCommandId, WalkId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::time::Mono;
 
 /// What is due.
@@ -28,6 +28,8 @@ pub(in crate::arbiter) enum Timer {
     Hook(HookId),
     /// The pause of a hook that waits is over.
     RetryHook(HookId),
+    /// A command of a stream is started again, or has had its time to end.
+    SinkCommand(SinkCommandId),
     /// The pause between the starts of two watchers is over.
     Walk(WalkId),
 }

@@ -12,6 +12,7 @@ mod kernel;
 mod model;
 mod rng;
 mod run;
+mod sink_commands;
 
 /// A number from the environment.
 fn setting(name: &str) -> Option<u64> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus_core::arbiter::{
-    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SocketAddress,
-    SocketInfo, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
+    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SinkEvent,
+    SocketAddress, SocketInfo, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
 };
 use circus_core::config::{CircusConfig, Host, Orphans, Respawn, SocketConfig, StreamConfig, WatcherConfig, options};
 use circus_core::proto::{
@@ -19,6 +19,7 @@ use super::hooks::{Hooks, pid_of, point, random_hooks};
 use super::kernel::{Kernel, Left, MS, Process, Temper};
 use super::model::Expected;
 use super::rng::Rng;
+use super::sink_commands::SinkCommands;
 
 /// The least time between two hand-overs: a hook that runs again each time would never come to its end.
 const HAND_OVER_PAUSE: u64 = 4000 * MS;
@@ -40,6 +41,7 @@ pub(crate) struct Totals {
     hooks: u64,
     hand_overs: u64,
     resumed: u64,
+    commands: u64,
 }
 
 impl Totals {
@@ -58,6 +60,7 @@ impl Totals {
         self.hooks += other.hooks;
         self.hand_overs += other.hand_overs;
         self.resumed += other.resumed;
+        self.commands += other.commands;
     }
 }
 
@@ -96,6 +99,7 @@ struct Sim {
     trace: bool,
     sockets: Sockets,
     hooks: Hooks,
+    sink_commands: SinkCommands,
     /// Deaths whose `before_reap` is under way.
     mourned: Vec<(i32, i32)>,
     totals: Totals,
@@ -114,6 +118,7 @@ pub(crate) fn run(seed: u64, steps: u64, trace: bool) -> Totals {
     sim.quit_and_check();
     sim.totals.seeds = 1;
     sim.totals.hooks = sim.hooks.begun;
+    sim.totals.commands = sim.sink_commands.started;
     sim.totals
 }
 
@@ -160,6 +165,7 @@ impl Sim {
             trace,
             sockets: Sockets::default(),
             hooks: Hooks::default(),
+            sink_commands: SinkCommands::default(),
             mourned: Vec::new(),
             totals: Totals::default(),
         };
@@ -250,7 +256,8 @@ impl Sim {
             let news = self.sockets.has_news().then_some(self.now);
             let reading = self.reading.as_ref().map(|(at, _)| *at);
             let hooks = self.hooks.next().map(|at| at.max(self.now));
-            let next = [due, coming, reading, hooks, self.kernel.next_exit(), news]
+            let commands = self.sink_commands.next_exit();
+            let next = [due, coming, reading, hooks, self.kernel.next_exit(), commands, news]
                 .into_iter()
                 .flatten()
                 .min()
@@ -313,6 +320,10 @@ impl Sim {
         }
         if let Some((_, action)) = self.reading.take_if(|(at, _)| *at <= now) {
             self.attend_to_the_file(action);
+            self.drain();
+        }
+        while let Some((id, event)) = self.sink_commands.collect(now) {
+            self.tell(Event::SinkCommand(id, event));
             self.drain();
         }
         let collected = self.kernel.collect(now);
@@ -493,7 +504,18 @@ impl Sim {
                 self.ended = true;
             }
             Action::WatchSocket { name, on } => self.sockets.watch(&name, on),
-            Action::Log(..) | Action::CloseStreams(_) | Action::UpdateStreams(..) | Action::ForgetOutput(_) => {}
+            Action::CloseStreams(watcher) => {
+                if let Some(id) = self.sink_commands.close(watcher, &mut self.rng, self.now) {
+                    self.tell(Event::SinkCommand(id, SinkEvent::Closed));
+                }
+            }
+            Action::StartSinkCommand(id) => {
+                if let Some(event) = self.sink_commands.start_again(id, &mut self.rng, self.now) {
+                    self.tell(Event::SinkCommand(id, event));
+                }
+            }
+            Action::KillSinkCommand(pid) => self.sink_commands.kill(pid, self.now),
+            Action::Log(..) | Action::UpdateStreams(..) | Action::ForgetOutput(_) => {}
             Action::Tail { job, .. } => self.tailing.push(job),
         }
     }
@@ -552,6 +574,11 @@ impl Sim {
         let wid: u32 = launch.argv[1].parse().unwrap();
         self.say(|| format!("launch {name} wid {wid}"));
         self.hooks.check_launch(&name, launch.worker.watcher);
+        if launch.config.stdout_stream.as_ref().is_some_and(|stream| stream.class == "exec")
+            && let Some((id, event)) = self.sink_commands.open(launch.worker.watcher, &mut self.rng, self.now)
+        {
+            self.tell(Event::SinkCommand(id, event));
+        }
         let here = |process: &&Process| process.watcher == name;
         let same = |worker: &WorkerId| worker.watcher == launch.worker.watcher;
         let coming = self.coming.iter().filter(|(_, worker, _)| same(worker));
@@ -954,6 +981,9 @@ impl Sim {
     fn check(&mut self) {
         assert!(self.arbiter.next_deadline().is_none_or(|at| at.0 > self.now || self.ended), "a deadline was missed");
         self.hooks.check(self.now);
+        if !self.ended {
+            self.sink_commands.check(self.now);
+        }
         self.check_tiers();
         assert!(self.unannounced.is_empty(), "spawned and not published: {:?}", self.unannounced);
         // Meanwhile none is watched: it may be one that goes.
@@ -963,6 +993,10 @@ impl Sim {
             let weighty = |task: &HookTask| *task != HookTask::Run(HookPoint::ExtendedStats);
             let at_rest = view.state != WatcherState::Stopped || !view.hooks.iter().any(weighty);
             assert!(at_rest, "{name} is stopped, and a hook is under way");
+            if self.kernel.processes.values().any(|process| process.watcher == *name && process.left.is_some()) {
+                // After a decr, what a worker has left behind may hold the place that another slot waits for.
+                expected.waits.clear();
+            }
             if view.state == WatcherState::Active && !view.busy {
                 expected.check_waits(self.now);
             }
@@ -1116,8 +1150,10 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);
     config.max_retry = *rng.pick(&[1, 5, 5, -1]);
     config.priority = rng.below(3) as i64;
-    let stream = || StreamConfig { class: "MemoryStream".into(), options: BTreeMap::new() };
-    config.stdout_stream = rng.chance(50).then(stream);
+    let class = *rng.pick(&[None, Some("MemoryStream"), Some("exec")]);
+    let command = BTreeMap::from([("command".to_owned(), json!("x"))]);
+    let options = |class| if class == "exec" { command } else { BTreeMap::new() };
+    config.stdout_stream = class.map(|class: &str| StreamConfig { class: class.into(), options: options(class) });
     config.stop_children = rng.chance(20);
     config.sockets = if !config.on_demand && rng.chance(20) { vec![any_socket(rng).into()] } else { Vec::new() };
     if expected.socket.is_none() {

@@ -143,7 +143,13 @@ fn take_settings(w: &mut Watcher, set: &Object, cx: &mut Cx<'_>) {
 }
 
 /// Does what follows from an answer. `refusal`: why it is not a yes.
-pub(in crate::arbiter) fn follow(w: &mut Watcher, purpose: Purpose, refusal: Option<Cause>, outcome: HookOutcome, cx: &mut Cx<'_>) {
+pub(in crate::arbiter) fn follow(
+    w: &mut Watcher,
+    purpose: Purpose,
+    refusal: Option<Cause>,
+    outcome: HookOutcome,
+    cx: &mut Cx<'_>,
+) {
     match (purpose, refusal) {
         (Purpose::Load, None) => drop(hooks::run(w, Purpose::BeforeStart, HookSubject::default(), cx)),
         (Purpose::BeforeStart, None) => {}

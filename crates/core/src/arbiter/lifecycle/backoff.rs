@@ -8,6 +8,7 @@ use crate::arbiter::fleet::slots::back_off;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::Wid;
 use crate::arbiter::outcome::Cause;
+use crate::arbiter::rng::Rng;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 
@@ -16,9 +17,14 @@ const DEFAULT_BOUND: Duration = Duration::from_secs(5);
 
 /// How long the `k`-th wait in a row lasts, 10 % more or less so that many do not end together.
 pub(in crate::arbiter) fn wait(k: u32, cx: &mut Cx<'_>) -> Duration {
-    let bound = seconds(cx.circus.check_delay);
+    pause(k, cx.circus.check_delay, cx.rng)
+}
+
+/// The same for what is no watcher's.
+pub(in crate::arbiter) fn pause(k: u32, check_delay: f64, rng: &mut Rng) -> Duration {
+    let bound = seconds(check_delay);
     let bound = if bound.is_zero() { DEFAULT_BOUND } else { bound };
-    back_off(k, bound).mul_f64(cx.rng.around_one(0.1))
+    back_off(k, bound).mul_f64(rng.around_one(0.1))
 }
 
 /// Makes a slot wait before its next worker: for the `k`-th time, after the cause came so many times in a row.

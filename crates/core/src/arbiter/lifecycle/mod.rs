@@ -13,6 +13,7 @@ pub(in crate::arbiter) mod purpose;
 pub(in crate::arbiter) mod python_hosts;
 pub(in crate::arbiter) mod reconcile;
 pub(in crate::arbiter) mod signals;
+pub(in crate::arbiter) mod sink_commands;
 pub(in crate::arbiter) mod start;
 pub(in crate::arbiter) mod stop;
 pub(in crate::arbiter) mod terminate;

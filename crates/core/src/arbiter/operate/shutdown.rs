@@ -147,6 +147,7 @@ impl Arbiter {
         let (then, waiters) = (*then, std::mem::take(waiters));
         self.phase = Phase::Ended(then);
         self.log_left_out();
+        self.sink_commands.forget_all(&mut self.timers);
         self.refuse_stats(now);
         self.refuse_tails(now);
         for key in self.fleet.keys() {

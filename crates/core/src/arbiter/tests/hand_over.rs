@@ -68,7 +68,7 @@ fn process_of_an_unconfirmed_launch_is_let_go() {
     rig.hand_over();
     rig.expect(["launch worker 1"]);
     // The first daemon has ended it: its exit is not the worker's.
-    rig.tell(Event::Exited(vec![Exit { pid: Pid(500), exit_code: -9 }]));
+    rig.tell(Event::Exited(vec![Exit::new(Pid(500), -9)]));
     rig.expect([]);
     let launch = rig.held.pop().unwrap();
     assert_eq!(launch.worker, worker);
@@ -307,7 +307,8 @@ fn sample_goes_on_where_it_stopped() {
     rig.tell(Event::Tailed { job, tail: Tail::default() });
     rig.hook(Ok(true));
     rig.exit(101, -15);
-    rig.alive.retain(|pid| *pid != 101);
+    // A start is answered when its workers have lived for min_uptime.
+    rig.pass(1000);
     assert_eq!(rig.state("app"), WatcherState::Stopped);
     assert_eq!(rig.state("late"), WatcherState::Active);
     assert_eq!(rig.arbiter.pending_answers(), 0);

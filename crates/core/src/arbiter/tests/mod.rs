@@ -11,6 +11,7 @@ mod outcomes;
 mod products;
 mod reloadconfig;
 mod rig;
+mod sink_commands;
 mod spawning;
 mod stats;
 mod tail;

@@ -268,6 +268,8 @@ impl Rig {
                 let HookTask::Run(point) = self.hooks.remove(at).task else { return };
                 format!("end {}", point.name())
             }
+            Action::StartSinkCommand(id) => format!("start command {}", id.0),
+            Action::KillSinkCommand(pid) => format!("kill command {}", pid.0),
             Action::EndPythonHost(host) => format!("end python host {host}"),
             Action::Restart => "restart".into(),
             Action::Exit(status) => format!("exit {status}"),
