@@ -347,10 +347,11 @@ from circus.watcher import Watcher
 web = CircusSocket(name="_My_Web", host="127.0.0.1", port=0, backlog=5)
 unix = CircusSocket(name="unix", path=DIRECTORY + "/u")
 serve = """
-import socket, sys
+import socket, sys, time
 listening = socket.socket(fileno=int(sys.argv[1]))
 listening.setblocking(True)
 listening.accept()[0].sendall(sys.argv[2].encode())
+time.sleep(600)
 """
 words = ["-c", serve, "$(circus.sockets._My_Web)", "wid $(CIRCUS.WID)"]
 watcher = Watcher("w", sys.executable, words, copy_env=True, use_sockets=True)
