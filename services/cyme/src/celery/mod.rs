@@ -1,0 +1,130 @@
+//! Celery's workers, as a program that is not Python talks to them: remote control, tasks, results.
+
+mod envelope;
+mod redis;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::core::branch::Publication;
+use crate::core::op::Query;
+use crate::core::{Outcome, Reply};
+
+pub use self::redis::Redis;
+pub use envelope::{control_request, read_reply, task_message};
+
+/// The queue of tasks for which none is named.
+pub const DEFAULT_QUEUE: &str = "celery";
+
+/// The brokers of all applications, each connected to once.
+#[derive(Default)]
+pub struct Celery {
+    brokers: Mutex<HashMap<String, Redis>>,
+}
+
+impl Celery {
+    fn broker(&self, url: &str) -> Result<Redis, String> {
+        let mut brokers = self.brokers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(broker) = brokers.get(url) {
+            return Ok(broker.clone());
+        }
+        let broker = Redis::open(url)?;
+        brokers.insert(url.to_owned(), broker.clone());
+        Ok(broker)
+    }
+
+    /// Asks a worker one thing.
+    pub async fn control(
+        &self,
+        broker: &str,
+        node: &str,
+        method: &str,
+        arguments: &Value,
+        timeout: Duration,
+    ) -> Outcome {
+        let asked = match self.broker(broker) {
+            Ok(broker) => broker.control(node, method, arguments, timeout).await,
+            Err(reason) => Err(reason),
+        };
+        match asked {
+            Ok(Some(reply)) => Outcome::Reply(reply),
+            Ok(None) => Outcome::Silence,
+            Err(reason) => Outcome::NoBroker(reason),
+        }
+    }
+
+    /// Publishes a task that has a worker request a URL.
+    pub async fn publish(&self, branch: &str, task: &Publication) -> Reply {
+        let request = &task.request;
+        let (params, data) = (request.params(), request.data());
+        let kwargs = json!({"url": request.url, "method": request.method, "params": params, "data": data});
+        let published = match self.broker(&task.broker) {
+            Ok(broker) => broker.publish(branch, task, "cyme.tasks.webhook", kwargs).await,
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = published {
+            return Reply::no_broker(&reason);
+        }
+        let queue = task.queue.as_ref().map_or(Value::Null, |queue| queue.shown());
+        let body = json!({"uuid": task.task, "url": request.url, "queue": queue, "method": request.method,
+                          "params": params, "data": data, "broker": task.broker});
+        Reply { status: 202, body }
+    }
+
+    /// What became of a task.
+    pub async fn look(&self, backend: &str, task: &str, what: Query) -> Reply {
+        let broker = match self.broker(backend) {
+            Ok(broker) => broker,
+            Err(reason) => return Reply::no_broker(&reason),
+        };
+        let limit = match what {
+            Query::Wait(None) => Duration::MAX,
+            Query::Wait(Some(seconds)) => Duration::from_secs_f64(seconds),
+            Query::State | Query::Result => Duration::ZERO,
+        };
+        match broker.result(task, limit).await {
+            Err(reason) => Reply::no_broker(&reason),
+            Ok(found) => answer(what, found),
+        }
+    }
+}
+
+/// The answer to a question about a task, from what its worker has written.
+fn answer(what: Query, found: Option<Result<Value, String>>) -> Reply {
+    let found = match found {
+        None if matches!(what, Query::Wait(_)) => return Reply::late(),
+        None => json!({"status": "PENDING", "result": null}),
+        Some(Ok(found)) => found,
+        Some(Err(reason)) => return Reply::refused(422, reason),
+    };
+    match (what, found["status"].as_str()) {
+        (Query::State, state) => Reply::ok(json!({"state": state.unwrap_or("PENDING")})),
+        (Query::Wait(_), Some("FAILURE" | "REVOKED")) => {
+            let trace = found["traceback"].as_str().unwrap_or_default();
+            Reply { status: 424, body: json!({"nok": [found["result"], trace]}) }
+        }
+        _ => Reply::ok(json!({"result": found["result"]})),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_about_tasks() {
+        let done = json!({"status": "SUCCESS", "result": {"status_code": 200}});
+        let failed = json!({"status": "FAILURE", "result": {"exc_type": "E"}, "traceback": "T"});
+        assert_eq!(answer(Query::State, None).body, json!({"state": "PENDING"}));
+        assert_eq!(answer(Query::Result, None).body, json!({"result": null}));
+        assert_eq!(answer(Query::Wait(Some(0.0)), None).status, 408);
+        assert_eq!(answer(Query::State, Some(Ok(done.clone()))).body, json!({"state": "SUCCESS"}));
+        assert_eq!(answer(Query::Wait(None), Some(Ok(done))).body, json!({"result": {"status_code": 200}}));
+        let reply = answer(Query::Wait(None), Some(Ok(failed)));
+        assert_eq!((reply.status, reply.body), (424, json!({"nok": [{"exc_type": "E"}, "T"]})));
+        assert_eq!(answer(Query::Result, Some(Err("not JSON".into()))).status, 422);
+    }
+}

@@ -1,0 +1,258 @@
+//! Celery over Redis.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Client, RedisError, cmd, pipe};
+use serde_json::Value;
+use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::DEFAULT_QUEUE;
+use super::envelope::{control_request, read_reply, task_message};
+use crate::broker::redis::{connect, reason};
+use crate::core::branch::Publication;
+use crate::core::{BrokerUrl, Queue, Random};
+
+/// How long the server may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long one call waits for replies; then it waits again.
+const LISTEN: Duration = Duration::from_secs(20);
+/// Replies that nothing has fetched are forgotten after so many milliseconds.
+const REPLY_LIFE: u64 = 60_000;
+/// Between the fields of a binding, as kombu writes it.
+const SEPARATOR: &str = "\x06\x16";
+/// Between two looks for a result: it grows from the first to the second.
+const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+type Waiting = StdMutex<HashMap<String, oneshot::Sender<Value>>>;
+
+/// One broker. A copy has the same connections.
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    database: u32,
+    reply_queue: String,
+    random: StdMutex<Random>,
+    connection: Mutex<Option<MultiplexedConnection>>,
+    waiting: Waiting,
+    /// A first request waits for its reply, so that the list of replies is to be read.
+    begin: Notify,
+    listening: StdMutex<bool>,
+}
+
+impl Redis {
+    /// The broker at this URL. It is connected to when it is needed.
+    pub fn open(url: &str) -> Result<Self, String> {
+        let parsed = BrokerUrl::parse(url)?;
+        if parsed.scheme != "redis" {
+            return Err(format!("workers and results over '{}' are not possible yet: redis is", parsed.scheme));
+        }
+        let mut random = Random::new(crate::seed());
+        let shared = Shared {
+            client: Client::open(url).map_err(reason)?,
+            database: parsed.database(),
+            reply_queue: format!("cyme.reply.{}", random.uuid()),
+            random: StdMutex::new(random),
+            connection: Mutex::default(),
+            waiting: StdMutex::default(),
+            begin: Notify::new(),
+            listening: StdMutex::new(false),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Asks a worker, and waits for its reply; none in time, or no worker at all, is none.
+    pub async fn control(
+        &self,
+        node: &str,
+        method: &str,
+        arguments: &Value,
+        limit: Duration,
+    ) -> Result<Option<Value>, String> {
+        self.listen();
+        let ticket = lock(&self.shared.random).uuid();
+        let request = control_request(node, method, arguments, &ticket, &self.shared.reply_queue);
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.shared.waiting).insert(ticket.clone(), sender);
+        self.shared.begin.notify_one();
+        let channel = format!("/{}.celery.pidbox", self.shared.database);
+        let published = self
+            .with(async |connection| cmd("PUBLISH").arg(channel).arg(request).query_async::<u64>(connection).await)
+            .await;
+        let reply = match published {
+            Ok(_) => Ok(timeout(limit, receiver).await.ok().and_then(Result::ok)),
+            Err(reason) => Err(reason),
+        };
+        lock(&self.shared.waiting).remove(&ticket);
+        reply
+    }
+
+    /// Has the list of replies read, as long as this broker is used.
+    fn listen(&self) {
+        let mut listening = lock(&self.shared.listening);
+        if !std::mem::replace(&mut *listening, true) {
+            tokio::spawn(read_replies(Arc::downgrade(&self.shared)));
+        }
+    }
+
+    async fn with<T>(
+        &self,
+        act: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, String> {
+        let mut connection = {
+            let mut slot = self.shared.connection.lock().await;
+            match &*slot {
+                Some(open) => open.clone(),
+                None => slot.insert(connect(&self.shared.client, ANSWER).await?).clone(),
+            }
+        };
+        let done = act(&mut connection).await;
+        if done.as_ref().is_err_and(|error| error.is_io_error() || error.is_unrecoverable_error()) {
+            *self.shared.connection.lock().await = None;
+        }
+        done.map_err(reason)
+    }
+
+    /// Pushes a task onto its queues.
+    pub async fn publish(&self, branch: &str, task: &Publication, name: &str, kwargs: Value) -> Result<(), String> {
+        let default = Queue { name: DEFAULT_QUEUE.into(), ..Queue::default() };
+        let queue = task.queue.as_ref().unwrap_or(&default);
+        let (exchange, kind, key) = queue.route();
+        let message = task_message(branch, &task.task, name, &kwargs, exchange, key);
+        self.with(async |connection| {
+            if kind == "fanout" {
+                let channel = format!("/{}.{exchange}", self.shared.database);
+                return cmd("PUBLISH").arg(channel).arg(message).exec_async(connection).await;
+            }
+            let bindings: Vec<String> =
+                cmd("SMEMBERS").arg(format!("_kombu.binding.{exchange}")).query_async(connection).await?;
+            let mut queues = routed(kind, key, &bindings);
+            // As long as no worker has bound the queue, its messages wait in it.
+            if queues.is_empty() {
+                queues.push(queue.name.clone());
+            }
+            let mut push = pipe();
+            for queue in queues {
+                push.cmd("LPUSH").arg(queue).arg(&message).ignore();
+            }
+            push.exec_async(connection).await
+        })
+        .await
+    }
+
+    /// What a worker has written about a task, once it is done, waited for at most for so long.
+    pub async fn result(&self, task: &str, limit: Duration) -> Result<Option<Result<Value, String>>, String> {
+        let begun = Instant::now();
+        let mut pause = LOOK.0;
+        loop {
+            let key = format!("celery-task-meta-{task}");
+            let found = self
+                .with(async |connection| cmd("GET").arg(&key).query_async::<Option<Vec<u8>>>(connection).await)
+                .await?;
+            let found = found.map(|bytes| {
+                let parsed = serde_json::from_slice::<Value>(&bytes);
+                parsed.map_err(|_| "the result is not JSON: its worker has another serializer".to_owned())
+            });
+            let done = match &found {
+                None => false,
+                Some(Ok(found)) => matches!(found["status"].as_str(), Some("SUCCESS" | "FAILURE" | "REVOKED")),
+                Some(Err(_)) => true,
+            };
+            if done || limit.is_zero() {
+                return Ok(found);
+            }
+            if begun.elapsed() >= limit {
+                return Ok(None);
+            }
+            sleep(pause.min(limit.saturating_sub(begun.elapsed()))).await;
+            pause = (pause * 3 / 2).min(LOOK.1);
+        }
+    }
+}
+
+/// The queues that a message of this key goes to, by the bindings of its exchange.
+fn routed(kind: &str, key: &str, bindings: &[String]) -> Vec<String> {
+    let fields = bindings.iter().filter_map(|binding| {
+        let mut fields = binding.split(SEPARATOR);
+        Some((fields.next()?, fields.nth(1)?))
+    });
+    let matching = fields.filter(|(bound, _)| match kind {
+        "topic" => topic_matches(bound, key),
+        _ => *bound == key,
+    });
+    let mut queues: Vec<String> = matching.map(|(_, queue)| queue.to_owned()).collect();
+    queues.sort();
+    queues.dedup();
+    queues
+}
+
+/// Whether a key has the form of a topic: `*` is one word, `#` any number of them.
+fn topic_matches(topic: &str, key: &str) -> bool {
+    fn words(topic: &[&str], key: &[&str]) -> bool {
+        match (topic, key) {
+            ([], []) => true,
+            (["#", rest @ ..], _) => (0..=key.len()).any(|taken| words(rest, &key[taken..])),
+            (["*", rest @ ..], [_, others @ ..]) => words(rest, others),
+            ([word, rest @ ..], [other, others @ ..]) => word == other && words(rest, others),
+            _ => false,
+        }
+    }
+    let (topic, key): (Vec<&str>, Vec<&str>) = (topic.split('.').collect(), key.split('.').collect());
+    words(&topic, &key)
+}
+
+/// Gives each reply to the request that waits for it, until the broker is used no more.
+async fn read_replies(shared: Weak<Shared>) {
+    while let Some(strong) = shared.upgrade() {
+        if lock(&strong.waiting).is_empty() {
+            strong.begin.notified().await;
+        }
+        let Ok(mut connection) = connect(&strong.client, LISTEN + ANSWER).await else {
+            sleep(Duration::from_millis(500)).await;
+            continue;
+        };
+        let mut read = cmd("BRPOP");
+        read.arg(&strong.reply_queue).arg(LISTEN.as_secs());
+        let mut expire = cmd("PEXPIRE");
+        expire.arg(&strong.reply_queue).arg(REPLY_LIFE);
+        while let Ok(popped) = read.query_async::<Option<(String, Vec<u8>)>>(&mut connection).await {
+            if let Some((ticket, said)) = popped.and_then(|(_, message)| read_reply(&message))
+                && let Some(waiting) = lock(&strong.waiting).remove(&ticket)
+            {
+                drop(waiting.send(said));
+            }
+            // A reply that came too late would stay for ever once this branch has ended.
+            if expire.exec_async(&mut connection).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_go_where_their_exchange_is_bound_to() {
+        let binding = |key: &str, queue: &str| [key, "", queue].join(SEPARATOR);
+        let bindings = [binding("a", "q1"), binding("b", "q2"), binding("a", "q3")];
+        assert_eq!(routed("direct", "a", &bindings), ["q1", "q3"]);
+        assert!(routed("direct", "c", &bindings).is_empty());
+        let topics = [binding("a.#", "q1"), binding("*.b", "q2"), binding("#", "q3")];
+        assert_eq!(routed("topic", "a.b", &topics), ["q1", "q2", "q3"]);
+        assert_eq!(routed("topic", "x.b", &topics), ["q2", "q3"]);
+        assert_eq!(routed("topic", "a", &topics), ["q1", "q3"]);
+    }
+}

@@ -1,0 +1,766 @@
+//! Requests: what is looked up for one, what is decided, which branch does it, and the answer.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::cluster::instance_body;
+use super::{Action, Branch, Claimed, Origin, Pending, Publication, Purpose, Stage};
+use crate::core::board::{Answer, BrokerCall, Claim, Entry, Found, Key, Kind, Presence};
+use crate::core::message::{Payload, To};
+use crate::core::model::{self, App, Change, Instance, InstanceFields, Queue};
+use crate::core::op::{InstanceOp, MachineOp, Op, Place, Reply};
+use crate::core::supervise::{Outcome, Supervised};
+use crate::core::{Now, secs};
+
+/// How long another branch may take for what concerns it or an instance.
+const FORWARDED: Duration = secs(60);
+/// How long all branches may take together.
+const SCATTER: Duration = secs(2);
+/// How long a worker may take for its first answer, before a new instance is told of anyway.
+const CREATED: Duration = secs(30);
+/// How long a worker may take to begin or end with a queue, or to take other bounds.
+const TOLD: Duration = secs(2);
+/// How long a worker may take to go.
+const DELETED: Duration = secs(50);
+/// How long circusd may take for what a request asks of it.
+const CIRCUSD: Duration = secs(50);
+/// How long a worker may take for what it is asked.
+const ASKED: Duration = secs(2);
+/// The application that is there without being made.
+const DEFAULT_APP: &str = "cyme";
+
+impl Branch {
+    /// Begins with a request.
+    pub(super) fn begin(&mut self, now: Now, origin: Origin, op: Op, nowait: bool) {
+        self.next_id += 1;
+        let id = self.next_id;
+        let pending = Pending { op, nowait, origin, stage: Stage::Looking, deadline: None };
+        self.pending.insert(id, pending);
+        self.proceed(now, id);
+    }
+
+    /// Asks the broker for what must be known first, or decides at once.
+    fn proceed(&mut self, now: Now, id: u64) {
+        let Some(pending) = self.pending.get(&id) else { return };
+        let peer = matches!(pending.origin, Origin::Peer { .. });
+        match self.first(&pending.op, peer) {
+            Some(call) => self.ask_broker(Purpose::Request(id), call),
+            None => self.decide(now, id, Answer::Done),
+        }
+    }
+
+    /// What must be asked of the broker before a request can be decided on.
+    fn first(&self, op: &Op, peer: bool) -> Option<BrokerCall> {
+        let lookup = |keys: &[(Kind, &str)]| {
+            Some(BrokerCall::Lookup(keys.iter().map(|(kind, name)| Key::new(*kind, name)).collect()))
+        };
+        match op {
+            Op::Branches | Op::Machines => Some(BrokerCall::Branches),
+            Op::Machine { id, .. } if *id != self.settings.id && !peer => Some(BrokerCall::Branches),
+            Op::Branch(id) if *id != self.settings.id && !peer => Some(BrokerCall::Branches),
+            Op::Apps => Some(BrokerCall::All(Kind::App)),
+            Op::Queues => Some(BrokerCall::All(Kind::Queue)),
+            Op::Instances(_) => Some(BrokerCall::All(Kind::Instance)),
+            Op::App(name) => lookup(&[(Kind::App, name)]),
+            Op::DeleteApp { name, .. } if !peer => lookup(&[(Kind::App, name)]),
+            Op::AddInstance { found: Some(_), .. } if !peer => Some(BrokerCall::Branches),
+            Op::AddInstance { app, name, .. } if !peer => match name {
+                Some(name) => lookup(&[(Kind::App, app), (Kind::Instance, name)]),
+                None => lookup(&[(Kind::App, app)]),
+            },
+            Op::Instance { name, .. } if !self.model.instances.contains_key(name) => {
+                if peer {
+                    None
+                } else {
+                    lookup(&[(Kind::Instance, name)])
+                }
+            }
+            Op::Instance { what: InstanceOp::AddConsumer(queue), .. } if self.known_queue(queue).is_none() => {
+                lookup(&[(Kind::Queue, queue)])
+            }
+            Op::Queue(name) | Op::DeleteQueue(name) => lookup(&[(Kind::Queue, name)]),
+            Op::QueueUrl { app, queue: Some(queue), .. } => lookup(&[(Kind::App, app), (Kind::Queue, queue)]),
+            Op::QueueUrl { app, .. } | Op::Query { app, .. } if !self.model.apps.contains_key(app) => {
+                lookup(&[(Kind::App, app)])
+            }
+            _ => None,
+        }
+    }
+
+    /// The broker has answered what a request waits for.
+    pub(super) fn looked(&mut self, now: Now, id: u64, answer: Result<Answer, String>) {
+        let knows = self.has(id);
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        match (std::mem::replace(&mut pending.stage, Stage::Looking), answer) {
+            (Stage::Claiming(claimed), Err(reason)) => {
+                if let Claimed::Instance(instance, _) = *claimed {
+                    self.unsure.insert(Key::new(Kind::Instance, &instance.name));
+                }
+                self.finish(id, Reply::no_broker(&reason));
+            }
+            // What this branch has itself it knows without the broker.
+            (Stage::Looking, Err(_)) if knows => self.decide(now, id, Answer::Done),
+            (_, Err(reason)) => self.finish(id, Reply::no_broker(&reason)),
+            (Stage::Claiming(claimed), Ok(answer)) => self.claimed(now, id, *claimed, answer),
+            (Stage::Writing(reply, changes), Ok(_)) => {
+                for change in changes {
+                    self.written(now, change);
+                }
+                self.finish(id, reply);
+            }
+            (Stage::Gathering { message, replies, .. }, Ok(Answer::Sent(expected))) => {
+                let gathering = Stage::Gathering { message, expected: expected + 1, replies };
+                self.stage(id, gathering, Some(now.mono + SCATTER));
+                self.gathered(id);
+            }
+            // The broker has the message; the answer comes from the branch.
+            (stage @ Stage::Forwarded(_), Ok(_)) => pending.stage = stage,
+            (_, Ok(answer)) => self.decide(now, id, answer),
+        }
+    }
+
+    /// Whether a request reads what this branch has itself.
+    fn has(&self, id: u64) -> bool {
+        match self.pending.get(&id).map(|pending| &pending.op) {
+            Some(Op::App(name)) => self.model.apps.contains_key(name),
+            Some(Op::Queue(name)) => self.model.queues.contains_key(name),
+            _ => false,
+        }
+    }
+
+    /// The broker knows of a change: this branch carries it out, and tells the others to look.
+    fn written(&mut self, now: Now, change: Change) {
+        match change {
+            Change::PutApp(app) => {
+                self.tell_others(Payload::Changed(Kind::App, app.name.clone()));
+                self.put_app(now, app);
+            }
+            Change::DropQueue(name) => {
+                self.tell_others(Payload::Changed(Kind::Queue, name.clone()));
+                self.forget_queue(now, &name);
+            }
+            change => self.store(change),
+        }
+    }
+
+    fn stage(&mut self, id: u64, stage: Stage, deadline: Option<Duration>) {
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.stage = stage;
+            pending.deadline = deadline;
+        }
+    }
+
+    /// Everything is known that must be: does what is asked, or has another branch do it.
+    fn decide(&mut self, now: Now, id: u64, answer: Answer) {
+        let Some(pending) = self.pending.get(&id) else { return };
+        let (op, peer) = (pending.op.clone(), matches!(pending.origin, Origin::Peer { .. }));
+        match op {
+            Op::Ping => self.finish(id, Reply::ok(json!({"ok": "pong"}))),
+            Op::Branches => {
+                let ids: Vec<String> = present(answer).into_iter().map(|branch| branch.id).collect();
+                self.finish(id, Reply::ok(json!(ids)));
+            }
+            Op::Branch(branch) => match () {
+                () if branch == self.settings.id => self.finish(id, Reply::ok(self.shown())),
+                () if present(answer).iter().any(|one| one.id == branch) => self.forward(now, id, branch),
+                () => self.finish(id, Reply::missing()),
+            },
+            Op::Machines => {
+                let machines = present(answer);
+                self.finish(id, Reply::ok(json!(machines)));
+            }
+            Op::Machine { id: machine, watcher, what } => match () {
+                () if machine == self.settings.id => self.ask_circusd(id, watcher, what),
+                () if present(answer).iter().any(|one| one.id == machine) => self.forward(now, id, machine),
+                () => self.finish(id, Reply::missing()),
+            },
+            Op::Apps => self.list(id, answer, Kind::App, None),
+            Op::Queues => self.list(id, answer, Kind::Queue, None),
+            Op::Instances(app) => self.list(id, answer, Kind::Instance, Some(&app)),
+            Op::PutApp { name, fields } => {
+                let name = name.unwrap_or_else(|| self.random.uuid());
+                let app = App { name, ..App::default() }.with(&fields);
+                let app = self.model.apps.get(&app.name).cloned().map_or(app, |known| known.with(&fields));
+                let key = Key::new(Kind::App, &app.name);
+                let entry = self.entry(json!(app));
+                self.stage(id, Stage::Claiming(Box::new(Claimed::App(app))), None);
+                self.ask_broker(Purpose::Request(id), BrokerCall::Claim(key, entry, Claim::New));
+            }
+            // What the broker says counts: another branch may have changed it a moment ago.
+            Op::App(name) => match one(&answer, 0).or_else(|| self.app(&name, &answer)) {
+                Some(_) if deleted(&answer) => self.finish(id, Reply::missing()),
+                Some(app) => self.finish(id, Reply::ok(app.shown(&self.settings.broker))),
+                None => self.finish(id, Reply::missing()),
+            },
+            Op::DeleteApp { name, force } => self.delete_app(now, id, &name, force, peer, answer),
+            Op::AddInstance { .. } => self.add_instance(now, id, op, peer, answer),
+            Op::Instance { name, what } => self.instance(now, id, &name, what, answer),
+            Op::Queue(name) => {
+                let queue = one(&answer, 0).or_else(|| self.model.queues.get(&name).cloned());
+                let reply =
+                    queue.filter(|_| !deleted(&answer)).map_or_else(Reply::missing, |queue| Reply::ok(queue.shown()));
+                self.finish(id, reply);
+            }
+            Op::PutQueue(queue) => {
+                let (key, entry) = (Key::new(Kind::Queue, &queue.name), self.entry(json!(queue)));
+                self.stage(id, Stage::Claiming(Box::new(Claimed::Queue(queue))), None);
+                self.ask_broker(Purpose::Request(id), BrokerCall::Claim(key, entry, Claim::New));
+            }
+            Op::DeleteQueue(name) => self.delete_queue(now, id, &name, &answer),
+            Op::QueueUrl { app, queue, request } => {
+                let Some(found) = self.app(&app, &answer) else { return self.finish(id, Reply::missing()) };
+                let declared = queue.as_ref().and_then(|name| self.known_queue(name).or_else(|| one(&answer, 1)));
+                if queue.is_some() && declared.is_none() {
+                    return self.finish(id, Reply::missing());
+                }
+                let broker = found.broker.unwrap_or_else(|| self.settings.broker.clone());
+                let publication = Publication { task: self.random.uuid(), broker, queue: declared, request };
+                self.hand_over(id, |id| Action::Publish { id, publication });
+            }
+            Op::Query { app, task, what } => {
+                let Some(app) = self.app(&app, &answer) else { return self.finish(id, Reply::missing()) };
+                let backend = self.backend(Some(&app), None);
+                self.hand_over(id, |id| Action::Look { id, task, backend, what });
+            }
+        }
+    }
+
+    /// Has this machine's circusd do something.
+    fn ask_circusd(&mut self, id: u64, watcher: Option<String>, what: MachineOp) {
+        self.stage(id, Stage::Listening, None);
+        let mut properties = what.properties();
+        if let Some(name) = watcher {
+            properties.insert("name".into(), name.into());
+        }
+        if !matches!(what, MachineOp::Status | MachineOp::Stats) {
+            self.log(format!("circusd: {} {}", what.command(), json!(properties)));
+        }
+        let call = self.new_call(Purpose::Request(id));
+        self.actions.push(Action::Circus { call, command: what.command(), properties, patience: CIRCUSD });
+    }
+
+    /// Has the rest of a request done outside; the answer comes from there.
+    fn hand_over(&mut self, id: u64, action: impl FnOnce(u64) -> Action) {
+        match self.pending.remove(&id).map(|pending| pending.origin) {
+            Some(Origin::Http(http)) => self.actions.push(action(http)),
+            Some(Origin::Peer { branch, id }) => {
+                self.answer_peer(branch, id, Reply::refused(400, "no branch asks another one for this"));
+            }
+            None => {}
+        }
+    }
+
+    fn app(&self, name: &str, answer: &Answer) -> Option<App> {
+        self.model.apps.get(name).cloned().or_else(|| one(answer, 0))
+    }
+
+    /// The names of everything of a kind: what the broker knows, and what this branch has.
+    fn list(&mut self, id: u64, answer: Answer, kind: Kind, app: Option<&str>) {
+        let Answer::All(entries) = answer else { return self.finish(id, Reply::missing()) };
+        let mut names: Vec<String> = match kind {
+            Kind::App => self.model.apps.keys().cloned().collect(),
+            Kind::Queue => self.model.queues.keys().cloned().collect(),
+            Kind::Instance => {
+                let own = self.model.instances.values().filter(|one| Some(one.app.as_str()) == app && !one.deleting);
+                own.map(|instance| instance.name.clone()).collect()
+            }
+        };
+        let own = &self.settings.id;
+        let of_others = entries.into_iter().filter(|(_, found)| {
+            kind != Kind::Instance || {
+                found.alive && found.entry.owner != *own && found.entry.body["app"].as_str() == app
+            }
+        });
+        names.extend(of_others.map(|(key, found)| found.entry.body["name"].as_str().unwrap_or(&key).to_owned()));
+        names.sort();
+        names.dedup();
+        self.finish(id, Reply::ok(json!(names)));
+    }
+
+    fn delete_app(&mut self, now: Now, id: u64, name: &str, force: bool, peer: bool, answer: Answer) {
+        if peer {
+            self.drop_app(now, name, force);
+            return self.finish(id, Reply::done(200));
+        }
+        let Answer::All(entries) = answer else {
+            return match self.app(name, &answer) {
+                Some(_) => self.ask_broker(Purpose::Request(id), BrokerCall::All(Kind::Instance)),
+                None => self.finish(id, Reply::missing()),
+            };
+        };
+        let used = entries.iter().any(|(_, found)| found.entry.body["app"].as_str() == Some(name));
+        if used && !force {
+            let reason = format!("application '{name}' has instances; force=1 deletes them too");
+            return self.finish(id, Reply::refused(409, reason));
+        }
+        self.drop_app(now, name, force);
+        let gone = Entry { owner: self.settings.id.clone(), body: Value::Null, deleted: Some(now.unix) };
+        self.ask_broker(Purpose::Nothing, BrokerCall::Put(Key::new(Kind::App, name), gone));
+        let message = self.random.uuid();
+        let replies = vec![Reply::done(200).body];
+        self.forwarded.insert(message.clone(), id);
+        // How many others there are, the broker says.
+        let gathering = Stage::Gathering { message: message.clone(), expected: usize::MAX, replies };
+        self.stage(id, gathering, Some(now.mono + SCATTER));
+        let op = Op::DeleteApp { name: name.to_owned(), force };
+        let payload = Payload::Request { op, nowait: false, expires: now.unix + SCATTER.as_secs_f64() };
+        let message = crate::core::Message { id: message, from: self.settings.id.clone(), payload };
+        self.ask_broker(Purpose::Request(id), BrokerCall::Send(To::Others, message));
+    }
+
+    fn drop_app(&mut self, now: Now, name: &str, force: bool) {
+        let instances = self.model.instances.values().filter(|instance| instance.app == name && !instance.deleting);
+        for mut instance in instances.filter(|_| force).cloned().collect::<Vec<_>>() {
+            instance.deleting = true;
+            self.put_instance(now, instance);
+        }
+        if self.model.apps.contains_key(name) {
+            self.store(Change::DropApp(name.to_owned()));
+        }
+    }
+
+    fn delete_queue(&mut self, now: Now, id: u64, name: &str, answer: &Answer) {
+        if !self.model.queues.contains_key(name) && one::<Queue>(answer, 0).is_none() {
+            return self.finish(id, Reply::missing());
+        }
+        let gone = Entry { owner: self.settings.id.clone(), body: Value::Null, deleted: Some(now.unix) };
+        let change = Change::DropQueue(name.to_owned());
+        self.stage(id, Stage::Writing(self.done(id, 200), vec![change]), None);
+        self.ask_broker(Purpose::Request(id), BrokerCall::Put(Key::new(Kind::Queue, name), gone));
+    }
+
+    /// The answer of something that is done: to one that does not wait, that it will be.
+    fn done(&self, id: u64, status: u16) -> Reply {
+        match self.pending.get(&id) {
+            Some(pending) if pending.nowait => Reply::scheduled(),
+            _ => Reply::done(status),
+        }
+    }
+
+    fn add_instance(&mut self, now: Now, id: u64, op: Op, peer: bool, answer: Answer) {
+        let Op::AddInstance { app, name, fields, place, idempotent, found } = op else { return };
+        let Some(found) = found else {
+            return self.prepare_instance(
+                now,
+                id,
+                Op::AddInstance { app, name, fields, place, idempotent, found },
+                &answer,
+            );
+        };
+        let name = name.unwrap_or_else(|| self.random.uuid());
+        if peer {
+            return self.claim_instance(now, id, &name, &fields, found);
+        }
+        let Some(branch) = self.choose(&place, present(answer)) else {
+            return self.finish(id, Reply::refused(409, "no branch that is alive is such a place"));
+        };
+        if branch == self.settings.id {
+            return self.claim_instance(now, id, &name, &fields, found);
+        }
+        if let Some(pending) = self.pending.get_mut(&id) {
+            let (name, found) = (Some(name), Some(found));
+            pending.op = Op::AddInstance { app, name, fields, place, idempotent, found };
+        }
+        self.forward(now, id, branch);
+    }
+
+    /// Knows the application of a new instance, and whether there is one of its name already.
+    fn prepare_instance(&mut self, now: Now, id: u64, op: Op, answer: &Answer) {
+        let Op::AddInstance { app, name, fields, place, idempotent, .. } = op else { return };
+        let default = || (app == DEFAULT_APP).then(|| App { name: app.clone(), ..App::default() });
+        let Some(found) = self.app(&app, answer).or_else(default) else {
+            return self.finish(id, Reply::missing());
+        };
+        let existing = name.as_ref().and_then(|name| match answer {
+            _ if self.model.instances.contains_key(name) => Some(self.settings.id.clone()),
+            Answer::Found(found) => found.get(1)?.as_ref().map(|found| found.entry.owner.clone()),
+            _ => None,
+        });
+        let next = match (existing, name) {
+            (Some(owner), Some(name)) if !idempotent => return self.finish(id, taken(&name, &owner)),
+            (Some(_), Some(name)) => Op::Instance { name, what: InstanceOp::Get },
+            (_, name) => Op::AddInstance { app, name, fields, place, idempotent, found: Some(found) },
+        };
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.op = next;
+        }
+        self.proceed(now, id);
+    }
+
+    /// The branch that is to have a new instance.
+    fn choose(&mut self, place: &Place, present: Vec<Presence>) -> Option<String> {
+        let mut candidates: Vec<Presence> = match place {
+            Place::Branch(id) => present.into_iter().filter(|branch| branch.id == *id).collect(),
+            Place::Label(label) => present.into_iter().filter(|branch| branch.labels.contains(label)).collect(),
+            Place::RoundRobin | Place::Least => present,
+        };
+        candidates.sort_by(|a, b| a.id.cmp(&b.id));
+        if *place == Place::Least {
+            let fewest = candidates.iter().map(|branch| branch.instances).min()?;
+            candidates.retain(|branch| branch.instances == fewest);
+        }
+        if candidates.is_empty() {
+            return None;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        let at = self.turn % candidates.len();
+        Some(candidates.swap_remove(at).id)
+    }
+
+    fn claim_instance(&mut self, now: Now, id: u64, name: &str, fields: &InstanceFields, app: App) {
+        if let Some(known) = self.model.instances.get(name) {
+            let reply = taken(&known.name, &self.settings.id);
+            return self.finish(id, reply);
+        }
+        let instance = Instance::new(name, &app.name, fields, now.unix);
+        let entry = self.entry(instance_body(name, &app.name));
+        self.stage(id, Stage::Claiming(Box::new(Claimed::Instance(instance, Some(app)))), None);
+        let key = Key::new(Kind::Instance, name);
+        self.ask_broker(Purpose::Request(id), BrokerCall::Claim(key, entry, Claim::New));
+    }
+
+    /// The broker has decided on a name.
+    fn claimed(&mut self, now: Now, id: u64, claimed: Claimed, answer: Answer) {
+        match (claimed, answer) {
+            (Claimed::Instance(instance, app), Answer::Won) => self.create(now, id, instance, app),
+            (Claimed::Instance(instance, _), Answer::Held(entry)) => {
+                self.finish(id, taken(&instance.name, &entry.owner));
+            }
+            (Claimed::App(app), Answer::Won) => {
+                let reply = Reply::created(app.shown(&self.settings.broker));
+                match self.model.apps.get(&app.name) {
+                    Some(known) if *known == app => {}
+                    Some(_) => self.written(now, Change::PutApp(app)),
+                    None => self.put_app(now, app),
+                }
+                self.finish(id, reply);
+            }
+            (Claimed::App(app), Answer::Held(entry)) => self.change_app(id, app, entry),
+            (Claimed::Queue(queue), Answer::Won) => {
+                // A queue that is there already stays as it is.
+                let queue = self.model.queues.get(&queue.name).cloned().unwrap_or(queue);
+                let (reply, entry) = (self.shown_queue(id, &queue), self.entry(json!(queue)));
+                let key = Key::new(Kind::Queue, &queue.name);
+                self.stage(id, Stage::Writing(reply, vec![Change::PutQueue(queue)]), None);
+                self.ask_broker(Purpose::Request(id), BrokerCall::Put(key, entry));
+            }
+            (Claimed::Queue(queue), Answer::Held(entry)) => {
+                let held = serde_json::from_value(entry.body).unwrap_or(queue);
+                self.finish(id, self.shown_queue(id, &held));
+            }
+            (_, _) => self.finish(id, Reply::no_broker("it has answered something else")),
+        }
+    }
+
+    fn shown_queue(&self, id: u64, queue: &Queue) -> Reply {
+        match self.pending.get(&id) {
+            Some(pending) if pending.nowait => Reply::scheduled(),
+            _ => Reply::created(queue.shown()),
+        }
+    }
+
+    /// Another branch has the application: its fields are changed for all.
+    fn change_app(&mut self, id: u64, app: App, entry: Entry) {
+        let Ok(held) = serde_json::from_value::<App>(entry.body) else {
+            return self.finish(id, Reply::no_broker("what it knows of the application cannot be read"));
+        };
+        let changed = match self.pending.get(&id).map(|pending| &pending.op) {
+            Some(Op::PutApp { fields, .. }) => held.clone().with(fields),
+            _ => app,
+        };
+        let reply = Reply::created(changed.shown(&self.settings.broker));
+        if changed == held {
+            return self.finish(id, reply);
+        }
+        let entry = Entry { owner: entry.owner, body: json!(changed), deleted: None };
+        let key = Key::new(Kind::App, &changed.name);
+        self.stage(id, Stage::Writing(reply, vec![Change::PutApp(changed)]), None);
+        self.ask_broker(Purpose::Request(id), BrokerCall::Put(key, entry));
+    }
+
+    /// The name is this branch's: there is an instance.
+    fn create(&mut self, now: Now, id: u64, instance: Instance, app: Option<App>) {
+        // While the broker was asked, another request may have made it.
+        if self.model.instances.contains_key(&instance.name) {
+            return self.finish(id, taken(&instance.name, &self.settings.id));
+        }
+        if let Some(app) = app.filter(|app| !self.model.apps.contains_key(&app.name)) {
+            self.store(Change::PutApp(app));
+        }
+        let name = instance.name.clone();
+        let reply = Reply::created(self.shown_instance(&instance));
+        self.put_instance(now, instance);
+        self.announce(now);
+        match self.pending.get(&id) {
+            Some(pending) if pending.nowait => self.finish(id, Reply { status: 202, body: json!({"name": name}) }),
+            _ => self.stage(id, Stage::Settling { instance: name, reply }, Some(now.mono + CREATED)),
+        }
+    }
+
+    fn shown_instance(&self, instance: &Instance) -> Value {
+        let broker = instance.broker(self.model.apps.get(&instance.app), &self.settings.broker);
+        instance.shown(broker)
+    }
+
+    /// Something about one instance.
+    fn instance(&mut self, now: Now, id: u64, name: &str, what: InstanceOp, answer: Answer) {
+        let Some(instance) = self.model.instances.get(name).cloned() else {
+            return match answer {
+                Answer::Found(found) => match found.into_iter().next().flatten() {
+                    Some(Found { entry, alive: true }) if entry.owner != self.settings.id => {
+                        self.forward(now, id, entry.owner);
+                    }
+                    _ => self.finish(id, Reply::missing()),
+                },
+                _ => self.finish(id, Reply::missing()),
+            };
+        };
+        if instance.deleting {
+            return self.finish(id, Reply::missing());
+        }
+        match what {
+            InstanceOp::Get => {
+                let body = self.shown_instance(&instance);
+                self.finish(id, Reply::ok(body));
+            }
+            InstanceOp::Autoscale => self.finish(id, Reply::ok(shown_bounds(&instance))),
+            InstanceOp::Queues => self.listen(id, &instance, "active_queues"),
+            InstanceOp::Stats => self.listen(id, &instance, "stats"),
+            what => self.change_instance(now, id, instance, what, &answer),
+        }
+    }
+
+    fn listen(&mut self, id: u64, instance: &Instance, method: &'static str) {
+        self.stage(id, Stage::Listening, None);
+        self.ask_worker(Purpose::Request(id), instance, method, json!({}), ASKED);
+    }
+
+    fn change_instance(&mut self, now: Now, id: u64, mut instance: Instance, what: InstanceOp, answer: &Answer) {
+        let before = instance.clone();
+        let (reply, limit) = match what {
+            InstanceOp::Delete => {
+                instance.deleting = true;
+                (self.done(id, 200), DELETED)
+            }
+            InstanceOp::AddConsumer(name) => {
+                let Some(queue) = self.known_queue(&name).or_else(|| one(answer, 0)) else {
+                    return self.finish(id, Reply::missing());
+                };
+                if !instance.queues.iter().any(|known| known.name == name) {
+                    self.log(format!("{{Supervisor}} {}: instance.consume_from: {name}", instance.name));
+                    instance.queues.push(queue);
+                }
+                (self.done(id, 201), TOLD)
+            }
+            InstanceOp::DeleteConsumer(name) => {
+                instance.queues.retain(|queue| queue.name != name);
+                (self.done(id, 200), TOLD)
+            }
+            InstanceOp::SetAutoscale { max, min } => {
+                instance.max_concurrency = max.unwrap_or(instance.max_concurrency);
+                instance.min_concurrency = min.unwrap_or(instance.min_concurrency);
+                if let Err(error) = model::bounds(instance.max_concurrency, instance.min_concurrency) {
+                    return self.finish(id, error.into());
+                }
+                (Reply::ok(shown_bounds(&instance)), TOLD)
+            }
+            InstanceOp::Enable(enabled) => {
+                instance.is_enabled = enabled;
+                instance.note = None;
+                (self.done(id, 200), TOLD)
+            }
+            InstanceOp::Restart => (self.done(id, 200), CREATED),
+            InstanceOp::Get | InstanceOp::Autoscale | InstanceOp::Queues | InstanceOp::Stats => return,
+        };
+        let restart =
+            matches!(self.pending.get(&id), Some(Pending { op: Op::Instance { what: InstanceOp::Restart, .. }, .. }));
+        let (name, scales) = (instance.name.clone(), instance.scales());
+        let rescaled =
+            (instance.max_concurrency, instance.min_concurrency) != (before.max_concurrency, before.min_concurrency);
+        if instance != before {
+            self.put_instance(now, instance);
+        }
+        let worker = self.workers.entry(name.clone()).or_insert_with(|| Supervised::new(now.mono));
+        match restart {
+            true => worker.restart(now.mono),
+            false if rescaled && !scales => worker.respecify(now.mono),
+            false => worker.clear_budget(),
+        }
+        if self.pending.get(&id).is_some_and(|pending| pending.nowait) {
+            return self.finish(id, Reply::scheduled());
+        }
+        self.stage(id, Stage::Settling { instance: name, reply }, Some(now.mono + limit));
+        self.settle(now);
+    }
+
+    /// Gives a request to another branch.
+    fn forward(&mut self, now: Now, id: u64, branch: String) {
+        let message = self.random.uuid();
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        let (op, nowait) = (pending.op.clone(), pending.nowait);
+        let expires = now.unix + FORWARDED.as_secs_f64();
+        let scheduled = match &op {
+            Op::AddInstance { name, .. } => Reply { status: 202, body: json!({"name": name}) },
+            _ => Reply::scheduled(),
+        };
+        pending.stage = Stage::Forwarded(message.clone());
+        pending.deadline = Some(now.mono + FORWARDED);
+        let payload = Payload::Request { op, nowait, expires };
+        let sent = crate::core::Message { id: message.clone(), from: self.settings.id.clone(), payload };
+        if nowait {
+            self.ask_broker(Purpose::Nothing, BrokerCall::Send(To::Branch(branch), sent));
+            return self.finish(id, scheduled);
+        }
+        self.forwarded.insert(message, id);
+        self.ask_broker(Purpose::Request(id), BrokerCall::Send(To::Branch(branch), sent));
+    }
+
+    /// Another branch has answered.
+    pub(super) fn replied(&mut self, _now: Now, message: &str, reply: Reply) {
+        let Some(id) = self.forwarded.get(message).copied() else { return };
+        match self.pending.get_mut(&id).map(|pending| &mut pending.stage) {
+            Some(Stage::Gathering { replies, .. }) => {
+                replies.push(reply.body);
+                self.gathered(id);
+            }
+            Some(Stage::Forwarded(sent)) if sent == message => self.finish(id, reply),
+            _ => {}
+        }
+    }
+
+    /// Answers a request to all branches once all have answered.
+    fn gathered(&mut self, id: u64) {
+        if let Some(Stage::Gathering { expected, replies, .. }) = self.pending.get(&id).map(|pending| &pending.stage)
+            && replies.len() >= *expected
+        {
+            let reply = Reply::ok(json!(replies));
+            self.finish(id, reply);
+        }
+    }
+
+    /// A worker has answered what a request asked it.
+    pub(super) fn worker_answered(&mut self, _now: Now, id: u64, outcome: Outcome) {
+        let queues =
+            matches!(self.pending.get(&id), Some(Pending { op: Op::Instance { what: InstanceOp::Queues, .. }, .. }));
+        let reply = match outcome {
+            Outcome::Reply(Value::Array(list)) if queues => {
+                let named = |queue: Value| Some((queue["name"].as_str()?.to_owned(), queue));
+                Reply::ok(Value::Object(list.into_iter().filter_map(named).collect()))
+            }
+            Outcome::Reply(reply) => Reply::ok(reply),
+            Outcome::Circus(reply) => of_circusd(reply),
+            Outcome::NoCircus(reason) => Reply::refused(503, reason),
+            Outcome::NoBroker(reason) => Reply::no_broker(&reason),
+            _ if queues => Reply::ok(json!({})),
+            _ => Reply::late(),
+        };
+        self.finish(id, reply);
+    }
+
+    /// Gives the name of a deleted instance back. The request that deleted it is answered once the broker knows.
+    pub(super) fn free(&mut self, key: Key, name: &str) {
+        let deletes = |pending: &Pending| {
+            matches!(&pending.op, Op::Instance { name: deleted, what: InstanceOp::Delete } if deleted == name)
+                && matches!(pending.stage, Stage::Settling { .. })
+        };
+        let Some(id) = self.pending.iter().find(|(_, pending)| deletes(pending)).map(|(id, _)| *id) else {
+            return self.release(key);
+        };
+        // If the broker cannot be reached now, it is told later.
+        self.unsure.insert(key.clone());
+        self.stage(id, Stage::Writing(Reply::done(200), Vec::new()), None);
+        self.ask_broker(Purpose::Request(id), BrokerCall::Release(key, self.settings.id.clone()));
+    }
+
+    /// Answers requests whose worker is as wanted.
+    pub(super) fn settle(&mut self, _now: Now) {
+        let settled = |pending: &Pending| match &pending.stage {
+            Stage::Settling { instance, .. } => {
+                match (self.model.instances.get(instance), self.workers.get(instance)) {
+                    (Some(wanted), _) if wanted.deleting => false,
+                    (Some(wanted), Some(worker)) => worker.converged(wanted),
+                    _ => true,
+                }
+            }
+            _ => false,
+        };
+        let ids: Vec<u64> = self.pending.iter().filter(|(_, pending)| settled(pending)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.give_up(id);
+        }
+    }
+
+    /// Answers requests whose time has passed.
+    pub(super) fn expire(&mut self, now: Now) {
+        let late = |pending: &Pending| pending.deadline.is_some_and(|deadline| now.mono >= deadline);
+        let ids: Vec<u64> = self.pending.iter().filter(|(_, pending)| late(pending)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.give_up(id);
+        }
+    }
+
+    /// Waits no longer.
+    fn give_up(&mut self, id: u64) {
+        let reply = match self.pending.get(&id).map(|pending| &pending.stage) {
+            Some(Stage::Settling { reply, .. }) => reply.clone(),
+            Some(Stage::Gathering { replies, .. }) => Reply::ok(json!(replies)),
+            _ => Reply::late(),
+        };
+        self.finish(id, reply);
+    }
+
+    /// Answers a request.
+    fn finish(&mut self, id: u64, reply: Reply) {
+        let Some(pending) = self.pending.remove(&id) else { return };
+        if let Stage::Forwarded(message) | Stage::Gathering { message, .. } = &pending.stage {
+            self.forwarded.remove(message);
+        }
+        match pending.origin {
+            Origin::Http(id) => self.actions.push(Action::Respond { id, reply }),
+            Origin::Peer { .. } if pending.nowait => {}
+            Origin::Peer { branch, id } => self.answer_peer(branch, id, reply),
+        }
+    }
+}
+
+/// What circusd has answered.
+fn of_circusd(reply: Value) -> Reply {
+    match (reply["status"].as_str(), reply["reason"].as_str()) {
+        (Some("error"), Some(reason)) if reason.contains("not found") => Reply::missing(),
+        (Some("error"), reason) => Reply::refused(409, reason.unwrap_or("circusd refuses")),
+        _ => Reply::ok(match reply.get("statuses") {
+            Some(statuses) => statuses.clone(),
+            None => reply,
+        }),
+    }
+}
+
+fn taken(name: &str, owner: &str) -> Reply {
+    Reply::refused(409, format!("there is an instance '{name}' on branch '{owner}'"))
+}
+
+fn shown_bounds(instance: &Instance) -> Value {
+    json!({"max": instance.max_concurrency, "min": instance.min_concurrency})
+}
+
+fn present(answer: Answer) -> Vec<Presence> {
+    match answer {
+        Answer::Branches(list) => list,
+        _ => Vec::new(),
+    }
+}
+
+/// Whether what was looked up was deleted.
+fn deleted(answer: &Answer) -> bool {
+    let Answer::Found(found) = answer else { return false };
+    found.first().and_then(Option::as_ref).is_some_and(|found| found.entry.deleted.is_some())
+}
+
+/// What was looked up at this place, unless it was deleted.
+fn one<T: serde::de::DeserializeOwned>(answer: &Answer, at: usize) -> Option<T> {
+    let Answer::Found(found) = answer else { return None };
+    let entry = &found.get(at)?.as_ref()?.entry;
+    let kept = entry.deleted.is_none().then(|| entry.body.clone())?;
+    serde_json::from_value(kept).ok()
+}

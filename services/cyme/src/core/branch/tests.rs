@@ -1,0 +1,275 @@
+use std::collections::VecDeque;
+
+use serde_json::json;
+
+use super::*;
+use crate::core::board::Board;
+use crate::core::message::Payload;
+use crate::core::{parse, secs};
+
+/// Branches b0, b1, ... whose broker answers at once, and whose circusds and workers do what they are told.
+struct Cluster {
+    now: Now,
+    board: Board,
+    branches: Vec<Branch>,
+    replies: Vec<(u64, Reply)>,
+    requests: u64,
+    /// Messages from one branch to another are lost.
+    mute: bool,
+    /// The broker cannot be reached.
+    broken: bool,
+    circus: Vec<String>,
+}
+
+impl Cluster {
+    fn new(branches: usize) -> Self {
+        let now = Now { mono: secs(100), unix: 1e9 };
+        let new = |number| Branch::new(settings(number), Model::default(), now);
+        let mut cluster = Self {
+            now,
+            board: Board::default(),
+            branches: (0..branches).map(new).collect(),
+            replies: Vec::new(),
+            requests: 0,
+            mute: false,
+            broken: false,
+            circus: Vec::new(),
+        };
+        for number in 0..branches {
+            cluster.feed(number, Event::Started);
+        }
+        cluster
+    }
+
+    fn feed(&mut self, number: usize, event: Event) {
+        let mut events = VecDeque::from([(number, event)]);
+        while let Some((number, event)) = events.pop_front() {
+            for action in self.branches[number].handle(self.now, event) {
+                if let Some(event) = self.act(action) {
+                    events.push_back((number, event));
+                }
+            }
+            for (other, branch) in self.branches.iter().enumerate() {
+                while let Some(message) = self.board.receive(self.now.mono, &branch.settings.id) {
+                    if !self.mute {
+                        events.push_back((other, Event::Message(message)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Broker { call, .. } if self.broken => Some(Event::Broker { call, answer: Err("gone".into()) }),
+            Action::Broker { call, what } => {
+                Some(Event::Broker { call, answer: Ok(self.board.apply(self.now.mono, what)) })
+            }
+            Action::Circus { call, command, properties, .. } => {
+                let reply = match command {
+                    "status" => json!({"status": "error", "reason": "program x not found"}),
+                    _ => json!({"status": "ok"}),
+                };
+                self.circus.push(format!("{command} {}", json!(properties)));
+                Some(Event::Outcome { call, outcome: Outcome::Circus(reply) })
+            }
+            Action::Control { call, .. } => Some(Event::Outcome { call, outcome: Outcome::Reply(json!([])) }),
+            Action::Respond { id, reply } => {
+                self.replies.push((id, reply));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// The answer to a request, if there is one yet.
+    fn ask(&mut self, number: usize, method: &str, target: &str) -> Option<Reply> {
+        let parsed = parse(method, target, "", b"").unwrap();
+        self.requests += 1;
+        let id = self.requests;
+        self.feed(number, Event::Request { id, op: parsed.op, nowait: parsed.nowait });
+        self.replies.iter().find(|(known, _)| *known == id).map(|(_, reply)| reply.clone())
+    }
+
+    fn status(&mut self, number: usize, method: &str, target: &str) -> u16 {
+        self.ask(number, method, target).map_or(0, |reply| reply.status)
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now = Now { mono: self.now.mono + secs(1), unix: self.now.unix + 1.0 };
+            for number in 0..self.branches.len() {
+                self.feed(number, Event::Tick);
+            }
+        }
+    }
+
+    /// Which branch has an instance.
+    fn owner(&self, name: &str) -> Option<usize> {
+        self.branches.iter().position(|branch| branch.model.instances.contains_key(name))
+    }
+}
+
+fn settings(number: usize) -> Settings {
+    Settings {
+        id: format!("b{number}"),
+        url: format!("http://b{number}:8000"),
+        port: 8000,
+        broker: "redis://broker/0".into(),
+        result_backend: None,
+        loglevel: "INFO".into(),
+        logfile: None,
+        numc: 2,
+        interval: secs(60),
+        drain: secs(10),
+        labels: vec![format!("label{number}")],
+        root: "/root".into(),
+        celery: "celery".into(),
+        python_path: "/python".into(),
+        seed: number as u64,
+    }
+}
+
+#[test]
+fn any_branch_answers_for_all() {
+    let mut cluster = Cluster::new(3);
+    assert_eq!(cluster.status(0, "POST", "/foo/"), 201);
+    assert_eq!(cluster.status(0, "POST", "/foo/instances/!/i/?branch=b2"), 202);
+    assert_eq!(cluster.owner("i"), Some(2));
+    for number in 0..3 {
+        assert_eq!(cluster.ask(number, "GET", "/foo/instances/").unwrap().body, json!(["i"]));
+        assert_eq!(cluster.ask(number, "GET", "/foo/instances/i/").unwrap().body["name"], "i");
+        assert_eq!(cluster.status(number, "GET", "/foo/instances/j/"), 404);
+        assert_eq!(cluster.status(number, "POST", "/foo/instances/I/"), 409);
+        assert_eq!(cluster.status(number, "PUT", "/foo/instances/i/"), 200);
+        assert_eq!(cluster.ask(number, "GET", "/branches/").unwrap().body, json!(["b0", "b1", "b2"]));
+        assert_eq!(cluster.ask(number, "GET", "/branches/b1/").unwrap().body["id"], "b1");
+        assert_eq!(cluster.status(number, "GET", "/branches/b9/"), 404);
+    }
+    assert_eq!(cluster.status(0, "POST", "/bar/instances/"), 404);
+    assert_eq!(cluster.status(0, "POST", "/foo/instances/!/k/?label=label1"), 202);
+    assert_eq!(cluster.owner("k"), Some(1));
+    assert_eq!(cluster.status(0, "POST", "/foo/instances/!/l/?label=none"), 409);
+    assert_eq!(cluster.status(1, "POST", "/foo/instances/!/m/?placement=least"), 202);
+    assert_eq!(cluster.owner("m"), Some(0));
+}
+
+#[test]
+fn a_branch_that_does_not_answer_is_waited_for_a_minute() {
+    let mut cluster = Cluster::new(2);
+    cluster.ask(0, "POST", "/cyme/instances/!/i/?branch=b1");
+    cluster.mute = true;
+    assert_eq!(cluster.ask(0, "GET", "/cyme/instances/i/"), None);
+    cluster.pass(59);
+    assert!(cluster.replies.iter().all(|(id, _)| *id != cluster.requests));
+    cluster.pass(2);
+    assert_eq!(cluster.replies.last().unwrap().1.status, 408);
+}
+
+#[test]
+fn a_branch_that_is_dead_has_nothing() {
+    let mut cluster = Cluster::new(2);
+    cluster.ask(0, "POST", "/cyme/instances/!/i/?branch=b1");
+    let dead = cluster.branches.pop();
+    cluster.pass(26);
+    assert_eq!(cluster.status(0, "GET", "/cyme/instances/i/"), 404);
+    assert_eq!(cluster.ask(0, "GET", "/cyme/instances/").unwrap().body, json!([]));
+    // Its names are still its own.
+    assert_eq!(cluster.status(0, "POST", "/cyme/instances/i/"), 409);
+    cluster.branches.extend(dead);
+    cluster.pass(1);
+    assert_eq!(cluster.status(0, "GET", "/cyme/instances/i/"), 200);
+}
+
+#[test]
+fn without_a_broker_a_branch_says_so_and_answers_for_its_own() {
+    let mut cluster = Cluster::new(1);
+    cluster.ask(0, "POST", "/foo/");
+    cluster.ask(0, "POST", "/foo/instances/!/i/");
+    cluster.broken = true;
+    for (method, target) in
+        [("GET", "/foo/instances/j/"), ("POST", "/foo/instances/j/"), ("GET", "/"), ("PUT", "/foo/")]
+    {
+        assert_eq!(cluster.status(0, method, target), 503, "{method} {target}");
+    }
+    assert_eq!(cluster.status(0, "GET", "/foo/instances/i/"), 200);
+    assert_eq!(cluster.status(0, "GET", "/foo/"), 200);
+    cluster.broken = false;
+    assert_eq!(cluster.status(0, "POST", "/foo/instances/!/j/"), 202);
+}
+
+#[test]
+fn a_request_that_comes_twice_is_done_once() {
+    let mut cluster = Cluster::new(2);
+    cluster.ask(0, "POST", "/cyme/instances/!/i/?branch=b1");
+    let op = Op::Instance { name: "i".into(), what: crate::core::op::InstanceOp::Enable(false) };
+    let request = |expires| {
+        let payload = Payload::Request { op: op.clone(), nowait: false, expires };
+        Message { id: format!("m{expires}"), from: "b0".into(), payload }
+    };
+    let enabled = |cluster: &Cluster| cluster.branches[1].model.instances["i"].is_enabled;
+    // One whose time has passed is not done: its client was told so.
+    cluster.feed(1, Event::Message(request(cluster.now.unix - 1.0)));
+    assert!(enabled(&cluster));
+    let late = request(cluster.now.unix + 60.0);
+    cluster.feed(1, Event::Message(late.clone()));
+    assert!(!enabled(&cluster));
+    assert_eq!(cluster.status(1, "POST", "/cyme/instances/!/i/enable/"), 202);
+    cluster.feed(1, Event::Message(late));
+    assert!(enabled(&cluster));
+}
+
+#[test]
+fn an_application_that_changes_changes_everywhere() {
+    let mut cluster = Cluster::new(2);
+    cluster.ask(0, "POST", "/foo/?arguments=-O");
+    cluster.ask(0, "POST", "/foo/instances/!/i/?branch=b1");
+    let arguments = |cluster: &Cluster| cluster.branches[1].model.apps["foo"].arguments.clone();
+    assert_eq!(arguments(&cluster).as_deref(), Some("-O"));
+    // Nothing is given, so nothing changes.
+    assert_eq!(cluster.ask(1, "POST", "/foo/").unwrap().body["arguments"], "-O");
+    assert_eq!(cluster.ask(0, "POST", "/foo/?arguments=-E").unwrap().body["arguments"], "-E");
+    assert_eq!(arguments(&cluster).as_deref(), Some("-E"));
+    assert_eq!(cluster.ask(1, "GET", "/foo/").unwrap().body["arguments"], "-E");
+}
+
+#[test]
+fn an_application_with_instances_is_deleted_by_force_only() {
+    let mut cluster = Cluster::new(2);
+    cluster.ask(0, "POST", "/foo/");
+    cluster.ask(0, "POST", "/foo/instances/!/i/?branch=b1");
+    assert_eq!(cluster.status(0, "DELETE", "/foo/"), 409);
+    assert_eq!(cluster.status(0, "DELETE", "/bar/"), 404);
+    let deleted = cluster.ask(0, "DELETE", "/foo/?force=1").unwrap();
+    assert_eq!((deleted.status, deleted.body), (200, json!([{"ok": "ok"}, {"ok": "ok"}])));
+    cluster.pass(20);
+    assert_eq!(cluster.owner("i"), None);
+    assert_eq!(cluster.ask(1, "GET", "/").unwrap().body, json!([]));
+}
+
+#[test]
+fn a_deleted_queue_is_consumed_from_no_more() {
+    let mut cluster = Cluster::new(3);
+    cluster.ask(0, "POST", "/cyme/queues/tasks/?exchange=e");
+    cluster.ask(0, "POST", "/cyme/instances/!/i/?branch=b1");
+    assert_eq!(cluster.status(2, "PUT", "/cyme/instances/!/i/queues/tasks/"), 202);
+    assert_eq!(cluster.status(2, "PUT", "/cyme/instances/i/queues/other/"), 404);
+    assert_eq!(cluster.branches[1].model.instances["i"].queues[0].exchange.as_deref(), Some("e"));
+    // A declaration that is there already stays as it is.
+    assert_eq!(cluster.ask(2, "PUT", "/cyme/queues/tasks/?exchange=f").unwrap().body["exchange"], "e");
+    assert_eq!(cluster.status(2, "DELETE", "/cyme/queues/tasks/"), 200);
+    assert!(cluster.branches[1].model.instances["i"].queues.is_empty());
+    assert_eq!(cluster.status(0, "GET", "/cyme/queues/tasks/"), 404);
+    assert_eq!(cluster.status(0, "DELETE", "/cyme/queues/tasks/"), 404);
+    assert_eq!(cluster.ask(1, "GET", "/cyme/queues/").unwrap().body, json!([]));
+}
+
+#[test]
+fn watchers_of_a_machine_are_its_circusds() {
+    let mut cluster = Cluster::new(2);
+    assert_eq!(cluster.status(0, "POST", "/machines/b1/watchers/web/reload/"), 200);
+    assert_eq!(cluster.circus, [r#"reload {"waiting":true,"name":"web"}"#]);
+    assert_eq!(cluster.status(0, "GET", "/machines/b1/watchers/web/"), 404);
+    assert_eq!(cluster.status(0, "GET", "/machines/b9/watchers/"), 404);
+    assert_eq!(cluster.ask(0, "GET", "/machines/").unwrap().body[1]["labels"], json!(["label1"]));
+}

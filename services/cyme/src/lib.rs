@@ -1,0 +1,26 @@
+//! Cyme on circusd: instances of Celery workers on many machines.
+//!
+//! A branch (`cyme-branch`) runs on every machine beside its circusd. It answers over HTTP, keeps what its machine is to
+//! run in a small database, and has circusd run it: a watcher for each instance. [`core`] decides; everything else carries
+//! out what it says, and tells it what came of it.
+
+pub mod broker;
+pub mod celery;
+pub mod circusd;
+pub mod command;
+pub mod core;
+pub mod http;
+pub mod metrics;
+pub mod program;
+pub mod service;
+pub mod store;
+
+use std::hash::{BuildHasher as _, RandomState};
+
+/// A number that differs from run to run.
+pub fn seed() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// The module that workers run.
+pub const WORKER: &str = include_str!("../worker/cyme_worker.py");

@@ -1,0 +1,320 @@
+//! Runs a branch: carries out what it says, and tells it what came of it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use crate::broker::Broker;
+use crate::celery::Celery;
+use crate::circusd::Circusd;
+use crate::core::{Action, Branch, BrokerCall, Event, Model, Now, Op, Outcome, Parsed, Reply, Settings};
+use crate::metrics::Figures;
+use crate::store::Store;
+
+/// How long a call of the broker may take.
+const BROKER: Duration = Duration::from_secs(8);
+
+/// Something for the branch.
+enum Input {
+    Event(Event),
+    Request(Parsed, oneshot::Sender<Reply>),
+    Figures(oneshot::Sender<Figures>),
+    End(oneshot::Sender<()>),
+}
+
+/// Asks a running branch.
+#[derive(Clone)]
+pub struct Handle(UnboundedSender<Input>);
+
+impl Handle {
+    /// What a request is answered; nothing if the branch ends meanwhile.
+    pub async fn ask(&self, request: Parsed) -> Option<Reply> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(Input::Request(request, sender)).ok()?;
+        receiver.await.ok()
+    }
+
+    /// The figures of the branch.
+    pub async fn figures(&self) -> Option<Figures> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(Input::Figures(sender)).ok()?;
+        receiver.await.ok()
+    }
+
+    /// Ends the branch; its workers stay.
+    pub async fn end(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.0.send(Input::End(sender)).is_ok() {
+            drop(receiver.await);
+        }
+    }
+}
+
+/// What a branch works with.
+pub struct Parts {
+    /// What it is told.
+    pub settings: Settings,
+    /// What it keeps.
+    pub model: Model,
+    /// Where it keeps it.
+    pub store: Store,
+    /// What it reaches other branches through.
+    pub broker: Box<dyn Broker>,
+    /// The endpoint of its circusd.
+    pub endpoint: String,
+    /// The endpoint of events.
+    pub events: String,
+}
+
+/// Starts a branch.
+pub fn start(parts: Parts) -> Result<Handle, String> {
+    let (sender, receiver) = unbounded_channel();
+    let tell = sender.clone();
+    let circusd = Circusd::start(&parts.endpoint, &parts.events, move |event| drop(tell.send(Input::Event(event))))?;
+    let broker: Arc<dyn Broker> = parts.broker.into();
+    let (calls, to_call) = unbounded_channel();
+    tokio::spawn(call_broker(Arc::clone(&broker), to_call, sender.clone()));
+    tokio::spawn(hear_broker(broker, sender.clone()));
+    let begun = Instant::now();
+    let driver = Driver {
+        branch: Branch::new(parts.settings, parts.model, now(begun)),
+        begun,
+        store: parts.store,
+        calls,
+        circusd,
+        celery: Arc::new(Celery::default()),
+        requests: HashMap::new(),
+        number: 0,
+        failures: 0,
+        circusd_answers: true,
+        tell: sender.clone(),
+    };
+    tokio::spawn(driver.run(receiver));
+    Ok(Handle(sender))
+}
+
+fn now(begun: Instant) -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    Now { mono: begun.elapsed(), unix }
+}
+
+/// Makes the calls of the branch in their order.
+async fn call_broker(
+    broker: Arc<dyn Broker>,
+    mut calls: UnboundedReceiver<(u64, BrokerCall)>,
+    tell: UnboundedSender<Input>,
+) {
+    while let Some((call, what)) = calls.recv().await {
+        let answer = match timeout(BROKER, broker.call(what)).await {
+            Ok(answer) => answer,
+            Err(_) => Err("it does not answer".into()),
+        };
+        if tell.send(Input::Event(Event::Broker { call, answer })).is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands over what other branches say.
+async fn hear_broker(broker: Arc<dyn Broker>, tell: UnboundedSender<Input>) {
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let event = match broker.receive().await {
+            Ok(message) => {
+                pause = Duration::from_millis(200);
+                Event::Message(message)
+            }
+            Err(reason) => {
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+                Event::BrokerLost(reason)
+            }
+        };
+        if tell.send(Input::Event(event)).is_err() {
+            return;
+        }
+    }
+}
+
+struct Driver {
+    branch: Branch,
+    begun: Instant,
+    store: Store,
+    calls: UnboundedSender<(u64, BrokerCall)>,
+    circusd: Circusd,
+    celery: Arc<Celery>,
+    /// The requests that wait for an answer.
+    requests: HashMap<u64, oneshot::Sender<Reply>>,
+    number: u64,
+    /// How many changes could not be kept.
+    failures: u64,
+    /// Whether circusd has answered last.
+    circusd_answers: bool,
+    tell: UnboundedSender<Input>,
+}
+
+impl Driver {
+    async fn run(mut self, mut inputs: UnboundedReceiver<Input>) {
+        self.feed(Event::Started).await;
+        loop {
+            let deadline = tokio::time::Instant::from_std(self.begun + self.branch.deadline(now(self.begun)));
+            let input = tokio::select! {
+                input = inputs.recv() => input,
+                () = sleep_until(deadline) => Some(Input::Event(Event::Tick)),
+            };
+            match input {
+                None => return,
+                Some(Input::Event(event)) => self.feed(event).await,
+                Some(Input::Request(request, answer)) => self.request(request, answer).await,
+                Some(Input::Figures(answer)) => {
+                    drop(answer.send(Figures::of(&self.branch, self.circusd_answers, self.failures)))
+                }
+                Some(Input::End(done)) => return self.end(done, inputs).await,
+            }
+        }
+    }
+
+    /// The others learn that this branch is gone; then the file is closed.
+    async fn end(self, done: oneshot::Sender<()>, mut inputs: UnboundedReceiver<Input>) {
+        let withdraw = BrokerCall::Withdraw(self.branch.settings().id.clone());
+        drop(self.calls.send((0, withdraw)));
+        let withdrawn = async {
+            while let Some(input) = inputs.recv().await {
+                if matches!(input, Input::Event(Event::Broker { call: 0, .. })) {
+                    return;
+                }
+            }
+        };
+        drop(timeout(Duration::from_secs(2), withdrawn).await);
+        self.store.close().await;
+        let _ = done.send(());
+    }
+
+    async fn request(&mut self, request: Parsed, answer: oneshot::Sender<Reply>) {
+        self.number += 1;
+        self.requests.insert(self.number, answer);
+        let Parsed { op, nowait } = request;
+        self.feed(Event::Request { id: self.number, op, nowait }).await;
+        // Answers that nothing waits for any more: their clients have gone.
+        self.requests.retain(|_, answer| !answer.is_closed());
+    }
+
+    async fn feed(&mut self, event: Event) {
+        match &event {
+            Event::Outcome { outcome: Outcome::Circus(_), .. } => self.circusd_answers = true,
+            Event::Outcome { outcome: Outcome::NoCircus(_), .. } => self.circusd_answers = false,
+            _ => {}
+        }
+        for action in self.branch.handle(now(self.begun), event) {
+            self.act(action).await;
+        }
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Store(change) => {
+                if let Err(error) = self.store.keep(&change).await {
+                    self.failures += 1;
+                    tracing::error!("a change could not be kept: {error}: {change:?}");
+                }
+            }
+            Action::Broker { call, what } => drop(self.calls.send((call, what))),
+            Action::Circus { call, command, properties, patience } => {
+                if let Some(folder) = properties.get("options").and_then(|options| options["working_dir"].as_str())
+                    && let Err(error) = fs::create_dir_all(folder)
+                {
+                    tracing::error!("{folder}: {error}");
+                }
+                self.circusd.ask(call, command, properties, patience);
+            }
+            Action::Control { call, broker, node, method, arguments, timeout } => {
+                let (celery, tell) = (Arc::clone(&self.celery), self.tell.clone());
+                tokio::spawn(async move {
+                    let outcome = celery.control(&broker, &node, method, &arguments, timeout).await;
+                    drop(tell.send(Input::Event(Event::Outcome { call, outcome })));
+                });
+            }
+            Action::Respond { id, reply } => {
+                if let Some(answer) = self.requests.remove(&id) {
+                    drop(answer.send(reply));
+                }
+            }
+            Action::Publish { id, publication } => {
+                let (celery, branch) = (Arc::clone(&self.celery), self.branch.settings().id.clone());
+                self.answer_later(id, async move { celery.publish(&branch, &publication).await });
+            }
+            Action::Look { id, task, backend, what } => {
+                let celery = Arc::clone(&self.celery);
+                self.answer_later(id, async move { celery.look(&backend, &task, what).await });
+            }
+            Action::Log { warning: true, message } => tracing::warn!("{message}"),
+            Action::Log { warning: false, message } => tracing::info!("{message}"),
+        }
+    }
+
+    /// Answers a request with what comes of this, unless its client goes away before.
+    fn answer_later(&mut self, id: u64, work: impl Future<Output = Reply> + Send + 'static) {
+        let Some(mut answer) = self.requests.remove(&id) else { return };
+        tokio::spawn(async move {
+            let reply = tokio::select! {
+                reply = work => reply,
+                () = answer.closed() => return,
+            };
+            drop(answer.send(reply));
+        });
+    }
+}
+
+/// Whether a request may be about this URL: what a worker requests, it requests in the name of its machine.
+pub fn target_allowed(op: &Op, allowed: &[String]) -> bool {
+    let Op::QueueUrl { request, .. } = op else { return true };
+    let rest = request.url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '\\', '#']).next().unwrap_or_default();
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let host = match place.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => place.split(':').next().unwrap_or_default(),
+    };
+    let matches = |pattern: &String| match pattern.strip_prefix("*.") {
+        Some(domain) => host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')),
+        None => pattern == "*" || pattern.eq_ignore_ascii_case(host),
+    };
+    !host.is_empty() && allowed.iter().any(matches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::parse;
+
+    #[test]
+    fn only_targets_that_are_allowed() {
+        let allowed: Vec<String> = ["127.0.0.1", "localhost", "::1", "*.example.org"].map(Into::into).into();
+        let is = |target: &str| {
+            let op = parse("GET", &format!("/foo/queue/{target}"), "", b"").unwrap().op;
+            target_allowed(&op, &allowed)
+        };
+        for good in
+            ["http://127.0.0.1:80/x", "http://LOCALHOST", "http://[::1]:8/", "https://a.example.org/?q=http://x"]
+        {
+            assert!(is(good), "{good}");
+        }
+        for bad in [
+            "http://example.org/",
+            "http://evil/127.0.0.1",
+            "http://127.0.0.1@evil/",
+            "http://127.0.0.1:x@evil/",
+            "http://evil#@127.0.0.1/",
+            "http://evil\\@127.0.0.1/",
+            "http:///x",
+            "http://notexample.org/",
+        ] {
+            assert!(!is(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Branches with a real broker, a real circusd and Celery's own workers.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod example;
+mod redis;
+mod rig;

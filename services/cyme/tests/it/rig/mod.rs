@@ -1,0 +1,259 @@
+//! A machine with a broker, a circusd and branches, all real.
+
+use std::fmt::Debug;
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take, on a machine with much else to do.
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+
+/// The value that this gives, within the limit.
+pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(Instant::now() < end, "not in time: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What the tests need beyond Rust: the program celery with the client of Redis, and redis-server. Without it they say so.
+pub(crate) fn needs(test: &str) -> Option<PathBuf> {
+    let celery = std::env::var_os("CIRCUS_TEST_CELERY").map(PathBuf::from).filter(|path| path.is_file());
+    let redis = Command::new("redis-server").arg("--version").output().is_ok();
+    let circusd = program("circusd").is_file();
+    match celery {
+        Some(celery) if redis && circusd => Some(celery),
+        celery => {
+            let missing = match (celery.is_some(), redis) {
+                (false, _) => "CIRCUS_TEST_CELERY names no program celery",
+                (true, false) => "there is no redis-server",
+                (true, true) => "there is no circusd beside cyme-branch: cargo build -p circus",
+            };
+            let line = format!("SKIPPED {test}: {missing}\n");
+            drop(std::io::stderr().write_all(line.as_bytes()));
+            None
+        }
+    }
+}
+
+/// A program of the workspace.
+pub(crate) fn program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_cyme-branch")).with_file_name(name)
+}
+
+/// A port that nothing listens at.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A process that ends with its test.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+        let log = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Self(command.spawn().unwrap())
+    }
+
+    pub(crate) fn kill(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+
+    fn terminate(&mut self) {
+        signal(self.0.id(), "TERM");
+        let end = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < end && matches!(self.0.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.kill();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.terminate();
+    }
+}
+
+/// Sends a signal.
+pub(crate) fn signal(pid: u32, name: &str) {
+    drop(Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status());
+}
+
+pub(crate) struct Rig {
+    // In the order in which they end.
+    pub(crate) branches: Vec<Option<Process>>,
+    _circusd: Process,
+    pub(crate) redis: Option<Process>,
+    pub(crate) ports: Vec<u16>,
+    redis_port: u16,
+    control: u16,
+    events: u16,
+    celery: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Rig {
+    pub(crate) fn new(celery: PathBuf, branches: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (control, events, redis_port) = (free_port(), free_port(), free_port());
+        let ini = folder.path().join("circus.ini");
+        let text = format!(
+            "[circus]\nendpoint = tcp://127.0.0.1:{control}\npubsub_endpoint = tcp://127.0.0.1:{events}\nloglevel = info\n"
+        );
+        fs::write(&ini, text).unwrap();
+        let circusd = Process::start(Command::new(program("circusd")).arg(&ini), &folder.path().join("circusd.log"));
+        let mut rig = Self {
+            branches: Vec::new(),
+            _circusd: circusd,
+            redis: None,
+            ports: Vec::new(),
+            redis_port,
+            control,
+            events,
+            celery,
+            folder,
+        };
+        rig.start_redis();
+        for number in 0..branches {
+            rig.ports.push(free_port());
+            rig.branches.push(None);
+            rig.start_branch(number);
+        }
+        rig
+    }
+
+    pub(crate) fn start_redis(&mut self) {
+        let port = self.redis_port.to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        self.redis = Some(Process::start(command.current_dir(self.folder.path()), &self.path("redis.log")));
+        let address = format!("127.0.0.1:{port}");
+        eventually("redis listens", || std::net::TcpStream::connect(&address).ok());
+    }
+
+    pub(crate) fn start_branch(&mut self, number: usize) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cyme-branch"));
+        command.arg(format!(":{}", self.ports[number]));
+        command.args(["-i", &format!("branch{number}"), "--loglevel", "INFO", "--sup-interval", "3"]);
+        command.arg("-D").arg(self.path(&format!("branch{number}")));
+        command.arg("-b").arg(format!("redis://127.0.0.1:{}/0", self.redis_port));
+        command.arg("--circus-endpoint").arg(format!("tcp://127.0.0.1:{}", self.control));
+        command.arg("--circus-pubsub").arg(format!("tcp://127.0.0.1:{}", self.events));
+        command.arg("--celery").arg(&self.celery).args(["--drain", "10"]);
+        self.branches[number] = Some(Process::start(&mut command, &self.path(&format!("branch{number}.log"))));
+        eventually("the branch has a broker", || (self.ask(number, "GET", "/healthz").0 == 200).then_some(()));
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The status and the body of an answer; status 0 if there is none.
+    pub(crate) fn ask(&self, branch: usize, method: &str, path: &str) -> (u16, Value) {
+        ask(&format!("http://127.0.0.1:{}{path}", self.ports[branch]), method, None)
+    }
+
+    /// An answer that must have this status.
+    pub(crate) fn get(&self, branch: usize, status: u16, method: &str, path: &str) -> Value {
+        let (found, body) = self.ask(branch, method, path);
+        assert_eq!(found, status, "{method} {path}: {body}\n{}", self.logs());
+        body
+    }
+
+    /// The same, with a form.
+    pub(crate) fn post(&self, branch: usize, status: u16, path: &str, form: &str) -> Value {
+        let (found, body) = ask(&format!("http://127.0.0.1:{}{path}", self.ports[branch]), "POST", Some(form));
+        assert_eq!(found, status, "POST {path}: {body}\n{}", self.logs());
+        body
+    }
+
+    /// Asks circusd.
+    pub(crate) fn circus(&self, command: &str, properties: Value) -> Value {
+        let client = circus_client::Client::new().unwrap();
+        let mut control = client.control(&format!("tcp://127.0.0.1:{}", self.control)).unwrap();
+        let Value::Object(properties) = properties else { panic!("{properties}") };
+        Value::Object(control.call(command, properties, Duration::from_secs(20)).unwrap())
+    }
+
+    /// The pid of an instance's worker.
+    pub(crate) fn pid(&self, instance: &str) -> Option<u32> {
+        let list = self.circus("list", serde_json::json!({"name": format!("cyme-{instance}")}));
+        list["pids"][0].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    /// What everything has logged last.
+    pub(crate) fn logs(&self) -> String {
+        let mut logs = Vec::new();
+        let mut open = vec![self.folder.path().to_owned()];
+        while let Some(path) = open.pop() {
+            match fs::read_dir(&path) {
+                Ok(entries) => open.extend(entries.flatten().map(|entry| entry.path())),
+                Err(_) if path.extension().is_some_and(|end| end == "log") => logs.push(path),
+                Err(_) => {}
+            }
+        }
+        let tail = |path: PathBuf| {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().rev().take(40).collect();
+            format!("== {}\n{}\n", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        };
+        logs.into_iter().map(tail).collect()
+    }
+
+    /// What the log of a branch says.
+    pub(crate) fn log_of(&self, branch: usize) -> String {
+        fs::read_to_string(self.path(&format!("branch{branch}.log"))).unwrap_or_default()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            drop(writeln!(std::io::stderr(), "{}", self.logs()));
+        }
+    }
+}
+
+/// Makes a request.
+pub(crate) fn ask(url: &str, method: &str, form: Option<&str>) -> (u16, Value) {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(65)))
+        .allow_non_standard_methods(true)
+        .build();
+    let agent = ureq::Agent::new_with_config(config);
+    let request = ureq::http::Request::builder().method(method).uri(url);
+    let sent = match form {
+        Some(form) => {
+            let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+            agent.run(request.body(form.to_owned()).unwrap())
+        }
+        None => agent.run(request.body(()).unwrap()),
+    };
+    match sent {
+        Err(_) => (0, Value::Null),
+        Ok(mut response) => {
+            let status = response.status().as_u16();
+            let text = response.body_mut().read_to_string().unwrap_or_default();
+            (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        }
+    }
+}
+
+/// Whether two values are the same, as an option.
+pub(crate) fn same<T: PartialEq + Debug>(a: T, b: T) -> Option<()> {
+    (a == b).then_some(())
+}
