@@ -19,6 +19,7 @@ pub(crate) const TOP: &[&str] = &[
     "plugins",
     "python",
     "rust-toolchain.toml",
+    "services",
     "src",
     "tests",
 ];
