@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use circus_plugin_sdk::{Circus, Event, Plugin, main as plugin_main};
+use circus_plugin_sdk::{Client, Event, Plugin, main as plugin_main};
 
 struct Counter {
     every: Duration,
@@ -12,7 +12,7 @@ struct Counter {
 }
 
 impl Plugin for Counter {
-    fn on_event(&mut self, event: &Event, _circus: &mut dyn Circus) {
+    fn on_event(&mut self, event: &Event, _client: &mut dyn Client) {
         if event.kind == "reap" {
             *self.deaths.entry(event.watcher.clone()).or_default() += 1;
         }
@@ -22,15 +22,15 @@ impl Plugin for Counter {
         Some(self.next)
     }
 
-    fn on_tick(&mut self, circus: &mut dyn Circus) {
-        self.next = circus.now() + self.every;
-        circus.info(&format!("deaths: {:?}", self.deaths));
+    fn on_tick(&mut self, client: &mut dyn Client) {
+        self.next = client.now() + self.every;
+        client.info(&format!("deaths: {:?}", self.deaths));
     }
 }
 
 fn main() -> ExitCode {
-    plugin_main(|surroundings| {
-        let every = Duration::from_secs_f64(surroundings.settings.number("every")?.unwrap_or(10.0));
+    plugin_main(|context| {
+        let every = Duration::from_secs_f64(context.settings.number("every")?.unwrap_or(10.0));
         Ok(Box::new(Counter { every, next: every, deaths: BTreeMap::new() }))
     })
 }

@@ -1,37 +1,22 @@
 //! The plugins that come with circusd, in one program. `[plugin:x]` with `use = NAME` makes circusd run it.
 //!
-//! Each is a file of its own here and an implementation of [`circus_plugin_sdk::Plugin`]; its name, keys and defaults are
-//! declared in [`circus_core::config::BUILTINS`], from which its manual is made too. None of them opens a socket to circusd
+//! Each is a file in `builtin` that registers an implementation of [`circus_plugin_sdk::Plugin`]; `support` is what they
+//! share. Names, keys and defaults are declared in [`circus_core::config::BUILTINS`], from which the manual is made too. None of them opens a socket to circusd
 //! or reads a clock, so their tests need neither.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use circus_core::config::{BUILTINS, Builtin, PLUGIN_KEYS, PluginKey};
-use circus_plugin_sdk::{Args, Plugin, Surroundings, run};
+use circus_plugin_sdk::{Args, Plugin, PluginContext, run};
 use clap::{CommandFactory as _, Parser};
 
-mod background;
-mod command_reloader;
-mod flapping;
-mod full_stats;
-mod http_observer;
-mod limits;
-mod logger;
-mod prometheus;
-mod redis_observer;
-mod resource_watcher;
-mod responder;
-mod sizes;
-mod stamps;
-mod statsd;
-mod statsd_client;
-mod ticks;
-mod watchdog;
-mod watchers;
-mod webhook;
+use self::builtin::PLUGINS;
 
-/// Runs one of the plugins that come with circusd.
+mod builtin;
+mod support;
+
+/// circus-plugin: runs one of the plugins that come with circusd.
 #[derive(Debug, Parser)]
 #[command(name = "circus-plugin", about)]
 struct Command {
@@ -55,14 +40,14 @@ pub fn main() -> ExitCode {
         return print(&BUILTINS.iter().map(listed).collect::<String>());
     }
     match command.plugin.plugin.clone() {
-        Some(name) => run(&command.plugin, |surroundings| make(&name, surroundings)),
+        Some(name) => run(&command.plugin, |context| make(&name, context)),
         // As the original, which exits with 0.
         None => print(&format!("{}\n", Command::command().render_usage())),
     }
 }
 
 fn print(text: &str) -> ExitCode {
-    // Whoever closed our output has seen enough.
+    // A closed pipe means that the reader has seen enough.
     drop(std::io::stdout().write_all(text.as_bytes()));
     ExitCode::SUCCESS
 }
@@ -78,32 +63,16 @@ fn listed(builtin: &Builtin) -> String {
 }
 
 /// The plugin of this name, with what its section says.
-fn make(name: &str, surroundings: &Surroundings) -> Result<Box<dyn Plugin>, String> {
+fn make(name: &str, context: &PluginContext) -> Result<Box<dyn Plugin>, String> {
     let Some(builtin) = Builtin::find(name) else {
         let shared = PLUGIN_KEYS.iter().any(|key| key.name == name);
         let hint = if shared { String::new() } else { Builtin::nearest(name) };
         return Err(format!("no plugin is called '{name}'{hint}; circus-plugin --list prints those there are"));
     };
-    let settings = surroundings.settings.clone().with_defaults_of(builtin);
-    let made = match builtin.name {
-        "flapping" => boxed(flapping::Flapping::new(&settings, surroundings.check_delay)),
-        "resource_watcher" => boxed(resource_watcher::ResourceWatcher::new(&settings)),
-        "command_reloader" => boxed(command_reloader::CommandReloader::new(&settings)),
-        "statsd" => boxed(statsd::StatsdEmitter::new(&settings)),
-        "full_stats" => boxed(full_stats::FullStats::new(&settings)),
-        "redis_observer" => boxed(redis_observer::RedisObserver::new(&settings)),
-        "http_observer" => boxed(http_observer::HttpObserver::new(&settings)),
-        "watchdog" => boxed(watchdog::WatchDog::new(&settings)),
-        "logger" => boxed(logger::Logger::new(&settings)),
-        "webhook" => boxed(webhook::Webhook::new(&settings)),
-        "prometheus" => boxed(prometheus::Prometheus::new(&settings)),
-        other => Err(format!("the plugin '{other}' is declared and not there")),
-    };
-    made.map_err(|text| format!("{name}: {text}"))
-}
-
-fn boxed<P: Plugin + 'static>(made: Result<P, String>) -> Result<Box<dyn Plugin>, String> {
-    made.map(|plugin| Box::new(plugin) as Box<dyn Plugin>)
+    let context = PluginContext { settings: context.settings.clone().with_defaults_of(builtin), ..context.clone() };
+    let registration = PLUGINS.iter().find(|registration| registration.name == builtin.name);
+    let registration = registration.ok_or_else(|| format!("the plugin '{name}' is declared and not there"))?;
+    (registration.make)(&context).map_err(|text| format!("{name}: {text}"))
 }
 
 #[cfg(test)]
@@ -112,8 +81,8 @@ mod tests {
 
     use super::*;
 
-    fn surroundings(settings: &[(&str, &str)]) -> Surroundings {
-        Surroundings {
+    fn context(settings: &[(&str, &str)]) -> PluginContext {
+        PluginContext {
             endpoint: String::new(),
             pubsub_endpoint: String::new(),
             check_delay: 5.0,
@@ -123,9 +92,10 @@ mod tests {
     }
 
     #[test]
-    fn every_declared_plugin_can_be_made_by_either_name() {
-        let needed = surroundings(&[("watcher", "w"), ("url", "http://127.0.0.1:9/"), ("port", "0")]);
+    fn declared_plugins_are_made_by_either_name() {
+        let needed = context(&[("watcher", "w"), ("url", "http://127.0.0.1:9/"), ("port", "0")]);
         for builtin in BUILTINS {
+            assert!(PLUGINS.iter().any(|registration| registration.name == builtin.name), "{}", builtin.name);
             for name in [Some(builtin.name), builtin.class].into_iter().flatten() {
                 assert_eq!(make(name, &needed).err(), None, "{name}");
             }
@@ -133,8 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_made_is_explained() {
-        let error = |name| make(name, &surroundings(&[("attempts", "many")])).err().unwrap();
+    fn plugin_that_cannot_be_made_is_explained() {
+        let error = |name| make(name, &context(&[("attempts", "many")])).err().unwrap();
         assert_eq!(error("flapping"), "flapping: attempts: 'many' is no such number");
         assert!(error("flaping").contains("did you mean 'flapping'"), "{}", error("flaping"));
         assert_eq!(error("resource_watcher"), "resource_watcher: watcher: is missing");

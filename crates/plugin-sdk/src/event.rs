@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event() {
+    fn invalid_events() {
         let cases: [(&[u8], &[u8]); 5] = [
             (b"stat.a.b", b"{}"),
             (b"watcher.a", b"{}"),

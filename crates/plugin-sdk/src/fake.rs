@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Circus, Event, Level, Refusal};
+use super::{Client, Event, Level, Refusal};
 use circus_core::proto::Object;
 
 /// A request that a plugin has sent.
@@ -19,7 +19,7 @@ pub struct Sent {
 
 /// Grants what the test has an answer for, and remembers what was asked and said.
 #[derive(Debug, Default)]
-pub struct FakeCircus {
+pub struct FakeClient {
     /// What the plugin takes for the time.
     pub time: Duration,
     /// The requests, calls and casts, in their order. Tests take them out.
@@ -29,7 +29,7 @@ pub struct FakeCircus {
     answers: BTreeMap<String, VecDeque<Value>>,
 }
 
-impl FakeCircus {
+impl FakeClient {
     /// Answers the next call of a command so. The last answer of a command holds for all that follow.
     pub fn answer(&mut self, command: &str, reply: Value) {
         self.answers.entry(command.to_owned()).or_default().push_back(reply);
@@ -41,9 +41,9 @@ impl FakeCircus {
             body.insert("time".into(), self.time.as_secs_f64().into());
         }
         let topic = format!("watcher.{watcher}.{kind}");
-        // What the test wrote wrongly shows as an event of nobody.
-        let nobody = Event { watcher: String::new(), kind: String::new(), body: Object::new() };
-        Event::parse(topic.as_bytes(), body.to_string().as_bytes()).unwrap_or(nobody)
+        // A mistake of the test shows as an event without a watcher.
+        let unnamed = Event { watcher: String::new(), kind: String::new(), body: Object::new() };
+        Event::parse(topic.as_bytes(), body.to_string().as_bytes()).unwrap_or(unnamed)
     }
 
     /// The requests since the last time, each as `command {properties}`.
@@ -58,7 +58,7 @@ impl FakeCircus {
     }
 }
 
-impl Circus for FakeCircus {
+impl Client for FakeClient {
     fn now(&self) -> Duration {
         self.time
     }
@@ -69,7 +69,7 @@ impl Circus for FakeCircus {
         let answer =
             answers.and_then(|answers| if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() });
         match answer {
-            Some(Value::Object(reply)) => super::real::granted(reply),
+            Some(Value::Object(reply)) => super::zmq_client::granted(reply),
             Some(_) | None => Err(Refusal { errno: None, reason: format!("the test has no answer to {command}") }),
         }
     }

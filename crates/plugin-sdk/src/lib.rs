@@ -6,28 +6,28 @@
 //!
 //! A plugin has one thread, and its methods are called one after the other: on an [`Event`], when the time has come
 //! that it asked for ([`Plugin::next_tick`]), when its own descriptor is readable, at the end. It talks to circusd
-//! through [`Circus`], of which there are two: the real one of the runner, and [`FakeCircus`], with which a test sets
+//! through [`Client`], of which there are two: the real one of the runner, and [`FakeClient`], with which a test sets
 //! the clock, gives the answers, and sees what was asked. Neither a socket nor a sleep is needed for that.
 
 #![warn(missing_docs)]
 
-mod circus;
+mod client;
+mod context;
 mod event;
 mod fake;
 mod log;
 mod names;
 mod program;
-mod real;
 mod runner;
 mod settings;
-mod surroundings;
+mod zmq_client;
 
-pub use circus::{Circus, Refusal};
+pub use client::{Client, Refusal};
+pub use context::{Args, PluginContext};
 pub use event::Event;
-pub use fake::{FakeCircus, Sent};
+pub use fake::{FakeClient, Sent};
 pub use log::Level;
 pub use names::Names;
 pub use program::{main, run};
 pub use runner::Plugin;
 pub use settings::Settings;
-pub use surroundings::{Args, Surroundings};

@@ -39,7 +39,7 @@ impl Log {
             return;
         }
         let prefix = if self.prefixed { prefix(level) } else { "" };
-        // There is nobody to tell.
+        // A failure to log cannot be reported.
         drop(self.out.write_all(format!("{prefix}{}\n", text.replace('\n', " ")).as_bytes()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Circus;
+use super::Client;
 use circus_core::proto::resource_name;
 
 /// The names of watchers, asked for when one is met that is new.
@@ -11,9 +11,9 @@ pub struct Names(HashMap<String, String>);
 
 impl Names {
     /// The name by which requests know a watcher. One that cannot be found is taken as it is spelt.
-    pub fn of(&mut self, resource: &str, circus: &mut dyn Circus) -> String {
+    pub fn of(&mut self, resource: &str, client: &mut dyn Client) -> String {
         if !self.0.contains_key(resource) && resource.contains('_') {
-            let watchers = circus.watchers().unwrap_or_default();
+            let watchers = client.watchers().unwrap_or_default();
             self.0.extend(watchers.into_iter().map(|name| (resource_name(&name), name)));
         }
         self.0.get(resource).map_or_else(|| resource.to_owned(), String::clone)
@@ -30,15 +30,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::FakeCircus;
+    use crate::FakeClient;
 
     #[test]
     fn an_underscore_may_be_a_space() {
-        let (mut names, mut circus) = (Names::default(), FakeCircus::default());
-        circus.answer("list", json!({"status": "ok", "watchers": ["my web", "a_b"]}));
-        assert_eq!(names.of("my_web", &mut circus), "my web");
-        assert_eq!(names.of("a_b", &mut circus), "a_b");
-        assert_eq!(names.of("web", &mut circus), "web");
-        assert_eq!(circus.take_sent().len(), 1);
+        let (mut names, mut client) = (Names::default(), FakeClient::default());
+        client.answer("list", json!({"status": "ok", "watchers": ["my web", "a_b"]}));
+        assert_eq!(names.of("my_web", &mut client), "my web");
+        assert_eq!(names.of("a_b", &mut client), "a_b");
+        assert_eq!(names.of("web", &mut client), "web");
+        assert_eq!(client.take_sent().len(), 1);
     }
 }

@@ -8,8 +8,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::unistd::{Pid, getppid};
 
-use super::real::Real;
-use super::{Circus, Event};
+use super::zmq_client::ZmqClient;
+use super::{Client, Event};
 use circus_client::Subscriber;
 use circus_sys::{SignalEvent, Signals};
 
@@ -25,24 +25,24 @@ const PARENT_EVERY: Duration = Duration::from_secs(5);
 pub trait Plugin {
     /// The subscription stands, requests can be sent. An error ends the plugin; circusd starts it again, with pauses
     /// that grow.
-    fn start(&mut self, circus: &mut dyn Circus) -> Result<(), String> {
-        let _ = circus;
+    fn start(&mut self, client: &mut dyn Client) -> Result<(), String> {
+        let _ = client;
         Ok(())
     }
 
     /// Something happened to a watcher.
-    fn on_event(&mut self, event: &Event, circus: &mut dyn Circus) {
-        let _ = (event, circus);
+    fn on_event(&mut self, event: &Event, client: &mut dyn Client) {
+        let _ = (event, client);
     }
 
-    /// When [`on_tick`](Self::on_tick) is to be called, by the clock of [`Circus::now`]; `None` is never.
+    /// When [`on_tick`](Self::on_tick) is to be called, by the clock of [`Client::now`]; `None` is never.
     fn next_tick(&self) -> Option<Duration> {
         None
     }
 
     /// The time has come.
-    fn on_tick(&mut self, circus: &mut dyn Circus) {
-        let _ = circus;
+    fn on_tick(&mut self, client: &mut dyn Client) {
+        let _ = client;
     }
 
     /// A descriptor of its own that is watched. It is asked for once, after `start`.
@@ -51,13 +51,13 @@ pub trait Plugin {
     }
 
     /// The descriptor is readable: read until there is nothing left.
-    fn on_readable(&mut self, circus: &mut dyn Circus) {
-        let _ = circus;
+    fn on_readable(&mut self, client: &mut dyn Client) {
+        let _ = client;
     }
 
     /// The end: circusd stops, or wants the plugin stopped.
-    fn stop(&mut self, circus: &mut dyn Circus) {
-        let _ = circus;
+    fn stop(&mut self, client: &mut dyn Client) {
+        let _ = client;
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Runner {
     poll: Poll,
     signals: Signals,
     subscriber: Subscriber,
-    /// Who has started us, where that was circusd.
+    /// The process that has started this one, if that was circusd.
     parent: Option<Pid>,
 }
 
@@ -81,14 +81,14 @@ impl Runner {
     }
 
     /// Calls the plugin until it is to end.
-    pub(super) fn run(&mut self, plugin: &mut dyn Plugin, circus: &mut Real) -> Result<(), String> {
-        plugin.start(circus)?;
-        let ended = self.turns(plugin, circus).map_err(|error| format!("waiting for events failed: {error}"));
-        plugin.stop(circus);
+    pub(super) fn run(&mut self, plugin: &mut dyn Plugin, client: &mut ZmqClient) -> Result<(), String> {
+        plugin.start(client)?;
+        let ended = self.turns(plugin, client).map_err(|error| format!("waiting for events failed: {error}"));
+        plugin.stop(client);
         ended
     }
 
-    fn turns(&mut self, plugin: &mut dyn Plugin, circus: &mut Real) -> io::Result<()> {
+    fn turns(&mut self, plugin: &mut dyn Plugin, client: &mut ZmqClient) -> io::Result<()> {
         if let Some(source) = plugin.source() {
             self.poll.registry().register(&mut SourceFd(&source.as_raw_fd()), SOURCE, Interest::READABLE)?;
         }
@@ -96,7 +96,7 @@ impl Runner {
         // What came before we were registered has used up its news.
         let mut hurry = true;
         loop {
-            let limit = if hurry { Some(Duration::ZERO) } else { self.time_left(plugin, circus) };
+            let limit = if hurry { Some(Duration::ZERO) } else { self.time_left(plugin, client) };
             if let Err(error) = self.poll.poll(&mut events, limit)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -107,25 +107,25 @@ impl Runner {
                 return Ok(());
             }
             if events.iter().any(|event| event.token() == SOURCE) {
-                plugin.on_readable(circus);
+                plugin.on_readable(client);
             }
             while let Some((topic, body)) = self.subscriber.try_recv() {
                 if let Some(event) = Event::parse(&topic, &body) {
-                    plugin.on_event(&event, circus);
+                    plugin.on_event(&event, client);
                 }
                 // A plugin that is flooded, or asks a daemon that hangs, still ends when it has to.
                 if self.is_over() {
                     return Ok(());
                 }
             }
-            if plugin.next_tick().is_some_and(|at| at <= circus.now()) {
-                plugin.on_tick(circus);
+            if plugin.next_tick().is_some_and(|at| at <= client.now()) {
+                plugin.on_tick(client);
             }
         }
     }
 
-    fn time_left(&self, plugin: &dyn Plugin, circus: &Real) -> Option<Duration> {
-        let tick = plugin.next_tick().map(|at| at.saturating_sub(circus.now()));
+    fn time_left(&self, plugin: &dyn Plugin, client: &ZmqClient) -> Option<Duration> {
+        let tick = plugin.next_tick().map(|at| at.saturating_sub(client.now()));
         tick.into_iter().chain(self.parent.map(|_| PARENT_EVERY)).min()
     }
 

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_and_what_lacks_has_a_default() {
+    fn errors_are_explained_and_defaults_apply() {
         let settings = Settings::new([("attempts", "two"), ("active", "perhaps"), ("window", "-1"), ("l", "a, b\nc")]);
         assert_eq!(settings.number::<u32>("attempts"), Err("attempts: 'two' is no such number".into()));
         assert_eq!(settings.flag("active"), Err("active: 'perhaps' is neither yes nor no".into()));
