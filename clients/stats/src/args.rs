@@ -1,5 +1,6 @@
 //! circusd-stats' command line: the original's, and what is new.
 
+use circus_client::arguments::seconds;
 use clap::Parser;
 
 /// Publishes what the processes of a circusd use.
@@ -21,10 +22,10 @@ pub struct Args {
     /// The user who owns that file
     #[arg(long, value_name = "USER")]
     pub endpoint_owner: Option<String>,
-    /// Seconds between two looks at a process, and two messages about it
+    /// Seconds between two samples of a process, and two messages about it
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = interval)]
     pub interval: f64,
-    /// Look at processes also while nobody subscribes
+    /// Sample processes even without a subscriber
     #[arg(long)]
     pub always: bool,
     /// Publish also where other machines can subscribe
@@ -45,14 +46,12 @@ pub struct Args {
 }
 
 fn octal(text: &str) -> Result<u32, String> {
-    let mode = u32::from_str_radix(text, 8).map_err(|_| "it is no octal number".to_owned())?;
+    let mode = u32::from_str_radix(text, 8).map_err(|_| "it is not an octal number".to_owned())?;
     if mode > 0o777 { Err("it is above 777".into()) } else { Ok(mode) }
 }
 
 fn interval(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
-    let fits = (0.1..=3600.0).contains(&seconds);
-    if fits { Ok(seconds) } else { Err("it is not between 0.1 and 3600".into()) }
+    seconds(text, 0.1..=3600.0)
 }
 
 #[cfg(test)]

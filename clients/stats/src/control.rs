@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::roster::{self, Own, Socket, Watcher};
+use super::inventory::{self, Own, Socket, Watcher};
 use circus_client::{Client, ClientError};
 use circus_core::proto::Object;
 
 /// After this long no answer is expected any more.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between two rounds of questions, so that a crash loop that is news all the time costs circusd little.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -15,11 +15,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What circusd said.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// Who there is.
+    /// The watchers, and circusd's own programs.
     Watchers(Vec<Watcher>, Vec<Own>),
-    /// Which sockets it holds.
+    /// The sockets that it holds.
     Sockets(Vec<Socket>),
-    /// Which process it is.
+    /// Its own process.
     Daemon(Own),
 }
 
@@ -43,7 +43,7 @@ impl Control {
 
     /// When questions may be asked again: at once, unless there are answers to wait for.
     pub(super) fn free_at(&self) -> Duration {
-        let wait = if self.open > 0 { PATIENCE } else { PAUSE };
+        let wait = if self.open > 0 { TIMEOUT } else { PAUSE };
         self.asked.map_or(Duration::ZERO, |asked| asked + wait)
     }
 
@@ -52,7 +52,7 @@ impl Control {
         self.asked.map_or(Duration::MAX, |asked| now.saturating_sub(asked))
     }
 
-    /// Asks who there is, and who circusd is where that is not known.
+    /// Asks for watchers and sockets, and for circusd's pid if that is not known.
     pub(super) fn ask(&mut self, knows_daemon: bool, now: Duration) {
         self.round += 1;
         self.asked = Some(now);
@@ -84,9 +84,9 @@ impl Control {
 
 fn told(command: &str, answer: &Object) -> Option<Told> {
     match command {
-        STATUS => roster::watchers(answer).map(|(watchers, own)| Told::Watchers(watchers, own)),
-        SOCKETS => roster::sockets(answer).map(Told::Sockets),
-        DAEMON => roster::daemon(answer).map(Told::Daemon),
+        STATUS => inventory::watchers(answer).map(|(watchers, own)| Told::Watchers(watchers, own)),
+        SOCKETS => inventory::sockets(answer).map(Told::Sockets),
+        DAEMON => inventory::daemon(answer).map(Told::Daemon),
         _ => None,
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use super::ledger::Known;
-use super::roster::Watcher;
+use super::inventory::Watcher;
+use super::process_cache::Known;
 use super::totals::{Totals, rounded};
 
 /// What a process has that circusd started as a worker.

@@ -1,4 +1,4 @@
-//! Layer 3: circusd-stats. It tells whoever subscribes what every process uses, once each interval.
+//! Layer 3: circusd-stats. It publishes what every process uses, once each interval.
 //!
 //! ```text
 //!   circusd ── events: "something changed" ──▶ ┌─────────┐
@@ -8,23 +8,23 @@
 //!                                    ledger, hits ──┴── /proc, the sockets
 //! ```
 //!
-//! Who there is, circusd is asked: an event only says that it is time to ask again. So a name is the same after a
-//! respawn, an event that is lost costs nothing, and what was missed during a restart is made up for. `roster` reads the
-//! answers, `interest` knows what is listened to, `ledger` remembers the last look at each process, `totals` and `frame`
-//! are what is told, and `service` is the loop. While nobody subscribes it sleeps.
+//! The watchers are those that circusd reports; an event only says that it is time to ask again. So a name is the same after a
+//! respawn, an event that is lost costs nothing, and what was missed during a restart is caught up with. `inventory` reads the
+//! answers, `subscriptions` knows what is listened to, `process_cache` remembers the last look at each process, `totals` and `frame`
+//! are what is published, and `service` is the loop. Without a subscriber it sleeps.
 
 mod args;
 mod clock;
 mod control;
 mod frame;
-mod hits;
-mod interest;
-mod ledger;
+mod inventory;
 mod log;
 mod outlet;
+mod process_cache;
 mod program;
-mod roster;
 mod service;
+mod socket_activity;
+mod subscriptions;
 mod totals;
 
 pub use args::Args;

@@ -17,7 +17,7 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn new(level: &str, output: &str) -> Self {
         let terse = ["warning", "error", "critical"].contains(&level.to_lowercase().as_str());
-        // A system log has circusd's own lines; these few are for whoever looks at standard error.
+        // A system log has circusd's own lines; these few are for standard error.
         let is_file = !["-", "stdout"].contains(&output) && !output.starts_with("syslog://");
         Self { file: is_file.then(|| output.to_owned()), terse }
     }
@@ -40,7 +40,7 @@ impl Log {
         let time = Timestamp::now().to_zoned(circus_sys::time_zone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
         let text = escaped(text);
         let line = format!("{time} circusd-stats[{}] [{level}] {text}\n", std::process::id());
-        // Opened for each line, so that it is the file of this name. Where it cannot be written there is nobody to tell.
+        // Opened for each line, so that it is the file of this name. A failure to write cannot be reported.
         let written = match &self.file {
             Some(path) => {
                 let file = OpenOptions::new().append(true).create(true).open(path);

@@ -1,44 +1,44 @@
-//! Where messages leave: each is made in the forms that somebody wants, into buffers that stay.
+//! Sends messages: each in the forms that are subscribed to, from buffers that are kept.
 
 use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::interest::{Interest, PACKED};
+use super::subscriptions::{PACKED, Subscriptions};
 use circus_net::{News, Publisher};
 
 /// The way out.
 pub(super) struct Outlet {
     pub(super) publisher: Publisher,
-    pub(super) interest: Interest,
+    pub(super) subscriptions: Subscriptions,
     topic: Vec<u8>,
     body: Vec<u8>,
 }
 
 impl Outlet {
     pub(super) fn new(publisher: Publisher) -> Self {
-        Self { publisher, interest: Interest::default(), topic: Vec::new(), body: Vec::new() }
+        Self { publisher, subscriptions: Subscriptions::default(), topic: Vec::new(), body: Vec::new() }
     }
 
     /// Takes note of subscriptions that came or went, and returns what became of them.
     pub(super) fn ready(&mut self) -> Option<News> {
         self.publisher.ready();
         let news = self.publisher.take_news()?;
-        self.interest = Interest::of(self.publisher.subscriptions());
+        self.subscriptions = Subscriptions::of(self.publisher.subscriptions());
         Some(news)
     }
 
     /// Whether anything under this name is wanted.
     pub(super) fn wants(&mut self, name: &str) -> bool {
         self.address(name, None);
-        self.interest.reaches(self.topic.get(PACKED.len()..).unwrap_or_default())
+        self.subscriptions.reaches(self.topic.get(PACKED.len()..).unwrap_or_default())
     }
 
     /// Sends `stat.NAME` or `stat.NAME.SUBTOPIC`.
     pub(super) fn send(&mut self, name: &str, subtopic: Option<i32>, message: &impl Serialize) {
         self.address(name, subtopic);
         let topic = self.topic.get(PACKED.len()..).unwrap_or_default();
-        let forms = self.interest.forms(topic);
+        let forms = self.subscriptions.forms(topic);
         if forms.json {
             self.body.clear();
             // Plain data with keys that are strings can always be written, and to memory.

@@ -4,15 +4,15 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::args::Args;
-use super::hits;
 use super::log::Log;
 use super::service::Service;
+use super::socket_activity;
 use circus_sys as sys;
 
 /// circusd-stats. It returns when a signal ends it, or when circusd has gone.
 pub fn main(args: &Args) -> ExitCode {
     if args.version {
-        // Whoever closed our output has seen enough.
+        // A closed pipe means that the reader has seen enough.
         drop(std::io::stdout().write_all(concat!(env!("CARGO_PKG_VERSION"), "\n").as_bytes()));
         return ExitCode::SUCCESS;
     }
@@ -28,12 +28,12 @@ pub fn main(args: &Args) -> ExitCode {
 
 fn run(args: &Args, log: &Log) -> Result<(), String> {
     if args.ssh.is_some() {
-        let text = "--ssh: processes of another machine cannot be looked at from here; run circusd-stats there, and \
+        let text = "--ssh: processes of another machine cannot be sampled from here; run circusd-stats there, and \
                     circus-top or circusctl here with --ssh";
         return Err(text.into());
     }
     // First of all, before these numbers could be anything else.
-    let inherited = hits::inherited();
+    let inherited = socket_activity::inherited();
     let told = |error: std::io::Error| error.to_string();
     sys::sanitize_stdio().map_err(told)?;
     sys::raise_nofile().map_err(told)?;

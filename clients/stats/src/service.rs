@@ -13,14 +13,13 @@ use super::args::Args;
 use super::clock;
 use super::control::{Control, Told};
 use super::frame::{Aggregate, Post, ProcessFrame, SocketFrame, SocketsFrame, WatcherFrame};
-use super::hits::Hits;
-use super::ledger::Ledger;
+use super::inventory::{Own, Watcher};
 use super::log::Log;
 use super::outlet::Outlet;
-use super::roster::{Own, Watcher};
+use super::process_cache::ProcessCache;
+use super::socket_activity::SocketActivity;
 use circus_client::{Client, Subscriber, endpoint::reachable};
 use circus_core::base::{Mono, Throttle};
-use circus_core::config::STATS_WATCHER;
 use circus_net::Publisher;
 use circus_sys as sys;
 
@@ -39,7 +38,10 @@ const HANDOVER: Duration = Duration::from_secs(10);
 /// Between two tries, in milliseconds.
 const RETRY: u8 = 50;
 
-/// The name under which circusd and its own programs are told of.
+/// The name of this program.
+const PROGRAM: &str = "circusd-stats";
+
+/// The name under which circusd and its own programs are published.
 const OWN: &str = "circus";
 
 /// circusd-stats at work.
@@ -51,8 +53,8 @@ pub(super) struct Service {
     outlet: Outlet,
     /// Dropped last, since that removes its file.
     _endpoint: sys::BoundEndpoint,
-    ledger: Ledger,
-    hits: Hits,
+    process_cache: ProcessCache,
+    socket_activity: SocketActivity,
     interval: Duration,
     always: bool,
     watchers: Vec<Watcher>,
@@ -64,7 +66,7 @@ pub(super) struct Service {
     dirty: bool,
     /// How often its sockets were told of.
     listings: u32,
-    /// When figures are due; none while nobody listens.
+    /// When metrics are due; none without a subscriber.
     next: Option<Duration>,
     ended: bool,
     /// Connections that subscribed to too much, not told of yet.
@@ -91,14 +93,14 @@ impl Service {
         let registry = poll.registry().try_clone().map_err(|error| told(&error))?;
         let interval = Duration::try_from_secs_f64(args.interval).map_err(|error| told(&error))?;
         let mut service = Self {
-            hits: Hits::new(registry, SOCKETS, inherited),
+            socket_activity: SocketActivity::new(registry, SOCKETS, inherited),
             poll,
             signals,
             control,
             events: events.map_err(|error| told(&error))?,
             outlet: Outlet::new(publisher),
             _endpoint: endpoint,
-            ledger: Ledger::new(interval),
+            process_cache: ProcessCache::new(interval),
             interval,
             always: args.always,
             watchers: Vec::new(),
@@ -135,7 +137,7 @@ impl Service {
             let _interrupted = self.poll.poll(&mut events, limit);
             let now = clock::since_boot();
             for event in events.iter().filter(|event| event.token().0 >= SOCKETS) {
-                self.hits.hit(event.token(), now);
+                self.socket_activity.hit(event.token(), now);
             }
             // What was sent may have eaten the news of what can be read.
             hurry = self.turn(now);
@@ -153,7 +155,7 @@ impl Service {
         let up = Duration::from_millis(1);
         let asking = self.wants_to_ask(now).then(|| self.control.free_at().max(now));
         let stale = self.next.map(|_| now + STALE.saturating_sub(self.control.since_asked(now)));
-        [self.next, self.hits.due(), asking, stale].into_iter().flatten().min().map(|due| due + up)
+        [self.next, self.socket_activity.due(), asking, stale].into_iter().flatten().min().map(|due| due + up)
     }
 
     /// Whether something was sent.
@@ -166,8 +168,8 @@ impl Service {
         while let Some(told) = self.control.read() {
             self.take(told, now);
         }
-        self.follow_interest(now);
-        self.hits.wake(now);
+        self.follow_subscriptions(now);
+        self.socket_activity.wake(now);
         let mut sent = false;
         if self.wants_to_ask(now) && now >= self.control.free_at() {
             self.dirty = false;
@@ -176,7 +178,7 @@ impl Service {
         }
         if let Some(due) = self.next.filter(|due| *due <= now) {
             self.tell(now);
-            // The beat is kept; what was slept through is not made up for.
+            // Keeps the phase and skips missed ticks.
             let beat = due + self.interval;
             self.next = Some(if beat > now { beat } else { now + self.interval });
             sent = true;
@@ -194,28 +196,28 @@ impl Service {
         });
     }
 
-    /// Whether circusd is to be asked: where somebody listens, and at the start.
+    /// Whether circusd is to be asked: with a subscriber, and at the start.
     fn wants_to_ask(&self, now: Duration) -> bool {
         let wanted = self.next.is_some() && (self.dirty || self.control.since_asked(now) >= STALE);
         wanted || self.listings == 0
     }
 
-    /// Begins to work when somebody listens, and ends it when nobody does.
-    fn follow_interest(&mut self, now: Duration) {
-        let wanted = self.always || !self.outlet.interest.is_empty();
+    /// Begins to sample with the first subscriber, and stops with the last.
+    fn follow_subscriptions(&mut self, now: Duration) {
+        let wanted = self.always || !self.outlet.subscriptions.is_empty();
         if wanted == self.next.is_some() {
             return;
         }
         if wanted {
             self.next = Some(now + self.interval);
             self.dirty = true;
-            self.welcome(now);
+            self.track(now);
         } else {
             self.next = None;
-            self.ledger.forget();
+            self.process_cache.forget();
         }
         let counts = wanted && (self.always || self.outlet.wants("sockets"));
-        self.hits.work(counts, now);
+        self.socket_activity.work(counts, now);
     }
 
     fn take(&mut self, told: Told, now: Duration) {
@@ -224,10 +226,10 @@ impl Service {
                 self.watchers = watchers;
                 self.own = own;
                 self.told_at = now;
-                self.welcome(now);
+                self.track(now);
             }
             Told::Sockets(sockets) => {
-                let missing = self.hits.follow(sockets, now);
+                let missing = self.socket_activity.follow(sockets, now);
                 self.listings = self.listings.saturating_add(1);
                 // One that came later is held by a new process only; circusd starts that at once.
                 self.ended |= missing && self.listings > 1 && self.is_a_worker();
@@ -241,19 +243,19 @@ impl Service {
         self.own.iter().any(|own| own.pid == me)
     }
 
-    /// A first look at those who are new.
-    fn welcome(&mut self, now: Duration) {
+    /// Takes a first sample of new processes.
+    fn track(&mut self, now: Duration) {
         if self.next.is_some() {
             let workers = self.watchers.iter().flat_map(|watcher| &watcher.workers).map(|worker| worker.pid);
             let own = self.daemon.iter().chain(&self.own).map(|own| own.pid);
-            self.ledger.welcome(workers.chain(own), now);
+            self.process_cache.track(workers.chain(own), now);
         }
     }
 
     // -- figures -----------------------------------------------------------------------------------------------------
 
     fn tell(&mut self, now: Duration) {
-        self.ledger.begin(now);
+        self.process_cache.begin(now);
         let watchers = std::mem::take(&mut self.watchers);
         for watcher in &watchers {
             if self.always || self.outlet.wants(&watcher.name) {
@@ -265,15 +267,15 @@ impl Service {
             self.tell_own();
         }
         self.tell_sockets(now);
-        self.ledger.end();
+        self.process_cache.end();
     }
 
     fn tell_watcher(&mut self, watcher: &Watcher, now: Duration) {
         let since = now.saturating_sub(self.told_at);
         let mut aggregate = Aggregate::default();
         for worker in &watcher.workers {
-            let Some(tree) = self.ledger.tree(worker.pid) else { continue };
-            let Some(known) = self.ledger.look(worker.pid) else { continue };
+            let Some(tree) = self.process_cache.tree(worker.pid) else { continue };
+            let Some(known) = self.process_cache.sample(worker.pid) else { continue };
             aggregate.add(known, Some(&tree));
             let uptime = worker.uptime + since.as_secs_f64();
             let post = Some(Post { wid: worker.wid, uptime, tree });
@@ -287,22 +289,22 @@ impl Service {
 
     fn tell_own(&mut self) {
         let mut aggregate = Aggregate::default();
-        // One that somebody started by hand is no watcher, and is told of all the same.
-        let me = Own { pid: nix::unistd::Pid::this().as_raw(), name: STATS_WATCHER };
+        // A circusd-stats that was started by hand is not a watcher, and is published all the same.
+        let me = Own { pid: nix::unistd::Pid::this().as_raw(), name: PROGRAM.into() };
         let me = Some(me).filter(|me| !self.own.contains(me));
         for own in self.daemon.iter().chain(&self.own).chain(&me) {
-            let Some(known) = self.ledger.look(own.pid) else {
+            let Some(known) = self.process_cache.sample(own.pid) else {
                 continue;
             };
             aggregate.add(known, None);
-            let frame = ProcessFrame { known, name: Some(own.name), post: None };
+            let frame = ProcessFrame { known, name: Some(&own.name), post: None };
             self.outlet.send(OWN, Some(own.pid), &frame);
         }
         if !aggregate.is_empty() {
             let frame = WatcherFrame { aggregate: &aggregate, watcher: None, since: Duration::ZERO };
             self.outlet.send(OWN, None, &frame);
         }
-        // Another circusd, perhaps: it is to be asked who it is.
+        // Perhaps there is another circusd: its pid is to be asked for.
         let gone = |daemon: &Own| !aggregate.has(daemon.pid);
         if self.daemon.as_ref().is_some_and(gone) {
             self.daemon = None;
@@ -311,12 +313,12 @@ impl Service {
     }
 
     fn tell_sockets(&mut self, now: Duration) {
-        self.hits.work(self.always || self.outlet.wants("sockets"), now);
-        if self.hits.sockets.is_empty() {
+        self.socket_activity.work(self.always || self.outlet.wants("sockets"), now);
+        if self.socket_activity.sockets.is_empty() {
             return;
         }
         let mut sum = SocketsFrame::default();
-        for watched in &mut self.hits.sockets {
+        for watched in &mut self.socket_activity.sockets {
             let (fd, reads) = (watched.socket.fd, std::mem::take(&mut watched.reads));
             let address = watched.socket.address.as_str();
             self.outlet.send("sockets", Some(fd), &SocketFrame { fd, subtopic: fd, reads, address });

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_unknown_of_one_is_the_sum_of_the_others() {
+    fn unknown_values_are_left_out_of_sums() {
         let known = Totals {
             processes: 1,
             cpu: 12.5,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use circus_client::arguments::seconds;
 use clap::Parser;
 
 /// Shows what the processes of a circusd do and use.
@@ -23,8 +24,8 @@ pub struct Args {
     /// The path to the keyfile to authorise the user there
     #[arg(long = "ssh_keyfile", value_name = "FILE")]
     pub ssh_keyfile: Option<String>,
-    /// Seconds after which a process that nothing is heard of is no longer shown
-    #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
+    /// Seconds after which a process without messages is no longer shown
+    #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = timeout)]
     pub process_timeout: Duration,
     /// Print everything once, as a table, and exit
     #[arg(long)]
@@ -37,10 +38,8 @@ pub struct Args {
     pub version: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
-    let fits = (1.0..=3600.0).contains(&seconds);
-    if fits { Ok(Duration::from_secs_f64(seconds)) } else { Err("it is not between 1 and 3600".into()) }
+fn timeout(text: &str) -> Result<Duration, String> {
+    seconds(text, 1.0..=3600.0).map(Duration::from_secs_f64)
 }
 
 #[cfg(test)]

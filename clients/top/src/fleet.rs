@@ -1,21 +1,20 @@
-//! What is known of the fleet: from figures, answers and events, whichever come.
+//! What is known of the fleet, from metrics, answers and events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::figures::{Figures, number};
 use super::history::History;
+use super::metrics::{Metrics, number};
 use circus_core::commands::{Health, health};
-use circus_core::config::STATS_WATCHER;
 use circus_core::proto::Object;
 
 /// The name under which circusd and its own programs are told of.
 pub(super) const OWN: &str = "circus";
 
-/// Those of circusd's programs that are watchers, and shown with circusd.
-const OWN_WATCHERS: [&str; 2] = [STATS_WATCHER, "circushttpd"];
+/// The origin of the watchers that circusd runs for itself: they are shown with circusd.
+const INTERNAL: &str = "internal";
 
 /// A process.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,7 +22,7 @@ pub(super) struct Process {
     /// What it is: its name among circusd's own programs, else that of its program.
     pub(super) label: String,
     pub(super) user: String,
-    pub(super) figures: Figures,
+    pub(super) metrics: Metrics,
     pub(super) cpu: History,
     pub(super) memory: History,
     /// Its number within its watcher, where circusd has told it.
@@ -69,23 +68,23 @@ impl Watcher {
     }
 
     /// Of all its processes.
-    pub(super) fn figures(&self) -> Figures {
-        Figures::sum(self.processes.values().map(|process| &process.figures))
+    pub(super) fn metrics(&self) -> Metrics {
+        Metrics::sum(self.processes.values().map(|process| &process.metrics))
     }
 
     /// Remembers what its processes use now.
     fn remember(&mut self, now: Duration) {
-        let figures = self.figures();
-        self.cpu.add(figures.cpu.unwrap_or_default(), now);
-        self.memory.add(figures.resident.unwrap_or_default() as f64, now);
+        let metrics = self.metrics();
+        self.cpu.add(metrics.cpu.unwrap_or_default(), now);
+        self.memory.add(metrics.resident.unwrap_or_default() as f64, now);
     }
 
     fn take_process(&mut self, pid: i64, body: &Value, now: Duration) {
         let process = self.processes.entry(pid).or_default();
-        process.figures = Figures::of(body);
+        process.metrics = Metrics::of(body);
         process.heard = now;
-        process.cpu.add(process.figures.cpu.unwrap_or_default(), now);
-        process.memory.add(process.figures.resident.unwrap_or_default() as f64, now);
+        process.cpu.add(process.metrics.cpu.unwrap_or_default(), now);
+        process.memory.add(process.metrics.resident.unwrap_or_default() as f64, now);
         let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
         process.label = text("name").or_else(|| text("title")).or_else(|| text("cmdline")).unwrap_or_default();
         process.user = text("username").unwrap_or_default();
@@ -100,7 +99,7 @@ impl Watcher {
             process.heard = now;
             process.wid = row.get("wid").and_then(Value::as_u64).and_then(|wid| u32::try_from(wid).ok());
             // The figures have it more exactly, where there are any.
-            process.figures.age = process.figures.age.or_else(|| number(row, "uptime"));
+            process.metrics.age = process.metrics.age.or_else(|| number(row, "uptime"));
         }
     }
 }
@@ -127,15 +126,15 @@ pub(super) struct Fleet {
     pub(super) own: Watcher,
     /// By descriptor.
     pub(super) sockets: BTreeMap<i64, Socket>,
-    /// Figures of everybody have come: circusd and its programs are told of last.
+    /// All metrics have come: those of circusd and its programs come last.
     whole: bool,
     /// After this long a process is gone that nothing is heard of.
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Fleet {
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { watchers: BTreeMap::new(), own: Watcher::new(OWN), sockets: BTreeMap::new(), whole: false, patience }
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { watchers: BTreeMap::new(), own: Watcher::new(OWN), sockets: BTreeMap::new(), whole: false, timeout }
     }
 
     /// A message of circusd-stats. Whether it is one.
@@ -194,7 +193,7 @@ impl Fleet {
         }
         for (name, details) in told {
             let key = name.to_lowercase();
-            if OWN_WATCHERS.contains(&key.as_str()) {
+            if details.get("origin").and_then(Value::as_str) == Some(INTERNAL) {
                 continue;
             }
             let watcher = self.watchers.entry(key).or_default();
@@ -234,8 +233,8 @@ impl Fleet {
 
     /// Drops what nothing has been heard of.
     pub(super) fn expire(&mut self, now: Duration) {
-        let patience = self.patience;
-        let fresh = |heard: Duration| now.saturating_sub(heard) <= patience;
+        let timeout = self.timeout;
+        let fresh = |heard: Duration| now.saturating_sub(heard) <= timeout;
         for watcher in self.watchers.values_mut().chain([&mut self.own]) {
             watcher.processes.retain(|_, process| fresh(process.heard));
         }
@@ -246,7 +245,7 @@ impl Fleet {
     /// How many processes the watchers have, with those that descend from them.
     pub(super) fn processes(&self) -> usize {
         let all = self.watchers.values().map(|watcher| {
-            let descendants = watcher.figures().descendants.unwrap_or_default();
+            let descendants = watcher.metrics().descendants.unwrap_or_default();
             watcher.processes.len().saturating_add(usize::try_from(descendants).unwrap_or(usize::MAX))
         });
         all.fold(0, usize::saturating_add)
@@ -257,7 +256,7 @@ impl Fleet {
         let all = self.watchers.values().flat_map(|watcher| watcher.processes.values());
         self.whole
             && self.sockets.values().all(|socket| socket.hits.is_some())
-            && all.into_iter().all(|process| process.figures.cpu.is_some())
+            && all.into_iter().all(|process| process.metrics.cpu.is_some())
     }
 }
 
@@ -291,7 +290,7 @@ mod tests {
         }
         assert!(tell(&mut fleet, "stat.dotted.name", json!({"pid": [7, 8], "cpu": 6.25, "restarts": 4})));
         let watcher = &fleet.watchers["dotted.name"];
-        assert_eq!((watcher.figures().cpu, watcher.restarts), (Some(12.5), Some(4)));
+        assert_eq!((watcher.metrics().cpu, watcher.restarts), (Some(12.5), Some(4)));
         assert_eq!(watcher.processes[&7].label, "sleep");
         assert_eq!((fleet.processes(), fleet.watchers.len()), (2, 1));
         fleet.forget(7);
@@ -310,13 +309,13 @@ mod tests {
             json!({"statuses": {"My App": "active", "idle": "stopped", "circusd-stats": "active"},
             "details": {"My App": {"state": "active", "restarts": 2, "wanted": 3,
                 "processes": [{"pid": 5, "wid": 1, "uptime": 7.5}, {"pid": "x"}]},
-                "idle": {"state": "stopped"}, "circusd-stats": {"state": "active"}}}),
+                "idle": {"state": "stopped"}, "circusd-stats": {"state": "active", "origin": "internal"}}}),
         );
         let names: Vec<&str> = fleet.watchers.keys().map(String::as_str).collect();
         assert_eq!(names, ["idle", "my app"]);
         let app = &fleet.watchers["my app"];
         assert_eq!((app.name.as_str(), app.restarts, app.wanted), ("My App", Some(2), Some(3)));
-        assert_eq!(app.figures().age, Some(7.5));
+        assert_eq!(app.metrics().age, Some(7.5));
         fleet.expire(NOW + Duration::from_secs(60));
         assert_eq!(fleet.watchers.len(), 2, "a watcher needs no processes");
         // The original has no details.
@@ -326,13 +325,13 @@ mod tests {
     }
 
     #[test]
-    fn interpreters_are_named_by_what_they_run_and_trees_are_counted() {
+    fn titles_name_processes_and_trees_are_counted() {
         let mut fleet = fleet();
         let pool =
             json!({"subtopic": 7, "name": null, "cmdline": "python3.11", "title": "celery", "tree": {"processes": 9}});
         tell(&mut fleet, "stat.pool.7", pool);
         assert_eq!(fleet.watchers["pool"].processes[&7].label, "celery");
-        assert_eq!((fleet.watchers["pool"].figures().descendants, fleet.processes()), (Some(8), 9));
+        assert_eq!((fleet.watchers["pool"].metrics().descendants, fleet.processes()), (Some(8), 9));
         tell(&mut fleet, "stat.pool.8", json!({"subtopic": 8, "cmdline": "sleep"}));
         assert_eq!(fleet.watchers["pool"].processes[&8].label, "sleep", "the original has no title");
     }

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_stands_at_the_right_and_moves_to_the_left() {
+    fn latest_value_is_at_the_right() {
         let mut history = History::default();
         history.add(100.0, at(1000));
         assert_eq!(history.line(3, 100.0, at(1000)), "  █");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_remembers_for_ever() {
+    fn history_is_bounded() {
         let mut history = History::default();
         for second in 0..1000 {
             history.add(1.0, at(second));

@@ -60,7 +60,7 @@ pub(super) enum Asked {
     Tail(u64),
 }
 
-/// What comes to who follows output.
+/// What a subscriber to output receives.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Heard {
     /// From now on nothing is missed.

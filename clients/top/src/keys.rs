@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_terminals_send() {
+    fn keys_of_terminals() {
         for (bytes, key) in [
             (&b"\x1b[A"[..], Key::Up),
             (b"\x1bOB", Key::Down),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_pieces_is_put_together() {
+    fn keys_in_pieces_are_assembled() {
         let mut keys = Keys::default();
         assert_eq!(keys.read(b"a\x1b["), [Key::Char('a')]);
         assert_eq!(keys.read(b"5"), []);

@@ -9,21 +9,21 @@
 //! ```
 //!
 //! What is known and what a key does is decided in `State`, which sees neither a clock nor a socket; what is drawn is
-//! a function of it (`view`). `link` is the network, `screen` the terminal, and `run` the loop, which sleeps until one
+//! a function of it (`view`). `connection` is the network, `screen` the terminal, and `run` the loop, which sleeps until one
 //! of them has something. `once` prints the same knowledge for scripts.
 //!
 //! While the pane of output is open, `follow` is subscribed to what the selected watcher prints, and `output` is what
 //! is known of that; closed, there is neither a connection nor a line.
 
 mod args;
-mod figures;
+mod connection;
+mod event_log;
 mod fleet;
 mod follow;
 mod history;
 mod input;
-mod journal;
 mod keys;
-mod link;
+mod metrics;
 mod once;
 mod order;
 mod output;

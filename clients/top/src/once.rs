@@ -3,8 +3,8 @@
 use circus_core::escape::escaped;
 use serde_json::{Value, json};
 
-use super::figures::{Figures, age, percent, size};
 use super::fleet::{Process, Watcher};
+use super::metrics::{Metrics, age, percent, size};
 use super::rows::{Row, rows};
 use super::state::{Daemon, State};
 use super::view::{counted, descendants};
@@ -32,11 +32,11 @@ pub(super) fn table(state: &State) -> String {
             Row::Watcher { watcher, .. } => {
                 let status = watcher.shown_state().unwrap_or_default();
                 let restarts = watcher.restarts.map(|restarts| restarts.to_string()).unwrap_or_default();
-                cells(watcher.name.clone(), status, counted(watcher), &watcher.figures(), restarts)
+                cells(watcher.name.clone(), status, counted(watcher), &watcher.metrics(), restarts)
             }
             Row::Process { pid, process, .. } => {
                 let name = format!("  {pid} {}", process.label);
-                cells(name, String::new(), descendants(&process.figures), &process.figures, String::new())
+                cells(name, String::new(), descendants(&process.metrics), &process.metrics, String::new())
             }
         });
     }
@@ -50,9 +50,9 @@ pub(super) fn table(state: &State) -> String {
     text
 }
 
-fn cells(name: String, status: String, count: String, figures: &Figures, restarts: String) -> [String; 7] {
-    let cpu = percent(figures.cpu);
-    [name, status, count, cpu, size(figures.resident), age(figures.age), restarts]
+fn cells(name: String, status: String, count: String, metrics: &Metrics, restarts: String) -> [String; 7] {
+    let cpu = percent(metrics.cpu);
+    [name, status, count, cpu, size(metrics.resident), age(metrics.age), restarts]
 }
 
 /// One object.
@@ -72,7 +72,7 @@ pub(super) fn json(state: &State) -> Value {
 }
 
 fn watcher(watcher: &Watcher) -> Value {
-    let mut object = figures(&watcher.figures());
+    let mut object = metrics(&watcher.metrics());
     object["name"] = json!(watcher.name);
     object["state"] = json!(watcher.state);
     object["health"] = json!(watcher.shown_health());
@@ -87,17 +87,17 @@ fn processes(watcher: &Watcher) -> Value {
 }
 
 fn one(pid: i64, process: &Process) -> Value {
-    let mut object = figures(&process.figures);
+    let mut object = metrics(&process.metrics);
     object["pid"] = json!(pid);
     object["program"] = json!(process.label);
     object["user"] = json!(process.user);
     object
 }
 
-fn figures(figures: &Figures) -> Value {
+fn metrics(metrics: &Metrics) -> Value {
     json!({
-        "cpu": figures.cpu, "mem": figures.memory, "rss": figures.resident,
-        "descendants": figures.descendants, "threads": figures.threads, "fds": figures.fds, "age": figures.age,
+        "cpu": metrics.cpu, "mem": metrics.memory, "rss": metrics.resident,
+        "descendants": metrics.descendants, "threads": metrics.threads, "fds": metrics.fds, "age": metrics.age,
     })
 }
 

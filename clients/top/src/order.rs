@@ -64,8 +64,8 @@ impl Order {
             Verb::Stop => format!("Stop {name}, which has {them}?"),
             Verb::Reload => format!("Reload {name}: start its successors, then stop its {them}?"),
             Verb::Restart => format!("Restart {name}: stop its {them}, then start again?"),
-            Verb::Incr => format!("One process more for {name}, which has {them}?"),
-            Verb::Decr => format!("One process less for {name}, which has {them}?"),
+            Verb::Incr => format!("Add a process to {name}, which has {them}?"),
+            Verb::Decr => format!("Stop one process of {name}, which has {them}?"),
         }
     }
 

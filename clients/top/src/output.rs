@@ -1,6 +1,6 @@
 //! What the selected watcher, or one of its workers, prints.
 //!
-//! Whoever opens the pane subscribes, waits for circusd's greeting, and then asks for the last lines: what is published
+//! When the pane is opened, circus-top subscribes, waits for circusd's greeting, and then asks for the last lines: what is published
 //! meanwhile is not taken up before they have come, and so nothing is missed and nothing shown twice.
 
 use std::collections::VecDeque;
@@ -112,7 +112,7 @@ impl Output {
         let subject = self.subject.clone().filter(|_| self.standing == Standing::Greeted)?;
         self.standing = Standing::Asked;
         let after = self.place.cursor();
-        // Who has seen something wants all the rest.
+        // After the first lines, all the following ones are wanted.
         let lines = if after.is_some() { u32::MAX } else { ROOM as u32 };
         Some(Inquiry { number: self.number, subject, lines, after })
     }
@@ -139,12 +139,12 @@ impl Output {
             return;
         }
         if answer.get("status").and_then(Value::as_str) == Some("error") {
-            let reason = answer.get("reason").and_then(Value::as_str).unwrap_or("it was refused without a reason");
+            let reason = answer.get("reason").and_then(Value::as_str).unwrap_or("it was refused, without a reason");
             self.refused(reason);
             return;
         }
         let Ok(tail) = serde_json::from_value::<Tail>(Value::Object(answer.clone())) else {
-            self.refused("the answer is not one to tail");
+            self.refused("the answer does not fit the command tail");
             return;
         };
         if self.place.is_of_another(&tail) {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_are_asked_for_after_the_greeting_and_nothing_is_taken_up_before_they_come() {
+    fn tail_is_requested_before_first_event() {
         let mut output = Output::default();
         assert!(!output.listens(), "a closed pane costs nothing");
         output.begin(Some(subject(None)));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_goes_on_where_the_old_one_was_and_a_new_circusd_begins_anew() {
+    fn reconnection_continues_a_new_circusd_starts_over() {
         let mut output = live(None);
         output.take(&Heard::Greeting);
         let inquiry = output.inquiry().unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use mio::Poll;
 
 use super::args::Args;
+use super::connection::Connection;
 use super::input::Endpoints;
-use super::link::Link;
 use super::once;
 use super::run::Session;
 use super::screen::Screen;
@@ -19,7 +19,7 @@ use circus_core::escape::{escaped, escaped_lines};
 use circus_sys as sys;
 
 /// How long a whole picture is waited for: two intervals of an ordinary circusd-stats, and some.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// circus-top.
 pub fn main(args: &Args) -> ExitCode {
@@ -29,7 +29,7 @@ pub fn main(args: &Args) -> ExitCode {
     match run(args) {
         Ok(exit) => exit,
         Err(reason) => {
-            // If standard error fails too, there is nobody left to tell.
+            // A failure of standard error cannot be reported.
             drop(writeln!(std::io::stderr(), "circus-top: error: {}", escaped(&reason)));
             ExitCode::FAILURE
         }
@@ -37,7 +37,7 @@ pub fn main(args: &Args) -> ExitCode {
 }
 
 fn print(text: &str) -> ExitCode {
-    // Whoever closed our output has seen enough.
+    // A closed pipe means that the reader has seen enough.
     drop(std::io::stdout().write_all(escaped_lines(text).as_bytes()));
     ExitCode::SUCCESS
 }
@@ -45,7 +45,7 @@ fn print(text: &str) -> ExitCode {
 fn run(args: &Args) -> Result<ExitCode, String> {
     let once = args.once || args.json;
     if !once && !Screen::exists() {
-        return Err("standard input and output are no terminal; --once and --json need none".into());
+        return Err("standard input and output are not a terminal; use --once or --json".into());
     }
     let told = |error: std::io::Error| error.to_string();
     sys::sanitize_stdio().map_err(told)?;
@@ -56,10 +56,10 @@ fn run(args: &Args) -> Result<ExitCode, String> {
         drop(screen);
         return shown.map(|()| ExitCode::SUCCESS).map_err(told);
     }
-    let state = session.until(PATIENCE, once::is_complete);
+    let state = session.until(TIMEOUT, once::is_complete);
     if !once::knows_anything(&state) {
         let endpoints = &state.endpoints;
-        let limit = PATIENCE.as_secs();
+        let limit = TIMEOUT.as_secs();
         return Err(format!(
             "no answer from {} and no figures from {} within {limit} s: is circusd running, and are these its endpoints?",
             endpoints.control, endpoints.stats
@@ -86,7 +86,7 @@ fn open(args: &Args) -> Result<Session, String> {
     // Before ssh is started: a signal that ends ssh too shall not keep us from cleaning up behind it.
     let signals = sys::Signals::install().map_err(told)?;
     let poll = Poll::new().map_err(told)?;
-    let link = Link::open(endpoints.clone(), ssh, poll.registry().try_clone().map_err(told)?)?;
+    let connection = Connection::open(endpoints.clone(), ssh, poll.registry().try_clone().map_err(told)?)?;
     let state = State::new(endpoints, given, args.process_timeout, sys::time_zone(), sys::since_boot());
-    Session::new(poll, link, state, signals).map_err(told)
+    Session::new(poll, connection, state, signals).map_err(told)
 }

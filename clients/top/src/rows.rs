@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use super::figures::Figures;
 use super::fleet::{Fleet, OWN, Process, Watcher};
+use super::metrics::Metrics;
 use circus_core::proto::StreamName;
 
 /// What lines are sorted by.
@@ -100,10 +100,10 @@ impl Row<'_> {
 
 /// All lines that are to be seen; circusd itself and its programs come last.
 pub(super) fn rows<'a>(fleet: &'a Fleet, settings: &Settings) -> Vec<Row<'a>> {
-    let mut watchers: Vec<(&str, &Watcher, Figures)> =
-        fleet.watchers.iter().map(|(key, watcher)| (key.as_str(), watcher, watcher.figures())).collect();
-    watchers.sort_by(|(one_key, one, one_figures), (other_key, other, other_figures)| {
-        let order = compare(settings, one_figures, other_figures)
+    let mut watchers: Vec<(&str, &Watcher, Metrics)> =
+        fleet.watchers.iter().map(|(key, watcher)| (key.as_str(), watcher, watcher.metrics())).collect();
+    watchers.sort_by(|(one_key, one, one_metrics), (other_key, other, other_metrics)| {
+        let order = compare(settings, one_metrics, other_metrics)
             .then_with(|| by_restarts(settings, one.restarts, other.restarts));
         let names = one_key.cmp(other_key);
         order.then(if settings.sort == Sort::Name && settings.reversed { names.reverse() } else { names })
@@ -139,14 +139,14 @@ fn put<'a>(rows: &mut Vec<Row<'a>>, key: &'a str, watcher: &'a Watcher, settings
     processes.sort_by(|(one_pid, one), (other_pid, other)| {
         let pids = one_pid.cmp(other_pid);
         let pids = if settings.sort == Sort::Name && settings.reversed { pids.reverse() } else { pids };
-        compare(settings, &one.figures, &other.figures).then(pids)
+        compare(settings, &one.metrics, &other.metrics).then(pids)
     });
     let count = processes.len();
     let lines = processes.into_iter().enumerate();
     rows.extend(lines.map(|(at, (pid, process))| Row::Process { key, pid, process, last: at + 1 == count }));
 }
 
-fn compare(settings: &Settings, one: &Figures, other: &Figures) -> Ordering {
+fn compare(settings: &Settings, one: &Metrics, other: &Metrics) -> Ordering {
     let order = match settings.sort {
         Sort::Name | Sort::Restarts => return Ordering::Equal,
         Sort::Cpu => by_number(one.cpu, other.cpu),
@@ -156,8 +156,8 @@ fn compare(settings: &Settings, one: &Figures, other: &Figures) -> Ordering {
     directed(settings, order)
 }
 
-fn size(figures: &Figures) -> Option<f64> {
-    figures.resident.map(|bytes| bytes as f64)
+fn size(metrics: &Metrics) -> Option<f64> {
+    metrics.resident.map(|bytes| bytes as f64)
 }
 
 fn by_restarts(settings: &Settings, one: Option<u64>, other: Option<u64>) -> Ordering {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use super::connection::{Connection, FREE};
 use super::input::{Effect, Input};
-use super::link::{FREE, Link};
 use super::screen::Screen;
 use super::state::State;
 use circus_sys as sys;
@@ -18,7 +18,7 @@ const KEYS: Token = Token(FREE.0 + 1);
 /// Between two pictures, unless a key was pressed.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// Messages of workers' output that are taken up in one turn: who types in a flood is heard.
+/// Messages of workers' output that are taken up in one turn, so that keys work in a flood.
 const LINES_A_TURN: usize = 256;
 
 /// How often something is forgotten that nothing was heard of.
@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// circus-top at work.
 pub(super) struct Session {
     poll: Poll,
-    link: Link,
+    connection: Connection,
     state: State,
     signals: sys::Signals,
     tick: Duration,
@@ -37,13 +37,18 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// `poll` is the one that `link` is registered with.
-    pub(super) fn new(poll: Poll, link: Link, state: State, signals: sys::Signals) -> std::io::Result<Self> {
+    /// `poll` is the one that `connection` is registered with.
+    pub(super) fn new(
+        poll: Poll,
+        connection: Connection,
+        state: State,
+        signals: sys::Signals,
+    ) -> std::io::Result<Self> {
         poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
-        Ok(Self { poll, link, state, signals, tick: Duration::ZERO, more: false, ended: false })
+        Ok(Self { poll, connection, state, signals, tick: Duration::ZERO, more: false, ended: false })
     }
 
-    /// On a terminal, until somebody leaves.
+    /// On a terminal, until the operator leaves.
     pub(super) fn show(&mut self, screen: &mut Screen) -> std::io::Result<()> {
         self.poll.registry().register(&mut SourceFd(&Screen::input()), KEYS, Interest::READABLE)?;
         let mut drawn = Duration::ZERO;
@@ -64,7 +69,7 @@ impl Session {
                     screen.clear()?;
                 }
                 self.obey(effect);
-                // Who types sees it at once.
+                // Keys show their effect at once.
                 (draw, drawn) = (true, Duration::ZERO);
             }
         }
@@ -89,7 +94,7 @@ impl Session {
         if self.more {
             return now;
         }
-        self.link.due(now).min(self.tick)
+        self.connection.due(now).min(self.tick)
     }
 
     /// Sleeps until something comes, or until then, and takes it up. Whether there is news.
@@ -101,12 +106,12 @@ impl Session {
         let _interrupted = self.poll.poll(&mut events, Some(limit));
         let now = sys::since_boot();
         let mut news = self.take_signals();
-        if self.link.ask(now) {
+        if self.connection.ask(now) {
             // What was sent may have eaten the news of what can be read.
             news |= self.take_messages(now);
         }
         news |= self.take_messages(now);
-        if let Some(reconnected) = self.link.give_up(now) {
+        if let Some(reconnected) = self.connection.give_up(now) {
             self.state.feed(Input::Silence, now);
             if let Err(reason) = reconnected {
                 self.state.feed(Input::Trouble(reason), now);
@@ -134,17 +139,17 @@ impl Session {
 
     fn take_messages(&mut self, now: Duration) -> bool {
         let mut news = false;
-        while let Some((topic, body)) = self.link.stats.try_recv() {
+        while let Some((topic, body)) = self.connection.stats.try_recv() {
             news = true;
             let effect = self.state.feed(Input::Stat { topic: &topic, body: &body }, now);
             self.obey(effect);
         }
-        while let Some((topic, body)) = self.link.events.try_recv() {
+        while let Some((topic, body)) = self.connection.events.try_recv() {
             news = true;
             let effect = self.state.feed(Input::Event { topic: &topic, body: &body }, now);
             self.obey(effect);
         }
-        while let Some((asked, answer)) = self.link.answer(now) {
+        while let Some((asked, answer)) = self.connection.answer(now) {
             news = true;
             let effect = self.state.feed(Input::Answer(asked, &answer), now);
             self.obey(effect);
@@ -157,7 +162,7 @@ impl Session {
         let mut taken = 0;
         while taken < LINES_A_TURN
             && self.state.output.listens()
-            && let Some(heard) = self.link.heard()
+            && let Some(heard) = self.connection.heard()
         {
             taken += 1;
             self.state.feed(Input::Output(heard), now);
@@ -172,12 +177,12 @@ impl Session {
         let turned = self.state.output.subject() != wanted.as_ref();
         if turned {
             self.state.output.begin(wanted.clone());
-            if let Err(reason) = self.link.listen(wanted) {
+            if let Err(reason) = self.connection.listen(wanted) {
                 self.state.feed(Input::Trouble(reason), now);
             }
         }
         let Some(inquiry) = self.state.output.inquiry() else { return turned };
-        self.link.inquire(&inquiry, now);
+        self.connection.inquire(&inquiry, now);
         // What was sent may have eaten the news of what can be read.
         self.take_messages(now) || turned
     }
@@ -186,11 +191,11 @@ impl Session {
         let now = sys::since_boot();
         match effect {
             None | Some(Effect::Redraw) => {}
-            Some(Effect::Ask) => self.link.dirty = true,
+            Some(Effect::Ask) => self.connection.dirty = true,
             Some(Effect::Quit) => self.ended = true,
-            Some(Effect::Order(number, order)) => self.link.order(number, &order, now),
+            Some(Effect::Order(number, order)) => self.connection.order(number, &order, now),
             Some(Effect::Follow(endpoints)) => {
-                if let Err(reason) = self.link.follow(endpoints) {
+                if let Err(reason) = self.connection.follow(endpoints) {
                     self.state.feed(Input::Trouble(reason), now);
                 }
             }

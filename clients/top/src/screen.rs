@@ -49,7 +49,7 @@ impl Screen {
     pub(super) fn read(&mut self) -> Option<Vec<Key>> {
         let stdin = io::stdin();
         let mut keys = Vec::new();
-        // Our descriptor is shared with whoever started us, so it is not for us to make it non-blocking.
+        // The descriptor is shared with the process that started this one, so it must stay blocking.
         while poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|some| some > 0) {
             let mut bytes = [0; 512];
             match nix::unistd::read(stdin.as_fd(), &mut bytes) {

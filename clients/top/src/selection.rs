@@ -87,7 +87,7 @@ mod tests {
             Input::Event { topic: b"watcher.web.reap", body: br#"{"process_pid": 22, "time": 1, "exit_code": 0}"# },
             NOW,
         );
-        assert_eq!(selected(&state), "web", "who takes its place");
+        assert_eq!(selected(&state), "web", "the line that takes its place");
         press(&mut state, "G");
         assert_eq!(selected(&state), "91");
         press(&mut state, "g/nobody");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_that_of_the_selected_line_while_it_is_shown() {
+    fn output_follows_the_selected_line() {
         let mut state = state();
         let subject = |state: &State| state.subject().map(|subject| (subject.watcher, subject.stream, subject.wid));
         assert_eq!(subject(&state), None);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use super::event_log::{self, Entry, EventLog};
 use super::fleet::{Fleet, OWN};
 use super::input::{Asked, Effect, Endpoints, Input, Question};
-use super::journal::{self, Entry, Journal};
 use super::keys::Key;
 use super::order::{Order, Verb};
 use super::output::Output;
@@ -38,7 +38,7 @@ pub(super) enum Mode {
 /// Whether circusd answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Daemon {
-    /// Nobody knows yet.
+    /// It is not known yet.
     Asked,
     Answers,
     Silent,
@@ -63,7 +63,7 @@ pub(super) struct Given {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) fleet: Fleet,
-    pub(super) journal: Journal,
+    pub(super) event_log: EventLog,
     pub(super) output: Output,
     pub(super) settings: Settings,
     pub(super) mode: Mode,
@@ -80,16 +80,16 @@ pub(super) struct State {
     pub(super) at: usize,
     notice: Option<(Notice, Duration)>,
     begun: Duration,
-    figures_at: Option<Duration>,
+    metrics_at: Option<Duration>,
     orders: Vec<(u64, Order)>,
     last_order: u64,
 }
 
 impl State {
-    pub(super) fn new(endpoints: Endpoints, given: Given, patience: Duration, zone: TimeZone, now: Duration) -> Self {
+    pub(super) fn new(endpoints: Endpoints, given: Given, timeout: Duration, zone: TimeZone, now: Duration) -> Self {
         Self {
-            fleet: Fleet::new(patience),
-            journal: Journal::default(),
+            fleet: Fleet::new(timeout),
+            event_log: EventLog::default(),
             output: Output::default(),
             settings: Settings::default(),
             mode: Mode::Look,
@@ -103,7 +103,7 @@ impl State {
             at: 0,
             notice: None,
             begun: now,
-            figures_at: None,
+            metrics_at: None,
             orders: Vec::new(),
             last_order: 0,
         }
@@ -115,13 +115,13 @@ impl State {
         match input {
             Input::Stat { topic, body } => {
                 if self.fleet.take_stat(topic, body, now) {
-                    self.figures_at = Some(now);
+                    self.metrics_at = Some(now);
                 }
                 None
             }
             Input::Event { topic, body } => {
-                let (entry, ended) = journal::read(topic, body)?;
-                self.journal.push(entry);
+                let (entry, ended) = event_log::read(topic, body)?;
+                self.event_log.push(entry);
                 if let Some(pid) = ended {
                     self.fleet.forget(pid);
                 }
@@ -201,7 +201,7 @@ impl State {
     /// What became of an order belongs to what happened.
     fn note(&mut self, order: &Order, detail: &str, time: Option<f64>, bad: bool) {
         let (watcher, what) = (order.watcher.clone(), order.verb.command().to_owned());
-        self.journal.push(Entry { time, watcher, what, detail: detail.to_owned(), bad });
+        self.event_log.push(Entry { time, watcher, what, detail: detail.to_owned(), bad });
     }
 
     fn tell(&mut self, text: String, bad: bool) {
@@ -218,9 +218,12 @@ impl State {
             return bad(format!("no answer from {}: is circusd running? still trying", self.endpoints.control));
         }
         if let Some(theirs) = &self.strange {
-            return bad(format!("no orders: {} has its figures at {theirs}; see --control", self.endpoints.control));
+            return bad(format!(
+                "commands are disabled: {} publishes its figures at {theirs}; see --control",
+                self.endpoints.control
+            ));
         }
-        let quiet = self.now.saturating_sub(self.figures_at.unwrap_or(self.begun)) >= QUIET;
+        let quiet = self.now.saturating_sub(self.metrics_at.unwrap_or(self.begun)) >= QUIET;
         if quiet {
             return bad(format!("no figures from {}: is statsd = yes set?", self.endpoints.stats));
         }
@@ -313,11 +316,13 @@ impl State {
     fn prepare(&mut self, verb: Verb) {
         let Some((RowId { watcher, .. }, _)) = self.selection() else { return };
         let told = match (watcher.as_str(), self.daemon) {
-            (OWN, _) => Err("circusd itself is not for these keys; circusctl has reload, restart and quit".to_owned()),
+            (OWN, _) => {
+                Err("these keys do not apply to circusd itself; use circusctl reload, restart or quit".to_owned())
+            }
             (_, Daemon::Asked | Daemon::Silent) => {
                 Err(format!("circusd does not answer at {}: nothing is sent", self.endpoints.control))
             }
-            (_, Daemon::Answers) if self.strange.is_some() => Err("no orders: see --control".to_owned()),
+            (_, Daemon::Answers) if self.strange.is_some() => Err("commands are disabled: see --control".to_owned()),
             (key, Daemon::Answers) => {
                 let named = self.fleet.watchers.get(key).map_or(key, |watcher| watcher.name.as_str());
                 Ok(Order { verb, watcher: named.to_owned() })
@@ -362,7 +367,7 @@ mod tests {
         let effect = answer(&mut state, Asked::Order(1), json!({"status": "error", "reason": "not now"}));
         assert_eq!(effect, Some(Effect::Ask));
         assert_eq!(state.notice(), Some(Notice { text: "stop web: not now".into(), bad: true }));
-        assert!(state.journal.latest(1).all(|entry| entry.bad && entry.what == "stop"));
+        assert!(state.event_log.latest(1).all(|entry| entry.bad && entry.what == "stop"));
         assert_eq!(answer(&mut state, Asked::Order(1), json!({"status": "ok"})), None, "an answer that is not awaited");
     }
 
@@ -421,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quiet_is_told() {
+    fn missing_metrics_are_reported() {
         let mut state = state();
         let later = NOW + QUIET;
         state.feed(Input::Tick, later);

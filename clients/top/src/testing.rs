@@ -31,7 +31,7 @@ fn process(pid: i64, cpu: f64, mebibytes: u64, age: f64, program: &str) -> Value
         "tree": {"cpu": cpu, "mem": mebibytes as f64 / 100.0, "rss": mebibytes << 20, "threads": 2, "fds": 9}})
 }
 
-/// circusd greets whoever follows the selected line, and tells the last lines.
+/// circusd greets the subscriber to the selected line, and sends the last lines.
 pub(super) fn open_output(state: &mut State, tail: Value) {
     state.output.begin(state.subject());
     state.feed(Input::Output(Heard::Greeting), NOW);

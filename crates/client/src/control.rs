@@ -262,7 +262,7 @@ mod tests {
         let endpoint = daemon(move |id| match first.take() {
             None => {
                 first = Some(id.to_owned());
-                vec!["of somebody else".into()]
+                vec!["of another client".into()]
             }
             Some(first) => vec![id.to_owned(), first],
         });

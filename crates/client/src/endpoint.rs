@@ -118,7 +118,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(5);
 
     #[test]
-    fn daemon_at_every_address_has_the_host_it_was_reached_at() {
+    fn wildcard_address_gets_the_host_it_was_reached_at() {
         for (named, control, endpoint) in [
             ("tcp://127.0.0.1:5556", "tcp://h:5555", "tcp://127.0.0.1:5556"),
             ("tcp://0.0.0.0:5556", "tcp://h:5555", "tcp://h:5556"),

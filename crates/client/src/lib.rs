@@ -10,6 +10,7 @@
 
 #![warn(missing_docs)]
 
+pub mod arguments;
 mod client;
 mod control;
 pub mod endpoint;

@@ -86,7 +86,7 @@ pub use pidfile::{Pidfile, PidfileError};
 pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};
-pub use sample::{Details, Probe, Prober, Sampler, TreeOptions, TreeUsage, Vitals};
+pub use sample::{Details, Metrics, Probe, Prober, Sampler, TreeOptions, TreeUsage};
 pub use service_probe::{Service, try_service};
 pub use signals::{SignalEvent, Signals, reset_inherited_signals};
 pub use socket_file::SocketFile;

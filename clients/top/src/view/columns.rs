@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::figures::{Figures, age, count, percent, size};
 use crate::fleet::Watcher;
+use crate::metrics::{Metrics, age, count, percent, size};
 use crate::rows::{Row, Sort};
 
 /// A column.
@@ -92,7 +92,7 @@ impl Column {
         }
     }
 
-    pub(super) fn cell(self, row: &Row<'_>, figures: &Figures, width: usize, now: Duration) -> String {
+    pub(super) fn cell(self, row: &Row<'_>, metrics: &Metrics, width: usize, now: Duration) -> String {
         let (cpu, memory) = match row {
             Row::Watcher { watcher, .. } => (&watcher.cpu, &watcher.memory),
             Row::Process { process, .. } => (&process.cpu, &process.memory),
@@ -102,15 +102,15 @@ impl Column {
             Self::State => of_watcher(row, Watcher::shown_state),
             Self::Count => match row {
                 Row::Watcher { watcher, .. } => counted(watcher),
-                Row::Process { process, .. } => descendants(&process.figures),
+                Row::Process { process, .. } => descendants(&process.metrics),
             },
             Self::Restarts => of_watcher(row, |watcher| Some(watcher.restarts?.to_string())),
-            Self::Cpu => percent(figures.cpu),
-            Self::Memory => size(figures.resident),
-            Self::Share => percent(figures.memory),
-            Self::Threads => count(figures.threads),
-            Self::Files => count(figures.fds),
-            Self::Age => age(figures.age),
+            Self::Cpu => percent(metrics.cpu),
+            Self::Memory => size(metrics.resident),
+            Self::Share => percent(metrics.memory),
+            Self::Threads => count(metrics.threads),
+            Self::Files => count(metrics.fds),
+            Self::Age => age(metrics.age),
             // A full processor, or the most there was where that is more.
             Self::CpuLine => cpu.line(width, 100.0, now),
             Self::MemoryLine => memory.line(width, 1.0, now),
@@ -140,12 +140,12 @@ fn of_watcher(row: &Row<'_>, show: impl FnOnce(&Watcher) -> Option<String>) -> S
 pub(crate) fn counted(watcher: &Watcher) -> String {
     let count = watcher.processes.len();
     let workers = watcher.wanted.map_or_else(|| count.to_string(), |wanted| format!("{count}/{wanted}"));
-    workers + &descendants(&watcher.figures())
+    workers + &descendants(&watcher.metrics())
 }
 
 /// `+8`: so many processes descend from it.
-pub(crate) fn descendants(figures: &Figures) -> String {
-    figures.descendants.filter(|count| *count > 0).map_or_else(String::new, |count| format!("+{count}"))
+pub(crate) fn descendants(metrics: &Metrics) -> String {
+    metrics.descendants.filter(|count| *count > 0).map_or_else(String::new, |count| format!("+{count}"))
 }
 
 #[cfg(test)]
@@ -154,8 +154,8 @@ mod tests {
 
     #[test]
     fn descendants_are_counted_beside_workers() {
-        let figures = |descendants| Figures { descendants, ..Figures::default() };
-        assert_eq!([Some(8), Some(0), None].map(|count| descendants(&figures(count))), ["+8", "", ""]);
+        let metrics = |descendants| Metrics { descendants, ..Metrics::default() };
+        assert_eq!([Some(8), Some(0), None].map(|count| descendants(&metrics(count))), ["+8", "", ""]);
     }
 
     #[test]

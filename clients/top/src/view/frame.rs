@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn output_takes_the_place_of_events_on_a_small_terminal_and_its_own_on_a_large_one() {
+    fn output_replaces_events_on_a_small_terminal_only() {
         expect("output_small", &screen(&chatty(), 80, 24));
         expect("output_large", &screen(&chatty(), 200, 60));
         let mut state = chatty();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_selected_line_is_seen_and_others_stay_where_they_are() {
+    fn scrolling_keeps_the_selected_line_visible() {
         let mut scroll = Scroll::default();
         assert_eq!(scroll.follow(0, 100, 10), 0);
         assert_eq!(scroll.follow(10, 100, 10), 1);

@@ -8,14 +8,14 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph};
 
-use crate::figures::{Figures, count, percent, size};
-use crate::journal::Entry;
+use crate::event_log::Entry;
+use crate::metrics::{Metrics, count, percent, size};
 use crate::state::{Daemon, Mode, State};
 
 /// What there is altogether.
 pub(super) fn head(frame: &mut Frame<'_>, area: Rect, state: &State) {
-    let all: Vec<Figures> = state.fleet.watchers.values().map(|watcher| watcher.figures()).collect();
-    let sum = Figures::sum(all.iter());
+    let all: Vec<Metrics> = state.fleet.watchers.values().map(|watcher| watcher.metrics()).collect();
+    let sum = Metrics::sum(all.iter());
     let watchers = counted(state.fleet.watchers.len(), "watcher", "watchers");
     let processes = counted(state.fleet.processes(), "process", "processes");
     let (word, colour) = match state.daemon {
@@ -23,12 +23,12 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, state: &State) {
         Daemon::Answers => ("connected", Color::Green),
         Daemon::Silent => ("no answer", Color::Red),
     };
-    let figures = format!("  {watchers}  {processes}  cpu {}%  mem {}  ", percent(sum.cpu), size(sum.resident));
-    let before = "circus-top".len() + figures.len() + word.len() + 2;
+    let metrics = format!("  {watchers}  {processes}  cpu {}%  mem {}  ", percent(sum.cpu), size(sum.resident));
+    let before = "circus-top".len() + metrics.len() + word.len() + 2;
     let room = usize::from(area.width).saturating_sub(before);
     let line = Line::from(vec![
         Span::styled("circus-top", Style::new().add_modifier(Modifier::BOLD)),
-        Span::raw(figures),
+        Span::raw(metrics),
         Span::styled(word, Style::new().fg(colour)),
         Span::raw(format!("  {}", end_of(&state.endpoints.control, room))),
     ]);
@@ -82,7 +82,7 @@ pub(super) fn sockets(frame: &mut Frame<'_>, area: Rect, state: &State) {
 /// The latest events, the latest last.
 pub(super) fn events(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let room = usize::from(area.height.saturating_sub(1));
-    let lines = state.journal.latest(room).map(|entry| event(entry, &state.zone));
+    let lines = state.event_log.latest(room).map(|entry| event(entry, &state.zone));
     pane(frame, area, "─ Events ".to_owned(), Paragraph::new(lines.collect::<Vec<_>>()));
 }
 

@@ -22,8 +22,8 @@ const HELP: &[&str] = &[
     "s   start       r   reload        +   one process more",
     "x   stop        R   restart       -   one process less",
     "",
-    "CPU% is of one processor; a line has a worker with its children.",
-    "RESTARTS counts workers that died unasked.",
+    "CPU% is of one processor; a worker's line includes its descendants.",
+    "RESTARTS counts workers that exited unexpectedly.",
 ];
 
 pub(super) fn help(frame: &mut Frame<'_>) {

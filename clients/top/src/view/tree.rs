@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, scroll: &mu
 
 fn nothing(state: &State) -> &'static str {
     match state.daemon {
-        Daemon::Answers if !state.settings.filter.is_empty() => "nothing matches; Esc takes the filter away",
+        Daemon::Answers if !state.settings.filter.is_empty() => "nothing matches; Esc clears the filter",
         Daemon::Answers => "there is no watcher",
         Daemon::Asked | Daemon::Silent => "*** Waiting for data ***",
     }
@@ -55,12 +55,12 @@ fn aligned(column: Column, span: Span<'static>) -> Line<'static> {
 }
 
 fn line(row: &Row<'_>, columns: &[(Column, u16)], state: &State) -> Drawn<'static> {
-    let (figures, is_watcher) = match row {
-        Row::Watcher { watcher, .. } => (watcher.figures(), true),
-        Row::Process { process, .. } => (process.figures, false),
+    let (metrics, is_watcher) = match row {
+        Row::Watcher { watcher, .. } => (watcher.metrics(), true),
+        Row::Process { process, .. } => (process.metrics, false),
     };
     let cells = columns.iter().map(|(column, width)| {
-        let text = column.cell(row, &figures, usize::from(*width), state.now);
+        let text = column.cell(row, &metrics, usize::from(*width), state.now);
         let style = match column {
             Column::Name if is_watcher => Style::new().add_modifier(Modifier::BOLD),
             Column::State => Style::new().fg(colour(&text)),

@@ -15,6 +15,6 @@ mod title;
 mod tree;
 mod users;
 
-pub use prober::{Details, Probe, Prober, Vitals};
+pub use prober::{Details, Metrics, Probe, Prober};
 pub use sampler::Sampler;
 pub use tree::{TreeOptions, TreeUsage};

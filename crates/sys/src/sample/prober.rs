@@ -37,7 +37,7 @@ impl Probe {
 
 /// What each look tells.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Vitals {
+pub struct Metrics {
     /// The figures that `stats` tells, but `cpu`, which is 0: that takes two looks.
     pub usage: Usage,
     /// Processor time of its own.
@@ -98,10 +98,10 @@ impl Prober {
     }
 
     /// How it is now; `None` where it has ended. The time is since boot.
-    pub fn look(&mut self, probe: &Probe, now: Duration) -> Option<Vitals> {
+    pub fn look(&mut self, probe: &Probe, now: Duration) -> Option<Metrics> {
         let figures = self.figures(probe).filter(|figures| !figures.zombie && figures.started == probe.started)?;
         let time = |ticks: u64| Duration::from_secs_f64(ticks as f64 / self.units.ticks_per_second as f64);
-        Some(Vitals {
+        Some(Metrics {
             usage: self.machine.usage(figures, self.units, now),
             busy: time(figures.busy),
             collected: time(figures.collected),
@@ -162,9 +162,9 @@ mod tests {
         let probe = prober.open(Pid::this().as_raw()).unwrap();
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
         let now = Duration::from_secs_f64(uptime.split(' ').next().unwrap().parse().unwrap());
-        let vitals = prober.look(&probe, now).unwrap();
+        let metrics = prober.look(&probe, now).unwrap();
         assert!(
-            vitals.threads >= 1 && vitals.usage.resident > 0 && vitals.usage.memory > 0.0 && vitals.usage.age < 6e3
+            metrics.threads >= 1 && metrics.usage.resident > 0 && metrics.usage.memory > 0.0 && metrics.usage.age < 6e3
         );
         let details = prober.details(&probe);
         assert!(details.username.is_some() && details.command.is_some() && details.disk.is_some());
@@ -215,8 +215,8 @@ mod tests {
         write(2000);
         let mut prober = Prober::at(root.path().to_str().unwrap(), Units { ticks_per_second: 100, page: 4096 });
         let mut probe = prober.open(7).unwrap();
-        let vitals = prober.look(&probe, Duration::from_secs(30)).unwrap();
-        assert_eq!((vitals.busy, vitals.collected), (Duration::from_millis(90), Duration::from_millis(50)));
+        let metrics = prober.look(&probe, Duration::from_secs(30)).unwrap();
+        assert_eq!((metrics.busy, metrics.collected), (Duration::from_millis(90), Duration::from_millis(50)));
         probe.stat = None;
         assert!(prober.look(&probe, Duration::from_secs(30)).is_some(), "no descriptor was left");
         write(3000);

@@ -61,15 +61,15 @@ impl Prober {
         let fds = if options.fds { self.details(&probe).fds } else { None };
         let proportional = if options.proportional { self.proportional(&probe) } else { None };
         // Last, so that one that has ended meanwhile is left out as a whole. Its age is not asked for.
-        let vitals = self.look(&probe, Duration::ZERO)?;
-        self.children(&probe, vitals.threads, children);
+        let metrics = self.look(&probe, Duration::ZERO)?;
+        self.children(&probe, metrics.threads, children);
         Some(TreeUsage {
-            created: vitals.usage.created,
+            created: metrics.usage.created,
             processes: 1,
-            cpu: vitals.busy + vitals.collected,
-            resident: vitals.usage.resident,
+            cpu: metrics.busy + metrics.collected,
+            resident: metrics.usage.resident,
             proportional,
-            threads: vitals.threads,
+            threads: metrics.threads,
             fds,
         })
     }

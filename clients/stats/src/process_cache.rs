@@ -1,4 +1,4 @@
-//! The last look at each process, and what lies between it and this one.
+//! The last sample of each process, and what changed since.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::clock;
 use super::totals::Totals;
 use circus_core::proto::ProcessInfo;
-use circus_sys::{Details, Probe, Prober, Vitals};
+use circus_sys::{Details, Metrics, Probe, Prober};
 
 /// Two looks that are closer tell nothing: processor time is counted in ticks of some ten milliseconds.
 const TOO_CLOSE: Duration = Duration::from_millis(50);
@@ -43,7 +43,7 @@ pub(super) struct Known {
     /// As the original tells it.
     pub(super) info: ProcessInfo,
     probe: Probe,
-    vitals: Vitals,
+    metrics: Metrics,
     /// When its share of the processor was worked out.
     measured: Duration,
     details: Details,
@@ -76,34 +76,34 @@ impl Known {
 
     /// Without its descendants.
     pub(super) fn own(&self) -> Totals {
-        let usage = &self.vitals.usage;
+        let usage = &self.metrics.usage;
         Totals {
             processes: 1,
             cpu: self.info.usage.map_or(0.0, |usage| usage.cpu),
-            cpu_time: self.vitals.busy,
+            cpu_time: self.metrics.busy,
             memory: usage.memory,
             resident: usage.resident,
             proportional: self.proportional,
-            threads: self.vitals.threads,
+            threads: self.metrics.threads,
             fds: self.details.fds,
             disk: self.details.disk,
             switches: self.details.switches,
         }
     }
 
-    fn take(&mut self, vitals: Vitals, now: Duration) {
+    fn take(&mut self, metrics: Metrics, now: Duration) {
         let elapsed = now.saturating_sub(self.measured);
         let mut cpu = self.info.usage.map_or(0.0, |usage| usage.cpu);
         if elapsed >= TOO_CLOSE {
-            let used = vitals.busy.saturating_sub(self.vitals.busy);
+            let used = metrics.busy.saturating_sub(self.metrics.busy);
             cpu = percent(used, elapsed);
             self.measured = now;
-            self.vitals = vitals;
+            self.metrics = metrics;
         } else {
             // The processor time stays, to be compared with next time.
-            self.vitals = Vitals { busy: self.vitals.busy, ..vitals };
+            self.metrics = Metrics { busy: self.metrics.busy, ..metrics };
         }
-        let usage = circus_core::proto::Usage { cpu, ..vitals.usage };
+        let usage = circus_core::proto::Usage { cpu, ..metrics.usage };
         self.info.usage = Some(usage);
     }
 
@@ -129,9 +129,9 @@ fn percent(used: Duration, elapsed: Duration) -> f64 {
     if elapsed.is_zero() { 0.0 } else { 100.0 * used.as_secs_f64() / elapsed.as_secs_f64() }
 }
 
-/// Everybody who is looked at.
+/// The processes that are sampled.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct ProcessCache {
     prober: Prober,
     known: HashMap<i32, Known>,
     interval: Duration,
@@ -142,7 +142,7 @@ pub(super) struct Ledger {
     open: Vec<i32>,
 }
 
-impl Ledger {
+impl ProcessCache {
     pub(super) fn new(interval: Duration) -> Self {
         Self { interval, ..Self::default() }
     }
@@ -153,19 +153,19 @@ impl Ledger {
         self.now = now;
     }
 
-    /// Who was not looked at in this round is forgotten.
+    /// Forgets processes that were not sampled in this round.
     pub(super) fn end(&mut self) {
         let round = self.round;
         self.known.retain(|_, known| known.round == round);
     }
 
-    /// Everybody is.
+    /// Forgets all processes.
     pub(super) fn forget(&mut self) {
         self.known.clear();
     }
 
     /// Begins with processes that are new and with their descendants, so that the first round can already tell a difference.
-    pub(super) fn welcome(&mut self, pids: impl Iterator<Item = i32>, now: Duration) {
+    pub(super) fn track(&mut self, pids: impl Iterator<Item = i32>, now: Duration) {
         self.begin(now);
         for pid in pids {
             if !self.known.contains_key(&pid) {
@@ -175,14 +175,14 @@ impl Ledger {
     }
 
     /// A process, as it is in this round; `None` where it has ended.
-    pub(super) fn look(&mut self, pid: i32) -> Option<&Known> {
+    pub(super) fn sample(&mut self, pid: i32) -> Option<&Known> {
         if self.known.get(&pid).is_some_and(|known| known.round == self.round) {
             return self.known.get(&pid);
         }
-        if !self.look_again(pid) {
+        if !self.resample(pid) {
             // It has ended, or another has its pid by now.
             self.known.remove(&pid);
-            self.meet(pid)?;
+            self.first_sample(pid)?;
         }
         let known = self.known.get_mut(&pid)?;
         known.round = self.round;
@@ -202,11 +202,11 @@ impl Ledger {
             if !is_new {
                 continue;
             }
-            let Some(known) = self.look(next) else { continue };
+            let Some(known) = self.sample(next) else { continue };
             sum.add(&known.own());
-            time += known.vitals.busy + known.vitals.collected;
+            time += known.metrics.busy + known.metrics.collected;
             if let Some(known) = self.known.get(&next) {
-                self.prober.children(&known.probe, known.vitals.threads, &mut open);
+                self.prober.children(&known.probe, known.metrics.threads, &mut open);
             }
         }
         self.open = open;
@@ -215,39 +215,39 @@ impl Ledger {
         Some(sum)
     }
 
-    fn look_again(&mut self, pid: i32) -> bool {
+    fn resample(&mut self, pid: i32) -> bool {
         let count = self.known.len();
         let Some(known) = self.known.get_mut(&pid) else { return false };
-        let Some(vitals) = self.prober.look(&known.probe, self.now) else { return false };
-        known.take(vitals, self.now);
+        let Some(metrics) = self.prober.look(&known.probe, self.now) else { return false };
+        known.take(metrics, self.now);
         let turn = self.round + known.turn;
         // Seen in the middle of an exec: what was read then is not of the program that runs now.
         let was_nobody = known.info.command.is_none();
         let due = |pace: Pace| was_nobody || turn.is_multiple_of(pace.rounds(count, self.interval));
         if due(DETAILS) {
             let details = self.prober.details(&known.probe);
-            note(known, details);
+            store_details(known, details);
         }
         if due(PROPORTIONAL) && self.now >= known.proportional_at {
-            weigh(&mut self.prober, known);
+            measure_pss(&mut self.prober, known);
         }
         true
     }
 
     /// A first look: the share of the processor is that since the process was created.
-    fn meet(&mut self, pid: i32) -> Option<()> {
+    fn first_sample(&mut self, pid: i32) -> Option<()> {
         let probe = self.prober.open(pid)?;
-        let vitals = self.prober.look(&probe, self.now)?;
-        let age = Duration::try_from_secs_f64(vitals.usage.age).unwrap_or_default();
-        let cpu = if age >= TOO_CLOSE { percent(vitals.busy, age) } else { 0.0 };
-        let usage = circus_core::proto::Usage { cpu, ..vitals.usage };
+        let metrics = self.prober.look(&probe, self.now)?;
+        let age = Duration::try_from_secs_f64(metrics.usage.age).unwrap_or_default();
+        let cpu = if age >= TOO_CLOSE { percent(metrics.busy, age) } else { 0.0 };
+        let usage = circus_core::proto::Usage { cpu, ..metrics.usage };
         let info = ProcessInfo { pid, usage: Some(usage), username: None, command: None, children: Vec::new() };
         self.next_turn += 1;
         let details = self.prober.details(&probe);
         let mut known = Known {
             info,
             probe,
-            vitals,
+            metrics,
             measured: self.now,
             details: Details::default(),
             proportional: None,
@@ -256,20 +256,20 @@ impl Ledger {
             turn: self.next_turn,
             tree: None,
         };
-        note(&mut known, details);
-        weigh(&mut self.prober, &mut known);
+        store_details(&mut known, details);
+        measure_pss(&mut self.prober, &mut known);
         self.known.insert(pid, known);
         Some(())
     }
 }
 
-fn note(known: &mut Known, details: Details) {
+fn store_details(known: &mut Known, details: Details) {
     known.info.username.clone_from(&details.username);
     known.info.command.clone_from(&details.command);
     known.details = details;
 }
 
-fn weigh(prober: &mut Prober, known: &mut Known) {
+fn measure_pss(prober: &mut Prober, known: &mut Known) {
     let before = clock::since_boot();
     known.proportional = prober.proportional(&known.probe);
     let after = clock::since_boot();

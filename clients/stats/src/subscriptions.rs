@@ -1,4 +1,4 @@
-//! What is listened to: which topics are worth a look at a process, and in which form.
+//! The subscriptions: which topics are wanted, and in which form.
 
 /// Begins the topics of messages in MessagePack.
 pub(super) const PACKED: &[u8] = b"msgpack:";
@@ -6,45 +6,45 @@ pub(super) const PACKED: &[u8] = b"msgpack:";
 /// Begins every topic, or comes after [`PACKED`].
 const ALL: &[u8] = b"stat.";
 
-/// The prefixes that somebody subscribed to, those of each form.
+/// The prefixes of all subscriptions, by form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Interest {
+pub(super) struct Subscriptions {
     json: Vec<Vec<u8>>,
     packed: Vec<Vec<u8>>,
 }
 
-/// The forms in which somebody wants a message.
+/// The forms in which a message is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Forms {
     pub(super) json: bool,
     pub(super) packed: bool,
 }
 
-impl Interest {
-    /// What these subscriptions come to. Who subscribes to everything means what every client of the original
-    /// understands: MessagePack is only made for those who say so.
-    pub(super) fn of<'a>(subscriptions: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut interest = Self::default();
-        for prefix in subscriptions {
+impl Subscriptions {
+    /// What these subscriptions come to. A subscription to everything means JSON, which every client of the original
+    /// understands: MessagePack has to be asked for.
+    pub(super) fn of<'a>(prefixes: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut subscriptions = Self::default();
+        for prefix in prefixes {
             let (prefix, list) = match prefix.strip_prefix(PACKED) {
-                Some(rest) => (rest, &mut interest.packed),
-                None => (prefix, &mut interest.json),
+                Some(rest) => (rest, &mut subscriptions.packed),
+                None => (prefix, &mut subscriptions.json),
             };
-            if meet(prefix, ALL) {
+            if overlap(prefix, ALL) {
                 list.push(prefix.to_vec());
             }
         }
-        interest
+        subscriptions
     }
 
-    /// Whether nobody listens.
+    /// Whether there is no subscription.
     pub(super) fn is_empty(&self) -> bool {
         self.json.is_empty() && self.packed.is_empty()
     }
 
     /// Whether some topic that begins so may be listened to.
     pub(super) fn reaches(&self, beginning: &[u8]) -> bool {
-        self.json.iter().chain(&self.packed).any(|prefix| meet(prefix, beginning))
+        self.json.iter().chain(&self.packed).any(|prefix| overlap(prefix, beginning))
     }
 
     /// In which forms this topic is listened to.
@@ -55,7 +55,7 @@ impl Interest {
 }
 
 /// Whether there is a text that begins with both.
-fn meet(one: &[u8], other: &[u8]) -> bool {
+fn overlap(one: &[u8], other: &[u8]) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
 
@@ -63,27 +63,27 @@ fn meet(one: &[u8], other: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn interest(prefixes: &[&str]) -> Interest {
-        Interest::of(prefixes.iter().map(|prefix| prefix.as_bytes()))
+    fn subscriptions(prefixes: &[&str]) -> Subscriptions {
+        Subscriptions::of(prefixes.iter().map(|prefix| prefix.as_bytes()))
     }
 
     fn forms(prefixes: &[&str], topic: &str) -> (bool, bool) {
-        let Forms { json, packed } = interest(prefixes).forms(topic.as_bytes());
+        let Forms { json, packed } = subscriptions(prefixes).forms(topic.as_bytes());
         (json, packed)
     }
 
     #[test]
-    fn what_concerns_nobody_wakes_nobody() {
+    fn other_topics_do_not_count() {
         for prefixes in [&[][..], &["watcher."], &["stats"], &["msgpack:watcher."], &["x", "status."]] {
-            assert!(interest(prefixes).is_empty(), "{prefixes:?}");
+            assert!(subscriptions(prefixes).is_empty(), "{prefixes:?}");
         }
         for prefix in ["", "s", "stat.", "stat.w.12", "msgpack:", "msgpack:stat.w"] {
-            assert!(!interest(&[prefix]).is_empty(), "{prefix}");
+            assert!(!subscriptions(&[prefix]).is_empty(), "{prefix}");
         }
     }
 
     #[test]
-    fn a_watcher_is_looked_at_where_any_of_its_topics_is_wanted() {
+    fn watcher_is_sampled_for_any_of_its_topics() {
         for (prefix, reached) in [
             ("", true),
             ("stat.", true),
@@ -94,12 +94,12 @@ mod tests {
             ("msgpack:stat.web.12", true),
             ("msgpack:stat.x", false),
         ] {
-            assert_eq!(interest(&[prefix]).reaches(b"stat.web"), reached, "{prefix}");
+            assert_eq!(subscriptions(&[prefix]).reaches(b"stat.web"), reached, "{prefix}");
         }
     }
 
     #[test]
-    fn messages_are_made_in_the_forms_that_are_wanted() {
+    fn messages_are_made_in_wanted_forms_only() {
         assert_eq!(forms(&[""], "stat.w"), (true, false), "everything is in JSON");
         assert_eq!(forms(&["stat.w.1"], "stat.w"), (false, false));
         assert_eq!(forms(&["stat.w", "msgpack:stat."], "stat.w.1"), (true, true));

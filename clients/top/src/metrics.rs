@@ -1,10 +1,10 @@
-//! What a process, or several, use: as messages tell it, and as people read it.
+//! What a process, or several, use: as messages have it, and as people read it.
 
 use serde_json::Value;
 
-/// Figures. What nobody told is `None`.
+/// Metrics. What was not reported is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Figures {
+pub(super) struct Metrics {
     /// In percent of one processor.
     pub(super) cpu: Option<f64>,
     /// In percent of the machine's RAM.
@@ -19,9 +19,9 @@ pub(super) struct Figures {
     pub(super) age: Option<f64>,
 }
 
-impl Figures {
-    /// Of a message about a process: of its whole tree where that is told, as circusd-stats does and the original's does
-    /// not.
+impl Metrics {
+    /// Of a message about a process: of its whole tree if the message has that, as those of circusd-stats have and the
+    /// original's have not.
     pub(super) fn of(body: &Value) -> Self {
         let tree = body.get("tree").filter(|tree| tree.is_object()).unwrap_or(body);
         let told = tree.get("rss").and_then(Value::as_u64);
@@ -130,15 +130,15 @@ mod tests {
 
     #[test]
     fn of_both_kinds_of_messages() {
-        let ours = Figures::of(&json!({"cpu": 1.0, "mem": 0.1, "age": 5, "rss": 10,
+        let ours = Metrics::of(&json!({"cpu": 1.0, "mem": 0.1, "age": 5, "rss": 10,
             "tree": {"processes": 8, "cpu": 12.5, "mem": 0.5, "rss": 4096, "threads": 3, "fds": 9}}));
         assert_eq!(ours.descendants, Some(7));
         assert_eq!((ours.cpu, ours.memory, ours.resident), (Some(12.5), Some(0.5), Some(4096)));
         assert_eq!((ours.threads, ours.fds, ours.age), (Some(3), Some(9), Some(5.0)));
-        let original = Figures::of(&json!({"cpu": "N/A", "mem": 0.1, "mem_info1": "1.5M", "age": "N/A"}));
+        let original = Metrics::of(&json!({"cpu": "N/A", "mem": 0.1, "mem_info1": "1.5M", "age": "N/A"}));
         assert_eq!((original.cpu, original.memory, original.resident), (None, Some(0.1), Some(1_572_864)));
-        assert_eq!(Figures::of(&json!({"cpu": -1, "tree": 5, "mem_info1": "many"})), Figures::default());
-        let sum = Figures::sum([ours, original, Figures::default()].iter());
+        assert_eq!(Metrics::of(&json!({"cpu": -1, "tree": 5, "mem_info1": "many"})), Metrics::default());
+        let sum = Metrics::sum([ours, original, Metrics::default()].iter());
         assert_eq!((sum.cpu, sum.resident, sum.age), (Some(12.5), Some(1_576_960), Some(5.0)));
     }
 

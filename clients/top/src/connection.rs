@@ -13,7 +13,7 @@ use circus_client::{Client, ClientError, Control, Ssh, Subscriber};
 use circus_core::proto::Object;
 
 /// Within this time circusd answers, or is not there.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between two rounds of questions, where there is news ...
 const PAUSE: Duration = Duration::from_millis(200);
@@ -30,10 +30,10 @@ const OUTPUT: Token = Token(3);
 pub(super) const FREE: Token = Token(4);
 
 /// The way to circusd.
-pub(super) struct Link {
+pub(super) struct Connection {
     pub(super) stats: Subscriber,
     pub(super) events: Subscriber,
-    /// While somebody looks at what workers print. Not with the events: a flood of it is not to cost any of them.
+    /// While the pane of output is open. Separate from the events, so that a flood of output loses none of them.
     output: Option<Follow>,
     control: Control,
     client: Client,
@@ -50,7 +50,7 @@ pub(super) struct Link {
     pub(super) dirty: bool,
 }
 
-impl Link {
+impl Connection {
     /// Connects, in the background; through ssh, when the ways are open.
     pub(super) fn open(endpoints: Endpoints, ssh: Option<Ssh>, registry: Registry) -> Result<Self, String> {
         let mut client = Client::new().map_err(|error| told(&error))?;
@@ -130,7 +130,7 @@ impl Link {
     fn send(&mut self, id: &str, command: &str, properties: Object, now: Duration) {
         if self.control.ask(id, command, properties) {
             self.open += 1;
-            self.overdue = self.overdue.or(Some(now + PATIENCE));
+            self.overdue = self.overdue.or(Some(now + TIMEOUT));
         }
     }
 
@@ -139,7 +139,7 @@ impl Link {
         while let Some((id, answer)) = self.control.answer() {
             let Some(asked) = asked(&id) else { continue };
             self.open = self.open.saturating_sub(1);
-            self.overdue = (self.open > 0).then(|| now + PATIENCE);
+            self.overdue = (self.open > 0).then(|| now + TIMEOUT);
             return Some((asked, answer));
         }
         None
@@ -157,7 +157,7 @@ impl Link {
 
     fn reconnect(&mut self) -> Result<(), String> {
         let mut control = control(&mut self.client, self.ssh.as_ref(), &self.endpoints.control)?;
-        self.move_over(|registry, link| registry.deregister(&mut link.control))?;
+        self.move_over(|registry, connection| registry.deregister(&mut connection.control))?;
         let registered = self.registry.register(&mut control, CONTROL, Interest::READABLE);
         self.control = control;
         registered.map_err(|error| error.to_string())
@@ -167,16 +167,16 @@ impl Link {
     pub(super) fn follow(&mut self, endpoints: Endpoints) -> Result<(), String> {
         if endpoints.stats != self.endpoints.stats {
             let mut stats = subscriber(&mut self.client, self.ssh.as_ref(), &endpoints.stats, &["stat."])?;
-            self.move_over(|registry, link| {
-                registry.deregister(&mut link.stats)?;
+            self.move_over(|registry, connection| {
+                registry.deregister(&mut connection.stats)?;
                 registry.register(&mut stats, STATS, Interest::READABLE)
             })?;
             self.stats = stats;
         }
         if endpoints.events != self.endpoints.events {
             let mut events = subscriber(&mut self.client, self.ssh.as_ref(), &endpoints.events, &["watcher."])?;
-            self.move_over(|registry, link| {
-                registry.deregister(&mut link.events)?;
+            self.move_over(|registry, connection| {
+                registry.deregister(&mut connection.events)?;
                 registry.register(&mut events, EVENTS, Interest::READABLE)
             })?;
             self.events = events;

@@ -21,11 +21,11 @@ pub(super) struct Entry {
 
 /// All of it.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(super) struct EventLog {
     entries: VecDeque<Entry>,
 }
 
-impl Journal {
+impl EventLog {
     pub(super) fn push(&mut self, entry: Entry) {
         if self.entries.len() >= ROOM {
             self.entries.pop_front();
@@ -90,14 +90,14 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten() {
-        let mut journal = Journal::default();
+        let mut event_log = EventLog::default();
         for number in 0..2 * ROOM {
             let (mut entry, _) = read(b"watcher.w.stop", b"{}").unwrap();
             entry.detail = number.to_string();
-            journal.push(entry);
+            event_log.push(entry);
         }
-        let latest: Vec<&str> = journal.latest(2).map(|entry| entry.detail.as_str()).collect();
-        assert_eq!((journal.entries.len(), latest), (ROOM, vec!["1998", "1999"]));
-        assert_eq!(Journal::default().latest(5).count(), 0);
+        let latest: Vec<&str> = event_log.latest(2).map(|entry| entry.detail.as_str()).collect();
+        assert_eq!((event_log.entries.len(), latest), (ROOM, vec!["1998", "1999"]));
+        assert_eq!(EventLog::default().latest(5).count(), 0);
     }
 }

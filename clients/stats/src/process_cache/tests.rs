@@ -34,13 +34,13 @@ impl Drop for Shell {
     }
 }
 
-fn ledger() -> Ledger {
-    Ledger::new(Duration::from_secs(1))
+fn process_cache() -> ProcessCache {
+    ProcessCache::new(Duration::from_secs(1))
 }
 
 #[test]
 fn a_share_is_what_was_used_since_the_last_look() {
-    let vitals = |busy: u64| Vitals {
+    let metrics = |busy: u64| Metrics {
         usage: circus_core::proto::Usage {
             resident: 0,
             mapped: 0,
@@ -55,30 +55,30 @@ fn a_share_is_what_was_used_since_the_last_look() {
         collected: Duration::ZERO,
         threads: 1,
     };
-    let mut ledger = ledger();
-    ledger.begin(clock::since_boot());
-    ledger.look(nix::unistd::Pid::this().as_raw()).unwrap();
-    let mut known = ledger.known.into_values().next().unwrap();
+    let mut process_cache = process_cache();
+    process_cache.begin(clock::since_boot());
+    process_cache.sample(nix::unistd::Pid::this().as_raw()).unwrap();
+    let mut known = process_cache.known.into_values().next().unwrap();
     let at = |ms: u64| known.measured + Duration::from_millis(ms);
     let (soon, later, last) = (at(1000), at(1001), at(2000));
-    known.vitals = vitals(5000);
+    known.metrics = metrics(5000);
     let cpu = |known: &Known| known.info.usage.unwrap().cpu;
-    known.take(vitals(5500), soon);
+    known.take(metrics(5500), soon);
     assert_eq!(cpu(&known), 50.0);
-    known.take(vitals(5510), later);
+    known.take(metrics(5510), later);
     assert_eq!(cpu(&known), 50.0, "not 1000 %");
-    known.take(vitals(5600), last);
+    known.take(metrics(5600), last);
     assert_eq!(cpu(&known), 10.0, "what was used at the look that was too close is not lost");
-    known.take(vitals(0), last + Duration::from_secs(1));
+    known.take(metrics(0), last + Duration::from_secs(1));
     assert_eq!(cpu(&known), 0.0, "never negative");
 }
 
 #[test]
-fn what_a_tree_has_used_never_shrinks() {
-    let mut ledger = ledger();
-    ledger.begin(clock::since_boot());
-    ledger.look(nix::unistd::Pid::this().as_raw()).unwrap();
-    let mut known = ledger.known.into_values().next().unwrap();
+fn cpu_time_of_a_tree_never_shrinks() {
+    let mut process_cache = process_cache();
+    process_cache.begin(clock::since_boot());
+    process_cache.sample(nix::unistd::Pid::this().as_raw()).unwrap();
+    let mut known = process_cache.known.into_values().next().unwrap();
     let mut now = known.measured;
     let mut told = Vec::new();
     for seconds in [10, 12, 12, 5, 6, 8] {
@@ -87,17 +87,17 @@ fn what_a_tree_has_used_never_shrinks() {
         assert!(cpu >= 0.0);
         told.push(time.as_secs());
     }
-    assert_eq!(told, [10, 12, 12, 12, 13, 15], "somebody who had used 7 seconds left");
+    assert_eq!(told, [10, 12, 12, 12, 13, 15], "a process that had used 7 seconds left");
 }
 
 #[test]
 fn every_process_of_a_tree_is_counted_once() {
     let shell = Shell::new("sleep 1000 & sleep 1000 & (sleep 1000 & sleep 1000; :) &");
-    let mut ledger = ledger();
+    let mut process_cache = process_cache();
     for round in 0..3 {
-        ledger.begin(clock::since_boot());
-        let tree = ledger.tree(shell.0.as_raw()).unwrap();
-        ledger.end();
+        process_cache.begin(clock::since_boot());
+        let tree = process_cache.tree(shell.0.as_raw()).unwrap();
+        process_cache.end();
         // The subshell may not have started its own yet.
         assert!((4..=6).contains(&tree.processes), "{tree:?}");
         if round > 0 {
@@ -105,37 +105,37 @@ fn every_process_of_a_tree_is_counted_once() {
             assert!(tree.proportional.is_some_and(|bytes| bytes <= tree.resident + (1 << 20)));
         }
     }
-    assert!((4..=6).contains(&ledger.known.len()));
+    assert!((4..=6).contains(&process_cache.known.len()));
 }
 
 #[test]
-fn who_has_ended_is_nobody_and_who_was_not_looked_at_is_forgotten() {
-    let mut ledger = ledger();
+fn ended_and_unsampled_processes_are_forgotten() {
+    let mut process_cache = process_cache();
     let shell = Shell::new(":");
     let pid = shell.0.as_raw();
-    ledger.welcome([pid, 0, -1].into_iter(), clock::since_boot());
-    assert_eq!(ledger.known.len(), 1);
-    ledger.begin(clock::since_boot());
-    assert!(ledger.look(pid).is_some());
+    process_cache.track([pid, 0, -1].into_iter(), clock::since_boot());
+    assert_eq!(process_cache.known.len(), 1);
+    process_cache.begin(clock::since_boot());
+    assert!(process_cache.sample(pid).is_some());
     drop(shell);
-    ledger.begin(clock::since_boot());
-    assert!(ledger.look(pid).is_none() && ledger.tree(pid).is_none());
-    ledger.end();
-    assert!(ledger.known.is_empty());
+    process_cache.begin(clock::since_boot());
+    assert!(process_cache.sample(pid).is_none() && process_cache.tree(pid).is_none());
+    process_cache.end();
+    assert!(process_cache.known.is_empty());
 }
 
 #[test]
-fn who_was_met_in_the_middle_of_its_exec_is_asked_for_details_again() {
+fn process_seen_during_exec_is_sampled_again() {
     let pid = nix::unistd::Pid::this().as_raw();
-    let mut ledger = Ledger::new(Duration::from_millis(10));
-    ledger.begin(clock::since_boot());
-    let met = ledger.look(pid).unwrap().info.command.clone();
-    let known = ledger.known.get_mut(&pid).unwrap();
+    let mut process_cache = ProcessCache::new(Duration::from_millis(10));
+    process_cache.begin(clock::since_boot());
+    let met = process_cache.sample(pid).unwrap().info.command.clone();
+    let known = process_cache.known.get_mut(&pid).unwrap();
     (known.info.command, known.details.fds, known.turn) = (None, None, 1);
     (known.proportional, known.proportional_at) = (None, Duration::ZERO);
-    ledger.begin(clock::since_boot());
-    assert!(!(ledger.round + 1).is_multiple_of(DETAILS.rounds(1, ledger.interval)), "they are not due");
-    let known = ledger.look(pid).unwrap();
+    process_cache.begin(clock::since_boot());
+    assert!(!(process_cache.round + 1).is_multiple_of(DETAILS.rounds(1, process_cache.interval)), "they are not due");
+    let known = process_cache.sample(pid).unwrap();
     assert!(known.info.command.is_some() && known.info.command == met, "{known:?}");
     assert!(known.details.fds.is_some() && known.proportional.is_some());
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-use super::roster::Socket;
+use super::inventory::Socket;
 
 /// As in the original.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -32,7 +32,7 @@ pub(super) struct Watched {
 
 /// The sockets of circusd.
 #[derive(Debug)]
-pub(super) struct Hits {
+pub(super) struct SocketActivity {
     registry: Registry,
     /// Those that this process was started with; nothing else may be listened at.
     inherited: BTreeSet<RawFd>,
@@ -52,7 +52,7 @@ pub(super) fn inherited() -> BTreeSet<RawFd> {
     numbers.filter(|number| *number > 2).collect()
 }
 
-impl Hits {
+impl SocketActivity {
     /// Tokens from `base` on are those of sockets, by their numbers.
     pub(super) fn new(registry: Registry, base: usize, inherited: BTreeSet<RawFd>) -> Self {
         Self { registry, inherited, sockets: Vec::new(), base, at_work: false }
@@ -138,11 +138,11 @@ mod tests {
     }
 
     /// Takes up what has come, at most for `limit`.
-    fn turn(poll: &mut mio::Poll, hits: &mut Hits, now: Duration, limit: Duration) {
-        hits.wake(now);
+    fn turn(poll: &mut mio::Poll, socket_activity: &mut SocketActivity, now: Duration, limit: Duration) {
+        socket_activity.wake(now);
         let mut events = mio::Events::with_capacity(4);
         poll.poll(&mut events, Some(limit)).unwrap();
-        events.iter().for_each(|event| hits.hit(event.token(), now));
+        events.iter().for_each(|event| socket_activity.hit(event.token(), now));
     }
 
     #[test]
@@ -151,32 +151,32 @@ mod tests {
         let fd = listener.as_raw_fd();
         let mut poll = mio::Poll::new().unwrap();
         let registry = poll.registry().try_clone().unwrap();
-        let mut hits = Hits::new(registry, BASE, [fd].into());
+        let mut socket_activity = SocketActivity::new(registry, BASE, [fd].into());
         let socket = Socket { fd, address: "here".into() };
-        assert!(!hits.follow(vec![socket.clone()], ms(0)));
-        hits.work(true, ms(0));
-        turn(&mut poll, &mut hits, ms(0), ms(0));
-        assert_eq!((hits.sockets[0].reads, hits.due()), (0, None));
+        assert!(!socket_activity.follow(vec![socket.clone()], ms(0)));
+        socket_activity.work(true, ms(0));
+        turn(&mut poll, &mut socket_activity, ms(0), ms(0));
+        assert_eq!((socket_activity.sockets[0].reads, socket_activity.due()), (0, None));
         for round in 1..=3 {
             let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            turn(&mut poll, &mut hits, ms(100 * round), ms(10_000));
+            turn(&mut poll, &mut socket_activity, ms(100 * round), ms(10_000));
             let _taken = listener.accept().unwrap();
-            assert_eq!((hits.sockets[0].reads, hits.due()), (round, Some(ms(100 * round + 10))));
+            assert_eq!((socket_activity.sockets[0].reads, socket_activity.due()), (round, Some(ms(100 * round + 10))));
         }
-        // What comes during a rest wakes nobody, and what is still there afterwards is a hit.
+        // What comes during a rest is not seen; what is still there afterwards is a hit.
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        turn(&mut poll, &mut hits, ms(305), ms(0));
-        assert_eq!(hits.sockets[0].reads, 3);
-        turn(&mut poll, &mut hits, ms(310), ms(10_000));
-        assert_eq!(hits.sockets[0].reads, 4);
-        assert!(hits.follow(vec![socket, Socket { fd: 4711, address: "new".into() }], ms(400)));
-        assert_eq!((hits.sockets[0].reads, hits.sockets[1].reads), (4, 0));
-        hits.work(false, ms(400));
-        assert_eq!((hits.sockets[0].reads, hits.due()), (0, None));
+        turn(&mut poll, &mut socket_activity, ms(305), ms(0));
+        assert_eq!(socket_activity.sockets[0].reads, 3);
+        turn(&mut poll, &mut socket_activity, ms(310), ms(10_000));
+        assert_eq!(socket_activity.sockets[0].reads, 4);
+        assert!(socket_activity.follow(vec![socket, Socket { fd: 4711, address: "new".into() }], ms(400)));
+        assert_eq!((socket_activity.sockets[0].reads, socket_activity.sockets[1].reads), (4, 0));
+        socket_activity.work(false, ms(400));
+        assert_eq!((socket_activity.sockets[0].reads, socket_activity.due()), (0, None));
     }
 
     #[test]
-    fn what_is_no_socket_or_was_not_there_is_not_inherited() {
+    fn only_inherited_sockets_are_known() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let inherited = inherited();
         assert!(inherited.contains(&listener.as_raw_fd()) && !inherited.contains(&0));

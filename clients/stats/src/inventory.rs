@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use circus_core::config::STATS_WATCHER;
 use circus_core::proto::Object;
 
-/// Those of circusd's own programs that are watchers: they are told of with circusd.
-const OWN: [&str; 2] = [STATS_WATCHER, "circushttpd"];
+/// The origin of the watchers that circusd runs for itself.
+const INTERNAL: &str = "internal";
 
 /// A watcher and its processes.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,11 +35,11 @@ pub(super) struct Socket {
     pub(super) address: String,
 }
 
-/// One of circusd's own programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A process of circusd's own: circusd, or a program that it runs for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Own {
     pub(super) pid: i32,
-    pub(super) name: &'static str,
+    pub(super) name: String,
 }
 
 /// The watchers, and circusd's own programs among them, of an answer to `status` with `verbose`.
@@ -49,9 +48,10 @@ pub(super) fn watchers(answer: &Object) -> Option<(Vec<Watcher>, Vec<Own>)> {
     let (mut watchers, mut own) = (Vec::new(), Vec::new());
     for (name, details) in details {
         let watcher = watcher(name.to_lowercase(), details);
-        match OWN.iter().find(|own| **own == watcher.name) {
-            Some(name) => own.extend(watcher.workers.iter().map(|worker| Own { pid: worker.pid, name })),
-            None => watchers.push(watcher),
+        if details.get("origin").and_then(Value::as_str) == Some(INTERNAL) {
+            own.extend(watcher.workers.iter().map(|worker| Own { pid: worker.pid, name: watcher.name.clone() }));
+        } else {
+            watchers.push(watcher);
         }
     }
     Some((watchers, own))
@@ -92,7 +92,7 @@ pub(super) fn sockets(answer: &Object) -> Option<Vec<Socket>> {
 /// circusd itself, of an answer to `dstats`.
 pub(super) fn daemon(answer: &Object) -> Option<Own> {
     let pid = answer.get("info")?.get("pid")?.as_i64()?;
-    Some(Own { pid: i32::try_from(pid).ok().filter(|pid| *pid > 0)?, name: "circusd" })
+    Some(Own { pid: i32::try_from(pid).ok().filter(|pid| *pid > 0)?, name: "circusd".into() })
 }
 
 #[cfg(test)]
@@ -112,13 +112,13 @@ mod tests {
             "My App": {"state": "active", "restarts": 3, "uptime": 5.5, "processes": [
                 {"pid": 20, "wid": 2, "uptime": 1.5}, {"pid": 10, "wid": 1, "uptime": 5}, {"pid": -1, "wid": 3}]},
             "idle": {"state": "stopped", "restarts": 0, "uptime": null, "processes": []},
-            "circusd-stats": {"state": "active", "processes": [{"pid": 30, "wid": 1, "uptime": 9}]},
+            "circusd-stats": {"state": "active", "origin": "internal", "processes": [{"pid": 30, "wid": 1, "uptime": 9}]},
         }}));
         let (watchers, own) = watchers(&answer).unwrap();
         let workers = vec![Worker { pid: 10, wid: 1, uptime: 5.0 }, Worker { pid: 20, wid: 2, uptime: 1.5 }];
         let app = Watcher { name: "my app".into(), state: "active".into(), restarts: 3, uptime: Some(5.5), workers };
         assert_eq!((&watchers[0], watchers[1].workers.len(), watchers[1].uptime), (&app, 0, None));
-        assert_eq!(own, [Own { pid: 30, name: "circusd-stats" }]);
+        assert_eq!(own, [Own { pid: 30, name: "circusd-stats".into() }]);
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
             {"fd": 3, "name": "a", "host": "127.0.0.1", "port": 80}, {"fd": 4, "name": "b", "path": "/run/b"}, {}]}));
         let socket = |fd, address: &str| Socket { fd, address: address.into() };
         assert_eq!(sockets(&answer), Some(vec![socket(3, "127.0.0.1:80"), socket(4, "/run/b")]));
-        assert_eq!(daemon(&object(json!({"info": {"pid": 7}}))), Some(Own { pid: 7, name: "circusd" }));
+        assert_eq!(daemon(&object(json!({"info": {"pid": 7}}))), Some(Own { pid: 7, name: "circusd".into() }));
         assert_eq!(daemon(&object(json!({"info": "No such process (stopped?)"}))), None);
         assert_eq!((watchers(&object(json!({}))), sockets(&object(json!({"sockets": 1})))), (None, None));
     }
