@@ -51,7 +51,7 @@ impl Outcome {
     }
 }
 
-/// A text that says whom it is about: on its line if it has one, above its lines if it has more.
+/// A text with its watcher's name: on its line if it has one, above its lines if it has more.
 fn headed(label: &str, text: &str) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
     match lines.as_slice() {
@@ -76,7 +76,7 @@ pub fn answer(spec: &CommandSpec, invocation: &Invocation, globals: &Globals, re
         _ => {
             let text = String::from_utf8_lossy(reply);
             let text = escaped(&text);
-            return Outcome::failed(Exit::Failure, format!("error: the answer is no JSON object: {text}\n"));
+            return Outcome::failed(Exit::Failure, format!("error: the answer is not a JSON object: {text}\n"));
         }
     };
     let refused = value.get("status").is_some_and(|status| status == "error");
@@ -118,7 +118,23 @@ fn refusal(spec: &CommandSpec, reply: &Value) -> Outcome {
     for detail in reply.get("details").and_then(Value::as_array).into_iter().flatten() {
         text.push_str(&format!("{}\n", py_str(detail)));
     }
+    for failure in failures(reply) {
+        text.push_str(&format!("  {failure}\n"));
+    }
     Outcome::failed(Exit::Refused, text)
+}
+
+/// What did not come up, each once; nothing where it is one, which the reason names.
+fn failures(reply: &Value) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for row in reply.get("failed").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| row.get(key).map(py_str).unwrap_or_default();
+        let line = format!("{}: {}", text("watcher"), text("reason"));
+        if !found.contains(&line) {
+            found.push(line);
+        }
+    }
+    if found.len() > 1 { found } else { Vec::new() }
 }
 
 fn shown(spec: &CommandSpec, invocation: &Invocation, reply: &Value) -> Outcome {
@@ -147,6 +163,20 @@ mod tests {
     const ERROR: &str = r#"{"status": "error", "reason": "program nope not found", "tb": null, "errno": 3}"#;
 
     #[test]
+    fn several_failures_are_listed() {
+        let row =
+            |wid: u32| format!(r#"{{"watcher": "web", "wid": {wid}, "reason": "worker {wid} exited with status 1"}}"#);
+        let reason = "web: 2 workers did not come up: worker 1 exited with status 1, ...";
+        let reply = |rows: &[String]| {
+            format!(r#"{{"status": "error", "reason": "{reason}", "failed": [{}]}}"#, rows.join(", "))
+        };
+        let lines = "  web: worker 1 exited with status 1\n  web: worker 2 exited with status 1\n";
+        let both_rows = reply(&[row(1), row(2)]);
+        assert_eq!(outcome("start", false, false, &both_rows), both("", &format!("error: {reason}\n{lines}"), 3));
+        assert_eq!(outcome("start", false, false, &reply(&[row(1)])), both("", &format!("error: {reason}\n"), 3));
+    }
+
+    #[test]
     fn success_is_shown() {
         let reply = r#"{"status": "ok", "time": 1.5, "watchers": ["a1", "my app", "solo"]}"#;
         assert_eq!(outcome("list", false, false, reply), both("a1,my app,solo\n", "", 0));
@@ -170,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_forges_no_line_and_drives_no_terminal() {
+    fn foreign_text_forges_no_line_and_no_escape() {
         let statuses = r#"{"status": "ok", "statuses": {"a\nweb": "active", "\u001b[2J": "x\u009b"}}"#;
         assert_eq!(outcome("status", false, false, statuses), both("\\u001b[2J: x\\u009b\na\\nweb: active\n", "", 0));
         let options = r#"{"status": "ok", "options": {"env": {"A": "1\nuid: root"}, "cmd": "x\r"}}"#;
@@ -191,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply() {
+    fn invalid_reply_is_an_error() {
         for reply in ["", "[1]", "{"] {
-            let expected = both("", &format!("error: the answer is no JSON object: {reply}\n"), 1);
+            let expected = both("", &format!("error: the answer is not a JSON object: {reply}\n"), 1);
             assert_eq!(outcome("list", false, false, reply), expected);
         }
     }

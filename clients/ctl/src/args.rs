@@ -66,9 +66,7 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Pars
     }
     if let Some(option) = swallowed_option(spec, inner) {
         return Err(SyntaxError(
-            format!(
-                "--{option} stands within the command of the watcher: put it before {name}, or '--' before the command"
-            ),
+            format!("--{option} is part of the watcher's command: put it before {name}, or '--' before the command"),
             Some(spec),
         ));
     }
@@ -290,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_example_makes_a_message_that_decodes_and_its_answer_is_shown() {
+    fn examples_decode_and_their_answers_are_shown() {
         for spec in COMMANDS {
             let (_, name, invocation) = command(spec.doc.example);
             assert_eq!(name, spec.name);
@@ -317,8 +315,7 @@ mod tests {
         let web = Invocation::new(["web", "gunicorn", "--timeout", "30"]);
         assert_eq!(command("add web -- gunicorn --timeout 30").2, web);
         assert_eq!(command("add web 'gunicorn --timeout 30'").2, Invocation::new(["web", "gunicorn --timeout 30"]));
-        let swallowed =
-            "--timeout stands within the command of the watcher: put it before add, or '--' before the command";
+        let swallowed = "--timeout is part of the watcher's command: put it before add, or '--' before the command";
         assert_eq!(refused("add web gunicorn --timeout 30"), swallowed);
         assert_eq!(
             command("add new2 sleep 2002 --start").2,

@@ -26,7 +26,7 @@ pub(super) enum Choice {
 pub(super) struct Choices {
     pub(super) choices: Vec<Choice>,
     pub(super) endpoint: Option<String>,
-    /// Whether the daemon is on another machine, which nobody wants to log in to for a word.
+    /// Whether the daemon is on another machine: completing a word is not worth a login there.
     pub(super) remote: bool,
 }
 

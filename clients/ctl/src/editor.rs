@@ -65,7 +65,7 @@ impl Completer for Tabulator<'_, '_> {
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let typed = typed(line.get(..pos).unwrap_or(line));
-        // The session is nobody else's while a line is edited.
+        // Nothing else borrows the session while a line is edited.
         let Ok(mut session) = self.session.try_borrow_mut() else { return Ok((pos, Vec::new())) };
         let found = candidates(&mut session, self.globals, &typed.words, &typed.word);
         let pair = |word: String| Pair { replacement: replacement(&word), display: word };

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_of_the_environment_is_asked_where_the_events_are() {
+    fn pubsub_endpoint_is_asked_for_at_endpoint_of_env() {
         let options = r#"{"status": "ok", "options": {"pubsub_endpoint": "tcp://0.0.0.0:7"}}"#;
         let mut daemon = FakeDaemon::answering([options]);
         daemon.environment.endpoint = Some("tcp://there:5555".into());

@@ -70,7 +70,7 @@ pub struct Streams<'a> {
 /// circusctl: reads the command line, speaks with the daemon, prints, and says how to exit.
 ///
 /// # Errors
-/// Only those of the streams: a pipe that nobody reads any more is for the caller to call a success.
+/// Only those of the streams: the caller treats a closed pipe as success.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: Environment,
@@ -233,7 +233,7 @@ impl Session<'_> {
         let reply = self.send(globals, "globaloptions", option).map_err(|error| self.no_reply(globals, &error))?;
         let reply: Object = serde_json::from_slice(&reply).unwrap_or_default();
         let named = reply.get("options").and_then(|options| options.get("pubsub_endpoint")?.as_str());
-        let unknown = || Outcome::failed(Exit::Failure, "error: circusd does not say where its events are\n".into());
+        let unknown = || Outcome::failed(Exit::Failure, "error: circusd did not report its pubsub endpoint\n".into());
         Ok(endpoint::seen_from(&self.endpoint(globals), named.ok_or_else(unknown)?))
     }
 
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_is_the_option_s_the_environment_s_or_the_default() {
+    fn endpoint_from_option_then_env_then_default() {
         let (five, sixty) = (Duration::from_secs(5), Duration::from_secs(60));
         for (line, variable, endpoint, wait) in [
             ("list", None, "tcp://127.0.0.1:5555", Wait::IfThere(five)),
@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_wire_grants_in_silence_is_refused() {
+    fn impossible_requests_are_refused() {
         let pids = r#"{"status": "ok", "pids": [7, 8]}"#;
         for line in ["kill web 99999", "signal web 99999 HUP"] {
             let refused = seen("", "error: web has no process 99999\n", 3);

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_split_as_a_shell_splits_them_and_options_hold_for_a_line() {
+    fn words_split_as_in_a_shell_options_hold_for_a_line() {
         let mut daemon = FakeDaemon::answering([STATUS, r#"{"status": "active"}"#]);
         daemon.input = "status 'my app' --timeout 60 --json\n";
         let seen = daemon.run("--endpoint ipc://x");

@@ -19,7 +19,7 @@ use circus_core::proto::{Gap, Object, OutputEvent, StreamName, Tail, TailCursor}
 enum End {
     /// There is something to say, or nothing.
     Said(Outcome),
-    /// Nobody can be told any more.
+    /// An output stream failed.
     Stream(io::Error),
 }
 
@@ -208,7 +208,7 @@ impl Viewing<'_, '_> {
     fn ask(&mut self, properties: Object) -> Result<(Tail, Vec<u8>), End> {
         let reply = self.session.fetch(self.globals, self.spec, properties)?;
         let tail = serde_json::from_slice(&reply).map_err(|error| {
-            Outcome::failed(Exit::Failure, format!("error: the answer is not one to tail: {error}\n"))
+            Outcome::failed(Exit::Failure, format!("error: the answer does not fit the command tail: {error}\n"))
         })?;
         Ok((tail, reply))
     }
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn who_follows_subscribes_before_it_asks_and_sees_nothing_twice() {
+    fn follow_subscribes_first_and_shows_nothing_twice() {
         let bodies = [GREETING, event(1, 4, 1, r#"["b"]"#, false), event(2, 6, 1, r#"["c"]"#, false)];
         let (printed, daemon) = follow("tail -f 'My App'", &[EMPTY, ENDPOINT, TWO], &bodies);
         assert_eq!(printed, seen("a\nb\nc\n", "", 0));
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_was_made_anew_goes_on_where_it_was() {
+    fn tail_continues_after_a_reconnection() {
         let again = r#"{"status": "ok", "cursor": 8, "missed": 2, "next": 1, "began": 1.0, "lines": [
             {"pid": 1, "wid": 1, "time": 1.5, "line": "d"}]}"#;
         let bodies = [GREETING, GREETING, event(1, 10, 1, r#"["e"]"#, false)];
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn several_watchers_have_their_names_before_their_lines() {
+    fn lines_of_several_watchers_have_their_names() {
         let list = r#"{"status": "ok", "watchers": ["db", "web"]}"#;
         let one = r#"{"status": "ok", "cursor": 2, "missed": 0, "next": 1, "began": 1.0, "lines": [
             {"pid": 1, "wid": 2, "time": 1.5, "line": "x"}]}"#;

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_reply_keeps_the_known_text_and_names_the_endpoint() {
+    fn missing_reply_keeps_text_and_names_endpoint() {
         let endpoint = "tcp://127.0.0.1:5555".to_owned();
         let limit = Duration::from_secs(7);
         let timeout = ClientError::Timeout { endpoint: endpoint.clone(), limit };

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_is_read_as_one_word() {
+    fn quoted_text_is_one_word() {
         for word in ["plain", "Two Words", "it's", "a\"b", "$x", ""] {
             assert_eq!(shlex::split(&quoted(word)), Some(vec![word.to_owned()]));
         }

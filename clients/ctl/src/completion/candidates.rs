@@ -9,7 +9,7 @@ use crate::complete::{Choice, choices};
 use crate::run::Session;
 use circus_core::proto::{Object, resource_name};
 
-/// Who completes a word does not wait for a daemon that is busy or not there.
+/// Completion does not wait for a daemon that is busy or not there.
 const PATIENCE: Duration = Duration::from_millis(1000);
 
 /// The words that may follow `words` and begin with what is typed.

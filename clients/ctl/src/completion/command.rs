@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_of_the_line_is_asked_and_soon_given_up() {
+    fn completion_asks_the_endpoint_of_the_line_briefly() {
         let mut daemon = FakeDaemon::answering([STATUS]);
         daemon.run("completion words --endpoint ipc://there stop ''");
         let heard = daemon.heard.borrow();
