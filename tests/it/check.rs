@@ -47,6 +47,9 @@ fn a_file_without_a_watcher_is_refused_where_one_was_meant() {
         let output = site.run_circusd(&[arguments, vec![file.to_str().unwrap()]].concat());
         let said = format!("{}{}", output.stdout, output.stderr);
         assert_eq!(output.status, Some(1), "{output:?}");
-        assert!(said.contains("f.ini:1: error: there is no watcher, as [program:web] is none"), "{said}");
+        assert!(
+            said.contains("f.ini:1: error: no watcher is defined: [program:web] is not a watcher section"),
+            "{said}"
+        );
     }
 }

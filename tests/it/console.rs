@@ -31,7 +31,7 @@ impl Terminal {
         let (mut output, written) = (File::from(end(&master)), Arc::clone(&screen));
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // Ends with an error when nobody has the other end any more.
+            // Ends with an error when the other end is closed.
             while let Ok(count @ 1..) = output.read(&mut bytes) {
                 written.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
@@ -162,7 +162,7 @@ fn bash_completes_with_the_watchers_of_the_daemon() {
 }
 
 #[test]
-fn the_original_s_completion_works_and_exits_with_success() {
+fn completion_of_the_original_works() {
     let circusd = fleet();
     let complete = |words: &str, word: &str| {
         let mut command = circusd.command(built("circusctl"));

@@ -85,7 +85,7 @@ fn figures_by_hand() {
 }
 
 #[test]
-fn a_circusd_that_is_stopped_or_away_keeps_nobody_waiting() {
+fn missing_circusd_delays_no_fetch() {
     let circusd = start();
     install(&circusd, &["circus", "circus_procs"]);
     circusd.send(Signal::SIGSTOP);
@@ -95,11 +95,11 @@ fn a_circusd_that_is_stopped_or_away_keeps_nobody_waiting() {
     circusd.send(Signal::SIGCONT);
     assert_eq!((output.status, output.stdout.matches("total.value U\n").count()), (Some(0), 5), "{output:?}");
     assert!(taken.as_millis() < 1500, "{taken:?}");
-    let nobody = Site::new();
-    install(&nobody, &["circus_procs"]);
-    assert_eq!(call(&nobody, "circus_procs", "fetch").stdout, "total.value U\n");
-    let away = format!("no (no answer from {})\n", nobody.endpoint());
-    assert_eq!(call(&nobody, "circus_procs", "autoconf").stdout, away);
+    let away = Site::new();
+    install(&away, &["circus_procs"]);
+    assert_eq!(call(&away, "circus_procs", "fetch").stdout, "total.value U\n");
+    let answer = format!("no (no answer from {})\n", away.endpoint());
+    assert_eq!(call(&away, "circus_procs", "autoconf").stdout, answer);
 }
 
 /// A munin-node. Dropping it ends it.

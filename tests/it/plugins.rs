@@ -21,7 +21,7 @@ fn kill_one(circusd: &Circusd, watcher: &str) {
     }
 }
 
-/// Kills workers, one after the other, until the log says this. Nobody knows when the plugin's subscription stands.
+/// Kills workers, one after the other, until the log says this. It is not known when the plugin's subscription stands.
 #[track_caller]
 fn kill_until(circusd: &Circusd, watcher: &str, text: &str) {
     wait_until(text, || {
@@ -47,7 +47,7 @@ const FLAPPING: &str = "
 ";
 
 #[test]
-fn a_command_is_told_where_circusd_is_and_ends_with_it() {
+fn command_knows_circusd_and_ends_with_it() {
     let site = Site::new();
     site.write(
         "plugin.sh",
@@ -176,7 +176,7 @@ fn the_watchdog_kills_who_falls_silent() {
     ));
     let (silent, other) = (circusd.wait_for_workers("silent", 1), circusd.wait_for_workers("other", 1));
     circusd.wait_for_log(&format!("plugin:dog: listening for signs of life at 127.0.0.1:{port} (UDP)"));
-    // As long as it speaks, it lives; whoever speaks for it.
+    // As long as heartbeats come it lives, wherever they come from.
     let voice = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..40 {
         voice.send_to(format!("{};now", silent[0].0).as_bytes(), ("127.0.0.1", port)).unwrap();
@@ -263,7 +263,7 @@ fn classes_of_the_originals_kind() {
     circusd.wait_for_text("it's a file", "init True 2.0");
     wait_until("the file of the slides is there", || circusd.path("slides").exists());
     circusd.wait_for_log("[ERROR] plugin:absent: the class loggers.Absent cannot be imported in ");
-    // Nobody knows when their subscriptions stand.
+    // It is not known when their subscriptions stand.
     wait_until("both have heard of a restart", || {
         circusd.tell("restart", json!({"name": "w", "waiting": true}));
         observe_for(Duration::from_millis(100));

@@ -93,19 +93,19 @@ fn figures_of_everything() {
     wait_until("processor time passes", || {
         get(&at).value("circus_watcher_cpu_seconds_total{watcher=\"busy\"}") > Some(0.2)
     });
-    // What was used does not go with who used it.
+    // Processor time stays when its process has gone.
     circusd.tell("stop", json!({"name": "busy", "waiting": true}));
     assert!(get(&at).value("circus_watcher_cpu_seconds_total{watcher=\"busy\"}") > Some(0.2));
 }
 
 #[test]
-fn what_was_seen_is_counted() {
+fn events_are_counted() {
     let circusd = Site::new().start(&SECTIONS.replace("numprocesses = 2", "numprocesses = 2\nmin_uptime = 0"));
     let at = address(&circusd);
     let watcher = "My \"Web\"";
     let web = |name: &str, more: &str| format!("{name}{{watcher=\"My \\\"Web\\\"\"{more}}}");
     let killed = web("circus_watcher_exits_total", ",signal=\"SIGKILL\"");
-    // Nobody knows when the plugin's subscription stands.
+    // It is not known when the plugin's subscription stands.
     wait_until("a death is counted", || {
         circusd.workers(watcher)[0].send(Signal::SIGKILL);
         observe_for(Duration::from_millis(100));
@@ -182,7 +182,7 @@ fn a_socket_of_circusd() {
             }
         };
         assert!(visit().body.ends_with("# EOF\n"));
-        // Whoever comes while the plugin is away waits for it.
+        // A client that connects while the plugin is away waits for it.
         circusd.tell("restart", json!({"name": "plugin:figures", "waiting": true}));
         assert!(visit().body.contains("circus_watchers{state=\"active\"} 3\n"));
     }

@@ -66,7 +66,7 @@ fn assert_close(what: &str, figure: f64, truth: f64) {
 }
 
 #[test]
-fn a_worker_is_told_of_under_one_name_however_often_it_dies() {
+fn worker_keeps_its_name_however_often_it_dies() {
     let circusd = start("stats_interval = 0.1", "[watcher:My App]\ncmd = {knobs} burn 50");
     let first = circusd.wait_for_workers("my app", 1)[0];
     let mut figures = Figures::of(&circusd, "stat.my");
@@ -131,7 +131,7 @@ fn figures_are_right() {
 }
 
 #[test]
-fn messagepack_for_who_asks_and_json_for_everybody_else() {
+fn messagepack_on_request_json_otherwise() {
     let circusd = start("stats_interval = 0.1", "[watcher:w]\ncmd = /bin/sleep 1000");
     circusd.wait_for_workers("w", 1);
     let mut all = Figures::of(&circusd, "");
@@ -145,7 +145,7 @@ fn messagepack_for_who_asks_and_json_for_everybody_else() {
 }
 
 #[test]
-fn it_sleeps_while_nobody_listens_and_wakes_for_who_does() {
+fn stats_sleep_without_a_subscriber() {
     let circusd = start("stats_interval = 0.1", "[watcher:w]\ncmd = /bin/sleep 1000");
     let stats = circusd.workers("circusd-stats")[0];
     let looks = || {
@@ -201,7 +201,7 @@ fn sockets_are_followed_when_they_change() {
     let one = circusd.path("one").to_str().unwrap().to_owned();
     let sum = figures.until("sockets", |_| true);
     assert_eq!(sum, json!({"addresses": [one], "reads": 0}));
-    // Nobody takes it, so it waits.
+    // It is not accepted, so it waits.
     let _visitor = std::os::unix::net::UnixStream::connect(circusd.path("one")).unwrap();
     assert!(figures.until("sockets", |body| body["reads"] != 0)["reads"].as_u64() > Some(0));
     let circus = "[circus]\nstats_endpoint = ipc://{dir}/stats\nstats_interval = 0.2\n";
@@ -269,7 +269,7 @@ fn the_originals_client_and_circus_top() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said() {
+fn refusals_are_explained() {
     let site = Site::new();
     let stats = built("circusd-stats");
     let version = run(site.command(&stats).arg("--version"));

@@ -85,7 +85,7 @@ fn the_last_lines_of_a_watcher_a_worker_and_a_stream() {
 }
 
 #[test]
-fn what_cannot_be_shown_is_refused_with_a_reason() {
+fn output_without_a_stream_is_refused() {
     let circusd = Site::new().start(
         "[watcher:bare]
          cmd = {knobs} say hello
@@ -103,8 +103,8 @@ fn what_cannot_be_shown_is_refused_with_a_reason() {
         assert_eq!((output.status, output.stdout.as_str()), (Some(3), ""), "{args:?}");
         output.stderr
     };
-    assert_eq!(refused(&["tail", "nobody"]), "error: program nobody not found\n");
-    assert_eq!(refused(&["tail", "-f", "nobody"]), "error: program nobody not found\n");
+    assert_eq!(refused(&["tail", "nope"]), "error: program nope not found\n");
+    assert_eq!(refused(&["tail", "-f", "nope"]), "error: program nope not found\n");
     assert!(refused(&["tail", "bare"]).contains("has no stdout_stream"));
     assert!(refused(&["tail", "--stderr", "later"]).contains("has no stderr_stream"));
     assert!(refused(&["tail", "off"]).contains("tail_bytes is 0"));
@@ -137,7 +137,7 @@ fn every_line_of_a_chatty_worker_is_seen_by_who_reads() {
 }
 
 #[test]
-fn a_worker_that_is_killed_in_a_line_and_its_successor() {
+fn worker_killed_within_a_line_and_its_successor() {
     let circusd = Site::new().start(
         "[watcher:w]
          cmd = {knobs} say begin until {dir}/go raw last-wor until {dir}/done
@@ -185,7 +185,7 @@ fn the_past_outlives_a_stop_and_not_the_watcher() {
 }
 
 #[test]
-fn who_does_not_read_misses_a_counted_number_of_lines_and_holds_up_nobody() {
+fn slow_reader_misses_counted_lines_delays_none() {
     /// More than the publisher keeps for one subscriber, and than the kernel does.
     const EVENTS: usize = 25_000;
     let circusd = Site::new().start(
@@ -207,7 +207,7 @@ fn who_does_not_read_misses_a_counted_number_of_lines_and_holds_up_nobody() {
     for _ in 0..EVENTS {
         let (_, body) = reader.recv(PATIENCE).unwrap();
         let event: OutputEvent = serde_json::from_slice(&body).unwrap();
-        assert_eq!(event.first, next.unwrap_or(event.first), "who reads misses nothing");
+        assert_eq!(event.first, next.unwrap_or(event.first), "a client that keeps up misses nothing");
         next = Some(event.first + event.lines.len() as u64);
     }
     drop(reader);
@@ -226,7 +226,7 @@ fn who_does_not_read_misses_a_counted_number_of_lines_and_holds_up_nobody() {
     wait_until("each line was shown or counted", || {
         looks += 1;
         if looks % 50 == 0 {
-            // Where there was no room for the last line, nobody knows of it before the next.
+            // If there was no room for the last line, that shows with the next one only.
             circusd.workers("w").iter().take(1).for_each(|worker| worker.send(Signal::SIGKILL));
         }
         let next = circusd.tell("tail", json!({"name": "w", "lines": 0}))["next"].as_u64().unwrap();

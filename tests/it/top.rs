@@ -229,7 +229,7 @@ fn top_itself(site: &Site) -> Process {
 }
 
 #[test]
-fn what_the_selected_line_prints_is_followed_while_it_is_looked_at() {
+fn output_of_the_selected_line_is_followed() {
     let circusd = Site::new().start(
         "[circus]
          stats_endpoint = ipc://{dir}/stats
@@ -243,7 +243,7 @@ fn what_the_selected_line_prints_is_followed_while_it_is_looked_at() {
     );
     circusd.wait_for_workers("circusd-stats", 1);
     circusd.wait_for_workers("chat", 2);
-    let test = "top::what_the_selected_line_prints_is_followed_while_it_is_looked_at";
+    let test = "top::output_of_the_selected_line_is_followed";
     let Some(terminal) = Terminal::open(test, &circusd, 80, 24, "") else { return };
     terminal.until("everybody is shown", |screen| screen.contains("2/2") && screen.contains("circusd-stats"));
     circusd.tell("incr", json!({"name": "mute", "waiting": true}));
@@ -277,7 +277,7 @@ fn what_the_selected_line_prints_is_followed_while_it_is_looked_at() {
 }
 
 #[test]
-fn output_that_was_too_much_is_counted_on_a_large_terminal() {
+fn missed_output_is_counted_on_a_large_terminal() {
     /// More than circusd keeps for one subscriber, and than the kernel does.
     const EVENTS: usize = 25_000;
     let circusd = Site::new().start(
@@ -291,7 +291,7 @@ fn output_that_was_too_much_is_counted_on_a_large_terminal() {
     );
     circusd.wait_for_workers("circusd-stats", 1);
     circusd.wait_for_workers("flood", 30);
-    let test = "top::output_that_was_too_much_is_counted_on_a_large_terminal";
+    let test = "top::missed_output_is_counted_on_a_large_terminal";
     let Some(terminal) = Terminal::open(test, &circusd, 200, 60, "") else { return };
     terminal.shows("30/30");
     terminal.press(&["f", "o"]);
@@ -371,7 +371,7 @@ fn once_for_scripts() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said() {
+fn refusals_are_explained() {
     let site = Site::new();
     let version = top(&site, &["--version"]);
     assert_eq!((version.status, version.stdout.trim()), (Some(0), env!("CARGO_PKG_VERSION")));

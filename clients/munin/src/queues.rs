@@ -11,7 +11,7 @@ pub(super) fn read() -> Vec<String> {
     tables.iter().filter_map(|table| std::fs::read_to_string(table).ok()).collect()
 }
 
-/// How many connections wait at this address; nothing where nobody listens there.
+/// How many connections wait at this address; nothing if no socket listens there.
 pub(super) fn waiting(tables: &[String], host: &str, port: u16) -> Option<u64> {
     let address: Option<IpAddr> = host.parse().ok();
     let rows = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(row);

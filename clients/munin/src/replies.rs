@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_of_one_is_unknown_of_all() {
+    fn unknown_value_makes_the_sum_unknown() {
         let status = object(json!({"statuses": {"w": "active"}}));
         let stats = object(json!({"infos": {"w": {"1": {"ctime": "0:01.00"}, "2": {"ctime": "N/A"}}}}));
         assert_eq!(of(&status, Some(&stats)).unwrap()[0].cpu, None);

@@ -86,7 +86,7 @@ pub struct UsageError(pub String);
 
 /// The option of every command that honours `waiting`.
 const WAITING: ConsoleOption =
-    ConsoleOption::flag("waiting", "Wait until the work is done; without --timeout as long as circusd answers.");
+    ConsoleOption::flag("waiting", "Wait until the work is done; without --timeout, as long as circusd answers.");
 
 impl ConsoleSpec {
     /// A request and its answer.

@@ -34,7 +34,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     console: ConsoleSpec::call(
         "NAME... [PID]",
         &[
-            ConsoleOption::value("signum", "S", "The first signal, by number or name."),
+            ConsoleOption::value("signum", "S", "The signal to send first, by number or name."),
             ConsoleOption::value("graceful_timeout", "T", "Seconds until SIGKILL."),
         ],
         message,

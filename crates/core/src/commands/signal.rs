@@ -35,8 +35,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     console: ConsoleSpec::call(
         "NAME... [PID] SIGNUM",
         &[
-            ConsoleOption::flag("children", "The children instead of the process."),
-            ConsoleOption::flag("recursive", "The process and all its descendants."),
+            ConsoleOption::flag("children", "Signal the children instead of the process."),
+            ConsoleOption::flag("recursive", "Signal the process and all its descendants."),
         ],
         message,
         show::ok,

@@ -46,9 +46,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     console: ConsoleSpec::call(
         "[WATCHER...] [WID]",
         &[
-            ConsoleOption::flag("follow", "Also show the lines that come.").or('f'),
+            ConsoleOption::flag("follow", "Also show new lines as they come.").or('f'),
             ConsoleOption::value("lines", "N", "Show the last N lines, not the last 10.").or('n'),
-            ConsoleOption::flag("stderr", "Standard error, not standard output."),
+            ConsoleOption::flag("stderr", "Show standard error, not standard output."),
             ConsoleOption::flag("raw", "Print control characters as they are, for programs or colours."),
         ],
         message,

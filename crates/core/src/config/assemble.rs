@@ -79,7 +79,10 @@ fn nothing_to_start(ini: &Ini, watchers: &[Watcher<'_>], unsound: &[Watcher<'_>]
     }
     let misnamed = ini.sections().find(|section| foreign::is_misnamed_watcher(&section.name))?;
     let instead = foreign::section(&misnamed.name)?;
-    let text = format!("there is no watcher, as [{}] is none; write {instead}; circusd will not start", misnamed.name);
+    let text = format!(
+        "no watcher is defined: [{}] is not a watcher section; write {instead}; circusd will not start",
+        misnamed.name
+    );
     Some(Problem::fatal(&misnamed.place, text))
 }
 

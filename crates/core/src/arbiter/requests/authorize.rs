@@ -142,7 +142,7 @@ fn change(user: &User, facts: &Facts<'_>, key: &str, value: &Value) -> Result<()
 /// Whether what the workers of a watcher run, runs with no other rights than the user's.
 fn runs_only_as(user: &User, watcher: &WatcherConfig, key: &str) -> Result<(), Denial> {
     if !watcher.gid.as_ref().is_none_or(|gid| user.has_group(gid)) {
-        return deny(&format!("{} runs with a group that is none of endpoint_owner", named(watcher)));
+        return deny(&format!("{} runs with a group that endpoint_owner is not a member of", named(watcher)));
     }
     // Functions of hooks run as circusd's user and are imported from where the environment of the watcher says.
     if key == "env" && !watcher.hooks.is_empty() {

@@ -331,7 +331,7 @@ fn sockets_with_errors_are_left_out() {
         problems,
         [
             "skipped 2: [socket:a] port: 99999 is out of range",
-            "skipped 3: [socket:a] family: 'AF_X25' is none of AF_INET, AF_INET6, AF_UNIX",
+            "skipped 3: [socket:a] family: 'AF_X25' is not one of AF_INET, AF_INET6, AF_UNIX",
             "skipped 4: [socket:b] has the family AF_UNIX and no path",
             "skipped 8: [socket:c] is left out: another socket has the same name in lower case",
         ]

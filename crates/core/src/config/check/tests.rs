@@ -266,12 +266,12 @@ fn keys_in_the_wrong_column_or_twice() {
 
 #[test]
 fn nothing_to_start() {
-    let supervisor = "2: error: there is no watcher, as [program:web] is none; write [watcher:web]; circusd will not \
+    let supervisor = "2: error: no watcher is defined: [program:web] is not a watcher section; write [watcher:web]; circusd will not \
                       start";
     let lines = found("[supervisord]\n[program:web]\ncommand = sleep 1\n");
     assert!(lines.contains(&supervisor.to_owned()), "{lines:?}");
     assert!(lines.iter().any(|line| line.ends_with("[supervisord], which is ignored; here it is [circus]")));
-    assert!(found("[watcher web]\ncmd = x\n").iter().any(|line| line.starts_with("1: error: there is no watcher")));
+    assert!(found("[watcher web]\ncmd = x\n").iter().any(|line| line.starts_with("1: error: no watcher is defined")));
     assert_eq!(found(""), [" warning: there is no [watcher:NAME], so nothing runs until a client adds a watcher"]);
     assert_eq!(report_on("").status(), 3);
 }

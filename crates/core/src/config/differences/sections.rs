@@ -56,13 +56,13 @@ impl Reader<'_> {
     fn circus(&self, notes: &mut Vec<Problem>) {
         if python::float(&self.text("check_delay")).is_ok_and(|delay| delay <= 0.0) {
             let text = "dead workers are replaced all the same, with pauses of at most 5 s in a crash loop; 0.19 then \
-                        replaced nobody";
+                        replaced none";
             notes.extend(self.note("check_delay", text));
         }
         let others_write = python::octal(&self.text("umask")).is_ok_and(|umask| umask & 0o022 != 0o022);
         for key in ["endpoint", "pubsub_endpoint"] {
             if others_write && self.text(key).starts_with("ipc://") && self.entry("endpoint_mode").is_none() {
-                let text = "has the mode 0600; 0.19 left it to the umask. endpoint_mode says who else may connect";
+                let text = "has the mode 0600; 0.19 left it to the umask. endpoint_mode lets other users connect";
                 notes.extend(self.note(key, text));
             }
         }
@@ -88,7 +88,7 @@ impl Reader<'_> {
             notes.extend(self.note("copy_path", text));
         }
         if !self.text("executable").is_empty() {
-            notes.extend(self.note("executable", "is what is executed; 0.19 did not look at it"));
+            notes.extend(self.note("executable", "is executed in place of the first word of cmd; 0.19 ignored it"));
         }
         if self.is("on_demand") {
             let text = "the first connection to a socket of this watcher starts it, and so does the start command; \
@@ -281,7 +281,7 @@ mod tests {
                 "10: [watcher:w] stdout_stream.max_bytes: a full file is emptied",
                 "12: [watcher:w] stderr_stream.utc: means what it says",
                 "7: [watcher:w] copy_path: PYTHONPATH is what python3 in circusd's own PATH imports from",
-                "8: [watcher:w] executable: is what is executed",
+                "8: [watcher:w] executable: is executed in place of the first word of cmd",
                 "6: [watcher:w] on_demand: the first connection to a socket of this watcher starts it",
                 "5: [watcher:w] max_retry: a command that cannot be executed is tried for ever",
                 "14: [plugin:flap] use: 0.19 refused every stop that it asked for",

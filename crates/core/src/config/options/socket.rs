@@ -76,7 +76,7 @@ fn choose<T: Copy>(field: &mut T, choices: &[(&str, T)], text: &str) -> Result<(
         }
         None => {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            Err(format!("'{text}' is none of {}", names.join(", ")))
+            Err(format!("'{text}' is not one of {}", names.join(", ")))
         }
     }
 }
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!((socket.family, socket.kind), (Family::Inet6, SocketType::Datagram));
         assert_eq!(
             choose(&mut socket.family, &FAMILIES, "AF_X25"),
-            Err("'AF_X25' is none of AF_INET, AF_INET6, AF_UNIX".into())
+            Err("'AF_X25' is not one of AF_INET, AF_INET6, AF_UNIX".into())
         );
     }
 }
