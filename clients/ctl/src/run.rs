@@ -580,7 +580,7 @@ mod tests {
     #[test]
     fn table_at_a_terminal_and_text_elsewhere() {
         let reply = r#"{"status": "ok", "statuses": {"web": "active"}, "details": {
-            "web": {"state": "active", "wanted": 2, "running": 1}}}"#;
+            "web": {"state": "active", "health": "degraded", "wanted": 2, "running": 1}}}"#;
         let mut daemon = FakeDaemon::answering([reply, reply, reply]);
         assert_eq!(daemon.run("status").stdout, "web: active\n");
         assert_eq!(daemon.run("status --exit-code"), seen("web: active\n", "", 3));
