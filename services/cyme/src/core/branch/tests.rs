@@ -273,3 +273,19 @@ fn watchers_of_a_machine_are_its_circusds() {
     assert_eq!(cluster.status(0, "GET", "/machines/b9/watchers/"), 404);
     assert_eq!(cluster.ask(0, "GET", "/machines/").unwrap().body[1]["labels"], json!(["label1"]));
 }
+
+/// Only a broker that has forgotten everything lets two branches have one name.
+#[test]
+fn the_later_of_two_that_have_a_name_gives_way() {
+    let mut cluster = Cluster::new(2);
+    cluster.ask(0, "POST", "/cyme/instances/!/i/?branch=b1");
+    cluster.board.clear();
+    cluster.now.mono += HEARTBEAT;
+    cluster.feed(0, Event::Tick);
+    assert_eq!(cluster.status(0, "POST", "/cyme/instances/!/i/?branch=b0"), 202);
+    cluster.pass(61);
+    let instance = |number: usize| cluster.branches[number].model.instances["i"].clone();
+    assert!(instance(0).is_enabled);
+    assert!(!instance(1).is_enabled);
+    assert_eq!(instance(1).note.as_deref(), Some("branch 'b0' has an instance of this name"));
+}

@@ -1,0 +1,176 @@
+//! A branch alone, without a broker and a circusd, under requests of every kind: none gives a 500, and none ends it.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use circus_cyme::core::Random;
+
+/// A process that ends with its test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The address that the branch says it listens at.
+fn start(folder: &std::path::Path) -> (Process, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cyme-branch"));
+    command.args(["127.0.0.1:0", "-i", "alone", "-b", "memory://", "--circus-endpoint", "ipc:///nowhere/control"]);
+    command.args(["--circus-pubsub", "ipc:///nowhere/events", "-l", "ERROR", "-D"]).arg(folder);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().to_owned();
+    (Process(child), address)
+}
+
+/// The status of an answer, and its body.
+fn ask(connection: &mut BufReader<TcpStream>, method: &str, target: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n");
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n\r\n";
+    connection.get_mut().write_all(format!("{head}{kind}{body}").as_bytes()).unwrap();
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        assert!(connection.read_line(&mut line).unwrap() > 0, "no answer: {method} {target}");
+        match line.trim() {
+            "" => break,
+            line => lines.push(line.to_lowercase()),
+        }
+    }
+    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; if method == "HEAD" { 0 } else { length }];
+    connection.read_exact(&mut body).unwrap();
+    let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
+    (status, String::from_utf8(body).unwrap())
+}
+
+fn connect(address: &str) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    BufReader::new(stream)
+}
+
+/// Parts of paths and values: those that mean something, and those that do not. What waits for a worker is left out.
+const PARTS: &[&str] = &[
+    "foo",
+    "cyme",
+    "queues",
+    "instances/!",
+    "queue",
+    "query",
+    "branches",
+    "machines",
+    "alone",
+    "autoscale",
+    "state",
+    "result",
+    "tasks",
+    "i1",
+    "%00",
+    "%",
+    "%ff%fe",
+    "..",
+    ".",
+    "-",
+    "!",
+    "http://localhost/",
+    "http:/",
+    "://",
+    "a%20b",
+    "xxxxxxxxxx",
+    "é",
+    "watchers",
+    "1-2",
+    "admin",
+    "metrics",
+    "healthz",
+    "openapi.json",
+    "ping",
+];
+const PARAMS: &[&str] = &[
+    "broker=redis://h/1",
+    "broker=x",
+    "broker=redis://[",
+    "options={}",
+    "options=[",
+    "max=0",
+    "max=99999999999",
+    "min=-1",
+    "max=2",
+    "pool=solo",
+    "pool=",
+    "arguments='",
+    "extra_config=a=b",
+    "extra_config==",
+    "exchange=%00",
+    "exchange_type=topic",
+    "hostname=h",
+    "hostname=h&port=-1",
+    "nb=1",
+    "signum=9",
+    "force=1",
+    "timeout=nan",
+    "branch=alone",
+    "label=x",
+    "=",
+    "&&&",
+    "%",
+];
+
+#[test]
+fn no_request_gives_a_500() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_branch, address) = start(folder.path());
+    let mut connection = connect(&address);
+    let mut random = Random::new(3);
+    let mut seen = std::collections::BTreeMap::new();
+    for _ in 0..3000 {
+        let mut pick = |list: &[&'static str]| list[random.below(list.len())];
+        let method = pick(&["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"]);
+        let path: Vec<&str> = (0..random.below(6)).map(|_| PARTS[random.below(PARTS.len())]).collect();
+        let query: Vec<&str> = (0..random.below(3)).map(|_| PARAMS[random.below(PARAMS.len())]).collect();
+        let body: Vec<&str> = (0..random.below(3)).map(|_| PARAMS[random.below(PARAMS.len())]).collect();
+        // Not everything can stand in a request as it is.
+        let target = format!("/{}?{}", path.join("/"), query.join("&"));
+        let target = target.replace('é', "%C3%A9").replace('[', "%5B").replace('{', "%7B").replace('}', "%7D");
+        let asks_circusd = target.contains("/watchers");
+        if asks_circusd || (target.contains("/queues/") && target.contains("/instances")) {
+            continue;
+        }
+        let (status, body) = ask(&mut connection, method, &target, &body.join("&"));
+        *seen.entry(status).or_insert(0) += 1;
+        assert!(status < 500 || matches!(status, 501 | 503), "{method} {target}: {status} {body}");
+        if status == 400 {
+            assert!(method == "HEAD" || body.contains("\"field\":\""), "{method} {target}: {body}");
+        }
+    }
+    for status in [200, 201, 400, 404, 405, 501] {
+        assert!(seen.contains_key(&status), "no {status}: {seen:?}");
+    }
+    assert_eq!(ask(&mut connection, "GET", "/ping/", ""), (200, "{\"ok\":\"pong\"}".into()));
+}
+
+#[test]
+fn a_request_that_is_no_http_ends_its_connection_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_branch, address) = start(folder.path());
+    for garbage in
+        [&b"\0\0\0\0\r\n\r\n"[..], b"GET", b"GET / HTTP/9.9\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"]
+    {
+        let mut connection = connect(&address);
+        connection.get_mut().write_all(garbage).unwrap();
+        connection.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        drop(connection.read_to_end(&mut answer));
+        assert!(!answer.starts_with(b"HTTP/1.1 5"), "{garbage:?}");
+    }
+    assert_eq!(ask(&mut connect(&address), "GET", "/ping/", "").0, 200);
+}
