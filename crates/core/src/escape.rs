@@ -11,7 +11,9 @@ use serde_json::Value;
 
 /// The text with every character that a terminal or a log could obey written out: `\n`, `\u001b`, `\u202e`. Tabs stay.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    // Nearly every line of the log is such a text, and two are written for every death.
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+    if is_plain || !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
