@@ -77,7 +77,7 @@ impl Hooks {
         let outcome = Some(outcome).filter(|_| !waits || rng.chance(50));
         self.begun += 1;
         if let Some(host) = call.host {
-            assert!(!self.ended_hosts.contains(&host), "a Python that has ended is to run a hook");
+            assert!(!self.ended_hosts.contains(&host), "a Python that has ended, or hangs, is to run a hook");
         }
         self.running.push(Running { call, begun: now, answers: delay.map(|delay| (now + delay, outcome)) });
     }
@@ -90,7 +90,8 @@ impl Hooks {
 
     pub(crate) fn end(&mut self, hook: HookId) {
         let at = self.running.iter().position(|running| running.call.id == hook).expect("the end of no hook");
-        self.running.remove(at);
+        // A function cannot be ended: its Python hangs, and is of no use to others.
+        self.ended_hosts.extend(self.running.remove(at).call.host);
     }
 
     /// The core ends a Python, which runs no hook that anything waits for.
