@@ -531,3 +531,21 @@ def test_a_stop_in_the_moment_of_the_start_is_not_lost(launcher: Launcher) -> No
         "circus.arbiter.Child = child\n" + arbiter(launcher) + "print(arbiter.start().exception())\n"
     )
     assert launcher.run(script) == "None\n"
+
+
+def test_the_callback_comes_when_every_new_process_was_accepted(launcher: Launcher) -> None:
+    script = (
+        "answered = []\n"
+        "def after(**_):\n"
+        "    while not os.path.exists(DIRECTORY + '/go'): time.sleep(0.02)\n"
+        "    answered.append(1)\n"
+        + arbiter(launcher, 2, options="hooks=dict(after_spawn=(after, False))")
+        + "def started(_):\n"
+        "    print(answered)\n"
+        "    arbiter.stop()\n"
+        "arbiter.start(started)\n"
+    )
+    process = launcher.start(script)
+    launcher.pids("w")
+    (launcher.directory / "go").touch()
+    assert process.communicate(timeout=PATIENCE)[0] == "[1, 1]\n"
