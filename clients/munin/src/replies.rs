@@ -118,7 +118,7 @@ fn added(one: TreeUsage, other: TreeUsage) -> TreeUsage {
 }
 
 fn hundredths(seconds: f64) -> Option<u64> {
-    (seconds.is_finite() && seconds >= 0.0).then(|| (seconds * 100.0) as u64)
+    (seconds.is_finite() && seconds >= 0.0).then_some((seconds * 100.0) as u64)
 }
 
 /// What an answer to `stats` says of a watcher.

@@ -64,7 +64,8 @@ fn figures(info: &Value) -> Vec<(&'static str, f64)> {
     }
     told.push(("watchers_num", processes().count() as f64));
     let metrics: Vec<ProcessMetrics> = processes().map(ProcessMetrics::of).collect();
-    let of_each: [(fn(&ProcessMetrics) -> Option<f64>, _, _); 3] = [
+    type Figure = fn(&ProcessMetrics) -> Option<f64>;
+    let of_each: [(Figure, _, _); 3] = [
         (|process| process.cpu, "cpu_max", "cpu_sum"),
         (|process| process.percent, "mem_pct_max", "mem_pct_sum"),
         (|process| process.bytes, "mem_max", "mem_sum"),

@@ -182,7 +182,7 @@ fn answer_resized(w: &mut Watcher, cx: &mut Cx<'_>) {
     if over {
         for Resizing { job, mark } in std::mem::take(&mut w.resizing) {
             match mark {
-                Some(mark) => w.proofs.push(Proof { job, mark, changes: None }),
+                Some(mark) => w.proofs.push(Proof { job, mark, since: cx.mono(), changes: None }),
                 None => cx.job_part_done(job, None, None),
             }
         }

@@ -24,6 +24,8 @@ pub(in crate::arbiter) struct Proof {
     pub(in crate::arbiter) job: JobId,
     /// Failures from here on are this request's.
     pub(in crate::arbiter) mark: u64,
+    /// When the operation ended. Workers that come later, in the place of one that reached max_age say, prove nothing here.
+    pub(in crate::arbiter) since: Mono,
     /// What the operation did.
     pub(in crate::arbiter) changes: Option<Changes>,
 }
@@ -44,7 +46,7 @@ pub(in crate::arbiter) fn answer(w: &mut Watcher, cx: &mut Cx<'_>) {
     }
     let mut due: Option<Mono> = None;
     for proof in std::mem::take(&mut w.proofs) {
-        match verdict(w, proof.mark, cx.mono()) {
+        match verdict(w, &proof, cx.mono()) {
             Verdict::Open(at) => {
                 due = due.max(at);
                 w.proofs.push(proof);
@@ -63,13 +65,16 @@ pub(in crate::arbiter) fn answer(w: &mut Watcher, cx: &mut Cx<'_>) {
     }
 }
 
-fn verdict(w: &Watcher, mark: u64, now: Mono) -> Verdict {
+fn verdict(w: &Watcher, proof: &Proof, now: Mono) -> Verdict {
     match w.state {
         WatcherState::Stopped | WatcherState::Stopping => return Verdict::Decided,
         WatcherState::Starting { .. } | WatcherState::Active => {}
     }
     let mut verdict = if w.hooks.hold_start() { Verdict::Open(None) } else { Verdict::Decided };
-    for worker in w.workers().values().filter(|worker| !worker.retiring && !w.failures.has(worker.wid, mark)) {
+    let asked_for = |worker: &&Worker| {
+        !worker.retiring && worker.started.mono <= proof.since && !w.failures.has(worker.wid, proof.mark)
+    };
+    for worker in w.workers().values().filter(asked_for) {
         let open = match worker.state {
             state if state.is_coming() => Verdict::Open(None),
             WorkerState::Running => match left_to_prove(w, worker, now) {

@@ -230,7 +230,7 @@ pub(in crate::arbiter) fn end(w: &mut Watcher, cx: &mut Cx<'_>) {
     let (to_prove, done): (Vec<_>, Vec<_>) = operation.waiters.into_iter().partition(proves);
     for waiter in to_prove {
         if let Waiter::Job(job) = waiter {
-            w.proofs.push(Proof { job, mark: operation.mark, changes: changes.clone() });
+            w.proofs.push(Proof { job, mark: operation.mark, since: cx.mono(), changes: changes.clone() });
         }
     }
     cx.notify(done, changes.as_ref(), None);

@@ -278,7 +278,7 @@ fn sample_of_the_present_version_is_read() {
     let written = rig.arbiter.save().unwrap();
     if is_blessing() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/arbiter/tests/state-v1.bin");
-        #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it writes the sample")]
+        #[expect(clippy::disallowed_methods, reason = "it writes the sample")]
         std::fs::write(path, &written).unwrap();
         return;
     }

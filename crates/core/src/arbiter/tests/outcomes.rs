@@ -167,6 +167,24 @@ fn failure_from_before_is_not_of_this_request() {
 }
 
 #[test]
+fn workers_that_come_later_prove_nothing_for_this_request() {
+    let mut rig = idle(|w| {
+        w.max_age = 1;
+        w.max_age_variance = 0;
+    });
+    start(&mut rig);
+    rig.pass(500);
+    let id = rig.send_command("incr", json!({"name": "w", "waiting": true}));
+    rig.pass(500);
+    rig.exit(101, -15);
+    assert_eq!(rig.answer_to(id), None, "worker 2 is half a second old");
+    rig.pass(500);
+    assert_eq!(rig.answer_to(id), Some(json!({"numprocesses": 2})), "it need not wait for the successor of worker 1");
+    rig.exit(102, -15);
+    rig.assert_quiescent();
+}
+
+#[test]
 fn request_for_all_names_each_watcher() {
     let mut rig = Rig::new(["a", "b", "c"].map(|name| watcher(name, |w| w.max_retry = 1)).to_vec());
     rig.command("stop", json!({}));
