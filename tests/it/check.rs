@@ -5,10 +5,10 @@ use crate::rig::Site;
 #[test]
 fn notes_are_told_and_do_not_fail() {
     let site = Site::new();
-    let noted = site.write("noted.ini", "[watcher:w]\ncmd = a | b\nshell = yes\n");
+    let noted = site.write("noted.ini", "[circus]\nendpoint = ipc://{dir}/c\n[watcher:w]\ncmd = a | b\nshell = yes\n");
     let output = site.run_circusd(&["--check", noted.to_str().unwrap()]);
     assert_eq!((output.status, output.stderr.as_str()), (Some(0), ""));
-    assert!(output.stdout.contains("noted.ini:3: note: [watcher:w] shell: "), "{output:?}");
+    assert!(output.stdout.contains("noted.ini:5: note: [watcher:w] shell: "), "{output:?}");
     assert_eq!(output.stdout.lines().skip(1).collect::<Vec<_>>(), ["ok: 1 watcher, 0 sockets"]);
 }
 

@@ -376,7 +376,7 @@ fn refusals_are_explained() {
     let version = top(&site, &["--version"]);
     assert_eq!((version.status, version.stdout.trim()), (Some(0), env!("CARGO_PKG_VERSION")));
     let bare = top(&site, &[]);
-    assert!(bare.status == Some(1) && bare.stderr.contains("no terminal; --once and --json need none"), "{bare:?}");
+    assert!(bare.status == Some(1) && bare.stderr.contains("are not a terminal; use --once or --json"), "{bare:?}");
     let stats = format!("ipc://{}", site.path("stats").display());
     let alone = top(&site, &["--once", "--endpoint", &stats]);
     assert!(alone.status == Some(1) && alone.stderr.contains("is circusd running"), "{alone:?}");
