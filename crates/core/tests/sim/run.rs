@@ -1038,6 +1038,13 @@ impl Sim {
         let hand_overs = std::mem::take(&mut self.hand_overs);
         SOCKETS.into_iter().for_each(|socket| self.sockets.connect(socket));
         self.pass(20_000 * MS);
+        // A worker that has reached max_age just now is replaced first.
+        for _ in 0..100 {
+            if self.arbiter.views().iter().all(|view| !view.busy) {
+                break;
+            }
+            self.pass(100 * MS);
+        }
         self.drain();
         self.turn();
         while self.sampling.is_some() || !self.tailing.is_empty() {
