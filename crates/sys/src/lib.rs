@@ -5,12 +5,13 @@
 //! [`spawn`] turns a [`Launch`], which is plain data, into a process, or says at which [`Stage`](circus_core::proto::Stage)
 //! and why it could not. The parent prepares everything (`launch`), the child does nothing but system calls (`child`),
 //! and creates it without copying circusd where the identity stays the same (`spawn` has the reasons and the figures).
-//! [`reap`] is the one place where the dead are collected; [`send`] and [`kill_trees`] are what ends the living.
+//! [`reap`] is the only loop that waits for children; [`send`] and [`kill_trees`] deliver signals.
 //!
 //! # Signals and sockets
 //!
 //! [`Signals`] is a descriptor for the poll loop and a list of intents. [`open_all`] makes the managed sockets,
-//! [`exchange`] changes them while they are in use, [`bind_endpoint`] makes those of ZeroMQ. All name who is in the way.
+//! [`swap_sockets`] changes them while they are in use, [`bind_endpoint`] makes those of ZeroMQ. An error names the process that
+//! holds the address.
 //!
 //! # Looking at processes
 //!

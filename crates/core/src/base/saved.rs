@@ -84,7 +84,7 @@ pub fn write<S: Serialize>(version: u32, state: &S) -> Result<Vec<u8>, SavedErro
     Ok(bytes)
 }
 
-/// Reads what [`write`] has written.
+/// Reads what [`write()`] has written.
 ///
 /// # Errors
 /// Where it is of another version, damaged, cut off, or no state at all.
