@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SHARED = ("fleet.py", "trial", "drain.py")
+SHARED = ("fleet.py", "trial", "drain.py", "broker_hooks.py")
 NOT_COPIED = {"prepare", "README.md", "requirements.txt", "__pycache__"}
 
 
