@@ -19,7 +19,7 @@ use crate::arbiter::{HookCall, HookId, HookOutcome, HookTask, Level, Pid};
 use crate::config::{Hook, HookKind, Host};
 use crate::daemon::children::Owner;
 use crate::daemon::sources::Source;
-use crate::proto::{HookPoint, Object, Signal};
+use crate::proto::{HookPoint, Object, exit_words};
 use crate::sys;
 
 /// What has come of hooks.
@@ -374,7 +374,7 @@ impl HookRunner {
 
     /// A Python that ran hooks was reaped.
     pub(in crate::daemon) fn python_exited(&mut self, cx: &mut HookCx<'_>, number: u64, exit_code: i32) {
-        let how = in_words(exit_code);
+        let how = exit_words(exit_code);
         self.host_failed(cx, number, &io::Error::other(format!("it ended ({how})")));
     }
 
@@ -383,16 +383,16 @@ impl HookRunner {
         let Some(Job { call, doing: Doing::Process { mut program, waits } }) = self.jobs.remove(&id) else { return };
         self.release(id, &program, cx);
         if waits && exit_code != 0 {
-            return self.news.push_back(HookEvent::NotYet(id, in_words(exit_code)));
+            return self.news.push_back(HookEvent::NotYet(id, exit_words(exit_code)));
         }
         if exit_code != 0 {
-            let (name, hook, how) = (&call.config.name, call.task.name(), in_words(exit_code));
+            let (name, hook, how) = (&call.config.name, call.task.name(), exit_words(exit_code));
             self.news.push_back(HookEvent::Say(Level::Info, format!("{name}: {hook}: {how}")));
         }
         let mut outcome = HookOutcome::answer(match exit_code {
             0 => Ok(true),
             1.. => Ok(false),
-            _ => Err(format!("it was ended {}", in_words(exit_code))),
+            _ => Err(format!("it was ended {}", exit_words(exit_code))),
         });
         if let Some(answer) = &mut program.answer {
             while answer.read() {}
@@ -443,8 +443,4 @@ fn arbiter(place: &Place) -> Value {
     let mut facts = place.facts();
     facts.insert("pid".into(), std::process::id().into());
     facts.into()
-}
-
-fn in_words(exit_code: i32) -> String {
-    if exit_code < 0 { format!("by {}", Signal(-exit_code)) } else { format!("exit status {exit_code}") }
 }

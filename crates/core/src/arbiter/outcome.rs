@@ -144,6 +144,11 @@ impl Failures {
         self.last.values().max_by_key(|failure| failure.serial)
     }
 
+    /// The work of this slot is done after all.
+    pub(in crate::arbiter) fn forget(&mut self, wid: Wid) {
+        self.last.remove(&Some(wid));
+    }
+
     pub(in crate::arbiter) fn clear(&mut self) {
         self.last.clear();
     }
@@ -169,7 +174,8 @@ pub(in crate::arbiter) fn fault(watcher: &str, failures: &[&Failure]) -> Option<
 pub(in crate::arbiter) fn merged(first: Option<Fault>, second: Option<Fault>) -> Option<Fault> {
     match (first, second) {
         (Some(mut first), Some(second)) if !second.failed.is_empty() => {
-            first.reason = format!("{}; {}", first.reason, second.reason);
+            // Of many watchers' reasons, as much is kept as of one.
+            first.reason = Fault::command(format!("{}; {}", first.reason, second.reason)).reason;
             first.failed.extend(second.failed);
             first.failed.truncate(MAX_LISTED);
             Some(first)
@@ -262,6 +268,8 @@ mod tests {
         let both = merged(Some(of("a")), Some(of("b"))).unwrap();
         assert_eq!((both.reason.as_str(), both.failed.len()), ("a: x; b: x", 2));
         assert_eq!(merged(Some(of("a")), None), Some(of("a")));
+        let many = (0..10_000).map(|_| Some(of("watcher"))).reduce(merged).unwrap().unwrap();
+        assert!(many.reason.len() < 5000, "{}", many.reason.len());
         assert_eq!(merged(Some(of("a")), Some(Fault::command("cancelled"))), Some(of("a")));
     }
 }

@@ -27,6 +27,6 @@ pub use object::Object;
 pub use output::{KeptLine, OUTPUT_GREETING, OUTPUT_TOPICS, OutputEvent, StreamName, Tail, TailRange, output_topic};
 pub use reply::{Body, ClientAddress, Reply, ReplyTo};
 pub use request::{Environment, MatchMethod, ProcessSelector, Request, Selection};
-pub use signal::{Signal, SignalError};
+pub use signal::{Signal, SignalError, exit_words};
 pub use spawn::{SpawnError, Stage};
 pub use tail_cursor::{Gap, TailCursor};

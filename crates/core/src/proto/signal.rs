@@ -105,6 +105,11 @@ impl std::fmt::Display for Signal {
     }
 }
 
+/// How a process ended, in words that follow a verb: `by SIGKILL`, or `exit status 3`. A signal is a negative number.
+pub fn exit_words(exit_code: i32) -> String {
+    if exit_code < 0 { format!("by {}", Signal(-exit_code)) } else { format!("exit status {exit_code}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,5 +133,6 @@ mod tests {
     fn names_are_shown() {
         assert_eq!(Signal(9).to_string(), "SIGKILL");
         assert_eq!(Signal(4000).to_string(), "signal 4000");
+        assert_eq!([exit_words(-9), exit_words(3)], ["by SIGKILL", "exit status 3"]);
     }
 }

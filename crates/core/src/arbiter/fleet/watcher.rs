@@ -216,6 +216,11 @@ impl Watcher {
         self.config.on_demand && self.config.autostart
     }
 
+    /// It is about to stop of its own accord: its latest failure is why, if it has one.
+    pub(in crate::arbiter) fn give_up_for_latest_failure(&mut self) {
+        self.gave_up = self.failures.latest().cloned();
+    }
+
     /// Whether a worker that ended so has done its work.
     pub(in crate::arbiter) fn is_success(&self, exit_code: i32) -> bool {
         u8::try_from(exit_code).is_ok_and(|code| self.config.success_codes.contains(&code))

@@ -57,17 +57,10 @@ pub(in crate::arbiter) fn not_yet(w: &mut Watcher, id: HookId, reason: String, c
 
 /// The pause of a hook that waits is over.
 pub(in crate::arbiter) fn retry(w: &mut Watcher, id: HookId, cx: &mut Cx<'_>) {
-    let Some(hook) = w.hooks.get_mut(id) else { return };
-    let task = hook.purpose.task();
     if is_moot(w, id) {
         return drop_moot(w, id, cx);
     }
-    match task {
-        HookTask::Run(point) if !w.config.hooks.contains_key(&point) => {
-            done(w, id, HookOutcome::answer(Err("it is not there any more".into())), cx);
-        }
-        HookTask::Load | HookTask::Run(_) => hooks::attempt(w, id, cx),
-    }
+    hooks::attempt(w, id, cx);
 }
 
 /// Whether a hook is about a worker that is gone, so that its answer is of no weight.
@@ -189,7 +182,7 @@ fn not_ready(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
 
 fn note_refusal(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
     w.failures.note(None, cause, cx.now);
-    w.gave_up = w.failures.latest().cloned();
+    w.give_up_for_latest_failure();
 }
 
 /// `before_spawn` has answered.

@@ -18,7 +18,7 @@ use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::base::errno;
 use crate::config::Respawn;
-use crate::proto::{Signal, SpawnError};
+use crate::proto::{SpawnError, exit_words};
 
 /// So many early exits in a row of a new process end a graceful reload: the old processes are kept.
 const MAX_EARLY_EXITS: u32 = 5;
@@ -75,7 +75,7 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
 pub(in crate::arbiter) fn give_up(w: &mut Watcher, wid: Wid, cause: Cause, cx: &mut Cx<'_>) {
     w.failures.note(Some(wid), cause, cx.now);
     if !w.is_surging() {
-        w.gave_up = w.failures.latest().cloned();
+        w.give_up_for_latest_failure();
         if w.config.on_demand {
             activation::note_run(w, RunResult::Bad, cx);
         }
@@ -141,7 +141,10 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
     }
     if kept_up && !replaced && !worker.retiring && !replaced_by_reload {
         w.slots.release(worker.wid);
-        if !worker.exit_expected && !w.is_success(exit_code) {
+        if w.is_success(exit_code) {
+            // What its predecessors failed at, it has done.
+            w.failures.forget(worker.wid);
+        } else if !worker.exit_expected {
             w.failures.note(Some(worker.wid), Cause::Exit { exit_code, lived }, cx.now);
         }
         if w.missing() > 0 {
@@ -179,7 +182,7 @@ fn ended_on_demand(w: &mut Watcher, wid: Wid, young: Option<Duration>, exit_code
         let (name, wid, lived, rest) = (w.name(), wid.0, lived.as_secs_f64(), rest.as_millis());
         let text = format!(
             "{name}: worker {wid} exited after {lived:.1} s ({}); no connection starts another for {rest} ms",
-            death(exit_code)
+            exit_words(exit_code)
         );
         cx.log(Level::Warning, text);
     }
@@ -221,10 +224,6 @@ fn is_replaced(w: &Watcher, exit_expected: bool, exit_code: i32) -> bool {
 }
 
 /// An exit code in words.
-fn death(exit_code: i32) -> String {
-    if exit_code < 0 { format!("by {}", Signal(-exit_code)) } else { format!("exit status {exit_code}") }
-}
-
 /// A failed launch in words, with what can be done about it.
 fn describe(w: &Watcher, error: &SpawnError) -> String {
     match w.config.launch_hint(error) {

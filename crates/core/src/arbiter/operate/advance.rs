@@ -48,7 +48,7 @@ fn step(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
         }
         // Nothing runs and nothing will: Circus calls that a failed start.
         WatcherState::Starting { spawned: false } if w.is_settled() && w.slots.waiting() == 0 => {
-            w.gave_up = w.failures.latest().cloned();
+            w.give_up_for_latest_failure();
             essential::note_end(w, w.slots.left_empty > 0, cx);
             stop::begin(w, cx);
             true
@@ -63,7 +63,7 @@ fn step(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
 /// Workers that end are not replaced, and the last one is gone.
 fn step_emptied(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     if !w.config.on_demand {
-        w.gave_up = w.failures.latest().cloned();
+        w.give_up_for_latest_failure();
         essential::note_end(w, true, cx);
         stop::begin(w, cx);
         return true;

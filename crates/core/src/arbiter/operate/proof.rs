@@ -48,7 +48,8 @@ pub(in crate::arbiter) fn answer(w: &mut Watcher, cx: &mut Cx<'_>) {
     for proof in std::mem::take(&mut w.proofs) {
         match verdict(w, &proof, cx.mono()) {
             Verdict::Open(at) => {
-                due = due.max(at);
+                // The request that can be answered first.
+                due = due.into_iter().chain(at).min();
                 w.proofs.push(proof);
             }
             Verdict::Decided => {

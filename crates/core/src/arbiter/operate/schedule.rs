@@ -237,7 +237,7 @@ impl Arbiter {
             let fault = self.with(key, now, |w, cx| {
                 w.failures.clear();
                 w.failures.note(None, Cause::HeldBack { by: by.clone() }, cx.now);
-                w.gave_up = w.failures.latest().cloned();
+                w.give_up_for_latest_failure();
                 let fault = w.gave_up.as_ref().and_then(|failure| outcome::fault(w.name(), &[failure]))?;
                 cx.log(Level::Error, fault.reason.clone());
                 Some(fault)

@@ -102,6 +102,31 @@ fn work_that_is_done_has_not_failed() {
 }
 
 #[test]
+fn slot_whose_next_worker_has_done_its_work_has_not_failed() {
+    let mut rig = idle(|w| w.respawn = Respawn::OnFailure);
+    start(&mut rig);
+    rig.exit(101, 1);
+    rig.pass(1000);
+    rig.exit(102, 0);
+    assert_eq!((rig.state("w"), health(&mut rig, "w")), (WatcherState::Stopped, "stopped".to_owned()));
+    assert_eq!(details(&mut rig, "w")["reason"], Value::Null);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn each_request_is_answered_in_its_own_time() {
+    let mut rig = idle(|w| w.min_uptime = 10.0);
+    let first = start(&mut rig);
+    rig.pass(8000);
+    let second = rig.send_command("incr", json!({"name": "w", "waiting": true}));
+    rig.pass(2000);
+    assert!(rig.answer_to(first).is_some() && rig.answer_to(second).is_none(), "worker 2 is 2 s old");
+    rig.pass(8000);
+    assert_eq!(rig.answer_to(second), Some(json!({"numprocesses": 2})));
+    rig.assert_quiescent();
+}
+
+#[test]
 fn service_that_answers_proves_its_workers() {
     let mut rig = idle(|w| hook(w, HookPoint::AfterStart, "wait_tcp:127.0.0.1:1"));
     let id = start(&mut rig);
