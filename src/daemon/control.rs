@@ -113,7 +113,12 @@ pub(super) fn accept(envelope: &Envelope, principal: &Principal, arbiter: &Arbit
 
 /// The environment of workers that run in a virtual environment has to be looked at before it can be shown.
 fn with_environment(mut request: Request, arbiter: &Arbiter) -> Request {
-    if let Request::Options { name, env, .. } | Request::Get { name, env, .. } = &mut request
+    let shown = match &mut request {
+        Request::Options { name, env, .. } => Some((name, env)),
+        Request::Get { name, keys, env } if keys.iter().any(|key| key == "env") => Some((name, env)),
+        _ => None,
+    };
+    if let Some((name, env)) = shown
         && let Some(config) = arbiter.config_of(name)
     {
         *env = environment::in_virtualenv(config);

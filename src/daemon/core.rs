@@ -16,6 +16,12 @@ impl Core {
         self.arbiter.handle_event(event, self.now);
     }
 
+    /// Goes on with another log.
+    pub(super) fn replace_log(&mut self, mut log: Log) {
+        log.succeed(&mut self.log);
+        self.log = log;
+    }
+
     /// Logs a line.
     pub(super) fn log(&mut self, level: Level, text: impl Into<String>) {
         self.log.line(level, self.now, text);

@@ -25,8 +25,7 @@ impl Environments {
             env.insert("PYTHONPATH".into(), self.python_path()?);
         }
         if let Some(root) = &config.virtualenv {
-            let found = sys::Virtualenv::find(root, config.virtualenv_py_ver.as_deref()).map_err(failed)?;
-            enter(&found, &mut env);
+            enter(root, config, &mut env).map_err(failed)?;
         }
         Ok(env.into_iter().collect())
     }
@@ -43,18 +42,19 @@ impl Environments {
 
 /// The variables of a watcher whose workers run in a virtual environment; `None` of any other, and where it is not there.
 pub(super) fn in_virtualenv(config: &WatcherConfig) -> Option<BTreeMap<String, String>> {
-    let found = sys::Virtualenv::find(config.virtualenv.as_ref()?, config.virtualenv_py_ver.as_deref()).ok()?;
     let mut env = config.env.clone().unwrap_or_default();
-    enter(&found, &mut env);
+    enter(config.virtualenv.as_ref()?, config, &mut env).ok()?;
     Some(env)
 }
 
-fn enter(found: &sys::Virtualenv, env: &mut BTreeMap<String, String>) {
+fn enter(root: &str, config: &WatcherConfig, env: &mut BTreeMap<String, String>) -> Result<(), String> {
+    let found = sys::Virtualenv::find(root, config.virtualenv_py_ver.as_deref())?;
     if let Some(path) = found.path(env.get("PATH").map(String::as_str)) {
         env.insert("PATH".into(), path);
     }
     let python_path = found.python_path(env.get("PYTHONPATH").map(String::as_str));
     env.insert("PYTHONPATH".into(), python_path);
+    Ok(())
 }
 
 fn failed(detail: String) -> SpawnError {

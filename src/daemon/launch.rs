@@ -113,19 +113,19 @@ impl Launcher {
         // What a plugin prints is for the log, unless its section says otherwise.
         let to_log = config.plugin.is_some() && stream.is_none();
         let own = (another_user && stream.is_none() && !to_log).then(|| own_file(name)).flatten();
-        let stream = &own.or_else(|| stream.clone());
+        let stream = own.as_ref().or(stream.as_ref());
         if closed || stream.is_none() && !to_log {
             return Ok(None);
         }
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| SpawnError {
             stage: Stage::Pipe,
             errno: errno as i32,
-            detail: stream.as_ref().map_or_else(|| "the log".into(), |stream| stream.class.clone()),
+            detail: stream.map_or_else(|| "the log".into(), |stream| stream.class.clone()),
         })?;
         // Before the sink, which may take a descriptor, too.
         self.reserve.check(&write)?;
         let kept = Kept { watcher: config.name.clone(), stream: name, bytes: config.tail_bytes as usize };
-        let sink = self.sink(watcher, kept, stream.as_ref(), children, core)?;
+        let sink = self.sink(watcher, kept, stream, children, core)?;
         Ok(Some(Pipe { read, write, sink, name }))
     }
 

@@ -21,7 +21,9 @@
 //! | `sampling` | what processes use, a few of them in each turn |
 //! | `reload`, `shutdown` | the configuration read again; the end, or a new life in the same process |
 //!
-//! What happens when is the core's to decide.
+//! What happens when is the core's to decide. The daemon itself times what concerns its own resources: how long sockets of
+//! workers that have gone are kept (`worker_sockets`), looks at what workers leave behind (`leftovers`), how long its parent
+//! is waited for (`parent`), repeats in the log (`log`).
 
 mod activation;
 mod args;

@@ -22,7 +22,7 @@ pub(super) fn take_over(
     let log = if moved { Some(resources.log_of(circus)?) } else { None };
     fds.exchange_sockets(&config.sockets)?;
     if let Some(log) = log {
-        core.log = log;
+        core.replace_log(log);
     }
     resources.follow_umask(config.circus.umask);
     launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;

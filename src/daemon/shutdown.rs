@@ -80,7 +80,7 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     let circus = &mut config.circus;
     resources.follow_umask(circus.umask);
     match resources.log_of(circus) {
-        Ok(log) => core.log = log,
+        Ok(log) => core.replace_log(log),
         Err(error) => core.log(Level::Error, error),
     }
     let mut network = Network { context: &resources.context, control, events, fds, sources };

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::unistd::Pid;
 
 use crate::config::{CircusConfig, Config, WatcherOrigin, argv};
-use crate::sys::{ManagedSocket, Proc};
+use crate::sys::{ManagedSocket, Proc, has_our_program};
 
 /// An interpreter of the `#!` line and its option may stand before a script.
 const INTERPRETER_WORDS: usize = 2;
@@ -79,10 +79,8 @@ fn comparable(words: &[String]) -> Vec<String> {
 
 /// Session leaders whose parent is no circusd.
 fn orphaned_leaders() -> Vec<Pid> {
-    let program = |pid: Pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let ours = program(Pid::this());
     let leaders = Proc::default().all().into_iter().filter(|stat| stat.session == stat.pid && !stat.zombie);
-    leaders.filter(|stat| ours.is_none() || program(stat.parent) != ours).map(|stat| stat.pid).collect()
+    leaders.filter(|stat| !has_our_program(stat.parent)).map(|stat| stat.pid).collect()
 }
 
 fn command_line(pid: Pid) -> Vec<String> {

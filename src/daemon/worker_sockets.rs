@@ -140,8 +140,9 @@ impl WorkerSockets {
     /// When [`Self::close_unused`] is due.
     pub(super) fn next_due(&self) -> Option<Mono> {
         let served = |watcher| self.sets.iter().any(|set| set.watcher == watcher && !set.holders.is_empty());
-        let unused = self.sets.iter().filter(|set| served(set.watcher)).filter_map(|set| set.unused_since);
-        unused.min().map(|since| since.after(KEEP_TIMEOUT))
+        let unused = self.sets.iter().filter_map(|set| Some((set.watcher, set.unused_since?)));
+        let due = unused.filter(|(watcher, _)| served(*watcher)).map(|(_, since)| since);
+        due.min().map(|since| since.after(KEEP_TIMEOUT))
     }
 }
 

@@ -48,15 +48,15 @@ impl PolledSocket {
         Ok(Self { socket, fd, armed: Cell::new(false) })
     }
 
-    /// Whether a message can be received now. Afterwards the descriptor can be armed to tell when the answer changes
-    /// from no to yes; after any other call it cannot.
+    /// Whether a message can be received now. If none can, the descriptor is armed: it tells when the answer
+    /// changes from no to yes. Any other call disarms it.
     pub(super) fn readable(&self) -> bool {
         let readable = uninterrupted(|| self.socket.get_events()).is_ok_and(|events| events.contains(zmq::POLLIN));
         self.armed.set(!readable);
         readable
     }
 
-    /// Whether the descriptor can be armed: until it tells of something, there is nothing to receive.
+    /// Whether the descriptor is armed: until it tells of something, there is nothing to receive.
     pub(super) fn is_armed(&self) -> bool {
         self.armed.get()
     }

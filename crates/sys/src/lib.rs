@@ -83,7 +83,7 @@ pub use limits::{OpenFileLimit, nofile, raise_nofile};
 pub use machine::Machine;
 pub use memory::release_memory;
 pub use parent::{notify, take_inherited, watch_parent};
-pub use pidfile::{Pidfile, PidfileError};
+pub use pidfile::{Pidfile, PidfileError, has_our_program};
 pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};

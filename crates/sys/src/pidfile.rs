@@ -159,7 +159,7 @@ fn is_alive(pid: Pid) -> bool {
 
 /// Whether a process runs the program that we run, or a later build of it at the same place. Where its executable may
 /// not be read, as another user's, its name decides.
-fn has_our_program(pid: Pid) -> bool {
+pub fn has_our_program(pid: Pid) -> bool {
     let of = |process: &str, what: &str| PathBuf::from(format!("/proc/{process}/{what}"));
     let (ours, theirs) = ("self".to_owned(), pid.to_string());
     let path = |process: &str| {

@@ -75,6 +75,11 @@ impl Log {
         }
     }
 
+    /// Goes on where another log stops: the repeats that it has counted are told in this one.
+    pub(in crate::daemon) fn succeed(&mut self, other: &mut Self) {
+        self.repeats = std::mem::take(&mut other.repeats);
+    }
+
     /// When [`Self::tell_repeats`] is wanted.
     pub(in crate::daemon) fn next_due(&self) -> Option<Mono> {
         self.repeats.next_due()

@@ -63,7 +63,7 @@ pub(crate) struct Pump {
     pub(in crate::output) followed: Vec<Vec<u8>>,
     pub(in crate::output) load: InFlight,
     pub(in crate::output) by_key: BTreeMap<Key, WriterId>,
-    /// Outlets without a sink that still have something to write.
+    /// Writers without a sink that still have something to write.
     pub(in crate::output) orphans: BTreeSet<WriterId>,
     pub(in crate::output) ready: VecDeque<SourceId>,
     /// Pipes of workers that have died, in that order: their descendants still hold them.

@@ -152,7 +152,10 @@ fn failed_start(row: &Details) -> String {
         (Some(stage), _) => {
             SpawnError { stage, errno: errno.unwrap_or_default(), detail: detail.to_owned() }.describe()
         }
-        (None, Some(hook)) => format!("{hook} returned false"),
+        (None, Some(hook)) => match text(row, "error") {
+            "" => format!("hook {hook} said no"),
+            error => format!("hook {hook} failed: {error}"),
+        },
         (None, None) => format!("{stage} failed: {detail}"),
     };
     match text(row, "hint") {
