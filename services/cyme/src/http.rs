@@ -17,6 +17,8 @@ use crate::service::{Handle, target_allowed};
 /// The largest body of a request.
 const BODY: usize = 1 << 20;
 const JSON: &str = "application/json";
+/// <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>
+const SEC_FETCH_SITE: header::HeaderName = header::HeaderName::from_static("sec-fetch-site");
 /// The methods that pages of other sites may use.
 const METHODS: &str = "GET, HEAD, OPTIONS, POST, PUT, DELETE";
 
@@ -51,8 +53,10 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     if let Err(reply) = admitted(&server.access, &head.method, &head.uri, &head.headers) {
         return response(reply);
     }
+    if is_preflight(&head.method, &head.uri) {
+        return response(Reply { status: 204, body: Value::Null });
+    }
     match (head.method.as_str(), head.uri.path()) {
-        ("OPTIONS", path) if !path.contains("/queue/") => return response(Reply { status: 204, body: Value::Null }),
         ("GET" | "HEAD", "/openapi.json") => return response(Reply::ok(openapi::document())),
         ("GET" | "HEAD", "/metrics") => return metrics(&server).await,
         ("GET" | "HEAD", "/healthz") => return response(health(&server).await),
@@ -74,10 +78,16 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     response(reply.unwrap_or_else(|| Reply::refused(503, "the branch ends")))
 }
 
+/// Whether a browser asks beforehand what it may send. Below `/queue/` OPTIONS is a method like any other, which a task
+/// is to use.
+fn is_preflight(method: &Method, uri: &Uri) -> bool {
+    method == Method::OPTIONS && !uri.path().contains("/queue/")
+}
+
 /// Whether a request may be answered.
 fn admitted(access: &Access, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Reply> {
-    let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
-    if matches!(uri.path(), "/ping/" | "/ping" | "/healthz") || (method == Method::OPTIONS && access.token.is_some()) {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    if matches!(uri.path(), "/ping/" | "/ping" | "/healthz") || (is_preflight(method, uri) && access.token.is_some()) {
         return Ok(());
     }
     if let Some(token) = &access.token {
@@ -90,7 +100,9 @@ fn admitted(access: &Access, method: &Method, uri: &Uri, headers: &HeaderMap) ->
     // Without a token, a page of another site that a browser on this machine shows must not steer workers.
     let host = text(header::HOST).unwrap_or_default();
     let foreign = |origin: &str| origin.split_once("://").map_or(origin, |(_, place)| place) != host;
-    if !is_local(host) || text(header::ORIGIN).is_some_and(foreign) {
+    // A picture or a link of such a page brings no Origin; browsers say of it where it comes from.
+    let linked = text(SEC_FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    if !is_local(host) || linked || text(header::ORIGIN).is_some_and(foreign) {
         return Err(Reply::refused(403, "without a token, requests come from this machine and its own pages only"));
     }
     Ok(())
@@ -165,6 +177,8 @@ mod tests {
         }
         assert_eq!(admits(Some("secret"), Method::GET, "/healthz", &[]), 200);
         assert_eq!(admits(Some("secret"), Method::GET, "/", &[]), 401);
+        assert_eq!(admits(Some("secret"), Method::OPTIONS, "/foo/", &[]), 200);
+        assert_eq!(admits(Some("secret"), Method::OPTIONS, "/foo/queue/http://127.0.0.1/", &[]), 401);
     }
 
     #[test]
@@ -180,6 +194,8 @@ mod tests {
         assert_eq!(with("localhost:8000", Some("http://localhost:8000")), 200);
         assert_eq!(with("localhost:8000", Some("http://evil.example")), 403);
         assert_eq!(with("localhost:8000", Some("null")), 403);
+        let fetched = |site| admits(None, Method::GET, "/foo/", &[(header::HOST, "localhost"), (SEC_FETCH_SITE, site)]);
+        assert_eq!(["none", "same-origin", "same-site", "cross-site"].map(fetched), [200, 200, 403, 403]);
         for host in ["evil.example", "evil.example:8000", "10.0.0.1:8000", ""] {
             assert_eq!(with(host, None), 403, "{host}");
         }
