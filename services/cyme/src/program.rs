@@ -234,7 +234,9 @@ fn folder(path: &Path) -> Result<PathBuf, String> {
     let told = |error: io::Error| format!("{}: {error}", path.display());
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(told)?;
     let root = fs::canonicalize(path).map_err(told)?;
-    fs::create_dir_all(root.join(".branch")).map_err(told)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(root.join(".branch")).map_err(told)?;
+    // The folder may be another's choice, as with `-D .`; SQLite gives its other files the mode of this one.
+    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(root.join(FILE)).map_err(told)?;
     Ok(root)
 }
 
@@ -309,7 +311,7 @@ fn log(args: &Args) -> Result<(), String> {
         (None, false) => builder.with_writer(io::stderr).init(),
         (None, true) => builder.json().with_writer(io::stderr).init(),
         (Some(path), json) => {
-            let file = fs::OpenOptions::new().append(true).create(true).open(path);
+            let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
             let file = std::sync::Mutex::new(file.map_err(|error| format!("{}: {error}", path.display()))?);
             if json { builder.json().with_writer(file).init() } else { builder.with_writer(file).init() }
         }
@@ -326,6 +328,8 @@ fn announce(line: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -341,6 +345,15 @@ mod tests {
         for wrong in ["x", ":x", "host:80", "99999", ""] {
             assert!(address(Some(wrong)).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn state_is_its_owners_only_in_any_folder() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let root = folder(root.path()).unwrap();
+        let mode = |name: &str| fs::metadata(root.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(FILE), mode(".branch")), (0o600, 0o700));
     }
 
     #[test]

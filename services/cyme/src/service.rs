@@ -220,7 +220,7 @@ impl Driver {
             Action::Store(change) => {
                 if let Err(error) = self.store.keep(&change).await {
                     self.failures += 1;
-                    tracing::error!("a change could not be kept: {error}: {change:?}");
+                    tracing::error!("the change of {} could not be kept: {error}", change.subject());
                 }
             }
             Action::Broker { call, what } => drop(self.calls.send((call, what))),

@@ -144,6 +144,19 @@ pub enum Change {
     DropInstance(String),
 }
 
+impl Change {
+    /// What changes, by kind and name. The fields are left out: URLs of brokers have passwords.
+    pub fn subject(&self) -> String {
+        let (kind, name) = match self {
+            Self::PutApp(App { name, .. }) | Self::DropApp(name) => ("application", name),
+            Self::PutQueue(Queue { name, .. }) | Self::DropQueue(name) => ("queue", name),
+            Self::PutInstance(instance) => ("instance", &instance.name),
+            Self::DropInstance(name) => ("instance", name),
+        };
+        format!("{kind} {name}")
+    }
+}
+
 /// All that a branch keeps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model {

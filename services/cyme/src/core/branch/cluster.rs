@@ -241,7 +241,8 @@ impl Branch {
                     Some(None) => {}
                     None => {
                         self.seen.push_back((id.clone(), now.mono, None));
-                        self.log(format!("{{{}}} --> {op:?}", self.settings.id));
+                        // No fields: URLs of brokers have passwords.
+                        self.log(format!("{{{}}} --> {id} of {from}", self.settings.id));
                         self.begin(now, Origin::Peer { branch: from, id }, op, nowait);
                     }
                 }
@@ -266,7 +267,7 @@ impl Branch {
         if let Some(seen) = self.seen.iter_mut().find(|(seen, ..)| *seen == id) {
             seen.2 = Some(reply.clone());
         }
-        self.log(format!("{{{}}} <-- {} {}", self.settings.id, reply.status, reply.body));
+        self.log(format!("{{{}}} <-- {id} {}", self.settings.id, reply.status));
         self.send(To::Branch(branch), id, Payload::Reply(reply));
     }
 }
