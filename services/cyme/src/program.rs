@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use circus_client::endpoint;
-use clap::{Parser, ValueEnum};
+use circus_core::base::Level;
+use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -52,8 +53,8 @@ pub struct Args {
     /// serve no HTTP
     #[arg(long, alias = "without-http")]
     pub without_httpd: bool,
-    /// the least level that is logged
-    #[arg(short, long, value_name = "LEVEL", ignore_case = true, default_value = "WARNING")]
+    /// the least level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL
+    #[arg(short, long, value_name = "LEVEL", default_value = "WARNING", value_parser = level)]
     pub loglevel: Level,
     /// the file of the log; standard error without
     #[arg(short = 'f', long, value_name = "FILE")]
@@ -90,30 +91,17 @@ pub struct Args {
     pub no_interaction: bool,
 }
 
-/// The levels of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "UPPER")]
-pub enum Level {
-    /// Everything.
-    Debug,
-    /// What is done.
-    Info,
-    /// What an operator should look at.
-    Warning,
-    /// What went wrong.
-    Error,
-    /// As ERROR.
-    Critical,
+fn level(name: &str) -> Result<Level, String> {
+    let known = || Level::ALL.map(|level| level.name().to_uppercase()).join(", ");
+    Level::parse(name).ok_or_else(|| format!("there is {}", known()))
 }
 
-impl Level {
-    fn filter(self) -> LevelFilter {
-        match self {
-            Self::Debug => LevelFilter::DEBUG,
-            Self::Info => LevelFilter::INFO,
-            Self::Warning => LevelFilter::WARN,
-            Self::Error | Self::Critical => LevelFilter::ERROR,
-        }
+fn filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info => LevelFilter::INFO,
+        Level::Warning => LevelFilter::WARN,
+        Level::Error | Level::Critical => LevelFilter::ERROR,
     }
 }
 
@@ -202,7 +190,7 @@ fn settings(args: &Args, id: &str, root: &Path, python: &Path, address: SocketAd
         port: address.port(),
         broker: args.broker.clone(),
         result_backend: args.result_backend.clone(),
-        loglevel: format!("{:?}", args.loglevel).to_uppercase(),
+        loglevel: args.loglevel.name().to_uppercase(),
         logfile: args.logfile.as_ref().map(|file| file.display().to_string()),
         numc: args.numc,
         interval: Duration::from_secs(args.sup_interval),
@@ -306,7 +294,7 @@ fn address(text: Option<&str>) -> Result<SocketAddr, String> {
 }
 
 fn log(args: &Args) -> Result<(), String> {
-    let builder = tracing_subscriber::fmt().with_max_level(args.loglevel.filter()).with_ansi(false);
+    let builder = tracing_subscriber::fmt().with_max_level(filter(args.loglevel)).with_ansi(false);
     match (&args.logfile, args.log_json) {
         (None, false) => builder.with_writer(io::stderr).init(),
         (None, true) => builder.json().with_writer(io::stderr).init(),

@@ -1,5 +1,6 @@
 //! `cyme fleet`: the watchers of many machines.
 
+use circus_core::config::fnmatch;
 use serde_json::{Map, Value, json};
 
 use super::{Args, Call, Failure, REFUSED, UNREACHABLE, USAGE, refusal, segment};
@@ -55,7 +56,7 @@ pub(super) fn run(
     let machines = read("/machines/".into())?;
     let ids: Vec<&str> = machines.as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
     let mut meant = Vec::new();
-    for id in ids.into_iter().filter(|id| matches(&args.machines, id)) {
+    for id in ids.into_iter().filter(|id| fnmatch(&args.machines, id)) {
         // A machine that does not answer stands in the report.
         let watchers = read(format!("/machines/{}/watchers/", segment(id)));
         let known = match &watchers {
@@ -72,7 +73,7 @@ pub(super) fn run(
             Err(reason) => (false, json!({"nok": reason})),
             Ok(watchers) => {
                 let watchers: Vec<(String, Value)> =
-                    watchers.into_iter().filter(|(name, _)| matches(&args.watchers, name)).collect();
+                    watchers.into_iter().filter(|(name, _)| fnmatch(&args.watchers, name)).collect();
                 one_machine(&id, watchers, order, &mut ask)
             }
         };
@@ -113,21 +114,6 @@ fn one_machine(id: &str, watchers: Vec<(String, Value)>, order: &Order, ask: &mu
         found.insert(watcher, said);
     }
     (fine, Value::Object(found))
-}
-
-/// Whether a name has the form of a pattern.
-fn matches(pattern: &str, name: &str) -> bool {
-    fn letters(pattern: &[char], name: &[char]) -> bool {
-        match (pattern, name) {
-            ([], []) => true,
-            (['*', rest @ ..], _) => (0..=name.len()).any(|taken| letters(rest, &name[taken..])),
-            (['?', rest @ ..], [_, others @ ..]) => letters(rest, others),
-            ([letter, rest @ ..], [other, others @ ..]) => letter == other && letters(rest, others),
-            _ => false,
-        }
-    }
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    letters(&pattern, &name)
 }
 
 #[cfg(test)]
