@@ -61,8 +61,12 @@ class Process:
 
     def children(self, recursive: bool = False) -> list[int]:
         """The pids of its children."""
+        info = self.info()
+        if not isinstance(info, dict):
+            # A sentence says that it has gone.
+            return []
         found: list[int] = []
-        for child in self.info().get("children", ()):
+        for child in info.get("children", ()):
             found.append(int(child["pid"]))
             if recursive:
                 found.extend(_descendants(found[-1]))

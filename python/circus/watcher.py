@@ -239,7 +239,9 @@ class Watcher:
         """The processes that live, by their pids."""
         if not self._running():
             return {}
-        return {pid: Process(self, pid, info["wid"], info) for pid, info in self.info().items()}
+        # Of a process that has just gone there is a sentence instead.
+        living = {pid: info for pid, info in self.info().items() if isinstance(info, dict)}
+        return {pid: Process(self, pid, info["wid"], info) for pid, info in living.items()}
 
     def get_active_processes(self) -> list[Process]:
         """The processes that live."""

@@ -1,0 +1,40 @@
+"""What watchers and the arbiter make of circusd's answers, which are given here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from circus.arbiter import Arbiter
+from circus.watcher import Watcher
+
+GONE = "No such process (stopped?)"
+
+
+class Answering(Arbiter):
+    """An arbiter that seems to run: each command has its answer in ``answers``."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        super().__init__(watchers, "", "")
+        self._running = True
+        self.answers: dict[str, Any] = {}
+        for watcher in watchers:
+            watcher.arbiter = self
+
+    def ask(self, command: str, **properties: Any) -> Any:
+        answer = self.answers[command]
+        return answer(**properties) if callable(answer) else answer
+
+
+def test_a_worker_that_has_just_gone_is_no_process() -> None:
+    watcher = Watcher("w", "sleep 9")
+    arbiter = Answering(watcher)
+    child = {"pid": 77, "name": "sh"}
+    living = {"wid": 2, "started": 1.5, "children": [child]}
+    infos: dict[str, Any] = {"41": GONE, "42": living}
+    arbiter.answers["stats"] = lambda process=None, **_: {"info": infos if process is None else infos[str(process)]}
+    assert {pid: process.wid for pid, process in watcher.processes.items()} == {42: 2}
+    (process,) = watcher.get_active_processes()
+    assert process.children() == [77]
+    infos["42"] = GONE
+    assert process.children() == [] and not process.is_child(os.getpid())
