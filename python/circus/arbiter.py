@@ -294,12 +294,20 @@ class Arbiter:
     def iter_watchers(self, reverse: bool = True) -> Iterator[Watcher]:
         """The watchers by priority, the first to start first: while circusd runs, also those that it has from a file,
         from clients, or of its own."""
-        if self._running:
-            mine = {watcher.name.lower() for watcher in self.watchers}
-            now = {name.lower(): name for name in self.statuses()}
-            self.watchers = [watcher for watcher in self.watchers if watcher.name.lower() in now]
-            self.watchers += [self._adopt(Watcher(name, "")) for key, name in now.items() if key not in mine]
-        return iter(sorted(self.watchers, key=lambda watcher: watcher.priority, reverse=reverse))
+        # What circusd runs besides is not kept: the next start is to start what the program has.
+        watchers = self._known_watchers() if self._running else self.watchers
+        return iter(sorted(watchers, key=lambda watcher: watcher.priority, reverse=reverse))
+
+    def _known_watchers(self) -> list[Watcher]:
+        mine = {watcher.name.lower(): watcher for watcher in self.watchers}
+        now = {name.lower(): name for name in self.statuses()}
+        known = [watcher for key, watcher in mine.items() if key in now]
+        for name in (name for key, name in now.items() if key not in mine):
+            # One that was removed meanwhile has no options any more.
+            with contextlib.suppress(MessageError):
+                priority = self.ask("get", name=name, keys=["priority"])["options"]["priority"]
+                known.append(self._adopt(Watcher(name, "", priority=priority)))
+        return known
 
     def get_watcher(self, name: str) -> Watcher:
         """A watcher by its name in any case."""

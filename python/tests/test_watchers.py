@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from circus.arbiter import Arbiter
+from circus.exc import MessageError
 from circus.watcher import Watcher
 
 GONE = "No such process (stopped?)"
@@ -38,3 +39,19 @@ def test_a_worker_that_has_just_gone_is_no_process() -> None:
     assert process.children() == [77]
     infos["42"] = GONE
     assert process.children() == [] and not process.is_child(os.getpid())
+
+
+def test_watchers_that_are_not_the_programs_own_are_not_kept() -> None:
+    low, removed, high = Watcher("low", "x", priority=1), Watcher("removed", "x"), Watcher("High", "x", priority=9)
+    arbiter = Answering(low, removed, high)
+    arbiter.answers["status"] = {"statuses": {"low": "active", "Added": "active", "high": "active", "gone": "active"}}
+
+    def priority(name: str, keys: list[str]) -> Any:
+        if name == "gone":
+            raise MessageError("program gone not found")
+        return {"options": dict.fromkeys(keys, 5)}
+
+    arbiter.answers["get"] = priority
+    assert [watcher.name for watcher in arbiter.iter_watchers()] == ["High", "Added", "low"]
+    assert [watcher.name for watcher in arbiter.iter_watchers(reverse=False)] == ["low", "Added", "High"]
+    assert arbiter.watchers == [low, removed, high]
