@@ -288,12 +288,19 @@ def count_tasks(app, send, counted: Path, arguments: argparse.Namespace, deadlin
             raise Failed(f"{len(set(kinds))} of {number}")
         return True
 
+    failed = None
     try:
         wait_for("the end of all tasks", ended, deadline)
         wait_for("an idle fleet", lambda: not under_way(app, run), 30)
     except Failed as error:
-        print(error, flush=True)
-    return judge_counted(counted, run, number, arguments.may_repeat)
+        failed = error
+    try:
+        said = judge_counted(counted, run, number, arguments.may_repeat)
+    except Failed as error:
+        raise Failed(f"{error}; {failed}" if failed else str(error)) from error
+    if failed:
+        raise Failed(f"{failed}; {said}")
+    return said
 
 
 def under_way(app, run: str) -> int:
