@@ -36,8 +36,9 @@ def draw_rates(rates, top, bottom):
 
 def draw_latencies(scaling, top, bottom):
     points = scaling["latencies"]
-    end = max(at for at, _ in points)
-    most = max(latency for _, latency in points)
+    # Where nothing was answered, the chart has its axes only.
+    end = max((at for at, _ in points), default=0) or 1
+    most = max((latency for _, latency in points), default=0) or 1
     buckets = {}
     for at, latency in points:
         buckets.setdefault(int(at / BUCKET), []).append(latency)

@@ -62,3 +62,36 @@ def test_tasks_that_are_never_finished_with_are_a_failure(programs: Any, tmp_pat
         count(lose)
     app.control.inspect = lambda timeout: SimpleNamespace(active=dict, reserved=dict)
     assert count(send) == "3 tasks: each ran once to its end"
+
+
+def test_a_load_names_why_requests_were_lost_at_any_time(
+    programs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = programs("crypto/load")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/key.pem.modulus").write_text("ff")
+
+    class Client:
+        """Gets no answer to its only request."""
+
+        made = 0
+
+        def __init__(self, *_: Any) -> None:
+            Client.made += 1
+            self.answered: list[Any] = []
+            self.lost = [(0.0, f"reason {Client.made}")]
+            self.pids: set[int] = set()
+
+        def run(self, until: Any) -> None:
+            while not until():
+                pass
+
+    monkeypatch.setattr(load, "HERE", tmp_path)
+    monkeypatch.setattr(load, "Client", Client)
+    for name in ("resize", "ask", "wait_until_ready"):
+        monkeypatch.setattr(load.Control, name, lambda *_words, **_options: None)
+    monkeypatch.setattr(load.Control, "pids", lambda _self: set())
+    monkeypatch.setattr(sys, "argv", ["load", "--workers", "1", "--seconds", "0", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"^FAILED: requests were lost: reason 1, reason 2$"):
+        load.main()
+    assert "1 worker" in (tmp_path / "report.svg").read_text()
