@@ -124,7 +124,7 @@ fn hundredths(seconds: f64) -> Option<u64> {
 /// What an answer to `stats` says of a watcher.
 fn told(info: &Object) -> Usage {
     let children = |process: &Value| process.get("children").and_then(Value::as_array).map_or(0, Vec::len) as u64;
-    let processes = info.values().map(|process| 1 + children(process)).sum();
+    let processes = living(info).map(|process| 1 + children(process)).sum();
     Usage {
         cpu: total(info, cpu),
         memory: total(info, memory),
@@ -134,14 +134,16 @@ fn told(info: &Object) -> Usage {
     }
 }
 
-/// A figure of all processes and their children; unknown where it is unknown of one of them. A process that has ended since
-/// is left out, and a watcher without a process has no figure.
+/// The processes that have figures. Of one that has ended since there is a sentence instead.
+fn living(info: &Object) -> impl Iterator<Item = &Value> {
+    info.values().filter(|process| process.is_object())
+}
+
+/// A figure of all processes and their children; unknown where it is unknown of one of them. A watcher without a process
+/// has no figure.
 fn total(info: &Object, figure: fn(&Value) -> Option<u64>) -> Option<u64> {
-    let living: Vec<&Value> = info.values().filter(|process| process.is_object()).collect();
-    if living.is_empty() {
-        return None;
-    }
-    living.into_iter().try_fold(0_u64, |sum, process| Some(sum.saturating_add(with_children(process, figure)?)))
+    living(info).next()?;
+    living(info).try_fold(0_u64, |sum, process| Some(sum.saturating_add(with_children(process, figure)?)))
 }
 
 fn with_children(process: &Value, figure: fn(&Value) -> Option<u64>) -> Option<u64> {
@@ -212,7 +214,7 @@ mod tests {
             "My App": {"restarts": 3, "processes": [{"pid": 1}, {"pid": 2}]}, "idle": {"restarts": 0, "processes": []}}}));
         let stats = object(json!({"infos": {"my app": {
             "1": {"ctime": "61:01.55", "mem_info1": "1.5M", "children": [{"ctime": "0:00.45", "mem_info1": "512K"}]},
-            "2": {"ctime": "0:01.00", "mem_info1": "1G"}}, "idle": {}}}));
+            "2": {"ctime": "0:01.00", "mem_info1": "1G"}, "9": "No such process (stopped?)"}, "idle": {}}}));
         let app = Watcher {
             name: "My App".into(),
             cpu: Some(366_155 + 45 + 100),
