@@ -83,6 +83,10 @@ fn usage(details: Option<&Value>, info: Option<&Object>, look: Look<'_>) -> Usag
         return Usage { processes: Some(0), is_idle: true, ..Usage::default() };
     }
     let trees: Vec<Option<TreeUsage>> = rows.iter().map(|row| on_this_machine(row, info?, look)).collect();
+    let added = |mut sum: TreeUsage, tree: TreeUsage| {
+        sum.add(&tree);
+        sum
+    };
     let Some(seen) = trees.iter().flatten().copied().reduce(added) else {
         return Usage { is_idle: false, ..info.map(told).unwrap_or_default() };
     };
@@ -106,16 +110,6 @@ fn on_this_machine(row: &Value, info: &Object, look: Look<'_>) -> Option<TreeUsa
 
 /// Seconds by which two looks at the creation of one process may differ: the clock on the wall may be adjusted between.
 const SAME_TIME: f64 = 2.0;
-
-fn added(one: TreeUsage, other: TreeUsage) -> TreeUsage {
-    TreeUsage {
-        processes: one.processes + other.processes,
-        cpu: one.cpu + other.cpu,
-        resident: one.resident.saturating_add(other.resident),
-        proportional: one.proportional.zip(other.proportional).map(|(one, other)| one.saturating_add(other)),
-        ..one
-    }
-}
 
 fn hundredths(seconds: f64) -> Option<u64> {
     (seconds.is_finite() && seconds >= 0.0).then_some((seconds * 100.0) as u64)

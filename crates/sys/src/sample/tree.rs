@@ -76,8 +76,8 @@ impl Prober {
 }
 
 impl TreeUsage {
-    /// Adds a process. What is known of only one of them is known of none.
-    fn add(&mut self, other: &Self) {
+    /// Adds a process, or another tree. What is known of only one of them is known of none.
+    pub fn add(&mut self, other: &Self) {
         let sum = |one: Option<u64>, other: Option<u64>| one.zip(other).map(|(one, other)| one.saturating_add(other));
         self.processes += other.processes;
         self.cpu += other.cpu;
