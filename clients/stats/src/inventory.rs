@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
+use circus_core::config::WatcherOrigin;
 use circus_core::proto::Object;
-
-/// The origin of the watchers that circusd runs for itself.
-const INTERNAL: &str = "internal";
 
 /// A watcher and its processes.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +46,7 @@ pub(super) fn watchers(answer: &Object) -> Option<(Vec<Watcher>, Vec<Own>)> {
     let (mut watchers, mut own) = (Vec::new(), Vec::new());
     for (name, details) in details {
         let watcher = watcher(name.to_lowercase(), details);
-        if details.get("origin").and_then(Value::as_str) == Some(INTERNAL) {
+        if WatcherOrigin::is_internal(details) {
             own.extend(watcher.workers.iter().map(|worker| Own { pid: worker.pid, name: watcher.name.clone() }));
         } else {
             watchers.push(watcher);

@@ -8,13 +8,11 @@ use serde_json::Value;
 use super::history::History;
 use super::metrics::{Metrics, number};
 use circus_core::commands::{Health, health};
+use circus_core::config::WatcherOrigin;
 use circus_core::proto::Object;
 
 /// The name under which circusd and its own programs are told of.
 pub(super) const OWN: &str = "circus";
-
-/// The origin of the watchers that circusd runs for itself: they are shown with circusd.
-const INTERNAL: &str = "internal";
 
 /// A process.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -193,7 +191,8 @@ impl Fleet {
         }
         for (name, details) in told {
             let key = name.to_lowercase();
-            if details.get("origin").and_then(Value::as_str) == Some(INTERNAL) {
+            // It is shown with circusd.
+            if WatcherOrigin::is_internal(details) {
                 continue;
             }
             let watcher = self.watchers.entry(key).or_default();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Level;
+use circus_core::config::WatcherOrigin;
 use circus_core::proto::Object;
 
 /// Why a request was not granted.
@@ -75,7 +76,7 @@ impl dyn Client + '_ {
     pub fn is_internal(&mut self, watcher: &str) -> Result<bool, Refusal> {
         let properties = object(Some(json!({"name": watcher, "verbose": true})));
         let reply = self.call("status", properties)?;
-        Ok(reply.get("details").and_then(|details| details.get("origin")?.as_str()) == Some("internal"))
+        Ok(reply.get("details").is_some_and(WatcherOrigin::is_internal))
     }
 
     /// Has a watcher stopped.

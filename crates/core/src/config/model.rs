@@ -171,6 +171,11 @@ impl WatcherOrigin {
             Self::Internal => "internal",
         }
     }
+
+    /// Whether these details of a watcher, as `status` with `verbose` has them, are of one of circusd's own programs.
+    pub fn is_internal(details: &serde_json::Value) -> bool {
+        details.get("origin").and_then(serde_json::Value::as_str) == Some(Self::Internal.name())
+    }
 }
 
 /// What becomes of the processes that a worker leaves behind.
