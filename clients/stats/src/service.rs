@@ -20,6 +20,7 @@ use super::process_cache::ProcessCache;
 use super::socket_activity::SocketActivity;
 use circus_client::{Client, Subscriber, endpoint::reachable};
 use circus_core::base::{Mono, Throttle};
+use circus_core::config::STATS_WATCHER;
 use circus_net::Publisher;
 use circus_sys as sys;
 
@@ -37,9 +38,6 @@ const STALE: Duration = Duration::from_secs(5);
 const HANDOVER: Duration = Duration::from_secs(10);
 /// Between two tries, in milliseconds.
 const RETRY: u8 = 50;
-
-/// The name of this program.
-const PROGRAM: &str = "circusd-stats";
 
 /// The name under which circusd and its own programs are published.
 const OWN: &str = "circus";
@@ -290,7 +288,7 @@ impl Service {
     fn tell_own(&mut self) {
         let mut aggregate = Aggregate::default();
         // A circusd-stats that was started by hand is not a watcher, and is published all the same.
-        let me = Own { pid: nix::unistd::Pid::this().as_raw(), name: PROGRAM.into() };
+        let me = Own { pid: nix::unistd::Pid::this().as_raw(), name: STATS_WATCHER.into() };
         let me = Some(me).filter(|me| !self.own.contains(me));
         for own in self.daemon.iter().chain(&self.own).chain(&me) {
             let Some(known) = self.process_cache.sample(own.pid) else {
