@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from typing import IO, Any, Callable, NoReturn
 
@@ -33,14 +32,6 @@ def _not_standard(descriptor: int) -> int:
     other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(descriptor)
     return other
-
-
-def flush_standard() -> None:
-    """Has what was printed so far stand before what circusd and its workers print."""
-    for file in (sys.stdout, sys.stderr):
-        # A process without standard output has no such file.
-        if file is not None and not file.closed:
-            file.flush()
 
 
 class Child:
@@ -110,5 +101,5 @@ def become(config: dict[str, Any]) -> NoReturn:
     # Python ignores these, and ignored signals stay so.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    flush_standard()
+    _programs.flush_standard()
     os.execv(program, ["circusd", "--config-fd", str(descriptor)])

@@ -43,8 +43,15 @@ def _is_binary(path: str) -> bool:
         return False
 
 
+def flush_standard() -> None:
+    """Has what was printed so far stand before what a program prints."""
+    for file in (sys.stdout, sys.stderr):
+        # A process without standard output has no such file.
+        if file is not None and not file.closed:
+            file.flush()
+
+
 def run(name: str) -> NoReturn:
     """Becomes a program, with the arguments of this one."""
-    for file in filter(None, (sys.stdout, sys.stderr)):
-        file.flush()
+    flush_standard()
     os.execv(find(name), [name, *sys.argv[1:]])

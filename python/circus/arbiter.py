@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType, SimpleNamespace
 from typing import Any, Callable
 
-from circus import _config, _refused
-from circus._daemon import Child, become, flush_standard
+from circus import _config, _programs, _refused
+from circus._daemon import Child, become
 from circus._future import Reply
 from circus._loop import Loop, SignalWaker
 from circus._pipe import Pipe
@@ -465,7 +465,7 @@ class _Run:
         for watcher in arbiter.watchers:
             watcher.arbiter = arbiter
         self.hooks.start(arbiter)
-        flush_standard()
+        _programs.flush_standard()
         self._take_signals()
         self.child = Child(config, self._note_from_thread, self._ended_from_thread)
         self._send_signals()

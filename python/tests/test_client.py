@@ -172,3 +172,10 @@ def test_the_programs_are_those_of_this_package() -> None:
     words = [sys.executable, "-c", "from circus.circusd import main; main()", "--version"]
     ours = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert ours == subprocess.run([CIRCUSD, "--version"], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_program_is_run_where_standard_output_was_closed() -> None:
+    script = "import sys\nfrom circus import _programs\nsys.stdout.close()\nsys.argv = ['x', '--version']\n"
+    words = [sys.executable, "-c", script + "_programs.run('circusctl')\n"]
+    ran = subprocess.run(words, stderr=subprocess.PIPE, check=False)
+    assert b"Traceback" not in ran.stderr, ran.stderr
