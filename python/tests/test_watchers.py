@@ -1,12 +1,17 @@
-"""What watchers and the arbiter make of circusd's answers, which are given here."""
+"""What watchers and the arbiter make of circusd's answers, and streams of output, which are given here."""
 
 from __future__ import annotations
 
 import os
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from circus.arbiter import Arbiter
 from circus.exc import MessageError
+from circus.stream import FileStream
 from circus.watcher import Watcher
 
 GONE = "No such process (stopped?)"
@@ -55,3 +60,14 @@ def test_watchers_that_are_not_the_programs_own_are_not_kept() -> None:
     assert [watcher.name for watcher in arbiter.iter_watchers()] == ["High", "Added", "low"]
     assert [watcher.name for watcher in arbiter.iter_watchers(reverse=False)] == ["low", "Added", "High"]
     assert arbiter.watchers == [low, removed, high]
+
+
+def test_output_is_dressed_once_for_a_file_that_may_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = FileStream(tmp_path / "log", max_bytes=30, backup_count=1, time_format="%S")
+    seconds = iter(range(9))
+    monkeypatch.setattr(stream, "now", lambda: datetime(2024, 1, 1, second=next(seconds)))
+    for word in (b"one\n", b"two\n", b"three\n"):
+        stream({"data": word, "pid": 7})
+    stream.close()
+    assert (tmp_path / "log.1").read_text() == "00 [7] | one\n01 [7] | two\n"
+    assert (tmp_path / "log").read_text() == "02 [7] | three\n"

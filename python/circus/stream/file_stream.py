@@ -65,7 +65,10 @@ class _File:
 
     def write_data(self, data: dict[str, Any]) -> None:
         """Writes the output of a worker; with ``time_format`` each line behind the time and the worker's pid."""
-        self._file.write(self._dress(data))
+        self._write(self._dress(data))
+
+    def _write(self, text: str) -> None:
+        self._file.write(text)
         self._file.flush()
 
     def _dress(self, data: dict[str, Any]) -> str:
@@ -90,10 +93,10 @@ class FileStream(_File):
         self._max_bytes, self._backup_count = int(max_bytes), int(backup_count)
         super().__init__(filename, time_format, max_bytes=self._max_bytes, backup_count=self._backup_count)
 
-    def write_data(self, data: dict[str, Any]) -> None:
-        if self._max_bytes > 0 and self._is_full(self._dress(data)):
+    def _write(self, text: str) -> None:
+        if self._max_bytes > 0 and self._is_full(text):
             self._rotate()
-        super().write_data(data)
+        super()._write(text)
 
     def _is_full(self, text: str) -> bool:
         self._file.seek(0, os.SEEK_END)
