@@ -203,10 +203,9 @@ class Watcher:
 
     def changeable(self) -> dict[str, Any]:
         """What a hook may change by setting attributes of the watcher, as circusd reads it."""
-        options = {key: value for key, value in self.describe().items() if key not in ("name", "numprocesses")}
-        # A number that was set is not one that circusd has told.
-        options["numprocesses"] = self._numprocesses
-        return {**options, "env": dict(self.env or {})}
+        options = {**self.describe(), "env": dict(self.env or {})}
+        del options["name"]
+        return options
 
     # What follows asks circusd.
 
