@@ -464,13 +464,17 @@ def test_what_a_hook_sets_is_what_the_workers_get(launcher: Launcher) -> None:
     ]
 
 
-def test_the_callback_comes_when_the_hooks_of_the_start_have_answered(launcher: Launcher) -> None:
+@pytest.mark.parametrize(("hook", "count"), [("after_start", 1), ("after_spawn", 2)])
+def test_the_callback_comes_when_the_hooks_of_the_start_have_answered(
+    launcher: Launcher, hook: str, count: int
+) -> None:
+    """The hook of the start is asked once, that of the spawn accepts each new process."""
     script = (
         "answered = []\n"
         "def after(**_):\n"
         "    while not os.path.exists(DIRECTORY + '/go'): time.sleep(0.02)\n"
         "    answered.append(1)\n"
-        + arbiter(launcher, 1, options="hooks=dict(after_start=(after, False))")
+        + arbiter(launcher, count, options=f"hooks=dict({hook}=(after, False))")
         + "def started(_):\n"
         "    print(answered, arbiter.statuses())\n"
         "    arbiter.stop()\n"
@@ -481,7 +485,7 @@ def test_the_callback_comes_when_the_hooks_of_the_start_have_answered(launcher: 
     with CircusClient(endpoint=launcher.endpoints.control) as client:
         wait_until(lambda: client.send_message("status", name="w")["status"] == "starting", "the hook")
     (launcher.directory / "go").touch()
-    assert process.communicate(timeout=PATIENCE)[0] == "[1] {'w': 'active'}\n"
+    assert process.communicate(timeout=PATIENCE)[0] == f"{[1] * count} {{'w': 'active'}}\n"
 
 
 def test_output_reaches_a_stream_of_the_program_byte_for_byte(launcher: Launcher) -> None:
@@ -531,21 +535,3 @@ def test_a_stop_in_the_moment_of_the_start_is_not_lost(launcher: Launcher) -> No
         "circus.arbiter.Child = child\n" + arbiter(launcher) + "print(arbiter.start().exception())\n"
     )
     assert launcher.run(script) == "None\n"
-
-
-def test_the_callback_comes_when_every_new_process_was_accepted(launcher: Launcher) -> None:
-    script = (
-        "answered = []\n"
-        "def after(**_):\n"
-        "    while not os.path.exists(DIRECTORY + '/go'): time.sleep(0.02)\n"
-        "    answered.append(1)\n"
-        + arbiter(launcher, 2, options="hooks=dict(after_spawn=(after, False))")
-        + "def started(_):\n"
-        "    print(answered)\n"
-        "    arbiter.stop()\n"
-        "arbiter.start(started)\n"
-    )
-    process = launcher.start(script)
-    launcher.pids("w")
-    (launcher.directory / "go").touch()
-    assert process.communicate(timeout=PATIENCE)[0] == "[1, 1]\n"
