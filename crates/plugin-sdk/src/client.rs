@@ -1,5 +1,6 @@
 //! circusd, as a plugin sees it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -72,11 +73,14 @@ impl dyn Client + '_ {
         Ok(object(reply.remove("infos")))
     }
 
-    /// Whether circusd runs the watcher for itself, as it runs circusd-stats.
-    pub fn is_internal(&mut self, watcher: &str) -> Result<bool, Refusal> {
-        let properties = object(Some(json!({"name": watcher, "verbose": true})));
-        let reply = self.call("status", properties)?;
-        Ok(reply.get("details").is_some_and(WatcherOrigin::is_internal))
+    /// All watchers by name, in lower case: whether circusd runs it for itself, as it runs circusd-stats.
+    pub fn internal_by_name(&mut self) -> Result<HashMap<String, bool>, Refusal> {
+        let mut reply = self.call("status", object(Some(json!({"verbose": true}))))?;
+        // The original answers without details, and runs nothing that is not its user's.
+        let details = object(reply.remove("details"));
+        let is_internal = |name: &String| details.get(name).is_some_and(WatcherOrigin::is_internal);
+        let statuses = object(reply.remove("statuses"));
+        Ok(statuses.keys().map(|name| (name.to_lowercase(), is_internal(name))).collect())
     }
 
     /// Has a watcher stopped.

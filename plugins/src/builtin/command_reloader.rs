@@ -209,6 +209,8 @@ mod tests {
             let settings = Settings::new(settings.iter().copied());
             let plugin = CommandReloader::new(&settings.with_defaults_of(Builtin::find("command_reloader").unwrap()));
             let mut client = FakeClient::default();
+            let statuses = json!({"gone": "active", "plugin:p": "active", "w": "active"});
+            client.answer("status", json!({"status": "ok", "statuses": statuses}));
             client.answer("list", json!({"status": "ok", "watchers": ["gone", "plugin:p", "w"]}));
             client.answer("options", json!({"status": "error", "reason": "gone"}));
             for _ in 0..20 {

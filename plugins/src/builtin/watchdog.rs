@@ -184,6 +184,7 @@ mod tests {
 
     fn begun(settings: &[(&str, &str)]) -> (WatchDog, FakeClient) {
         let (mut plugin, mut client) = (made(settings).unwrap(), FakeClient::default());
+        client.answer("status", json!({"status": "ok", "statuses": {"web": "active", "plugin:w": "active"}}));
         client.answer("list", json!({"status": "ok", "watchers": ["web", "plugin:w"]}));
         client.answer("list", json!({"status": "ok", "pids": [1, 2, 3]}));
         plugin.start(&mut client).unwrap();

@@ -10,7 +10,7 @@ use regex::Regex;
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     pattern: Regex,
-    /// Watchers that were asked about: whether they are circusd's own.
+    /// The watchers that there were at the last question, by name in lower case: whether they are circusd's own.
     internal: HashMap<String, bool>,
 }
 
@@ -20,17 +20,20 @@ impl Selection {
     }
 
     pub(crate) fn contains(&mut self, watcher: &str, client: &mut dyn Client) -> bool {
-        !watcher.starts_with("plugin:") && self.pattern.is_match(watcher) && !self.is_internal(watcher, client)
+        !watcher.starts_with("plugin:") && self.pattern.is_match(watcher) && self.is_of_user(watcher, client)
     }
 
-    fn is_internal(&mut self, watcher: &str, client: &mut dyn Client) -> bool {
-        if let Some(known) = self.internal.get(watcher) {
-            return *known;
+    /// Whether it is known not to be circusd's own.
+    fn is_of_user(&mut self, watcher: &str, client: &mut dyn Client) -> bool {
+        let name = watcher.to_lowercase();
+        if !self.internal.contains_key(&name) {
+            match client.internal_by_name() {
+                Ok(internal) => self.internal = internal,
+                // It is asked again the next time.
+                Err(refusal) => client.warn(&format!("{watcher} is left out, as its origin cannot be read: {refusal}")),
+            }
         }
-        // Without an answer it is asked again the next time.
-        let Ok(internal) = client.is_internal(watcher) else { return false };
-        self.internal.insert(watcher.to_owned(), internal);
-        internal
+        self.internal.get(&name) == Some(&false)
     }
 }
 
@@ -77,7 +80,8 @@ mod tests {
     #[test]
     fn patterns_match_from_the_beginning() {
         let mut client = FakeClient::default();
-        client.answer("status", json!({"status": "active", "details": {"state": "active"}}));
+        let statuses = json!({"web-1": "active", "my-web": "active", "plugin:x": "active"});
+        client.answer("status", json!({"status": "ok", "statuses": statuses}));
         let mut selection = Selection::new(&Settings::new([("watchers_regex", "web|plugin")])).unwrap();
         for (name, is_selected) in [("web-1", true), ("my-web", false), ("plugin:x", false)] {
             assert_eq!(selection.contains(name, &mut client), is_selected, "{name}");
@@ -89,9 +93,25 @@ mod tests {
     #[test]
     fn watchers_of_circusd_itself_are_never_selected() {
         let mut client = FakeClient::default();
-        client.answer("status", json!({"status": "active", "details": {"origin": "internal"}}));
+        let statuses = json!({"Any-Name": "active", "web": "active"});
+        let details = json!({"Any-Name": {"origin": "internal"}, "web": {"state": "active"}});
+        client.answer("status", json!({"status": "ok", "statuses": statuses, "details": details}));
         let mut selection = Selection::new(&Settings::default()).unwrap();
         assert!(!selection.contains("any-name", &mut client) && !selection.contains("any-name", &mut client));
-        assert_eq!(client.take_sent(), [r#"status {"name":"any-name","verbose":true}"#], "it is asked once");
+        assert!(selection.contains("web", &mut client));
+        assert_eq!(client.take_sent(), [r#"status {"verbose":true}"#], "it is asked once for all");
+    }
+
+    #[test]
+    fn watcher_of_unknown_origin_is_not_selected() {
+        let mut client = FakeClient::default();
+        client.answer("status", json!({"status": "error", "reason": "no answer"}));
+        client.answer("status", json!({"status": "ok", "statuses": {"old": "active"}}));
+        client.answer("status", json!({"status": "ok", "statuses": {"old": "active", "new": "active"}}));
+        let mut selection = Selection::new(&Settings::default()).unwrap();
+        assert_eq!([(); 3].map(|()| selection.contains("new", &mut client)), [false, false, true]);
+        assert_eq!(client.take_said(), ["new is left out, as its origin cannot be read: no answer"]);
+        assert!(selection.contains("old", &mut client) && selection.contains("new", &mut client));
+        assert_eq!(client.take_sent().len(), 3, "each unknown name is asked about");
     }
 }
