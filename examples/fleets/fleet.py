@@ -247,7 +247,31 @@ def parent_of(pid: int) -> int | None:
     return None if state == "Z" else int(parent)
 
 
+def workers_of(circus: Circus, watcher: str) -> set[int]:
+    """The processes of a watcher, and all that descend from them."""
+    return set().union(*(tree(pid) for pid in circus.pids(watcher)))
+
+
+def check_queues(app, queues: tuple[str, ...]) -> None:
+    """Every queue is consumed. A worker of Celery answers a ping also where it consumes nothing."""
+
+    def consumed():
+        answers = app.control.inspect(timeout=2).active_queues() or {}
+        return {queue["name"] for of_worker in answers.values() for queue in of_worker} >= set(queues)
+
+    wait_for("a worker for each queue", consumed, 30)
+    print(f"queues: {', '.join(queues)} are consumed")
+
+
 # --- Tasks that are counted -----------------------------------------------------------------------------------------
+
+
+def do_counted(state: str, run: str, number: int, seconds: float) -> None:
+    """What a counted task does: it takes some time, and records that it began and ended."""
+    with open(f"{state}/counted.jsonl", "a", buffering=1) as record:
+        record.write(json.dumps({"run": run, "number": number, "kind": "begin"}) + "\n")
+        time.sleep(seconds)
+        record.write(json.dumps({"run": run, "number": number, "kind": "end"}) + "\n")
 
 
 def judge_counted(counted: Path, run: str, expected: int, may_repeat: bool) -> str:

@@ -5,6 +5,7 @@ import subprocess
 import time
 
 from celery import chain
+from fleet import do_counted
 
 from gwmini import app
 from gwmini.lease import LeasedProcessTask, LeasedTask
@@ -60,11 +61,7 @@ def orchestrate(event):
 
 @app.task(name="gwmini.count", ignore_result=True)
 def count(run, number, seconds):
-    """Takes some time, and records that it began and ended."""
-    with open(f"{STATE}/counted.jsonl", "a", buffering=1) as record:
-        record.write(json.dumps({"run": run, "number": number, "kind": "begin"}) + "\n")
-        time.sleep(seconds)
-        record.write(json.dumps({"run": run, "number": number, "kind": "end"}) + "\n")
+    do_counted(STATE, run, number, seconds)
 
 
 def listen(task, topic, aborted):

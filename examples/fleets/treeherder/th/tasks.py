@@ -2,6 +2,7 @@ import json
 import os
 import time
 
+from fleet import do_counted
 from kombu import Exchange, Producer
 
 from .celeryapp import app
@@ -41,8 +42,4 @@ def parse_log(self, number):
 
 @app.task(name="th.count", ignore_result=True)
 def count(run, number, seconds):
-    """Takes some time, and records that it began and ended."""
-    with open(f"{STATE}/counted.jsonl", "a", buffering=1) as record:
-        record.write(json.dumps({"run": run, "number": number, "kind": "begin"}) + "\n")
-        time.sleep(seconds)
-        record.write(json.dumps({"run": run, "number": number, "kind": "end"}) + "\n")
+    do_counted(STATE, run, number, seconds)

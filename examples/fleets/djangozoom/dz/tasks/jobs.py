@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 
 from celery.result import allow_join_result
+from fleet import do_counted
 
 from dz import tasklib as lib
 from dz.celeryapp import app
@@ -131,8 +132,4 @@ def announce(number):
 
 @app.task(name="dz.count", ignore_result=True)
 def count(run, number, seconds):
-    """Takes some time, and records that it began and ended."""
-    with open(f"{ROOT}/counted.jsonl", "a", buffering=1) as record:
-        record.write(json.dumps({"run": run, "number": number, "kind": "begin"}) + "\n")
-        time.sleep(seconds)
-        record.write(json.dumps({"run": run, "number": number, "kind": "end"}) + "\n")
+    do_counted(ROOT, run, number, seconds)
