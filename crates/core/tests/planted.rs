@@ -228,13 +228,13 @@ fn finds_something(folder: &Path) -> bool {
         cargo.current_dir(folder).args(["test", "--quiet", "--offline", "--test", "sim"]).args(extra);
         cargo.env("CARGO_TARGET_DIR", &target).env("CIRCUS_SIM_SEEDS", "2000").env("RUST_BACKTRACE", "0");
         // What cargo tells this test of its package is not of that one, and would build what looks at it anew, and again
-        // for whoever builds next.
+        // for the next build.
         let told =
             |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|start| name.starts_with(start));
         for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
             cargo.env_remove(name);
         }
-        // Nobody looks at where it panicked.
+        // Where it panicked is of no interest.
         cargo.env("CARGO_PROFILE_DEV_DEBUG", "none");
         cargo.output().unwrap()
     };

@@ -17,7 +17,7 @@ const LONGEST_REST: u64 = 5500 * MS;
 /// No watcher that died young rests for less: 100 ms less the tenth.
 const SHORTEST_REST: u64 = 90 * MS;
 
-/// Connections that nobody has accepted yet, and the news of them.
+/// Connections that no worker has accepted yet, and the news of them.
 #[derive(Default)]
 pub(crate) struct Sockets {
     waiting: BTreeMap<&'static str, u32>,
@@ -34,7 +34,7 @@ impl Sockets {
         }
     }
 
-    /// As epoll does it: who begins to watch hears at once of those who wait already.
+    /// As epoll does it: a socket that is watched anew tells at once of the connections that wait already.
     pub(crate) fn watch(&mut self, name: &str, on: bool) {
         let name = known(name);
         let changed = if on { self.watched.insert(name) } else { self.watched.remove(name) };
@@ -71,7 +71,7 @@ impl Sockets {
         None
     }
 
-    /// Processes that do their work accept whoever waits.
+    /// Processes that do their work accept every connection.
     pub(crate) fn serve<'p>(
         &mut self,
         processes: impl Iterator<Item = &'p Process>,
@@ -100,7 +100,7 @@ pub(crate) fn known(name: &str) -> &'static str {
 /// What is known of a watcher that waits for connections.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiting {
-    /// Somebody has asked for processes since it was last asleep.
+    /// A connection or a command has asked for processes since it was last asleep.
     called: bool,
     /// Since when it has been asleep.
     asleep: Option<u64>,
@@ -122,7 +122,7 @@ impl Waiting {
 
     /// One of its processes is to be launched.
     pub(crate) fn launched(&self, name: &str) {
-        assert!(self.called, "{name} was asleep, and nobody called it");
+        assert!(self.called, "{name} was asleep, and was not called");
     }
 }
 
@@ -159,7 +159,7 @@ impl Expected {
         assert!(!late, "{name} has been asleep for {} ms and does not watch {socket}", (now - since) / MS);
     }
 
-    /// A connection was announced: whoever was asleep may start now.
+    /// A connection was announced: watchers that were asleep may start now.
     pub(crate) fn awoken(&mut self, name: &str, before: &WatcherView, after: &WatcherView, now: u64) {
         let stopped = circus_core::arbiter::WatcherState::Stopped;
         if before.state == stopped && after.state != stopped {

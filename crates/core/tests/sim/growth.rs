@@ -26,7 +26,7 @@ impl Counted {
         counted.tell(Event::SocketsOpened(Vec::new()));
         counted.settle();
         assert_eq!(counted.pids.len(), workers as usize);
-        // Nobody is young any more.
+        // No worker is young any more.
         counted.now += 3_600_000_000_000;
         counted
     }

@@ -26,7 +26,7 @@ pub(crate) struct Hooks {
     ended_hosts: BTreeSet<u64>,
     /// Signals that were kept back, by pid.
     refused: BTreeSet<(i32, i32)>,
-    /// Nobody hangs or says no any more.
+    /// No hook hangs or says no any more.
     pub(crate) healthy: bool,
     pub(crate) begun: u64,
 }

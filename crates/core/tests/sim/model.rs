@@ -41,7 +41,7 @@ pub(crate) struct Expected {
     pub(crate) finished: usize,
     /// Some process has succeeded: how many there are in the end is not predicted.
     pub(crate) has_finished: bool,
-    /// It has hooks, or had: who comes up is theirs to say.
+    /// It has hooks, or had: they say which workers come up.
     pub(crate) hooked: bool,
     /// The socket that it waits at (`on_demand`).
     pub(crate) socket: Option<&'static str>,

@@ -38,9 +38,9 @@ fn the_first_connection_starts_it_and_the_watching_ends() {
     assert_eq!(rig.command("status", json!({"name": "w"})), Some(json!({"status": "stopped"})));
     rig.connect("web");
     rig.expect(["unwatch web", "launch worker 1", "w.spawn 101", "launch worker 2", "w.spawn 102", "w.start"]);
-    // News that was on its way already means nobody any more.
+    // News that was on its way already means no watcher any more.
     rig.connect("web");
-    rig.connect("nobody's");
+    rig.connect("unused");
     rig.expect([]);
     rig.assert_quiescent();
 }

@@ -209,7 +209,7 @@ fn every_state_against_every_request() {
             let alive = rig.alive.clone();
             rig.exit_all(&alive, -15);
             rig.pass(10_000);
-            assert_eq!(rig.arbiter.pending_answers(), 0, "{command} {properties} while {state}: somebody still waits");
+            assert_eq!(rig.arbiter.pending_answers(), 0, "{command} {properties} while {state}: a request still waits");
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -23,7 +23,7 @@ pub(super) struct Rig {
     /// Launches are kept here instead of being answered.
     pub(super) hold_launches: bool,
     pub(super) held: Vec<Launch>,
-    /// Who is to be looked at, until `look` does.
+    /// The samples that were asked for, until `look` takes them.
     pub(super) looks: Vec<(JobId, Vec<SampleTarget>)>,
     /// What was asked of the output and not answered yet.
     pub(super) tails: Vec<JobId>,
@@ -277,7 +277,7 @@ impl Rig {
         self.said.push(text);
     }
 
-    /// Looks at those who are to be looked at: the living have been called by their pid, the daemon `circusd`.
+    /// Takes the samples that were asked for: a process that lives is called by its pid, the daemon `circusd`.
     pub(super) fn look(&mut self) {
         assert!(self.looks.len() < 2, "one order at a time");
         let Some((job, targets)) = self.looks.pop() else { return };
@@ -432,7 +432,7 @@ impl Rig {
             self.answer(launch);
         }
         self.settle();
-        assert_eq!(self.arbiter.pending_answers(), 0, "somebody still waits");
+        assert_eq!(self.arbiter.pending_answers(), 0, "a request still waits");
         let id = self.send(Request::Quit { waiting: true });
         let alive = self.alive.clone();
         self.exit_all(&alive, -15);

@@ -109,7 +109,7 @@ fn a_newcomer_with_the_pid_of_the_dead_is_not_shown_for_it() {
     rig.pass(2000);
     let id = rig.send_command("stats", json!({"name": "solo"}));
     rig.exit(103, -9);
-    // Somebody else's process, by the time of the look.
+    // Another process, by the time of the look.
     rig.alive.push(103);
     rig.look();
     rig.alive.retain(|pid| *pid != 103);
@@ -176,7 +176,7 @@ fn the_end_answers_who_still_waits() {
     let refused = Some(json!({"errno": 5, "reason": "arbiter is already running arbiter_stop command"}));
     assert_eq!(rig.answer_to(asked), refused);
     assert_eq!(rig.answer_to(waits), refused);
-    assert_eq!(rig.command("dstats", json!({})), refused, "nobody looks any more");
+    assert_eq!(rig.command("dstats", json!({})), refused, "no sample is taken any more");
     assert_eq!(rig.arbiter.pending_answers(), 0);
     rig.look();
 }

@@ -46,7 +46,7 @@ fn what_does_not_pass_through_circusd_cannot_be_shown() {
         with_stream("closed", |w| w.close_child_stdout = true),
         with_stream("off", |w| w.tail_bytes = 0),
     ]);
-    assert_eq!(reason(rig.command("tail", json!({"name": "nobody"}))), "program nobody not found");
+    assert_eq!(reason(rig.command("tail", json!({"name": "absent"}))), "program absent not found");
     assert!(reason(rig.command("tail", json!({"name": "bare"}))).starts_with("bare has no stdout_stream"));
     assert!(reason(rig.command("tail", json!({"name": "closed"}))).starts_with("closed has no stdout_stream"));
     let stderr = json!({"name": "off", "stream": "stderr"});

@@ -234,7 +234,7 @@ mod tests {
             settled(json!({"filename": "x", "max_bytes": "a"})),
             Err("stdout_stream.max_bytes: 'a' is not a whole number".into())
         );
-        assert!(settled(json!({"class": "StdoutStream", "max_bytes": "a"})).is_ok(), "nobody looks at it");
+        assert!(settled(json!({"class": "StdoutStream", "max_bytes": "a"})).is_ok(), "it is not looked at");
     }
 
     #[test]
