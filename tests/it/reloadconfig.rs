@@ -38,6 +38,7 @@ fn the_plan_is_printed_then_carried_out_then_empty() {
          numprocesses = 2
          [watcher:stay]
          cmd = {knobs}
+         graceful_timeout = 2
          nonsense = 1",
     );
     let plan = "\
@@ -45,7 +46,7 @@ removed   watcher gone
 removed   watcher extra   made by add, and not in the file
 replaced  watcher change  cmd, graceful_timeout
 added     watcher fresh
-replaced  watcher stay    nonsense
+adjusted  watcher stay    graceful_timeout, nonsense
 applied   [circus]        check_delay
 restart   [circus]        endpoint_mode: not before circusd is restarted
 ";
@@ -63,8 +64,9 @@ restart   [circus]        endpoint_mode: not before circusd is restarted
     let done = circusd.circusctl(&["reloadconfig", "--prune", "--waiting"]);
     assert_eq!(done.stdout, "ok\n[circus] endpoint_mode will change when circusd is restarted\n");
     assert_eq!(circusd.tell("list", json!({}))["watchers"], json!(["change", "fresh", "stay"]));
-    assert!([change, gone, stay].iter().all(|process| !process.lives()));
+    assert!([change, gone].iter().all(|process| !process.lives()));
     let now = one_each(&circusd, ["change", "stay"]);
+    assert_eq!(now[1], stay, "what set applies without new processes restarts none");
     circusd.wait_for_workers("fresh", 2);
     assert_eq!(circusd.tell("globaloptions", json!({}))["options"]["check_delay"], 1.0);
 

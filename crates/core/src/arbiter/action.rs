@@ -61,8 +61,8 @@ pub enum Action {
     Reply(Reply),
     /// Write a line to the daemon's log.
     Log(Level, String),
-    /// Watch a managed socket, or watch it no longer: while it is watched, `Event::Acceptable` says when somebody has
-    /// connected, also somebody who had before.
+    /// Watch a managed socket, or watch it no longer: while it is watched, `Event::Acceptable` says when a client has
+    /// connected, also one that had before.
     WatchSocket {
         /// Its name.
         name: String,

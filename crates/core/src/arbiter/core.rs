@@ -20,6 +20,7 @@ use crate::arbiter::lifecycle::{answers, exit, hooks, launch, terminate};
 use crate::arbiter::operate::advance::advance;
 use crate::arbiter::operate::job::Jobs;
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Reason, Waiter};
+use crate::arbiter::operate::reload;
 use crate::arbiter::operate::schedule::{Schedule, Which};
 use crate::arbiter::operate::shutdown::Phase;
 use crate::arbiter::requests::reloadconfig::Reconfigurations;
@@ -170,9 +171,8 @@ impl Arbiter {
                 Timer::Kill(worker) => {
                     self.with(worker.watcher, now, |w, cx| terminate::kill_overdue(w, worker, cx));
                 }
-                // A worker has reached its max_age. Its successor comes when it is gone.
                 Timer::Expire(worker) => {
-                    self.with_and_advance(worker.watcher, now, |w, cx| terminate::by_policy(w, worker, cx));
+                    self.with_and_advance(worker.watcher, now, |w, cx| reload::expire(w, worker, cx));
                 }
                 Timer::Retry(key, wid) => self.with_and_advance(key, now, |w, _| w.slots.make_due(wid)),
                 Timer::Warmup(key) | Timer::Proof(key) => self.advance(key, now),
@@ -412,6 +412,7 @@ impl Arbiter {
                     FollowUp::Essential(end) => {
                         self.essential_end.get_or_insert(end);
                     }
+                    FollowUp::GaveUp => self.log_if_none_runs(),
                     FollowUp::CameUp(key) => self.start_held_back(key),
                     FollowUp::Forget(key) => self.forget(key, now),
                 }

@@ -134,6 +134,8 @@ pub(in crate::arbiter) enum FollowUp {
     ExtendedStats { job: JobId, pid: Pid, stats: Result<Object, String> },
     /// A watcher has come up: those that it held back may start.
     CameUp(WatcherKey),
+    /// A watcher has stopped of its own accord, or did not start.
+    GaveUp,
     /// An essential watcher has ended.
     Essential(EssentialEnd),
     /// A removed watcher has stopped.

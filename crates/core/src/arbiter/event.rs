@@ -40,7 +40,7 @@ pub enum Event {
         error: SpawnError,
     },
     /// Children were collected: all that could be at the time, so that nothing that follows from the first is done to
-    /// the last of them, whose pid may be somebody else's by now.
+    /// the last of them, whose pid may be another process's by now.
     Exited(Vec<Exit>),
     /// A worker was collected while processes that it has started live on. The daemon watches them, and what the core
     /// sends to the worker's pid from here on goes to them. `Exited` follows when they are gone.
@@ -63,7 +63,7 @@ pub enum Event {
     ConfigLoaded(Result<(Box<Config>, Vec<String>), Vec<String>>),
     /// The daemon has taken over its part of a configuration, and these are the managed sockets; or why nothing of it was.
     TakenOver(Result<Vec<SocketInfo>, String>),
-    /// Somebody waits to be accepted at the watched socket of this name.
+    /// A connection waits to be accepted at the watched socket of this name.
     Acceptable(String),
     /// The figures that were asked for.
     Sampled {
@@ -128,7 +128,7 @@ impl Exit {
 /// What a signal to the daemon means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Intent {
-    /// Stop everything and exit. A second one hastens: who is still stopping is killed.
+    /// Stop everything and exit. A second one hastens: workers that are still stopping are killed.
     Quit,
     /// Reload every watcher gracefully.
     Reload,
@@ -145,7 +145,7 @@ pub struct SocketInfo {
     pub backlog: i32,
     /// Where it listens.
     pub address: SocketAddress,
-    /// Nobody listens there but workers, each at a socket of its own (`so_reuseport`).
+    /// Only workers listen there, each at a socket of its own (`so_reuseport`).
     pub per_worker: bool,
 }
 

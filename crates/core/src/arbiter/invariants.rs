@@ -87,14 +87,14 @@ mod checks {
             match worker.state {
                 WorkerState::Preparing => assert!(
                     asks(|purpose| if let Purpose::BeforeSpawn(worker) = purpose { Some(*worker) } else { None }),
-                    "a process waits for a hook that nobody runs"
+                    "a worker waits for a hook that does not run"
                 ),
                 WorkerState::Accepting => assert!(
                     worker.pid.is_some()
                         && asks(|purpose| if let Purpose::AfterSpawn(worker) = purpose { Some(*worker) } else { None }),
-                    "a process is judged by a hook that nobody runs"
+                    "a worker is judged by a hook that does not run"
                 ),
-                WorkerState::Queued => assert!(self.outbox.launches.contains(id), "a launch that nobody will take up"),
+                WorkerState::Queued => assert!(self.outbox.launches.contains(id), "a launch that is not in the queue"),
                 WorkerState::Starting { .. } => {}
                 WorkerState::Running => assert!(worker.pid.is_some(), "at work, without a process"),
                 WorkerState::Terminating { kill_at, .. } => {
@@ -103,13 +103,13 @@ mod checks {
             }
         }
 
-        /// Who waits for a connection has its sockets watched, or rests; nobody else has.
+        /// A watcher that waits for a connection has its sockets watched, or rests; no other has.
         fn check_demand(&self) {
             for (key, watcher) in &self.fleet.watchers {
                 let rests = self.timers.get(Timer::Rearm(*key)).is_some();
                 let waits = self.is_waiting(watcher) && !rests;
                 let expected = if waits { self.own_sockets(watcher) } else { BTreeSet::new() };
-                // Who starts in order is not looked at before its turn.
+                // A watcher that starts in order is not looked at before its turn.
                 let queued = self.has_its_turn_to_come(*key);
                 let watched = &watcher.activation.sockets;
                 assert!(queued || *watched == expected, "{}: {watched:?} are watched for it", watcher.name());
@@ -122,7 +122,7 @@ mod checks {
             }
             let known = |key: &WatcherKey| self.fleet.get(*key).map(|watcher| &watcher.activation.sockets);
             for (name, keys) in &self.sockets.watched {
-                assert!(!keys.is_empty(), "{name} is watched for nobody");
+                assert!(!keys.is_empty(), "{name} is watched for no watcher");
                 assert!(keys.iter().all(|key| known(key).is_some_and(|names| names.contains(name))), "{name}");
             }
         }
@@ -173,7 +173,10 @@ mod checks {
                 let expected = awaited.contains(id) || self.outbox.signal_requests.contains(id);
                 assert!(expected, "a job waits for nothing: {job:?}");
                 let mut others = [job.part_of, job.followed_by].into_iter().flatten();
-                assert!(others.all(|other| self.jobs.open.contains_key(&other)), "nobody waits for it: {job:?}");
+                assert!(
+                    others.all(|other| self.jobs.open.contains_key(&other)),
+                    "the job that it is a part of is not open: {job:?}"
+                );
             }
             assert!(!self.pending_stats.is_stuck(), "a question waits, and none is asked");
         }

@@ -20,10 +20,10 @@
 //! | state | event | what happens |
 //! |---|---|---|
 //! | Stopped | start, reload | Starting: launches are asked for, `warmup_delay` apart |
-//! | Stopped | stop, quit | nothing; who asked is answered |
-//! | Stopped | incr, decr, set | the options change, nobody starts |
+//! | Stopped | stop, quit | nothing; the request is answered |
+//! | Stopped | incr, decr, set | the options change, no worker starts |
 //! | Starting | every place tried, one has run | Active, event `start` |
-//! | Starting | every place tried, none has run, some wait out a back-off | who asked is answered; goes on trying |
+//! | Starting | every place tried, none has run, some wait out a back-off | the operation ends; goes on trying |
 //! | Starting | nothing runs and nothing will (`numprocesses = 0`) | Stopping, and so Stopped, event `stop` |
 //! | Starting, Active | a launch failed `max_retry` times | Stopping (a graceful reload keeps the old processes instead) |
 //! | Active | a worker died | its place is filled: at once, or after a back-off if it died young |
@@ -33,7 +33,7 @@
 //! | Stopped | a connection, `on_demand` | Starting |
 //! | Active | start | empty places are filled, back-offs end |
 //! | any | reloadconfig | `requests::reloadconfig` has the plan; it is carried out by start, stop, reload and rm |
-//! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to who remains |
+//! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to those that remain |
 //! | Stopping | the last worker is reaped | Stopped, event `stop`; a restart starts, a removed watcher is forgotten |
 //! | Stopping | start, reload, restart | wait their turn (`operate::queue` has the rules) |
 //!
@@ -52,8 +52,8 @@
 //!
 //! # Hooks
 //!
-//! At eleven points of these lives a watcher's own program may be asked. `lifecycle::purpose` has the points, who waits there and
-//! what a no means; nobody else waits, and a watcher without hooks knows nothing of it. Between Queued and Starting,
+//! At eleven points of these lives a watcher's own program may be asked. `lifecycle::purpose` has the points, what waits there and
+//! what a no means; nothing else waits, and a watcher without hooks knows nothing of it. Between Queued and Starting,
 //! before Running, before Terminating and after the end there is a state, or a purpose kept with the watcher, for the
 //! time that the answer takes.
 //!

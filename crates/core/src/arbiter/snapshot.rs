@@ -25,6 +25,8 @@ pub struct WatcherView {
     pub workers: Vec<WorkerView>,
     /// Whether something is being done with it, or waits to be.
     pub busy: bool,
+    /// A worker that has reached max_age runs until its successor does.
+    pub aging: bool,
     /// A watcher of a higher priority has not come up, so this one was not started.
     pub held_back: bool,
     /// Its hooks that are under way.
@@ -96,6 +98,7 @@ impl Arbiter {
                 || !watcher.waiting.is_empty()
                 || watcher.hooks.hold_stop()
                 || self.has_its_turn_to_come(watcher.key),
+            aging: watcher.aged().next().is_some(),
             held_back: watcher.gave_up.as_ref().is_some_and(|w| matches!(w.cause, Cause::HeldBack { .. })),
             hooks: watcher.hooks.iter().map(|(_, purpose)| Purpose::task(purpose)).collect(),
         }

@@ -16,15 +16,16 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     doc: Doc {
         purpose: "Reads the configuration file again and applies what has changed. New watchers are started. Watchers \
                   that are no longer in the file are stopped and removed. If only numprocesses of a watcher differs, \
-                  processes are added or stopped; a watcher with other differences is stopped and started. All \
+                  processes are added or stopped; options that set changes without new processes take effect at \
+                  once; a watcher with other differences is stopped and started. All \
                   watchers to be stopped are stopped before the first is started; then they start in order of \
                   priority, except those with autostart = no. Watchers made by add are kept unless prune is given. \
                   The new file is compared with the previous version of the file; changes made with set are kept. \
                   Sockets are opened before any is closed. A socket whose address is the same is adjusted while it is \
                   open; if another socket has changed, the watchers that use it are reloaded gracefully. If the file \
                   has a new error, or a socket cannot be opened, nothing is changed.",
-        reply: "watchers: name and change of each; change is one of kept, scaled (with from and to), replaced (with \
-                why: the options and sockets that differ; gracefully; starts), added (with starts) and removed. \
+        reply: "watchers: name and change of each; change is one of kept, scaled (with from and to), adjusted (with \
+                why), replaced (with why: the options and sockets that differ; gracefully; starts), added (with starts) and removed. \
                 sockets: name and change of each; change is one of kept, adjusted, replaced (with why), added and \
                 removed. circus: the options of [circus] that were applied, and under needs_restart those that take \
                 effect when circusd is restarted. warnings: what looks wrong in the file. An error has errno 6 and \
@@ -96,7 +97,7 @@ fn circus(reply: &Value, key: &str) -> Option<String> {
     (!keys.is_empty()).then(|| keys.join(", "))
 }
 
-/// What becomes of each, who and why. Those that change come first.
+/// What becomes of each, and why. Those that change come first.
 fn rows(reply: &Value, key: &str, what: &str) -> Vec<[String; 3]> {
     const ORDER: [&str; 6] = ["removed", "replaced", "scaled", "adjusted", "added", "kept"];
     let text = |item: &Value, key: &str| item.get(key).map(python::display).unwrap_or_default();

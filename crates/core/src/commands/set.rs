@@ -76,7 +76,8 @@ fn typed(kind: options::Kind, key: &str, text: &str) -> Result<Value, UsageError
         Kind::Bool => boolean(text, key),
         Kind::Respawn if text.trim().eq_ignore_ascii_case("on-failure") => Ok("on-failure".into()),
         Kind::Respawn => boolean(text, key),
-        Kind::Orphans => Ok(text.trim().to_lowercase().into()),
+        Kind::Reload if text.trim().is_empty() => Ok(Value::Null),
+        Kind::Orphans | Kind::Reload => Ok(text.trim().to_lowercase().into()),
         Kind::Signal => match Signal::parse(text) {
             Ok(Signal(number)) => Ok(number.into()),
             Err(_) => Err(UsageError(format!("{key}: '{text}' isn't a signal"))),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::proto::{Fault, Object, Request, StreamName, TailRange};
 
-/// Lines that are shown where nobody says how many.
+/// How many lines are shown unless the request says.
 const LINES: i64 = 10;
 
 pub(super) const SPEC: CommandSpec = CommandSpec {

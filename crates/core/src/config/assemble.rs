@@ -112,7 +112,7 @@ pub(super) fn forbids(ini: &Ini, config: &Config, problems: &[Problem]) -> Optio
     Some(Problem::fatal(place, text))
 }
 
-/// Notes sections that nobody reads, and keys of `[DEFAULT]` that mean nothing anywhere.
+/// Notes sections that are not read, and keys of `[DEFAULT]` that mean nothing anywhere.
 fn check_names(source: &mut Source<'_>) {
     const PREFIXES: [&str; 4] = ["env:", "watcher:", "socket:", "plugin:"];
     for section in source.ini.sections() {

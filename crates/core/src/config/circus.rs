@@ -23,7 +23,7 @@ pub(super) fn read(source: &mut Source<'_>) -> CircusConfig {
     if let Some(output) = &circus.logoutput {
         source.problems.extend(log_problem(output, place("logoutput")));
     }
-    // As in the original, an endpoint that somebody cared to name is one that somebody listens to.
+    // As in the original, an endpoint that is named is taken to have listeners.
     if section.get("stats_endpoint").is_some() {
         circus.statsd = true;
     }

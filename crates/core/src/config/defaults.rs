@@ -24,6 +24,7 @@ impl WatcherConfig {
             copy_path: false,
             env: None,
             send_hup: false,
+            reload: None,
             stop_signal: Signal::TERM,
             stop_children: false,
             orphans: Orphans::End,

@@ -1,6 +1,6 @@
 //! Substitution of `$(circus.NAME)`, `((circus.NAME))` and `${socket:NAME}`.
 //!
-//! One pass from left to right: what was put in is not looked at again, so it always ends. A name that nobody knows
+//! One pass from left to right: what was put in is not looked at again, so it always ends. An unknown name
 //! stays as it is written.
 
 use std::borrow::Cow;

@@ -70,7 +70,7 @@ fn pieces(pattern: &str) -> Vec<Piece> {
                     rest = after;
                     piece
                 }
-                // A bracket that nobody closes is itself.
+                // A bracket that is not closed is itself.
                 None => Piece::Char('['),
             },
             c => Piece::Char(*c),

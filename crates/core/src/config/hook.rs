@@ -19,7 +19,7 @@ pub struct Hook {
 pub enum HookKind {
     /// A command; its exit status is the answer.
     Command(Vec<String>),
-    /// Waits until somebody accepts connections there.
+    /// Waits until a program accepts connections there.
     WaitTcp {
         /// A name or an address.
         host: String,
@@ -35,7 +35,7 @@ pub enum HookKind {
         /// What is asked for.
         path: String,
     },
-    /// Waits until somebody accepts connections at a unix socket.
+    /// Waits until a program accepts connections at a unix socket.
     WaitUnix(String),
     /// Waits until a command succeeds.
     WaitCommand(Vec<String>),

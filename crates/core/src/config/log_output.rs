@@ -11,7 +11,7 @@ pub enum LogOutput {
     Syslog(SyslogAddress, SyslogFacility),
 }
 
-/// Who takes messages for the system log.
+/// Where messages for the system log go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyslogAddress {
     /// Over UDP.
@@ -75,7 +75,7 @@ impl LogOutput {
     }
 }
 
-/// The facility of a syslog URL that nobody knows.
+/// An unknown facility in a syslog URL.
 pub(super) fn unknown_facility(text: &str) -> Option<&str> {
     let (_, query) = text.strip_prefix("syslog://")?.split_once('?')?;
     Some(query).filter(|query| !query.is_empty() && facility(query).is_none())

@@ -37,7 +37,7 @@ pub struct CircusConfig {
     pub check_delay: f64,
     /// The control endpoint.
     pub endpoint: String,
-    /// Who owns an ipc control endpoint: a user name or uid.
+    /// The owner of an ipc control endpoint: a user name or uid.
     pub endpoint_owner: Option<String>,
     /// The mode of an ipc endpoint.
     pub endpoint_mode: u32,
@@ -51,7 +51,7 @@ pub struct CircusConfig {
     pub stats_endpoint: String,
     /// Seconds between two of its looks at a process.
     pub stats_interval: f64,
-    /// Whether it looks also while nobody subscribes.
+    /// Whether it looks also while no client subscribes.
     pub stats_always: bool,
     /// UDP discovery; none where empty.
     pub multicast_endpoint: String,
@@ -187,6 +187,17 @@ pub enum Orphans {
     Keep,
 }
 
+/// How a reload replaces the processes of a watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReloadMode {
+    /// The new ones start before the old ones stop.
+    Overlap,
+    /// One after the other: each stops before its successor starts.
+    Exclusive,
+    /// They get SIGHUP, and stay.
+    Hup,
+}
+
 /// `[watcher:NAME]`, or what `add` made. Each field's meaning, unit and default stand in `WATCHER_OPTIONS`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each option is described once, in config::WATCHER_OPTIONS")]
@@ -208,6 +219,8 @@ pub struct WatcherConfig {
     /// What the child gets, complete; `None` only for watchers made by `add` without an environment.
     pub env: Option<BTreeMap<String, String>>,
     pub send_hup: bool,
+    /// `None`: as `send_hup` and `singleton` say.
+    pub reload: Option<ReloadMode>,
     pub stop_signal: Signal,
     pub stop_children: bool,
     pub orphans: Orphans,

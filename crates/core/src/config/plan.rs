@@ -1,8 +1,8 @@
 //! What lies between the configuration in force and one that was read just now, and what has to be done about it.
 //!
-//! A watcher is the same if nothing in it differs; if only `numprocesses` does, it is scaled in place; with any other
-//! difference it is replaced, as in Circus. A socket whose address is the same is adjusted while it is open; another
-//! is opened anew, and whoever holds the old one is replaced too. Of `[circus]` some options are applied at once, and
+//! A watcher is the same if nothing in it differs; if only `numprocesses` does, it is scaled in place; options that `set`
+//! applies without new processes are applied so; with any other difference it is replaced, as in Circus. A socket whose address is the same is adjusted while it is open; another
+//! is opened anew, and watchers that hold the old one are replaced too. Of `[circus]` some options are applied at once, and
 //! the others are named: they count when circusd is started again.
 
 mod describe;
@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::options::{CIRCUS_OPTIONS, Change, SOCKET_OPTIONS, Setting, differences};
+use super::options::{CIRCUS_OPTIONS, Change, Effect, SOCKET_OPTIONS, Setting, differences, find};
 use super::{CircusConfig, Config, SocketConfig, WatcherConfig, named_sockets};
 
 /// What becomes of everything.
@@ -51,6 +51,13 @@ pub enum WatcherChange {
         from: u32,
         /// The number in the new one.
         to: u32,
+    },
+    /// Only options differ that are looked at when they are needed: they count at once, for the processes that run.
+    Adjusted {
+        /// The options, without `numprocesses`.
+        why: Vec<String>,
+        /// The number of processes in the old configuration and in the new one, where it differs.
+        scaled: Option<(u32, u32)>,
     },
     /// It goes on with the new configuration in new processes.
     Replaced {
@@ -197,8 +204,25 @@ fn watcher(old: Option<&WatcherConfig>, new: Option<&WatcherConfig>, closing: &B
             false => WatcherChange::Scaled { from: old.numprocesses, to: new.numprocesses },
         };
     }
+    if held.is_empty() && why.iter().all(|option| is_live(old, new, option)) {
+        why.retain(|option| option != "numprocesses");
+        let scaled = (old.numprocesses != new.numprocesses).then_some((old.numprocesses, new.numprocesses));
+        return WatcherChange::Adjusted { why, scaled };
+    }
     why.extend(held.iter().map(|name| format!("socket {name}")));
     WatcherChange::Replaced { why, gracefully: scaled, starts: new.autostart }
+}
+
+/// Whether an option that differs can be changed while the processes run.
+fn is_live(old: &WatcherConfig, new: &WatcherConfig, option: &str) -> bool {
+    // What they decide is decided at a start.
+    if matches!(option, "autostart" | "on_demand") {
+        return false;
+    }
+    match find(option) {
+        Some((spec, _)) => matches!(spec.effect, Effect::Nothing | Effect::Numprocesses),
+        None => old.freeform.contains_key(option) || new.freeform.contains_key(option),
+    }
 }
 
 /// Those of the closing sockets that a watcher's processes hold. As long as one of them lives, a socket is not closed.

@@ -208,7 +208,7 @@ pub(super) fn stream(source: &mut Source<'_>, section: &Section, key: &str, stre
     }));
 }
 
-/// Plugins define keys of their own, which have a dot in them; what else nobody knows is probably misspelt.
+/// Plugins define keys of their own, which have a dot in them; other unknown keys are probably misspelt.
 fn warn_of_freeform(source: &mut Source<'_>, section: &Section, entry: &Entry) {
     let key = entry.key.as_str();
     if DEAD_KEYS.contains(&key) {

@@ -67,8 +67,8 @@ impl HookPoint {
         Self::ALL.into_iter().find(|point| point.name() == name)
     }
 
-    /// Whether a hook that gives no answer here counts as one that says yes, whatever its flag says. Circus lets
-    /// nobody's broken hook stand in the way of a stop.
+    /// Whether a hook that gives no answer here counts as one that says yes, whatever its flag says. In
+    /// Circus a broken hook does not stand in the way of a stop.
     pub fn forgives(self) -> bool {
         match self {
             Self::BeforeStop | Self::AfterStop | Self::BeforeSignal | Self::AfterSignal => true,

@@ -1,4 +1,4 @@
-//! What workers print, on its way to whoever asks for it.
+//! What workers print, on its way to the clients that ask for it.
 
 use serde::{Deserialize, Serialize};
 

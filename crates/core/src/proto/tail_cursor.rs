@@ -1,6 +1,6 @@
-//! How far somebody has seen a stream of output: what is new of it, and what was missed. Pure.
+//! How far a client has seen a stream of output: what is new of it, and what was missed. Pure.
 //!
-//! Who follows a stream subscribes, waits for the greeting, asks for the last lines, and then takes what is published.
+//! A client that follows a stream subscribes, waits for the greeting, asks for the last lines, and then takes what is published.
 //! The lines of both carry cursors and numbers, from which this tells what was seen before and counts what never came.
 
 use std::fmt;
@@ -97,7 +97,7 @@ mod tests {
         let mut place = TailCursor::default();
         let tail = Tail { cursor: 10, next: 3, began: 5.0, missed: 7, ..Tail::default() };
         assert!(!place.is_of_another(&tail));
-        assert_eq!(place.fetched(&tail), None, "who has just come has missed nothing");
+        assert_eq!(place.fetched(&tail), None, "a new client has missed nothing");
         assert!(place.has_seen(&event(1, 2, 10, 5.0)) && !place.has_seen(&event(3, 1, 12, 5.0)));
         assert_eq!(place.published(&event(3, 2, 14, 5.0)), None);
         assert_eq!(place.published(&event(9, 1, 30, 5.0)), Some(Gap::Lines(4)));

@@ -1,4 +1,4 @@
-//! The configuration file, which somebody edits while everything runs, and what the model makes of it.
+//! The configuration file, which is edited while everything runs, and what the model makes of it.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ impl File {
         Self { config: Config { circus, watchers, sockets }, taken_over, port: 1, watchers: 0 }
     }
 
-    /// Somebody changes something.
+    /// Changes something.
     pub(crate) fn edit(&mut self, rng: &mut Rng) {
         let count = self.config.watchers.len() as u64;
         let place = rng.below(count) as usize;
@@ -49,6 +49,9 @@ impl File {
             (6, Some(watcher)) => {
                 watcher.stop_signal = *rng.pick(&[Signal::TERM, Signal(3)]);
                 watcher.graceful_timeout = *rng.pick(&[0.5, 3.0]);
+                if rng.chance(50) {
+                    watcher.cmd = rng.pick(&["x", "y"]).to_string();
+                }
             }
             (_, Some(watcher)) if !watcher.singleton => watcher.numprocesses = rng.below(5) as u32,
             (..) => {}
@@ -61,7 +64,14 @@ impl File {
     }
 
     /// This was taken over: what is expected of everybody from now on.
-    pub(crate) fn taken_over(&mut self, config: &Config, watchers: &mut BTreeMap<String, Expected>) {
+    ///
+    /// Returns the watchers whose running processes are asked to stop by another signal from now on.
+    pub(crate) fn taken_over(
+        &mut self,
+        config: &Config,
+        watchers: &mut BTreeMap<String, Expected>,
+    ) -> Vec<(String, Signal)> {
+        let mut adjusted = Vec::new();
         // Those that came by add (a0, a1, ...) stay.
         let added = |name: &str| name.starts_with('a');
         watchers.retain(|name, _| added(name) || config.watchers.iter().any(|watcher| watcher.name == *name));
@@ -83,9 +93,29 @@ impl File {
                     expected.numprocesses = new.numprocesses;
                     expected.was_empty |= new.numprocesses == 0;
                 }
+                Some(old) if adjusts(old, new) && !(moved && (new.on_demand || !new.sockets.is_empty())) => {
+                    expected.touched();
+                    if old.numprocesses != new.numprocesses {
+                        expected.numprocesses = new.numprocesses;
+                        expected.was_empty |= new.numprocesses == 0;
+                    }
+                    adjusted.push((new.name.clone(), new.stop_signal));
+                }
                 Some(_) | None => expected.replaced(new),
             }
         }
         self.taken_over = config.watchers.iter().map(|watcher| (watcher.name.clone(), watcher.clone())).collect();
+        adjusted
     }
+}
+
+/// Whether only options differ that count at once, for the processes that run.
+fn adjusts(old: &WatcherConfig, new: &WatcherConfig) -> bool {
+    let live = WatcherConfig {
+        numprocesses: new.numprocesses,
+        stop_signal: new.stop_signal,
+        graceful_timeout: new.graceful_timeout,
+        ..old.clone()
+    };
+    live == *new
 }

@@ -29,8 +29,8 @@ pub(crate) enum Temper {
 pub(crate) struct Process {
     pub(crate) watcher: String,
     pub(crate) wid: u32,
-    /// How it expects to be asked to stop.
-    pub(crate) stop_signal: Signal,
+    /// How it may be asked to stop: as its watcher said when it started, and as the file has said since.
+    pub(crate) stop_signals: Vec<Signal>,
     pub(crate) temper: Temper,
     pub(crate) born: u64,
     /// When it will exit, and how.
@@ -82,7 +82,7 @@ impl Kernel {
         self.processes.values().filter_map(|process| process.exit).map(|(at, _)| at).min()
     }
 
-    /// Collects who has exited by now: pid, exit code and what it was.
+    /// Collects the processes that have exited by now: pid, exit code and what it was.
     pub(crate) fn collect(&mut self, now: u64) -> Vec<(i32, i32, Process)> {
         let gone: Vec<i32> = self
             .processes

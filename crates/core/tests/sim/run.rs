@@ -6,7 +6,7 @@ use circus_core::arbiter::{
     Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SinkEvent,
     SocketAddress, SocketInfo, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
 };
-use circus_core::config::{CircusConfig, Host, Orphans, Respawn, SocketConfig, StreamConfig, WatcherConfig, options};
+use circus_core::config::{CircusConfig, Host, Orphans, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options};
 use circus_core::proto::{
     Body, ClientAddress, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId,
     Selection, Signal, SpawnError, Stage, StreamName, Tail, TailRange,
@@ -206,7 +206,7 @@ impl Sim {
             50..52 => self.tell(Event::Exited(vec![Exit::new(Pid(999_999), 0)])),
             52..56 => {
                 let socket = any_socket(&mut self.rng);
-                self.say(|| format!("somebody connects to {socket}"));
+                self.say(|| format!("a client connects to {socket}"));
                 self.sockets.connect(socket);
             }
             56..75 => self.pass_at_most(50),
@@ -360,7 +360,7 @@ impl Sim {
         self.sockets.serve(self.kernel.processes.values(), &self.watchers);
     }
 
-    /// Some of those who have ended leave others behind; returns the exits that are final.
+    /// Some processes that have ended leave others behind; returns the exits that are final.
     fn ended_with_all(&mut self, collected: Vec<(i32, i32, Process)>) -> Vec<(i32, i32, Process)> {
         let mut exits = Vec::new();
         let mut leaders = Vec::new();
@@ -398,7 +398,7 @@ impl Sim {
 
     fn is_quiet(&self, process: &Process) -> bool {
         let view = self.arbiter.view(&process.watcher);
-        view.is_some_and(|view| !view.busy && view.state == WatcherState::Active)
+        view.is_some_and(|view| !view.busy && !view.aging && view.state == WatcherState::Active)
             && process.left.is_none_or(|left| left.quiet)
     }
 
@@ -463,7 +463,7 @@ impl Sim {
             Action::SignalRequest { job, pids, signal, .. } => {
                 for pid in pids {
                     assert!(!self.hooks.has_refused(pid.0, signal), "{signal} to {} was kept back", pid.0);
-                    let process = self.kernel.processes.get_mut(&pid.0).expect("a signal to nobody");
+                    let process = self.kernel.processes.get_mut(&pid.0).expect("a signal to no process");
                     process.signalled = true;
                     if signal == Signal::KILL {
                         self.kernel.end(pid.0, self.now + MS, -9);
@@ -472,7 +472,7 @@ impl Sim {
                 self.tell(Event::SignalDone { job, result: Ok(()) });
             }
             Action::Sample { job, targets } => {
-                assert!(!targets.is_empty() && self.sampling.is_none(), "one order to look at somebody at a time");
+                assert!(!targets.is_empty() && self.sampling.is_none(), "one order to sample processes at a time");
                 self.sampling = Some((job, targets));
             }
             Action::RunHook(call) => {
@@ -483,7 +483,7 @@ impl Sim {
                     }
                     (Some(HookPoint::BeforeSignal), Some(pid)) => {
                         // Told or not in the end: the core wants it so.
-                        let process = self.kernel.processes.get_mut(&pid).expect("a hook about nobody");
+                        let process = self.kernel.processes.get_mut(&pid).expect("a hook about no process");
                         if call.subject.signum == Some(Signal(10)) {
                             process.signalled = true;
                         } else {
@@ -527,7 +527,11 @@ impl Sim {
             Action::TakeOver(_) if fails => self.tell(Event::TakenOver(Err("no such address".into()))),
             Action::TakeOver(config) => {
                 if !self.quitting {
-                    self.file.taken_over(&config, &mut self.watchers);
+                    for (name, signal) in self.file.taken_over(&config, &mut self.watchers) {
+                        let coming = self.coming.iter_mut().filter_map(|(_, _, outcome)| outcome.as_mut().ok());
+                        let processes = self.kernel.processes.values_mut().chain(coming);
+                        processes.filter(|p| p.watcher == name).for_each(|p| p.stop_signals.push(signal));
+                    }
                 }
                 self.totals.taken_over += 1;
                 self.tell(Event::TakenOver(Ok(opened(&config.sockets))));
@@ -553,8 +557,8 @@ impl Sim {
         }
         process.told = true;
         // SIGINT is what the simulator's own kill sends.
-        let expected = [process.stop_signal, Signal::KILL, Signal(2)];
-        assert!(expected.contains(&signal), "{} is sent {signal}, not {}", process.watcher, process.stop_signal);
+        let expected = process.stop_signals.contains(&signal) || [Signal::KILL, Signal(2)].contains(&signal);
+        assert!(expected, "{} is sent {signal}, not {:?}", process.watcher, process.stop_signals);
         if signal == Signal::KILL {
             assert_eq!(reach, Reach::Tree);
             self.totals.escalated += 1;
@@ -596,7 +600,8 @@ impl Sim {
             let stop_pending = |w: &&WorkerView| w.state == WorkerState::Starting { stop_pending: true };
             let fresh = fresh.saturating_sub(view.workers.iter().filter(stop_pending).count());
             let most = view.numprocesses as usize * if view.busy { 2 } else { 1 };
-            assert!(fresh < most.max(1) || view.busy, "{name}: {fresh} processes, and one more is launched");
+            let busy = view.busy || view.aging;
+            assert!(fresh < most.max(1) || busy, "{name}: {fresh} processes, and one more is launched");
         }
         let expected = self.watchers.get_mut(&name);
         let temper = expected.as_ref().map_or(Temper::Healthy, |expected| expected.temper);
@@ -607,12 +612,12 @@ impl Sim {
             }
             let busy = self.arbiter.view(&name).is_none_or(|view| view.busy);
             let most = (expected.numprocesses as usize).saturating_sub(expected.finished);
-            assert!(busy || expected.finished == 0 || fresh < most, "{name}: who has succeeded is replaced");
+            assert!(busy || expected.finished == 0 || fresh < most, "{name}: a worker that has succeeded is replaced");
         }
         let process = Process {
             watcher: name.clone(),
             wid,
-            stop_signal: launch.config.stop_signal,
+            stop_signals: vec![launch.config.stop_signal],
             temper,
             born: self.now,
             exit: None,
@@ -676,7 +681,7 @@ impl Sim {
             EventKind::Spawn { process_pid } => {
                 assert!(!self.hooks.judges(*process_pid), "{process_pid} is announced before it is accepted");
                 let known = self.kernel.processes.contains_key(process_pid) || self.unreaped.contains_key(process_pid);
-                assert!(known, "spawn of nobody");
+                assert!(known, "spawn of no process");
                 self.unannounced.remove(process_pid);
             }
             EventKind::Kill { process_pid } => {
@@ -685,7 +690,7 @@ impl Sim {
             }
             EventKind::Reap { process_pid, exit_code } => {
                 let mourned = self.mourned.iter().position(|death| *death == (*process_pid, *exit_code));
-                // Those that nobody is asked about are published at once, also where a namesake is still mourned.
+                // Deaths without a hook are published at once, also where a namesake is still mourned.
                 let code = match (self.unreaped.remove(process_pid), mourned) {
                     (Some(code), _) => Some(code),
                     (None, at) => at.map(|at| self.mourned.remove(at).1),
@@ -721,7 +726,7 @@ impl Sim {
     fn random_request(&mut self) {
         let names: Vec<String> = self.watchers.keys().cloned().collect();
         let name =
-            if names.is_empty() || self.rng.chance(3) { "nobody".to_owned() } else { self.rng.pick(&names).clone() };
+            if names.is_empty() || self.rng.chance(3) { "absent".to_owned() } else { self.rng.pick(&names).clone() };
         let waiting = self.rng.chance(60);
         let selection = Some(Selection { name: name.clone(), method: circus_core::proto::MatchMethod::Simple });
         let everyone = Some(Selection { name: "*".into(), method: circus_core::proto::MatchMethod::Glob });
@@ -1054,14 +1059,14 @@ impl Sim {
         self.check();
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.pending_answers(), 0);
-        assert_eq!(self.arbiter.views().len(), self.watchers.len(), "somebody is there whom nobody wants");
+        assert_eq!(self.arbiter.views().len(), self.watchers.len(), "there is a watcher that is not wanted");
         for (name, expected) in &self.watchers {
             let view = self.arbiter.view(name).expect("a watcher got lost");
             assert!(!view.busy, "{name} is still busy");
             assert_eq!(view.numprocesses, expected.numprocesses, "{name}: numprocesses");
             if let Some(socket) = expected.socket {
                 let lost = expected.answers_connections() && self.sockets.has_waiting(socket);
-                assert!(!lost, "{name}: nobody has accepted who waits at {socket}");
+                assert!(!lost, "{name}: a connection at {socket} was not accepted");
                 continue;
             }
             if expected.hooked {
@@ -1090,7 +1095,7 @@ impl Sim {
                 assert!(self.may_have_been_empty(name), "{name} is stopped, not active ({hint})");
                 continue;
             }
-            if view.state == WatcherState::Active {
+            if view.state == WatcherState::Active && !view.aging {
                 assert_eq!(view.workers.len(), expected.numprocesses as usize, "{name}: workers");
             }
             let alive =
@@ -1153,6 +1158,8 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     config.on_demand = expected.socket.is_some();
     config.stdin_socket = expected.socket.map(str::to_owned);
     config.send_hup = expected.send_hup;
+    config.reload =
+        *rng.pick(&[None, None, None, Some(ReloadMode::Overlap), Some(ReloadMode::Exclusive), Some(ReloadMode::Hup)]);
     config.warmup_delay = if expected.warmup { 0.3 } else { 0.0 };
     config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);
     config.max_retry = *rng.pick(&[1, 5, 5, -1]);

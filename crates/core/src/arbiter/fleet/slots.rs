@@ -30,10 +30,10 @@ struct FirstTries {
 /// A watcher's places. A number is used by one worker at a time; the lowest free one is taken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct Slots {
-    /// Numbers at or below `highest` that nobody uses.
+    /// Numbers at or below `highest` that are not in use.
     free: BTreeSet<Wid>,
     highest: u32,
-    /// Places that wait before their next worker; nobody else may take them.
+    /// Places that wait before their next worker; no other worker may take them.
     backing_off: BTreeMap<Wid, Backoff>,
     /// Places whose back-off is over and whose next worker is not launched yet.
     due: BTreeSet<Wid>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arbiter::fleet::history::History;
 use crate::arbiter::fleet::slots::Slots;
-use crate::arbiter::fleet::worker::{Worker, WorkerClass};
+use crate::arbiter::fleet::worker::{Worker, WorkerClass, WorkerState};
 use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::activation::Activation;
 use crate::arbiter::lifecycle::purpose::Hooks;
@@ -17,7 +17,7 @@ use crate::arbiter::operate::queue::{Operation, Progress};
 use crate::arbiter::outcome::{Failure, Failures};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::base::Pid;
-use crate::config::WatcherConfig;
+use crate::config::{ReloadMode, WatcherConfig};
 use crate::proto::Signal;
 
 /// Where a watcher is in its life. On the wire: stopped, starting, active, stopping.
@@ -206,6 +206,25 @@ impl Watcher {
         self.own_stop_policy.is_some()
     }
 
+    /// How its processes are replaced. `needs_new`: a HUP would not do.
+    pub(in crate::arbiter) fn reload_mode(&self, needs_new: bool) -> ReloadMode {
+        let by_send_hup = if self.config.send_hup { ReloadMode::Hup } else { ReloadMode::Overlap };
+        match self.config.reload.unwrap_or(by_send_hup) {
+            ReloadMode::Hup if !needs_new => ReloadMode::Hup,
+            ReloadMode::Exclusive => ReloadMode::Exclusive,
+            // Two of a singleton are never there.
+            ReloadMode::Overlap | ReloadMode::Hup if self.config.singleton => ReloadMode::Exclusive,
+            ReloadMode::Overlap | ReloadMode::Hup => ReloadMode::Overlap,
+        }
+    }
+
+    /// Workers that have reached max_age and run until their successors do.
+    pub(in crate::arbiter) fn aged(&self) -> impl Iterator<Item = WorkerId> + '_ {
+        let aged = |worker: &Worker| worker.retiring && worker.state == WorkerState::Running;
+        let there = self.counts.retiring > 0 && !self.is_surging();
+        self.workers.iter().filter(move |(_, worker)| there && aged(worker)).map(|(id, _)| *id)
+    }
+
     /// Whether a reload brings up new processes beside the old ones.
     pub(in crate::arbiter) fn is_surging(&self) -> bool {
         self.running.as_ref().is_some_and(|operation| operation.progress == Progress::Surging)
@@ -325,10 +344,10 @@ impl Watcher {
             .map(|(id, worker)| (*id, worker))
     }
 
-    /// Who goes when so many are too many: those not launched yet, the youngest first, then the oldest.
+    /// The workers that leave where so many are surplus: those not launched yet, the youngest first, then the oldest.
     pub(in crate::arbiter) fn leavers(&self, count: usize) -> Vec<WorkerId> {
         let of = |unlaunched| self.fresh_workers().filter(move |(_, w)| w.state.is_unlaunched() == unlaunched);
-        // Where none is on its way, nobody is asked.
+        // Where none is on its way, the walk is spared.
         let coming = (self.counts.starting > 0).then(|| of(true).rev());
         coming.into_iter().flatten().chain(of(false)).map(|(id, _)| id).take(count).collect()
     }

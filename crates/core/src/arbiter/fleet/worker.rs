@@ -68,7 +68,7 @@ pub(in crate::arbiter) struct Worker {
     pub exit_expected: bool,
     /// `after_spawn` has said no to it.
     pub refused: bool,
-    /// Who waits for its death.
+    /// Requests that wait for its death.
     pub awaited_by: Vec<JobId>,
 }
 

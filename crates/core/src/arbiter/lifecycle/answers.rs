@@ -172,6 +172,7 @@ fn start_refused(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
         activation::note_run(w, RunResult::Bad, cx);
     }
     stop::call_off_start(w, cx);
+    cx.follow_ups.push_back(FollowUp::GaveUp);
 }
 
 /// `after_start` has said no, or failed: the watcher stops.

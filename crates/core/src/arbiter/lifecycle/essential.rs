@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::{Cx, FollowUp};
-use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::time::Now;
 use crate::base::Level;
-use crate::config::ExitOn;
+use crate::config::{ExitOn, WatcherOrigin};
 
 /// The exit status of circusd where no worker could be started.
 const NOT_STARTED: u8 = 1;
@@ -27,6 +27,26 @@ impl Arbiter {
     /// The essential watcher whose end has ended circusd, or is about to.
     pub fn essential_end(&self) -> Option<&EssentialEnd> {
         self.essential_end.as_ref()
+    }
+
+    /// Logs that circusd stays although no watcher runs, where the last one has stopped of its own accord.
+    pub(in crate::arbiter) fn log_if_none_runs(&mut self) {
+        let rests = |w: &Watcher| {
+            let idle = w.running.is_none() && w.waiting.is_empty() && !self.is_waiting(w);
+            w.state == WatcherState::Stopped && idle
+        };
+        let mut watchers = self.fleet.shown().filter(|w| w.config.origin == WatcherOrigin::User).peekable();
+        let some = watchers.peek().is_some();
+        let (mut all_rest, mut gave_up) = (some, false);
+        for w in watchers {
+            all_rest &= rests(w);
+            gave_up |= w.gave_up.is_some();
+        }
+        if self.phase.is_running() && !self.schedule.is_starting() && all_rest && gave_up {
+            let text = "no watcher runs: each has stopped, failed or was never started; circusd goes on and waits for \
+                        commands (an essential watcher would end it)";
+            self.outbox.log(Level::Error, text);
+        }
     }
 
     /// Ends circusd in order, if an essential watcher has ended. `false` if there is nothing to do.

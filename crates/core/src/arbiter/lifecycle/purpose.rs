@@ -1,4 +1,4 @@
-//! Hooks as data: what is to be run, why somebody waits for it, and what it came to.
+//! Hooks as data: what is to be run, what waits for it, and its result.
 //!
 //! A hook is never a call: what needs its answer becomes a [`Purpose`], kept with the watcher until the answer or the
 //! deadline comes. The rules are Circus's, save that a hook has an end. A hook that waits for a service or a command is

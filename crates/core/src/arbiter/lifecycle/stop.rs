@@ -1,7 +1,7 @@
 //! A watcher's stop.
 
 use crate::arbiter::action::Action;
-use crate::arbiter::cx::Cx;
+use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::WorkerId;
@@ -86,4 +86,7 @@ pub(in crate::arbiter) fn rest(w: &mut Watcher, cx: &mut Cx<'_>) {
     w.state = WatcherState::Stopped;
     w.set_stop_policy(None);
     cx.log(Level::Info, format!("{} stopped", w.name()));
+    if w.gave_up.is_some() {
+        cx.follow_ups.push_back(FollowUp::GaveUp);
+    }
 }

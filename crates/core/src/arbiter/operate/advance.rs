@@ -9,11 +9,13 @@ use crate::arbiter::operate::proof::{self, Proof};
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Progress};
 use crate::arbiter::operate::reload;
 use crate::arbiter::timers::Timer;
+use crate::config::ReloadMode;
 
 /// Goes on with a watcher as far as is possible now.
 pub(in crate::arbiter) fn advance(w: &mut Watcher, cx: &mut Cx<'_>) {
     loop {
         reconcile(w, cx);
+        reload::end_aged(w, cx);
         // Each step ends an operation, begins one, or changes the state towards its end: the loop is finite.
         if !step(w, cx) {
             break;
@@ -128,12 +130,12 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     let reloads = matches!(kind, OperationKind::Reload | OperationKind::ReloadSequential);
     // A watcher without workers has none to replace; one that waits for a connection goes on waiting.
     let skips = idle && (operation.skips_stopped() || reloads && w.starts_on_demand());
+    let mode = w.reload_mode(operation.needs_new_processes());
     operation.progress = match kind {
         OperationKind::Start => Progress::Starting,
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => Progress::Stopping,
         OperationKind::Reload | OperationKind::ReloadSequential if idle => Progress::Starting,
-        OperationKind::Reload if !w.config.singleton => Progress::Surging,
-        // A singleton stops first: two of it are never there.
+        OperationKind::Reload if mode != ReloadMode::Exclusive => Progress::Surging,
         OperationKind::Reload | OperationKind::ReloadSequential => {
             Progress::Replacing { left: w.fresh().collect(), current: None }
         }
@@ -146,7 +148,10 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart if idle => {}
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => stop::begin(w, cx),
         OperationKind::Reload | OperationKind::ReloadSequential if idle => start::begin(w, cx),
-        OperationKind::Reload if !w.config.singleton => reload::begin_surge(w, cx),
+        OperationKind::Reload | OperationKind::ReloadSequential if mode == ReloadMode::Hup => {
+            reload::send_hup_to_all(w, cx);
+        }
+        OperationKind::Reload if mode == ReloadMode::Overlap => reload::begin_surge(w),
         OperationKind::Reload | OperationKind::ReloadSequential => {}
     }
     true

@@ -39,7 +39,7 @@ pub(in crate::arbiter) enum Then {
     End,
 }
 
-/// Something asked for, until all its parts are done. `to` is `None` where nobody waits.
+/// Something asked for, until all its parts are done. `to` is `None` where no client waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct Job {
     pub(in crate::arbiter) to: Option<ReplyTo>,
@@ -56,8 +56,8 @@ pub(in crate::arbiter) struct Job {
 }
 
 impl Job {
-    /// A job of no parts yet, for nobody.
-    pub(in crate::arbiter) fn for_nobody() -> Self {
+    /// A job of no parts yet, without a client.
+    pub(in crate::arbiter) fn without_client() -> Self {
         Self {
             to: None,
             left: 0,

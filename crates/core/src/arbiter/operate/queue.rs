@@ -6,7 +6,7 @@
 //! - one that is identical to the running one, with nothing waiting behind it, joins it: a client that times out and
 //!   repeats `restart` ten times restarts once;
 //! - otherwise it waits its turn; at most one of a kind waits, an identical one joins it;
-//! - `stop` and `rm` overtake: the running operation and all that wait are cancelled (who waited is told), and the
+//! - `stop` and `rm` overtake: the running operation and all that wait are cancelled (their clients are told), and the
 //!   stop begins at once;
 //! - a watcher does not start while one of its name, which was removed, is still stopping: they may want the same port.
 //!
@@ -74,7 +74,7 @@ impl OperationKind {
     }
 }
 
-/// Who is told when an operation has ended.
+/// A job or a walk that is told when an operation has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::arbiter) enum Waiter {
     /// A client's job.

@@ -4,21 +4,19 @@ use std::time::Duration;
 
 use crate::arbiter::action::{Action, Reach};
 use crate::arbiter::cx::Cx;
-use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::terminate;
 use crate::arbiter::operate::queue::{self, Operation, Progress};
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::base::{Level, Mono};
+use crate::config::{ReloadMode, Respawn};
 use crate::proto::{EventKind, Signal};
 
 /// Begins a graceful reload: the old processes retire as soon as the new ones are up.
-pub(in crate::arbiter) fn begin_surge(w: &mut Watcher, cx: &mut Cx<'_>) {
-    let needs_new = w.running.as_ref().is_some_and(Operation::needs_new_processes);
-    if w.config.send_hup && !needs_new {
-        return send_hup_to_all(w, cx);
-    }
+pub(in crate::arbiter) fn begin_surge(w: &mut Watcher) {
     let old: Vec<WorkerId> = w.fresh().collect();
     for id in old {
         w.change(id, |worker| worker.retiring = true);
@@ -29,16 +27,21 @@ pub(in crate::arbiter) fn begin_surge(w: &mut Watcher, cx: &mut Cx<'_>) {
 /// How long the new processes of a reload still have to live before the old ones are told to stop: min_uptime where an
 /// option has changed, as the new command may not run at all.
 pub(in crate::arbiter) fn left_to_prove(w: &Watcher, now: Mono) -> Duration {
-    if !w.is_surging() || !w.running.as_ref().is_some_and(Operation::proves_new_processes) {
+    let Some(operation) = w.running.as_ref().filter(|operation| operation.proves_new_processes()) else {
         return Duration::ZERO;
-    }
+    };
     let wanted = seconds(w.config.min_uptime);
-    let new = w.workers().values().filter(|worker| !worker.retiring);
-    new.map(|worker| wanted.saturating_sub(now.since(worker.started.mono))).max().unwrap_or_default()
+    let is_new = |id: &WorkerId, worker: &Worker| match &operation.progress {
+        Progress::Surging => !worker.retiring,
+        Progress::Replacing { left, .. } => !left.contains(id) && !worker.is_ending(),
+        Progress::Starting | Progress::Stopping | Progress::Retiring => false,
+    };
+    let new = w.workers().iter().filter(|(id, worker)| is_new(id, worker));
+    new.map(|(_, worker)| wanted.saturating_sub(now.since(worker.started.mono))).max().unwrap_or_default()
 }
 
-/// `send_hup`: the processes reload themselves.
-fn send_hup_to_all(w: &mut Watcher, cx: &mut Cx<'_>) {
+/// `reload = hup`: the processes reload themselves.
+pub(in crate::arbiter) fn send_hup_to_all(w: &mut Watcher, cx: &mut Cx<'_>) {
     let workers: Vec<WorkerId> = w.fresh().collect();
     for id in workers {
         let pid = w.change(id, |worker| {
@@ -61,6 +64,42 @@ pub(in crate::arbiter) fn end_retiring(w: &mut Watcher, cx: &mut Cx<'_>) {
     }
 }
 
+/// A worker has reached its max_age. Where the workers share managed sockets, or `reload = overlap` says so, it goes when
+/// its successor runs; other programs may want the same port, so that it goes first. One goes at a time.
+pub(in crate::arbiter) fn expire(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
+    let others = w.workers().iter().any(|(other, worker)| *other != id && (worker.retiring || worker.is_ending()));
+    if others || w.counts().starting > 0 {
+        return cx.timers.set(Timer::Expire(id), cx.mono().after(EXPIRE_INTERVAL));
+    }
+    if succeeds_first(w) {
+        w.change(id, |worker| worker.retiring = true);
+    } else {
+        terminate::by_policy(w, id, cx);
+    }
+}
+
+/// How long a worker that has reached max_age waits for the one before it to be replaced, before it looks again.
+const EXPIRE_INTERVAL: Duration = Duration::from_millis(500);
+
+fn succeeds_first(w: &Watcher) -> bool {
+    let config = &w.config;
+    let shares = config.use_sockets || !config.sockets.is_empty() || config.stdin_socket.is_some();
+    let overlaps = config.reload == Some(ReloadMode::Overlap) || shares && config.reload.is_none();
+    let replaced = config.respawn != Respawn::Never && !config.on_demand && !config.singleton;
+    overlaps && replaced && w.state == WatcherState::Active && w.running.is_none()
+}
+
+/// Workers that have reached max_age are told to stop when their successors run.
+pub(in crate::arbiter) fn end_aged(w: &mut Watcher, cx: &mut Cx<'_>) {
+    if w.counts().retiring == 0 || !w.is_settled() || w.slots.waiting() > 0 {
+        return;
+    }
+    let aged: Vec<WorkerId> = w.aged().collect();
+    for id in aged {
+        terminate::by_policy(w, id, cx);
+    }
+}
+
 pub(in crate::arbiter) fn reloaded(w: &mut Watcher, cx: &mut Cx<'_>) {
     cx.log(Level::Info, format!("{} reloaded", w.name()));
     cx.publish(w, EventKind::Reload);
@@ -69,17 +108,28 @@ pub(in crate::arbiter) fn reloaded(w: &mut Watcher, cx: &mut Cx<'_>) {
 
 /// A sequential reload ends the next of the old processes when the one before it is replaced.
 pub(in crate::arbiter) fn replace_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
-    if w.config.send_hup && !w.running.as_ref().is_some_and(Operation::needs_new_processes) {
-        send_hup_to_all(w, cx);
-        return true;
-    }
-    let Some(Operation { progress: Progress::Replacing { left, current }, .. }) = &w.running else { return false };
+    let Some(Operation { progress: Progress::Replacing { left, current }, mark, .. }) = &w.running else {
+        return false;
+    };
     let leaving = current.is_some_and(|id| w.workers().contains_key(&id));
     if leaving || !w.is_settled() {
         return false;
     }
-    let replaced_one = current.is_some();
+    let (replaced_one, mark) = (current.is_some(), *mark);
     let mut left = left.clone();
+    if w.slots.backoffs().any(|(wid, _)| w.failures.has(wid, mark)) {
+        let what = match left.len() {
+            0 => "reload failed".to_owned(),
+            left => format!("reload failed, {left} processes are not replaced"),
+        };
+        queue::fail(w, &what, cx);
+        return true;
+    }
+    let left_to_prove = left_to_prove(w, cx.mono());
+    if !left_to_prove.is_zero() {
+        cx.timers.set(Timer::Warmup(w.key), cx.mono().after(left_to_prove));
+        return false;
+    }
     let present = |id: &WorkerId| w.workers().get(id).is_some_and(|worker| !worker.is_ending());
     let Some(id) = std::iter::from_fn(|| left.pop_front()).find(present) else {
         reloaded(w, cx);

@@ -267,9 +267,12 @@ impl Arbiter {
         if walk.order.keys.is_empty() && (walk.under_way.is_empty() || !walk.is_up()) {
             if walk.under_way.is_empty() {
                 let job = walk.job;
-                self.schedule.walks.remove(&id);
+                let was_up = self.schedule.walks.remove(&id).is_some_and(|walk| walk.is_up());
                 if let Some(job) = job {
                     self.job_part_done(job, None, None);
+                }
+                if was_up {
+                    self.log_if_none_runs();
                 }
             }
             return;

@@ -118,7 +118,7 @@ impl Arbiter {
         let by = if then == AfterEnd::Restart { "restart" } else { "quit" };
         self.cancel_reconfigurations(by, now);
         self.cancel_starts(by);
-        let job = self.open_job(Job { left: 1, then: Then::End, ..Job::for_nobody() });
+        let job = self.open_job(Job { left: 1, then: Then::End, ..Job::without_client() });
         self.stop_in_order(self.fleet.keys(), BTreeSet::new(), job);
         // A connection starts nothing any more.
         self.update_activations(now);

@@ -1,4 +1,4 @@
-//! Who may ask for what: one pure function that every request passes before anything is looked up for it.
+//! Which client may ask for what: one pure function that every request passes before anything is looked up for it.
 //!
 //! With root's circusd and `endpoint_owner = alice`, alice reaches the control endpoint, and so do the programs that
 //! connect to it. A request that arrives there is made for alice: it must not make anything run, open or signal with the

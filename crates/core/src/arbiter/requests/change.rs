@@ -99,7 +99,7 @@ impl Arbiter {
         }
     }
 
-    /// A job of `left` parts, with the answer to give now if nobody waits for it.
+    /// A job of `left` parts, with the answer to give now if the client does not wait.
     pub(in crate::arbiter) fn job(
         &mut self,
         to: &ReplyTo,
@@ -110,7 +110,7 @@ impl Arbiter {
     ) -> (JobId, Dispatch) {
         let to = waiting.then(|| to.clone());
         let left = u32::try_from(left).unwrap_or(u32::MAX);
-        let id = self.open_job(Job { to, left, form, then, ..Job::for_nobody() });
+        let id = self.open_job(Job { to, left, form, then, ..Job::without_client() });
         (id, if waiting { Ok(None) } else { ok() })
     }
 
@@ -437,7 +437,7 @@ impl Arbiter {
         let key = self.fleet.find(name)?;
         let (whole, answer) = self.job(to, ids.len(), Form::Plain, Then::Answer, true);
         for (id, pid) in ids {
-            let job = self.open_job(Job { left: 1, part_of: Some(whole), ..Job::for_nobody() });
+            let job = self.open_job(Job { left: 1, part_of: Some(whole), ..Job::without_client() });
             self.with(key, now, |w, cx| signals::ask_for_request(w, id, pid, signal, (job, target), cx));
         }
         answer

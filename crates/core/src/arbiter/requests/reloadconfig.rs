@@ -23,13 +23,15 @@ use crate::arbiter::core::Arbiter;
 use crate::arbiter::event::SocketInfo;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WatcherKey};
+use crate::arbiter::lifecycle::terminate;
 use crate::arbiter::operate::job::{Form, Job, Then};
 use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::base::Level;
+use crate::config::options;
 use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, follow_what_runs, in_force, plan};
-use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
+use crate::proto::{Body, EventKind, Fault, HookPoint, Object, Reply, ReplyTo};
 
 /// A request, until its operations are under way.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +75,8 @@ struct Work {
     start: BTreeSet<WatcherKey>,
     /// These get new processes before the old ones go.
     reload: BTreeSet<WatcherKey>,
+    /// These have had this configuration, and so many options of it have changed that count at once.
+    adjusted: BTreeMap<WatcherKey, (Arc<WatcherConfig>, usize)>,
     /// These get more processes, or fewer, than this many.
     scale: BTreeMap<WatcherKey, u32>,
 }
@@ -146,7 +150,7 @@ impl Arbiter {
         match result {
             Err(problem) => self.conclude(Err(vec![problem]), now),
             Ok(_) => {
-                // With the end at hand there is nobody to carry it out for.
+                // With the end at hand there is nothing to carry out.
                 if let Some(loaded) = loaded {
                     self.carry_out(loaded, now);
                 }
@@ -226,12 +230,12 @@ impl Arbiter {
             self.outbox.reply(Reply { to: current.to.clone(), body: Body::Ok(answer.clone()), time: now.unix });
         }
         let to = current.waiting.then_some(current.to);
-        let job = self.open_job(Job { to, form: Form::Given(answer), ..Job::for_nobody() });
+        let job = self.open_job(Job { to, form: Form::Given(answer), ..Job::without_client() });
         self.follow_the_one_before(job);
         self.set_to_work(work, job, now);
     }
 
-    /// Whoever repeats a request because its answer takes long is answered when everything is done.
+    /// A client that repeats a request because its answer takes long is answered when everything is done.
     fn follow_the_one_before(&mut self, job: JobId) {
         let before = self.reconfigurations.last.replace(job);
         if let Some(before) = before.and_then(|before| self.jobs.open.get_mut(&before)) {
@@ -291,8 +295,22 @@ impl Arbiter {
                 work.scale.insert(key, watcher.config.numprocesses);
                 watcher.scale(&config);
             }
+            WatcherChange::Adjusted { why, scaled } => {
+                let before = Arc::clone(&watcher.config);
+                let mut adjusted = (*before).clone();
+                if let Err(text) = options::adjust(&mut adjusted, why, &config) {
+                    let text = format!("{}: {text}", watcher.name());
+                    return self.outbox.log(Level::Error, text);
+                }
+                if scaled.is_some() {
+                    adjusted.numprocesses = config.numprocesses;
+                }
+                watcher.hooks.renew(why.iter().filter_map(|key| HookPoint::parse(key.strip_prefix("hooks.")?)));
+                watcher.config = Arc::new(adjusted);
+                work.adjusted.insert(key, (before, why.len()));
+            }
             WatcherChange::Replaced { gracefully: true, .. } => {
-                // As long as the file wants as many as before, it is for whoever changed the number to say.
+                // As long as the file wants as many as before, the number that a client has set stays.
                 if watcher.baseline().numprocesses != config.numprocesses {
                     watcher.scale(&config);
                 }
@@ -316,7 +334,7 @@ impl Arbiter {
 
     fn set_to_work(&mut self, work: Work, job: JobId, now: Now) {
         // First all stop, then those that start do, in order: what one had, such as a port, another may get.
-        let stopping = Job { left: 1, part_of: Some(job), ..Job::for_nobody() };
+        let stopping = Job { left: 1, part_of: Some(job), ..Job::without_client() };
         let stops = self.open_job(stopping);
         self.jobs.expect_parts(job, 1);
         let stopped: Vec<WatcherKey> = work.remove.union(&work.stop).copied().collect();
@@ -327,6 +345,14 @@ impl Arbiter {
         }
         for key in work.reload {
             self.renew_processes(key, job, now);
+        }
+        for (key, (before, options)) in work.adjusted {
+            self.with(key, now, |w, cx| terminate::timeout_changed(w, before.graceful_timeout, cx));
+            for _ in 0..options {
+                self.publish(key, EventKind::Updated, now);
+            }
+            self.jobs.expect_parts(job, 1);
+            self.resized(key, before.numprocesses, job, now);
         }
         for (key, before) in work.scale {
             self.jobs.expect_parts(job, 1);

@@ -22,7 +22,7 @@ use crate::base::Pid;
 use crate::commands::py_repr;
 use crate::proto::{Body, Fault, Object, ProcessInfo, ProcessSelector, Reply, ReplyTo};
 
-/// So many questions may wait for their answers; who asks beyond that is refused at once.
+/// So many questions may wait for their answers; further ones are refused at once.
 const MOST_WAITING: usize = 10_000;
 
 /// What stands in place of the figures of a process that has ended.
@@ -41,7 +41,7 @@ pub(in crate::arbiter) enum Question {
     Daemon,
 }
 
-/// A question and who asked it.
+/// A question, and where its answer goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct StatsRequest {
     to: ReplyTo,
@@ -68,7 +68,7 @@ struct Sampling {
     job: JobId,
     question: Question,
     extended: bool,
-    /// Everybody who had asked the same by the time it was taken up.
+    /// The requests that had asked the same by the time it was taken up.
     to: Vec<ReplyTo>,
     groups: Vec<Group>,
 }
@@ -115,7 +115,7 @@ impl PendingStats {
         self.waiting.len() + usize::from(self.sampling.is_some()) + extending
     }
 
-    /// Whether somebody waits who need not.
+    /// True if requests are queued while no sample is in flight.
     #[cfg(debug_assertions)]
     pub(in crate::arbiter) fn is_stuck(&self) -> bool {
         self.sampling.is_none() && !self.waiting.is_empty()
@@ -145,7 +145,7 @@ impl Arbiter {
 
     fn ask_for_stats(&mut self, to: &ReplyTo, question: Question, extended: bool, now: Now) -> Dispatch {
         if self.phase.has_ended() {
-            // Nobody will look any more.
+            // No sample is taken any more.
             self.phase.at_work()?;
         }
         self.check(&question)?;
@@ -319,7 +319,7 @@ impl Arbiter {
         }
     }
 
-    /// The end has come first: who still waits for figures is told so.
+    /// The end has come first: requests that still wait for figures are refused.
     pub(in crate::arbiter) fn refuse_stats(&mut self, now: Now) {
         let Err(fault) = self.phase.at_work() else { return };
         let PendingStats { sampling, waiting, extending } = std::mem::take(&mut self.pending_stats);

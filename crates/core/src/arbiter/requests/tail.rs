@@ -1,4 +1,4 @@
-//! `tail`: the output thread is asked, and the answer goes on to whoever asked.
+//! `tail`: the output thread is asked, and the answer goes on to the client.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo, StreamName, Tail, TailRange};
 
-/// So many questions may wait for their answers; who asks beyond that is refused at once.
+/// So many questions may wait for their answers; further ones are refused at once.
 const MOST_WAITING: usize = 1000;
 
 /// A question that is with the output thread.
@@ -41,7 +41,7 @@ impl Arbiter {
         range: TailRange,
     ) -> Dispatch {
         if self.phase.has_ended() {
-            // Nobody will look any more.
+            // No output is read any more.
             self.phase.at_work()?;
         }
         let config = &self.fleet.named(&name)?.config;
@@ -92,7 +92,7 @@ impl Arbiter {
         self.outbox.reply(Reply { to, body: Body::Ok(properties), time: now.unix });
     }
 
-    /// The end has come first: who still waits for lines is told so.
+    /// The end has come first: requests that still wait for lines are refused.
     pub(in crate::arbiter) fn refuse_tails(&mut self, now: Now) {
         let Err(fault) = self.phase.at_work() else { return };
         for (_, pending) in std::mem::take(&mut self.tails) {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::rig::{Rig, watcher};
+use crate::arbiter::WatcherState;
 use crate::config::{ExitOn, Respawn};
 
 fn pair(exit_on: ExitOn, respawn: Respawn) -> Rig {
@@ -70,4 +71,21 @@ fn one_that_cannot_be_started_ends_circusd_with_1() {
     rig.settle();
     assert_eq!(rig.arbiter.essential_end().map(|end| end.status), Some(1));
     assert_eq!(rig.said().last().map(String::as_str), Some("exit 1"));
+}
+
+#[test]
+fn circusd_says_that_it_stays_where_no_watcher_runs() {
+    let words = |rig: &mut Rig| rig.logs().iter().filter(|line| line.starts_with("no watcher runs")).count();
+    let mut rig = Rig::unstarted(["a", "b"].map(|name| watcher(name, |w| w.max_retry = 1)).to_vec(), |_| {});
+    rig.fail(2, 2);
+    rig.settle();
+    assert_eq!(words(&mut rig), 1);
+    rig.command("start", json!({"name": "a"}));
+    assert_eq!((words(&mut rig), rig.state("a")), (0, WatcherState::Active));
+    // What is told to stop needs no words.
+    rig.command("stop", json!({"name": "a"}));
+    let alive = rig.alive.clone();
+    rig.exit_all(&alive, -15);
+    assert_eq!(words(&mut rig), 0);
+    rig.assert_quiescent();
 }

@@ -224,7 +224,8 @@ fn a_stopped_watcher_starts_if_it_starts_by_itself() {
     }
     rig.exit_all(&[101, 102], -15);
     rig.said();
-    rig.file = Ok(file(vec![filed("a", |w| w.max_retry = 1), filed("b", |w| (w.max_retry, w.autostart) = (1, false))]));
+    let moved = |w: &mut WatcherConfig| w.working_dir = "/tmp".into();
+    rig.file = Ok(file(vec![filed("a", moved), filed("b", |w| (w.working_dir, w.autostart) = ("/tmp".into(), false))]));
     rig.command("reloadconfig", json!({"waiting": true})).unwrap();
     rig.expect(["take over done", "launch a", "a.spawn 103", "a.start"]);
     rig.assert_quiescent();
@@ -292,7 +293,7 @@ fn who_asks_again_is_answered_when_everything_is_done() {
     let requests = [waiting(&mut rig), waiting(&mut rig), waiting(&mut rig)];
     rig.expect(["take over done", "SIGTERM 101", "w.kill 101"]);
     assert!(requests.iter().all(|request| rig.answer_to(*request).is_none()));
-    // Who does not wait is told what there was to do for it.
+    // A request that does not wait is told what there was to do for it.
     let answer = rig.command("reloadconfig", json!({})).unwrap();
     assert_eq!(changes(&answer, "watchers"), json!({"w": "kept"}));
     rig.exit(101, -15);
@@ -415,7 +416,7 @@ fn a_watcher_that_wanted_no_process_and_wants_one_now_waits_for_a_connection() {
     rig.file = Ok(waits(1));
     assert!(rig.command("reloadconfig", json!({"waiting": true})).is_some());
     rig.expect(["take over done", "watch web"]);
-    // The file moves the socket only, which replaces the workers of those who have some; and it wants two again.
+    // The file moves the socket only, which replaces the workers of watchers that have some; and it wants two again.
     rig.command("decr", json!({"name": "w"}));
     rig.expect(["unwatch web"]);
     let mut moved = waits(2);
@@ -424,4 +425,50 @@ fn a_watcher_that_wanted_no_process_and_wants_one_now_waits_for_a_connection() {
     assert!(rig.command("reloadconfig", json!({"waiting": true})).is_some());
     rig.expect(["take over done", "watch web"]);
     rig.assert_quiescent();
+}
+
+#[test]
+fn options_that_count_at_once_restart_nothing() {
+    let mut rig = fleet(&["w"]);
+    // A client has changed another option and the number: both stay.
+    rig.command("set", json!({"name": "w", "options": {"max_retry": 7, "numprocesses": 2}}));
+    rig.said();
+    rig.file = Ok(file(vec![filed("w", |w| {
+        (w.graceful_timeout, w.priority) = (1.0, 5);
+        w.freeform.insert("colour".into(), "blue".into());
+    })]));
+    let answer = rig.command("reloadconfig", json!({"waiting": true})).unwrap();
+    let expected = json!([{"name": "w", "change": "adjusted", "why": ["graceful_timeout", "priority", "colour"]}]);
+    assert_eq!(answer["watchers"], expected);
+    rig.expect(["take over done", "w.updated", "w.updated", "w.updated"]);
+    assert_eq!(rig.running("w"), [101, 102]);
+    let keys = ["graceful_timeout", "priority", "max_retry", "colour"];
+    let options = rig.command("get", json!({"name": "w", "keys": keys})).unwrap()["options"].take();
+    assert_eq!(options, json!({"graceful_timeout": 1.0, "priority": 5, "max_retry": 7, "colour": "blue"}));
+    // A worker that is being stopped gets the new graceful_timeout, too.
+    rig.command("kill", json!({"name": "w"}));
+    rig.said();
+    rig.file = Ok(file(vec![filed("w", |w| (w.graceful_timeout, w.numprocesses) = (0.2, 1))]));
+    rig.command("reloadconfig", json!({}));
+    rig.said();
+    rig.pass(200);
+    assert!(rig.said().contains(&"SIGKILL 102 tree".to_owned()));
+    rig.assert_quiescent();
+}
+
+#[test]
+fn number_set_for_a_singleton_outlives_another_option() {
+    let single = |w: &mut WatcherConfig| w.singleton = true;
+    let numprocesses = |rig: &mut Rig| rig.command("get", json!({"name": "w", "keys": ["numprocesses"]})).unwrap();
+    let mut rig = Rig::new(vec![filed("w", single)]);
+    rig.command("set", json!({"name": "w", "options": {"numprocesses": 0}}));
+    rig.file = Ok(file(vec![filed("w", |w| (w.singleton, w.graceful_timeout) = (true, 1.0))]));
+    rig.command("reloadconfig", json!({"waiting": true}));
+    assert_eq!(numprocesses(&mut rig), json!({"options": {"numprocesses": 0}}));
+    // One that the file makes a singleton has no more than one process.
+    let mut rig = fleet(&["w"]);
+    rig.command("set", json!({"name": "w", "options": {"numprocesses": 2}}));
+    rig.file = Ok(file(vec![filed("w", single)]));
+    rig.command("reloadconfig", json!({}));
+    assert_eq!(numprocesses(&mut rig), json!({"options": {"numprocesses": 1}}));
 }

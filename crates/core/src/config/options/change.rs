@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::streams::{file_of, settle};
 use super::{Effect, OptionSpec, find};
 use crate::config::{Args, Host, WatcherConfig, python, words};
-use crate::proto::{Fault, Object};
+use crate::proto::{Fault, HookPoint, Object};
 
 /// Checks the types of options before any of them is applied. The names that are no options are handed back: for `add`
 /// they are errors, for `set` they may be freeform options that the watcher has.
@@ -53,6 +53,34 @@ fn apply_one(watcher: &mut WatcherConfig, key: &str, value: &Value, host: &Host)
         Effect::Stream if !had_stream => Effect::Reload,
         effect @ (Effect::Stream | Effect::Nothing | Effect::Numprocesses | Effect::Reload) => effect,
     })
+}
+
+/// Gives these options of a watcher the values that they have in another configuration of it. `numprocesses` is not among
+/// them.
+pub fn adjust(watcher: &mut WatcherConfig, keys: &[String], to: &WatcherConfig) -> Result<(), String> {
+    for key in keys {
+        let point = key.strip_prefix("hooks.").and_then(HookPoint::parse);
+        let freeform = watcher.freeform.contains_key(key) || to.freeform.contains_key(key);
+        match (point, find(key).filter(|_| !freeform)) {
+            (Some(point), _) => {
+                watcher.hooks.remove(&point);
+                watcher.hooks.extend(to.hooks.get(&point).map(|hook| (point, hook.clone())));
+            }
+            (None, Some((spec, suffix))) => {
+                let value = (spec.get)(to, suffix).unwrap_or_default();
+                (spec.put)(watcher, suffix, &value).map_err(|text| format!("'{key}': {text}"))?;
+            }
+            (None, None) => {
+                watcher.freeform.remove(key);
+                watcher.freeform.extend(to.freeform.get(key).map(|value| (key.clone(), value.clone())));
+            }
+        }
+    }
+    // `singleton` may be one of these options. A number that it allows stays as a client has set it.
+    if watcher.singleton && watcher.numprocesses > 1 {
+        watcher.numprocesses = to.numprocesses;
+    }
+    Ok(())
 }
 
 /// The watcher that `add` asks for.
@@ -109,7 +137,7 @@ pub fn resolve_accounts(options: &mut Object, look_up: impl Fn(AccountKind, &str
 }
 
 /// The files that the streams in the options of a `set` or an `add` name, with the option that names them. Whether they
-/// can be written is for the caller to see, who may look at the disk.
+/// can be written is for the caller to see, which may read the disk.
 pub fn named_files(options: &Object) -> impl Iterator<Item = (String, &str)> {
     options.iter().filter_map(|(key, value)| match (key.as_str(), value) {
         ("stdout_stream.filename" | "stderr_stream.filename", Value::String(file)) => {

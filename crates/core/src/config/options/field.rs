@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Kind;
-use super::kind::{END, KEEP, ON_FAILURE, bounded_seconds};
-use crate::config::{Account, Args, ExitOn, LogFormat, Orphans, Respawn, python};
+use super::kind::{END, EXCLUSIVE, HUP, KEEP, ON_FAILURE, OVERLAP, bounded_seconds};
+use crate::config::{Account, Args, ExitOn, LogFormat, Orphans, ReloadMode, Respawn, python};
 use crate::proto::Signal;
 
 /// A field that an option fills.
@@ -108,6 +108,27 @@ impl Field for Orphans {
         match self {
             Self::End => END.into(),
             Self::Keep => KEEP.into(),
+        }
+    }
+}
+
+impl Field for Option<ReloadMode> {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            None | Some("") => Ok(None),
+            Some(OVERLAP) => Ok(Some(ReloadMode::Overlap)),
+            Some(EXCLUSIVE) => Ok(Some(ReloadMode::Exclusive)),
+            Some(HUP) => Ok(Some(ReloadMode::Hup)),
+            Some(_) => refused(value),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            None => Value::Null,
+            Some(ReloadMode::Overlap) => OVERLAP.into(),
+            Some(ReloadMode::Exclusive) => EXCLUSIVE.into(),
+            Some(ReloadMode::Hup) => HUP.into(),
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum Kind {
     Respawn,
     /// `end` or `keep`.
     Orphans,
+    /// `overlap`, `exclusive` or `hup`.
+    Reload,
     /// Exit statuses: whole numbers from 0 to 255 with commas between them; on the wire also a list.
     Codes,
     /// A whole number.
@@ -58,6 +60,10 @@ pub(super) const ON_FAILURE: &str = "on-failure";
 /// The values of `orphans`.
 pub(super) const END: &str = "end";
 pub(super) const KEEP: &str = "keep";
+/// The values of `reload`.
+pub(super) const OVERLAP: &str = "overlap";
+pub(super) const EXCLUSIVE: &str = "exclusive";
+pub(super) const HUP: &str = "hup";
 
 impl Kind {
     /// What it is called in manuals.
@@ -67,6 +73,7 @@ impl Kind {
             Self::Bool => "yes or no",
             Self::Respawn => "yes, no or on-failure",
             Self::Orphans => "end or keep",
+            Self::Reload => "overlap, exclusive or hup",
             Self::Codes => "exit statuses",
             Self::Int => "whole number",
             Self::Octal => "octal mode",
@@ -97,6 +104,10 @@ impl Kind {
             Self::Orphans => match python::trim(text).to_ascii_lowercase().as_str() {
                 word @ (END | KEEP) => Ok(word.into()),
                 _ => Err(format!("'{text}' is neither {END} nor {KEEP}")),
+            },
+            Self::Reload => match python::trim(text).to_ascii_lowercase().as_str() {
+                word @ (OVERLAP | EXCLUSIVE | HUP) => Ok(word.into()),
+                _ => Err(format!("'{text}' is neither {OVERLAP} nor {EXCLUSIVE} nor {HUP}")),
             },
             Self::Codes => codes(text),
             Self::Int | Self::WholeSeconds => {
@@ -133,6 +144,7 @@ impl Kind {
             Self::Bool => value.is_boolean(),
             Self::Respawn => value.is_boolean() || value.as_str() == Some(ON_FAILURE),
             Self::Orphans => matches!(value.as_str(), Some(END | KEEP)),
+            Self::Reload => value.is_null() || matches!(value.as_str(), Some(OVERLAP | EXCLUSIVE | HUP)),
             Self::Codes => {
                 value.is_string() || is_int(value) || value.as_array().is_some_and(|all| all.iter().all(is_int))
             }
@@ -155,6 +167,7 @@ impl Kind {
             // The reference knows no third value, and clients know its text.
             Self::Bool | Self::Respawn => "a valid boolean",
             Self::Orphans => "end or keep",
+            Self::Reload => "overlap, exclusive or hup",
             Self::Codes => "a list of integers",
             Self::Int | Self::Octal | Self::Signal | Self::Limit => "an integer",
             Self::Seconds | Self::WholeSeconds => "a number",
@@ -208,7 +221,7 @@ fn account(text: &str) -> Value {
     }
 }
 
-/// Python counts booleans among the integers, and so does whoever sends them.
+/// Python counts booleans among the integers, and so do its clients.
 fn is_int(value: &Value) -> bool {
     value.is_i64() || value.is_u64() || value.is_boolean()
 }
@@ -322,6 +335,7 @@ mod tests {
         for (kind, text, error) in [
             (Kind::Bool, "perhaps", "'perhaps' is not a boolean (yes or no)"),
             (Kind::Orphans, "yes", "'yes' is neither end nor keep"),
+            (Kind::Reload, "yes", "'yes' is neither overlap nor exclusive nor hup"),
             (Kind::Respawn, "never", "'never' is neither a boolean (yes or no) nor on-failure"),
             (Kind::Codes, "0, x", "'x' is not an exit status"),
             (Kind::Int, "two", "'two' is not a whole number"),

@@ -19,7 +19,7 @@ mod stream_values;
 mod streams;
 mod table;
 
-pub use change::{AccountKind, apply, from_add, named_files, resolve_accounts, validate};
+pub use change::{AccountKind, adjust, apply, from_add, named_files, resolve_accounts, validate};
 pub use circus::CIRCUS_OPTIONS;
 pub use kind::Kind;
 pub(super) use reply::named;

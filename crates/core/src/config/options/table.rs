@@ -181,7 +181,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "0",
         unit: "seconds",
-        doc: "The age at which a worker is replaced; 0 means never.",
+        doc: "The age at which a worker is replaced, one at a time; 0 means never. Where the workers share managed \
+              sockets, or with reload = overlap, the successor starts first.",
         example: "3600",
         scope: Scope::Watcher,
         ..field!(max_age, Safe)
@@ -264,6 +265,18 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(priority, Safe)
     },
     OptionSpec {
+        kind: Kind::Reload,
+        doc: "How a reload replaces the workers. overlap: the new ones start before the old ones stop. exclusive: one \
+              after the other, each stops before its successor starts, for programs that open their own port or lock. hup: \
+              they get SIGHUP, and stay. Unset: hup with send_hup, exclusive with singleton, else overlap. A singleton is \
+              never there twice.",
+        example: "exclusive",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Literal,
+        ..field!(reload, Safe)
+    },
+    OptionSpec {
         kind: Kind::Respawn,
         default: "yes",
         doc: "Replace workers that exit. If false, the watcher stops with its last worker. With on-failure only \
@@ -315,7 +328,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "On a graceful reload, send SIGHUP to the workers in place of replacing them.",
+        doc: "On a graceful reload, send SIGHUP to the workers in place of replacing them, as reload = hup does.",
         example: "yes",
         effect: Effect::Nothing,
         ..field!(send_hup, Safe)

@@ -22,7 +22,7 @@ impl ReloadPlan {
         let changes = |name: &'static str, count: usize| (count > 0).then(|| format!("{count} {name}"));
         let watchers = |kind: &'static str| self.watchers.iter().filter(|step| name_of(&step.change) == kind).count();
         let sockets = self.sockets.iter().filter(|step| step.change != SocketChange::Kept).count();
-        let counts = ["scaled", "replaced", "added", "removed"].map(|kind| changes(kind, watchers(kind)));
+        let counts = ["scaled", "adjusted", "replaced", "added", "removed"].map(|kind| changes(kind, watchers(kind)));
         let rest = [changes("sockets changed", sockets), changes("options of [circus] applied", self.applied.len())];
         let counts: Vec<String> = counts.into_iter().chain(rest).flatten().collect();
         if counts.is_empty() { "nothing changed".into() } else { counts.join(", ") }
@@ -33,6 +33,7 @@ fn name_of(change: &WatcherChange) -> &'static str {
     match change {
         WatcherChange::Kept => "kept",
         WatcherChange::Scaled { .. } => "scaled",
+        WatcherChange::Adjusted { .. } => "adjusted",
         WatcherChange::Replaced { .. } => "replaced",
         WatcherChange::Added { .. } => "added",
         WatcherChange::Removed { .. } => "removed",
@@ -44,6 +45,10 @@ fn watcher(step: &WatcherStep) -> Value {
     match &step.change {
         WatcherChange::Kept => json!({"name": name, "change": change}),
         WatcherChange::Scaled { from, to } => json!({"name": name, "change": change, "from": from, "to": to}),
+        WatcherChange::Adjusted { why, scaled: None } => json!({"name": name, "change": change, "why": why}),
+        WatcherChange::Adjusted { why, scaled: Some((from, to)) } => {
+            json!({"name": name, "change": change, "why": why, "from": from, "to": to})
+        }
         WatcherChange::Replaced { why, gracefully: true, .. } => {
             json!({"name": name, "change": change, "why": why, "gracefully": true})
         }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::options::adjust;
 use crate::config::{Args, StreamConfig};
 
 fn watcher(name: &str, change: impl FnOnce(&mut WatcherConfig)) -> WatcherConfig {
@@ -26,6 +27,7 @@ fn steps(old: &Config, new: &Config) -> Vec<String> {
     let watchers = watchers.map(|step| match &step.change {
         WatcherChange::Kept => unreachable!(),
         WatcherChange::Scaled { from, to } => format!("scale {} {from} {to}", step.name),
+        WatcherChange::Adjusted { why, scaled } => format!("adjust {} for {} {scaled:?}", step.name, why.join(", ")),
         WatcherChange::Replaced { why, gracefully, .. } => {
             let how = if *gracefully { "reload" } else { "replace" };
             format!("{how} {} for {}", step.name, why.join(", "))
@@ -52,14 +54,14 @@ fn each_kind_of_change() {
     );
     let new = config(
         vec![
-            watcher("change", |w| w.graceful_timeout = 1.0),
+            watcher("change", |w| w.working_dir = "/tmp".into()),
             watcher("count", |w| w.numprocesses = 3),
             watcher("fresh", |_| {}),
             watcher("stay", |_| {}),
         ],
         Vec::new(),
     );
-    let expected = ["replace change for graceful_timeout", "scale count 1 3", "add fresh", "remove gone"];
+    let expected = ["replace change for working_dir", "scale count 1 3", "add fresh", "remove gone"];
     assert_eq!(steps(&old, &new), expected);
     assert_eq!(steps(&new, &new), Vec::<String>::new());
 }
@@ -68,8 +70,20 @@ fn each_kind_of_change() {
 fn a_key_that_comes_or_goes_is_noticed() {
     let old = config(vec![watcher("w", |_| {})], Vec::new());
     let new = config(vec![watcher("w", |w| drop(w.freeform.insert("colour".into(), "blue".into())))], Vec::new());
-    assert_eq!(steps(&old, &new), ["replace w for colour"]);
-    assert_eq!(steps(&new, &old), ["replace w for colour"]);
+    assert_eq!(steps(&old, &new), ["adjust w for colour None"]);
+    assert_eq!(steps(&new, &old), ["adjust w for colour None"]);
+}
+
+#[test]
+fn options_that_are_looked_at_when_needed_are_adjusted() {
+    let old = config(vec![watcher("w", |_| {})], Vec::new());
+    let steps_of = |change: fn(&mut WatcherConfig)| steps(&old, &config(vec![watcher("w", change)], Vec::new()));
+    assert_eq!(steps_of(|w| w.graceful_timeout = 1.0), ["adjust w for graceful_timeout None"]);
+    let both = steps_of(|w| (w.priority, w.numprocesses) = (7, 3));
+    assert_eq!(both, ["adjust w for priority Some((1, 3))"]);
+    assert_eq!(steps_of(|w| (w.priority, w.cmd) = (7, "y".into())), ["replace w for cmd, priority"]);
+    assert_eq!(steps_of(|w| w.autostart = false), ["replace w for autostart"]);
+    assert_eq!(steps_of(|w| w.env = Some([("A".into(), "1".into())].into())), ["replace w for env.A"]);
 }
 
 #[test]
@@ -208,6 +222,12 @@ fn carried_out(plan: &ReloadPlan, old: &Config, new: &Config) -> Config {
                 let before = before.unwrap();
                 assert_eq!(before.numprocesses, *from);
                 watchers.push(WatcherConfig { numprocesses: *to, ..before });
+            }
+            WatcherChange::Adjusted { why, scaled } => {
+                let mut watcher = before.unwrap();
+                adjust(&mut watcher, why, &after.unwrap()).unwrap();
+                watcher.numprocesses = scaled.map_or(watcher.numprocesses, |(_, to)| to);
+                watchers.push(watcher);
             }
             WatcherChange::Replaced { gracefully, .. } if *gracefully => {
                 watchers.push(WatcherConfig { numprocesses: after.unwrap().numprocesses, ..before.unwrap() });

@@ -31,7 +31,7 @@ const fn key(name: &'static str, default: &'static str, doc: &'static str) -> Pl
     PluginKey { name, default, doc }
 }
 
-/// Keys of every plugin, whoever wrote it.
+/// Keys of every plugin, built in or not.
 pub static SHARED: &[PluginKey] = &[
     key("use", "", "A built-in plugin, or a Python class."),
     key("cmd", "", "Instead of use: the command that is the plugin."),

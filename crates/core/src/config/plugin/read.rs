@@ -158,7 +158,7 @@ fn is_of_the_watcher(key: &str, runner: Option<&Runner>) -> bool {
     }
 }
 
-/// What a plugin is told: the keys of its section, and who it is.
+/// What a plugin is told: the keys of its section, and its name.
 fn settings(source: &Source<'_>, section: &Section, env: &WatcherEnv<'_>) -> BTreeMap<String, String> {
     let is_told = |entry: &&Entry| {
         // In JSON it is the environment of the process, which is a part of no plugin's configuration.

@@ -66,8 +66,10 @@ fn declared(key: &str) -> Authority {
         | "working_dir" => Authority::OpensAsDaemon,
         "essential" | "orphans" | "stop_children" => Authority::SignalsAsDaemon,
         "autostart" | "close_child_stderr" | "close_child_stdout" | "graceful_timeout" | "hook_timeout" | "max_age"
-        | "max_age_variance" | "max_retry" | "min_uptime" | "numprocesses" | "priority" | "respawn" | "retry_in"
-        | "send_hup" | "singleton" | "stop_signal" | "success_codes" | "tail_bytes" | "warmup_delay" => Authority::Safe,
+        | "max_age_variance" | "max_retry" | "min_uptime" | "numprocesses" | "priority" | "reload" | "respawn"
+        | "retry_in" | "send_hup" | "singleton" | "stop_signal" | "success_codes" | "tail_bytes" | "warmup_delay" => {
+            Authority::Safe
+        }
         other => panic!("nobody has decided about '{other}'"),
     }
 }

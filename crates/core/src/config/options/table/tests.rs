@@ -34,6 +34,7 @@ fn every_example_of_a_file_is_of_its_kind() {
             | Kind::Bool
             | Kind::Respawn
             | Kind::Orphans
+            | Kind::Reload
             | Kind::Codes
             | Kind::Int
             | Kind::Octal
