@@ -1,6 +1,7 @@
 //! `decr`
 
-use super::{CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role, console, props, show};
+use super::count::Count;
+use super::{CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role, console, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -27,40 +28,16 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {
-    Ok(Request::Decr {
-        name: props::text(properties, "name")?,
-        nb: props::integer(properties, "nb")?.unwrap_or(1),
-        waiting: props::flag(properties, "waiting", false),
-    })
+    let Count { name, nb, waiting } = Count::decode(properties)?;
+    Ok(Request::Decr { name, nb, waiting })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::commands::Invocation;
-    use crate::commands::testing::{decoded, expect_usage, refused, sent, shown};
 
     #[test]
-    fn on_the_wire() {
-        let request = |nb, waiting| Request::Decr { name: "a1".into(), nb, waiting };
-        assert_eq!(decoded(&SPEC, json!({"name": "a1"})), request(1, false));
-        assert_eq!(decoded(&SPEC, json!({"name": "a1", "nb": 2, "waiting": true})), request(2, true));
-        assert_eq!(decoded(&SPEC, json!({"name": "a1", "nb": -1})), request(-1, false));
-        assert_eq!(refused(&SPEC, json!({"name": "a1", "nb": "x"})), (3, "'nb' isn't an integer".into()));
-        assert_eq!(refused(&SPEC, json!({"nb": 1})), (3, "message invalid 'name' is missing".into()));
-    }
-
-    #[test]
-    fn on_the_command_line() {
-        assert_eq!(sent(&SPEC, Invocation::new(["a1"])), json!({"name": "a1"}));
-        assert_eq!(sent(&SPEC, Invocation::new(["a1", "2"])), json!({"name": "a1", "nb": 2}));
-        assert_eq!(sent(&SPEC, Invocation::new(["a1"]).with_flag("waiting")), json!({"name": "a1", "waiting": true}));
-        expect_usage(&SPEC, &[], "Invalid number of arguments");
-        expect_usage(&SPEC, &["a1", "1", "2"], "Invalid number of arguments");
-        expect_usage(&SPEC, &["a1", "x"], "number of processes: 'x' isn't an integer");
-        assert_eq!(shown(&SPEC, &["a1"], json!({"status": "ok"})), "ok");
-        assert_eq!(shown(&SPEC, &["a1"], json!({"status": "ok", "numprocesses": 6})), "6");
+    fn it_takes_a_name_and_a_count() {
+        crate::commands::count::check(&SPEC, |name, nb, waiting| Request::Decr { name, nb, waiting });
     }
 }

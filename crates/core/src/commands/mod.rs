@@ -7,6 +7,7 @@
 //! Everything here is a pure function of its arguments.
 
 mod console;
+mod count;
 mod health;
 mod help;
 mod matching;

@@ -49,6 +49,31 @@ pub(super) fn message(invocation: &Invocation) -> Result<Object, UsageError> {
     Ok(properties)
 }
 
+/// Checks a command that selects watchers, on the wire and on the command line. `reply`: one that is shown as ok.
+#[cfg(test)]
+pub(super) fn check(
+    spec: &super::CommandSpec,
+    request: impl Fn(Option<Selection>, bool) -> crate::proto::Request,
+    reply: Value,
+) {
+    use serde_json::json;
+
+    use super::testing::{decoded, expect_usage, refused, sent, shown};
+
+    assert_eq!(decoded(spec, json!({})), request(None, false));
+    let selection = Some(Selection { name: "w.b".into(), method: MatchMethod::Regex });
+    let full = json!({"name": "w.b", "match": "regex", "waiting": true});
+    assert_eq!(decoded(spec, full), request(selection, true));
+    assert_eq!(refused(spec, json!({"name": "w", "match": "zork"})), (3, "unknown match method zork".into()));
+    assert_eq!(refused(spec, json!({"name": 5})), (5, "'name' isn't a string".into()));
+
+    assert_eq!(sent(spec, Invocation::default()), json!({}));
+    let full = Invocation::new(["A*"]).with_value("match", "glob").with_flag("waiting");
+    assert_eq!(sent(spec, full), json!({"name": "A*", "match": "glob", "waiting": true}));
+    expect_usage(spec, &["a", "b"], "Invalid number of arguments");
+    assert_eq!(shown(spec, &[], reply), "ok");
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -30,28 +30,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::commands::Invocation;
-    use crate::commands::testing::{decoded, expect_usage, refused, sent, shown};
-    use crate::proto::{MatchMethod, Selection};
 
     #[test]
-    fn on_the_wire() {
-        assert_eq!(decoded(&SPEC, json!({})), Request::Start { selection: None, waiting: false });
-        let selection = Some(Selection { name: "w.b".into(), method: MatchMethod::Regex });
-        assert_eq!(
-            decoded(&SPEC, json!({"name": "w.b", "match": "regex", "waiting": true})),
-            Request::Start { selection, waiting: true }
-        );
-        assert_eq!(refused(&SPEC, json!({"name": "w", "match": "zork"})), (3, "unknown match method zork".into()));
-        assert_eq!(refused(&SPEC, json!({"name": 5})), (5, "'name' isn't a string".into()));
-    }
-
-    #[test]
-    fn on_the_command_line() {
-        assert_eq!(sent(&SPEC, Invocation::default()), json!({}));
-        let full = Invocation::new(["A*"]).with_value("match", "glob").with_flag("waiting");
-        assert_eq!(sent(&SPEC, full), json!({"name": "A*", "match": "glob", "waiting": true}));
-        expect_usage(&SPEC, &["a", "b"], "Invalid number of arguments");
-        assert_eq!(shown(&SPEC, &[], json!({"status": "ok", "info": {"started": [4711], "kept": []}})), "ok");
+    fn it_takes_a_selection() {
+        let reply = json!({"status": "ok", "info": {"started": [4711], "kept": []}});
+        selection::check(&SPEC, |selection, waiting| Request::Start { selection, waiting }, reply);
     }
 }

@@ -6,7 +6,9 @@ use circus_core::arbiter::{
     Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SinkEvent,
     SocketAddress, SocketInfo, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
 };
-use circus_core::config::{CircusConfig, Host, Orphans, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options};
+use circus_core::config::{
+    CircusConfig, Host, Orphans, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
+};
 use circus_core::proto::{
     Body, ClientAddress, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId,
     Selection, Signal, SpawnError, Stage, StreamName, Tail, TailRange,
