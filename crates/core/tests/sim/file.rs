@@ -49,6 +49,10 @@ impl File {
             (6, Some(watcher)) => {
                 watcher.stop_signal = *rng.pick(&[Signal::TERM, Signal(3)]);
                 watcher.graceful_timeout = *rng.pick(&[0.5, 3.0]);
+                // Whether one that holds a socket is replaced is not predicted from these two alone.
+                if watcher.on_demand || !watcher.sockets.is_empty() {
+                    watcher.working_dir = format!("/{}", rng.below(1 << 30));
+                }
                 if rng.chance(50) {
                     watcher.cmd = rng.pick(&["x", "y"]).to_string();
                 }
