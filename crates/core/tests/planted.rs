@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 30] = [
+const BUGS: [(&str, &str, &str, &str); 32] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -43,6 +43,13 @@ const BUGS: [(&str, &str, &str, &str); 30] = [
         "fleet/slots.rs",
         "history.early_deaths = history.early_deaths.saturating_add(1);",
         "history.early_deaths = 1;",
+    ),
+    ("a crash loop slower than min_uptime is not slowed", "fleet/slots.rs", "        lives.push_back(lived);\n", ""),
+    (
+        "the waits of a slow crash loop do not grow",
+        "lifecycle/exit.rs",
+        "        w.slots.lived_for_min_uptime(worker.wid);\n",
+        "        w.slots.forget_exits(worker.wid);\n",
     ),
     ("a stop waits its turn", "operate/queue.rs", "if new.overtakes() {", "if new.overtakes() && running.is_none() {"),
     (

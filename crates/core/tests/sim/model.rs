@@ -7,6 +7,13 @@ use circus_core::config::{Respawn, WatcherConfig};
 use super::demand::{Waiting, known};
 use super::kernel::{MS, Process, Temper};
 
+/// The workers' min_uptime.
+const MIN_UPTIME: u64 = 1000 * MS;
+/// Exits that should not have been count together within so much time that the workers of a slot ran.
+const WINDOW: u64 = 300_000 * MS;
+/// So many of them are replaced at once.
+const FREE_EXITS: u32 = 3;
+
 /// A place that waits out a back-off.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
@@ -34,9 +41,13 @@ pub(crate) struct Expected {
     pub(crate) unsure: bool,
     /// Early deaths in a row, by wid.
     pub(crate) early: BTreeMap<u32, u32>,
+    /// How long workers lived that exited and should not have, by wid, within the window in which they count.
+    pub(crate) lives: BTreeMap<u32, Vec<u64>>,
     pub(crate) waits: BTreeMap<u32, Wait>,
     /// Wids whose count a command may have changed.
     pub(crate) uncounted: BTreeSet<u32>,
+    /// Wids whose lives are not known: a command may have changed what the core remembers.
+    pub(crate) unknown: BTreeSet<u32>,
     /// Processes that have succeeded since the last command and are not replaced (`respawn = on-failure`).
     pub(crate) finished: usize,
     /// Some process has succeeded: how many there are in the end is not predicted.
@@ -63,8 +74,10 @@ impl Expected {
             epoch: 0,
             unsure: false,
             early: BTreeMap::new(),
+            lives: BTreeMap::new(),
             waits: BTreeMap::new(),
             uncounted: BTreeSet::new(),
+            unknown: BTreeSet::new(),
             finished: 0,
             has_finished: false,
             hooked: false,
@@ -98,6 +111,7 @@ impl Expected {
         self.was_empty |= before.was_empty;
         self.hooked |= before.hooked;
         (self.early, self.uncounted) = (before.early, before.uncounted);
+        (self.lives, self.unknown) = (before.lives, before.unknown);
         // Processes of the one before go on until its turn to stop has come.
         self.waiting.call();
     }
@@ -108,21 +122,49 @@ impl Expected {
         self.waits.clear();
         self.finished = 0;
         self.uncounted.extend(self.early.keys());
+        self.unknown.extend(self.lives.keys());
     }
 
     /// Its worker died by itself while nothing was being done with it; predicts the next launch.
-    fn died(&mut self, process: &Process, now: u64) {
-        let lived = now - process.born;
-        if lived >= 1000 * MS || self.hooked || self.uncounted.contains(&process.wid) {
+    fn died(&mut self, process: &Process, exit_code: i32, now: u64) {
+        let (wid, lived) = (process.wid, now - process.born);
+        if self.hooked {
             return;
         }
-        let k = self.early.entry(process.wid).or_default();
-        *k += 1;
-        let wait = ((100 * MS) << (*k - 1).min(20)).min(5000 * MS);
-        self.waits.insert(
-            process.wid,
-            Wait { from: now + wait * 9 / 10, until: now + wait * 11 / 10 + MS, epoch: self.epoch },
-        );
+        let killed = exit_code == -9;
+        let done = lived >= 10 * MIN_UPTIME && exit_code == 0;
+        if lived >= MIN_UPTIME && (killed || done || lived > WINDOW) {
+            self.lives.remove(&wid);
+            self.unknown.remove(&wid);
+            return;
+        }
+        let k = if lived < MIN_UPTIME {
+            if self.uncounted.contains(&wid) {
+                return;
+            }
+            let early = self.early.entry(wid).or_default();
+            *early += 1;
+            *early
+        } else {
+            if self.unknown.contains(&wid) {
+                return;
+            }
+            let lives = self.lives.entry(wid).or_default();
+            let longest = lives.iter().max().copied().unwrap_or_default();
+            if lived >= (2 * longest).max(10 * MIN_UPTIME) {
+                lives.clear();
+            }
+            lives.push(lived);
+            while lives.iter().sum::<u64>() > WINDOW || lives.len() > 64 {
+                lives.remove(0);
+            }
+            (lives.len() as u32).saturating_sub(FREE_EXITS)
+        };
+        if k == 0 {
+            return;
+        }
+        let wait = ((100 * MS) << (k - 1).min(20)).min(5000 * MS);
+        self.waits.insert(wid, Wait { from: now + wait * 9 / 10, until: now + wait * 11 / 10 + MS, epoch: self.epoch });
     }
 
     /// Its worker ended by itself with this exit code while nothing was being done with it.
@@ -138,19 +180,26 @@ impl Expected {
                 self.finished += 1;
                 self.has_finished = true;
             }
-            Respawn::Always | Respawn::OnFailure => self.died(process, now),
+            Respawn::Always | Respawn::OnFailure => self.died(process, exit_code, now),
             Respawn::Never => {}
         }
     }
 
     /// Its worker is gone, whatever the reason.
     pub(crate) fn gone(&mut self, process: &Process, now: u64, quiet: bool) {
-        if now - process.born >= 1000 * MS {
+        let long = now - process.born >= MIN_UPTIME;
+        if long {
             self.early.remove(&process.wid);
             self.uncounted.remove(&process.wid);
         } else if !quiet {
             // While something is done with the watcher, it may count as early or not.
             self.uncounted.insert(process.wid);
+        }
+        if long && process.told && process.left.is_none() {
+            self.lives.remove(&process.wid);
+            self.unknown.remove(&process.wid);
+        } else if !quiet || process.told || process.signalled {
+            self.unknown.insert(process.wid);
         }
     }
 

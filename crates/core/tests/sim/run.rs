@@ -213,7 +213,9 @@ impl Sim {
             }
             56..75 => self.pass_at_most(50),
             75..92 => self.pass_at_most(1500),
-            _ => self.pass_at_most(10_000),
+            92..99 => self.pass_at_most(10_000),
+            // Long enough for a slow crash loop to show.
+            _ => self.pass_at_most(200_000),
         }
         self.drain();
         self.turn();
@@ -928,7 +930,8 @@ impl Sim {
             return;
         }
         let name = self.rng.pick(&names).clone();
-        let temper = match self.rng.below(12) {
+        let temper = match self.rng.below(13) {
+            12 => Temper::DiesAfter(11_000 + self.rng.below(30_000)),
             10 => Temper::SucceedsAfter(self.rng.below(900)),
             11 => Temper::SucceedsAfter(1100 + self.rng.below(5000)),
             0..4 => Temper::Healthy,

@@ -1,6 +1,6 @@
 //! The numbered places of a watcher's workers: which are free, and which wait out a back-off.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,12 @@ use crate::arbiter::ids::Wid;
 
 /// What is remembered of a place between two workers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 struct SlotHistory {
     /// Consecutive early deaths.
     early_deaths: u32,
-    /// Consecutive exits of workers that lived for min_uptime and not much longer.
-    slow_exits: u32,
+    /// How long the last workers lived that exited and should not have, within the window: see [`Slots::count_exit`].
+    lives: VecDeque<Duration>,
     /// Consecutive failed launches.
     failures: u32,
 }
@@ -198,28 +199,55 @@ impl Slots {
         }
     }
 
-    /// How many exits in a row were slow ones.
-    pub(in crate::arbiter) fn slow_exits(&self, wid: Wid) -> u32 {
-        self.histories.get(&wid).map_or(0, |history| history.slow_exits)
+    /// A worker exited after min_uptime that should not have: how many did within so much time that this slot's workers
+    /// ran. The pauses between them do not count, so that a back-off cannot push its own causes out of the window. One
+    /// that has lived for `steady`, and twice as long as any of those before it, is the first of a new count.
+    pub(in crate::arbiter) fn count_exit(
+        &mut self,
+        wid: Wid,
+        lived: Duration,
+        window: Duration,
+        steady: Duration,
+    ) -> u32 {
+        let trusted = steady.max(self.exits(wid).1.saturating_mul(TRUSTED));
+        let lives = &mut self.histories.entry(wid).or_default().lives;
+        if lived >= trusted {
+            lives.clear();
+        }
+        lives.push_back(lived);
+        let mut ran: Duration = lives.iter().sum();
+        while ran > window || lives.len() > MAX_LIVES {
+            ran -= lives.pop_front().unwrap_or(ran);
+        }
+        u32::try_from(lives.len()).unwrap_or(u32::MAX)
     }
 
-    /// A worker exited after min_uptime, and not much later: how many in a row now.
-    pub(in crate::arbiter) fn count_slow_exit(&mut self, wid: Wid) -> u32 {
+    /// Those exits, and the longest of those lives.
+    pub(in crate::arbiter) fn exits(&self, wid: Wid) -> (u32, Duration) {
+        let lives = self.histories.get(&wid).map(|history| &history.lives);
+        let count = lives.map_or(0, VecDeque::len);
+        (
+            u32::try_from(count).unwrap_or(u32::MAX),
+            lives.and_then(|lives| lives.iter().max().copied()).unwrap_or_default(),
+        )
+    }
+
+    /// A worker has lived for min_uptime: launches succeed, and exits are not early ones.
+    pub(in crate::arbiter) fn lived_for_min_uptime(&mut self, wid: Wid) {
         let history = self.histories.entry(wid).or_default();
         (history.early_deaths, history.failures) = (0, 0);
-        history.slow_exits = history.slow_exits.saturating_add(1);
-        history.slow_exits
     }
 
-    /// A worker has lived for min_uptime, and `slow` if not much longer.
-    pub(in crate::arbiter) fn lived_long_enough(&mut self, wid: Wid, slow: bool) {
-        if slow {
-            self.count_slow_exit(wid);
-        } else {
-            self.histories.remove(&wid);
-        }
+    /// A worker has done what it should: what its predecessors did is of no weight.
+    pub(in crate::arbiter) fn forget_exits(&mut self, wid: Wid) {
+        self.histories.remove(&wid);
     }
 }
+
+/// A worker that has lived so many times as long as any of those that exited before it is trusted.
+pub(in crate::arbiter) const TRUSTED: u32 = 2;
+/// So many exits of a slot are remembered: a wait has doubled to any bound by then.
+const MAX_LIVES: usize = 64;
 
 /// How long the k-th wait in a row lasts: 100 ms, doubled each time, at most `bound`.
 pub(in crate::arbiter) fn back_off(k: u32, bound: Duration) -> Duration {
@@ -253,6 +281,36 @@ mod tests {
         assert_eq!(slots.take(9), Wid(2));
         slots.make_due(first);
         assert_eq!(slots.take(9), first);
+    }
+
+    #[test]
+    fn exits_count_within_the_time_that_workers_ran() {
+        let mut slots = Slots::default();
+        let wid = slots.take(9);
+        let [window, steady] = [100, 50].map(Duration::from_secs);
+        let mut count = |lived| slots.count_exit(wid, Duration::from_secs(lived), window, steady);
+        assert_eq!([count(30), count(40), count(30)], [1, 2, 3], "all within 100 s");
+        assert_eq!([count(1), count(1)], [3, 4], "the first has left the window");
+        assert_eq!(count(79), 3, "it pushes the two longest out of the window");
+        assert_eq!(count(101), 0, "a long life leaves nothing");
+        assert_eq!((0..100).map(|_| count(0)).last(), Some(64));
+        assert_eq!(count(49), 64, "it is not steady");
+        assert_eq!(count(51), 64, "it is not twice the longest");
+        slots.forget_exits(wid);
+        assert_eq!(slots.exits(wid), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn worker_that_lives_twice_as_long_begins_a_new_count() {
+        let mut slots = Slots::default();
+        let wid = slots.take(9);
+        let [window, steady] = [300, 10].map(Duration::from_secs);
+        let mut count = |lived| slots.count_exit(wid, Duration::from_secs(lived), window, steady);
+        assert_eq!([2, 2, 2, 9].map(&mut count), [1, 2, 3, 4], "one that has not lived for 10 s is not trusted");
+        assert_eq!([18, 20].map(&mut count), [1, 2]);
+        assert_eq!([20, 41].map(&mut count), [3, 1]);
+        // A loop whose workers live for 10 s and for 25 s in turns is caught, since the longest counts from then on.
+        assert_eq!([10, 25, 10, 25].map(count), [2, 3, 4, 5]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::ids::WorkerId;
+use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::base::{Level, Mono, Pid};
 use crate::proto::{EventKind, Signal};
@@ -108,12 +109,14 @@ pub(in crate::arbiter) fn backs_off(
     (lived, times, wait): (Duration, u32, Duration),
     cx: &mut Cx<'_>,
 ) {
+    let early = lived < seconds(w.config.min_uptime);
     let text = || {
         let (how, lived, wait) = (How(exit_code), Seconds(lived), Seconds(wait));
+        let hint = daemonizing(exit_code, times);
+        let what = if early { "exited too soon" } else { "exits again and again" };
+        let name = w.name();
         format!(
-            "{}: worker exited too soon{}, the next one waits wid={wid} {how} after={lived} times={times} wait={wait}",
-            w.name(),
-            daemonizing(exit_code, times)
+            "{name}: worker {what}{hint}, the next one waits wid={wid} {how} after={lived} times={times} wait={wait}"
         )
     };
     log(Level::Warning, text, cx);

@@ -23,10 +23,12 @@ use crate::proto::{SpawnError, exit_words};
 /// So many early exits in a row of a new process end a graceful reload: the old processes are kept.
 const MAX_EARLY_EXITS: u32 = 5;
 
-/// A worker that has lived this many times min_uptime is no part of a crash loop.
-pub(in crate::arbiter) const STEADY: u32 = 10;
-/// So many exits in a row of workers that have lived for less are replaced at once; from then on the slot backs off.
-pub(in crate::arbiter) const FREE_SLOW_EXITS: u32 = 3;
+/// Unexpected exits of a slot count together within so much time that its workers ran.
+const WINDOW: Duration = Duration::from_secs(300);
+/// So many of them are replaced at once; from then on the slot backs off.
+pub(in crate::arbiter) const FREE_EXITS: u32 = 3;
+/// A worker that has lived this many times min_uptime has done its work if it succeeds, and may be trusted if it fails.
+const STEADY: u32 = 10;
 /// SIGKILL comes from outside (an operator, the kernel without memory): it says nothing about the program.
 const KILLED: i32 = -9;
 
@@ -155,13 +157,15 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         }
     } else if kept_up && !worker.retiring && (worker.refused || young && !worker.exit_expected) {
         exited_early(w, worker.wid, lived, exit_code, cx);
-    } else if kept_up && !worker.retiring && !worker.exit_expected && is_slow_loop(w, worker, lived, exit_code) {
-        let times = w.slots.count_slow_exit(worker.wid);
-        begin_backoff(w, worker.wid, exit_code, (lived, times, times - FREE_SLOW_EXITS), cx);
+    } else if kept_up && !worker.retiring && !worker.exit_expected && counts(w, lived, exit_code) {
+        w.slots.lived_for_min_uptime(worker.wid);
+        match w.slots.count_exit(worker.wid, lived, window(w), steady(w)) {
+            ..=FREE_EXITS => w.slots.release(worker.wid),
+            exits => begin_backoff(w, worker.wid, exit_code, (lived, exits, exits - FREE_EXITS), cx),
+        }
     } else {
         if !young {
-            let slow = kept_up && !worker.exit_expected && is_slow_exit(w, lived);
-            w.slots.lived_long_enough(worker.wid, slow && exit_code != KILLED);
+            w.slots.forget_exits(worker.wid);
         }
         w.slots.release(worker.wid);
     }
@@ -204,15 +208,23 @@ fn begin_backoff(w: &mut Watcher, wid: Wid, exit_code: i32, (lived, times, k): (
     announce::backs_off(w, wid.0, exit_code, (lived, times, wait), cx);
 }
 
-/// Whether a worker has lived for min_uptime, and not for so long that its exit says nothing about the next one.
-fn is_slow_exit(w: &Watcher, lived: Duration) -> bool {
-    lived < seconds(w.config.min_uptime).saturating_mul(STEADY)
+/// Whether an unexpected exit after min_uptime may be part of a crash loop: a failure, or a success that came soon.
+fn counts(w: &Watcher, lived: Duration, exit_code: i32) -> bool {
+    exit_code != KILLED && lived <= window(w) && (lived < steady(w) || !w.is_success(exit_code))
 }
 
-/// Whether such an exit is one too many.
-fn is_slow_loop(w: &Watcher, worker: &Worker, lived: Duration, exit_code: i32) -> bool {
-    exit_code != KILLED && is_slow_exit(w, lived) && w.slots.slow_exits(worker.wid) >= FREE_SLOW_EXITS
+fn steady(w: &Watcher) -> Duration {
+    seconds(w.config.min_uptime).saturating_mul(STEADY)
 }
+
+/// Within how much time that its workers ran the exits of a slot count. `min_uptime = 0` asks for no back-off.
+fn window(w: &Watcher) -> Duration {
+    match seconds(w.config.min_uptime) {
+        Duration::ZERO => Duration::ZERO,
+        min_uptime => WINDOW.max(min_uptime.saturating_mul(STEADY * (FREE_EXITS + 1))),
+    }
+}
+
 /// Whether a worker that ended so is replaced.
 fn is_replaced(w: &Watcher, exit_expected: bool, exit_code: i32) -> bool {
     match w.config.respawn {
@@ -223,7 +235,6 @@ fn is_replaced(w: &Watcher, exit_expected: bool, exit_code: i32) -> bool {
     }
 }
 
-/// An exit code in words.
 /// A failed launch in words, with what can be done about it.
 fn describe(w: &Watcher, error: &SpawnError) -> String {
     match w.config.launch_hint(error) {

@@ -1,8 +1,9 @@
 //! How a watcher fares: whether it works, beside the state that says what circusd is doing with it.
 
+use crate::arbiter::fleet::slots::TRUSTED;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
-use crate::arbiter::lifecycle::exit::{FREE_SLOW_EXITS, STEADY};
+use crate::arbiter::lifecycle::exit::FREE_EXITS;
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::{Mono, seconds};
 use crate::commands::Health;
@@ -44,5 +45,7 @@ fn is_failing(w: &Watcher, worker: &Worker, now: Mono) -> bool {
     }
     let (age, min_uptime) = (now.since(worker.started.mono), seconds(w.config.min_uptime));
     let early = w.slots.early_deaths(worker.wid) > 0 && age < min_uptime;
-    early || w.slots.slow_exits(worker.wid) >= FREE_SLOW_EXITS && age < min_uptime.saturating_mul(STEADY)
+    // It has to live longer than those that exited, or it may be the next of them.
+    let (exits, longest) = w.slots.exits(worker.wid);
+    early || exits >= FREE_EXITS && age < longest.saturating_mul(TRUSTED)
 }

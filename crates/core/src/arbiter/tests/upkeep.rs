@@ -44,6 +44,52 @@ fn a_slow_crash_loop_backs_off() {
 }
 
 #[test]
+fn crash_loop_slower_than_ten_times_min_uptime_backs_off() {
+    let mut rig = Rig::fleet(1);
+    let health = |rig: &mut Rig| {
+        rig.command("status", json!({"name": "w", "verbose": true})).unwrap()["details"]["health"].take()
+    };
+    for pid in 101..104 {
+        rig.pass(20_000);
+        rig.exit(pid, 1);
+        assert_eq!(spawns(&mut rig, "w"), 1, "the first three are replaced at once");
+    }
+    assert_eq!(health(&mut rig), "backing off", "it runs as the ones did that exited");
+    rig.logs();
+    // Each wait is twice the one before, as the loop goes on.
+    for (pid, wait) in [(104, 100), (105, 200), (106, 400), (107, 800)] {
+        rig.pass(20_000);
+        rig.exit(pid, 1);
+        let words = format!("times={}", pid - 100);
+        let told = |line: &String| line.contains("w: worker exits again and again") && line.contains(&words);
+        assert!(rig.logs().iter().any(told), "{words} is not in the log");
+        rig.pass(wait * 8 / 10);
+        assert_eq!(spawns(&mut rig, "w"), 0);
+        rig.pass(wait * 4 / 10);
+        assert_eq!(spawns(&mut rig, "w"), 1);
+    }
+    rig.pass(39_000);
+    assert_eq!(health(&mut rig), "backing off");
+    rig.pass(2000);
+    assert_eq!(health(&mut rig), "ready", "it has lived twice as long as they did");
+    // Its exit is the first of a new count.
+    rig.exit(108, 1);
+    assert_eq!(spawns(&mut rig, "w"), 1);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn workers_that_succeed_after_a_while_are_no_crash_loop() {
+    let mut rig = Rig::fleet(1);
+    for pid in 101..111 {
+        rig.pass(20_000);
+        rig.exit(pid, 0);
+        assert_eq!(spawns(&mut rig, "w"), 1);
+    }
+    rig.assert_quiescent();
+}
+
+#[test]
 fn kills_from_outside_are_no_crash_loop() {
     let mut rig = Rig::fleet(1);
     for pid in 101..111 {

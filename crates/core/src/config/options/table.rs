@@ -211,8 +211,9 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         default: "1",
         unit: "seconds",
         doc: "A worker that has run for this time has come up: requests with waiting are answered then, and when it exits \
-              later it is replaced at once. A worker that exits earlier is replaced after a pause, which grows with each \
-              early exit.",
+              later it is replaced at once, until that happens for the fourth time in a row within 300 seconds of running. \
+              A worker that exits earlier is replaced after a pause. The pause grows with each such exit. 0 switches these \
+              pauses off.",
         example: "10",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
