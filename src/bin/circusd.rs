@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    if let Some(state) = circus::sys::state_fd() {
+        return circus::daemon::go_on(state);
+    }
     circus::sys::reset_inherited_signals();
     circus::daemon::main(&circus::daemon::Args::parse())
 }

@@ -39,6 +39,9 @@ pub struct Args {
     /// With --check: report as JSON, for editors and CI
     #[arg(long, requires = "check")]
     pub json: bool,
+    /// Read the state of another circusd from standard input, and say whether this program can go on with it; for upgrades
+    #[arg(long)]
+    pub check_state: bool,
     /// Print the version
     #[arg(long)]
     pub version: bool,

@@ -31,6 +31,7 @@ use super::signaller::Signaller;
 use super::sources::{Source, Sources};
 use super::starting::Starting;
 use super::survivors;
+use super::upgrade::Upgrade;
 use super::worker_sockets::WorkerSockets;
 use crate::arbiter::{Arbiter, Level, Principal};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
@@ -204,6 +205,7 @@ pub(super) fn boot(
         hooks: Hooks(hooks),
         output_messages: OutputMessages::default(),
         outcome: None,
+        upgrade: Upgrade::default(),
         trim_when_idle: true,
         resources: Resources {
             pidfile,

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::arbiter::{Exit, HookId, Pid, SinkCommandId};
 use crate::sys;
 
 /// What a child is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Owner {
     /// A worker; the core knows it by its pid.
     Worker,
@@ -16,6 +18,8 @@ pub(super) enum Owner {
     PythonHost(u64),
     /// A command that a stream is written to.
     ExecSink(SinkCommandId),
+    /// The program that circusd is to become, which looks whether it can read the state.
+    UpgradeCheck,
 }
 
 /// The children that have not been reaped, by pid.
@@ -57,9 +61,19 @@ impl Children {
     pub(super) fn exec_sinks(&self) -> Vec<(Pid, SinkCommandId)> {
         let command = |(pid, owner): (&Pid, &Owner)| match owner {
             Owner::ExecSink(id) => Some((*pid, *id)),
-            Owner::Worker | Owner::Hook(_) | Owner::PythonHost(_) => None,
+            Owner::Worker | Owner::Hook(_) | Owner::PythonHost(_) | Owner::UpgradeCheck => None,
         };
         self.owners.iter().filter_map(command).collect()
+    }
+
+    /// Every child, for another process that takes them over.
+    pub(super) fn save(&self) -> Vec<(Pid, Owner)> {
+        self.owners.iter().map(|(pid, owner)| (*pid, *owner)).collect()
+    }
+
+    /// Disowns a process, which is about to be killed.
+    pub(super) fn disown(&mut self, pid: Pid) {
+        self.owners.remove(&pid);
     }
 
     /// Disowns the processes of hooks, which are about to be killed, and returns them.

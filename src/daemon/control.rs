@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::core::Core;
 use super::environment;
 use crate::arbiter::{Arbiter, Event, Level, Principal};
@@ -32,6 +34,17 @@ pub(super) struct Control {
     had_large_frame: bool,
 }
 
+/// A request that was received and not looked at.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct UnreadRequest {
+    identity: Vec<u8>,
+    delimiter: bool,
+    #[serde(with = "crate::output::bytes")]
+    frame: Vec<u8>,
+    /// The client's address.
+    peer: Option<String>,
+}
+
 impl Control {
     pub(super) fn new(router: Router, peers: Principal) -> Self {
         Self { router, peers, dropped: 0, dropped_log: Throttle::default(), had_large_frame: false }
@@ -55,12 +68,30 @@ impl Control {
     pub(super) fn take_requests(&mut self, core: &mut Core) -> bool {
         for _ in 0..REQUESTS_A_TURN {
             let Some(incoming) = self.router.recv() else { return false };
-            self.take(incoming, core);
+            self.take(incoming, None, core);
         }
         true
     }
 
-    fn take(&mut self, incoming: Incoming, core: &mut Core) {
+    /// Takes requests out of the endpoint for another process, which is to take them up.
+    pub(super) fn take_unread(&mut self) -> Vec<UnreadRequest> {
+        let mut unread = Vec::new();
+        while let Some(Incoming { identity, delimiter, payload }) = self.router.recv() {
+            if let Payload::Frame(frame) = payload {
+                unread.push(UnreadRequest { identity, delimiter, frame, peer: self.router.peer() });
+            }
+        }
+        unread
+    }
+
+    /// Takes up requests that another process has taken out of the endpoint.
+    pub(super) fn take_up(&mut self, unread: Vec<UnreadRequest>, core: &mut Core) {
+        for UnreadRequest { identity, delimiter, frame, peer } in unread {
+            self.take(Incoming { identity, delimiter, payload: Payload::Frame(frame) }, peer, core);
+        }
+    }
+
+    fn take(&mut self, incoming: Incoming, known_peer: Option<String>, core: &mut Core) {
         let Incoming { identity, delimiter, payload: Payload::Frame(frame) } = incoming else { return };
         self.had_large_frame |= frame.len() > LARGE_FRAME;
         let (format, decoded) = decode(&frame);
@@ -72,7 +103,7 @@ impl Control {
                 return self.refuse(&to(undecodable.id, undecodable.cast), undecodable.fault, core);
             }
         };
-        log_change(&envelope, core, || peer(self.router.peer()));
+        log_change(&envelope, core, || peer(known_peer.or_else(|| self.router.peer())));
         let request = accept(&envelope, &self.peers, &core.arbiter);
         let to = to(envelope.id, envelope.cast);
         match request {

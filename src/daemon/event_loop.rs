@@ -32,6 +32,7 @@ use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
 use super::starting::Starting;
+use super::upgrade::Upgrade;
 use crate::arbiter::{Event, Intent, Level, SinkEvent};
 use crate::proto::Signal;
 use crate::sys;
@@ -46,6 +47,8 @@ pub(super) enum Outcome {
     Exit(u8),
     /// A new life begins from the configuration file.
     Restart,
+    /// The process becomes another build of circusd.
+    Upgrade,
 }
 
 /// The parts that the loop works with.
@@ -67,6 +70,7 @@ pub(super) struct Daemon {
     pub(super) parent: Parent,
     pub(super) fds: FdTable,
     pub(super) outcome: Option<Outcome>,
+    pub(super) upgrade: Upgrade,
     /// The daemon starts, a file was read, or a large request came.
     pub(super) trim_when_idle: bool,
     /// Resources and configuration of this daemon's lifetime.
@@ -107,6 +111,8 @@ impl Daemon {
             self.launcher.worker_sockets.next_due(),
             self.parent.next_due(),
             self.leftovers.next_due(),
+            self.events.next_due(),
+            self.upgrade.next_due(),
         ];
         let due = due.into_iter().flatten().min().map(|at| at.since(clock::now().mono));
         due.into_iter().chain(self.control.retry_in()).min()
@@ -132,6 +138,7 @@ impl Daemon {
             self.events.publisher.ready();
             self.events.take_subscriptions(&mut self.launcher.output);
         }
+        self.events.let_out(self.core.now.mono);
         if ready.contains(&Source::Threads) {
             self.output_messages.arrived();
         }
@@ -146,6 +153,7 @@ impl Daemon {
         self.core.arbiter.handle_timeout(self.core.now);
         self.core.log.tell_repeats(self.core.now);
         let more_launches = self.drain();
+        self.go_on_with_upgrade();
         self.launcher.worker_sockets.close_unused(&self.core.arbiter, self.core.now.mono);
         self.parent.tell_started(&self.core);
         self.events.take_subscriptions(&mut self.launcher.output);
@@ -175,6 +183,10 @@ impl Daemon {
                     self.core.log(Level::Info, "Got signal SIG_HUP");
                     intents.push(Intent::Reload);
                 }
+                sys::SignalEvent::Upgrade => {
+                    self.core.log(Level::Info, "Got signal SIG_USR2");
+                    intents.push(Intent::Upgrade);
+                }
                 sys::SignalEvent::Ignored(signal) => {
                     let text = format!("Got signal {}; it means nothing here", with_underscore(signal));
                     self.core.log(Level::Info, text);
@@ -185,7 +197,7 @@ impl Daemon {
     }
 
     /// Collects every child that has ended, and tells its owner.
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         let mut workers = Vec::new();
         for (owner, exit) in self.children.reap() {
             self.launcher.output.died(exit.pid.0);
@@ -200,6 +212,7 @@ impl Daemon {
                     let (hooks, mut parts) = self.hooks();
                     hooks.exited(owner, exit.exit_code, &mut parts);
                 }
+                Owner::UpgradeCheck => self.upgrade_checked(exit),
                 Owner::ExecSink(id) => {
                     let event = SinkEvent::Exited { pid: exit.pid, exit_code: exit.exit_code };
                     self.core.feed(Event::SinkCommand(id, event));
@@ -223,7 +236,7 @@ impl Daemon {
                 self.core.feed(sampled);
                 continue;
             }
-            if launches == LAUNCHES_A_TURN {
+            if launches == LAUNCHES_A_TURN || self.upgrade.is_near() {
                 break;
             }
             let Some(launch) = self.core.arbiter.poll_launch(self.core.now) else { break };
@@ -234,10 +247,10 @@ impl Daemon {
         self.execute_all();
         self.signaller.kill_queued(&self.leftovers);
         self.events.flush();
-        self.core.arbiter.has_launches() || self.samples.are_wanted()
+        self.core.arbiter.has_launches() && !self.upgrade.is_near() || self.samples.are_wanted()
     }
 
-    fn execute_all(&mut self) {
+    pub(super) fn execute_all(&mut self) {
         while let Some(action) = self.core.arbiter.poll_action() {
             self.execute(action);
         }

@@ -1,7 +1,10 @@
 //! The event endpoint: what is published, and what clients have subscribed to.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::core::Core;
-use crate::arbiter::Level;
+use crate::arbiter::{Level, Mono};
 use crate::net::{News, Publisher};
 use crate::output::OutputHandle;
 use crate::proto::{Notice, OUTPUT_GREETING, OUTPUT_TOPICS, encode_notice};
@@ -15,11 +18,59 @@ pub(super) struct EventPublisher {
     /// Connections that subscribed to too much, not logged yet.
     ended: u64,
     ended_log: Throttle,
+    held: Option<Held>,
 }
+
+/// What is published is held back for a while: the subscribers of the process before this one are coming back.
+struct Held {
+    /// No longer than until then.
+    until: Mono,
+    /// How many there were.
+    subscribers: usize,
+    /// What workers have printed since.
+    output: Vec<(Arc<str>, Vec<u8>)>,
+}
+
+/// How long subscribers may take to come back. libzmq tries again after 100 to 200 ms.
+const HOLD_LIMIT: Duration = Duration::from_secs(1);
+/// So many messages of output are held back. What follows them is published at once.
+const MOST_HELD: usize = 20_000;
 
 impl EventPublisher {
     pub(super) fn new(publisher: Publisher) -> Self {
-        Self { publisher, queue: Vec::new(), ended: 0, ended_log: Throttle::default() }
+        Self { publisher, queue: Vec::new(), ended: 0, ended_log: Throttle::default(), held: None }
+    }
+
+    /// Holds back what is published until so many subscribers are there again, in a bounded time.
+    pub(super) fn hold_for(&mut self, subscribers: usize, now: Mono) {
+        if subscribers > 0 {
+            self.held = Some(Held { until: now.after(HOLD_LIMIT), subscribers, output: Vec::new() });
+        }
+    }
+
+    /// When what is held back goes out at the latest.
+    pub(super) fn next_due(&self) -> Option<Mono> {
+        self.held.as_ref().map(|held| held.until)
+    }
+
+    /// Lets out what is held back, if it is time or its readers are there.
+    pub(super) fn let_out(&mut self, now: Mono) {
+        let publisher = &self.publisher;
+        let over = |held: &mut Held| {
+            held.until <= now || held.output.len() >= MOST_HELD || publisher.subscribers() >= held.subscribers
+        };
+        if let Some(held) = self.held.take_if(over) {
+            self.flush();
+            self.publish_output(held.output);
+        }
+    }
+
+    /// Publishes what workers have printed.
+    pub(super) fn publish_output(&mut self, printed: Vec<(Arc<str>, Vec<u8>)>) {
+        match &mut self.held {
+            Some(held) => held.output.extend(printed),
+            None => self.publisher.publish_all(printed.iter().map(|(topic, body)| (topic.as_bytes(), body))),
+        }
     }
 
     /// Sends an event with the others of this turn.
@@ -38,6 +89,9 @@ impl EventPublisher {
     /// Sends the events of this turn, together: libzmq's thread and the subscribers wake up once for a death and the
     /// worker that takes its place, and not while that one is being started.
     pub(super) fn flush(&mut self) {
+        if self.held.is_some() {
+            return;
+        }
         let notices = self.queue.drain(..);
         self.publisher.publish_all(notices.map(|notice| encode_notice(&notice)));
     }
@@ -45,6 +99,10 @@ impl EventPublisher {
     /// Takes note of what clients subscribe to. Output is made into events only where a client has subscribed to it by
     /// name, so without such a client it costs nothing.
     pub(super) fn take_subscriptions(&mut self, output: &mut OutputHandle) {
+        if self.held.is_some() {
+            // Until all are back, those are served that there were before.
+            return self.publisher.settle();
+        }
         loop {
             // Again after the greetings: to send them may have eaten news.
             self.publisher.settle();

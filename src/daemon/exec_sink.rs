@@ -6,10 +6,12 @@
 //! core's to say.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
+use serde::{Deserialize, Serialize};
 
 use super::children::{Children, Owner};
 use super::core::Core;
@@ -49,6 +51,28 @@ pub(super) struct ExecSinks {
     last: u64,
 }
 
+/// The same as plain data, with the numbers of the descriptors.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedExecSinks {
+    by_id: BTreeMap<SinkCommandId, SavedExecSink>,
+    by_sink: BTreeMap<SinkId, SinkCommandId>,
+    last: u64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct SavedExecSink {
+    argv: Vec<String>,
+    name: String,
+    input: RawFd,
+}
+
+impl SavedExecSinks {
+    /// The numbers of all descriptors.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = RawFd> {
+        self.by_id.values().map(|sink| sink.input)
+    }
+}
+
 /// The class of such streams.
 pub(super) fn is_command(stream: &StreamConfig) -> bool {
     stream.class == "exec"
@@ -57,6 +81,28 @@ pub(super) fn is_command(stream: &StreamConfig) -> bool {
 impl ExecSinks {
     pub(super) fn new(context: SpawnContext) -> Self {
         Self { context, by_id: BTreeMap::new(), by_sink: BTreeMap::new(), last: 0 }
+    }
+
+    /// For another process.
+    pub(super) fn save(&self) -> SavedExecSinks {
+        let saved = |(id, sink): (&SinkCommandId, &ExecSink)| {
+            let (argv, name) = (sink.argv.clone(), sink.name.clone());
+            (*id, SavedExecSink { argv, name, input: sink.input.as_raw_fd() })
+        };
+        SavedExecSinks { by_id: self.by_id.iter().map(saved).collect(), by_sink: self.by_sink.clone(), last: self.last }
+    }
+
+    /// Goes on with those of another process. `take` gives the descriptor of a number.
+    pub(super) fn restore(
+        context: SpawnContext,
+        saved: SavedExecSinks,
+        mut take: impl FnMut(RawFd) -> io::Result<OwnedFd>,
+    ) -> io::Result<Self> {
+        let SavedExecSinks { by_id, by_sink, last } = saved;
+        let sinks = by_id
+            .into_iter()
+            .map(|(id, SavedExecSink { argv, name, input })| Ok((id, ExecSink { argv, name, input: take(input)? })));
+        Ok(Self { context, by_id: sinks.collect::<io::Result<_>>()?, by_sink, last })
     }
 
     /// Starts the command of a stream; what is written to the descriptor it reads. `keep` or `abandon` follows.

@@ -67,6 +67,7 @@ impl Daemon {
                 let result = take_over(*config, &mut self.resources, fds, launcher, core);
                 core.feed(Event::TakenOver(result));
             }
+            Action::Upgrade(program) => self.begin_upgrade(program),
             Action::Restart => self.outcome = Some(Outcome::Restart),
             Action::Exit(status) => self.outcome = Some(Outcome::Exit(status)),
         }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::unistd::{geteuid, pipe2};
+use serde::{Deserialize, Serialize};
 
 use super::children::Children;
 use super::core::Core;
@@ -21,7 +22,7 @@ use crate::proto::{SpawnError, Stage, StreamName};
 use crate::sys;
 
 /// The sinks of a watcher's streams, opened with its first process.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Streams {
     pub(super) stdout: Option<SinkId>,
     pub(super) stderr: Option<SinkId>,

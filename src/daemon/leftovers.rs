@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid as SysPid;
+use serde::{Deserialize, Serialize};
 
 use super::children::Children;
 use super::core::Core;
@@ -36,12 +37,35 @@ pub(super) struct Leftovers {
     keeps_some: bool,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Left {
     exit: Exit,
     members: Vec<ProcessIdentity>,
 }
 
+/// The same as plain data.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedLeftovers {
+    descendants: HashMap<Pid, Vec<ProcessIdentity>>,
+    waiting: HashMap<Pid, Left>,
+    next_look: Option<Mono>,
+    keeps_some: bool,
+}
+
 impl Leftovers {
+    /// For another process.
+    pub(super) fn save(&self) -> SavedLeftovers {
+        let Self { proc: _, descendants, waiting, next_look, keeps_some } = self;
+        let (next_look, keeps_some) = (*next_look, *keeps_some);
+        SavedLeftovers { descendants: descendants.clone(), waiting: waiting.clone(), next_look, keeps_some }
+    }
+
+    /// Goes on with those of another process.
+    pub(super) fn restore(saved: SavedLeftovers) -> Self {
+        let SavedLeftovers { descendants, waiting, next_look, keeps_some } = saved;
+        Self { proc: sys::Proc::default(), descendants, waiting, next_look, keeps_some }
+    }
+
     /// When to look next whether leftovers have ended.
     pub(super) fn next_due(&self) -> Option<Mono> {
         self.next_look.filter(|_| !self.waiting.is_empty())

@@ -11,6 +11,7 @@ use super::boot::{self, StartupError};
 use super::event_loop::{Daemon, Outcome};
 use super::parent::Parent;
 use super::shutdown::{close, restart};
+use super::upgrade;
 use crate::config::{Config, Host, Loaded, Origin, Problem, Severity};
 use crate::sys;
 
@@ -18,6 +19,9 @@ use crate::sys;
 pub fn main(args: &Args) -> ExitCode {
     if args.version {
         return print(&version());
+    }
+    if args.check_state {
+        return upgrade::check_state();
     }
     if args.config.is_none() && args.config_fd.is_none() {
         return print(&format!("{}\n", Args::command().render_usage()));
@@ -142,9 +146,10 @@ fn run_in_the_background(
 }
 
 /// Turns until the end.
-fn turn(mut daemon: Daemon) -> u8 {
+pub(super) fn turn(mut daemon: Daemon) -> u8 {
     loop {
         match daemon.run() {
+            Outcome::Upgrade => daemon = upgrade::hand_over(daemon),
             Outcome::Exit(status) => {
                 close(daemon);
                 return status;

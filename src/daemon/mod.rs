@@ -19,6 +19,7 @@
 //! | `exec_sink` | commands that streams are written to |
 //! | `output`, `log` | what the output thread has to say, and circusd's own log, in a thread of its own |
 //! | `sampling` | what processes use, a few of them in each turn |
+//! | `upgrade` | this process becomes another build of circusd |
 //! | `reload`, `shutdown` | the configuration read again; the end, or a new life in the same process |
 //!
 //! What happens when is the core's to decide. The daemon itself times what concerns its own resources: how long sockets of
@@ -57,7 +58,9 @@ mod sockets;
 mod sources;
 mod starting;
 mod survivors;
+mod upgrade;
 mod worker_sockets;
 
 pub use args::Args;
 pub use main::main;
+pub use upgrade::go_on;

@@ -54,6 +54,8 @@ impl OutputMessages {
                 Message::Output { .. } => {}
             }
         }
-        events.publisher.publish_all(printed.iter().map(|(topic, body)| (topic.as_bytes(), body)));
+        if !printed.is_empty() {
+            events.publish_output(printed);
+        }
     }
 }

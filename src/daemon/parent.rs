@@ -5,8 +5,10 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::args::Args;
 use super::core::Core;
@@ -29,7 +31,41 @@ pub(super) struct Parent {
     told_ready: bool,
 }
 
+/// The same as plain data, with the numbers of the descriptors.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedParent {
+    ready: Option<RawFd>,
+    handle: Option<RawFd>,
+    hurry_at: Option<Mono>,
+    told_ready: bool,
+}
+
+impl SavedParent {
+    /// The numbers of all descriptors.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = RawFd> {
+        self.ready.into_iter().chain(self.handle)
+    }
+}
+
 impl Parent {
+    /// For another process.
+    pub(super) fn save(&self) -> SavedParent {
+        let (ready, handle) =
+            (self.ready.as_ref().map(AsRawFd::as_raw_fd), self.handle.as_ref().map(AsRawFd::as_raw_fd));
+        SavedParent { ready, handle, hurry_at: self.hurry_at, told_ready: self.told_ready }
+    }
+
+    /// Goes on with that of another process. `take` gives the descriptor of a number.
+    pub(super) fn restore(
+        saved: SavedParent,
+        mut take: impl FnMut(RawFd) -> std::io::Result<OwnedFd>,
+    ) -> std::io::Result<Self> {
+        let SavedParent { ready, handle, hurry_at, told_ready } = saved;
+        let ready = ready.map(&mut take).transpose()?.map(File::from);
+        let notify = if told_ready { None } else { sys::notify_socket() };
+        Ok(Self { ready, notify, handle: handle.map(take).transpose()?, hurry_at, told_ready })
+    }
+
     /// The parent that the command line speaks of, and the service manager of the environment.
     pub(super) fn new(args: &Args, notify: Option<String>) -> Result<Self, String> {
         let ready = args.ready_fd.map(sys::take_inherited).transpose();

@@ -102,7 +102,7 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     daemon.trim_when_idle = true;
 }
 
-fn stop_hooks(daemon: &mut Daemon) {
+pub(super) fn stop_hooks(daemon: &mut Daemon) {
     let (hooks, mut parts) = daemon.hooks();
     hooks.stop(&mut parts);
     daemon.signaller.kill_queued(&daemon.leftovers);

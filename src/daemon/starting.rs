@@ -52,6 +52,11 @@ impl Starting {
         core.feed(outcome);
     }
 
+    /// The processes, which have not reached their programs.
+    pub(super) fn pids(&self) -> Vec<Pid> {
+        self.0.keys().copied().collect()
+    }
+
     /// The workers of the life before this one are gone.
     pub(super) fn forget_all(&mut self, sources: &mut Sources) {
         for pid in self.0.keys().copied().collect::<Vec<_>>() {

@@ -5,8 +5,11 @@
 //! place: in a graceful reload both have it for a while.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::arbiter::{Arbiter, Mono, Pid, WatcherKey};
 use crate::config::{SocketConfig, WatcherConfig, named_sockets};
@@ -34,6 +37,30 @@ struct SocketSet {
 pub(super) struct WorkerSockets {
     sets: Vec<SocketSet>,
     last_id: u64,
+}
+
+/// The same as plain data, with the numbers of the descriptors.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedWorkerSockets {
+    sets: Vec<SavedSocketSet>,
+    last_id: u64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct SavedSocketSet {
+    id: u64,
+    watcher: WatcherKey,
+    name: String,
+    sockets: BTreeMap<String, (SocketConfig, RawFd)>,
+    holders: Vec<(u64, Pid)>,
+    unused_since: Option<Mono>,
+}
+
+impl SavedWorkerSockets {
+    /// The numbers of all descriptors.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = RawFd> {
+        self.sets.iter().flat_map(|set| set.sockets.values().map(|(_, number)| *number))
+    }
 }
 
 /// The sockets that a worker is started with.
@@ -81,6 +108,38 @@ impl WorkerSockets {
         let (id, name) = (self.last_id, config.name.clone());
         self.sets.push(SocketSet { id, watcher, name, sockets, holders: Vec::new(), unused_since: Some(now) });
         Ok(Some(SetId(id)))
+    }
+
+    /// For another process.
+    pub(super) fn save(&self) -> SavedWorkerSockets {
+        let saved = |set: &SocketSet| {
+            let socket = |(name, (config, fd)): (&String, &(SocketConfig, OwnedFd))| {
+                (name.clone(), (config.clone(), fd.as_raw_fd()))
+            };
+            SavedSocketSet {
+                id: set.id,
+                watcher: set.watcher,
+                name: set.name.clone(),
+                sockets: set.sockets.iter().map(socket).collect(),
+                holders: set.holders.clone(),
+                unused_since: set.unused_since,
+            }
+        };
+        SavedWorkerSockets { sets: self.sets.iter().map(saved).collect(), last_id: self.last_id }
+    }
+
+    /// Goes on with those of another process. `take` gives the descriptor of a number.
+    pub(super) fn restore(
+        saved: SavedWorkerSockets,
+        mut take: impl FnMut(RawFd) -> io::Result<OwnedFd>,
+    ) -> io::Result<Self> {
+        let mut sets = Vec::new();
+        for SavedSocketSet { id, watcher, name, sockets, holders, unused_since } in saved.sets {
+            let sockets = sockets.into_iter().map(|(name, (config, number))| Ok((name, (config, take(number)?))));
+            let sockets = sockets.collect::<io::Result<_>>()?;
+            sets.push(SocketSet { id, watcher, name, sockets, holders, unused_since });
+        }
+        Ok(Self { sets, last_id: saved.last_id })
     }
 
     /// A socket of a set.
@@ -160,8 +219,6 @@ fn wanted<'s>(config: &WatcherConfig, managed: &'s [sys::ManagedSocket]) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd as _;
-
     use super::*;
 
     const WATCHER: WatcherKey = WatcherKey(1);

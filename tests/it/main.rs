@@ -42,5 +42,6 @@ mod storm;
 mod tail;
 mod top;
 mod trees;
+mod upgrade;
 mod web;
 mod wire;

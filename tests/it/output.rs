@@ -18,7 +18,7 @@ fn line(pid: i32, number: u64) -> String {
 
 /// Checks the lines of `chatter`: for each pid how many there are.
 #[track_caller]
-fn count_whole_lines(text: &str) -> BTreeMap<i32, u64> {
+pub(crate) fn count_whole_lines(text: &str) -> BTreeMap<i32, u64> {
     let mut counts: BTreeMap<i32, u64> = BTreeMap::new();
     for found in text.lines() {
         let pid: Option<i32> = found.trim_start_matches('<').split(' ').next().and_then(|pid| pid.parse().ok());

@@ -207,6 +207,11 @@ impl Publisher {
         self.subscriptions.prefixes()
     }
 
+    /// How many connections there are that have subscribed to something.
+    pub fn subscribers(&self) -> usize {
+        self.subscriptions.connections().into_iter().filter(|connection| peer::is_open(*connection)).count()
+    }
+
     /// What became of the subscriptions since the last call, if anything.
     pub fn take_news(&mut self) -> Option<News> {
         self.news.take()

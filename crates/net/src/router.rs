@@ -70,6 +70,8 @@ pub struct Router {
     counters: Counters,
     /// The request that was received last.
     last: Option<zmq::Message>,
+    /// Until then, answers to clients that are not connected wait for them.
+    awaited_until: Option<Deadline>,
 }
 
 registrable!(Router);
@@ -93,7 +95,24 @@ impl Router {
             send_queue: SendQueue::new(LIMITS),
             counters: Counters::default(),
             last: None,
+            awaited_until: None,
         })
+    }
+
+    /// For a router that takes the place of another: its clients have lost their connections and come back under the names
+    /// that they have given themselves. For so long their answers wait for them.
+    pub fn await_clients(&mut self, limit: Duration) {
+        self.awaited_until = Some(Deadline::after(limit));
+    }
+
+    /// What is done with an answer now. libzmq names clients that have no name of their own; those names begin with a
+    /// zero, and such a client never comes back under the same.
+    fn transmit(&self, identity: &[u8], answer: &Answer) -> Sent {
+        let sent = transmit(&self.port, identity, answer);
+        let comes_back = || {
+            self.awaited_until.is_some_and(|until| !until.passed()) && identity.first().is_some_and(|byte| *byte != 0)
+        };
+        if sent == Sent::Gone && comes_back() { Sent::Full } else { sent }
     }
 
     /// The endpoint as the kernel knows it: a port where 0 was asked for.
@@ -140,7 +159,7 @@ impl Router {
     /// dropped and counted.
     pub fn send(&mut self, identity: &[u8], delimiter: bool, payload: Vec<u8>) {
         let answer = Answer { delimiter, payload };
-        let sent = if self.send_queue.holds(identity) { Sent::Full } else { transmit(&self.port, identity, &answer) };
+        let sent = if self.send_queue.holds(identity) { Sent::Full } else { self.transmit(identity, &answer) };
         match sent {
             Sent::Done => {}
             Sent::Full => self.counters.overflowed += self.send_queue.push(identity, answer) as u64,
@@ -155,8 +174,9 @@ impl Router {
 
     /// Tries again to send what waits, and tells how many answers left. [`ready`](Self::ready) does it, too.
     pub fn retry(&mut self) -> usize {
-        let port = &self.port;
-        let progress = self.send_queue.retry(|identity, answer| transmit(port, identity, answer));
+        let mut queue = std::mem::replace(&mut self.send_queue, SendQueue::new(LIMITS));
+        let progress = queue.retry(|identity, answer| self.transmit(identity, answer));
+        self.send_queue = queue;
         self.counters.unroutable += progress.gone as u64;
         progress.sent + progress.gone
     }

@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::ifaddrs::getifaddrs;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::ipc;
-use super::socket_file::SocketFile;
+use super::socket_file::{SavedSocketFile, SocketFile};
 use super::sockets::{not_bound, strerror};
 
 /// The queue of connections. libzmq's own, 100, is short for a fleet of clients that connect at once.
@@ -27,6 +28,25 @@ pub struct BoundEndpoint {
     pub endpoint: String,
     /// The file of an ipc endpoint, removed when this is dropped, if it still is ours.
     pub cleanup: Option<SocketFile>,
+}
+
+/// An endpoint without its descriptor, as plain data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedEndpoint {
+    endpoint: String,
+    file: Option<SavedSocketFile>,
+}
+
+impl BoundEndpoint {
+    /// For another process, which gets the descriptor.
+    pub fn save(&self) -> SavedEndpoint {
+        SavedEndpoint { endpoint: self.endpoint.clone(), file: self.cleanup.as_ref().map(SocketFile::save) }
+    }
+
+    /// Goes on with the endpoint of another process. The file is this one's to remove from now on.
+    pub fn restore(SavedEndpoint { endpoint, file }: SavedEndpoint, fd: OwnedFd) -> Self {
+        Self { fd, endpoint, cleanup: file.map(SocketFile::restore) }
+    }
 }
 
 impl AsFd for BoundEndpoint {

@@ -1,5 +1,6 @@
 //! The machine as circusd finds it, read once at start; and what circusd sets about itself.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd as _};
 
 use jiff::tz::TimeZone;
@@ -11,6 +12,8 @@ use super::raw_text::from_os;
 use circus_core::config::Host;
 
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// Names the descriptor with the state of the circusd that this process was before.
+const STATE_FD: &str = "CIRCUSD_STATE_FD";
 
 /// circusd's environment and working directory. Bytes that are no UTF-8 are kept: see `raw_text`.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
@@ -18,7 +21,7 @@ pub fn host() -> Host {
     Host {
         // The service manager's socket is circusd's own: a worker that used it would speak for circusd.
         env: std::env::vars_os()
-            .filter(|(name, _)| name != NOTIFY_SOCKET)
+            .filter(|(name, _)| name != NOTIFY_SOCKET && name != STATE_FD)
             .map(|(name, value)| (from_os(name), from_os(value)))
             .collect(),
         // A directory that was removed has no name; "/" always is one.
@@ -31,6 +34,21 @@ pub fn host() -> Host {
 #[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
 pub fn notify_socket() -> Option<String> {
     std::env::var(NOTIFY_SOCKET).ok().filter(|name| !name.is_empty())
+}
+
+/// The number of the descriptor with the state of the circusd that this process was before an upgrade.
+#[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
+pub fn state_fd() -> Option<i32> {
+    std::env::var(STATE_FD).ok()?.parse().ok()
+}
+
+/// The words and the environment that the next program of this process gets, with the number of the descriptor with the
+/// state.
+#[expect(clippy::disallowed_methods, reason = "it is handed on as it is")]
+pub(super) fn words_and_environment(state: i32) -> (Vec<OsString>, Vec<(OsString, OsString)>) {
+    let mut environment: Vec<_> = std::env::vars_os().filter(|(name, _)| name != STATE_FD).collect();
+    environment.push((STATE_FD.into(), state.to_string().into()));
+    (std::env::args_os().collect(), environment)
 }
 
 /// The system's time zone. Where TZ does not name one it is that of `/etc/localtime`, which is read as it is: jiff's own

@@ -7,6 +7,7 @@
 use nix::errno::Errno;
 use nix::sys::signal::killpg;
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::kill::Handle;
 use super::process::{Proc, Stat};
@@ -14,9 +15,10 @@ use super::tree::{NEVER, members};
 use circus_core::proto::Signal;
 
 /// A process for good: a later process with the same pid has started at another time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     /// Its pid.
+    #[serde(with = "super::raw_pid")]
     pub pid: Pid,
     /// When it started ([`Stat::started`]).
     pub started: u64,

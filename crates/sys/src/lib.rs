@@ -29,7 +29,7 @@
 //! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`Spawner::new`], ZeroMQ, threads.
 //!
 //! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
-//! (waitpid), `kill` (kill, pidfd), `daemonize` (fork), `parent` (descriptors by number), `memory` (malloc_trim) and
+//! (waitpid), `hand_over` (execve), `kill` (kill, pidfd), `daemonize` (fork), `parent` (descriptors by number), `memory` (malloc_trim) and
 //! `abort` (a signal handler), for what no safe crate offers as it must be.
 
 #![warn(missing_docs)]
@@ -40,6 +40,7 @@ mod clock;
 mod daemonize;
 mod descendants;
 mod endpoint;
+mod hand_over;
 mod host;
 mod ipc;
 mod kill;
@@ -53,6 +54,7 @@ mod pidfile;
 mod port_owner;
 mod process;
 mod python;
+mod raw_pid;
 mod raw_text;
 mod reap;
 mod sample;
@@ -74,8 +76,9 @@ pub use abort::end_children_on_abort;
 pub use clock::since_boot;
 pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use descendants::DescendantHandle;
-pub use endpoint::{BoundEndpoint, EndpointError, bind_endpoint, is_exposed};
-pub use host::{host, notify_socket, sanitize_stdio, set_umask, time_zone};
+pub use endpoint::{BoundEndpoint, EndpointError, SavedEndpoint, bind_endpoint, is_exposed};
+pub use hand_over::{become_program, is_open, own_program, sealed};
+pub use host::{host, notify_socket, sanitize_stdio, set_umask, state_fd, time_zone};
 pub use kill::{SendError, send};
 pub use launch::{Credentials, Launch, SocketPassing, Stdio};
 pub use leftovers::{ProcessIdentity, become_subreaper, descendants, left_behind, leftover_roots};
@@ -89,9 +92,9 @@ pub use python::python_path;
 pub use reap::{Exit, reap};
 pub use sample::{Details, Metrics, Probe, Prober, Sampler, TreeOptions, TreeUsage};
 pub use service_probe::{Service, try_service};
-pub use signals::{SignalEvent, Signals, reset_inherited_signals};
-pub use socket_file::SocketFile;
-pub use sockets::{Address, ManagedSocket, SocketError, open, open_all, open_own};
+pub use signals::{SignalEvent, Signals, reset_inherited_signals, unblock_signals};
+pub use socket_file::{SavedSocketFile, SocketFile};
+pub use sockets::{Address, ManagedSocket, SavedSocket, SocketError, open, open_all, open_own};
 pub use spawn::{Spawned, Spawner, spawn};
 pub use status::{StatusRead, read_status};
 pub use swap_sockets::swap_sockets;

@@ -91,6 +91,11 @@ impl Pidfile {
         }
     }
 
+    /// Goes on with the file of the program that this process was before.
+    pub fn restore(path: PathBuf) -> Self {
+        Self { path, pid: Pid::this() }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

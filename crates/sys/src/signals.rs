@@ -23,9 +23,14 @@ use circus_core::proto::Signal;
 /// with which the kernel collects our children before we can. For the start of every program, before any thread.
 /// What else is ignored stays so: `nohup` means it.
 pub fn reset_inherited_signals() {
-    // Neither can fail with these arguments.
-    let _none = SigSet::empty().thread_set_mask();
+    unblock_signals();
     default_sigchld();
+}
+
+/// Lets all signals in that were blocked, those that are pending among them.
+pub fn unblock_signals() {
+    // It cannot fail with this argument.
+    let _none = SigSet::empty().thread_set_mask();
 }
 
 #[expect(unsafe_code, reason = "nix's sigaction is unsafe: a handler may be anything. This sets none")]
@@ -44,7 +49,9 @@ pub enum SignalEvent {
     Reload,
     /// CHLD: there may be children to collect.
     Child,
-    /// USR1, USR2 and WINCH mean nothing, and unlike in Circus do not kill circusd.
+    /// USR2: become the program that is at the place of circusd's now.
+    Upgrade,
+    /// USR1 and WINCH mean nothing, and unlike in Circus do not kill circusd.
     Ignored(Signal),
 }
 
@@ -55,7 +62,7 @@ const INTENTS: [(i32, SignalEvent); 8] = [
     (libc::SIGHUP, SignalEvent::Reload),
     (libc::SIGCHLD, SignalEvent::Child),
     (libc::SIGUSR1, SignalEvent::Ignored(Signal(libc::SIGUSR1))),
-    (libc::SIGUSR2, SignalEvent::Ignored(Signal(libc::SIGUSR2))),
+    (libc::SIGUSR2, SignalEvent::Upgrade),
     (libc::SIGWINCH, SignalEvent::Ignored(Signal(libc::SIGWINCH))),
 ];
 
@@ -81,6 +88,15 @@ impl Signals {
             signals.flags.push((flag, caught));
         }
         Ok(signals)
+    }
+
+    /// Sends this thread again what has come and was not read. Where these signals are blocked they stay, also for the
+    /// program that this process becomes.
+    pub(super) fn send_again(&mut self) {
+        let come = self.flags.iter().zip(INTENTS).filter(|((flag, _), _)| flag.swap(false, Ordering::SeqCst));
+        for (_, (number, _)) in come {
+            let _sent = nix::sys::signal::Signal::try_from(number).and_then(nix::sys::signal::raise);
+        }
     }
 
     /// Appends what has come since the last time, terminations first. Never blocks.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Uid, fchownat};
+use serde::{Deserialize, Serialize};
 use socket2::{SockAddr, Socket};
 
 /// A socket's path. Dropping it removes the file, unless it has become another's in the meantime.
@@ -19,7 +20,22 @@ pub struct SocketFile {
     identity: (u64, u64),
 }
 
+/// A socket's path as plain data: dropping it removes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
 impl SocketFile {
+    pub(super) fn save(&self) -> SavedSocketFile {
+        SavedSocketFile { path: self.path.clone(), identity: self.identity }
+    }
+
+    pub(super) fn restore(SavedSocketFile { path, identity }: SavedSocketFile) -> Self {
+        Self { path, identity }
+    }
+
     /// Binds a socket that does not listen yet; no client can connect before mode and owner are right.
     ///
     /// The umask is the process's and other threads create files meanwhile, so it is left alone: the mode is set on the

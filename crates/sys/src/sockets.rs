@@ -8,11 +8,12 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::ipc;
 use super::port_owner;
-use super::socket_file::SocketFile;
+use super::socket_file::{SavedSocketFile, SocketFile};
 use circus_core::config::{Family, SocketConfig, SocketType};
 
 /// An open managed socket. Dropping it closes it and removes its file.
@@ -36,7 +37,7 @@ pub struct ManagedSocket {
 }
 
 /// Where a managed socket is bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Address {
     /// An internet address.
     Inet {
@@ -79,7 +80,36 @@ impl AsFd for ManagedSocket {
     }
 }
 
+/// A managed socket without its descriptor, as plain data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSocket {
+    config: SocketConfig,
+    address: Address,
+    file: Option<SavedSocketFile>,
+}
+
 impl ManagedSocket {
+    /// For another process, which gets the descriptor.
+    pub fn save(&self) -> SavedSocket {
+        let file = self.file.as_ref().map(SocketFile::save);
+        SavedSocket { config: self.config.clone(), address: self.address.clone(), file }
+    }
+
+    /// Goes on with the socket of another process. The file is this one's to remove from now on.
+    pub fn restore(saved: SavedSocket, fd: OwnedFd) -> Self {
+        let SavedSocket { config, address, file } = saved;
+        Self {
+            name: config.name.clone(),
+            number: fd.as_raw_fd(),
+            per_worker: config.so_reuseport,
+            backlog: config.backlog,
+            address,
+            config,
+            fd,
+            file: file.map(SocketFile::restore),
+        }
+    }
+
     /// Takes over what can be changed while it is open: the name, the backlog, whether it blocks, the mode of its file.
     /// Those who wait in its queue stay there.
     pub fn adjust(&mut self, config: &SocketConfig) -> Result<(), SocketError> {

@@ -200,7 +200,7 @@ fn with_signals_blocked<T>(action: impl FnOnce() -> T) -> T {
     result
 }
 
-fn set_mask(mask: u64, before: Option<&mut u64>) {
+pub(super) fn set_mask(mask: u64, before: Option<&mut u64>) {
     let before = before.map_or(std::ptr::null_mut(), std::ptr::from_mut);
     // SAFETY: the kernel's signal set is eight bytes, which both are; a null pointer asks for nothing.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, before, 8_usize) };

@@ -17,6 +17,7 @@ use super::sources::Sources;
 use crate::output::OutputHandle;
 
 pub(super) use payload::Place;
+pub(super) use process::pipe;
 pub(super) use runner::{HookEvent, HookRunner};
 pub(super) use service::{Hooks, Parts};
 

@@ -74,7 +74,7 @@ pub(super) fn pid(spawned: Result<sys::Spawned, SpawnError>) -> Result<Pid, Stri
 }
 
 /// A pipe whose reading end does not block; the writing end is as a program expects it.
-pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), String> {
+pub(in crate::daemon) fn pipe() -> Result<(OwnedFd, OwnedFd), String> {
     let failed = |errno: nix::errno::Errno| format!("no pipe for its output: {}", errno.desc());
     let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
     nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;

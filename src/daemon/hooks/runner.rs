@@ -110,6 +110,11 @@ impl HookRunner {
         self.jobs.is_empty() && self.hosts.is_empty()
     }
 
+    /// Whether no hook is under way; a Python may wait for the next.
+    pub(in crate::daemon) fn runs_none(&self) -> bool {
+        self.jobs.is_empty() && self.news.is_empty()
+    }
+
     /// Whether the next turn must not wait.
     pub(in crate::daemon) fn has_pending(&self) -> bool {
         !self.news.is_empty() || !self.unread.is_empty()

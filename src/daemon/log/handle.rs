@@ -97,6 +97,14 @@ impl Log {
         self.queue.flush(CLOSE_TIMEOUT)
     }
 
+    /// Tells of all repeats and waits until everything is written, in a bounded time: another process goes on with this log.
+    pub(in crate::daemon) fn flush_all(&mut self, now: Now) -> bool {
+        for (level, text) in self.repeats.take(None) {
+            self.queue.push(Entry { level, unix: now.unix, text });
+        }
+        self.flush()
+    }
+
     /// Writes what there is, in a bounded time. Whether all is written.
     pub(in crate::daemon) fn close(mut self, now: Now) -> bool {
         for (level, text) in self.repeats.take(None) {

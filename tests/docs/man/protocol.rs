@@ -1,7 +1,7 @@
 //! The generated parts of circus-protocol(7).
 
 use circus::commands::{Action, COMMANDS, CommandSpec};
-use circus::proto::{EventKind, HookPoint, Notice, encode_notice, resource_name};
+use circus::proto::{CIRCUSD, EventKind, HookPoint, Notice, encode_notice, resource_name};
 
 use crate::roff::{bold, entry, example, italic, line, nested_example};
 
@@ -36,7 +36,9 @@ pub(crate) fn events() -> String {
 fn event(kind: EventKind) -> String {
     let about = about(&kind);
     let name = kind.name();
-    let notice = Notice { resource: resource_name("My Web"), kind, time: 1_700_000_000.5 };
+    let of_circusd = matches!(kind, EventKind::Upgrade { .. });
+    let resource = if of_circusd { CIRCUSD.into() } else { resource_name("My Web") };
+    let notice = Notice { resource, kind, time: 1_700_000_000.5 };
     let (topic, body) = encode_notice(&notice);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let shown = nested_example(&format!("{} {}", text(&topic), text(&body)));
@@ -57,6 +59,7 @@ fn kinds() -> Vec<EventKind> {
         EventKind::HookSuccess { hook: HookPoint::AfterStop },
         EventKind::HookFailure { hook: HookPoint::BeforeStart, error: "it was ended by SIGKILL".into() },
         EventKind::Remove,
+        EventKind::Upgrade { version: "0.2.0".into() },
     ]
 }
 
@@ -81,5 +84,9 @@ fn about(kind: &EventKind) -> &'static str {
             "A watcher has stopped, or did not succeed in starting. reason says why it stopped where it was not told to."
         }
         EventKind::Remove => "A watcher was removed by the command rm. Events of its stop may follow.",
+        EventKind::Upgrade { .. } => {
+            "circusd has become another build of itself. A subscription to everything does not include it: subscribe to \
+             circusd."
+        }
     }
 }

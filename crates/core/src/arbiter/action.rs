@@ -90,6 +90,9 @@ pub enum Action {
     /// Take over what of this configuration is the daemon's own (log, umask, managed sockets), all or nothing; answer
     /// with `Event::TakenOver`.
     TakeOver(Box<Config>),
+    /// Become another build of circusd, which is this file or, without one, the file of the present program; answer with
+    /// `Event::UpgradeFailed`, or with `Event::Upgraded` when the next daemon has resumed the state.
+    Upgrade(Option<String>),
     /// Everything is stopped: start again from the configuration file, in the same process.
     Restart,
     /// Everything is stopped: end with this status.

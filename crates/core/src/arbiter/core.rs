@@ -31,7 +31,7 @@ use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::{Timer, Timers};
 use crate::base::{Level, Pid};
 use crate::config::{CircusConfig, Config, Host, Orphans, SocketConfig, WatcherConfig};
-use crate::proto::{EventKind, Fault, SpawnError, Stage};
+use crate::proto::{EventKind, Fault, ReplyTo, SpawnError, Stage};
 
 /// The managed sockets.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub struct Arbiter {
     pub(in crate::arbiter) jobs: Jobs,
     pub(in crate::arbiter) schedule: Schedule,
     pub(in crate::arbiter) outbox: Outbox,
+    /// Where the answer of the upgrade that is under way goes.
+    #[serde(default)]
+    pub(in crate::arbiter) upgrade: Option<ReplyTo>,
     /// The essential watcher whose end ends circusd.
     pub(in crate::arbiter) essential_end: Option<EssentialEnd>,
     /// Empty between two calls.
@@ -97,6 +100,7 @@ impl Arbiter {
             jobs: Jobs::default(),
             schedule: Schedule::default(),
             outbox: Outbox::default(),
+            upgrade: None,
             essential_end: None,
             follow_ups: VecDeque::new(),
             reconfigurations: Reconfigurations::default(),
@@ -160,6 +164,9 @@ impl Arbiter {
             Event::TakenOver(result) => self.taken_over(result, now),
             Event::Intent(Intent::Quit) => self.quit_by_signal(now),
             Event::Intent(Intent::Reload) => self.reload_all(),
+            Event::Intent(Intent::Upgrade) => self.upgrade_by_signal(),
+            Event::UpgradeFailed { stage, reason } => self.upgrade_failed(stage, &reason, now),
+            Event::Upgraded { version, pid } => self.upgraded(version, pid, now),
         }
         self.follow_up(now);
     }

@@ -104,6 +104,20 @@ pub enum Event {
     SinkCommand(SinkCommandId, SinkEvent),
     /// The operator's wish, from a signal to the daemon.
     Intent(Intent),
+    /// The upgrade that was ordered has come to nothing, at this stage and why.
+    UpgradeFailed {
+        /// What was being done.
+        stage: &'static str,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The daemon is the one that was to take over, and it has resumed the state.
+    Upgraded {
+        /// Its version.
+        version: String,
+        /// Its pid.
+        pid: Pid,
+    },
 }
 
 /// A child that was collected.
@@ -132,6 +146,8 @@ pub enum Intent {
     Quit,
     /// Reload every watcher gracefully.
     Reload,
+    /// Become the program that is at the place of circusd's now.
+    Upgrade,
 }
 
 /// A managed socket as the core needs to know it.

@@ -43,6 +43,7 @@ mod stats;
 mod status;
 mod stop;
 mod tail;
+mod upgrade;
 
 #[cfg(test)]
 mod testing;

@@ -6,7 +6,7 @@ use super::python::quoted;
 use super::{
     CommandSpec, add, decr, dstats, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
     numwatchers, options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, stats, status, stop,
-    tail,
+    tail, upgrade,
 };
 
 /// Every command, in alphabetical order.
@@ -36,6 +36,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     status::SPEC,
     stop::SPEC,
     tail::SPEC,
+    upgrade::SPEC,
 ];
 
 /// The command of this name, in any case.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::assemble::{Assembled, assemble, forbids};
 use super::check::{self, Report, Subject, Totals};
 use super::differences::notes;
@@ -42,7 +44,7 @@ impl Loaded {
 }
 
 /// Where a configuration is read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// A file, which is read again where a configuration is to be read again.
     File(String),

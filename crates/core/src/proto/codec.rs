@@ -289,7 +289,8 @@ impl Serialize for Fields<'_> {
 
 /// The two frames of an event: topic and JSON object.
 pub fn encode_notice(notice: &Notice) -> (Vec<u8>, Vec<u8>) {
-    let topic = ["watcher.", &notice.resource, ".", notice.kind.name()].concat();
+    let kind = if matches!(notice.kind, EventKind::Upgrade { .. }) { "" } else { "watcher." };
+    let topic = [kind, &notice.resource, ".", notice.kind.name()].concat();
     (topic.into_bytes(), notice_body(notice))
 }
 
@@ -308,6 +309,7 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
         EventKind::HookSuccess { hook } | EventKind::HookFailure { hook, .. } => {
             entry(&mut body, "\"name\": ", hook.name());
         }
+        EventKind::Upgrade { version } => entry(&mut body, "\"version\": ", version),
         EventKind::Start
         | EventKind::Stop { .. }
         | EventKind::Reload
@@ -472,6 +474,10 @@ mod tests {
             assert_eq!(found, format!("watcher.w.{topic}").into_bytes());
             assert_eq!(text(body), expected);
         }
+        let kind = EventKind::Upgrade { version: "1.0".into() };
+        let (topic, body) = encode_notice(&Notice { resource: crate::proto::CIRCUSD.into(), kind, time: 2.0 });
+        let expected = r#"{"version": "1.0", "time": 2.0}"#.to_owned();
+        assert_eq!((text(topic), text(body)), ("circusd.upgrade".to_owned(), expected));
     }
 
     proptest::proptest! {

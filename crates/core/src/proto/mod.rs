@@ -22,7 +22,7 @@ pub use endpoint::reachable;
 pub use errno::{ErrNo, Fault};
 pub use hook::HookPoint;
 pub use info::{ClockTime, HumanSize, ProcessInfo, Usage};
-pub use notice::{EventKind, Notice, resource_name};
+pub use notice::{CIRCUSD, EventKind, Notice, resource_name};
 pub use object::Object;
 pub use output::{KeptLine, OUTPUT_GREETING, OUTPUT_TOPICS, OutputEvent, StreamName, Tail, TailRange, output_topic};
 pub use reply::{Body, ClientAddress, Reply, ReplyTo};

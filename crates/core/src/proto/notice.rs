@@ -51,7 +51,16 @@ pub enum EventKind {
         /// Why.
         error: String,
     },
+    /// circusd has become another build of itself. It concerns no watcher: see [`CIRCUSD`].
+    Upgrade {
+        /// The version that is at work now.
+        version: String,
+    },
 }
+
+/// The resource of events that concern circusd itself. Their topics do not begin with `watcher.`, so that a watcher of
+/// this name has topics of its own.
+pub const CIRCUSD: &str = "circusd";
 
 /// An event of a watcher, ready to be published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,6 +88,7 @@ impl EventKind {
             Self::Remove => "remove",
             Self::HookSuccess { .. } => "hook_success",
             Self::HookFailure { .. } => "hook_failure",
+            Self::Upgrade { .. } => "upgrade",
         }
     }
 }

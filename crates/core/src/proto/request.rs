@@ -68,4 +68,5 @@ pub enum Request {
     Status { name: Option<String>, verbose: bool },
     Stop { selection: Option<Selection>, waiting: bool },
     Tail { name: String, stream: StreamName, range: TailRange },
+    Upgrade { binary: Option<String> },
 }

@@ -519,6 +519,7 @@ impl Sim {
                 }
             }
             Action::KillSinkCommand(pid) => self.sink_commands.kill(pid, self.now),
+            Action::Upgrade(_) => self.tell(Event::UpgradeFailed { stage: "check", reason: "no".into() }),
             Action::Log(..) | Action::UpdateStreams(..) | Action::ForgetOutput(_) => {}
             Action::Tail { job, .. } => self.tailing.push(job),
         }
@@ -708,7 +709,8 @@ impl Sim {
             | EventKind::Add
             | EventKind::Remove
             | EventKind::HookSuccess { .. }
-            | EventKind::HookFailure { .. } => {}
+            | EventKind::HookFailure { .. }
+            | EventKind::Upgrade { .. } => {}
         }
     }
 

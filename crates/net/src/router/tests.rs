@@ -225,3 +225,39 @@ fn a_daemon_under_a_storm_of_signals_answers_everything() {
     interrupted(|| assert_eq!(turns(router, answer_with_itself).counters(), Counters::default()));
     client.join().unwrap();
 }
+
+#[test]
+fn router_that_takes_the_place_of_another_answers_clients_that_come_back() {
+    for transport in TRANSPORTS {
+        let (mut first, context, _folder) = router(transport);
+        let endpoint = first.endpoint().to_owned();
+        let (named, nameless) = (Context::new().unwrap(), Context::new().unwrap());
+        let dealer = named.socket(zmq::DEALER).unwrap();
+        dealer.set_identity(b"client").unwrap();
+        dealer.set_rcvtimeo(i32::try_from(PATIENCE.as_millis()).unwrap()).unwrap();
+        dealer.connect(&endpoint).unwrap();
+        dealer.send("request", 0).unwrap();
+        let other = client(&nameless, zmq::DEALER, &endpoint);
+        other.send("request", 0).unwrap();
+        let mut clients = Vec::new();
+        while clients.len() < 2 {
+            first.port.wait(Deadline::after(PATIENCE));
+            clients.extend(first.recv().map(|request| request.identity));
+        }
+        let listener = first.as_fd().try_clone_to_owned().unwrap();
+        first.close(Duration::ZERO);
+        drop(context);
+        let mut second = Router::new(&Context::new().unwrap(), listener, &endpoint).unwrap();
+        second.await_clients(PATIENCE);
+        for identity in &clients {
+            second.send(identity, false, b"answer".to_vec());
+        }
+        // The one that libzmq has named has gone for good.
+        assert_eq!((second.counters().unroutable, second.pending()), (1, 1));
+        assert_eq!(second.flush(PATIENCE), 0);
+        assert_eq!(dealer.recv_bytes(0).unwrap(), b"answer");
+        second.await_clients(Duration::ZERO);
+        second.send(b"nobody", false, b"answer".to_vec());
+        assert_eq!((second.counters().unroutable, second.pending()), (2, 0));
+    }
+}

@@ -7,3 +7,4 @@ pub(in crate::arbiter) mod queue;
 pub(in crate::arbiter) mod reload;
 pub(in crate::arbiter) mod schedule;
 pub(in crate::arbiter) mod shutdown;
+pub(in crate::arbiter) mod upgrade;

@@ -75,6 +75,7 @@ pub fn authorize(principal: &Principal, request: &Request, facts: &Facts<'_>) ->
         | Request::Status { .. } => Ok(()),
         Request::Quit { .. } => deny("'quit' ends the watchers of every user"),
         Request::ReloadConfig { .. } => deny("'reloadconfig' changes the watchers of every user"),
+        Request::Upgrade { .. } => deny("'upgrade' runs a program with circusd's own rights"),
         Request::Restart { selection: None, .. } => deny("'restart' without a name restarts circusd itself"),
         Request::Add { options, .. } => add(user, options),
         Request::Set { options, .. } => {
@@ -233,7 +234,8 @@ impl Arbiter {
             | Request::DStats
             | Request::GlobalOptions { .. }
             | Request::ListSockets
-            | Request::NumWatchers => Vec::new(),
+            | Request::NumWatchers
+            | Request::Upgrade { .. } => Vec::new(),
             Request::Decr { name, .. }
             | Request::Get { name, .. }
             | Request::Incr { name, .. }

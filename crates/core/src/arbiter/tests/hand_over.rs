@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::rig::{Rig, watcher};
-use crate::arbiter::{Arbiter, Event, Exit, Pid, WatcherState, WorkerState};
+use crate::arbiter::{Arbiter, Event, Exit, Intent, Pid, WatcherState, WorkerState};
 use crate::base::saved::SavedError;
 use crate::config::{CircusConfig, Hook, SocketConfig, StreamConfig, WatcherConfig};
 use crate::proto::{HookPoint, Tail};
@@ -323,4 +323,47 @@ fn damaged_state_is_refused() {
     assert!(matches!(Arbiter::restore(&damaged), Err(SavedError::Damaged)));
     assert!(matches!(Arbiter::restore(&bytes[..bytes.len() - 1]), Err(SavedError::Length { .. })));
     assert!(matches!(Arbiter::restore(b"[circus]"), Err(SavedError::NoState)));
+}
+
+/// Why the upgrade of this client has failed.
+fn refusal(rig: &mut Rig, id: u64) -> String {
+    rig.answer_to(id).unwrap()["reason"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn upgrade_is_answered_by_the_daemon_that_takes_over() {
+    let mut rig = Rig::fleet(2);
+    let upgrade = rig.send_command("upgrade", json!({"binary": "/opt/circusd"}));
+    rig.expect(["upgrade to /opt/circusd"]);
+    rig.hand_over();
+    assert_eq!(rig.answer_to(upgrade), None);
+    rig.tell(Event::Upgraded { version: "0.2.0".into(), pid: Pid(1) });
+    rig.expect(["circusd.upgrade"]);
+    assert_eq!(rig.answer_to(upgrade), Some(json!({"version": "0.2.0", "pid": 1})));
+    // One that is over is not told of again.
+    rig.tell(Event::Upgraded { version: "0.2.0".into(), pid: Pid(1) });
+    rig.tell(Event::UpgradeFailed { stage: "check", reason: "late".into() });
+    rig.expect([]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn one_upgrade_at_a_time_and_none_while_everything_stops() {
+    let mut rig = Rig::fleet(1);
+    let first = rig.send_command("upgrade", json!({}));
+    let second = rig.send_command("upgrade", json!({}));
+    rig.tell(Event::Intent(Intent::Upgrade));
+    rig.expect(["upgrade"]);
+    assert_eq!(refusal(&mut rig, second), "not upgraded: another upgrade is under way");
+    rig.tell(Event::UpgradeFailed { stage: "check", reason: "exit status 1".into() });
+    assert_eq!(refusal(&mut rig, first), "not upgraded, at the stage 'check': exit status 1");
+    rig.tell(Event::Intent(Intent::Upgrade));
+    rig.expect(["upgrade"]);
+    rig.command("quit", json!({}));
+    assert!(rig.arbiter.may_be_upgraded().is_err());
+    rig.said();
+    let late = rig.send_command("upgrade", json!({}));
+    assert!(refusal(&mut rig, late).starts_with("not upgraded: arbiter is already running"));
+    rig.exit(101, -15);
+    rig.assert_quiescent();
 }

@@ -271,6 +271,9 @@ impl Rig {
             Action::StartSinkCommand(id) => format!("start command {}", id.0),
             Action::KillSinkCommand(pid) => format!("kill command {}", pid.0),
             Action::EndPythonHost(host) => format!("end python host {host}"),
+            Action::Upgrade(binary) => {
+                format!("upgrade{}", binary.map(|path| format!(" to {path}")).unwrap_or_default())
+            }
             Action::Restart => "restart".into(),
             Action::Exit(status) => format!("exit {status}"),
         };

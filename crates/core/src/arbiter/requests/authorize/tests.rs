@@ -236,6 +236,8 @@ fn requests() -> Vec<(Request, Option<bool>)> {
         (signal(None, false, true), never),
         (Request::Quit { waiting }, never),
         (Request::ReloadConfig { dry_run: true, prune: false, waiting }, never),
+        (Request::Upgrade { binary: None }, never),
+        (Request::Upgrade { binary: Some("/home/alice/circusd".into()) }, never),
         (Request::Restart { selection: None, waiting }, never),
     ]
 }

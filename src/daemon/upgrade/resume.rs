@@ -1,0 +1,172 @@
+//! The other end: a daemon from the state that the program before has written down.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use mio::{Interest, Poll, Waker};
+
+use super::exec::{CLIENTS_LIMIT, tell_service_manager};
+use super::state::{self, SavedResources, State};
+use super::{Upgrade, check};
+use crate::arbiter::{Arbiter, Event, Pid};
+use crate::daemon::boot::{Resources, open_log, open_network, peers_of};
+use crate::daemon::children::Children;
+use crate::daemon::clock;
+use crate::daemon::control::Control;
+use crate::daemon::core::Core;
+use crate::daemon::descriptors::Reserve;
+use crate::daemon::environment::Environments;
+use crate::daemon::event_loop::Daemon;
+use crate::daemon::events::EventPublisher;
+use crate::daemon::exec_sink::{ExecSinks, SpawnContext};
+use crate::daemon::fd_table::FdTable;
+use crate::daemon::hooks::{HookRunner, Hooks};
+use crate::daemon::launch::Launcher;
+use crate::daemon::leftovers::Leftovers;
+use crate::daemon::log::write_stderr;
+use crate::daemon::main::turn;
+use crate::daemon::output::OutputMessages;
+use crate::daemon::parent::Parent;
+use crate::daemon::sampling::SampleQueue;
+use crate::daemon::signaller::Signaller;
+use crate::daemon::sources::{Source, Sources};
+use crate::daemon::starting::Starting;
+use crate::daemon::worker_sockets::WorkerSockets;
+use crate::net::Context;
+use crate::output::{OutputHandle, SavedOutput};
+use crate::sys;
+
+/// Goes on with the state at this descriptor. It returns when the fleet is stopped.
+pub fn go_on(state: RawFd) -> ExitCode {
+    let daemon = read(state).and_then(|(state, arbiter, output)| resume(state, arbiter, output));
+    match daemon {
+        Ok(daemon) => ExitCode::from(turn(daemon)),
+        Err(error) => {
+            write_stderr(format!("circusd: error: the state of the circusd before cannot be gone on with: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(number: RawFd) -> Result<(State, Arbiter, SavedOutput), String> {
+    let mut bytes = Vec::new();
+    let mut file = sys::take_inherited(number).map_err(|error| format!("descriptor {number}: {error}"))?;
+    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let read = state::read(&bytes)?;
+    match read.0.numbers().into_iter().find(|number| !sys::is_open(*number)) {
+        Some(number) => Err(format!("descriptor {number} was not handed over")),
+        None => Ok(read),
+    }
+}
+
+/// A descriptor of the state, which is this process's own from now on. [`state::read`] has seen that none comes twice.
+fn take(number: RawFd) -> io::Result<OwnedFd> {
+    sys::take_inherited(number).map(File::into)
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Daemon, String> {
+    let now = clock::now();
+    let State { resources: SavedResources { config, host, .. }, nofile, .. } = &state;
+    let (config, host, nofile) = (config.clone(), host.clone(), *nofile);
+    let circus = &config.circus;
+    let fds = restore_fds(&state)?;
+    let parent = Parent::restore(state.parent, take).map_err(words)?;
+    let signals = sys::Signals::install().map_err(words)?;
+    let log = open_log(circus, state.resources.log_level.as_deref(), state.resources.log_output.as_deref())?;
+    let spawner = sys::Spawner::new().map_err(|failure| format!("{}: {}", failure.detail, failure.reason()))?;
+    drop(sys::become_subreaper());
+    sys::end_children_on_abort().map_err(words)?;
+    let poll = Poll::new().map_err(words)?;
+    let mut sources = Sources::new(poll.registry().try_clone().map_err(words)?);
+    let waker = Arc::new(Waker::new(poll.registry(), sources.reserve(Source::Threads)).map_err(words)?);
+    let pipes = state.output_fds.iter().map(|(name, number)| Ok((*name, take(*number)?)));
+    let pipes: BTreeMap<_, _> = pipes.collect::<io::Result<_>>().map_err(words)?;
+    let wakes = Arc::clone(&waker);
+    let output = OutputHandle::restore(output, pipes, move || drop(wakes.wake())).map_err(words)?;
+    let context = Context::new().map_err(words)?;
+    let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events).map_err(words)?;
+    router.await_clients(CLIENTS_LIMIT);
+    sources.add(Source::Control, &mut router, Interest::READABLE).map_err(words)?;
+    sources.add(Source::Events, &mut publisher, Interest::READABLE).map_err(words)?;
+    sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(words)?;
+    parent.register(&mut sources).map_err(words)?;
+    let mut events = EventPublisher::new(publisher);
+    events.hold_for(state.subscribers, now.mono);
+    let peers = peers_of(circus).map_err(words)?;
+    let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
+    let launcher = Launcher {
+        nofile,
+        reserve: Reserve::of(nofile),
+        environments: Environments::new(host.clone()),
+        streams: state.streams.into_iter().collect(),
+        output,
+        plugin_program: crate::daemon::plugins::program(),
+        exec_sinks: ExecSinks::restore(around, state.exec_sinks, take).map_err(words)?,
+        worker_sockets: WorkerSockets::restore(state.worker_sockets, take).map_err(words)?,
+        workers_end_with_circusd: circus.workers_end_with_circusd,
+    };
+    let mut children = Children::new(spawner);
+    state.children.into_iter().for_each(|(pid, owner)| children.insert(pid, owner));
+    arbiter.resume(now);
+    let saved = state.resources;
+    let mut daemon = Daemon {
+        core: Core { arbiter, log, now },
+        poll,
+        sources,
+        signals,
+        control: Control::new(router, peers),
+        events,
+        children,
+        leftovers: Leftovers::restore(state.leftovers),
+        signaller: Signaller::default(),
+        starting: Starting::default(),
+        launcher,
+        parent,
+        fds,
+        samples: SampleQueue::default(),
+        hooks: Hooks(HookRunner::new(waker, host.clone(), nofile)),
+        output_messages: OutputMessages::default(),
+        outcome: None,
+        upgrade: Upgrade::default(),
+        trim_when_idle: true,
+        resources: Resources {
+            pidfile: saved.pidfile.map(sys::Pidfile::restore),
+            context,
+            host,
+            origin: saved.origin,
+            config,
+            problems: saved.problems,
+            problems_read: saved.problems_read,
+            own_umask: saved.own_umask,
+            log_level: saved.log_level,
+            log_output: saved.log_output,
+        },
+    };
+    // The signals of the program before are pending until now. Children that have ended are collected first of all.
+    sys::unblock_signals();
+    daemon.reap();
+    let pid = Pid(i32::try_from(std::process::id()).unwrap_or_default());
+    daemon.core.feed(Event::Upgraded { version: check::VERSION.to_owned(), pid });
+    daemon.control.take_up(state.unread, &mut daemon.core);
+    tell_service_manager("READY=1");
+    Ok(daemon)
+}
+
+fn restore_fds(state: &State) -> Result<FdTable, String> {
+    let mut sockets = Vec::new();
+    for (saved, number) in &state.sockets {
+        sockets.push(sys::ManagedSocket::restore(saved.clone(), take(*number).map_err(words)?));
+    }
+    let endpoint = |(saved, number): &(sys::SavedEndpoint, RawFd)| {
+        take(*number).map(|fd| sys::BoundEndpoint::restore(saved.clone(), fd)).map_err(words)
+    };
+    Ok(FdTable::new(sockets, endpoint(&state.control)?, endpoint(&state.events)?))
+}
