@@ -25,8 +25,8 @@ pub(super) struct EventPublisher {
 struct Held {
     /// No longer than until then.
     until: Mono,
-    /// How many there were.
-    subscribers: usize,
+    /// How many subscriptions they had.
+    subscriptions: usize,
     /// What workers have printed since.
     output: Vec<(Arc<str>, Vec<u8>)>,
 }
@@ -41,10 +41,10 @@ impl EventPublisher {
         Self { publisher, queue: Vec::new(), ended: 0, ended_log: Throttle::default(), held: None }
     }
 
-    /// Holds back what is published until so many subscribers are there again, in a bounded time.
-    pub(super) fn hold_for(&mut self, subscribers: usize, now: Mono) {
-        if subscribers > 0 {
-            self.held = Some(Held { until: now.after(HOLD_LIMIT), subscribers, output: Vec::new() });
+    /// Holds back what is published until there are so many subscriptions again, in a bounded time.
+    pub(super) fn hold_for(&mut self, subscriptions: usize, now: Mono) {
+        if subscriptions > 0 {
+            self.held = Some(Held { until: now.after(HOLD_LIMIT), subscriptions, output: Vec::new() });
         }
     }
 
@@ -57,7 +57,7 @@ impl EventPublisher {
     pub(super) fn let_out(&mut self, now: Mono) {
         let publisher = &self.publisher;
         let over = |held: &mut Held| {
-            held.until <= now || held.output.len() >= MOST_HELD || publisher.subscribers() >= held.subscribers
+            held.until <= now || held.output.len() >= MOST_HELD || publisher.subscription_count() >= held.subscriptions
         };
         if let Some(held) = self.held.take_if(over) {
             self.flush();

@@ -207,9 +207,14 @@ impl Publisher {
         self.subscriptions.prefixes()
     }
 
-    /// How many connections there are that have subscribed to something.
-    pub fn subscribers(&self) -> usize {
-        self.subscriptions.connections().into_iter().filter(|connection| peer::is_open(*connection)).count()
+    /// How many subscriptions there are, each connection's counted.
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.held_by(|_| true)
+    }
+
+    /// The same without those of connections that have ended.
+    pub fn standing_subscription_count(&self) -> usize {
+        self.subscriptions.held_by(peer::is_open)
     }
 
     /// What became of the subscriptions since the last call, if anything.

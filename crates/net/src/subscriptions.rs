@@ -64,6 +64,12 @@ impl Subscriptions {
         self.connections.keys().copied().collect()
     }
 
+    /// How many subscriptions these connections have together.
+    pub(super) fn held_by(&self, counts: impl Fn(Connection) -> bool) -> usize {
+        let counted = self.connections.iter().filter(|(connection, _)| counts(**connection));
+        counted.map(|(_, held)| held.prefixes.len()).sum()
+    }
+
     /// Counts a subscription. It counts also where it is too many: libzmq has it until the connection has ended.
     pub(super) fn add(&mut self, from: Connection, prefix: &[u8]) -> Added {
         let held = self.connections.entry(from).or_default();

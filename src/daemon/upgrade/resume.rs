@@ -99,7 +99,7 @@ fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Dae
     sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(words)?;
     parent.register(&mut sources).map_err(words)?;
     let mut events = EventPublisher::new(publisher);
-    events.hold_for(state.subscribers, now.mono);
+    events.hold_for(state.subscriptions, now.mono);
     let peers = peers_of(circus).map_err(words)?;
     let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
     let launcher = Launcher {

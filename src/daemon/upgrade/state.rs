@@ -55,8 +55,8 @@ pub(super) struct State {
     pub(super) nofile: sys::OpenFileLimit,
     /// Requests that were received and not looked at.
     pub(super) unread: Vec<UnreadRequest>,
-    /// How many connections have subscribed to events.
-    pub(super) subscribers: usize,
+    /// How many subscriptions to events there are.
+    pub(super) subscriptions: usize,
 }
 
 /// The configuration and where it comes from.
@@ -126,7 +126,7 @@ pub(super) fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>)
         resources: SavedResources::of(resources),
         nofile: launcher.nofile,
         unread,
-        subscribers: events.publisher.subscribers(),
+        subscriptions: events.publisher.standing_subscription_count(),
     };
     let numbers = state.numbers();
     let bytes = saved::write(VERSION, &state).map_err(|error| error.to_string())?;
