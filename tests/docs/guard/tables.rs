@@ -27,7 +27,7 @@ pub(crate) fn blocks() -> Vec<Block> {
 fn commands(specs: &[CommandSpec]) -> String {
     let rows = specs.iter().map(|spec| {
         let words = code(&synopsis(spec).replace(" [--waiting]", ""));
-        let waits = if spec.waiting { "yes" } else { "" };
+        let waits = if spec.waiting.is_offered() { "yes" } else { "" };
         [words, spec.summary.to_owned(), waits.to_owned()]
     });
     table(["command", "what it does", "`--waiting`"], rows)

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    python, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console,
+    props, python, show,
 };
 use crate::escape::unfit_for_a_name;
 use crate::proto::{Fault, Object, Request};
@@ -31,7 +31,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::optional("options", Kind::Object, "Options of the watcher, as for set."),
         PropertySpec::optional("start", Kind::Boolean, "Start the watcher at once; default false."),
     ],
-    waiting: true,
+    waiting: Waiting::Up,
     role: Role::Admin,
     decode,
     console: ConsoleSpec::call(

@@ -225,7 +225,7 @@ impl std::error::Error for UsageError {}
 impl CommandSpec {
     /// Every option that circusctl takes for the command.
     pub fn all_options(&self) -> impl Iterator<Item = &'static ConsoleOption> {
-        let waiting: &'static [ConsoleOption] = if self.waiting { &[WAITING] } else { &[] };
+        let waiting: &'static [ConsoleOption] = if self.waiting.is_offered() { &[WAITING] } else { &[] };
         self.console.options.iter().chain(waiting)
     }
 }
@@ -236,7 +236,7 @@ pub fn message(spec: &CommandSpec, invocation: &Invocation) -> Result<Object, Us
         Action::Call { message, .. } => message(invocation)?,
         Action::Subscribe => Object::new(),
     };
-    if spec.waiting && invocation.flag(WAITING.name) {
+    if spec.waiting.is_offered() && invocation.flag(WAITING.name) {
         properties.insert(WAITING.name.into(), true.into());
     }
     Ok(properties)

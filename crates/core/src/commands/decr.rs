@@ -1,7 +1,7 @@
 //! `decr`
 
 use super::count::Count;
-use super::{CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role, console, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role, Waiting, console, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -20,7 +20,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
         PropertySpec::optional("nb", Kind::Integer, "How many processes to stop; default 1."),
     ],
-    waiting: true,
+    waiting: Waiting::Done,
     role: Role::Operate,
     decode,
     console: ConsoleSpec::call("NAME... [N]", &[], console::name_and_count, show::process_count)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, Table, console, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, Table, Waiting, console, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -18,7 +18,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         example: "dstats",
     },
     properties: &[],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::call("", &[], console::nothing, show).with_table(Table {

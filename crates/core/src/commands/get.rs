@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, python, show,
+    CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console, props, python,
+    show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -21,7 +22,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
         PropertySpec::required("keys", Kind::Texts, "The options' names. A string is one name."),
     ],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::call("NAME KEY...", &[], message, show::option_lines).naming(console::first),

@@ -1,6 +1,8 @@
 //! `globaloptions`
 
-use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, props, python, show};
+use super::{
+    CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, props, python, show,
+};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -15,7 +17,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         example: "globaloptions check_delay",
     },
     properties: &[PropertySpec::optional("option", Kind::Text, "The option to read; all options without it.")],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::call("[OPTION]", &[], message, show::option_lines).with_bare_errors(),

@@ -1,8 +1,8 @@
 //! `kill`
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console,
+    props, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -28,7 +28,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             "Seconds until SIGKILL; default the watcher's graceful_timeout.",
         ),
     ],
-    waiting: true,
+    waiting: Waiting::Done,
     role: Role::Operate,
     decode,
     console: ConsoleSpec::call(

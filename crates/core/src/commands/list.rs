@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, console, props, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, Waiting, console, props, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -20,7 +20,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         Kind::Text,
         "The watcher whose processes are listed; without it the watchers are.",
     )],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::call("[NAME...]", &[], console::optional_name, show).naming(console::every),

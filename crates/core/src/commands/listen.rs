@@ -1,6 +1,6 @@
 //! `listen`
 
-use super::{CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role};
+use super::{CommandSpec, ConsoleSpec, Doc, Kind, PropertySpec, Role, Waiting};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -18,7 +18,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         example: "listen watcher.web.",
     },
     properties: &[PropertySpec::optional("topic", Kind::Texts, "The prefixes of topics; all topics without it.")],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::subscription("[TOPIC...]"),

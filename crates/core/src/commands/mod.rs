@@ -56,6 +56,6 @@ pub use console::{
 pub use health::{Health, health};
 pub use help::{command_help, command_list, synopsis};
 pub use matching::matcher;
-pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role};
+pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role, Waiting};
 pub use status::is_content;
 pub use table::{COMMANDS, decode, find};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, console, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Invocation, Role, Waiting, console, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -16,7 +16,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         example: "numwatchers",
     },
     properties: &[],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::call("", &[], console::nothing, show),

@@ -1,8 +1,8 @@
 //! `options`
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console,
+    props, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -26,7 +26,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             "Include options that are not set, with their defaults; default false.",
         ),
     ],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::call(

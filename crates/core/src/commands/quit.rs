@@ -1,6 +1,6 @@
 //! `quit`
 
-use super::{CommandSpec, ConsoleSpec, Doc, Role, console, props, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Role, Waiting, console, props, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -14,7 +14,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         example: "quit --waiting",
     },
     properties: &[],
-    waiting: true,
+    waiting: Waiting::Done,
     role: Role::Admin,
     decode,
     console: ConsoleSpec::call("", &[], console::nothing, show::ok),

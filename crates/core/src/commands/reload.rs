@@ -1,8 +1,8 @@
 //! `reload`
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console,
+    props, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -29,7 +29,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         ),
         PropertySpec::optional("sequential", Kind::Boolean, "Replace one process at a time; default false."),
     ],
-    waiting: true,
+    waiting: Waiting::Up,
     role: Role::Operate,
     decode,
     console: ConsoleSpec::call(

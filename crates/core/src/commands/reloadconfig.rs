@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    python,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console,
+    props, python,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -38,7 +38,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::optional("dry_run", Kind::Boolean, "Report what would be done, and do nothing; default false."),
         PropertySpec::optional("prune", Kind::Boolean, "Remove watchers made by add as well; default false."),
     ],
-    waiting: true,
+    waiting: Waiting::Up,
     role: Role::Admin,
     decode,
     console: ConsoleSpec::call(

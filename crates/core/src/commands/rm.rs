@@ -1,8 +1,8 @@
 //! `rm`
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console,
+    props, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -21,7 +21,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
         PropertySpec::optional("nostop", Kind::Boolean, "Let the processes run on; default false."),
     ],
-    waiting: true,
+    waiting: Waiting::Done,
     role: Role::Admin,
     decode,
     console: ConsoleSpec::call(

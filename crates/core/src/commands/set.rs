@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props, python, show,
+    CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console, props, python,
+    show,
 };
 use crate::config::options::{self, WATCHER_OPTIONS};
 use crate::config::suggestion;
@@ -24,7 +25,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
         PropertySpec::required("options", Kind::Object, "The options and their new values; see circus.ini(5)."),
     ],
-    waiting: true,
+    waiting: Waiting::Up,
     role: Role::Admin,
     decode,
     console: ConsoleSpec::call("NAME KEY VALUE [KEY VALUE...]", &[], message, show::ok).naming(console::first),

@@ -1,8 +1,8 @@
 //! `signal`
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console,
+    props, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -29,7 +29,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             "Signal the process and all its descendants; default false.",
         ),
     ],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Operate,
     decode,
     console: ConsoleSpec::call(

@@ -15,14 +15,25 @@ pub struct CommandSpec {
     pub doc: Doc,
     /// The properties of the message, without `waiting`. Required ones are missed in this order.
     pub properties: &'static [PropertySpec],
-    /// Whether the command takes `waiting`: an answer when the work is done, not when it has begun.
-    pub waiting: bool,
+    /// What a client can wait for with the property `waiting`.
+    pub waiting: Waiting,
     /// What a client must be allowed to do.
     pub role: Role,
     /// The properties as a request. Required properties are there when it is called.
     pub decode: fn(&Object) -> Result<Request, Fault>,
     /// How circusctl speaks of the command.
     pub console: ConsoleSpec,
+}
+
+/// What the answer to a command with `waiting` comes after, in place of the beginning of the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// The command has no `waiting`.
+    No,
+    /// The work is done: processes are gone, say.
+    Done,
+    /// The new workers have come up, or have not, which is an error.
+    Up,
 }
 
 /// The text of a command's help that nothing else can be derived from.
@@ -87,20 +98,37 @@ pub enum Role {
     Admin,
 }
 
-/// The property of every command with [`CommandSpec::waiting`].
-const WAITING: PropertySpec = PropertySpec {
-    name: "waiting",
-    kind: Kind::Boolean,
-    required: false,
-    doc: "Answer when the work is done, not when it has begun; an error where workers did not come up, with failed, a \
-          list of which and why. Default false.",
-};
+/// The property of a command with [`Waiting::Done`].
+const DONE: PropertySpec = PropertySpec::optional(
+    "waiting",
+    Kind::Boolean,
+    "Answer when the work is done, not when it has begun. Default false.",
+);
+
+/// The property of a command with [`Waiting::Up`].
+const UP: PropertySpec = PropertySpec::optional(
+    "waiting",
+    Kind::Boolean,
+    "Answer when the work is done, not when it has begun; an error where workers did not come up, with failed, a list of \
+     which and why. Default false.",
+);
 
 impl CommandSpec {
     /// Every property, `waiting` among them.
     pub fn all_properties(&self) -> impl Iterator<Item = &'static PropertySpec> {
-        let waiting: &'static [PropertySpec] = if self.waiting { &[WAITING] } else { &[] };
+        let waiting: &'static [PropertySpec] = match self.waiting {
+            Waiting::No => &[],
+            Waiting::Done => &[DONE],
+            Waiting::Up => &[UP],
+        };
         self.properties.iter().chain(waiting)
+    }
+}
+
+impl Waiting {
+    /// Whether the command takes `waiting`.
+    pub fn is_offered(self) -> bool {
+        self != Self::No
     }
 }
 

@@ -1,6 +1,6 @@
 //! `start`
 
-use super::{CommandSpec, ConsoleSpec, Doc, Role, console, props, selection, show};
+use super::{CommandSpec, ConsoleSpec, Doc, Role, Waiting, console, props, selection, show};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
@@ -15,7 +15,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         example: "start 'web*' --waiting",
     },
     properties: selection::PROPERTIES,
-    waiting: true,
+    waiting: Waiting::Up,
     role: Role::Operate,
     decode,
     console: ConsoleSpec::call("[NAME...]", selection::OPTIONS, selection::message, show::ok).naming(console::every),

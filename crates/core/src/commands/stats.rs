@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, Table, UsageError, console,
-    props, python, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, Table, UsageError, Waiting,
+    console, props, python, show,
 };
 use crate::proto::{Fault, Object, ProcessSelector, Request};
 
@@ -31,7 +31,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
             "Include the figures of the watcher's extended_stats hook; default false.",
         ),
     ],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::call(

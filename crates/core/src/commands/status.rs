@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, Table, UsageError, console,
-    health, props, python, report, show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, Table, UsageError, Waiting,
+    console, health, props, python, report, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -37,7 +37,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::optional("name", Kind::Text, "The watcher's name; all watchers without it."),
         PropertySpec::optional("verbose", Kind::Boolean, "Also explain the state; default false."),
     ],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::call(

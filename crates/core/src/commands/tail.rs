@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    python,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console,
+    props, python,
 };
 use crate::proto::{Fault, Object, Request, StreamName, TailRange};
 
@@ -40,7 +40,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::optional("lines", Kind::Integer, "The number of lines, counted from the end; default 10."),
         PropertySpec::optional("after", Kind::Integer, "Only lines behind this cursor, of an answer or an event."),
     ],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Read,
     decode,
     console: ConsoleSpec::call(

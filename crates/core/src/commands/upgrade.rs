@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, console, props,
-    show,
+    CommandSpec, ConsoleOption, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console,
+    props, show,
 };
 use crate::proto::{Fault, Object, Request};
 
@@ -31,7 +31,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         Kind::Text,
         "The path of the new program; without it the file that circusd was started from, as it is now.",
     )],
-    waiting: false,
+    waiting: Waiting::No,
     role: Role::Admin,
     decode,
     console: ConsoleSpec::call(
