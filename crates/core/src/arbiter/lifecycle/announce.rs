@@ -3,48 +3,25 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
-use crate::base::{Level, Mono, Pid};
+use crate::base::{Level, Pid, Throttle};
 use crate::proto::{EventKind, Signal};
 
 /// How many lines about workers are logged in a second; the others are counted.
-const MAX_LINES: u32 = 50;
-const WINDOW: Duration = Duration::from_secs(1);
-
-/// How much was logged about workers of late.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct LogLimit {
-    since: Mono,
-    logged: u32,
-    left_out: u64,
-}
-
-impl Default for LogLimit {
-    fn default() -> Self {
-        Self { since: Mono(0), logged: 0, left_out: 0 }
-    }
-}
+pub(in crate::arbiter) type LogLimit = Throttle<50, 1>;
 
 /// Logs a line about a worker, or counts it where there are too many.
 fn log(level: Level, text: impl FnOnce() -> String, cx: &mut Cx<'_>) {
     let now = cx.mono();
-    let limit = &mut cx.outbox.log_limit;
-    if now.since(limit.since) >= WINDOW {
-        (limit.since, limit.logged) = (now, 0);
-    }
-    if limit.logged < MAX_LINES {
-        limit.logged += 1;
+    if cx.outbox.log_limit.admit(now) {
         return cx.log(level, text());
     }
-    limit.left_out += 1;
-    let end = limit.since.after(WINDOW);
+    let end = cx.outbox.log_limit.until();
     cx.timers.set(Timer::LogLimit, end);
 }
 
@@ -59,7 +36,7 @@ impl crate::arbiter::core::Arbiter {
     /// Says how many lines about workers were left out.
     pub(in crate::arbiter) fn log_left_out(&mut self) {
         self.timers.cancel(Timer::LogLimit);
-        let count = std::mem::take(&mut self.outbox.log_limit.left_out);
+        let count = self.outbox.log_limit.take_left_out();
         if count > 0 {
             self.outbox
                 .log(Level::Info, format!("more workers started or exited than are logged lines_left_out={count}"));
