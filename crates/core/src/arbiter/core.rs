@@ -20,9 +20,9 @@ use crate::arbiter::lifecycle::{answers, exit, hooks, launch, terminate};
 use crate::arbiter::operate::advance::advance;
 use crate::arbiter::operate::job::Jobs;
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Reason, Waiter};
-use crate::arbiter::operate::reload;
 use crate::arbiter::operate::schedule::{Schedule, Which};
 use crate::arbiter::operate::shutdown::Phase;
+use crate::arbiter::operate::{reload, stuck};
 use crate::arbiter::requests::reloadconfig::Reconfigurations;
 use crate::arbiter::requests::stats::PendingStats;
 use crate::arbiter::requests::tail::PendingTail;
@@ -182,6 +182,7 @@ impl Arbiter {
                     self.with_and_advance(worker.watcher, now, |w, cx| reload::expire(w, worker, cx));
                 }
                 Timer::Retry(key, wid) => self.with_and_advance(key, now, |w, _| w.slots.make_due(wid)),
+                Timer::Stuck(key) => self.with_and_advance(key, now, stuck::report),
                 Timer::Warmup(key) | Timer::Proof(key) => self.advance(key, now),
                 Timer::Rearm(key) => self.update_activation(key, now),
                 Timer::Hook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::overdue(w, id, cx)),
@@ -388,6 +389,7 @@ impl Arbiter {
                 queue::report_cancelled(operation, OperationKind::Remove, cx);
             }
             cx.timers.cancel(Timer::Proof(w.key));
+            cx.timers.cancel(Timer::Stuck(w.key));
             for proof in std::mem::take(&mut w.proofs) {
                 cx.job_part_done(proof.job, proof.changes, None);
             }

@@ -138,6 +138,7 @@ mod checks {
                     Timer::Retry(key, wid) => watcher(key).is_some_and(|w| w.slots.is_backing_off(*wid)),
                     Timer::Warmup(key) => watcher(key)
                         .is_some_and(|w| matches!(w.state, WatcherState::Starting { .. } | WatcherState::Active)),
+                    Timer::Stuck(key) => watcher(key).is_some_and(|w| w.counts().starting > 0),
                     Timer::Proof(key) => watcher(key).is_some_and(|w| !w.proofs.is_empty()),
                     Timer::Rearm(key) => {
                         watcher(key).is_some_and(|w| self.is_waiting(w) && w.activation.sockets.is_empty())

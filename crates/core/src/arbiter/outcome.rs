@@ -31,7 +31,7 @@ pub(in crate::arbiter) enum Cause {
         /// Why the hook gave no answer; `None` if it said no.
         error: Option<String>,
     },
-    /// Its workers exist and have not got to their program in this time.
+    /// The worker exists and has not got to its program in this time.
     Stuck { after: Duration },
     /// A watcher of a higher priority did not come up.
     HeldBack { by: String },
@@ -54,7 +54,10 @@ impl Cause {
                 format!("hook {} failed: {error}", point.name())
             }
             (Self::Hook { point: None, error }, None) => error.clone().unwrap_or_default(),
-            (Self::Stuck { after }, _) => format!("its workers have not got to their program within {}", span(*after)),
+            (Self::Stuck { after }, worker) => {
+                let worker = worker.as_deref().unwrap_or("a worker");
+                format!("{worker} has not got to its program within {}", span(*after))
+            }
             (Self::HeldBack { by }, _) => format!("not started, since {by}, of a higher priority, has not come up"),
         }
     }
@@ -138,6 +141,11 @@ impl Failures {
     /// Whether this slot has failed since a mark.
     pub(in crate::arbiter) fn has(&self, wid: Wid, mark: u64) -> bool {
         self.last.get(&Some(wid)).is_some_and(|failure| failure.serial >= mark)
+    }
+
+    /// Why this slot failed the last time.
+    pub(in crate::arbiter) fn cause(&self, wid: Wid) -> Option<&Cause> {
+        self.last.get(&Some(wid)).map(|failure| &failure.cause)
     }
 
     pub(in crate::arbiter) fn latest(&self) -> Option<&Failure> {

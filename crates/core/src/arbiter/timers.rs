@@ -18,6 +18,8 @@ pub(in crate::arbiter) enum Timer {
     Retry(WatcherKey, Wid),
     /// The new workers of a watcher have lived for min_uptime.
     Proof(WatcherKey),
+    /// Workers of a watcher that something waits for have had the time to get to their program.
+    Stuck(WatcherKey),
     /// The pause between two spawns of a watcher is over.
     Warmup(WatcherKey),
     /// A watcher has rested and waits for a connection again.

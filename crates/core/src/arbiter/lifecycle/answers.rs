@@ -189,7 +189,7 @@ fn note_refusal(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
 /// `before_spawn` has answered.
 fn may_launch(w: &mut Watcher, id: WorkerId, refusal: Option<Cause>, cx: &mut Cx<'_>) {
     let Some(cause) = refusal else {
-        w.change(id, |worker| worker.state = WorkerState::Queued);
+        w.change(id, |worker| (worker.state, worker.started) = (WorkerState::Queued, cx.now));
         return cx.outbox.launches.push_back(id);
     };
     let Some(worker) = w.dismiss(id) else { return };

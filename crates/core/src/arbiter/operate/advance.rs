@@ -7,7 +7,7 @@ use crate::arbiter::lifecycle::reconcile::reconcile;
 use crate::arbiter::lifecycle::{activation, essential, hooks, start, stop};
 use crate::arbiter::operate::proof::{self, Proof};
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Progress};
-use crate::arbiter::operate::reload;
+use crate::arbiter::operate::{reload, stuck};
 use crate::arbiter::timers::Timer;
 use crate::config::ReloadMode;
 
@@ -23,6 +23,7 @@ pub(in crate::arbiter) fn advance(w: &mut Watcher, cx: &mut Cx<'_>) {
     }
     answer_resized(w, cx);
     proof::answer(w, cx);
+    stuck::watch(w, cx);
 }
 
 fn step(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {

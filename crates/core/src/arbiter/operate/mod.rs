@@ -8,3 +8,4 @@ pub(in crate::arbiter) mod reload;
 pub(in crate::arbiter) mod schedule;
 pub(in crate::arbiter) mod shutdown;
 pub(in crate::arbiter) mod upgrade;
+pub(in crate::arbiter) mod stuck;

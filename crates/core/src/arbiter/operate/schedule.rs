@@ -20,6 +20,7 @@ use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey};
 use crate::arbiter::operate::job::{Job, Then};
 use crate::arbiter::operate::queue::{OperationKind, Waiter};
+use crate::arbiter::operate::stuck::{self, START_TIMEOUT};
 use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::arbiter::timers::Timer;
@@ -154,14 +155,9 @@ impl Schedule {
     }
 }
 
-/// How long a walk waits for processes that exist and do not get to their program (a working directory on a dead
-/// file system, say) before it looks again.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Whether a watcher that a walk waits for still makes its way: launches are paced or taken up, workers stop.
-fn is_on_its_way(w: &Watcher) -> bool {
-    let counts = w.counts();
-    let stuck = counts.starting > 0 && counts.dying + counts.retiring == 0 && w.missing() == 0;
+fn is_on_its_way(w: &Watcher, now: Mono) -> bool {
+    let stuck = stuck::workers(w, now).next().is_some() && w.counts().dying == 0 && w.missing() == 0;
     w.running.is_some() && (!stuck || w.hooks.hold_stop())
 }
 
@@ -288,30 +284,9 @@ impl Arbiter {
         let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
         if let Course::Up { not_before: None, .. } = walk.course {
             let fleet = &self.fleet;
-            let on_its_way = |key: &WatcherKey| fleet.get(*key).is_some_and(is_on_its_way);
-            let (stays, stuck): (BTreeSet<_>, BTreeSet<_>) = walk.under_way.iter().copied().partition(on_its_way);
-            walk.under_way = stays;
-            let job = walk.job;
-            for key in stuck {
-                self.give_up_waiting(key, job, now);
-            }
+            walk.under_way.retain(|key| fleet.get(*key).is_some_and(|w| is_on_its_way(w, now.mono)));
         }
         self.schedule.due.push_back(id);
-    }
-
-    /// A request is told that the workers of a watcher are stuck; the watcher's start goes on.
-    fn give_up_waiting(&mut self, key: WatcherKey, job: Option<JobId>, now: Now) {
-        let Some(job) = job else { return };
-        self.with(key, now, |w, cx| {
-            let waiter = Waiter::Job(job);
-            let operations = w.running.iter_mut().chain(&mut w.waiting);
-            let mut waiters = operations.map(|operation| &mut operation.waiters);
-            let Some(waiters) = waiters.find(|waiters| waiters.contains(&waiter)) else { return };
-            waiters.retain(|other| *other != waiter);
-            w.failures.note(None, Cause::Stuck { after: START_TIMEOUT }, cx.now);
-            let fault = w.failures.latest().and_then(|failure| outcome::fault(w.name(), &[failure]));
-            cx.job_part_done(job, None, fault);
-        });
     }
 
     fn advance_down(&mut self, id: WalkId, now: Now) {

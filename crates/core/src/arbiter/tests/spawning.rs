@@ -1,5 +1,7 @@
 //! Launches that come to nothing: each stage with each errno.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::rig::{Rig, watcher};
@@ -147,6 +149,81 @@ fn nobody_who_was_collected_is_signalled() {
     rig.exit(101, -9);
     let said = rig.said();
     assert!(!said.iter().any(|line| line.starts_with("SIG")), "{said:?}");
+    rig.hold_launches = false;
+    rig.assert_quiescent();
+}
+
+/// A launch that is held, and has got as far as a process.
+fn created(rig: &mut Rig, pid: i32) {
+    let launch = rig.held.remove(0);
+    rig.alive.push(pid);
+    rig.tell(Event::Created { worker: launch.worker, pid: Pid(pid) });
+}
+
+#[test]
+fn request_for_a_worker_that_is_stuck_is_answered_in_time() {
+    let requests: [(&str, serde_json::Value); 5] = [
+        ("start", json!({"name": "w", "waiting": true})),
+        ("restart", json!({"name": "w", "waiting": true})),
+        ("reload", json!({"name": "w", "waiting": true})),
+        ("incr", json!({"name": "w", "waiting": true})),
+        ("set", json!({"name": "w", "options": {"cmd": "other"}, "waiting": true})),
+    ];
+    for (command, properties) in requests {
+        let mut rig = Rig::new(vec![watcher("w", |_| {})]);
+        rig.pass(2000);
+        if command == "start" {
+            rig.command("stop", json!({"name": "w"}));
+            rig.exit(101, -15);
+        }
+        rig.hold_launches = true;
+        let request = rig.send_command(command, properties);
+        if command == "restart" {
+            rig.exit(101, -15);
+        }
+        created(&mut rig, 500);
+        rig.logs();
+        rig.pass(9_900);
+        assert_eq!(rig.answer_to(request), None, "{command}");
+        rig.pass(200);
+        let answer = rig.answer_to(request).unwrap_or_else(|| panic!("{command} is not answered"));
+        let words = answer["reason"].as_str().unwrap_or_default();
+        assert!(words.contains("has not got to its program within 10.0 s"), "{command}: {answer}");
+        assert_eq!((&answer["failed"][0]["stage"], &answer["failed"][0]["watcher"]), (&json!("start"), &json!("w")));
+        let told = |rig: &mut Rig| rig.logs().iter().filter(|line| line.contains("has not got to its program")).count();
+        assert_eq!(told(&mut rig), 1, "{command}");
+        rig.pass(60_000);
+        assert_eq!(told(&mut rig), 0, "it is logged once");
+        // Its start goes on, or what waits behind it could not begin.
+        rig.hold_launches = false;
+        rig.command("stop", json!({"name": "w"}));
+        rig.pass(6000);
+        rig.exit(500, -9);
+        rig.exit(101, -15);
+        assert_eq!(rig.state("w"), WatcherState::Stopped, "{command}");
+        rig.assert_quiescent();
+    }
+}
+
+#[test]
+fn workers_beside_one_that_is_stuck_still_have_to_prove_themselves() {
+    let mut rig = Rig::unstarted(vec![watcher("w", |w| (w.numprocesses, w.autostart) = (2, false))], |_| {});
+    rig.settle();
+    rig.hold_launches = true;
+    let request = rig.send_command("start", json!({"name": "w", "waiting": true}));
+    created(&mut rig, 500);
+    rig.pass(9_800);
+    let second = rig.held.remove(0);
+    rig.answer(second);
+    rig.settle();
+    let second_started = rig.now().mono;
+    rig.pass(300);
+    // Asking for the answer lets the time pass that a proof takes.
+    let answer = rig.answer_to(request).unwrap();
+    assert_eq!(rig.now().mono.since(second_started), Duration::from_secs(1), "the second worker has lived for min_uptime");
+    assert_eq!(answer["reason"], "w: worker 1 has not got to its program within 10.0 s");
+    assert_eq!(answer["failed"].as_array().unwrap().len(), 1);
+    rig.exit(500, -9);
     rig.hold_launches = false;
     rig.assert_quiescent();
 }
