@@ -234,11 +234,11 @@ fn finds_something(folder: &Path) -> bool {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(folder).args(["test", "--quiet", "--offline", "--test", "sim"]).args(extra);
         cargo.env("CARGO_TARGET_DIR", &target).env("CIRCUS_SIM_SEEDS", "2000").env("RUST_BACKTRACE", "0");
-        // What cargo tells this test of its package is not of that one, and would build what looks at it anew, and again
+        // What cargo sets for this package is not right for that one, and would build what looks at it anew, and again
         // for the next build.
-        let told =
+        let is_own =
             |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|start| name.starts_with(start));
-        for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
+        for (name, _) in std::env::vars().filter(|(name, _)| is_own(name)) {
             cargo.env_remove(name);
         }
         // Where it panicked is of no interest.

@@ -15,7 +15,7 @@ use crate::proto::{Notice, Reply, Signal, StreamName, TailRange};
 pub enum Action {
     /// Open the managed sockets; answer with `Event::SocketsOpened`.
     OpenSockets(Vec<SocketConfig>),
-    /// Send a signal to a worker, or to it and what it started. Failures are of no interest: the reaper tells.
+    /// Send a signal to a worker, or to it and what it started. Failures are of no interest: the reaper reports the exit.
     Signal {
         /// The process; a child of ours that has not been collected.
         pid: Pid,
@@ -23,7 +23,7 @@ pub enum Action {
         signal: Signal,
         /// How far it reaches.
         reach: Reach,
-        /// Whose process it is.
+        /// The watcher that the process belongs to.
         watcher: WatcherKey,
     },
     /// Carry out a `signal` request; answer with `Event::SignalDone`.
@@ -34,7 +34,7 @@ pub enum Action {
         pids: Vec<Pid>,
         /// Which signal.
         signal: Signal,
-        /// Whom exactly.
+        /// Which processes exactly.
         target: SignalTarget,
     },
     /// Look at these processes, a few in each turn; answer with `Event::Sampled`. One such order is out at a time.
@@ -112,7 +112,7 @@ pub enum Reach {
     Tree,
 }
 
-/// Whom a `signal` request means.
+/// Which processes a `signal` request means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SignalTarget {
     /// The processes.
@@ -127,7 +127,7 @@ pub enum SignalTarget {
     Child(i64),
 }
 
-/// Whose figures are wanted.
+/// A process to sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SampleTarget {
     /// A worker, with its direct children.

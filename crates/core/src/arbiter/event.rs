@@ -1,4 +1,4 @@
-//! What the core is told.
+//! What happens outside, as the core hears of it.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub enum Event {
     LeaderExited(Pid),
     /// The children that were sent the stop signal along with their parent (`stop_children`).
     ChildrenSignalled {
-        /// Whose children.
+        /// The watcher of their parent.
         watcher: WatcherKey,
         /// Their pids.
         pids: Vec<Pid>,

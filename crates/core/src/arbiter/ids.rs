@@ -9,7 +9,7 @@ pub struct WatcherKey(pub u32);
 /// A worker of this daemon's life; later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId {
-    /// Whose worker it is.
+    /// Its watcher.
     pub watcher: WatcherKey,
     /// Its number in order of start.
     pub serial: u64,
@@ -26,7 +26,7 @@ pub struct JobId(pub u64);
 /// A hook of this daemon's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HookId {
-    /// Whose hook it is.
+    /// Its watcher.
     pub watcher: WatcherKey,
     /// Its number in order of running.
     pub serial: u64,

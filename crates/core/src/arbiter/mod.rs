@@ -1,5 +1,5 @@
 //! THE CORE: a pure state machine. It makes no system call, reads no clock, holds no socket and draws no randomness
-//! that was not handed to it; it is told what happened and says what to do.
+//! that was not handed to it; events say what happened, and actions what to do.
 //!
 //! # Watchers
 //!

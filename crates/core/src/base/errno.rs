@@ -51,7 +51,7 @@ pub fn name(errno: i32) -> String {
     known.map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).to_owned())
 }
 
-/// Whether what failed with this number may succeed a little later without anyone's doing.
+/// Whether what failed with this number may succeed a little later by itself.
 pub fn is_transient(errno: i32) -> bool {
     [EAGAIN, ENOMEM, EMFILE, ENFILE, ETXTBSY].contains(&errno)
 }

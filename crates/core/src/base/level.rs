@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How important a line of the log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Level {
-    /// For those who look for a fault.
+    /// Of use when one looks for a fault.
     Debug,
     /// What happens in ordinary operation.
     Info,

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_reach_an_endpoint() {
+    fn reach_of_an_endpoint() {
         for endpoint in [
             "tcp://127.0.0.1:5555",
             "tcp://127.9.9.9:1",

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sees_which_variables() {
+    fn variables_of_each_watcher() {
         let host = host(&[("OUTER", "$HOME")]);
         let (ini, _) = Ini::parse("f", "[env]\nA=$OUTER/sub\n[env:v]\nOnly=v only");
         let environment = Environment::new(&ini, &host);

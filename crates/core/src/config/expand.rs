@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_in_is_not_looked_at_again() {
+    fn inserted_text_is_not_expanded_again() {
         assert_eq!(seven("$(circus.env.a)"), "$(circus.wid)");
     }
 

@@ -25,7 +25,7 @@ pub trait Facts {
     /// The number of the group of this name.
     fn group(&self, name: &str) -> Option<u32>;
 
-    /// The directories that an interpreter of Python imports from; nothing where it does not tell.
+    /// The directories that an interpreter of Python imports from; nothing where it does not say.
     fn python_path(&self, python: &str) -> Option<Vec<PathBuf>>;
 }
 

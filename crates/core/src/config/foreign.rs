@@ -1,5 +1,5 @@
-//! Words of other managers, and what they are called here: for those who bring a file of supervisor's, systemd's or
-//! PM2's.
+//! Words of other managers, and what they are called here: for files of supervisor, systemd and
+//! PM2.
 
 /// Keys of other managers' programs, and what to write instead.
 const KEYS: [(&str, &str); 49] = [

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_told_by_how_it_begins() {
+    fn kind_of_hook_follows_from_its_prefix() {
         assert_eq!(kind("app.hooks.ready"), HookKind::Python("app.hooks.ready".into()));
         assert_eq!(kind("app.hooks:ready"), HookKind::Python("app.hooks:ready".into()));
         assert_eq!(kind("exec: test -f /x"), HookKind::Command(words("test -f /x")));

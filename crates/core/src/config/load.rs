@@ -34,11 +34,11 @@ impl Loaded {
         let is_known = |problem: &Problem| known.iter().any(|other| problem.is_like(other));
         let (errors, rest): (Vec<_>, Vec<_>) =
             self.problems.into_iter().partition(|problem| problem.severity > Severity::Warning && !is_known(problem));
-        let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
+        let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
         match self.config {
-            Some(config) if errors.is_empty() => Ok((config, told(rest))),
-            Some(_) => Err(told(errors)),
-            None => Err(told(errors.into_iter().chain(rest).collect())),
+            Some(config) if errors.is_empty() => Ok((config, texts(rest))),
+            Some(_) => Err(texts(errors)),
+            None => Err(texts(errors.into_iter().chain(rest).collect())),
         }
     }
 }
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_was_there_before_is_no_news() {
+    fn known_error_is_not_reported_again() {
         let text = "[watcher:a]\ncmd = x\n[watcher:b]\ncmd = x\nmax_age = soon\n";
         let known = Files::new(&[("circus.ini", text)]).load().problems;
         let longer = format!("[watcher:c]\ncmd = x\nzork = 1\n{text}");

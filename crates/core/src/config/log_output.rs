@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_url_is_said() {
+    fn invalid_urls_are_explained() {
         for (text, problem) in [
             ("syslog://", "there is no host and no path"),
             ("syslog://:514?user", "there is no host and no path"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn facilities_nobody_knows() {
+    fn unknown_facilities_are_refused() {
         assert_eq!(unknown_facility("syslog:///dev/log?locl0"), Some("locl0"));
         for known in ["syslog:///dev/log?local0", "syslog:///dev/log?", "syslog:///dev/log", "a?b"] {
             assert_eq!(unknown_facility(known), None);

@@ -140,7 +140,7 @@ pub struct StreamConfig {
     pub options: BTreeMap<String, Value>,
 }
 
-/// Which deaths of a watcher's workers are made up for.
+/// Which workers of a watcher are replaced when they have exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Respawn {
     /// All.
@@ -181,7 +181,7 @@ impl WatcherOrigin {
 /// What becomes of the processes that a worker leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Orphans {
-    /// They are told to end, and killed where they do not.
+    /// They get the stop signal, and SIGKILL where they do not end.
     End,
     /// They live on.
     Keep,

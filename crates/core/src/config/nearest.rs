@@ -3,7 +3,7 @@
 /// The candidate that is nearest to `word`, where one is near enough to be worth a suggestion.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.trim().to_lowercase();
-    // Beyond this length nothing of ours can be meant, and the distance would cost more than it tells.
+    // Beyond this length nothing of ours can be meant, and the distance would cost more than it is worth.
     if word.len() > 64 {
         return None;
     }

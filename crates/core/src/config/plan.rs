@@ -1,9 +1,10 @@
 //! What lies between the configuration in force and one that was read just now, and what has to be done about it.
 //!
 //! A watcher is the same if nothing in it differs; if only `numprocesses` does, it is scaled in place; options that `set`
-//! applies without new processes are applied so; with any other difference it is replaced, as in Circus. A socket whose address is the same is adjusted while it is open; another
-//! is opened anew, and watchers that hold the old one are replaced too. Of `[circus]` some options are applied at once, and
-//! the others are named: they count when circusd is started again.
+//! applies without new processes are applied so; with any other difference it is replaced, as in Circus. A socket whose
+//! address is the same is adjusted while it is open; another is opened anew, and watchers that hold the old one are
+//! replaced too. Of `[circus]` some options are applied at once, and the others are named: they count when circusd is
+//! started again.
 
 mod describe;
 
@@ -113,7 +114,7 @@ impl ReloadPlan {
     }
 }
 
-/// What has to be done so that `new` is in force where `old` is. What cannot be done at all is told instead.
+/// What has to be done so that `new` is in force where `old` is. Where something cannot be done at all, that is the error.
 pub fn plan(old: &Config, new: &Config) -> Result<ReloadPlan, Vec<String>> {
     let lost = lost_sockets(old, new);
     if !lost.is_empty() {

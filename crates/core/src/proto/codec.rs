@@ -70,7 +70,7 @@ pub struct Undecodable {
     pub cast: bool,
 }
 
-/// Decodes a request. Whatever the bytes are, the sender can be told what is wrong with them.
+/// Decodes a request. Whatever the bytes are, the sender gets an answer that says what is wrong with them.
 pub fn decode(payload: &[u8]) -> (Format, Result<Envelope, Undecodable>) {
     match payload.first() {
         Some(0x80..=0x8f | 0xde | 0xdf) => (Format::MessagePack, decode_messagepack(payload)),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// When a hook runs. The names are Circus's: in options, in events, and what a hook is told.
+/// When a hook runs. The names are Circus's: in options, in events, and in what a hook gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum HookPoint {
     /// Before a watcher starts; no starts none.

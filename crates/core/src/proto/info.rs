@@ -1,4 +1,4 @@
-//! What `stats` and `dstats` tell of a process. The keys, and how sizes and times are written, are Circus's.
+//! What `stats` and `dstats` report of a process. The keys, and how sizes and times are written, are Circus's.
 
 use std::fmt;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ pub enum EventKind {
     Start,
     /// A watcher has stopped.
     Stop {
-        /// Why, where it was not told to.
+        /// Why, where that was not asked for.
         reason: Option<String>,
     },
     /// A stop signal, or the SIGKILL after it, was sent to a process.

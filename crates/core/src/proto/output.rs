@@ -35,7 +35,7 @@ pub fn output_topic(watcher: &str, stream: StreamName) -> String {
 /// A line that is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptLine {
-    /// Whose line it is.
+    /// The worker's pid.
     pub pid: i32,
     /// The worker's number.
     pub wid: u32,
@@ -78,7 +78,7 @@ pub struct OutputEvent {
     pub watcher: String,
     /// Which of its streams.
     pub stream: StreamName,
-    /// Whose lines they are.
+    /// The worker's pid.
     pub pid: i32,
     /// The worker's number.
     pub wid: u32,

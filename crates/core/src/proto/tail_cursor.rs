@@ -1,7 +1,7 @@
 //! How far a client has seen a stream of output: what is new of it, and what was missed. Pure.
 //!
 //! A client that follows a stream subscribes, waits for the greeting, asks for the last lines, and then takes what is published.
-//! The lines of both carry cursors and numbers, from which this tells what was seen before and counts what never came.
+//! The lines of both carry cursors and numbers, from which this knows what was seen before and counts what never came.
 
 use std::fmt;
 

@@ -22,7 +22,7 @@ const SHORTEST_REST: u64 = 90 * MS;
 pub(crate) struct Sockets {
     waiting: BTreeMap<&'static str, u32>,
     watched: BTreeSet<&'static str>,
-    /// What the next turn tells the core, if it still watches.
+    /// What the next turn reports to the core, if it still watches.
     news: Vec<&'static str>,
 }
 
@@ -34,7 +34,7 @@ impl Sockets {
         }
     }
 
-    /// As epoll does it: a socket that is watched anew tells at once of the connections that wait already.
+    /// As epoll does it: a socket that is watched anew reports at once the connections that wait already.
     pub(crate) fn watch(&mut self, name: &str, on: bool) {
         let name = known(name);
         let changed = if on { self.watched.insert(name) } else { self.watched.remove(name) };
@@ -132,7 +132,7 @@ impl Expected {
         self.socket.is_some() && self.autostart && self.numprocesses > 0
     }
 
-    /// A command asks for its processes, or does not: what means everybody leaves it waiting.
+    /// A command asks for its processes, or does not: a command for all leaves it waiting.
     pub(crate) fn called_by(&mut self, request: &Request, all: bool, alone: bool) {
         let starts = match request {
             Request::Start { selection, .. } => selection.is_some(),

@@ -67,7 +67,7 @@ impl File {
         self.taken_over.remove(name);
     }
 
-    /// This was taken over: what is expected of everybody from now on.
+    /// This was taken over: what is expected of each watcher from now on.
     ///
     /// Returns the watchers whose running processes are asked to stop by another signal from now on.
     pub(crate) fn taken_over(

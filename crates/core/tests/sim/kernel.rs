@@ -36,9 +36,9 @@ pub(crate) struct Process {
     /// When it will exit, and how.
     pub(crate) exit: Option<(u64, i32)>,
     /// A stop signal or SIGKILL was sent by the core.
-    pub(crate) told: bool,
+    pub(crate) stop_sent: bool,
     /// The test, not the core, ends it.
-    pub(crate) murdered: bool,
+    pub(crate) killed_from_outside: bool,
     pub(crate) signalled: bool,
     /// It has ended, and what it had started has not.
     pub(crate) left: Option<Left>,
@@ -98,12 +98,12 @@ impl Kernel {
             .collect()
     }
 
-    /// The core has been told of the death: the pid may be given to another.
+    /// The core knows of the death: the pid may be given to another.
     pub(crate) fn recycle(&mut self, pid: i32) {
         self.recycled.push(pid);
     }
 
-    /// A process that was collected has left others behind, which end when they are told to.
+    /// A process that was collected has left others behind, which end when they get the stop signal.
     pub(crate) fn leave(&mut self, pid: i32, process: Process, left: Left) {
         assert!(self.processes.insert(pid, Process { exit: None, left: Some(left), ..process }).is_none());
     }

@@ -1,7 +1,7 @@
 //! The seeded simulator: the core against a fake kernel and a client that does everything, watched by a model.
 //!
 //! `CIRCUS_SIM_SEEDS=1000 cargo test --test sim` runs more seeds than the default 256; `CIRCUS_SIM_SEED=17` repeats one
-//! and `CIRCUS_SIM_TRACE=1` tells what happens in it.
+//! and `CIRCUS_SIM_TRACE=1` prints what happens in it.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod demand;

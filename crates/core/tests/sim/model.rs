@@ -195,10 +195,10 @@ impl Expected {
             // While something is done with the watcher, it may count as early or not.
             self.uncounted.insert(process.wid);
         }
-        if long && process.told && process.left.is_none() {
+        if long && process.stop_sent && process.left.is_none() {
             self.lives.remove(&process.wid);
             self.unknown.remove(&process.wid);
-        } else if !quiet || process.told || process.signalled {
+        } else if !quiet || process.stop_sent || process.signalled {
             self.unknown.insert(process.wid);
         }
     }

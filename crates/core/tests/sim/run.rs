@@ -88,7 +88,7 @@ struct Sim {
     /// How often in a hundred turns another daemon takes over, and not before when.
     hand_overs: u64,
     next_hand_over: u64,
-    /// Deaths told to the core whose `reap` has not been published yet.
+    /// Deaths that the core knows of whose `reap` has not been published yet.
     unreaped: BTreeMap<i32, i32>,
     unannounced: BTreeSet<i32>,
     /// Processes whose watcher was removed with `nostop`.
@@ -195,7 +195,7 @@ impl Sim {
     fn step(&mut self) {
         match self.rng.below(100) {
             0..30 => self.random_request(),
-            30..40 => self.murder(),
+            30..40 => self.kill_from_outside(),
             40..46 => self.change_temper(),
             46..47 => self.jump_wall_clock(),
             48 if self.rng.chance(50) => {
@@ -279,7 +279,7 @@ impl Sim {
         self.unix += passed as f64 / 1e9;
     }
 
-    /// Looks at the processes and the output that it was told to look at; sometimes only later.
+    /// Samples the processes and reads the output that the core asked for; sometimes only later.
     fn look(&mut self) {
         if self.rng.chance(30) {
             return;
@@ -372,7 +372,7 @@ impl Sim {
             if process.left.is_some() {
                 exits.push(self.ended_at_last(pid, process));
             } else if self.rng.chance(15) && self.arbiter.orphans_of(Pid(pid)) == Some(Orphans::End) {
-                let asked = process.told || process.signalled;
+                let asked = process.stop_sent || process.signalled;
                 let epoch = self.watchers.get(&process.watcher).map_or(0, |expected| expected.epoch);
                 let left = Left { exit_code, at: self.now, asked, quiet: self.is_quiet(&process), epoch };
                 self.kernel.leave(pid, process, left);
@@ -394,7 +394,7 @@ impl Sim {
         let left = process.left.expect("it has left something behind");
         let epoch = self.watchers.get(&process.watcher).map_or(0, |expected| expected.epoch);
         process.born += self.now - left.at;
-        process.told = left.asked;
+        process.stop_sent = left.asked;
         process.signalled = false;
         process.left = Some(Left { quiet: left.quiet && left.epoch == epoch, ..left });
         (pid, left.exit_code, process)
@@ -423,7 +423,7 @@ impl Sim {
             self.totals.reaped += 1;
             let Some(expected) = self.watchers.get_mut(&process.watcher).filter(|_| !released) else { continue };
             expected.gone(process, self.now, quiet);
-            let asked = process.told || process.signalled;
+            let asked = process.stop_sent || process.signalled;
             if quiet && !asked {
                 expected.ended(process, *code, self.now);
             }
@@ -491,7 +491,7 @@ impl Sim {
                         if call.subject.signum == Some(Signal(10)) {
                             process.signalled = true;
                         } else {
-                            process.told = true;
+                            process.stop_sent = true;
                         }
                     }
                     (..) => {}
@@ -560,7 +560,7 @@ impl Sim {
             process.signalled = true;
             return;
         }
-        process.told = true;
+        process.stop_sent = true;
         // SIGINT is what the simulator's own kill sends.
         let expected = process.stop_signals.contains(&signal) || [Signal::KILL, Signal(2)].contains(&signal);
         assert!(expected, "{} is sent {signal}, not {:?}", process.watcher, process.stop_signals);
@@ -593,7 +593,7 @@ impl Sim {
         let coming = self.coming.iter().filter(|(_, worker, _)| same(worker));
         let coming = coming.filter_map(|(_, _, outcome)| outcome.as_ref().ok());
         let present: Vec<&Process> = self.kernel.processes.values().chain(coming).filter(here).collect();
-        let fresh = present.iter().filter(|process| !process.told).count();
+        let fresh = present.iter().filter(|process| !process.stop_sent).count();
         let released = self.kernel.processes.iter().filter(|(pid, p)| here(p) && self.released.contains(pid)).count();
         let views = self.arbiter.views();
         let known = views.iter().flat_map(|view| &view.workers).any(|worker| worker.id == launch.worker);
@@ -626,8 +626,8 @@ impl Sim {
             temper,
             born: self.now,
             exit: None,
-            told: false,
-            murdered: false,
+            stop_sent: false,
+            killed_from_outside: false,
             signalled: false,
             left: None,
         };
@@ -690,7 +690,7 @@ impl Sim {
                 self.unannounced.remove(process_pid);
             }
             EventKind::Kill { process_pid } => {
-                let told = self.kernel.processes.get(process_pid).is_some_and(|process| process.told);
+                let told = self.kernel.processes.get(process_pid).is_some_and(|process| process.stop_sent);
                 assert!(told, "kill of {process_pid}, which was sent nothing");
             }
             EventKind::Reap { process_pid, exit_code } => {
@@ -915,11 +915,11 @@ impl Sim {
 
     // -- the world's own doings ----------------------------------------------------------------------------------------
 
-    fn murder(&mut self) {
+    fn kill_from_outside(&mut self) {
         let pids: Vec<i32> = self.kernel.processes.keys().copied().collect();
         if !pids.is_empty() {
             let pid = *self.rng.pick(&pids);
-            self.kernel.processes.get_mut(&pid).unwrap().murdered = true;
+            self.kernel.processes.get_mut(&pid).unwrap().killed_from_outside = true;
             self.kernel.end(pid, self.now, -9);
             self.say(|| format!("{pid} is killed from outside"));
             self.turn();
@@ -1030,7 +1030,7 @@ impl Sim {
         }
     }
 
-    /// With everybody healthy, everything becomes what the last commands asked for.
+    /// With every worker healthy, everything becomes what the last commands asked for.
     fn settle_and_check(&mut self) {
         if self.ended {
             return;
@@ -1040,7 +1040,7 @@ impl Sim {
             expected.temper = Temper::Healthy;
         }
         for process in self.kernel.processes.values_mut() {
-            let ending = process.told || process.signalled || process.murdered;
+            let ending = process.stop_sent || process.signalled || process.killed_from_outside;
             if let (Temper::DiesAfter(_) | Temper::SucceedsAfter(_), false) = (process.temper, ending) {
                 process.temper = Temper::Healthy;
                 process.exit = None;
@@ -1136,7 +1136,7 @@ impl Sim {
     }
 }
 
-/// Open sockets, the number of each as the configuration's port, so that an old one is told from a new one.
+/// Open sockets, the number of each as the configuration's port, so that an old one is distinguished from a new one.
 fn opened(sockets: &[SocketConfig]) -> Vec<SocketInfo> {
     let info = |socket: &SocketConfig| SocketInfo {
         name: socket.name.clone(),

@@ -16,7 +16,7 @@ pub(in crate::arbiter) struct History {
     pub(in crate::arbiter) spawned: u64,
     pub(in crate::arbiter) reaped: u64,
     pub(in crate::arbiter) failed: u64,
-    /// Workers that died unasked and were made up for.
+    /// Workers that exited unexpectedly and were replaced.
     pub(in crate::arbiter) restarts: u64,
     /// Processor time of the workers that have exited.
     #[serde(default)]

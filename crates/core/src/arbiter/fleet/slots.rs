@@ -100,7 +100,7 @@ impl Slots {
         self.first_tries = None;
     }
 
-    /// The worker in this place is gone; anybody may have it.
+    /// The worker in this slot is gone; the next one may have it.
     pub(in crate::arbiter) fn release(&mut self, wid: Wid) {
         self.free.insert(wid);
         while self.highest > 0 && self.free.remove(&Wid(self.highest)) {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_waits_is_nobody_elses() {
+    fn slot_that_backs_off_is_not_given_away() {
         let mut slots = Slots::default();
         let first = slots.take(9);
         let cause = Cause::Exit { exit_code: 1, lived: Duration::ZERO };

@@ -1,4 +1,4 @@
-//! What is told of a worker's life: events, and lines in the log.
+//! A worker's life as events and as lines in the log.
 
 use std::fmt::Write as _;
 use std::time::Duration;

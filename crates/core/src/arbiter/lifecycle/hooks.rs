@@ -66,8 +66,8 @@ pub(in crate::arbiter) fn cancel_timers(id: HookId, cx: &mut Cx<'_>) {
 }
 
 /// Ends the hooks with such a purpose.
-pub(in crate::arbiter) fn cancel(w: &mut Watcher, whose: impl Fn(&Purpose) -> bool, why: &str, cx: &mut Cx<'_>) {
-    for id in w.hooks.of(whose) {
+pub(in crate::arbiter) fn cancel(w: &mut Watcher, matches: impl Fn(&Purpose) -> bool, why: &str, cx: &mut Cx<'_>) {
+    for id in w.hooks.of(matches) {
         if let Some(purpose) = end(w, id, cx) {
             report(w, purpose.task(), &Err(why.to_owned()), cx);
         }

@@ -11,7 +11,7 @@
 //! | before_spawn | the place is taken, no process | the watcher stops (a graceful reload keeps the old processes) |
 //! | after_spawn | the process is up, and not announced | likewise |
 //! | before_stop | stopping, the processes run on | nothing |
-//! | before_signal | the process is told nothing | no signal, except SIGKILL; graceful_timeout runs from here |
+//! | before_signal | the process gets no signal | no signal, except SIGKILL; graceful_timeout runs from here |
 //! | before_reap | the death is not announced | nothing |
 //! | after_signal, after_reap | everything goes on | nothing |
 //! | after_stop | stopping still | nothing |
@@ -42,7 +42,7 @@ pub struct HookCall {
     pub config: Arc<WatcherConfig>,
     /// The hook was set anew: what it was loaded from may have changed.
     pub anew: bool,
-    /// Whom and what it is about.
+    /// What it is about.
     pub subject: HookSubject,
     /// How long it may take. The core ends it then, by `Action::EndHook`.
     pub limit: Duration,
@@ -69,7 +69,7 @@ impl HookTask {
     }
 }
 
-/// Whom and what a hook is about.
+/// What a hook is about.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HookSubject {
     /// The process.
@@ -263,7 +263,7 @@ impl Hooks {
         self.running.values().any(|hook| of(&hook.purpose))
     }
 
-    /// Those whose purpose is such.
+    /// The hooks with such a purpose.
     pub(in crate::arbiter) fn of(&self, wanted: impl Fn(&Purpose) -> bool) -> Vec<HookId> {
         self.iter().filter(|(_, purpose)| wanted(purpose)).map(|(id, _)| id).collect()
     }

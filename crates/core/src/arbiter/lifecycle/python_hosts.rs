@@ -77,7 +77,7 @@ impl PythonHosts {
     pub(in crate::arbiter) fn check(&self, runs: impl Fn(HookId) -> bool) {
         for (number, host) in &self.hosts {
             assert!(!host.retiring || !host.under_way.is_empty(), "host {number} is of no use, and was not ended");
-            assert!(host.under_way.iter().all(|hook| runs(*hook)), "host {number} runs a hook that nobody waits for");
+            assert!(host.under_way.iter().all(|hook| runs(*hook)), "host {number} runs a hook that is not under way");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::proto::{EventKind, Signal};
 /// SIGKILL is sent again after this time to a process that is still there: sending it may have failed.
 pub(in crate::arbiter) const KILL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A process as a hook is told of it.
+/// A process as a hook gets it.
 type Named = (Pid, Wid);
 
 fn about((pid, wid): Named, signal: Signal) -> HookSubject {
@@ -100,8 +100,8 @@ fn stop_signal_decided(
 ) {
     let due = cx.mono().after(if signal == Signal::KILL { KILL_INTERVAL } else { timeout });
     let kill_at = w.change(id, |worker| {
-        let WorkerState::Terminating { signal: told, kill_at } = &mut worker.state else { return None };
-        if *told == signal {
+        let WorkerState::Terminating { signal: sent, kill_at } = &mut worker.state else { return None };
+        if *sent == signal {
             *kill_at = due.min(*kill_at);
         }
         Some(*kill_at)

@@ -55,7 +55,7 @@ enum State {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct SinkCommands(BTreeMap<SinkCommandId, SinkCommand>);
 
-/// What is told of a command.
+/// What the daemon reports of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SinkEvent {
     /// It was started, for the first time or once more.

@@ -12,7 +12,7 @@ use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::proto::EventKind;
 
-/// Begins to stop a watcher: launches that are not under way are dropped, and the workers are told, after
+/// Begins to stop a watcher: launches that are not under way are dropped, and the workers are signalled, after
 /// `before_stop` where there is one.
 pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
     if w.hooks.bar_launches() {

@@ -115,7 +115,7 @@ pub(in crate::arbiter) fn cancel_spawn_hooks(w: &mut Watcher, id: WorkerId, why:
     hooks::cancel(w, about_it, why, cx);
 }
 
-/// A worker's process has ended, and what it has started lives on: that is told to end, within what is left of the
+/// A worker's process has ended, and what it has started lives on: that is signalled, and has what is left of the
 /// worker's graceful_timeout.
 pub(in crate::arbiter) fn leader_exited(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
     let Some(worker) = w.workers().get(&id) else { return };

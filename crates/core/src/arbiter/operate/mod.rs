@@ -7,5 +7,5 @@ pub(in crate::arbiter) mod queue;
 pub(in crate::arbiter) mod reload;
 pub(in crate::arbiter) mod schedule;
 pub(in crate::arbiter) mod shutdown;
-pub(in crate::arbiter) mod upgrade;
 pub(in crate::arbiter) mod stuck;
+pub(in crate::arbiter) mod upgrade;

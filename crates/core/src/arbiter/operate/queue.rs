@@ -6,7 +6,7 @@
 //! - one that is identical to the running one, with nothing waiting behind it, joins it: a client that times out and
 //!   repeats `restart` ten times restarts once;
 //! - otherwise it waits its turn; at most one of a kind waits, an identical one joins it;
-//! - `stop` and `rm` overtake: the running operation and all that wait are cancelled (their clients are told), and the
+//! - `stop` and `rm` overtake: the running operation and all that wait are cancelled (their clients get an error), and the
 //!   stop begins at once;
 //! - a watcher does not start while one of its name, which was removed, is still stopping: they may want the same port.
 //!
@@ -74,7 +74,7 @@ impl OperationKind {
     }
 }
 
-/// A job or a walk that is told when an operation has ended.
+/// A job or a walk that waits for the end of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::arbiter) enum Waiter {
     /// A client's job.
@@ -169,7 +169,7 @@ pub(in crate::arbiter) fn submit(w: &mut Watcher, new: Operation, cx: &mut Cx<'_
     let kind = new.kind;
     if new.reason == Reason::Requested {
         w.wanted = kind.starts();
-        // From here on it is as it was told to be.
+        // From here on it is as a request wants it.
         w.gave_up = None;
     }
     match (admit(running, &waiting, kind, new.skips_stopped()), &mut w.running) {
@@ -202,7 +202,7 @@ fn overtake(w: &mut Watcher, mut new: Operation, cx: &mut Cx<'_>) {
         None => {}
     }
     if w.state == WatcherState::Stopping {
-        // Every worker has been told already: from now on that serves this operation.
+        // Every worker has its stop signal already: from now on that serves this operation.
         new.progress = Progress::Stopping;
         w.running = Some(new);
     } else {
@@ -221,7 +221,7 @@ pub(in crate::arbiter) fn report_cancelled(operation: Operation, by: OperationKi
     cx.notify(operation.waiters, None, Some(&Fault::command(reason)));
 }
 
-/// The running operation of a watcher is over. Those that wait for it are told; where it was to bring up workers, requests
+/// The running operation of a watcher is over. Waiters are notified; where it was to bring up workers, requests
 /// are answered when these have proved themselves.
 pub(in crate::arbiter) fn end(w: &mut Watcher, cx: &mut Cx<'_>) {
     let Some(operation) = w.running.take() else { return };
@@ -236,7 +236,7 @@ pub(in crate::arbiter) fn end(w: &mut Watcher, cx: &mut Cx<'_>) {
     cx.notify(done, changes.as_ref(), None);
 }
 
-/// The running operation of a watcher has failed: `what` says what has not been done. Those that wait for it are told why.
+/// The running operation of a watcher has failed: `what` says what has not been done. Waiters get the reason.
 pub(in crate::arbiter) fn fail(w: &mut Watcher, what: &str, cx: &mut Cx<'_>) {
     let Some(operation) = w.running.take() else { return };
     let failures: Vec<&Failure> = w.failures.since(operation.mark).collect();

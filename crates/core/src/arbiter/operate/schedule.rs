@@ -7,7 +7,7 @@
 //! - Up: watchers start one after the other, `[circus] warmup_delay` apart. The next one starts when every slot of the
 //!   one before has been tried; one whose slots back off has been tried. A watcher that a `before_start` hook holds up
 //!   does not hold up others of its priority.
-//! - Down: watchers of equal priority stop side by side; those of the next higher priority are told when they have
+//! - Down: watchers of equal priority stop side by side; those of the next higher priority stop when they have
 //!   stopped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -360,7 +360,7 @@ impl Arbiter {
         let Some(watcher) = self.fleet.get(key) else { return };
         let reason = format!("{} was stopped before it was started", watcher.name());
         for job in cheated {
-            // It goes on with the others; a request for all of them is told at the end that one is missing.
+            // It goes on with the others; the answer to a request for all of them says at the end that one is missing.
             if let Some(job) = self.jobs.open.get_mut(&job) {
                 job.fault.get_or_insert(Fault::command(reason.clone()));
             }
@@ -392,7 +392,7 @@ impl Arbiter {
         }
     }
 
-    /// Ends every start sequence; those that wait for one are told.
+    /// Ends every start sequence and answers the requests that wait for one.
     pub(in crate::arbiter) fn cancel_starts(&mut self, by: &str) {
         let starts = |walk: &Walk| walk.is_up();
         let ids: Vec<WalkId> = self.schedule.walks.iter().filter(|(_, w)| starts(w)).map(|(id, _)| *id).collect();

@@ -79,7 +79,7 @@ impl Phase {
 
 impl Arbiter {
     /// Stops everything, then exits. An end that was to be a new beginning becomes one for good. A second one hastens:
-    /// watchers that still wait for others to stop first are told now.
+    /// watchers that still wait for others to stop first stop now.
     pub(in crate::arbiter) fn quit(&mut self, waiter: Option<ReplyTo>, now: Now) {
         match &mut self.phase {
             Phase::Opening | Phase::Running => self.begin_ending(AfterEnd::Exit, waiter, now),

@@ -14,7 +14,7 @@ use crate::config::{Account, WatcherConfig};
 use crate::escape::escaped;
 use crate::proto::{Fault, Object, Request, Selection, StreamName, output_topic};
 
-/// For whom a request is made.
+/// The user that a request acts for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// For circusd's own user, or for circusd itself: hooks run with circusd's rights.
@@ -212,7 +212,7 @@ impl Arbiter {
         }
     }
 
-    /// Whether those for whom `principal` stands may read what workers print, as it is published under `topic`.
+    /// Whether clients of `principal` may read what workers print, as it is published under `topic`.
     pub fn may_follow(&self, principal: &Principal, topic: &str) -> bool {
         let user = match principal {
             Principal::Daemon => return true,

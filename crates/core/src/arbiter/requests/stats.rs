@@ -1,8 +1,8 @@
 //! `stats` and `dstats`: what the core knows of its processes, and what the kernel does.
 //!
 //! One question is with the daemon at a time; it looks at the processes over several turns, and answers with
-//! `Event::Sampled`. The others wait in line as they came, so that what they take up until then is small, and whom
-//! they mean is found out when their turn comes.
+//! `Event::Sampled`. The others wait in line as they came, so that what they take up until then is small, and which
+//! processes they mean is found out when their turn comes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -28,11 +28,11 @@ const MOST_WAITING: usize = 10_000;
 /// What stands in place of the figures of a process that has ended.
 const GONE: &str = "No such process (stopped?)";
 
-/// Whom the figures are wanted of.
+/// The processes that figures are wanted of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) enum Question {
     /// Every watcher's processes.
-    Everybody,
+    Fleet,
     /// One watcher's processes.
     Watcher(String),
     /// One process of a watcher.
@@ -95,7 +95,7 @@ impl Sampling {
     fn targets(&self) -> Vec<SampleTarget> {
         match self.question {
             Question::Daemon => vec![SampleTarget::Daemon],
-            Question::Everybody | Question::Watcher(_) | Question::Process(..) => {
+            Question::Fleet | Question::Watcher(_) | Question::Process(..) => {
                 self.groups.iter().flat_map(|(_, subjects)| subjects).map(|s| SampleTarget::Process(s.pid)).collect()
             }
         }
@@ -132,7 +132,7 @@ impl Arbiter {
         now: Now,
     ) -> Dispatch {
         let question = match (name, process) {
-            (None, _) => Question::Everybody,
+            (None, _) => Question::Fleet,
             (Some(name), None) => Question::Watcher(name),
             (Some(name), Some(process)) => Question::Process(name, process),
         };
@@ -203,10 +203,10 @@ impl Arbiter {
         let Some(sampling) = self.pending_stats.sampling.take() else { return };
         let Sampling { job, question, to, groups, extended } = sampling;
         let subjects: Vec<Subject> = groups.iter().flat_map(|(_, subjects)| subjects).copied().collect();
-        let extends = extended && !matches!(question, Question::Everybody | Question::Daemon);
+        let extends = extended && !matches!(question, Question::Fleet | Question::Daemon);
         let mut samples = samples.into_iter();
         let properties = match question {
-            Question::Everybody => {
+            Question::Fleet => {
                 let infos = groups.into_iter().map(|(name, subjects)| (name, self.infos(&subjects, &mut samples)));
                 object([("infos", infos.collect())])
             }
@@ -292,10 +292,10 @@ impl Arbiter {
         }
     }
 
-    /// What is wrong with a question is said at once; whom it means is found out when its turn comes.
+    /// What is wrong with a question is answered at once; which processes it means is found out when its turn comes.
     fn check(&self, question: &Question) -> Result<(), Fault> {
         match question {
-            Question::Everybody | Question::Daemon => Ok(()),
+            Question::Fleet | Question::Daemon => Ok(()),
             Question::Watcher(name) => self.fleet.named(name).map(drop),
             Question::Process(..) => self.subjects(question).map(drop),
         }
@@ -304,7 +304,7 @@ impl Arbiter {
     /// The processes that a question means.
     fn subjects(&self, question: &Question) -> Result<Vec<Group>, Fault> {
         match question {
-            Question::Everybody => Ok(self.fleet.shown().map(group).collect()),
+            Question::Fleet => Ok(self.fleet.shown().map(group).collect()),
             Question::Watcher(name) => Ok(vec![group(self.fleet.named(name)?)]),
             Question::Process(name, process) => {
                 let (shown, mut subjects) = group(self.fleet.named(name)?);

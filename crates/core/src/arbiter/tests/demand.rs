@@ -148,7 +148,7 @@ fn start_with_its_name_starts_it_and_stop_lets_it_wait() {
 }
 
 #[test]
-fn whatever_means_everybody_leaves_it_waiting() {
+fn commands_for_all_leave_it_waiting() {
     let mut rig = waiting_rig(vec![watcher("a", |_| {}), waiter("w", |_| {})]);
     rig.said();
     assert_eq!(rig.command("start", json!({"waiting": true})), Some(json!({})));
@@ -194,7 +194,7 @@ fn without_autostart_only_start_starts_it() {
 }
 
 #[test]
-fn a_socket_is_watched_once_for_all_who_wait_at_it() {
+fn socket_of_several_watchers_is_watched_once() {
     let mut rig = waiting_rig(vec![
         waiter("both", |w| w.sockets = vec!["api".into()]),
         waiter("web", |_| {}),
@@ -219,7 +219,7 @@ fn a_socket_is_watched_once_for_all_who_wait_at_it() {
 }
 
 #[test]
-fn nobody_listens_at_a_socket_of_the_workers_own() {
+fn socket_per_worker_is_not_watched() {
     let sockets = vec![SocketConfig { so_reuseport: true, ..SocketConfig::new("web") }];
     let mut rig = Rig::with_sockets(vec![waiter("w", |_| {})], CircusConfig::default(), sockets);
     rig.settle();
@@ -228,7 +228,7 @@ fn nobody_listens_at_a_socket_of_the_workers_own() {
 }
 
 #[test]
-fn options_decide_at_once_who_waits_where() {
+fn changed_options_move_the_wait_at_once() {
     let mut rig = waiting_rig(vec![watcher("w", |w| (w.autostart, w.stdin_socket) = (false, Some("web".into())))]);
     rig.expect([]);
     let set = |rig: &mut Rig, key: &str, value: serde_json::Value| {
@@ -245,7 +245,7 @@ fn options_decide_at_once_who_waits_where() {
 }
 
 #[test]
-fn who_goes_or_ends_is_not_waited_for() {
+fn removed_or_stopping_watcher_stops_waiting() {
     let mut rig = waiting_rig(vec![waiter("v", |_| {}), waiter("w", |_| {})]);
     rig.said();
     rig.command("rm", json!({"name": "v", "nostop": true}));

@@ -30,7 +30,7 @@ fn the_end_of_the_last_worker_stops_the_others_and_is_the_exit_status() {
 }
 
 #[test]
-fn a_signal_is_told_as_shells_do() {
+fn signal_becomes_a_status_as_in_shells() {
     let mut rig = pair(ExitOn::Failure, Respawn::Never);
     rig.exit(101, 0);
     rig.exit(102, -9);
@@ -49,7 +49,7 @@ fn with_exit_on_failure_a_success_is_no_end() {
 }
 
 #[test]
-fn who_is_replaced_and_who_is_stopped_ends_nothing() {
+fn replaced_or_stopped_essential_ends_nothing() {
     let mut rig = pair(ExitOn::End, Respawn::Always);
     rig.exit_all(&[101, 102], 1);
     let said = rig.said();

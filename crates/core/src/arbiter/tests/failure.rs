@@ -24,7 +24,7 @@ fn details(rig: &mut Rig) -> Value {
 }
 
 #[test]
-fn who_fails_is_replaced_and_who_succeeds_is_not() {
+fn on_failure_replaces_failures_only() {
     let mut rig = on_failure(2, &[0, 3]);
     rig.exit(101, 1);
     rig.expect(["w.reap 101 1", "launch worker 1", "w.spawn 103"]);
@@ -173,28 +173,28 @@ fn status_says_what_is_waited_for() {
 }
 
 #[test]
-fn restarts_are_deaths_that_nobody_asked_for() {
+fn restarts_count_unexpected_exits() {
     let mut rig = on_failure(2, &[0]);
-    let told = |rig: &mut Rig| {
+    let counts = |rig: &mut Rig| {
         let details = details(rig);
         let pids: Vec<i64> =
             details["processes"].as_array().unwrap().iter().map(|row| row["pid"].as_i64().unwrap()).collect();
         (details["restarts"].as_u64().unwrap(), pids)
     };
-    assert_eq!(told(&mut rig), (0, vec![101, 102]));
+    assert_eq!(counts(&mut rig), (0, vec![101, 102]));
     rig.pass(5000);
     rig.exit(101, 1);
-    assert_eq!(told(&mut rig), (1, vec![102, 103]));
+    assert_eq!(counts(&mut rig), (1, vec![102, 103]));
     let details_now = details(&mut rig);
     let ages: Vec<f64> =
         details_now["processes"].as_array().unwrap().iter().map(|row| row["uptime"].as_f64().unwrap()).collect();
     assert!(ages[0] >= 5.0 && ages[1] < 1.0 && details_now["uptime"].as_f64() >= Some(ages[0]), "{details_now}");
-    // A success is not made up for, and what is asked for is no restart.
+    // A success is not replaced, and what is asked for is no restart.
     rig.exit(102, 0);
-    assert_eq!(told(&mut rig), (1, vec![103]));
+    assert_eq!(counts(&mut rig), (1, vec![103]));
     rig.command("stop", json!({"name": "w"}));
     rig.exit(103, -15);
-    assert_eq!(told(&mut rig), (1, vec![]));
+    assert_eq!(counts(&mut rig), (1, vec![]));
     assert_eq!(details(&mut rig)["uptime"], Value::Null);
     rig.assert_quiescent();
 }

@@ -126,7 +126,7 @@ fn stop_without_hooks(mut rig: Rig) {
 }
 
 #[test]
-fn after_start_holds_up_who_comes_next_and_a_no_stops_the_watcher() {
+fn after_start_holds_up_the_next_watcher() {
     let first = hooked(&["after_start"], |w| w.priority = 1);
     let mut rig = Rig::unstarted(vec![first, watcher("next", |_| {})], |_| {});
     rig.settle();
@@ -159,7 +159,7 @@ fn the_fleet_has_started_when_the_hooks_of_its_start_have_answered() {
 }
 
 #[test]
-fn who_dies_before_after_start_has_answered_is_replaced() {
+fn worker_that_exits_during_after_start_is_replaced() {
     let mut rig = rig(&["after_start"]);
     rig.pass(2000);
     rig.said();
@@ -219,7 +219,7 @@ fn a_no_of_before_spawn_stops_the_watcher() {
 }
 
 #[test]
-fn a_process_is_asked_about_once_however_often_its_launch_is_tried() {
+fn before_spawn_runs_once_for_all_tries_of_a_launch() {
     let mut rig = rig(&["before_spawn"]);
     rig.fail(2, 2);
     rig.said();
@@ -258,7 +258,7 @@ fn a_process_that_after_spawn_does_not_want_ends_and_with_it_the_watcher() {
 }
 
 #[test]
-fn who_dies_while_after_spawn_is_asked_is_reaped_and_tried_again() {
+fn worker_that_exits_during_after_spawn_is_tried_again() {
     let mut rig = rig(&["after_spawn"]);
     rig.said();
     rig.exit(101, 3);
@@ -276,7 +276,7 @@ fn who_dies_while_after_spawn_is_asked_is_reaped_and_tried_again() {
 }
 
 #[test]
-fn a_graceful_reload_whose_new_process_is_not_wanted_keeps_the_old_one() {
+fn reload_that_before_spawn_refuses_keeps_the_old() {
     let mut rig = rig(&["before_spawn"]);
     rig.hook(Ok(true));
     rig.said();
@@ -334,7 +334,7 @@ fn a_no_keeps_a_signal_back_and_a_failure_does_not() {
 }
 
 #[test]
-fn children_are_told_whatever_the_hook_says_of_their_parent() {
+fn before_signal_does_not_spare_the_children() {
     let mut rig = running(&["before_signal"], |w| w.stop_children = true);
     rig.command("stop", json!({"name": "w"}));
     rig.said();
@@ -373,7 +373,7 @@ fn the_signal_command_asks_about_each_process() {
 }
 
 #[test]
-fn a_death_is_announced_between_its_hooks_and_the_next_process_does_not_wait() {
+fn reap_comes_between_its_hooks_and_holds_up_no_respawn() {
     let mut rig = running(&["before_reap", "after_reap"], |_| {});
     rig.pass(2000);
     rig.exit(101, 3);
@@ -502,7 +502,7 @@ fn what_comes_late_is_of_no_interest() {
 }
 
 #[test]
-fn status_tells_what_a_watcher_waits_for() {
+fn status_names_the_hook_that_is_waited_for() {
     let mut rig = rig(&["before_start"]);
     let details = rig.command("status", json!({"name": "w", "verbose": true})).unwrap();
     assert_eq!(details["details"]["hooks"], json!(["before_start"]));
@@ -612,7 +612,7 @@ fn python_that_hangs_goes_when_its_other_hooks_have_answered() {
     rig.pass(5000);
     let failure = "w.hook_failure \"after_start\" \"it took longer than hook_timeout (5 s)\"";
     assert_eq!(rig.said(), ["end after_start", failure, "SIGTERM 101", "w.kill 101"]);
-    // The other hook may finish; who comes next gets another Python.
+    // The other hook may finish; the next hook gets another Python.
     rig.exit(101, -15);
     rig.send_command("start", json!({"name": "w"}));
     assert_eq!(rig.hooks.last().unwrap().host, Some(1));

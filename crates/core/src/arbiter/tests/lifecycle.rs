@@ -33,7 +33,7 @@ fn a_healthy_workers_death_is_made_good_in_the_same_turn() {
 }
 
 #[test]
-fn early_deaths_wait_longer_each_time_and_a_long_life_forgives() {
+fn early_exits_wait_longer_until_one_lasts() {
     let mut rig = Rig::fleet(1);
     for (pid, at_least, at_most) in [(101, 90, 110), (102, 180, 220), (103, 360, 440), (104, 720, 880)] {
         rig.exit(pid, 1);
@@ -65,7 +65,7 @@ fn a_back_off_is_bounded_by_check_delay() {
 }
 
 #[test]
-fn who_ignores_the_stop_signal_is_killed_with_its_tree() {
+fn worker_that_ignores_the_stop_signal_is_killed() {
     let mut rig = Rig::fleet(1);
     rig.command("stop", json!({"name": "w"}));
     rig.said();
@@ -119,7 +119,7 @@ fn incr_and_decr_the_oldest_go_first() {
 }
 
 #[test]
-fn a_stubborn_surplus_worker_is_in_nobodys_way() {
+fn stubborn_surplus_worker_keeps_no_slot() {
     let mut rig = Rig::fleet(2);
     rig.pass(2000);
     rig.command("decr", json!({"name": "w"}));
@@ -170,7 +170,7 @@ fn watchers_start_by_priority_and_with_a_pause() {
 }
 
 #[test]
-fn a_watcher_told_to_stop_before_its_turn_is_not_started() {
+fn stop_before_its_turn_prevents_the_start() {
     let fleet = vec![watcher("a", |w| w.priority = 1), watcher("b", |_| {})];
     let mut rig = Rig::with_circus(fleet, |circus| circus.warmup_delay = 1.0);
     rig.command("stop", json!({"name": "b", "waiting": true}));
@@ -196,7 +196,7 @@ fn without_respawn_the_last_death_stops_the_watcher() {
 }
 
 #[test]
-fn start_tops_up_and_says_who_was_kept() {
+fn start_fills_up_and_lists_kept_workers() {
     let mut rig = Rig::new(vec![watcher("w", |w| {
         w.numprocesses = 2;
         w.respawn = Respawn::Never;
@@ -353,7 +353,7 @@ fn send_hup_leaves_the_reload_to_the_processes() {
 }
 
 #[test]
-fn the_death_of_many_at_once_signals_nobody_who_is_gone() {
+fn many_exits_at_once_signal_no_collected_process() {
     // Reaping the first would end the second of a sequential reload, which was reaped in the same breath.
     let mut rig = Rig::fleet(3);
     rig.command("reload", json!({"name": "w", "sequential": true}));
@@ -486,7 +486,7 @@ fn the_first_term_during_a_restart_is_graceful_and_ends_it_for_good() {
 }
 
 #[test]
-fn a_client_that_repeats_quit_kills_nobody_but_a_second_signal_does() {
+fn repeated_quit_kills_none_and_a_second_signal_does() {
     let mut rig = Rig::fleet(1);
     let quit = rig.send_command("quit", json!({"waiting": true}));
     rig.command("quit", json!({}));
@@ -560,7 +560,7 @@ fn a_higher_priority_stops_later() {
 }
 
 #[test]
-fn a_second_quit_tells_all_tiers_at_once() {
+fn second_quit_stops_all_tiers_at_once() {
     for term in [false, true] {
         let mut rig = drained();
         rig.command("quit", json!({}));
@@ -639,7 +639,7 @@ fn a_reload_of_all_takes_one_watcher_after_the_other() {
 }
 
 #[test]
-fn who_waits_for_a_restart_of_several_hears_that_one_was_stopped() {
+fn restart_of_several_reports_one_that_was_stopped() {
     let mut rig = Rig::new(vec![watcher("a1", |_| {}), watcher("a2", |_| {})]);
     let restart = rig.send_command("restart", json!({"name": "a*", "waiting": true}));
     rig.command("stop", json!({"name": "a1"}));
@@ -688,14 +688,14 @@ fn more_processes_than_there_are_pids_are_refused_and_a_crowd_is_asked_for_in_po
 }
 
 #[test]
-fn commands_that_wait_are_told_when_a_stop_overtakes_them() {
+fn overtaken_commands_are_answered() {
     let mut rig = Rig::fleet(1);
     let restart = rig.send_command("restart", json!({"name": "w", "waiting": true}));
     let reload = rig.send_command("reload", json!({"name": "w", "waiting": true}));
     let stop = rig.send_command("stop", json!({"name": "w", "waiting": true}));
-    let told = |what: &str| Some(json!({"errno": 5, "reason": format!("{what} was cancelled by stop")}));
-    assert_eq!(rig.answer_to(restart), told("restart"));
-    assert_eq!(rig.answer_to(reload), told("reload"));
+    let cancelled = |what: &str| Some(json!({"errno": 5, "reason": format!("{what} was cancelled by stop")}));
+    assert_eq!(rig.answer_to(restart), cancelled("restart"));
+    assert_eq!(rig.answer_to(reload), cancelled("reload"));
     rig.exit(101, -15);
     assert_eq!(rig.answer_to(stop), Some(json!({"info": null})));
     assert_eq!(rig.state("w"), WatcherState::Stopped);

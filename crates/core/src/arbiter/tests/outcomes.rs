@@ -1,4 +1,4 @@
-//! What did not come up, and how it is told.
+//! What did not come up, and how it is reported.
 
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn missing_program_is_an_error() {
     assert_eq!((&row["watcher"], &row["stage"], &row["error"]), (&json!("w"), &json!("exec"), &json!("ENOENT")));
     assert_eq!(health(&mut rig, "w"), "failed");
     assert_eq!(details(&mut rig, "w")["reason"], row["reason"]);
-    // Told to stop, it is as it was told to be.
+    // It was asked to stop, so it is as it should be.
     rig.command("stop", json!({"name": "w"}));
     assert_eq!(health(&mut rig, "w"), "stopped");
     rig.assert_quiescent();
@@ -151,7 +151,7 @@ fn service_that_does_not_come_is_an_error() {
 }
 
 #[test]
-fn each_request_that_starts_workers_tells_of_them() {
+fn each_request_that_starts_workers_reports_failures() {
     let requests: [(&str, Value); 5] = [
         ("start", json!({"waiting": true})),
         ("restart", json!({"name": "w", "waiting": true})),
@@ -284,7 +284,7 @@ fn failed_hook_holds_back_lower_priorities_until_the_watcher_comes_up() {
 }
 
 #[test]
-fn request_for_all_tells_of_watchers_that_are_held_back() {
+fn request_for_all_names_watchers_held_back() {
     let mut rig = tiers(HookPoint::BeforeStart, "exec:x");
     rig.hook(Err("boom"));
     let id = rig.send_command("start", json!({"waiting": true}));

@@ -200,7 +200,7 @@ fn every_state_against_every_request() {
             if outcome != expected {
                 wrong.push(format!("{command} {properties} while {state}: {outcome}, expected {expected}"));
             }
-            // Whatever it was, it can be brought to an end, and everybody is answered.
+            // Whatever it was, it can be brought to an end, and every request is answered.
             rig.failures.clear();
             rig.pass(4000);
             let alive = rig.alive.clone();

@@ -93,7 +93,7 @@ fn watchers_come_go_change_and_grow() {
 }
 
 #[test]
-fn all_stop_before_the_first_starts_and_priority_says_who_that_is() {
+fn all_stop_before_the_first_by_priority_starts() {
     let mut rig = fleet(&["a", "b", "c"]);
     let moved = |name, priority| filed(name, |w| (w.priority, w.cmd) = (priority, format!("new {name}")));
     rig.file = Ok(file(vec![moved("a", 1), moved("b", 2), moved("c", 2), moved("d", 9)]));
@@ -113,7 +113,7 @@ fn all_stop_before_the_first_starts_and_priority_says_who_that_is() {
 }
 
 #[test]
-fn a_dry_run_tells_and_does_nothing() {
+fn dry_run_reports_and_does_nothing() {
     let mut rig = fleet(&["gone"]);
     let mut config = file(vec![filed("fresh", |_| {})]);
     config.circus.endpoint = "ipc:///other".into();
@@ -287,13 +287,13 @@ fn options_of_circus_count_at_once() {
 }
 
 #[test]
-fn who_asks_again_is_answered_when_everything_is_done() {
+fn repeated_request_is_answered_when_all_is_done() {
     let mut rig = fleet(&["w"]);
     rig.file = Ok(file(vec![filed("w", |w| w.cmd = "y".into())]));
     let requests = [waiting(&mut rig), waiting(&mut rig), waiting(&mut rig)];
     rig.expect(["take over done", "SIGTERM 101", "w.kill 101"]);
     assert!(requests.iter().all(|request| rig.answer_to(*request).is_none()));
-    // A request that does not wait is told what there was to do for it.
+    // The answer to a request that does not wait says what there was to do for it.
     let answer = rig.command("reloadconfig", json!({})).unwrap();
     assert_eq!(changes(&answer, "watchers"), json!({"w": "kept"}));
     rig.exit(101, -15);
@@ -345,7 +345,7 @@ fn quit_in_the_middle_ends_everything_and_answers() {
 }
 
 #[test]
-fn the_end_answers_who_waits_for_the_file() {
+fn end_answers_requests_that_wait_for_the_file() {
     let mut rig = fleet(&["w"]);
     rig.hold_files = true;
     let requests = [waiting(&mut rig), waiting(&mut rig)];

@@ -56,7 +56,7 @@ fn info(socket: &SocketConfig, number: i32) -> SocketInfo {
     SocketInfo { name, number, backlog, address, per_worker }
 }
 
-/// Whom and what a hook is about.
+/// What a hook is about.
 fn subject(call: &HookCall) -> String {
     let subject = &call.subject;
     let numbers = [

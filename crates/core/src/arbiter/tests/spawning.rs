@@ -115,7 +115,7 @@ fn a_stop_while_a_launch_is_on_its_way_ends_the_process_when_it_comes() {
 }
 
 #[test]
-fn a_process_that_does_not_get_to_its_program_can_be_stopped_and_holds_up_nobody() {
+fn stuck_process_can_be_stopped_and_holds_up_no_other() {
     let mut rig = Rig::unstarted(vec![watcher("a", |w| w.priority = 1), watcher("b", |_| {})], |_| {});
     rig.hold_launches = true;
     rig.settle();
@@ -137,7 +137,7 @@ fn a_process_that_does_not_get_to_its_program_can_be_stopped_and_holds_up_nobody
 }
 
 #[test]
-fn nobody_who_was_collected_is_signalled() {
+fn collected_process_is_not_signalled() {
     // A newcomer's success and the death of an old process come in one breath: the surge is over, the old one is gone.
     let mut rig = Rig::fleet(1);
     rig.hold_launches = true;
@@ -190,10 +190,11 @@ fn request_for_a_worker_that_is_stuck_is_answered_in_time() {
         let words = answer["reason"].as_str().unwrap_or_default();
         assert!(words.contains("has not got to its program within 10.0 s"), "{command}: {answer}");
         assert_eq!((&answer["failed"][0]["stage"], &answer["failed"][0]["watcher"]), (&json!("start"), &json!("w")));
-        let told = |rig: &mut Rig| rig.logs().iter().filter(|line| line.contains("has not got to its program")).count();
-        assert_eq!(told(&mut rig), 1, "{command}");
+        let logged =
+            |rig: &mut Rig| rig.logs().iter().filter(|line| line.contains("has not got to its program")).count();
+        assert_eq!(logged(&mut rig), 1, "{command}");
         rig.pass(60_000);
-        assert_eq!(told(&mut rig), 0, "it is logged once");
+        assert_eq!(logged(&mut rig), 0, "it is logged once");
         // Its start goes on, or what waits behind it could not begin.
         rig.hold_launches = false;
         rig.command("stop", json!({"name": "w"}));
@@ -220,7 +221,11 @@ fn workers_beside_one_that_is_stuck_still_have_to_prove_themselves() {
     rig.pass(300);
     // Asking for the answer lets the time pass that a proof takes.
     let answer = rig.answer_to(request).unwrap();
-    assert_eq!(rig.now().mono.since(second_started), Duration::from_secs(1), "the second worker has lived for min_uptime");
+    assert_eq!(
+        rig.now().mono.since(second_started),
+        Duration::from_secs(1),
+        "the second worker has lived for min_uptime"
+    );
     assert_eq!(answer["reason"], "w: worker 1 has not got to its program within 10.0 s");
     assert_eq!(answer["failed"].as_array().unwrap().len(), 1);
     rig.exit(500, -9);

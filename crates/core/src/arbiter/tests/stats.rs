@@ -31,7 +31,7 @@ fn two_watchers() -> Rig {
 const GONE: &str = "No such process (stopped?)";
 
 #[test]
-fn everybody_is_looked_at_and_shown_by_watcher() {
+fn stats_of_all_are_grouped_by_watcher() {
     let mut rig = two_watchers();
     let id = rig.send_command("stats", json!({}));
     rig.expect(["look at 101 102 103"]);
@@ -72,7 +72,7 @@ fn the_daemon_itself() {
 }
 
 #[test]
-fn what_needs_no_look_is_answered_at_once() {
+fn stats_without_processes_are_answered_at_once() {
     let mut rig = two_watchers();
     assert_eq!(rig.command("stats", json!({"name": "off"})), Some(json!({"name": "off", "info": {}})));
     for (properties, reason) in [
@@ -88,7 +88,7 @@ fn what_needs_no_look_is_answered_at_once() {
 }
 
 #[test]
-fn who_has_gone_meanwhile_is_said_to_have() {
+fn stats_say_that_a_process_has_gone() {
     let mut rig = two_watchers();
     rig.pass(2000);
     let all = rig.send_command("stats", json!({"name": "my app"}));
@@ -118,7 +118,7 @@ fn a_newcomer_with_the_pid_of_the_dead_is_not_shown_for_it() {
 }
 
 #[test]
-fn a_watcher_may_go_while_its_processes_are_looked_at() {
+fn watcher_may_go_while_its_processes_are_sampled() {
     let mut rig = two_watchers();
     let asked = rig.send_command("stats", json!({"name": "solo"}));
     let waits = rig.send_command("stats", json!({"name": "solo"}));
@@ -132,7 +132,7 @@ fn a_watcher_may_go_while_its_processes_are_looked_at() {
 }
 
 #[test]
-fn questions_take_turns_and_nobody_else_waits() {
+fn stats_requests_take_turns_and_hold_up_no_other() {
     let mut rig = two_watchers();
     let first = rig.send_command("stats", json!({}));
     let second = rig.send_command("stats", json!({"name": "solo"}));
@@ -165,7 +165,7 @@ fn an_answer_to_another_question_is_none() {
 }
 
 #[test]
-fn the_end_answers_who_still_waits() {
+fn end_answers_stats_requests_that_wait() {
     let mut rig = two_watchers();
     rig.command("quit", json!({}));
     let asked = rig.send_command("stats", json!({}));

@@ -19,7 +19,7 @@ fn reason(answer: Option<Value>) -> String {
 }
 
 #[test]
-fn the_output_is_asked_and_its_answer_passed_on() {
+fn tail_passes_on_what_the_output_answers() {
     let mut rig = Rig::new(vec![with_stream("My App", |_| {})]);
     let first = rig.send_command("tail", json!({"name": "my app", "lines": 5}));
     let second = rig.send_command("tail", json!({"name": "MY APP"}));
@@ -58,7 +58,7 @@ fn what_does_not_pass_through_circusd_cannot_be_shown() {
 }
 
 #[test]
-fn who_waits_when_everything_ends_is_told_so() {
+fn end_answers_tails_that_wait() {
     let mut rig = Rig::new(vec![with_stream("w", |_| {})]);
     let waits = rig.send_command("tail", json!({"name": "w"}));
     rig.command("quit", json!({}));

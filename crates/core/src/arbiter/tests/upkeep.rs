@@ -61,8 +61,8 @@ fn crash_loop_slower_than_ten_times_min_uptime_backs_off() {
         rig.pass(20_000);
         rig.exit(pid, 1);
         let words = format!("times={}", pid - 100);
-        let told = |line: &String| line.contains("w: worker exits again and again") && line.contains(&words);
-        assert!(rig.logs().iter().any(told), "{words} is not in the log");
+        let logged = |line: &String| line.contains("w: worker exits again and again") && line.contains(&words);
+        assert!(rig.logs().iter().any(logged), "{words} is not in the log");
         rig.pass(wait * 8 / 10);
         assert_eq!(spawns(&mut rig, "w"), 0);
         rig.pass(wait * 4 / 10);
@@ -214,7 +214,7 @@ fn before_spawn_that_refuses_a_respawn_leaves_the_others_alone() {
 }
 
 #[test]
-fn an_exit_before_after_spawn_answers_is_told_with_its_spawn() {
+fn exit_during_after_spawn_is_published_with_its_spawn() {
     let mut rig = Rig::new(vec![watcher("w", |w| {
         w.hooks.insert(HookPoint::AfterSpawn, Hook { run: "exec:x".into(), ignore_failure: false });
     })]);

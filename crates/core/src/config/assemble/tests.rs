@@ -242,7 +242,7 @@ fn watchers_that_cannot_be_built_are_left_out() {
 }
 
 #[test]
-fn keys_that_a_stream_does_not_look_at_are_told() {
+fn unused_keys_of_a_stream_are_reported() {
     let (config, problems) = read(
         "[DEFAULT]\nstdout_stream.max_bytes = 5\nstdout_stream.filename = f\n[watcher:w]\ncmd=x\n\
          stdout_stream.class = WatchedFileStream\nstdout_stream.backup_count = 2\nstdout_stream.time_fromat = %H\n\
@@ -530,7 +530,7 @@ fn which_program_a_plugin_is() {
 }
 
 #[test]
-fn what_is_wrong_with_a_plugin_is_said() {
+fn problems_of_a_plugin_are_reported() {
     let said = |section: &str| problems(&format!("[watcher:w]\ncmd = x\n[plugin:p]\n{section}"));
     for (section, text) in [
         ("use = flaping", "skipped 4: [plugin:p] use: no plugin is called 'flaping'; did you mean 'flapping'?"),

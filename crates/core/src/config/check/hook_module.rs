@@ -21,7 +21,7 @@ enum Module {
 }
 
 impl ImportPaths<'_> {
-    /// What is wrong with the dotted name of a function, as far as can be told.
+    /// What is wrong with the dotted name of a function, as far as is known.
     pub(super) fn objection(&self, function: &str) -> Option<String> {
         let (module, function) = function.rsplit_once([':', '.'])?;
         let parts: Vec<&str> = module.split('.').collect();

@@ -12,7 +12,7 @@ pub const DEFAULT_PATH: &str = "/bin:/usr/bin";
 const SHELL_BUILTINS: [&str; 12] =
     [".", "alias", "cd", "eval", "export", "if", "for", "set", "source", "ulimit", "umask", "while"];
 
-/// Who looks for a program, and from where.
+/// Where a program is looked for, and as which user.
 pub(super) struct Search<'a> {
     /// The directories, as PATH has them.
     pub(super) path: &'a str,
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_executed_is_said_with_the_remedy() {
+    fn program_that_cannot_run_is_reported_with_the_remedy() {
         for (program, text) in [
             ("./gone", "there is no file /srv/app/./gone"),
             ("/usr/bin", "/usr/bin is a directory, not a program"),

@@ -95,7 +95,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The words that a worker would be started with, as far as its numbers can be told.
+    /// The words that a worker would be started with, as far as its numbers are known.
     fn argv(&self) -> Option<Vec<String>> {
         let sockets = &self.subject.assembled.sockets;
         let numbers: BTreeMap<String, i32> = sockets.iter().map(|socket| socket.name.clone()).zip(3..).collect();

@@ -9,7 +9,7 @@ use crate::config::expand::expand;
 
 /// The first character of a script that a shell acts on, where splitting it into words would not.
 pub(super) fn active(script: &str) -> Option<char> {
-    // Whatever circusd puts in is a plain word as far as can be told from here.
+    // Whatever circusd puts in is a plain word as far as is known here.
     let script = expand(script, |_| Some(Cow::Borrowed("x")));
     let mut chars = script.chars().peekable();
     let mut begins_word = true;

@@ -80,7 +80,7 @@ fn texts_of_typed_options_are_read_as_in_a_file() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn problems_name_their_key() {
     for (value, problem) in [
         (json!({"watcher": []}), "Fatal fd: unknown key 'watcher'; there are circus, watchers, sockets and plugins"),
         (json!({"watchers": {}}), "Fatal fd: watchers is not a list"),

@@ -114,7 +114,7 @@ pub fn from_add(
     }
 }
 
-/// Whose name is looked up.
+/// What kind of name is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountKind {
     /// `uid`

@@ -27,7 +27,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Text,
         "",
         "deploy",
-        "The user who owns the socket file of an ipc endpoint, by name or number. Requests that arrive there act for \
+        "The user that owns the socket file of an ipc endpoint, by name or number. Requests that arrive there act for \
          this user: add has to name it as uid, and only watchers that run as this user can be changed, started, \
          stopped, signalled and read, by options that take no effect with circusd's own rights."
     ),

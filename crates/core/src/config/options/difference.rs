@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(differences(&WatcherConfig { env: None, ..delayed(true) }, &delayed(false)), Vec::<String>::new());
     }
 
-    /// A field that no row knows would be changed in a file without anybody noticing.
+    /// A field that no row knows would be changed in a file, and the change would go unnoticed.
     #[test]
     fn every_field_of_the_model_has_a_row() {
         let fields = serde_json::to_value(watcher(|_| {})).unwrap();

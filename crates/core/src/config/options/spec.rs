@@ -42,7 +42,7 @@ pub enum Scope {
     Literal,
 }
 
-/// With whose rights circusd does what an option asks for. It decides whether a client that may act for one user alone
+/// The rights with which circusd does what an option asks for. It decides whether a client that may act for one user alone
 /// (see `endpoint_owner`) can change the option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
@@ -84,7 +84,7 @@ pub struct OptionSpec {
     pub doc: &'static str,
     /// A value, as one would write it in a file.
     pub example: &'static str,
-    /// With whose rights it takes effect.
+    /// The rights with which it takes effect.
     pub authority: Authority,
     /// What changing it does.
     pub effect: Effect,

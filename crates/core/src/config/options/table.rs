@@ -26,7 +26,7 @@ const fn usual(authority: Authority) -> OptionSpec {
     }
 }
 
-/// More than anybody looks at, and little beside what a machine has.
+/// More than a reader looks at, and little beside what a machine has.
 const MOST_KEPT: u32 = 64 << 20;
 
 /// A row whose name is the name of its field, with its authority.

@@ -266,7 +266,7 @@ proptest! {
     }
 
     #[test]
-    fn everybody_is_in_the_plan_once(old in any_config(), new in any_config()) {
+    fn plan_names_each_watcher_once(old in any_config(), new in any_config()) {
         let Ok(plan) = plan(&old, &new) else { return Ok(()) };
         let places = |get: fn(&WatcherStep) -> Option<usize>| {
             let mut places: Vec<usize> = plan.watchers.iter().filter_map(get).collect();

@@ -1,7 +1,7 @@
 //! `[plugin:NAME]`: programs that subscribe to events and send requests, and which circusd keeps running.
 //!
 //! A plugin is a watcher called `plugin:NAME`. `read` makes it of a section, with everything but its command line and
-//! the variables that tell it where circusd is; those are [`settle`]d for the `[circus]` that is in force, which after
+//! the variables that say where circusd is; those are [`settle`]d for the `[circus]` that is in force, which after
 //! `reloadconfig` need not be that of the file.
 
 mod builtins;

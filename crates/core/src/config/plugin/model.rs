@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct PluginConfig {
     /// Which program it is.
     pub runner: Runner,
-    /// What it is told of its section.
+    /// The keys of its section that it is passed.
     pub settings: BTreeMap<String, String>,
 }
 

@@ -12,7 +12,7 @@ use crate::config::section::{Source, named};
 use crate::config::watcher::{Watcher, Watchers, environment, option, stream};
 use crate::config::{CircusConfig, Problem, Severity, WatcherConfig, WatcherOrigin, python};
 
-/// How a plugin is started is nothing that it has to be told.
+/// A plugin is not passed the keys that say how it is started.
 const OF_THE_RUNNER: [&str; 5] = ["use", "cmd", "args", "python", "python_runner"];
 /// Options of watchers that mean something to a plugin, or nothing at all here.
 const OF_THE_PLUGIN: [&str; 4] = ["max_retry", "retry_in", "env", "name"];
@@ -142,7 +142,7 @@ fn runner(source: &mut Source<'_>, section: &Section, words: &Words<'_, '_>) -> 
     }
 }
 
-/// The managed socket at which a plugin of ours listens. Standard input is where no number has to be told.
+/// The managed socket at which a plugin of ours listens. It is standard input, so that no number has to be passed.
 fn socket(runner: &Runner, settings: &BTreeMap<String, String>) -> Option<String> {
     let Runner::Builtin(name) = runner else { return None };
     let listens = Builtin::find(name)?.keys.iter().any(|key| key.name == "socket");
@@ -158,15 +158,15 @@ fn is_of_the_watcher(key: &str, runner: Option<&Runner>) -> bool {
     }
 }
 
-/// What a plugin is told: the keys of its section, and its name.
+/// What a plugin is passed: the keys of its section, and its name.
 fn settings(source: &Source<'_>, section: &Section, env: &WatcherEnv<'_>) -> BTreeMap<String, String> {
-    let is_told = |entry: &&Entry| {
+    let is_passed = |entry: &&Entry| {
         // In JSON it is the environment of the process, which is a part of no plugin's configuration.
         let env = entry.key == "env" && entry.json.is_some();
         !env && !OF_THE_RUNNER.contains(&entry.key.as_str())
     };
-    let told = source.ini.entries(section).filter(is_told);
-    let mut settings: BTreeMap<_, _> = told.map(|entry| (entry.key.clone(), shown(entry, env))).collect();
+    let passed = source.ini.entries(section).filter(is_passed);
+    let mut settings: BTreeMap<_, _> = passed.map(|entry| (entry.key.clone(), shown(entry, env))).collect();
     settings.insert("name".into(), section.name.clone());
     settings
 }

@@ -56,7 +56,7 @@ fn allowed(principal: &Principal, request: &Request, watchers: &[&WatcherConfig]
     authorize(principal, request, &Facts { watchers: watchers.to_vec() }).is_ok()
 }
 
-/// The declared authority, once more: whoever changes a row of the table has to mean it.
+/// The declared authority, once more: a changed row of the table has to be meant.
 fn declared(key: &str) -> Authority {
     match key {
         "args" | "cmd" | "env" | "executable" | "gid" | "shell" | "shell_args" | "uid" => Authority::RunsAsWorker,
@@ -70,7 +70,7 @@ fn declared(key: &str) -> Authority {
         | "retry_in" | "send_hup" | "singleton" | "stop_signal" | "success_codes" | "tail_bytes" | "warmup_delay" => {
             Authority::Safe
         }
-        other => panic!("nobody has decided about '{other}'"),
+        other => panic!("no authority is declared here for '{other}'"),
     }
 }
 
@@ -168,7 +168,7 @@ fn rights_that_root_gave_a_watcher_are_not_for_what_the_owner_runs() {
 }
 
 #[test]
-fn streams_that_open_nothing_are_for_everybody() {
+fn streams_that_open_nothing_are_allowed_to_all() {
     let own = watcher(Some(Account::Number(ALICE)));
     for (stream, expected) in [
         (json!({"class": "MemoryStream"}), true),
