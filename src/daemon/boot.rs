@@ -26,6 +26,7 @@ use super::log::{self, Log};
 use super::main::log_level_of;
 use super::output::OutputMessages;
 use super::parent::Parent;
+use super::probes::Probes;
 use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
@@ -164,6 +165,7 @@ pub(super) fn boot(
     let waker = Arc::new(Waker::new(poll.registry(), sources.reserve(Source::Threads)).map_err(error)?);
     let wakes = Arc::clone(&waker);
     let output = OutputHandle::start(move || drop(wakes.wake())).map_err(error)?;
+    let probes = Probes::new(Arc::clone(&waker), nofile);
     let hooks = HookRunner::new(waker, host.clone(), nofile);
     let context = Context::new().map_err(error)?;
     let fds = FdTable::new(sockets, control, events);
@@ -203,6 +205,7 @@ pub(super) fn boot(
         fds,
         samples: SampleQueue::default(),
         hooks: Hooks(hooks),
+        probes,
         output_messages: OutputMessages::default(),
         outcome: None,
         upgrade: Upgrade::default(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::{Exit, HookId, Pid, SinkCommandId};
+use crate::arbiter::{Exit, HookId, Pid, ProbeId, SinkCommandId};
 use crate::sys;
 
 /// What a child is.
@@ -16,6 +16,8 @@ pub(super) enum Owner {
     Hook(HookId),
     /// A Python that runs hooks.
     PythonHost(u64),
+    /// The command of a probe.
+    Probe(ProbeId),
     /// A command that a stream is written to.
     ExecSink(SinkCommandId),
     /// The program that circusd is to become, which looks whether it can read the state.
@@ -61,7 +63,7 @@ impl Children {
     pub(super) fn exec_sinks(&self) -> Vec<(Pid, SinkCommandId)> {
         let command = |(pid, owner): (&Pid, &Owner)| match owner {
             Owner::ExecSink(id) => Some((*pid, *id)),
-            Owner::Worker | Owner::Hook(_) | Owner::PythonHost(_) | Owner::UpgradeCheck => None,
+            Owner::Worker | Owner::Hook(_) | Owner::PythonHost(_) | Owner::Probe(_) | Owner::UpgradeCheck => None,
         };
         self.owners.iter().filter_map(command).collect()
     }
@@ -76,9 +78,9 @@ impl Children {
         self.owners.remove(&pid);
     }
 
-    /// Disowns the processes of hooks, which are about to be killed, and returns them.
+    /// Disowns the processes of hooks and probes, which are about to be killed, and returns them.
     pub(super) fn take_hooks(&mut self) -> Vec<Pid> {
-        let is_hook = |owner: &Owner| matches!(owner, Owner::Hook(_) | Owner::PythonHost(_));
+        let is_hook = |owner: &Owner| matches!(owner, Owner::Hook(_) | Owner::PythonHost(_) | Owner::Probe(_));
         self.owners.extract_if(|_, owner| is_hook(owner)).map(|(pid, _)| pid).collect()
     }
 }

@@ -28,6 +28,7 @@ use super::launch::Launcher;
 use super::leftovers::Leftovers;
 use super::output::OutputMessages;
 use super::parent::Parent;
+use super::probes::{ProbeCx, Probes};
 use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
@@ -67,6 +68,7 @@ pub(super) struct Daemon {
     pub(super) output_messages: OutputMessages,
     pub(super) samples: SampleQueue,
     pub(super) hooks: Hooks,
+    pub(super) probes: Probes,
     pub(super) parent: Parent,
     pub(super) fds: FdTable,
     pub(super) outcome: Option<Outcome>,
@@ -145,6 +147,7 @@ impl Daemon {
         self.output_messages.take(&mut self.launcher.output, &self.control, &mut self.events, &mut self.core);
         let (hooks, mut parts) = self.hooks();
         hooks.read(ready, &mut parts);
+        self.probes.look(ready, &mut self.sources, &mut self.core);
         let asked = ready.contains(&Source::Control) || polled_now;
         let more_requests = asked && self.control.take_requests(&mut self.core);
         for name in self.fds.acceptable(ready) {
@@ -213,6 +216,7 @@ impl Daemon {
                     hooks.exited(owner, exit.exit_code, &mut parts);
                 }
                 Owner::UpgradeCheck => self.upgrade_checked(exit),
+                Owner::Probe(id) => self.probes.exited(id, exit.exit_code, &mut self.core),
                 Owner::ExecSink(id) => {
                     let event = SinkEvent::Exited { pid: exit.pid, exit_code: exit.exit_code };
                     self.core.feed(Event::SinkCommand(id, event));
@@ -254,6 +258,12 @@ impl Daemon {
         while let Some(action) = self.core.arbiter.poll_action() {
             self.execute(action);
         }
+    }
+
+    /// The probes, and the parts that they use.
+    pub(super) fn probes(&mut self) -> (&mut Probes, ProbeCx<'_>) {
+        let Self { core, launcher, sources, children, .. } = self;
+        (&mut self.probes, ProbeCx { core, sources, children, environments: &mut launcher.environments })
     }
 
     /// The hooks, and the parts that they use.

@@ -29,6 +29,11 @@ impl Daemon {
                 let (hooks, mut parts) = self.hooks();
                 hooks.end(hook, &mut parts);
             }
+            Action::Probe(call) => {
+                let (probes, mut cx) = self.probes();
+                probes.begin(&call, &mut cx);
+            }
+            Action::EndProbe(probe) => self.probes.end(probe, sources, signaller),
             Action::StartSinkCommand(id) => launcher.exec_sinks.start_again(id, children, core),
             Action::KillSinkCommand(pid) => signaller.kill([pid]),
             Action::EndPythonHost(host) => {

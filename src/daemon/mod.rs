@@ -16,6 +16,7 @@
 //! | `events` | what is published, and what clients have subscribed to |
 //! | `launch`, `starting`, `environment`, `plugins` | from a launch of the core to a process whose output flows |
 //! | `hooks` | commands, waits and Python functions that the core has run |
+//! | `probes` | whether workers are ready, and still at work |
 //! | `exec_sink` | commands that streams are written to |
 //! | `output`, `log` | what the output thread has to say, and circusd's own log, in a thread of its own |
 //! | `sampling` | what processes use, a few of them in each turn |
@@ -50,6 +51,7 @@ mod output;
 mod parent;
 mod passed_sockets;
 mod plugins;
+mod probes;
 mod reload;
 mod sampling;
 mod shutdown;

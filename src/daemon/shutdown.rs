@@ -105,6 +105,7 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
 pub(super) fn stop_hooks(daemon: &mut Daemon) {
     let (hooks, mut parts) = daemon.hooks();
     hooks.stop(&mut parts);
+    daemon.probes.close(&mut daemon.sources, &mut daemon.signaller);
     daemon.signaller.kill_queued(&daemon.leftovers);
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Registry, Token};
 
-use crate::arbiter::{HookId, Pid};
+use crate::arbiter::{HookId, Pid, ProbeId};
 
 /// What a readiness event is about. None of these names is used twice within one life of the daemon, save for sockets,
 /// whose readiness says only that a client has connected.
@@ -29,6 +29,8 @@ pub(super) enum Source {
     Socket(RawFd),
     /// The standard output of a hook that answers there.
     HookAnswer(HookId),
+    /// The connection of a probe.
+    Probe(ProbeId),
     /// The socket to a Python that runs hooks.
     PythonHost(u64),
 }

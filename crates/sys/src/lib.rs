@@ -17,7 +17,7 @@
 //!
 //! [`Proc`] says who is whose child, [`Sampler`] what they use.
 //!
-//! [`try_service`] says whether a service answers.
+//! [`try_service`] says whether a service answers, in a thread of its own; [`ServiceAttempt`] does so in a poll loop.
 //!
 //! # A way to another machine
 //!
@@ -58,6 +58,7 @@ mod raw_pid;
 mod raw_text;
 mod reap;
 mod sample;
+mod service_attempt;
 mod service_probe;
 mod signals;
 mod socket_file;
@@ -91,6 +92,7 @@ pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};
 pub use sample::{Details, Metrics, Probe, Prober, Sampler, TreeOptions, TreeUsage};
+pub use service_attempt::{AttemptProgress, ServiceAttempt};
 pub use service_probe::{Service, try_service};
 pub use signals::{SignalEvent, Signals, reset_inherited_signals, unblock_signals};
 pub use socket_file::{SavedSocketFile, SocketFile};

@@ -86,7 +86,7 @@ impl Hooks {
         match owner {
             Owner::Hook(id) => self.0.command_exited(&mut parts.cx(), id, exit_code),
             Owner::PythonHost(number) => self.0.python_exited(&mut parts.cx(), number, exit_code),
-            Owner::Worker | Owner::ExecSink(_) | Owner::UpgradeCheck => {}
+            Owner::Worker | Owner::ExecSink(_) | Owner::Probe(_) | Owner::UpgradeCheck => {}
         }
     }
 

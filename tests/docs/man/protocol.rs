@@ -50,10 +50,16 @@ fn kinds() -> Vec<EventKind> {
     vec![
         EventKind::Add,
         EventKind::Spawn { process_pid: 4711 },
+        EventKind::Ready { process_pid: 4711, wid: 1 },
         EventKind::Start,
         EventKind::Updated,
         EventKind::Reload,
         EventKind::Kill { process_pid: 4711 },
+        EventKind::Unhealthy {
+            process_pid: 4711,
+            wid: 1,
+            reason: "unhealthy (tcp:127.0.0.1:8000: 3 times in a row: connection refused)".into(),
+        },
         EventKind::Reap { process_pid: 4711, exit_code: -15 },
         EventKind::Stop { reason: Some("hook after_start said no".into()) },
         EventKind::HookSuccess { hook: HookPoint::AfterStop },
@@ -67,6 +73,10 @@ fn about(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Add => "A watcher was added by the command add.",
         EventKind::Spawn { .. } => "A process was started.",
+        EventKind::Ready { .. } => "A worker has shown that it is ready, as the option ready asks.",
+        EventKind::Unhealthy { .. } => {
+            "A worker has failed its health checks, and is told to stop; reason says which and how."
+        }
         EventKind::Start => "A watcher went active.",
         EventKind::Updated => "An option was set; one event for each option.",
         EventKind::Reload => "A graceful reload is done.",

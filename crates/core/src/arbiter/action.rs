@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{HookId, JobId, SinkCommandId, WatcherKey, Wid, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, ProbeId, SinkCommandId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::HookCall;
 use crate::base::{Level, Pid};
-use crate::config::{Config, SocketConfig, WatcherConfig};
+use crate::config::{Config, Probe, SocketConfig, WatcherConfig};
 use crate::proto::{Notice, Reply, Signal, StreamName, TailRange};
 
 /// Something to do, in the daemon's terms. Launches come separately (see `Arbiter::poll_launch`).
@@ -85,6 +85,10 @@ pub enum Action {
     EndHook(HookId),
     /// End a Python that runs hooks. It runs none that something waits for.
     EndPythonHost(u64),
+    /// See whether a worker is ready, or still at work; answer with `Event::Probed`.
+    Probe(Box<ProbeCall>),
+    /// End an attempt that is under way, with all that it started. No answer is expected any more.
+    EndProbe(ProbeId),
     /// Read the configuration file again; answer with `Event::ConfigLoaded`.
     LoadConfig,
     /// Take over what of this configuration is the daemon's own (log, umask, managed sockets), all or nothing; answer
@@ -97,6 +101,21 @@ pub enum Action {
     Restart,
     /// Everything is stopped: end with this status.
     Exit(u8),
+}
+
+/// An attempt to see whether a worker is ready, or still at work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeCall {
+    /// To be named in the answer.
+    pub id: ProbeId,
+    /// The worker's number within its watcher.
+    pub wid: Wid,
+    /// The worker's process.
+    pub pid: Pid,
+    /// What is looked at.
+    pub probe: Probe,
+    /// Its watcher as it is now.
+    pub config: Arc<WatcherConfig>,
 }
 
 /// How far a signal reaches.

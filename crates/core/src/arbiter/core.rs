@@ -16,7 +16,7 @@ use crate::arbiter::lifecycle::essential::EssentialEnd;
 use crate::arbiter::lifecycle::purpose::Purpose;
 use crate::arbiter::lifecycle::python_hosts::PythonHosts;
 use crate::arbiter::lifecycle::sink_commands::{SinkCommands, SinkCx};
-use crate::arbiter::lifecycle::{answers, exit, hooks, launch, terminate};
+use crate::arbiter::lifecycle::{answers, exit, hooks, launch, notified, probes, readiness, terminate};
 use crate::arbiter::operate::advance::advance;
 use crate::arbiter::operate::job::Jobs;
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Reason, Waiter};
@@ -152,6 +152,14 @@ impl Arbiter {
             Event::HookNotYet { hook, reason } => {
                 self.with(hook.watcher, now, |w, cx| answers::not_yet(w, hook, reason, cx));
             }
+            Event::Notified { pid, said } => {
+                if let Some(id) = self.pids.get(pid) {
+                    self.with_and_advance(id.watcher, now, |w, cx| notified::heard(w, id, said, cx));
+                }
+            }
+            Event::Probed { probe, outcome } => {
+                self.with_and_advance(probe.worker.watcher, now, |w, cx| probes::done(w, probe, outcome, cx));
+            }
             Event::PythonHostLost { host, error } => {
                 for hook in self.hosts.lost(host) {
                     self.with_and_advance(hook.watcher, now, |w, cx| answers::lost(w, hook, &error, cx));
@@ -180,6 +188,12 @@ impl Arbiter {
                 }
                 Timer::Expire(worker) => {
                     self.with_and_advance(worker.watcher, now, |w, cx| reload::expire(w, worker, cx));
+                }
+                Timer::Ready(worker) => {
+                    self.with_and_advance(worker.watcher, now, |w, cx| readiness::overdue(w, worker, cx));
+                }
+                Timer::Probe(worker) => {
+                    self.with_and_advance(worker.watcher, now, |w, cx| probes::due(w, worker, cx));
                 }
                 Timer::Retry(key, wid) => self.with_and_advance(key, now, |w, _| w.slots.make_due(wid)),
                 Timer::Stuck(key) => self.with_and_advance(key, now, stuck::report),

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::ids::{HookId, JobId, SinkCommandId, WatcherKey, WorkerId};
+use crate::arbiter::ids::{HookId, JobId, ProbeId, SinkCommandId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::purpose::HookOutcome;
 use crate::arbiter::lifecycle::sink_commands::SinkEvent;
 use crate::base::Pid;
 use crate::config::Config;
-use crate::proto::{Fault, ProcessInfo, ReplyTo, Request, SpawnError, Tail};
+use crate::proto::{Fault, Notification, ProcessInfo, ReplyTo, Request, SpawnError, Tail};
 
 /// Something that happened, in the core's terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +93,20 @@ pub enum Event {
         /// Why the attempt has failed.
         reason: String,
     },
+    /// What an attempt to see whether a worker is ready, or still at work, came to.
+    Probed {
+        /// As the order named it.
+        probe: ProbeId,
+        /// What it came to.
+        outcome: ProbeOutcome,
+    },
+    /// A worker, or a process that it has started, reports something.
+    Notified {
+        /// The worker's pid.
+        pid: Pid,
+        /// What it reports, in order.
+        said: Vec<Notification>,
+    },
     /// A Python that ran hooks has ended, or says what cannot be understood.
     PythonHostLost {
         /// Its number.
@@ -118,6 +132,17 @@ pub enum Event {
         /// Its pid.
         pid: Pid,
     },
+}
+
+/// What a probe came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// The worker is ready, or at work.
+    Passed,
+    /// It is not, and why.
+    Failed(String),
+    /// circusd could not look, and why: that says nothing about the worker.
+    Unable(String),
 }
 
 /// A child that was collected.

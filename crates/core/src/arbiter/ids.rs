@@ -32,6 +32,15 @@ pub struct HookId {
     pub serial: u64,
 }
 
+/// An attempt to see whether a worker is ready, or still at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProbeId {
+    /// Which worker it is about.
+    pub worker: WorkerId,
+    /// Its number among the attempts of this worker.
+    pub serial: u64,
+}
+
 /// A command that a stream is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SinkCommandId(pub u64);

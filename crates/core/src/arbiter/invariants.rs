@@ -13,6 +13,7 @@ mod checks {
     use std::collections::{BTreeSet, HashSet};
 
     use super::Arbiter;
+    use crate::arbiter::fleet::vitals::Phase;
     use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
     use crate::arbiter::fleet::worker::WorkerState;
     use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
@@ -84,6 +85,12 @@ mod checks {
                     .get(&id.watcher)
                     .is_some_and(|watcher| watcher.hooks.any(|purpose| about(purpose) == Some(id)))
             };
+            if let Some(vitals) = &worker.vitals {
+                let looks = matches!(worker.state, WorkerState::Unready | WorkerState::Running);
+                assert!(looks || vitals.phase == Phase::Idle, "a worker that goes is looked at");
+                let timed = !matches!(vitals.phase, Phase::Pausing | Phase::Trying(_));
+                assert!(timed || self.timers.get(Timer::Probe(id)).is_some(), "a look at a worker without an end");
+            }
             match worker.state {
                 WorkerState::Preparing => assert!(
                     asks(|purpose| if let Purpose::BeforeSpawn(worker) = purpose { Some(*worker) } else { None }),
@@ -96,6 +103,10 @@ mod checks {
                 ),
                 WorkerState::Queued => assert!(self.outbox.launches.contains(id), "a launch that is not in the queue"),
                 WorkerState::Starting { .. } => {}
+                WorkerState::Unready => {
+                    assert!(worker.pid.is_some() && worker.is_short_of_ready(), "it is waited for, for nothing");
+                    assert!(self.timers.get(Timer::Ready(id)).is_some(), "its readiness is waited for without an end");
+                }
                 WorkerState::Running => assert!(worker.pid.is_some(), "at work, without a process"),
                 WorkerState::Terminating { kill_at, .. } => {
                     assert_eq!(self.timers.get(Timer::Kill(id)), Some(kill_at), "told to stop, without a deadline");
@@ -135,6 +146,12 @@ mod checks {
                     Timer::Kill(id) | Timer::Expire(id) => {
                         watcher(&id.watcher).is_some_and(|w| w.workers().contains_key(id))
                     }
+                    Timer::Ready(id) => watcher(&id.watcher)
+                        .and_then(|w| w.workers().get(id))
+                        .is_some_and(|worker| worker.state == WorkerState::Unready),
+                    Timer::Probe(id) => watcher(&id.watcher)
+                        .and_then(|w| w.workers().get(id))
+                        .is_some_and(|worker| worker.vitals.as_ref().is_some_and(|v| v.phase != Phase::Idle)),
                     Timer::Retry(key, wid) => watcher(key).is_some_and(|w| w.slots.is_backing_off(*wid)),
                     Timer::Warmup(key) => watcher(key)
                         .is_some_and(|w| matches!(w.state, WatcherState::Starting { .. } | WatcherState::Active)),

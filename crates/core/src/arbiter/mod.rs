@@ -48,7 +48,9 @@
 //! ```
 //!
 //! A worker's pid is data; it is known by a [`WorkerId`] of ours that is never used again, so a late or unknown pid
-//! is ignored by construction. Between Starting and Running there is room for readiness.
+//! is ignored by construction. Where the watcher says how readiness shows (`ready`), a worker that runs its program is
+//! Unready until it does, and counts among those on their way: starts, walks and reloads wait for it
+//! (`lifecycle::readiness`). With `health` it is looked at from then on (`lifecycle::liveness`).
 //!
 //! # Hooks
 //!
@@ -94,12 +96,12 @@ mod timers;
 
 use crate::base::time;
 pub use crate::base::{Level, Mono, Now, Pid};
-pub use action::{Action, Launch, Reach, SampleTarget, SignalTarget};
+pub use action::{Action, Launch, ProbeCall, Reach, SampleTarget, SignalTarget};
 pub use core::Arbiter;
-pub use event::{Event, Exit, Intent, SocketAddress, SocketInfo};
+pub use event::{Event, Exit, Intent, ProbeOutcome, SocketAddress, SocketInfo};
 pub use fleet::watcher::WatcherState;
 pub use fleet::worker::WorkerState;
-pub use ids::{HookId, JobId, SinkCommandId, WatcherKey, Wid, WorkerId};
+pub use ids::{HookId, JobId, ProbeId, SinkCommandId, WatcherKey, Wid, WorkerId};
 pub use lifecycle::essential::EssentialEnd;
 pub use lifecycle::purpose::{HookCall, HookOutcome, HookSubject, HookTask};
 pub use lifecycle::sink_commands::SinkEvent;

@@ -33,6 +33,23 @@ pub(in crate::arbiter) enum Cause {
     },
     /// The worker exists and has not got to its program in this time.
     Stuck { after: Duration },
+    /// It was not ready in time.
+    NotReady {
+        after: Duration,
+        /// As the option has it.
+        probe: String,
+        /// What the last attempt came to.
+        error: Option<String>,
+    },
+    /// It was at work, and is so no more.
+    Unhealthy {
+        /// As the option has it.
+        probe: String,
+        /// What the last attempt came to.
+        error: String,
+        /// How many in a row.
+        times: u32,
+    },
     /// A watcher of a higher priority did not come up.
     HeldBack { by: String },
 }
@@ -54,6 +71,16 @@ impl Cause {
                 format!("hook {} failed: {error}", point.name())
             }
             (Self::Hook { point: None, error }, None) => error.clone().unwrap_or_default(),
+            (Self::NotReady { after, probe, error }, worker) => {
+                let worker = worker.map(|worker| format!("{worker} was ")).unwrap_or_default();
+                let error = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+                format!("{worker}not ready after {} ({probe}{error})", span(*after))
+            }
+            (Self::Unhealthy { probe, error, times }, worker) => {
+                let worker = worker.map(|worker| format!("{worker} was ")).unwrap_or_default();
+                let times = if *times > 1 { format!("{times} times in a row: ") } else { String::new() };
+                format!("{worker}unhealthy ({probe}: {times}{error})")
+            }
             (Self::Stuck { after }, worker) => {
                 let worker = worker.as_deref().unwrap_or("a worker");
                 format!("{worker} has not got to its program within {}", span(*after))
@@ -73,6 +100,12 @@ impl Cause {
                 json!({"stage": "hook", "hook": point.map(HookPoint::name), "error": error})
             }
             Self::Stuck { after } => json!({"stage": "start", "after": after.as_secs_f64()}),
+            Self::NotReady { after, probe, error } => {
+                json!({"stage": "ready", "after": after.as_secs_f64(), "probe": probe, "error": error})
+            }
+            Self::Unhealthy { probe, error, times } => {
+                json!({"stage": "health", "probe": probe, "error": error, "failures": times})
+            }
             Self::HeldBack { by } => json!({"stage": "order", "by": by}),
         };
         value.as_object().cloned().unwrap_or_default()
@@ -101,7 +134,11 @@ impl Failure {
             Cause::Hook { point: Some(HookPoint::BeforeStart), error: None } => false,
             Cause::Hook { .. } => self.wid.is_none(),
             Cause::HeldBack { .. } => true,
-            Cause::Launch(_) | Cause::Exit { .. } | Cause::Stuck { .. } => false,
+            Cause::Launch(_)
+            | Cause::Exit { .. }
+            | Cause::Stuck { .. }
+            | Cause::NotReady { .. }
+            | Cause::Unhealthy { .. } => false,
         }
     }
 

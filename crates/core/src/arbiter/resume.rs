@@ -13,6 +13,7 @@
 //! | figures, lines of output, the configuration file, taking over a configuration | asked for again |
 //! | hooks that run | run again, with the whole `hook_timeout`: a hook must bear being cut short and run twice |
 //! | hooks that wait, in the pause between two attempts | pause on |
+//! | attempts to see whether a worker is ready, or at work | made again |
 //! | a `before_signal` about a worker that is gone, a hook that was unset meanwhile | count as a yes |
 //! | commands of streams | run on, or are started again when their pause is over |
 //! | `signal` requests that were not reported on | have failed: the signal may have been sent |
@@ -25,7 +26,7 @@ use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, RunningHook};
-use crate::arbiter::lifecycle::{answers, hooks};
+use crate::arbiter::lifecycle::{answers, hooks, probes};
 use crate::arbiter::operate::shutdown::Phase;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
@@ -74,6 +75,7 @@ impl Arbiter {
             self.with(key, now, |w, cx| {
                 launch_again(w, cx);
                 run_hooks_again(w, cx);
+                probes::try_again(w, cx);
             });
         }
         for key in self.fleet.keys() {

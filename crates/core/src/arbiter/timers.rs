@@ -14,6 +14,10 @@ pub(in crate::arbiter) enum Timer {
     Kill(WorkerId),
     /// A worker reaches its max_age.
     Expire(WorkerId),
+    /// A worker has had its time to get ready.
+    Ready(WorkerId),
+    /// A worker is looked at again, or the look has had its time; or its watchdog has.
+    Probe(WorkerId),
     /// A slot's back-off is over.
     Retry(WatcherKey, Wid),
     /// The new workers of a watcher have lived for min_uptime.

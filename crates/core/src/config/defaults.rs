@@ -54,6 +54,7 @@ impl WatcherConfig {
             tail_bytes: 16 * 1024,
             hooks: BTreeMap::new(),
             hook_timeout: 60.0,
+            checks: super::Checks::default(),
             dynamic: true,
             plugin: None,
             origin: super::WatcherOrigin::User,

@@ -130,7 +130,7 @@ fn is_path(text: &str) -> bool {
     text.starts_with('/') || text.starts_with("./")
 }
 
-fn words_of(command: &str) -> Result<Vec<String>, String> {
+pub(super) fn words_of(command: &str) -> Result<Vec<String>, String> {
     let words = words::split(command)?;
     if words.is_empty() { Err("a command is missing".into()) } else { Ok(words) }
 }
@@ -146,7 +146,7 @@ fn is_dotted(text: &str) -> bool {
 }
 
 /// `HOST:PORT`, an IPv6 address in brackets.
-fn address(text: &str, default: Option<u16>) -> Result<(String, u16), String> {
+pub(super) fn address(text: &str, default: Option<u16>) -> Result<(String, u16), String> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
@@ -164,6 +164,11 @@ fn http(url: &str) -> Result<HookKind, String> {
     if url.starts_with("https:") {
         return Err("wait_http: speaks no TLS; use wait_cmd: with a program that does, such as curl -sf URL".into());
     }
+    http_address(url).map(|(host, port, path)| HookKind::WaitHttp { host, port, path })
+}
+
+/// The host, port and path of a URL.
+pub(super) fn http_address(url: &str) -> Result<(String, u16, String), String> {
     // Both wait_http:http://host/ and wait_http://host/.
     let rest = url.strip_prefix("http:").unwrap_or(url);
     let rest = rest.strip_prefix("//").unwrap_or(rest);
@@ -173,7 +178,7 @@ fn http(url: &str) -> Result<HookKind, String> {
     if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(format!("'{path}' is no path of a URL"));
     }
-    Ok(HookKind::WaitHttp { host, port, path })
+    Ok((host, port, path))
 }
 
 #[cfg(test)]

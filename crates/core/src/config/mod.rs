@@ -36,6 +36,7 @@ mod nearest;
 pub mod options;
 mod plan;
 mod plugin;
+mod probe;
 mod problem;
 mod section;
 mod socket;
@@ -60,6 +61,7 @@ pub use model::{
 pub use nearest::{nearest, suggestion};
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
+pub use probe::{Checks, Probe, ProbeKind};
 pub use problem::{Level, Place, Problem, Severity};
 pub use stats::{STATS_WATCHER, follow_what_runs};
 pub use words::split as split_words;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Hook, PluginConfig, python};
+use super::{Checks, Hook, PluginConfig, python};
 use crate::proto::{HookPoint, Signal};
 
 /// What a configuration file and the machine it is read on mean together.
@@ -253,6 +253,9 @@ pub struct WatcherConfig {
     pub tail_bytes: u32,
     pub hooks: BTreeMap<HookPoint, Hook>,
     pub hook_timeout: f64,
+    /// `ready*` and `health*`.
+    #[serde(default, skip_serializing_if = "Checks::are_default")]
+    pub checks: Checks,
     pub origin: WatcherOrigin,
     /// Made by `add`: some options are then shown as null where a file's watcher shows an empty value.
     pub dynamic: bool,

@@ -302,6 +302,10 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
         EventKind::Spawn { process_pid } | EventKind::Kill { process_pid } => {
             entry(&mut body, "\"process_pid\": ", process_pid);
         }
+        EventKind::Ready { process_pid, wid } | EventKind::Unhealthy { process_pid, wid, .. } => {
+            entry(&mut body, "\"process_pid\": ", process_pid);
+            entry(&mut body, ", \"wid\": ", wid);
+        }
         EventKind::Reap { process_pid, exit_code } => {
             entry(&mut body, "\"process_pid\": ", process_pid);
             entry(&mut body, ", \"exit_code\": ", exit_code);
@@ -322,7 +326,7 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
     if let EventKind::HookFailure { error, .. } = &notice.kind {
         entry(&mut body, ", \"error\": ", error);
     }
-    if let EventKind::Stop { reason: Some(reason) } = &notice.kind {
+    if let EventKind::Stop { reason: Some(reason) } | EventKind::Unhealthy { reason, .. } = &notice.kind {
         entry(&mut body, ", \"reason\": ", reason);
     }
     body.push(b'}');

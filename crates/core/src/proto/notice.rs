@@ -12,6 +12,22 @@ pub enum EventKind {
         /// Its pid.
         process_pid: i32,
     },
+    /// A worker has shown that it is ready.
+    Ready {
+        /// Its pid.
+        process_pid: i32,
+        /// Its number within the watcher.
+        wid: u32,
+    },
+    /// A worker is not at work any more, and is told to stop.
+    Unhealthy {
+        /// Its pid.
+        process_pid: i32,
+        /// Its number within the watcher.
+        wid: u32,
+        /// What has shown it.
+        reason: String,
+    },
     /// A watcher went active.
     Start,
     /// A watcher has stopped.
@@ -78,6 +94,8 @@ impl EventKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Spawn { .. } => "spawn",
+            Self::Ready { .. } => "ready",
+            Self::Unhealthy { .. } => "unhealthy",
             Self::Start => "start",
             Self::Stop { .. } => "stop",
             Self::Kill { .. } => "kill",

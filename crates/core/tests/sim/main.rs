@@ -10,6 +10,7 @@ mod growth;
 mod hooks;
 mod kernel;
 mod model;
+mod probes;
 mod rng;
 mod run;
 mod sink_commands;

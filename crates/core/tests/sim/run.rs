@@ -20,6 +20,7 @@ use super::file::File;
 use super::hooks::{Hooks, pid_of, point, random_hooks};
 use super::kernel::{Kernel, Left, MS, Process, Temper};
 use super::model::Expected;
+use super::probes::{Probes, random_checks};
 use super::rng::Rng;
 use super::sink_commands::SinkCommands;
 
@@ -44,6 +45,7 @@ pub(crate) struct Totals {
     hand_overs: u64,
     resumed: u64,
     commands: u64,
+    probes: u64,
 }
 
 impl Totals {
@@ -63,6 +65,7 @@ impl Totals {
         self.hand_overs += other.hand_overs;
         self.resumed += other.resumed;
         self.commands += other.commands;
+        self.probes += other.probes;
     }
 }
 
@@ -102,6 +105,7 @@ struct Sim {
     sockets: Sockets,
     hooks: Hooks,
     sink_commands: SinkCommands,
+    probes: Probes,
     /// Deaths whose `before_reap` is under way.
     mourned: Vec<(i32, i32)>,
     totals: Totals,
@@ -121,6 +125,7 @@ pub(crate) fn run(seed: u64, steps: u64, trace: bool) -> Totals {
     sim.totals.seeds = 1;
     sim.totals.hooks = sim.hooks.begun;
     sim.totals.commands = sim.sink_commands.started;
+    sim.totals.probes = sim.probes.begun;
     sim.totals
 }
 
@@ -168,6 +173,7 @@ impl Sim {
             sockets: Sockets::default(),
             hooks: Hooks::default(),
             sink_commands: SinkCommands::default(),
+            probes: Probes::default(),
             mourned: Vec::new(),
             totals: Totals::default(),
         };
@@ -233,6 +239,7 @@ impl Sim {
         assert_eq!(read, self.arbiter, "the state was read differently than it was written");
         self.arbiter = read;
         let files = usize::from(self.reading.take().is_some()) + usize::from(self.sampling.take().is_some());
+        self.probes.stop();
         let lost = files + self.coming.len() + self.tailing.len() + self.hooks.stop();
         self.coming.clear();
         self.tailing.clear();
@@ -261,7 +268,8 @@ impl Sim {
             let reading = self.reading.as_ref().map(|(at, _)| *at);
             let hooks = self.hooks.next().map(|at| at.max(self.now));
             let commands = self.sink_commands.next_exit();
-            let next = [due, coming, reading, hooks, self.kernel.next_exit(), commands, news]
+            let probes = self.probes.next().map(|at| at.max(self.now));
+            let next = [probes, due, coming, reading, hooks, self.kernel.next_exit(), commands, news]
                 .into_iter()
                 .flatten()
                 .min()
@@ -315,6 +323,11 @@ impl Sim {
             });
             self.drain();
         }
+        while let Some(event) = self.probes.take(now) {
+            self.tell(event);
+            self.drain();
+        }
+        self.report();
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= now);
         self.coming = later;
@@ -345,6 +358,21 @@ impl Sim {
             }
         }
         self.check();
+    }
+
+    /// Some worker reports something of itself.
+    fn report(&mut self) {
+        let pids: Vec<i32> = self.kernel.processes.keys().copied().collect();
+        if pids.is_empty() || !self.rng.chance(if self.probes.healthy { 100 } else { 30 }) {
+            return;
+        }
+        // With all at work, each reports in its turn.
+        let chosen = if self.probes.healthy { pids } else { vec![*self.rng.pick(&pids)] };
+        for pid in chosen {
+            let said = vec![self.probes.any_report(&mut self.rng)];
+            self.tell(Event::Notified { pid: Pid(pid), said });
+            self.drain();
+        }
     }
 
     /// Tells the core of a connection.
@@ -420,6 +448,7 @@ impl Sim {
         for ((pid, code, process), (released, quiet)) in exits.iter().zip(quiet) {
             self.kernel.recycle(*pid);
             self.hooks.forget(*pid);
+            self.probes.forget(*pid);
             self.totals.reaped += 1;
             let Some(expected) = self.watchers.get_mut(&process.watcher).filter(|_| !released) else { continue };
             expected.gone(process, self.now, quiet);
@@ -513,6 +542,11 @@ impl Sim {
                     self.tell(Event::SinkCommand(id, SinkEvent::Closed));
                 }
             }
+            Action::Probe(call) => {
+                assert!(self.kernel.processes.contains_key(&call.pid.0), "a look at {}, which is gone", call.pid.0);
+                self.probes.begin(&call, &mut self.rng, self.now);
+            }
+            Action::EndProbe(probe) => self.probes.end(probe),
             Action::StartSinkCommand(id) => {
                 if let Some(event) = self.sink_commands.start_again(id, &mut self.rng, self.now) {
                     self.tell(Event::SinkCommand(id, event));
@@ -701,6 +735,9 @@ impl Sim {
                     (None, at) => at.map(|at| self.mourned.remove(at).1),
                 };
                 assert_eq!(code, Some(*exit_code), "a reap of {process_pid} that is not its death");
+            }
+            EventKind::Ready { process_pid, .. } | EventKind::Unhealthy { process_pid, .. } => {
+                assert!(self.kernel.processes.contains_key(process_pid), "{process_pid} is judged after its end");
             }
             EventKind::Start
             | EventKind::Stop { .. }
@@ -1036,6 +1073,7 @@ impl Sim {
             return;
         }
         self.hooks.healthy = true;
+        self.probes.healthy = true;
         for expected in self.watchers.values_mut() {
             expected.temper = Temper::Healthy;
         }
@@ -1129,6 +1167,7 @@ impl Sim {
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.next_deadline(), None, "a timer was left after the end");
         assert!(self.hooks.is_quiet(), "a hook was left after the end");
+        assert!(self.probes.is_quiet(), "a probe was left after the end");
         assert!(self.mourned.is_empty(), "deaths that gave no reap: {:?}", self.mourned);
         assert!(!self.sockets.are_watched(), "a socket is watched after the end");
         let mine: Vec<_> = self.kernel.processes.keys().filter(|pid| !self.released.contains(pid)).collect();
@@ -1183,7 +1222,8 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     config.sockets = if !config.on_demand && rng.chance(20) { vec![any_socket(rng).into()] } else { Vec::new() };
     if expected.socket.is_none() {
         random_hooks(rng, &mut config);
-        expected.hooked = !config.hooks.is_empty();
+        random_checks(rng, &mut config);
+        expected.hooked = !config.hooks.is_empty() || config.checks != circus_core::config::Checks::default();
     }
     if rng.chance(10) {
         config.max_age = 20;

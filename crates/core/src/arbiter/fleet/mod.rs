@@ -3,5 +3,6 @@
 pub(in crate::arbiter) mod history;
 pub(in crate::arbiter) mod registry;
 pub(in crate::arbiter) mod slots;
+pub(in crate::arbiter) mod vitals;
 pub(in crate::arbiter) mod watcher;
 pub(in crate::arbiter) mod worker;

@@ -52,15 +52,31 @@ impl WatcherState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct Counts {
     pub(in crate::arbiter) starting: usize,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(in crate::arbiter) unready: usize,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(in crate::arbiter) failing: usize,
     pub(in crate::arbiter) running: usize,
     pub(in crate::arbiter) dying: usize,
     pub(in crate::arbiter) retiring: usize,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 impl Counts {
+    /// How many are not at work yet: on their way to their program, to readiness, or out after they have failed it.
+    pub(in crate::arbiter) fn undecided(&self) -> usize {
+        self.starting + self.unready + self.failing
+    }
+
     fn of(&mut self, class: WorkerClass) -> &mut usize {
         match class {
             WorkerClass::Starting => &mut self.starting,
+            WorkerClass::Unready => &mut self.unready,
+            WorkerClass::Failing => &mut self.failing,
             WorkerClass::Running => &mut self.running,
             WorkerClass::Dying => &mut self.dying,
             WorkerClass::Outgoing => &mut self.retiring,
@@ -299,12 +315,12 @@ impl Watcher {
 
     /// Whether some worker is on its way, also one that is not wanted any more.
     pub(in crate::arbiter) fn is_bringing_up(&self) -> bool {
-        self.workers.values().any(|worker| worker.state.is_coming())
+        self.workers.values().any(|worker| worker.state.is_coming() && worker.state != WorkerState::Unready)
     }
 
     /// How many workers are to be launched now, pacing aside: wanted, less all that run, come, leave or wait.
     pub(in crate::arbiter) fn missing(&self) -> usize {
-        let here = self.counts.starting + self.counts.running + self.counts.dying;
+        let here = self.counts.undecided() + self.counts.running + self.counts.dying;
         (self.config.numprocesses as usize)
             .saturating_sub(here)
             .saturating_sub(self.slots.waiting())
@@ -313,13 +329,14 @@ impl Watcher {
 
     /// How many workers are too many: those that run or come, or wait for their back-off.
     pub(in crate::arbiter) fn surplus(&self) -> usize {
-        let here = self.counts.starting + self.counts.running + self.slots.waiting() + self.slots.due();
+        let up = self.counts.starting + self.counts.unready + self.counts.running;
+        let here = up + self.slots.waiting() + self.slots.due();
         here.saturating_sub(self.config.numprocesses as usize)
     }
 
     /// Whether every place has been tried: nothing is to be launched and nothing is on its way.
     pub(in crate::arbiter) fn is_settled(&self) -> bool {
-        self.missing() == 0 && self.counts.starting == 0
+        self.missing() == 0 && self.counts.undecided() == 0
     }
 
     /// Whether a start has tried every place: it does not wait for workers that exit again and again.

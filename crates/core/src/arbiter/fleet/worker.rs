@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arbiter::fleet::vitals::{Stage, Vitals};
 use crate::arbiter::ids::{JobId, Wid};
+use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::{Mono, Now};
 use crate::base::Pid;
 use crate::proto::Signal;
@@ -23,6 +25,8 @@ pub enum WorkerState {
     },
     /// It runs its program, and after_spawn has not answered yet.
     Accepting,
+    /// It runs its program, and has not shown yet that it is ready.
+    Unready,
     /// At work.
     Running,
     /// Told to stop.
@@ -38,7 +42,7 @@ impl WorkerState {
     /// Whether it is on its way up.
     pub(in crate::arbiter) fn is_coming(self) -> bool {
         match self {
-            Self::Preparing | Self::Queued | Self::Starting { .. } | Self::Accepting => true,
+            Self::Preparing | Self::Queued | Self::Starting { .. } | Self::Accepting | Self::Unready => true,
             Self::Running | Self::Terminating { .. } => false,
         }
     }
@@ -70,13 +74,19 @@ pub(in crate::arbiter) struct Worker {
     pub refused: bool,
     /// Requests that wait for its death.
     pub awaited_by: Vec<JobId>,
+    /// What is known of its readiness and health, where the watcher asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals: Option<Box<Vitals>>,
 }
 
 /// What a worker counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::arbiter) enum WorkerClass {
     Starting,
+    Unready,
     Running,
+    /// Told to stop before it was ready: its launch has come to nothing when it is gone.
+    Failing,
     /// Terminating; its place is filled when it is gone.
     Dying,
     /// Being replaced by a reload, or too many.
@@ -95,6 +105,7 @@ impl Worker {
             exit_expected: false,
             refused: false,
             awaited_by: Vec::new(),
+            vitals: None,
         }
     }
 
@@ -112,16 +123,30 @@ impl Worker {
             | WorkerState::Queued
             | WorkerState::Starting { stop_pending: false }
             | WorkerState::Accepting => WorkerClass::Starting,
+            WorkerState::Unready => WorkerClass::Unready,
             WorkerState::Running => WorkerClass::Running,
+            WorkerState::Terminating { .. } if self.is_short_of_ready() => WorkerClass::Failing,
             WorkerState::Starting { stop_pending: true } | WorkerState::Terminating { .. } => WorkerClass::Dying,
         }
+    }
+
+    /// Whether it was to get ready, and has not.
+    pub(in crate::arbiter) fn is_short_of_ready(&self) -> bool {
+        self.vitals.as_ref().is_some_and(|vitals| vitals.stage == Stage::GettingReady)
+    }
+
+    /// Why it was told to stop, where a probe has condemned it.
+    pub(in crate::arbiter) fn verdict(&self) -> Option<&Cause> {
+        self.vitals.as_ref().and_then(|vitals| vitals.verdict.as_ref())
     }
 
     /// Whether it has got to its program.
     pub(in crate::arbiter) fn is_up(&self) -> bool {
         match self.state {
             WorkerState::Preparing | WorkerState::Queued | WorkerState::Starting { .. } => false,
-            WorkerState::Accepting | WorkerState::Running | WorkerState::Terminating { .. } => true,
+            WorkerState::Accepting | WorkerState::Unready | WorkerState::Running | WorkerState::Terminating { .. } => {
+                true
+            }
         }
     }
 
@@ -129,7 +154,11 @@ impl Worker {
     pub(in crate::arbiter) fn is_ending(&self) -> bool {
         match self.state {
             WorkerState::Starting { stop_pending } => stop_pending,
-            WorkerState::Preparing | WorkerState::Queued | WorkerState::Accepting | WorkerState::Running => false,
+            WorkerState::Preparing
+            | WorkerState::Queued
+            | WorkerState::Accepting
+            | WorkerState::Unready
+            | WorkerState::Running => false,
             WorkerState::Terminating { .. } => true,
         }
     }

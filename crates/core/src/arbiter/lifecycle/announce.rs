@@ -7,6 +7,7 @@ use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::ids::WorkerId;
+use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::base::{Level, Pid, Throttle};
@@ -74,6 +75,52 @@ pub(in crate::arbiter) fn killed(w: &Watcher, worker: &Worker, pid: Pid, cx: &mu
             worker.wid.0,
             pid.0
         )
+    };
+    log(Level::Warning, text, cx);
+}
+
+/// A worker has shown that it is ready.
+pub(in crate::arbiter) fn ready(w: &Watcher, id: WorkerId, cx: &mut Cx<'_>) {
+    let Some(worker) = w.workers().get(&id) else { return };
+    let (Some(pid), wid) = (worker.pid, worker.wid.0) else { return };
+    let after = Seconds(cx.mono().since(worker.started.mono));
+    let text = || line(format_args!("{}: worker ready wid={wid} pid={} after={after}", w.name(), pid.0));
+    log(Level::Info, text, cx);
+    cx.publish(w, EventKind::Ready { process_pid: pid.0, wid });
+}
+
+/// A worker is told to stop, as it is not ready in time or not at work any more.
+pub(in crate::arbiter) fn condemned(w: &Watcher, worker: &Worker, cause: &Cause, cx: &mut Cx<'_>) {
+    let (Some(pid), wid) = (worker.pid, worker.wid.0) else { return };
+    let reason = cause.words(None);
+    let what = if worker.is_short_of_ready() { "not ready in time" } else { "unhealthy" };
+    let text = || {
+        line(format_args!("{}: worker {what}, it is told to stop wid={wid} pid={} reason={reason:?}", w.name(), pid.0))
+    };
+    log(Level::Warning, text, cx);
+    if !worker.is_short_of_ready() {
+        cx.publish(w, EventKind::Unhealthy { process_pid: pid.0, wid, reason });
+    }
+}
+
+/// A health check has failed, and more may.
+pub(in crate::arbiter) fn check_failed(w: &Watcher, id: WorkerId, error: &str, times: u32, cx: &mut Cx<'_>) {
+    let Some(worker) = w.workers().get(&id) else { return };
+    let (Some(pid), wid) = (worker.pid, worker.wid.0) else { return };
+    let text = || {
+        let (name, pid) = (w.name(), pid.0);
+        line(format_args!("{name}: health check failed wid={wid} pid={pid} times={times} error={error:?}"))
+    };
+    log(Level::Warning, text, cx);
+}
+
+/// A worker's health cannot be looked at.
+pub(in crate::arbiter) fn unable(w: &Watcher, id: WorkerId, error: &str, cx: &mut Cx<'_>) {
+    let Some(worker) = w.workers().get(&id) else { return };
+    let (Some(pid), wid) = (worker.pid, worker.wid.0) else { return };
+    let text = || {
+        let (name, pid) = (w.name(), pid.0);
+        line(format_args!("{name}: health cannot be checked, the worker lives on wid={wid} pid={pid} error={error:?}"))
     };
     log(Level::Warning, text, cx);
 }

@@ -9,7 +9,7 @@ use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::{HookId, WorkerId};
 use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, HookSubject, HookTask, Purpose};
-use crate::arbiter::lifecycle::{exit, hooks, launch, signals, start, stop, terminate};
+use crate::arbiter::lifecycle::{exit, hooks, launch, readiness, signals, start, stop, terminate};
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
@@ -204,7 +204,8 @@ fn may_launch(w: &mut Watcher, id: WorkerId, refusal: Option<Cause>, cx: &mut Cx
 fn may_stay(w: &mut Watcher, id: WorkerId, refusal: Option<Cause>, cx: &mut Cx<'_>) {
     let Some(cause) = refusal else {
         w.change(id, |worker| worker.state = WorkerState::Running);
-        return launch::publish_spawned(w, id, cx);
+        launch::publish_spawned(w, id, cx);
+        return readiness::begin(w, id, cx);
     };
     let Some(wid) = w.workers().get(&id).map(|worker| worker.wid) else { return };
     terminate::by_policy(w, id, cx);

@@ -10,7 +10,7 @@ use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{Wid, WorkerId};
 use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{ExitInfo, Purpose};
-use crate::arbiter::lifecycle::{announce, backoff, essential, hooks, stop, terminate};
+use crate::arbiter::lifecycle::{announce, backoff, essential, hooks, liveness, probes, readiness, stop, terminate};
 use crate::arbiter::operate::queue;
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
@@ -107,6 +107,7 @@ pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exi
         // Clients hear of its exit, so they hear of it first.
         announce::spawned(w, id, cx);
     }
+    probes::end(w, id, cx);
     let worker = w.dismiss(id)?;
     announce::exited(w, &worker, exit.pid, exit.exit_code, cx);
     w.history.reaped += 1;
@@ -138,10 +139,14 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         WatcherState::Stopped | WatcherState::Stopping => false,
         WatcherState::Starting { .. } | WatcherState::Active => true,
     };
-    if kept_up && replaced && !worker.exit_expected && !worker.retiring && !replaced_by_reload {
+    let wanted = kept_up && !worker.retiring;
+    let unhealthy = matches!(worker.verdict(), Some(Cause::Unhealthy { .. }));
+    if kept_up && replaced && (!worker.exit_expected || unhealthy) && !worker.retiring && !replaced_by_reload {
         w.history.restarts += 1;
     }
-    if kept_up && !replaced && !worker.retiring && !replaced_by_reload {
+    if wanted && let Some(cause @ Cause::NotReady { .. }) = worker.verdict() {
+        readiness::launch_failed(w, worker.wid, cause.clone(), cx);
+    } else if kept_up && !replaced && !worker.retiring && !replaced_by_reload {
         w.slots.release(worker.wid);
         if w.is_success(exit_code) {
             // What its predecessors failed at, it has done.
@@ -155,7 +160,9 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         if waits_for_demand && !(young && worker.exit_expected) {
             ended_on_demand(w, worker.wid, young.then_some(lived), exit_code, cx);
         }
-    } else if kept_up && !worker.retiring && (worker.refused || young && !worker.exit_expected) {
+    } else if wanted && let Some(cause @ Cause::Unhealthy { .. }) = worker.verdict() {
+        liveness::back_off(w, worker, cause.clone(), cx);
+    } else if wanted && (worker.refused || (young || worker.is_short_of_ready()) && !worker.exit_expected) {
         exited_early(w, worker.wid, lived, exit_code, cx);
     } else if kept_up && !worker.retiring && !worker.exit_expected && counts(w, lived, exit_code) {
         w.slots.lived_for_min_uptime(worker.wid);

@@ -33,7 +33,7 @@ fn of_workers(w: &Watcher, now: Mono) -> Health {
     match w.state {
         WatcherState::Starting { .. } => Health::Starting,
         _ if counts.running >= wanted => Health::Ready,
-        _ if counts.starting > 0 || w.running.is_some() => Health::Starting,
+        _ if counts.undecided() > 0 || w.running.is_some() => Health::Starting,
         _ => Health::Degraded,
     }
 }

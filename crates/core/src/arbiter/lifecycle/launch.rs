@@ -7,7 +7,7 @@ use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
-use crate::arbiter::lifecycle::{announce, hooks, terminate};
+use crate::arbiter::lifecycle::{announce, hooks, readiness, terminate};
 use crate::arbiter::timers::Timer;
 use crate::base::Pid;
 
@@ -51,8 +51,10 @@ pub(in crate::arbiter) fn spawned(w: &mut Watcher, id: WorkerId, pid: Pid, cx: &
     });
     let Some((stop_pending, wid)) = known else { return };
     cx.timers.cancel(Timer::Kill(id));
-    w.slots.launched(wid);
-    w.slots.tried(wid);
+    if w.config.checks.ready.is_none() {
+        w.slots.launched(wid);
+        w.slots.tried(wid);
+    }
     cx.pids.created(pid, id);
     let stops = w.state == WatcherState::Stopping;
     let subject = HookSubject { pid: Some(pid), wid: Some(wid), ..HookSubject::default() };
@@ -63,18 +65,27 @@ pub(in crate::arbiter) fn spawned(w: &mut Watcher, id: WorkerId, pid: Pid, cx: &
     publish_spawned(w, id, cx);
     if stop_pending {
         terminate::by_policy(w, id, cx);
+    } else {
+        readiness::begin(w, id, cx);
     }
 }
 
 /// A process counts as one of the watcher's from now on.
 pub(in crate::arbiter) fn publish_spawned(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
     announce::spawned(w, id, cx);
-    if let WatcherState::Starting { spawned } = &mut w.state {
-        *spawned = true;
+    if w.config.checks.ready.is_none() {
+        note_run(w);
     }
     if w.config.max_age > 0 {
         let variance = u64::try_from(w.config.max_age_variance).unwrap_or(0);
         let age = u64::try_from(w.config.max_age).unwrap_or(0).saturating_add(cx.rng.up_to(variance));
         cx.timers.set(Timer::Expire(id), cx.mono().after(Duration::from_secs(age)));
+    }
+}
+
+/// A worker is at work: a watcher that starts has one.
+pub(in crate::arbiter) fn note_run(w: &mut Watcher) {
+    if let WatcherState::Starting { spawned } = &mut w.state {
+        *spawned = true;
     }
 }

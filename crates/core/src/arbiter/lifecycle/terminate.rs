@@ -9,7 +9,7 @@ use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{Purpose, Send};
 use crate::arbiter::lifecycle::signals::KILL_INTERVAL;
-use crate::arbiter::lifecycle::{announce, hooks, signals};
+use crate::arbiter::lifecycle::{announce, hooks, probes, signals};
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::proto::{EventKind, Signal};
@@ -53,7 +53,7 @@ pub(in crate::arbiter) fn with_signal(
             // Clients hear of its exit, so they hear of it first.
             announce::spawned(w, id, cx);
         }
-        WorkerState::Running => {}
+        WorkerState::Unready | WorkerState::Running => {}
         // SIGKILL was sent, and is repeated until the process is gone.
         WorkerState::Terminating { signal: Signal::KILL, .. } => return,
         WorkerState::Terminating { kill_at: at, signal: sent } => {
@@ -74,6 +74,7 @@ pub(in crate::arbiter) fn with_signal(
         worker.exit_expected |= worker.leader_ended.is_none();
     });
     cx.timers.cancel(Timer::Expire(id));
+    probes::end(w, id, cx);
     cx.timers.set(Timer::Kill(id), kill_at);
     if send {
         signals::send_stop(w, pid, signal, true, cx);
@@ -133,6 +134,7 @@ pub(in crate::arbiter) fn leader_exited(w: &mut Watcher, id: WorkerId, cx: &mut 
         worker.state = WorkerState::Terminating { signal, kill_at };
     });
     cx.timers.cancel(Timer::Expire(id));
+    probes::end(w, id, cx);
     cx.timers.set(Timer::Kill(id), kill_at);
     let reach = if signal == Signal::KILL { Reach::Tree } else { Reach::Process };
     cx.act(Action::Signal { pid, signal, reach, watcher: w.key });

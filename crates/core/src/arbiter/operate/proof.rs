@@ -3,7 +3,8 @@
 //! An operation ends when each worker has got to its program: the next watcher may start, the next operation may begin.
 //! A request with `waiting` is answered later, when each new worker has proved itself or has failed. A worker has proved
 //! itself when it has lived for min_uptime, or as soon as a hook that waits for its service (`wait_tcp:` and the like, at
-//! `after_start` or `after_spawn`) has said yes. It has failed when its launch was given up, when it exited early, or when
+//! `after_start` or `after_spawn`) has said yes, or as soon as it is ready where the watcher
+//! says how that shows (`ready`). It has failed when its launch was given up, when it exited early, or when
 //! a hook refused it: that its slot is tried again later is no success of this request.
 
 use serde::{Deserialize, Serialize};
@@ -101,7 +102,8 @@ fn has_come_up(w: &Watcher, failure: &Failure, now: Mono) -> bool {
 /// When a worker that runs will have proved itself; `None` if it has.
 fn left_to_prove(w: &Watcher, worker: &Worker, now: Mono) -> Option<Mono> {
     let by_service = w.service_ready.is_some_and(|at| worker.started.mono <= at)
-        || w.config.hooks.get(&HookPoint::AfterSpawn).is_some_and(|hook| hook.waits_for_service());
+        || w.config.hooks.get(&HookPoint::AfterSpawn).is_some_and(|hook| hook.waits_for_service())
+        || worker.vitals.as_ref().is_some_and(|vitals| vitals.has_been_ready);
     let at = worker.started.mono.after(seconds(w.config.min_uptime));
     (!by_service && at > now).then_some(at)
 }

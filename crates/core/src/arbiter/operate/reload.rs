@@ -30,7 +30,8 @@ pub(in crate::arbiter) fn left_to_prove(w: &Watcher, now: Mono) -> Duration {
     let Some(operation) = w.running.as_ref().filter(|operation| operation.proves_new_processes()) else {
         return Duration::ZERO;
     };
-    let wanted = seconds(w.config.min_uptime);
+    // A worker that has shown that it is ready has proved itself.
+    let wanted = if w.config.checks.ready.is_some() { Duration::ZERO } else { seconds(w.config.min_uptime) };
     let is_new = |id: &WorkerId, worker: &Worker| match &operation.progress {
         Progress::Surging => !worker.retiring,
         Progress::Replacing { left, .. } => !left.contains(id) && !worker.is_ending(),
@@ -68,7 +69,7 @@ pub(in crate::arbiter) fn end_retiring(w: &mut Watcher, cx: &mut Cx<'_>) {
 /// its successor runs; other programs may want the same port, so that it goes first. One goes at a time.
 pub(in crate::arbiter) fn expire(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
     let others = w.workers().iter().any(|(other, worker)| *other != id && (worker.retiring || worker.is_ending()));
-    if others || w.counts().starting > 0 {
+    if others || w.counts().undecided() > 0 {
         return cx.timers.set(Timer::Expire(id), cx.mono().after(EXPIRE_INTERVAL));
     }
     if succeeds_first(w) {

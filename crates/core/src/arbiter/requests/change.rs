@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::arbiter::action::{Action, SignalTarget};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::vitals::Phase;
 use crate::arbiter::fleet::watcher::{Resizing, Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::{signals, stop, terminate};
@@ -475,6 +476,11 @@ fn release_workers(w: &mut Watcher, cx: &mut Cx<'_>) {
         }
         cx.timers.cancel(Timer::Kill(*id));
         cx.timers.cancel(Timer::Expire(*id));
+        cx.timers.cancel(Timer::Ready(*id));
+        cx.timers.cancel(Timer::Probe(*id));
+        if let Some(Phase::Trying(probe)) = worker.vitals.as_ref().map(|vitals| vitals.phase) {
+            cx.act(Action::EndProbe(probe));
+        }
         for job in &worker.awaited_by {
             cx.job_part_done(*job, None, None);
         }

@@ -46,8 +46,8 @@ impl Arbiter {
         }
         put("wanted", watcher.config.numprocesses.into());
         put("running", counts.running.into());
-        put("starting", counts.starting.into());
-        put("stopping", (counts.dying + counts.retiring).into());
+        put("starting", (counts.starting + counts.unready).into());
+        put("stopping", (counts.dying + counts.retiring + counts.failing).into());
         put("not_replaced", watcher.slots.left_empty.into());
         put("hooks", watcher.hooks.iter().map(|(_, purpose)| under_way(purpose.task())).collect());
         put("operation", watcher.running.as_ref().map(|operation| operation.kind.name()).into());

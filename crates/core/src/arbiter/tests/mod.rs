@@ -9,6 +9,7 @@ mod leftovers;
 mod lifecycle;
 mod outcomes;
 mod products;
+mod readiness;
 mod reload;
 mod reloadconfig;
 mod rig;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::arbiter::{
-    Action, Arbiter, Event, Exit, HookCall, HookOutcome, HookTask, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget,
-    SignalTarget, SocketAddress, SocketInfo, WatcherState, WorkerState,
+    Action, Arbiter, Event, Exit, HookCall, HookOutcome, HookTask, JobId, Launch, Mono, Now, Pid, ProbeCall, Reach,
+    SampleTarget, SignalTarget, SocketAddress, SocketInfo, WatcherState, WorkerState,
 };
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{
@@ -40,6 +40,8 @@ pub(super) struct Rig {
     pub(super) refusal: Option<String>,
     /// Hooks under way, to be answered by hand.
     pub(super) hooks: Vec<HookCall>,
+    /// Probes under way, to be answered by hand.
+    pub(super) probes: Vec<ProbeCall>,
     /// New workers prove themselves by hand; time does not pass because an answer is asked for.
     pub(super) hold_proofs: bool,
 }
@@ -125,6 +127,7 @@ impl Rig {
             hold_files: false,
             refusal: None,
             hooks: Vec::new(),
+            probes: Vec::new(),
             hold_proofs: false,
         }
     }
@@ -268,6 +271,17 @@ impl Rig {
                 let HookTask::Run(point) = self.hooks.remove(at).task else { return };
                 format!("end {}", point.name())
             }
+            Action::Probe(call) => {
+                assert!(self.alive.contains(&call.pid.0), "a look at {}, which is gone", call.pid.0);
+                let text = format!("probe {} of {}", call.probe.text(), call.pid.0);
+                self.probes.push(*call);
+                text
+            }
+            Action::EndProbe(probe) => {
+                let at = self.probes.iter().position(|call| call.id == probe).expect("an end of no probe");
+                self.probes.remove(at);
+                "end probe".into()
+            }
             Action::StartSinkCommand(id) => format!("start command {}", id.0),
             Action::KillSinkCommand(pid) => format!("kill command {}", pid.0),
             Action::EndPythonHost(host) => format!("end python host {host}"),
@@ -305,6 +319,7 @@ impl Rig {
         self.looks.clear();
         self.tails.clear();
         self.hooks.clear();
+        self.probes.clear();
         self.arbiter.resume(self.now());
         self.settle();
     }

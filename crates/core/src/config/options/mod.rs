@@ -11,6 +11,7 @@ mod difference;
 mod field;
 mod hooks;
 mod kind;
+mod probes;
 mod reply;
 mod setting;
 mod socket;

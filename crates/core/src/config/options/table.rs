@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::field::{Field, store};
 use super::hooks;
 use super::kind::canonical_limit;
+use super::probes;
 use super::{Authority, Effect, Kind, Listed, OptionSpec, Scope, Support, streams};
 
 /// What an option has where its row does not say otherwise. Its authority has no default: each row names one.
@@ -36,6 +37,20 @@ macro_rules! field {
             key: stringify!($name),
             get: |watcher, _| Some(watcher.$name.show()),
             put: |watcher, _, value| store(&mut watcher.$name, value),
+            ..usual(Authority::$authority)
+        }
+    };
+}
+
+/// The same for a field of `checks`.
+macro_rules! check {
+    ($name:ident, $authority:ident) => {
+        OptionSpec {
+            key: stringify!($name),
+            get: |watcher, _| Some(watcher.checks.$name.show()),
+            put: |watcher, _, value| store(&mut watcher.checks.$name, value),
+            effect: Effect::Nothing,
+            listed: Listed::WhenSet,
             ..usual(Authority::$authority)
         }
     };
@@ -140,6 +155,59 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "5",
         effect: Effect::Nothing,
         ..field!(graceful_timeout, Safe)
+    },
+    OptionSpec {
+        key: "health",
+        default: "none",
+        doc: "How it is seen that a worker is still at work. tcp:HOST:PORT and unix:PATH: a connection is accepted; \
+              http:URL: a GET is answered with a status from 200 to 399; exec:COMMAND: it exits with status 0; it runs \
+              as the worker's user, with the worker's environment and in its directory. watchdog: the worker says \
+              WATCHDOG=1 to the socket that NOTIFY_SOCKET names, at least every health_interval. A worker that fails \
+              is told to stop, and is replaced.",
+        example: "http://127.0.0.1:8000/health",
+        effect: Effect::Reload,
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        get: |watcher, _| Some(probes::show(watcher.checks.health.as_ref())),
+        put: |watcher, _, value| probes::put_health(&mut watcher.checks.health, value),
+        ..usual(Authority::RunsAsWorker)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "10",
+        unit: "seconds",
+        doc: "The pause between two health checks. With health = watchdog the longest time between two messages, which \
+              new workers find in WATCHDOG_USEC.",
+        example: "30",
+        put: |watcher, _, value| probes::put_pause(&mut watcher.checks.health_interval, value),
+        ..check!(health_interval, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "3",
+        unit: "failures",
+        doc: "The number of health checks in a row that have to fail before a worker is replaced. It has no effect with \
+              health = watchdog.",
+        example: "5",
+        put: |watcher, _, value| probes::put_retries(&mut watcher.checks.health_retries, value),
+        ..check!(health_retries, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "0",
+        unit: "seconds",
+        doc: "The time between the start of a worker, or the time that it is ready, and its first health check.",
+        example: "20",
+        ..check!(health_start_delay, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "5",
+        unit: "seconds",
+        doc: "The time that a health check may take; one that takes longer has failed.",
+        example: "2",
+        put: |watcher, _, value| probes::put_pause(&mut watcher.checks.health_timeout, value),
+        ..check!(health_timeout, Safe)
     },
     OptionSpec {
         kind: Kind::Seconds,
@@ -264,6 +332,40 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "10",
         effect: Effect::Nothing,
         ..field!(priority, Safe)
+    },
+    OptionSpec {
+        key: "ready",
+        default: "none",
+        doc: "What shows that a worker is ready: requests with waiting, the next watcher and a reload wait for it. \
+              tcp:HOST:PORT and unix:PATH: a connection is accepted; http:URL: a GET is answered with a status from 200 \
+              to 399; exec:COMMAND: it exits with status 0; it runs as the worker's user, with the worker's environment \
+              and in its directory. notify: the worker says READY=1 to the socket that NOTIFY_SOCKET names. none: a \
+              worker is ready when it runs.",
+        example: "tcp:127.0.0.1:8000",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        get: |watcher, _| Some(probes::show(watcher.checks.ready.as_ref())),
+        put: |watcher, _, value| probes::put_ready(&mut watcher.checks.ready, value),
+        ..usual(Authority::RunsAsWorker)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "0.5",
+        unit: "seconds",
+        doc: "The pause between two attempts to see whether a worker is ready.",
+        example: "0.1",
+        put: |watcher, _, value| probes::put_pause(&mut watcher.checks.ready_interval, value),
+        ..check!(ready_interval, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "60",
+        unit: "seconds",
+        doc: "The time in which a worker has to be ready. One that is not is told to stop, and counts as a start that has \
+              failed: see max_retry.",
+        example: "10",
+        ..check!(ready_timeout, Safe)
     },
     OptionSpec {
         kind: Kind::Reload,

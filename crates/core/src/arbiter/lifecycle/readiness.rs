@@ -1,0 +1,114 @@
+//! From a worker that runs its program to one that is ready: `ready`, `ready_interval` and `ready_timeout`.
+//!
+//! A worker that is not ready in time is told to stop, and its launch has failed: its slot is tried again after a
+//! back-off, `max_retry` times in all. A reload that brings up such a worker ends, and the old workers stay.
+
+use std::time::Duration;
+
+use crate::arbiter::cx::Cx;
+use crate::arbiter::event::ProbeOutcome;
+use crate::arbiter::fleet::vitals::{Phase, Stage, Vitals};
+use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::worker::WorkerState;
+use crate::arbiter::ids::{Wid, WorkerId};
+use crate::arbiter::lifecycle::{announce, backoff, exit, launch, liveness, probes, terminate};
+use crate::arbiter::outcome::Cause;
+use crate::arbiter::time::seconds;
+use crate::arbiter::timers::Timer;
+use crate::base::Level;
+
+/// A worker runs its program, and its watcher wants it.
+pub(in crate::arbiter) fn begin(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
+    let Some(probe) = &w.config.checks.ready else { return liveness::begin(w, id, cx) };
+    let listens = probe.is_notified();
+    let says_ready = w.change(id, |worker| {
+        worker.state = WorkerState::Unready;
+        let vitals = worker.vitals.get_or_insert_default();
+        vitals.stage = Stage::GettingReady;
+        vitals.phase = if listens { Phase::Listening } else { Phase::Idle };
+        vitals.says_ready
+    });
+    cx.timers.set(Timer::Ready(id), cx.mono().after(seconds(w.config.checks.ready_timeout)));
+    match says_ready {
+        Some(true) if listens => reached(w, id, cx),
+        Some(_) if !listens => probes::attempt(w, id, cx),
+        Some(_) | None => {}
+    }
+}
+
+/// An attempt to see it has come to something.
+pub(in crate::arbiter) fn probed(w: &mut Watcher, id: WorkerId, outcome: ProbeOutcome, cx: &mut Cx<'_>) {
+    match outcome {
+        ProbeOutcome::Passed => reached(w, id, cx),
+        ProbeOutcome::Failed(error) | ProbeOutcome::Unable(error) => {
+            probes::change(w, id, |vitals| vitals.error = Some(error));
+            probes::pause(w, id, seconds(w.config.checks.ready_interval), cx);
+        }
+    }
+}
+
+/// A worker is ready.
+pub(in crate::arbiter) fn reached(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
+    if w.workers().get(&id).is_none_or(|worker| worker.state != WorkerState::Unready) {
+        return;
+    }
+    probes::end(w, id, cx);
+    let wid = w.change(id, |worker| {
+        worker.state = WorkerState::Running;
+        let vitals = worker.vitals.get_or_insert_default();
+        (vitals.stage, vitals.has_been_ready, vitals.error) = (Stage::AtWork, true, None);
+        worker.wid
+    });
+    let Some(wid) = wid else { return };
+    w.slots.launched(wid);
+    w.slots.tried(wid);
+    launch::note_run(w);
+    announce::ready(w, id, cx);
+    liveness::begin(w, id, cx);
+}
+
+/// What the attempts have come to.
+fn why(vitals: &Vitals) -> Option<String> {
+    let under_way = matches!(vitals.phase, Phase::Trying(_)).then(|| "no answer".to_owned());
+    vitals.error.clone().or(under_way)
+}
+
+/// A worker is not ready in time.
+pub(in crate::arbiter) fn overdue(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
+    let Some(worker) = w.workers().get(&id) else { return };
+    let (wid, retiring) = (worker.wid, worker.retiring);
+    let cause = Cause::NotReady {
+        after: seconds(w.config.checks.ready_timeout),
+        probe: w.config.checks.ready.as_ref().map_or("none", |probe| probe.text()).to_owned(),
+        error: worker.vitals.as_deref().and_then(why),
+    };
+    announce::condemned(w, worker, &cause, cx);
+    w.history.failed += 1;
+    w.failures.note(Some(wid), cause.clone(), cx.now);
+    probes::change(w, id, |vitals| vitals.verdict = Some(cause.clone()));
+    terminate::by_policy(w, id, cx);
+    if retiring {
+        return;
+    }
+    if w.is_surging() {
+        exit::give_up(w, wid, cause, cx);
+        // An old worker has its place.
+        w.change(id, |worker| worker.retiring = true);
+    }
+}
+
+/// A worker that was not ready in time is gone: as with any launch that failed, save that the next one always waits.
+pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, wid: Wid, cause: Cause, cx: &mut Cx<'_>) {
+    let failures = w.slots.count_failure(wid);
+    let tries = w.config.max_retry;
+    let name = w.name().to_owned();
+    if tries < 0 || i64::from(failures) < tries {
+        w.slots.tried(wid);
+        let wait: Duration = backoff::begin(w, wid, cause, (failures, failures), cx);
+        let text = format!("{name}: worker waits for its next start wid={} wait={}ms", wid.0, wait.as_millis());
+        return cx.log(Level::Warning, text);
+    }
+    w.slots.release(wid);
+    cx.log(Level::Warning, format!("{name}: given up after {failures} failed starts in a row wid={}", wid.0));
+    exit::give_up(w, wid, cause, cx);
+}
