@@ -24,6 +24,7 @@ use super::launch::Launcher;
 use super::leftovers::Leftovers;
 use super::log::{self, Log};
 use super::main::log_level_of;
+use super::notify::Notify;
 use super::output::OutputMessages;
 use super::parent::Parent;
 use super::probes::Probes;
@@ -206,6 +207,7 @@ pub(super) fn boot(
         samples: SampleQueue::default(),
         hooks: Hooks(hooks),
         probes,
+        notify: Notify::default(),
         output_messages: OutputMessages::default(),
         outcome: None,
         upgrade: Upgrade::default(),

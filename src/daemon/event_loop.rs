@@ -26,6 +26,7 @@ use super::fd_table::FdTable;
 use super::hooks::{Hooks, Parts};
 use super::launch::Launcher;
 use super::leftovers::Leftovers;
+use super::notify::Notify;
 use super::output::OutputMessages;
 use super::parent::Parent;
 use super::probes::{ProbeCx, Probes};
@@ -69,6 +70,7 @@ pub(super) struct Daemon {
     pub(super) samples: SampleQueue,
     pub(super) hooks: Hooks,
     pub(super) probes: Probes,
+    pub(super) notify: Notify,
     pub(super) parent: Parent,
     pub(super) fds: FdTable,
     pub(super) outcome: Option<Outcome>,
@@ -147,6 +149,7 @@ impl Daemon {
         self.output_messages.take(&mut self.launcher.output, &self.control, &mut self.events, &mut self.core);
         let (hooks, mut parts) = self.hooks();
         hooks.read(ready, &mut parts);
+        self.notify.read(ready, &self.children, &mut self.core);
         self.probes.look(ready, &mut self.sources, &mut self.core);
         let asked = ready.contains(&Source::Control) || polled_now;
         let more_requests = asked && self.control.take_requests(&mut self.core);
@@ -163,7 +166,7 @@ impl Daemon {
         self.events.log_ended(&mut self.core);
         self.control.log_dropped(&mut self.core);
         self.trim_when_idle |= self.control.take_large_frame();
-        let more = self.hooks.0.has_pending() || self.output_messages.are_pending();
+        let more = self.hooks.0.has_pending() || self.notify.has_pending() || self.output_messages.are_pending();
         self.control.router.ready() || more_requests || more_launches || more
     }
 
@@ -205,6 +208,7 @@ impl Daemon {
         for (owner, exit) in self.children.reap() {
             self.launcher.output.died(exit.pid.0);
             self.launcher.worker_sockets.exited(exit.pid, self.core.now.mono);
+            self.notify.exited(exit.pid);
             match owner {
                 Owner::Worker => {
                     // The status pipe now holds the final result of exec.

@@ -2,9 +2,10 @@
 
 use super::children::Owner;
 use super::event_loop::{Daemon, Outcome};
+use super::launch::Reporting;
 use super::reload::take_over;
 use crate::arbiter::{Action, Event, Launch, Level, Pid};
-use crate::proto::{Reply, ReplyTo, reply_value};
+use crate::proto::{Reply, ReplyTo, SpawnError, Stage, reply_value};
 use crate::sys;
 
 impl Daemon {
@@ -33,6 +34,7 @@ impl Daemon {
                 let (probes, mut cx) = self.probes();
                 probes.begin(&call, &mut cx);
             }
+            Action::ForgetStored(watcher) => self.notify.forget(watcher),
             Action::EndProbe(probe) => self.probes.end(probe, sources, signaller),
             Action::StartSinkCommand(id) => launcher.exec_sinks.start_again(id, children, core),
             Action::KillSinkCommand(pid) => signaller.kill([pid]),
@@ -80,14 +82,26 @@ impl Daemon {
 
     /// Starts a worker.
     pub(super) fn launch(&mut self, launch: Launch) {
-        let Self { core, launcher, children, leftovers, fds, sources, starting, .. } = self;
+        let Self { core, launcher, children, leftovers, fds, sources, starting, notify, .. } = self;
         let worker = launch.worker;
-        let spawned = match launcher.start(launch, fds, children, core) {
+        let (wid, config) = (launch.wid, std::sync::Arc::clone(&launch.config));
+        let address = match config.checks.are_notified().then(|| notify.address(sources)).transpose() {
+            Ok(address) => address.map(str::to_owned),
+            Err(detail) => {
+                let error = SpawnError { stage: Stage::Environment, errno: 0, detail };
+                return core.feed(Event::SpawnFailed { worker, error });
+            }
+        };
+        let reporting = Reporting { address: address.as_deref(), stored: notify.stored(worker.watcher, wid) };
+        let spawned = match launcher.start(launch, reporting, fds, children, core) {
             Ok(spawned) => spawned,
             Err(error) => return core.feed(Event::SpawnFailed { worker, error }),
         };
         let pid = Pid(spawned.pid().as_raw());
         children.insert(pid, Owner::Worker);
+        if address.is_some() {
+            notify.started(pid, worker.watcher, wid, &config.name);
+        }
         leftovers.worker_started(pid, core);
         match spawned {
             sys::Spawned::Running(_) => core.feed(Event::Spawned { worker, pid }),

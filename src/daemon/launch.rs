@@ -1,7 +1,8 @@
 //! From what the core wants started to what the kernel is asked for, and back.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::unistd::{geteuid, pipe2};
@@ -16,7 +17,7 @@ use super::fd_table::FdTable;
 use super::passed_sockets::PassedSockets;
 use super::worker_sockets::WorkerSockets;
 use crate::arbiter::{Launch, Pid, WatcherKey};
-use crate::config::{StreamConfig, WatcherConfig, WatcherOrigin};
+use crate::config::{ProbeKind, StreamConfig, WatcherConfig, WatcherOrigin};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
 use crate::proto::{SpawnError, Stage, StreamName};
 use crate::sys;
@@ -43,6 +44,28 @@ pub(super) struct Launcher {
     pub(super) workers_end_with_circusd: bool,
 }
 
+/// How a worker reports, and what its predecessor has kept for it.
+#[derive(Default)]
+pub(super) struct Reporting<'a> {
+    /// The notification socket.
+    pub(super) address: Option<&'a str>,
+    /// Descriptors, with their names.
+    pub(super) stored: Vec<(String, BorrowedFd<'a>)>,
+}
+
+impl Reporting<'_> {
+    /// Adds what a worker has to know of it to its environment.
+    fn tell(&self, config: &WatcherConfig, env: &mut Vec<(String, String)>) {
+        let Some(address) = self.address else { return };
+        env.retain(|(name, _)| !["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].contains(&name.as_str()));
+        env.push(("NOTIFY_SOCKET".into(), address.into()));
+        if config.checks.health.as_ref().is_some_and(|probe| probe.kind == ProbeKind::Watchdog) {
+            let interval = Duration::from_secs_f64(config.checks.health_interval.max(0.0));
+            env.push(("WATCHDOG_USEC".into(), interval.as_micros().to_string()));
+        }
+    }
+}
+
 /// The two ends of a stream's pipe.
 struct Pipe {
     read: OwnedFd,
@@ -56,6 +79,7 @@ impl Launcher {
     pub(super) fn start(
         &mut self,
         launch: Launch,
+        reporting: Reporting<'_>,
         fds: &FdTable,
         children: &mut Children,
         core: &mut Core,
@@ -69,7 +93,8 @@ impl Launcher {
         let another_user = another_user.is_some_and(|uid| uid != geteuid().as_raw());
         let stdout = self.pipe(launch.worker.watcher, config, (StreamName::Stdout, another_user), children, core)?;
         let stderr = self.pipe(launch.worker.watcher, config, (StreamName::Stderr, another_user), children, core)?;
-        let env = self.environments.of(config)?;
+        let mut env = self.environments.of(config)?;
+        reporting.tell(config, &mut env);
         let set = self.worker_sockets.choose(launch.worker.watcher, config, &fds.sockets, core.now.mono)?;
         let sockets = PassedSockets { shared: &fds.sockets, own: &self.worker_sockets, set };
         let spawned = children.spawner.spawn(&sys::Launch {
@@ -82,7 +107,7 @@ impl Launcher {
             stdin: sockets.stdin(config)?,
             stdout: stdio(config.close_child_stdout, stdout.as_ref()),
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
-            sockets: sockets.passed(config)?,
+            sockets: sockets.passed(config, reporting.stored)?,
             nofile: Some(self.nofile),
             // When circusd is killed, nothing else would end them, and they are of no use to the next.
             ends_with_us: self.workers_end_with_circusd || config.origin != WatcherOrigin::User,

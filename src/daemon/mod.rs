@@ -16,6 +16,7 @@
 //! | `events` | what is published, and what clients have subscribed to |
 //! | `launch`, `starting`, `environment`, `plugins` | from a launch of the core to a process whose output flows |
 //! | `hooks` | commands, waits and Python functions that the core has run |
+//! | `notify` | what workers report of themselves, and descriptors that they keep |
 //! | `probes` | whether workers are ready, and still at work |
 //! | `exec_sink` | commands that streams are written to |
 //! | `output`, `log` | what the output thread has to say, and circusd's own log, in a thread of its own |
@@ -47,6 +48,7 @@ mod launch;
 mod leftovers;
 mod log;
 mod main;
+mod notify;
 mod output;
 mod parent;
 mod passed_sockets;

@@ -23,16 +23,23 @@ impl PassedSockets<'_> {
         }
     }
 
-    pub(super) fn passed(&self, config: &WatcherConfig) -> Result<sys::SocketPassing<'_>, SpawnError> {
+    /// `stored`: what a predecessor has kept. With use_sockets, whose numbers are circusd's own, there is no room for it.
+    pub(super) fn passed<'fd>(
+        &'fd self,
+        config: &WatcherConfig,
+        stored: Vec<(String, BorrowedFd<'fd>)>,
+    ) -> Result<sys::SocketPassing<'fd>, SpawnError> {
         if !config.sockets.is_empty() {
             let named = config.sockets.iter().map(|name| Ok((name.clone(), self.socket(name)?.1)));
-            return Ok(sys::SocketPassing::Listen(named.collect::<Result<_, _>>()?));
+            let mut named: Vec<_> = named.collect::<Result<_, SpawnError>>()?;
+            named.extend(stored);
+            return Ok(sys::SocketPassing::Listen(named));
         }
         if config.use_sockets {
             let all = self.shared.iter().map(|socket| self.socket(&socket.name));
             return Ok(sys::SocketPassing::SameNumbers(all.collect::<Result<_, _>>()?));
         }
-        Ok(sys::SocketPassing::None)
+        Ok(if stored.is_empty() { sys::SocketPassing::None } else { sys::SocketPassing::Listen(stored) })
     }
 
     /// A managed socket as this worker gets it: its number, which is the one of the shared socket also where the worker

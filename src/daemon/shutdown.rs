@@ -62,7 +62,7 @@ pub(super) fn close(mut daemon: Daemon) {
 /// Begins another life with this configuration, or with the last one that worked.
 pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[Problem]) {
     stop_hooks(daemon);
-    let Daemon { core, control, events, children, launcher, sources, starting, fds, resources, .. } = daemon;
+    let Daemon { core, control, events, children, launcher, sources, starting, fds, notify, resources, .. } = daemon;
     for problem in problems {
         core.log(log_level_of(problem.severity), problem.to_string());
     }
@@ -76,6 +76,7 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
             resources.config.clone()
         }
     };
+    notify.close();
     starting.forget_all(sources);
     let circus = &mut config.circus;
     resources.follow_umask(circus.umask);

@@ -29,6 +29,8 @@ pub(super) enum Source {
     Socket(RawFd),
     /// The standard output of a hook that answers there.
     HookAnswer(HookId),
+    /// The socket at which workers report.
+    Notify,
     /// The connection of a probe.
     Probe(ProbeId),
     /// The socket to a Python that runs hooks.

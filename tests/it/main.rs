@@ -31,6 +31,7 @@ mod owner;
 mod plugins;
 mod prometheus;
 mod reactions;
+mod readiness;
 mod reloadconfig;
 mod rest;
 mod signals;

@@ -29,7 +29,8 @@
 //! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`Spawner::new`], ZeroMQ, threads.
 //!
 //! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
-//! (waitpid), `hand_over` (execve), `kill` (kill, pidfd), `daemonize` (fork), `parent` (descriptors by number), `memory` (malloc_trim) and
+//! (waitpid), `hand_over` (execve), `kill` (kill, pidfd), `daemonize` (fork), `parent` and `notify` (descriptors by
+//! number), `memory` (malloc_trim) and
 //! `abort` (a signal handler), for what no safe crate offers as it must be.
 
 #![warn(missing_docs)]
@@ -49,6 +50,7 @@ mod leftovers;
 mod limits;
 mod machine;
 mod memory;
+mod notify;
 mod parent;
 mod pidfile;
 mod port_owner;
@@ -86,6 +88,7 @@ pub use leftovers::{ProcessIdentity, become_subreaper, descendants, left_behind,
 pub use limits::{OpenFileLimit, nofile, raise_nofile};
 pub use machine::Machine;
 pub use memory::release_memory;
+pub use notify::{Datagram, FdRequest, NotifySocket, Received, parse_datagram};
 pub use parent::{notify, take_inherited, watch_parent};
 pub use pidfile::{Pidfile, PidfileError, has_our_program};
 pub use process::{Proc, Stat};

@@ -29,8 +29,10 @@ use crate::daemon::launch::Launcher;
 use crate::daemon::leftovers::Leftovers;
 use crate::daemon::log::write_stderr;
 use crate::daemon::main::turn;
+use crate::daemon::notify::Notify;
 use crate::daemon::output::OutputMessages;
 use crate::daemon::parent::Parent;
+use crate::daemon::probes::Probes;
 use crate::daemon::sampling::SampleQueue;
 use crate::daemon::signaller::Signaller;
 use crate::daemon::sources::{Source, Sources};
@@ -100,6 +102,7 @@ fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Dae
     parent.register(&mut sources).map_err(words)?;
     let mut events = EventPublisher::new(publisher);
     events.hold_for(state.subscriptions, now.mono);
+    let notify = Notify::restore(state.notify, &mut sources, take).map_err(words)?;
     let peers = peers_of(circus).map_err(words)?;
     let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
     let launcher = Launcher {
@@ -132,6 +135,8 @@ fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Dae
         parent,
         fds,
         samples: SampleQueue::default(),
+        probes: Probes::new(Arc::clone(&waker), nofile),
+        notify,
         hooks: Hooks(HookRunner::new(waker, host.clone(), nofile)),
         output_messages: OutputMessages::default(),
         outcome: None,

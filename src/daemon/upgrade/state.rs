@@ -17,6 +17,7 @@ use crate::daemon::event_loop::Daemon;
 use crate::daemon::exec_sink::SavedExecSinks;
 use crate::daemon::launch::Streams;
 use crate::daemon::leftovers::SavedLeftovers;
+use crate::daemon::notify::SavedNotify;
 use crate::daemon::parent::SavedParent;
 use crate::daemon::worker_sockets::SavedWorkerSockets;
 use crate::output::{OutputFd, Paused, SavedOutput};
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub(super) children: Vec<(Pid, Owner)>,
     pub(super) leftovers: SavedLeftovers,
     pub(super) parent: SavedParent,
+    #[serde(default)]
+    pub(super) notify: SavedNotify,
     pub(super) resources: SavedResources,
     pub(super) nofile: sys::OpenFileLimit,
     /// Requests that were received and not looked at.
@@ -95,6 +98,7 @@ impl State {
         let output = self.output_fds.iter().map(|(_, number)| *number);
         let sockets = self.sockets.iter().map(|(_, number)| *number).chain([self.control.1, self.events.1]);
         let of_parts = self.worker_sockets.numbers().chain(self.exec_sinks.numbers()).chain(self.parent.numbers());
+        let of_parts = of_parts.chain(self.notify.numbers());
         output.chain(sockets).chain(of_parts).collect()
     }
 }
@@ -108,7 +112,7 @@ pub(super) struct SavedState {
 
 /// Writes down the daemon, while its output holds still.
 pub(super) fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>) -> Result<SavedState, String> {
-    let Daemon { core, control: _, events, children, leftovers, launcher, parent, fds, resources, .. } = daemon;
+    let Daemon { core, control: _, events, children, leftovers, launcher, parent, notify, fds, resources, .. } = daemon;
     let state = State {
         arbiter: core.arbiter.save().map_err(|error| error.to_string())?,
         output: saved::write(OUTPUT_VERSION, &paused.state).map_err(|error| error.to_string())?,
@@ -123,6 +127,7 @@ pub(super) fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>)
         children: children.save().into_iter().filter(|(_, owner)| *owner != Owner::UpgradeCheck).collect(),
         leftovers: leftovers.save(),
         parent: parent.save(),
+        notify: notify.save(),
         resources: SavedResources::of(resources),
         nofile: launcher.nofile,
         unread,

@@ -89,6 +89,8 @@ pub enum Action {
     Probe(Box<ProbeCall>),
     /// End an attempt that is under way, with all that it started. No answer is expected any more.
     EndProbe(ProbeId),
+    /// The watcher has stopped: descriptors that its workers have kept for their successors are closed.
+    ForgetStored(WatcherKey),
     /// Read the configuration file again; answer with `Event::ConfigLoaded`.
     LoadConfig,
     /// Take over what of this configuration is the daemon's own (log, umask, managed sockets), all or nothing; answer

@@ -412,6 +412,9 @@ impl Arbiter {
             }
         });
         let Some((watcher, freed)) = self.fleet.remove(key) else { return };
+        if watcher.config.checks.are_notified() {
+            self.outbox.act(Action::ForgetStored(key));
+        }
         let name = watcher.name().to_lowercase();
         if !self.fleet.watchers.values().any(|other| other.name().to_lowercase() == name) {
             self.outbox.act(Action::ForgetOutput(name));

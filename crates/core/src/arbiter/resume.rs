@@ -91,8 +91,11 @@ fn launch_again(w: &mut Watcher, cx: &mut Cx<'_>) {
     let taken_up: Vec<WorkerId> =
         w.workers().iter().filter(|(_, worker)| is_launch(worker.state)).map(|(id, _)| *id).collect();
     for id in taken_up {
-        let launch =
-            w.change(id, |worker| (std::mem::replace(&mut worker.state, WorkerState::Queued), worker.pid.take()));
+        let launch = w.change(id, |worker| {
+            // What its process has reported is not true of the next one.
+            worker.vitals = None;
+            (std::mem::replace(&mut worker.state, WorkerState::Queued), worker.pid.take())
+        });
         let Some((state, pid)) = launch else { continue };
         if let Some(pid) = pid {
             cx.pids.release(pid);

@@ -60,7 +60,16 @@ fn running(details: &Details) -> Vec<String> {
     let uptime = details.get("uptime").and_then(Value::as_f64).map(|uptime| format!("up for {}", duration(uptime)));
     let worker = |row: &Details| {
         let uptime = duration(number(row, "uptime"));
-        format!("worker {}: pid {}, running for {uptime}", count(row, "wid"), count(row, "pid"))
+        let error = row.get("check_error").and_then(Value::as_str);
+        let checked = match (row.get("ready").and_then(Value::as_bool), error) {
+            (Some(false), Some(error)) => format!(", not ready: {error}"),
+            (Some(false), None) => ", not ready".to_owned(),
+            (_, Some(error)) => format!(", last health check: {error}"),
+            (_, None) => String::new(),
+        };
+        let status = row.get("status").and_then(Value::as_str).map(|status| format!(" ({status})"));
+        let status = status.unwrap_or_default();
+        format!("worker {}: pid {}, running for {uptime}{checked}{status}", count(row, "wid"), count(row, "pid"))
     };
     uptime.into_iter().chain(rows(details, "processes").map(worker)).collect()
 }

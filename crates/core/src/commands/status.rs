@@ -27,7 +27,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
                 connection starts the watcher, after rests seconds. spawned, reaped, failed and restarts (workers \
                 that exited unexpectedly and were replaced) are totals since circusd knows the watcher, \
                 ended_cpu_time is the processor time of its workers that have exited, in seconds. uptime is the time \
-                since it was started, processes lists its workers (pid, wid and uptime). last_exit and last_failure \
+                since it was started, processes lists its workers (pid, wid and uptime; \
+                where ready or health is set or the worker reports, also ready, status, which is what the worker says of \
+                itself, and check_error, why the last look at it has failed). last_exit and last_failure \
                 are null if there was none; hint in last_failure says what can be done.",
         message: r#"{"command": "status", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "active", "time": 1700000000.0}"#,

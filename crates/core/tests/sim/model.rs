@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use circus_core::config::{Respawn, WatcherConfig};
+use circus_core::config::{Checks, Respawn, WatcherConfig};
 
 use super::demand::{Waiting, known};
 use super::kernel::{MS, Process, Temper};
@@ -96,7 +96,7 @@ impl Expected {
             singleton: config.singleton,
             send_hup: config.send_hup,
             was_empty: config.numprocesses == 0,
-            hooked: !config.hooks.is_empty(),
+            hooked: !config.hooks.is_empty() || config.checks != Checks::default(),
             socket: config.stdin_socket.as_deref().filter(|_| config.on_demand).map(known),
             ..Self::new(config.numprocesses)
         }

@@ -74,9 +74,15 @@ impl Probes {
         self.running.clear();
     }
 
-    /// A process was collected and the core told: it is looked at no longer.
-    pub(crate) fn forget(&self, pid: i32) {
-        assert!(!self.running.iter().any(|running| running.pid.0 == pid), "{pid} is looked at after its end");
+    /// The probes under way about these processes.
+    pub(crate) fn about(&self, pids: impl Iterator<Item = i32>) -> Vec<ProbeId> {
+        let of = |pid: i32| self.running.iter().filter(move |running| running.pid.0 == pid);
+        pids.flat_map(of).map(|running| running.id).collect()
+    }
+
+    /// Their processes were collected and the core told: they are looked at no longer.
+    pub(crate) fn check_ended(&self, probes: &[ProbeId]) {
+        assert!(!self.running.iter().any(|running| probes.contains(&running.id)), "a look at a process that is gone");
     }
 
     /// When the next answer comes.

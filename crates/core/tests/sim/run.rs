@@ -443,12 +443,12 @@ impl Sim {
             }
             quiet.push((released, self.is_quiet(process)));
         }
+        let looks = self.probes.about(exits.iter().map(|(pid, ..)| *pid));
         let told = exits.iter().map(|(pid, exit_code, _)| Exit::new(Pid(*pid), *exit_code));
         self.tell(Event::Exited(told.collect()));
         for ((pid, code, process), (released, quiet)) in exits.iter().zip(quiet) {
             self.kernel.recycle(*pid);
             self.hooks.forget(*pid);
-            self.probes.forget(*pid);
             self.totals.reaped += 1;
             let Some(expected) = self.watchers.get_mut(&process.watcher).filter(|_| !released) else { continue };
             expected.gone(process, self.now, quiet);
@@ -458,6 +458,7 @@ impl Sim {
             }
         }
         self.drain();
+        self.probes.check_ended(&looks);
         assert!(self.unreaped.is_empty(), "deaths that gave no reap: {:?}", self.unreaped);
     }
 
@@ -554,7 +555,7 @@ impl Sim {
             }
             Action::KillSinkCommand(pid) => self.sink_commands.kill(pid, self.now),
             Action::Upgrade(_) => self.tell(Event::UpgradeFailed { stage: "check", reason: "no".into() }),
-            Action::Log(..) | Action::UpdateStreams(..) | Action::ForgetOutput(_) => {}
+            Action::Log(..) | Action::UpdateStreams(..) | Action::ForgetOutput(_) | Action::ForgetStored(_) => {}
             Action::Tail { job, .. } => self.tailing.push(job),
         }
     }
@@ -649,7 +650,7 @@ impl Sim {
             if expected.socket.is_some() {
                 expected.waiting.launched(&name);
             }
-            let busy = self.arbiter.view(&name).is_none_or(|view| view.busy);
+            let busy = self.arbiter.view(&name).is_none_or(|view| view.busy || view.aging);
             let most = (expected.numprocesses as usize).saturating_sub(expected.finished);
             assert!(busy || expected.finished == 0 || fresh < most, "{name}: a worker that has succeeded is replaced");
         }
@@ -926,6 +927,9 @@ impl Sim {
             let hooks = config.hooks.iter().map(|(point, hook)| (point.name().to_owned(), pair(hook)));
             options.insert("hooks".into(), hooks.collect::<Object>().into());
             options.insert("hook_timeout".into(), json!(config.hook_timeout));
+            for key in ["ready", "ready_timeout", "health", "health_interval", "health_timeout", "health_retries"] {
+                options.extend(options::get(&config, key).map(|value| (key.to_owned(), value)));
+            }
         }
         if start {
             expected.waiting.call();

@@ -22,7 +22,14 @@ pub(in crate::arbiter) fn heard(w: &mut Watcher, id: WorkerId, all: Vec<Notifica
 }
 
 fn take(w: &mut Watcher, id: WorkerId, said: Notification, cx: &mut Cx<'_>) {
-    let Some(worker) = w.workers().get(&id).filter(|worker| worker.is_up()) else { return };
+    let Some(worker) = w.workers().get(&id) else { return };
+    if !worker.is_up() {
+        // That it runs its program may be known a moment later.
+        if said == Notification::Ready {
+            probes::change(w, id, |vitals| vitals.says_ready = true);
+        }
+        return;
+    }
     let (state, wid) = (worker.state, worker.wid.0);
     let of = |w: &Watcher, kind: &ProbeKind| {
         let checks = &w.config.checks;

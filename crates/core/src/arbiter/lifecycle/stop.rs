@@ -7,6 +7,7 @@ use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::{announce, hooks, terminate};
+use crate::arbiter::operate::queue::OperationKind;
 use crate::arbiter::outcome::Failure;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
@@ -76,6 +77,10 @@ pub(in crate::arbiter) fn stopped(w: &mut Watcher, cx: &mut Cx<'_>) {
     }
     cx.publish(w, EventKind::Stop { reason });
     cx.act(Action::CloseStreams(w.key));
+    let starts_again = w.running.as_ref().is_some_and(|operation| operation.kind == OperationKind::Restart);
+    if w.config.checks.are_notified() && !starts_again {
+        cx.act(Action::ForgetStored(w.key));
+    }
     if !hooks::run(w, Purpose::AfterStop, HookSubject::default(), cx) {
         rest(w, cx);
     }

@@ -118,7 +118,13 @@ fn uptime(watcher: &Watcher, now: Now) -> Option<f64> {
 fn processes(watcher: &Watcher, now: Now) -> Value {
     let row = |worker: &Worker| {
         let uptime = now.mono.since(worker.started.mono).as_secs_f64();
-        Some(json!({"pid": worker.pid?.0, "wid": worker.wid.0, "uptime": uptime}))
+        let mut row = json!({"pid": worker.pid?.0, "wid": worker.wid.0, "uptime": uptime});
+        if let (Some(vitals), Some(fields)) = (&worker.vitals, row.as_object_mut()) {
+            fields.insert("ready".into(), (!worker.is_short_of_ready()).into());
+            fields.insert("status".into(), vitals.status.clone().into());
+            fields.insert("check_error".into(), vitals.error.clone().into());
+        }
+        Some(row)
     };
     watcher.workers().values().filter(|worker| worker.is_up()).filter_map(row).collect()
 }

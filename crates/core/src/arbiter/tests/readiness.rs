@@ -78,14 +78,14 @@ fn worker_that_is_not_ready_in_time_is_a_failed_start() {
     // The attempt that was under way is ended.
     let said = rig.said();
     assert_eq!(said[said.len() - 3..], ["end probe", "SIGTERM 101", "w.kill 101"]);
-    let reason = "w: worker 1 was not ready after 2.0 s (tcp:127.0.0.1:80: connection refused)";
-    let answer = rig.answer_to(start).unwrap();
-    assert_eq!((&answer["reason"], &answer["failed"][0]["stage"]), (&json!(reason), &json!("ready")));
     // Until it is gone, nothing is settled.
     assert_eq!(rig.state("w"), WatcherState::Starting { spawned: false });
     rig.exit(101, -15);
     let said = rig.said();
     assert_eq!(said, ["w.reap 101 -15", "launch worker 1", "next.spawn 102", "next.start"], "the next one starts");
+    let reason = "w: worker 1 was not ready after 2.0 s (tcp:127.0.0.1:80: connection refused)";
+    let answer = rig.answer_to(start).unwrap();
+    assert_eq!((&answer["reason"], &answer["failed"][0]["stage"]), (&json!(reason), &json!("ready")));
     rig.pass(120);
     rig.expect(["launch worker 1", "w.spawn 103", "probe tcp:127.0.0.1:80 of 103"]);
     rig.pass(2000);

@@ -237,7 +237,7 @@ impl Rig {
                 }
                 return;
             }
-            Action::CloseStreams(_) | Action::ForgetOutput(_) => return,
+            Action::CloseStreams(_) | Action::ForgetOutput(_) | Action::ForgetStored(_) => return,
             Action::Tail { job, watcher, stream, range } => {
                 self.tails.push(job);
                 format!("tail {} of {watcher} {}", range.lines, stream.name())
