@@ -37,7 +37,7 @@ pub(crate) fn random_checks(rng: &mut Rng, config: &mut WatcherConfig) {
     put("ready", (*rng.pick(&["none", "notify", "tcp:x:1", "exec:x"])).into());
     put("ready_timeout", json!(*rng.pick(&[0.3, 2.0])));
     put("health", (*rng.pick(&["none", "watchdog", "unix:/x", "exec:x"])).into());
-    put("health_interval", json!(*rng.pick(&[0.2, 3.0])));
+    put("health_interval", json!(*rng.pick(&[1.0, 5.0])));
     put("health_timeout", json!(*rng.pick(&[0.1, 1.0])));
     put("health_retries", json!(1 + rng.below(3)));
     options::apply(config, &changes, &Host::default()).unwrap();

@@ -362,7 +362,8 @@ impl Sim {
 
     /// Some worker reports something of itself.
     fn report(&mut self) {
-        let pids: Vec<i32> = self.kernel.processes.keys().copied().collect();
+        let reports = self.kernel.processes.iter().filter(|(_, process)| process.reports);
+        let pids: Vec<i32> = reports.map(|(pid, _)| *pid).collect();
         if pids.is_empty() || !self.rng.chance(if self.probes.healthy { 100 } else { 30 }) {
             return;
         }
@@ -664,6 +665,7 @@ impl Sim {
             stop_sent: false,
             killed_from_outside: false,
             signalled: false,
+            reports: launch.config.checks.are_notified(),
             left: None,
         };
         let outcome = match temper {

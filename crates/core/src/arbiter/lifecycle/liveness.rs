@@ -107,7 +107,7 @@ pub(in crate::arbiter) fn condemn(w: &mut Watcher, id: WorkerId, error: String, 
 pub(in crate::arbiter) fn back_off(w: &mut Watcher, worker: &Worker, cause: Cause, cx: &mut Cx<'_>) {
     let wid = worker.wid;
     if worker.vitals.as_ref().is_some_and(|vitals| vitals.has_passed) {
-        w.slots.lived_long_enough(wid, false);
+        w.slots.forget_exits(wid);
     }
     let times = w.slots.count_early_death(wid);
     let wait = backoff::begin(w, wid, cause, (times, times), cx);
