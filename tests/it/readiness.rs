@@ -125,7 +125,7 @@ fn answers_of_http_and_commands_show_readiness() {
     wait_until("it is asked", || {
         details(&circusd, "http")["processes"][0]["check_error"] == "status 503 Service Unavailable"
     });
-    assert_eq!(details(&circusd, "command")["processes"][0]["check_error"], "with exit status 1");
+    assert_eq!(details(&circusd, "command")["processes"][0]["check_error"], "exit status 1");
     circusd.write("warm", "");
     wait_until("both are ready", || {
         ["http", "command"].iter().all(|name| details(&circusd, name)["health"] == "ready")
@@ -282,4 +282,45 @@ fn check_that_cannot_run_ends_no_worker() {
     circusd.tell("set", json!({"name": "w", "options": {"health_retries": 2}}));
     assert_eq!(circusd.workers("w"), [worker]);
     assert_eq!(circusd.log().matches("health cannot be checked").count(), 1);
+}
+
+#[test]
+fn reports_and_kept_descriptors_survive_an_upgrade() {
+    let worker = "
+stored = os.environ.get('LISTEN_FDNAMES', '')
+if stored:
+    open('kept', 'w').write(stored + ' ' + os.read(3, 100).decode())
+else:
+    read, write = os.pipe()
+    os.write(write, b'memory')
+    say('FDSTORE=1\\nFDNAME=cache', [read])
+say('STATUS=before')
+wait_for('go')
+say('READY=1\\nSTATUS=after')
+time.sleep(1000)";
+    let circusd = site(worker).start(
+        "[watcher:web]
+         cmd = /usr/bin/python3 worker.py
+         working_dir = {dir}
+         ready = notify
+         [watcher:slow]
+         cmd = {knobs}
+         ready = unix:{dir}/slow.sock
+         ready_interval = 0.05
+         priority = -1",
+    );
+    wait_until("it runs", || details(&circusd, "web")["processes"][0]["status"] == "before");
+    let [worker] = circusd.workers("web")[..] else { panic!("one worker") };
+    assert_eq!(ctl(&circusd, &["upgrade"]), (String::new(), Some(0)));
+    assert_eq!(details(&circusd, "web")["processes"][0]["ready"], false);
+    circusd.write("go", "");
+    wait_until("it is ready", || details(&circusd, "web")["health"] == "ready");
+    assert_eq!(circusd.workers("web"), [worker]);
+    wait_until("the next one is looked at", || details(&circusd, "slow")["processes"][0]["check_error"].is_string());
+    assert_eq!(ctl(&circusd, &["upgrade"]), (String::new(), Some(0)));
+    let _listener = std::os::unix::net::UnixListener::bind(circusd.path("slow.sock")).unwrap();
+    wait_until("the other is ready", || details(&circusd, "slow")["health"] == "ready");
+    assert_eq!(ctl(&circusd, &["restart", "web", "--waiting"]), (String::new(), Some(0)));
+    assert_eq!(circusd.read("kept"), "cache memory");
+    std::fs::remove_file(circusd.path("slow.sock")).unwrap();
 }
