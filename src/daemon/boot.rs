@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mio::{Interest, Poll, Waker};
 
+use super::adopted::Adopted;
 use super::args::Args;
 use super::authz::peers;
 use super::children::Children;
@@ -32,7 +33,8 @@ use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
 use super::starting::Starting;
-use super::survivors;
+use super::state_file::StateFile;
+use super::survivors::{self, Survivors};
 use super::upgrade::Upgrade;
 use super::worker_sockets::WorkerSockets;
 use crate::arbiter::{Arbiter, Level, Principal};
@@ -151,8 +153,11 @@ pub(super) fn boot(
     let pidfile = claim_pidfile(args.pidfile.as_deref().or(circus.pidfile.as_deref()))?;
     let Endpoints { control, events, peers } = bind(circus)?;
     drop(placeholders);
-    let sockets = sys::open_all(&config.sockets).map_err(error)?;
-    let survivors = if may_follow_another { survivors::warnings(&config, &sockets) } else { Vec::new() };
+    let Survivors { adopted, taken } = survivors::deal_with(&config, &mut log, now).map_err(StartupError::Error)?;
+    let has_survivors = !adopted.is_empty();
+    let sockets = sys::open_rest(&config.sockets, taken).map_err(error)?;
+    let survivors =
+        if may_follow_another && !has_survivors { survivors::warnings(&config, &sockets) } else { Vec::new() };
     for warning in survivors {
         log.line(Level::Warning, now, warning);
     }
@@ -179,6 +184,16 @@ pub(super) fn boot(
     log.line(Level::Debug, now, format!("holding {}", fds.describe()));
     let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
     let exec_sinks = ExecSinks::new(around);
+    let state_file = circus
+        .state_file
+        .as_deref()
+        .filter(|path| !path.is_empty())
+        .map(StateFile::begin)
+        .transpose()
+        .map_err(error)?;
+    if let Some(file) = &state_file {
+        file.sockets(&fds.sockets);
+    }
     let arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
     Ok(Daemon {
         core: Core { arbiter, log, now },
@@ -211,6 +226,8 @@ pub(super) fn boot(
         output_messages: OutputMessages::default(),
         outcome: None,
         upgrade: Upgrade::default(),
+        adopted: Adopted::new(adopted),
+        state_file,
         trim_when_idle: true,
         resources: Resources {
             pidfile,

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll};
 
+use super::adopted::Adopted;
 use super::boot::Resources;
 use super::children::{Children, Owner};
 use super::clock;
@@ -34,8 +35,9 @@ use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
 use super::starting::Starting;
+use super::state_file::StateFile;
 use super::upgrade::Upgrade;
-use crate::arbiter::{Event, Intent, Level, SinkEvent};
+use crate::arbiter::{Event, Intent, Level, Pid, SinkEvent};
 use crate::proto::Signal;
 use crate::sys;
 
@@ -75,6 +77,8 @@ pub(super) struct Daemon {
     pub(super) fds: FdTable,
     pub(super) outcome: Option<Outcome>,
     pub(super) upgrade: Upgrade,
+    pub(super) adopted: Adopted,
+    pub(super) state_file: Option<StateFile>,
     /// The daemon starts, a file was read, or a large request came.
     pub(super) trim_when_idle: bool,
     /// Resources and configuration of this daemon's lifetime.
@@ -128,6 +132,7 @@ impl Daemon {
         if ready.contains(&Source::Signals) || polled_now {
             self.take_signals(&mut intents);
         }
+        self.reap_adopted(ready);
         for source in ready {
             if let Source::Launch(pid) = source {
                 self.starting.read(*pid, &mut self.sources, &mut self.core);
@@ -159,6 +164,10 @@ impl Daemon {
         self.core.arbiter.handle_timeout(self.core.now);
         self.core.log.tell_repeats(self.core.now);
         let more_launches = self.drain();
+        self.adopted.end_rest(&mut self.core);
+        if let Some(failure) = self.state_file.as_ref().and_then(StateFile::take_failure) {
+            self.core.log(Level::Error, failure);
+        }
         self.go_on_with_upgrade();
         self.launcher.worker_sockets.close_unused(&self.core.arbiter, self.core.now.mono);
         self.parent.tell_started(&self.core);
@@ -211,6 +220,7 @@ impl Daemon {
             self.notify.exited(exit.pid);
             match owner {
                 Owner::Worker => {
+                    self.tell_state_file_of_end(exit.pid);
                     // The status pipe now holds the final result of exec.
                     self.starting.read(exit.pid, &mut self.sources, &mut self.core);
                     workers.push(exit);
@@ -228,6 +238,26 @@ impl Daemon {
             }
         }
         self.leftovers.report_exits(workers, &mut self.core);
+    }
+
+    /// The same for workers that are no children of circusd.
+    fn reap_adopted(&mut self, ready: &[Source]) {
+        let exits = self.adopted.ended(ready, &mut self.sources, &mut self.core);
+        if exits.is_empty() {
+            return;
+        }
+        for exit in &exits {
+            self.launcher.output.died(exit.pid.0);
+            self.launcher.worker_sockets.exited(exit.pid, self.core.now.mono);
+            self.tell_state_file_of_end(exit.pid);
+        }
+        self.leftovers.report_exits(exits, &mut self.core);
+    }
+
+    fn tell_state_file_of_end(&self, pid: Pid) {
+        if let Some(file) = &self.state_file {
+            file.ended(pid);
+        }
     }
 
     /// Does what the arbiter wants. Whether something is left for the next turn.

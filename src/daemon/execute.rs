@@ -5,6 +5,7 @@ use super::event_loop::{Daemon, Outcome};
 use super::launch::Reporting;
 use super::reload::take_over;
 use crate::arbiter::{Action, Event, Launch, Level, Pid};
+use crate::config::WatcherOrigin;
 use crate::proto::{Reply, ReplyTo, SpawnError, Stage, reply_value};
 use crate::sys;
 
@@ -13,10 +14,12 @@ impl Daemon {
         let Self { core, control, events, launcher, children, signaller, leftovers, fds, sources, .. } = self;
         match action {
             Action::OpenSockets(_) => core.feed(Event::SocketsOpened(fds.socket_infos())),
+            Action::Signal { pid, signal, reach, .. } if self.adopted.signal(pid, signal, reach) => {}
             Action::Signal { pid, signal, reach, watcher } => {
                 signaller.signal((pid, signal, reach), watcher, leftovers, core);
             }
-            Action::SignalRequest { job, pids, signal, target } => {
+            Action::SignalRequest { job, mut pids, signal, target } => {
+                pids.retain(|pid| !self.adopted.is_gone(*pid));
                 let result = signaller.signal_requested(&pids, signal, target, leftovers);
                 core.feed(Event::SignalDone { job, result });
             }
@@ -71,7 +74,7 @@ impl Daemon {
                 self.resources.load_config(core);
             }
             Action::TakeOver(config) => {
-                let result = take_over(*config, &mut self.resources, fds, launcher, core);
+                let result = take_over(*config, &mut self.resources, fds, launcher, self.state_file.as_ref(), core);
                 core.feed(Event::TakenOver(result));
             }
             Action::Upgrade(program) => self.begin_upgrade(program),
@@ -82,6 +85,9 @@ impl Daemon {
 
     /// Starts a worker.
     pub(super) fn launch(&mut self, launch: Launch) {
+        if let Some(survivor) = self.adopted.take(&launch.config.name, launch.wid.0) {
+            return self.adopt(&launch, survivor);
+        }
         let Self { core, launcher, children, leftovers, fds, sources, starting, notify, .. } = self;
         let worker = launch.worker;
         let (wid, config) = (launch.wid, std::sync::Arc::clone(&launch.config));
@@ -102,10 +108,40 @@ impl Daemon {
         if address.is_some() {
             notify.started(pid, worker.watcher, wid, &config.name);
         }
+        // Plugins and circusd-stats end with circusd.
+        if let Some(file) = self.state_file.as_ref().filter(|_| config.origin == WatcherOrigin::User) {
+            file.started(pid, &config.name, wid.0);
+        }
         leftovers.worker_started(pid, core);
         match spawned {
             sys::Spawned::Running(_) => core.feed(Event::Spawned { worker, pid }),
             sys::Spawned::Pending { status, .. } => starting.watch(pid, worker, status, sources, core),
+        }
+    }
+
+    /// A worker of the circusd before takes the place of one that is to be launched.
+    fn adopt(&mut self, launch: &Launch, survivor: sys::Survivor) {
+        let Self { core, launcher, children, .. } = self;
+        let (name, wid, worker) = (&launch.config.name, launch.wid.0, launch.worker);
+        let identity = survivor.identity();
+        let attached = launcher.attach_survivor(launch, &survivor, children, core);
+        let watched = attached
+            .map_err(|error| error.detail)
+            .and_then(|()| self.adopted.watch(survivor, &mut self.sources).map_err(|error| error.to_string()));
+        match watched {
+            Ok(pid) => {
+                core.log(Level::Info, format!("{name}: worker of the circusd before goes on wid={wid} pid={}", pid.0));
+                if let Some(file) = &self.state_file {
+                    file.started(pid, name, wid);
+                }
+                core.feed(Event::Spawned { worker, pid });
+            }
+            Err(detail) => {
+                core.log(Level::Error, format!("{name}: worker {wid} of the circusd before cannot go on: {detail}"));
+                identity.send(&sys::Proc::default(), crate::proto::Signal::KILL);
+                let error = SpawnError { stage: Stage::Pipe, errno: 0, detail };
+                core.feed(Event::SpawnFailed { worker, error });
+            }
         }
     }
 }

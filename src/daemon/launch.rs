@@ -122,6 +122,25 @@ impl Launcher {
         Ok(spawned)
     }
 
+    /// Reads on what a worker of the circusd before prints, where that goes into pipes.
+    pub(super) fn attach_survivor(
+        &mut self,
+        launch: &Launch,
+        survivor: &sys::Survivor,
+        children: &mut Children,
+        core: &mut Core,
+    ) -> Result<(), SpawnError> {
+        let (watcher, config, pid) = (launch.worker.watcher, &*launch.config, survivor.identity().pid.as_raw());
+        for (name, number) in [(StreamName::Stdout, 1), (StreamName::Stderr, 2)] {
+            let Some(reader) = survivor.reader_of_pipe(number) else { continue };
+            // Of the pipe that is made here only the sink is wanted.
+            if let Some(pipe) = self.pipe(watcher, config, (name, false), children, core)? {
+                self.output.attach(reader, pipe.sink, Source { pid, wid: launch.wid.0, name });
+            }
+        }
+        Ok(())
+    }
+
     /// A pipe into the sink of this stream, if it has one. A worker of another user has one also where it would share a
     /// file of circusd's, its log say, which it could empty or fill with lines of its own making.
     fn pipe(

@@ -9,7 +9,7 @@
 //! | `children` | what each child is: an exit goes to its one owner |
 //! | `leftovers`, `signaller` | what workers leave behind; signals to workers and to what they have started |
 //! | `descriptors` | how many descriptors circusd needs, and those it keeps for itself |
-//! | `survivors` | workers of an earlier circusd that was killed |
+//! | `state_file`, `survivors`, `adopted` | which workers live, for the circusd after one that was killed; and what it does with them |
 //! | `fd_table`, `sockets`, `activation`, `passed_sockets` | the descriptors that could be handed over, and what is done with managed sockets |
 //! | `execute` | carries out one action |
 //! | `control`, `authz` | a message on the control endpoint: decoded, authorized, looked up, fed to the arbiter |
@@ -29,6 +29,7 @@
 //! is waited for (`parent`), repeats in the log (`log`).
 
 mod activation;
+mod adopted;
 mod args;
 mod authz;
 mod boot;
@@ -61,6 +62,7 @@ mod signaller;
 mod sockets;
 mod sources;
 mod starting;
+mod state_file;
 mod survivors;
 mod upgrade;
 mod worker_sockets;

@@ -4,6 +4,7 @@ use super::boot::{Resources, open_log};
 use super::core::Core;
 use super::fd_table::FdTable;
 use super::launch::Launcher;
+use super::state_file::StateFile;
 use crate::arbiter::{Event, Level, SocketInfo};
 use crate::config::{self, CircusConfig, Config};
 use crate::sys;
@@ -14,6 +15,7 @@ pub(super) fn take_over(
     resources: &mut Resources,
     fds: &mut FdTable,
     launcher: &mut Launcher,
+    state_file: Option<&StateFile>,
     core: &mut Core,
 ) -> Result<Vec<SocketInfo>, String> {
     let (before, circus) = (&resources.config.circus, &config.circus);
@@ -21,6 +23,9 @@ pub(super) fn take_over(
     let moved = of(before) != of(circus);
     let log = if moved { Some(resources.log_of(circus)?) } else { None };
     fds.exchange_sockets(&config.sockets)?;
+    if let Some(file) = state_file {
+        file.sockets(&fds.sockets);
+    }
     if let Some(log) = log {
         core.replace_log(log);
     }

@@ -55,6 +55,9 @@ pub(super) fn close(mut daemon: Daemon) {
     }
     control.router.close(FLUSH_TIMEOUT);
     events.publisher.close(FLUSH_TIMEOUT);
+    if let Some(file) = daemon.state_file {
+        file.remove();
+    }
     drop(daemon.resources.pidfile);
     core.log.close(core.now);
 }

@@ -25,6 +25,8 @@ pub(super) enum Source {
     Parent,
     /// The status pipe of a process that has not reached its program yet.
     Launch(Pid),
+    /// A worker of an earlier circusd: it has ended.
+    Adopted(Pid),
     /// A managed socket that is watched for connections, by its descriptor.
     Socket(RawFd),
     /// The standard output of a hook that answers there.

@@ -5,14 +5,24 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
+use nix::poll::{PollTimeout, poll};
 use nix::unistd::Pid;
 
-use crate::config::{CircusConfig, Config, WatcherOrigin, argv};
-use crate::sys::{ManagedSocket, Proc, has_our_program};
+use super::log::Log;
+use super::state_file::{self, Document, KnownWorker};
+use crate::arbiter::{Level, Now};
+use crate::config::{CircusConfig, Config, OnOrphans, WatcherOrigin, argv};
+use crate::proto::Signal;
+use crate::sys::{ManagedSocket, Proc, Survivor, has_our_program, kill_trees, since_boot, take_back};
 
 /// An interpreter of the `#!` line and its option may stand before a script.
 const INTERPRETER_WORDS: usize = 2;
+/// How long a worker of a watcher that is not in the configuration any more may take to end.
+const DEFAULT_TIMEOUT: f64 = 30.0;
+/// No worker holds up the start for longer.
+const LONGEST_TIMEOUT: f64 = 60.0;
 /// Workers of a watcher that are looked for: a start is not to wait for a hundred thousand.
 const MAX_WORKERS: u32 = 1000;
 
@@ -23,6 +33,73 @@ pub(super) fn may_exist(pidfile: Option<&str>, circus: &CircusConfig) -> bool {
     let endpoints = [&circus.endpoint, &circus.pubsub_endpoint].map(|endpoint| endpoint.strip_prefix("ipc://"));
     let mut files = endpoints.into_iter().flatten().chain(pidfile).peekable();
     files.peek().is_none() || files.any(|file| Path::new(file).exists())
+}
+
+/// What is left of a circusd that was killed and goes on.
+#[derive(Default)]
+pub(super) struct Survivors {
+    /// Its workers.
+    pub(super) adopted: Vec<KnownWorker>,
+    /// Its managed sockets, as far as workers have them.
+    pub(super) taken: Vec<ManagedSocket>,
+}
+
+/// Ends the workers of which `state_file` tells, or takes over what they have.
+pub(super) fn deal_with(config: &Config, log: &mut Log, now: Now) -> Result<Survivors, String> {
+    let Some(path) = config.circus.state_file.as_deref().filter(|path| !path.is_empty()) else {
+        return Ok(Survivors::default());
+    };
+    let Some(document) = state_file::survivors(path)? else { return Ok(Survivors::default()) };
+    if document.workers.is_empty() {
+        return Ok(Survivors::default());
+    }
+    let pids: Vec<String> = document.workers.iter().map(|worker| worker.identity.pid.to_string()).collect();
+    let pids = pids.join(",");
+    match config.circus.on_orphans {
+        OnOrphans::End => {
+            log.line(Level::Warning, now, format!("ending workers that a killed circusd has left pids={pids}"));
+            end(config, &document.workers);
+            Ok(Survivors::default())
+        }
+        OnOrphans::Adopt => {
+            log.line(Level::Warning, now, format!("going on with workers that a killed circusd has left pids={pids}"));
+            let taken = take_sockets(config, &document);
+            Ok(Survivors { adopted: document.workers, taken })
+        }
+    }
+}
+
+/// Stops processes as their watchers say, and kills each that has not ended within its `graceful_timeout`.
+fn end(config: &Config, workers: &[KnownWorker]) {
+    let proc = Proc::default();
+    let mut left = Vec::new();
+    for worker in workers {
+        let watcher = config.watchers.iter().find(|watcher| watcher.name == worker.watcher);
+        let timeout = watcher.map_or(DEFAULT_TIMEOUT, |watcher| watcher.graceful_timeout).clamp(0.0, LONGEST_TIMEOUT);
+        worker.identity.send(&proc, watcher.map_or(Signal::TERM, |watcher| watcher.stop_signal));
+        left.push((worker.identity, since_boot() + Duration::from_secs_f64(timeout)));
+    }
+    loop {
+        left.retain(|(identity, _)| identity.is_alive(&proc));
+        if left.is_empty() {
+            return;
+        }
+        let due = left.iter().filter(|(_, until)| *until <= since_boot());
+        let due: Vec<_> = due.map(|(identity, _)| (identity.pid, Some(identity.started))).collect();
+        if !due.is_empty() {
+            kill_trees(&proc, &due);
+        }
+        // A signal to circusd meanwhile is taken up by the first turn.
+        let _interrupted = poll(&mut [], PollTimeout::from(10_u8));
+    }
+}
+
+/// The managed sockets that workers of before still have.
+fn take_sockets(config: &Config, document: &Document) -> Vec<ManagedSocket> {
+    let survivors = document.workers.iter().filter_map(|worker| Survivor::open(worker.identity).ok());
+    let mut listeners: Vec<_> = survivors.flat_map(|survivor| survivor.listeners()).collect();
+    let own = config.sockets.iter().filter(|socket| !socket.so_reuseport);
+    own.filter_map(|socket| take_back(socket, document.sockets.get(&socket.name)?, &mut listeners)).collect()
 }
 
 /// What the log should say, a line for each watcher.

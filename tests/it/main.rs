@@ -40,6 +40,7 @@ mod ssh;
 mod startup;
 mod stats;
 mod storm;
+mod survivors;
 mod tail;
 mod top;
 mod trees;

@@ -29,8 +29,8 @@
 //! on), then whatever else opens descriptors: [`bind_endpoint`], [`Signals::install`], [`Spawner::new`], ZeroMQ, threads.
 //!
 //! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
-//! (waitpid), `hand_over` (execve), `kill` (kill, pidfd), `daemonize` (fork), `parent` and `notify` (descriptors by
-//! number), `memory` (malloc_trim) and
+//! (waitpid), `hand_over` (execve), `survivor` (pidfd), `kill` (kill, pidfd), `daemonize` (fork), `parent` and `notify`
+//! (descriptors by number), `memory` (malloc_trim) and
 //! `abort` (a signal handler), for what no safe crate offers as it must be.
 
 #![warn(missing_docs)]
@@ -67,6 +67,7 @@ mod socket_file;
 mod sockets;
 mod spawn;
 mod status;
+mod survivor;
 mod swap_sockets;
 #[cfg(test)]
 mod testing;
@@ -99,9 +100,10 @@ pub use service_attempt::{AttemptProgress, ServiceAttempt};
 pub use service_probe::{Service, try_service};
 pub use signals::{SignalEvent, Signals, reset_inherited_signals, unblock_signals};
 pub use socket_file::{SavedSocketFile, SocketFile};
-pub use sockets::{Address, ManagedSocket, SavedSocket, SocketError, open, open_all, open_own};
+pub use sockets::{Address, ManagedSocket, SavedSocket, SocketError, open, open_all, open_own, open_rest};
 pub use spawn::{Spawned, Spawner, spawn};
 pub use status::{StatusRead, read_status};
+pub use survivor::{Survivor, take_back};
 pub use swap_sockets::swap_sockets;
 pub use tree::{kill_tree, kill_trees};
 pub use tunnel::{Ssh, Tunnel};

@@ -28,6 +28,13 @@ pub struct SavedSocketFile {
 }
 
 impl SocketFile {
+    /// The socket file that is there.
+    pub(super) fn find(path: &str) -> Option<SavedSocketFile> {
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        let identity = (metadata.dev(), metadata.ino());
+        metadata.file_type().is_socket().then(|| SavedSocketFile { path: path.into(), identity })
+    }
+
     pub(super) fn save(&self) -> SavedSocketFile {
         SavedSocketFile { path: self.path.clone(), identity: self.identity }
     }

@@ -88,6 +88,12 @@ pub struct SavedSocket {
     file: Option<SavedSocketFile>,
 }
 
+impl SavedSocket {
+    pub(super) fn new(config: SocketConfig, address: Address, file: Option<SavedSocketFile>) -> Self {
+        Self { config, address, file }
+    }
+}
+
 impl ManagedSocket {
     /// For another process, which gets the descriptor.
     pub fn save(&self) -> SavedSocket {
@@ -142,6 +148,18 @@ pub fn open_all(configs: &[SocketConfig]) -> Result<Vec<ManagedSocket>, SocketEr
     let mut sorted: Vec<&SocketConfig> = configs.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
     sorted.into_iter().map(open).collect()
+}
+
+/// Opens these but for those that are open already; all or none.
+pub fn open_rest(
+    configs: &[SocketConfig],
+    mut open_already: Vec<ManagedSocket>,
+) -> Result<Vec<ManagedSocket>, SocketError> {
+    let missing = |config: &&SocketConfig| !open_already.iter().any(|socket| socket.name == config.name);
+    let missing: Vec<SocketConfig> = configs.iter().filter(missing).cloned().collect();
+    open_already.extend(open_all(&missing)?);
+    open_already.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(open_already)
 }
 
 /// Opens one.

@@ -13,6 +13,7 @@ use super::exec::{CLIENTS_LIMIT, tell_service_manager};
 use super::state::{self, SavedResources, State};
 use super::{Upgrade, check};
 use crate::arbiter::{Arbiter, Event, Pid};
+use crate::daemon::adopted::Adopted;
 use crate::daemon::boot::{Resources, open_log, open_network, peers_of};
 use crate::daemon::children::Children;
 use crate::daemon::clock;
@@ -37,6 +38,7 @@ use crate::daemon::sampling::SampleQueue;
 use crate::daemon::signaller::Signaller;
 use crate::daemon::sources::{Source, Sources};
 use crate::daemon::starting::Starting;
+use crate::daemon::state_file::StateFile;
 use crate::daemon::worker_sockets::WorkerSockets;
 use crate::net::Context;
 use crate::output::{OutputHandle, SavedOutput};
@@ -118,6 +120,13 @@ fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Dae
     };
     let mut children = Children::new(spawner);
     state.children.into_iter().for_each(|(pid, owner)| children.insert(pid, owner));
+    let adopted = Adopted::restore(state.adopted, &mut sources, take).map_err(words)?;
+    let state_file = circus.state_file.as_deref().filter(|path| !path.is_empty());
+    let state_file = state_file.map(StateFile::begin).transpose().map_err(words)?;
+    if let Some(file) = &state_file {
+        file.sockets(&fds.sockets);
+        state.known_workers.iter().for_each(|(pid, watcher, wid)| file.started(*pid, watcher, *wid));
+    }
     arbiter.resume(now);
     let saved = state.resources;
     let mut daemon = Daemon {
@@ -141,6 +150,8 @@ fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Dae
         output_messages: OutputMessages::default(),
         outcome: None,
         upgrade: Upgrade::default(),
+        adopted,
+        state_file,
         trim_when_idle: true,
         resources: Resources {
             pidfile: saved.pidfile.map(sys::Pidfile::restore),

@@ -10,6 +10,7 @@ use circus_core::base::saved;
 
 use crate::arbiter::{Arbiter, Pid, WatcherKey};
 use crate::config::{Config, Host, Origin, Problem};
+use crate::daemon::adopted::SavedAdopted;
 use crate::daemon::boot::Resources;
 use crate::daemon::children::Owner;
 use crate::daemon::control::UnreadRequest;
@@ -54,6 +55,9 @@ pub(super) struct State {
     pub(super) parent: SavedParent,
     #[serde(default)]
     pub(super) notify: SavedNotify,
+    pub(super) adopted: SavedAdopted,
+    /// Workers as the state file names them: pid, watcher, number.
+    pub(super) known_workers: Vec<(Pid, String, u32)>,
     pub(super) resources: SavedResources,
     pub(super) nofile: sys::OpenFileLimit,
     /// Requests that were received and not looked at.
@@ -99,6 +103,7 @@ impl State {
         let sockets = self.sockets.iter().map(|(_, number)| *number).chain([self.control.1, self.events.1]);
         let of_parts = self.worker_sockets.numbers().chain(self.exec_sinks.numbers()).chain(self.parent.numbers());
         let of_parts = of_parts.chain(self.notify.numbers());
+        let of_parts = of_parts.chain(self.adopted.numbers());
         output.chain(sockets).chain(of_parts).collect()
     }
 }
@@ -128,6 +133,8 @@ pub(super) fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>)
         leftovers: leftovers.save(),
         parent: parent.save(),
         notify: notify.save(),
+        adopted: daemon.adopted.save(),
+        known_workers: core.arbiter.workers(),
         resources: SavedResources::of(resources),
         nofile: launcher.nofile,
         unread,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CircusConfig, ExitOn, Family, Orphans, Respawn, SocketConfig, SocketType, WatcherConfig};
+use super::{CircusConfig, ExitOn, Family, OnOrphans, Orphans, Respawn, SocketConfig, SocketType, WatcherConfig};
 use crate::proto::Signal;
 
 impl WatcherConfig {
@@ -90,6 +90,8 @@ impl Default for CircusConfig {
             strict: false,
             exit_on: ExitOn::End,
             workers_end_with_circusd: false,
+            state_file: None,
+            on_orphans: OnOrphans::End,
         }
     }
 }

@@ -82,6 +82,22 @@ pub struct CircusConfig {
     pub exit_on: ExitOn,
     /// Whether workers are told to stop when circusd is killed.
     pub workers_end_with_circusd: bool,
+    /// Where it is written down which workers live.
+    #[serde(default)]
+    pub state_file: Option<String>,
+    /// What is done with the workers of a circusd that was killed.
+    #[serde(default)]
+    pub on_orphans: OnOrphans,
+}
+
+/// What the next circusd does with the workers of one that was killed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnOrphans {
+    /// They are stopped before anything is started.
+    #[default]
+    End,
+    /// They go on as its own.
+    Adopt,
 }
 
 /// How a line of the log is written.

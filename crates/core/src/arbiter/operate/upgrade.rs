@@ -6,6 +6,7 @@ use crate::arbiter::core::Arbiter;
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::base::{Level, Pid};
+use crate::config::WatcherOrigin;
 use crate::proto::{Body, CIRCUSD, EventKind, Fault, Notice, Object, Reply, ReplyTo};
 
 impl Arbiter {
@@ -13,6 +14,17 @@ impl Arbiter {
     pub fn may_be_upgraded(&self) -> Result<(), String> {
         self.phase.at_work().map_err(|fault| fault.reason)?;
         if self.phase.is_running() { Ok(()) } else { Err("circusd is starting".to_owned()) }
+    }
+
+    /// The workers that have a process: its pid, their watcher's name and their number. Those of plugins and of
+    /// circusd-stats end with circusd and are left out.
+    pub fn workers(&self) -> Vec<(Pid, String, u32)> {
+        let own = self.fleet.watchers.values().filter(|watcher| watcher.config.origin == WatcherOrigin::User);
+        own.flat_map(|watcher| {
+            let processes = watcher.workers().values().filter_map(|worker| Some((worker.pid?, worker.wid.0)));
+            processes.map(|(pid, wid)| (pid, watcher.config.name.clone(), wid))
+        })
+        .collect()
     }
 
     pub(in crate::arbiter) fn upgrade(&mut self, to: &ReplyTo, binary: Option<String>) -> Dispatch {

@@ -112,6 +112,14 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             "The UDP address at which clients discover this circusd; empty means none."
         )
     },
+    field!(
+        on_orphans,
+        Text,
+        "end",
+        "adopt",
+        "What is done with workers that a killed circusd has left, where state_file tells of them: end, they are stopped \
+         before anything is started; adopt, they go on as workers of the new circusd, with the sockets that they listen at."
+    ),
     field!(pidfile, Text, "", "/run/circusd.pid", "The file for circusd's process id."),
     unused!(prereload_fn, Text, "", "module.function", "A Python function.", DEAD),
     unused!(proc_name, Text, "", "circusd", "The name of circusd in process listings.", DEAD),
@@ -124,6 +132,14 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "The Python that runs hooks that are Python functions; without, python3 as circusd's own PATH finds it."
     ),
     unused!(ssh_server, Text, "", "me@example.org", "A host to tunnel through.", DEAD),
+    field!(
+        state_file,
+        Text,
+        "",
+        "/run/circusd.state",
+        "The file in which circusd writes down which workers live, for the circusd after one that was killed; without, it \
+         only warns of those that it recognizes."
+    ),
     live!(
         stats_always,
         Bool,

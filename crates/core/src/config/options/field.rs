@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Kind;
 use super::kind::{END, EXCLUSIVE, HUP, KEEP, ON_FAILURE, OVERLAP, bounded_seconds};
-use crate::config::{Account, Args, ExitOn, LogFormat, Orphans, ReloadMode, Respawn, python};
+use crate::config::{Account, Args, ExitOn, LogFormat, OnOrphans, Orphans, ReloadMode, Respawn, python};
 use crate::proto::Signal;
 
 /// A field that an option fills.
@@ -57,6 +57,23 @@ impl Field for Respawn {
             Self::Always => true.into(),
             Self::Never => false.into(),
             Self::OnFailure => ON_FAILURE.into(),
+        }
+    }
+}
+
+impl Field for OnOrphans {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str().map(str::trim) {
+            Some("end") => Ok(Self::End),
+            Some("adopt") => Ok(Self::Adopt),
+            _ => Err(format!("{} is neither end nor adopt", python::repr(value))),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            Self::End => "end".into(),
+            Self::Adopt => "adopt".into(),
         }
     }
 }

@@ -1,0 +1,263 @@
+//! The state file: which workers live, so that the circusd after one that was killed finds them.
+//!
+//! A thread writes it, since a disk may be slow: what changes together is written once. It is replaced whole (temporary
+//! file, fsync, rename), with mode 0600. A process is named by its pid and the time of its start, and the file by the boot
+//! of the machine, so that no later process is taken for a worker.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+
+use nix::unistd::Pid as SysPid;
+use serde::{Deserialize, Serialize};
+
+use crate::arbiter::Pid;
+use crate::background;
+use crate::sys::{self, ProcessIdentity};
+
+/// The format. A file of another one is taken for none.
+const VERSION: u32 = 1;
+/// A larger file is none of ours.
+const LONGEST: u64 = 64 << 20;
+
+/// A worker of a circusd that was killed, or will have been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KnownWorker {
+    #[serde(flatten)]
+    pub(super) identity: ProcessIdentity,
+    /// Its watcher's name.
+    pub(super) watcher: String,
+    /// Its number within the watcher.
+    pub(super) wid: u32,
+}
+
+/// What the file holds.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Document {
+    version: u32,
+    /// The machine's, as the kernel names it.
+    boot_id: String,
+    /// Whose workers they are.
+    circusd: ProcessIdentity,
+    /// The managed sockets by name.
+    pub(super) sockets: BTreeMap<String, sys::Address>,
+    pub(super) workers: Vec<KnownWorker>,
+}
+
+enum Change {
+    Started {
+        pid: Pid,
+        watcher: String,
+        wid: u32,
+    },
+    Ended(Pid),
+    Sockets(BTreeMap<String, sys::Address>),
+    /// Everything has stopped: the file goes.
+    Remove,
+}
+
+/// The file, as long as it is written.
+#[derive(Debug)]
+pub(super) struct StateFile {
+    changes: Option<Sender<Change>>,
+    failures: Receiver<String>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StateFile {
+    /// Begins to write the file.
+    pub(super) fn begin(path: &str) -> io::Result<Self> {
+        let (changes, inbox) = mpsc::channel();
+        let (outbox, failures) = mpsc::channel();
+        let path = PathBuf::from(path);
+        let thread = background::spawn("state", move || keep(&path, &inbox, &outbox))?;
+        Ok(Self { changes: Some(changes), failures, thread: Some(thread) })
+    }
+
+    pub(super) fn started(&self, pid: Pid, watcher: &str, wid: u32) {
+        self.send(Change::Started { pid, watcher: watcher.to_owned(), wid });
+    }
+
+    pub(super) fn ended(&self, pid: Pid) {
+        self.send(Change::Ended(pid));
+    }
+
+    pub(super) fn sockets(&self, sockets: &[sys::ManagedSocket]) {
+        let named = sockets.iter().map(|socket| (socket.name.clone(), socket.address.clone()));
+        self.send(Change::Sockets(named.collect()));
+    }
+
+    /// Why the file could not be written, told once until it can be.
+    pub(super) fn take_failure(&self) -> Option<String> {
+        self.failures.try_recv().ok()
+    }
+
+    /// No worker is left: the file goes.
+    pub(super) fn remove(mut self) {
+        self.send(Change::Remove);
+        self.changes = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there is reported by its own message on standard error.
+            let _ = thread.join();
+        }
+    }
+
+    fn send(&self, change: Change) {
+        if let Some(changes) = &self.changes {
+            // An error means that the thread has ended, which only a panic does.
+            let _ = changes.send(change);
+        }
+    }
+}
+
+fn keep(path: &Path, inbox: &Receiver<Change>, failures: &Sender<String>) {
+    let proc = sys::Proc::default();
+    let Some(circusd) = identity(&proc, SysPid::this()) else { return };
+    let mut document =
+        Document { version: VERSION, boot_id: boot_id(), circusd, sockets: BTreeMap::new(), workers: Vec::new() };
+    let mut has_failed = false;
+    while let Ok(first) = inbox.recv() {
+        for change in std::iter::once(first).chain(inbox.try_iter()) {
+            match change {
+                Change::Started { pid, watcher, wid } => {
+                    // One that has ended by now is not to be found.
+                    let found = identity(&proc, SysPid::from_raw(pid.0));
+                    document.workers.extend(found.map(|identity| KnownWorker { identity, watcher, wid }));
+                }
+                Change::Ended(pid) => document.workers.retain(|worker| worker.identity.pid.as_raw() != pid.0),
+                Change::Sockets(sockets) => document.sockets = sockets,
+                Change::Remove => return drop(std::fs::remove_file(path)),
+            }
+        }
+        let failed = write(path, &document).err();
+        if let Some(error) = failed.as_ref().filter(|_| !has_failed) {
+            let _ = failures.send(format!("state_file '{}' cannot be written: {error}", path.display()));
+        }
+        has_failed = failed.is_some();
+    }
+}
+
+fn identity(proc: &sys::Proc, pid: SysPid) -> Option<ProcessIdentity> {
+    proc.stat(pid).map(|stat| ProcessIdentity::from(&stat))
+}
+
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+fn write(path: &Path, document: &Document) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    // A leftover, or what another user has put there.
+    let _none = std::fs::remove_file(&new);
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(&serde_json::to_vec(document)?)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
+}
+
+/// The workers of the file that live, and what is said of the sockets. An error where they are those of a circusd that
+/// runs, or the file may have been written by another user.
+pub(super) fn survivors(path: &str) -> Result<Option<Document>, String> {
+    let open = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let file = match open {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("state_file '{path}' cannot be read: {error}")),
+    };
+    let data = file.metadata().map_err(|error| format!("state_file '{path}': {error}"))?;
+    if !data.is_file() || data.uid() != nix::unistd::geteuid().as_raw() || data.mode() & 0o022 != 0 {
+        return Err(format!("state_file '{path}' is not a file that circusd's user alone can write; remove it"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(|error| format!("state_file '{path}': {error}"))?;
+    // One that was damaged names no process that could be trusted to be a worker.
+    let Ok(mut document) = serde_json::from_slice::<Document>(&bytes) else { return Ok(None) };
+    if document.version != VERSION || document.boot_id != boot_id() {
+        return Ok(None);
+    }
+    let proc = sys::Proc::default();
+    let circusd = document.circusd;
+    if circusd.pid != SysPid::this() && circusd.is_alive(&proc) {
+        return Err(format!("state_file '{path}' is that of a circusd that runs, pid {}", circusd.pid));
+    }
+    document.workers.retain(|worker| worker.identity.is_alive(&proc));
+    Ok(Some(document))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(workers: Vec<KnownWorker>) -> Document {
+        let none = ProcessIdentity { pid: SysPid::from_raw(i32::MAX), started: 1 };
+        Document { version: VERSION, boot_id: boot_id(), circusd: none, sockets: BTreeMap::new(), workers }
+    }
+
+    fn ourselves() -> ProcessIdentity {
+        identity(&sys::Proc::default(), SysPid::this()).unwrap()
+    }
+
+    #[test]
+    fn processes_of_the_past_and_of_another_boot_are_no_survivors() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let text = path.to_str().unwrap();
+        assert!(survivors(text).unwrap().is_none());
+        let known = |identity| KnownWorker { identity, watcher: "w".into(), wid: 1 };
+        let earlier = ProcessIdentity { started: ourselves().started - 1, ..ourselves() };
+        let mut saved = document(vec![known(ourselves()), known(earlier)]);
+        write(&path, &saved).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(survivors(text).unwrap().unwrap().workers, [known(ourselves())]);
+        saved.boot_id = "another".into();
+        write(&path, &saved).unwrap();
+        assert!(survivors(text).unwrap().is_none());
+        std::fs::write(&path, "{\"version\": 1, ").unwrap();
+        assert!(survivors(text).unwrap().is_none(), "one that was cut off");
+    }
+
+    #[test]
+    fn file_of_another_or_of_a_circusd_that_runs_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let parent = identity(&sys::Proc::default(), nix::unistd::getppid()).unwrap();
+        write(&path, &Document { circusd: parent, ..document(Vec::new()) }).unwrap();
+        let text = survivors(path.to_str().unwrap()).unwrap_err();
+        assert!(text.contains("is that of a circusd that runs"), "{text}");
+        write(&path, &document(Vec::new())).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let text = survivors(path.to_str().unwrap()).unwrap_err();
+        assert!(text.contains("circusd's user alone can write"), "{text}");
+    }
+
+    #[test]
+    fn file_follows_what_starts_and_ends_and_goes_with_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let file = StateFile::begin(path.to_str().unwrap()).unwrap();
+        file.started(Pid(ourselves().pid.as_raw()), "w", 2);
+        file.started(Pid(i32::MAX), "w", 3);
+        let read = || {
+            let document: Document = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+            Some(document.workers)
+        };
+        let expected = KnownWorker { identity: ourselves(), watcher: "w".into(), wid: 2 };
+        while read() != Some(vec![expected.clone()]) {
+            std::thread::yield_now();
+        }
+        file.ended(Pid(ourselves().pid.as_raw()));
+        while read() != Some(Vec::new()) {
+            std::thread::yield_now();
+        }
+        assert_eq!(file.take_failure(), None);
+        file.remove();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
