@@ -55,6 +55,7 @@ impl WatcherConfig {
             hooks: BTreeMap::new(),
             hook_timeout: 60.0,
             checks: super::Checks::default(),
+            declared: None,
             dynamic: true,
             plugin: None,
             origin: super::WatcherOrigin::User,

@@ -167,8 +167,7 @@ fn repeats(ini: &mut Ini) -> impl Iterator<Item = Problem> {
 fn rivals(main: &str, ini: &Ini, more: &Ini) -> Vec<Problem> {
     let rival = |section: &Section| {
         let (own, other) = (ini.section(&section.name)?.get("cmd")?, section.get("cmd")?);
-        let text =
-            format!("[{}] cmd: is ignored, as {}:{} has another cmd", section.name, own.place.file, own.place.line);
+        let text = format!("[{}] cmd: is ignored, as {} has another cmd", section.name, own.place.shown());
         (&*own.place.file != main && own.value != other.value).then(|| Problem::warning(&other.place, text))
     };
     more.sections().filter_map(rival).collect()

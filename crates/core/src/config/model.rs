@@ -273,6 +273,9 @@ pub struct WatcherConfig {
     #[serde(default, skip_serializing_if = "Checks::are_default")]
     pub checks: Checks,
     pub origin: WatcherOrigin,
+    /// The line of a file that says what it runs, as `FILE:LINE`; none where it came by `add`.
+    #[serde(default)]
+    pub declared: Option<String>,
     /// Made by `add`: some options are then shown as null where a file's watcher shows an empty value.
     pub dynamic: bool,
     /// What makes it a plugin.

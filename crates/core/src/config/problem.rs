@@ -15,6 +15,13 @@ pub struct Place {
     pub line: u32,
 }
 
+impl Place {
+    /// `FILE:LINE`.
+    pub(super) fn shown(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}
+
 /// What a problem keeps from happening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {

@@ -82,6 +82,7 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> (WatcherC
     let env = source.environment.of_watcher(name, copy_env.unwrap_or(false), &mut source.problems);
     let mut watcher = WatcherConfig::new(name, "", &source.host.cwd);
     watcher.dynamic = false;
+    watcher.declared = Some(entry("cmd").map_or(&section.place, |entry| &entry.place).shown());
     watcher.args = Option::read(&Value::from("")).unwrap_or_default();
     for entry in source.ini.entries(section) {
         option(source, section, entry, &env, &mut watcher);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::Worker;
-use crate::arbiter::ids::WorkerId;
+use crate::arbiter::ids::{Wid, WorkerId};
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
@@ -146,6 +146,23 @@ pub(in crate::arbiter) fn backs_off(
     log(Level::Warning, text, cx);
 }
 
+/// A watcher with on_demand rests, since its worker exited early: no connection starts another meanwhile.
+pub(in crate::arbiter) fn rests(
+    w: &Watcher,
+    wid: Wid,
+    exit_code: i32,
+    (lived, rest): (Duration, Duration),
+    cx: &mut Cx<'_>,
+) {
+    let text = || {
+        let (name, wid, how, lived, rest) = (w.name(), wid.0, How(exit_code), Seconds(lived), Seconds(rest));
+        format!(
+            "{name}: worker exited too soon, no connection starts another wid={wid} {how} after={lived} wait={rest}"
+        )
+    };
+    log(Level::Warning, text, cx);
+}
+
 /// What the first early exit with status 0 suggests: nothing else that is so quick succeeds.
 fn daemonizing(exit_code: i32, times: u32) -> &'static str {
     if exit_code == 0 && times == 1 {
@@ -166,7 +183,7 @@ impl std::fmt::Display for How {
 }
 
 /// `1.250s`, in whole numbers: the general way to write a fraction is several times as dear.
-struct Seconds(Duration);
+pub(in crate::arbiter) struct Seconds(pub(in crate::arbiter) Duration);
 
 impl std::fmt::Display for Seconds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

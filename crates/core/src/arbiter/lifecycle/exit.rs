@@ -18,7 +18,7 @@ use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::base::errno;
 use crate::config::Respawn;
-use crate::proto::{SpawnError, exit_words};
+use crate::proto::SpawnError;
 
 /// So many early exits in a row of a new process end a graceful reload: the old processes are kept.
 const MAX_EARLY_EXITS: u32 = 5;
@@ -49,9 +49,11 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
     w.history.last_failure = Some(LastFailure { wid, error: error.clone(), time: cx.now.unix });
     let reason = describe(w, error);
     let text = format!("error in '{}': {reason}", w.name());
+    let at = w.config.declared.as_ref().map(|at| format!(" at={at}")).unwrap_or_default();
+    let keys = format!("wid={} stage={}{at}", wid.0, error.stage.name());
     if worker.is_ending() || worker.retiring {
         w.slots.release(wid);
-        return cx.log(Level::Warning, text);
+        return cx.log(Level::Warning, format!("{text} {keys}"));
     }
     let failures = w.slots.count_failure(wid);
     let tries = w.config.max_retry;
@@ -60,14 +62,14 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
     if errno::is_transient(error.errno) || tries < 0 {
         w.slots.tried(wid);
         let wait = backoff::begin(w, wid, Cause::Launch(error.clone()), (failures, failures), cx);
-        cx.log(Level::Warning, format!("{text}; next try in {} ms", wait.as_millis()));
+        cx.log(Level::Warning, format!("{text}; it is tried again {keys} wait={}", announce::Seconds(wait)));
     } else if i64::from(failures) < tries {
         w.slots.make_due(wid);
         // The tries follow each other at once, so one line is enough for all that fail alike.
-        cx.log(if is_repeated { Level::Debug } else { Level::Warning }, text);
+        cx.log(if is_repeated { Level::Debug } else { Level::Warning }, format!("{text} {keys}"));
     } else {
         w.slots.release(wid);
-        cx.log(Level::Warning, format!("{text}; given up after {failures} failed starts in a row"));
+        cx.log(Level::Warning, format!("{text}; given up after {failures} failed starts in a row {keys}"));
         give_up(w, wid, Cause::Launch(error.clone()), cx);
     }
 }
@@ -190,12 +192,7 @@ fn ended_on_demand(w: &mut Watcher, wid: Wid, young: Option<Duration>, exit_code
     };
     let rest = activation::note_run(w, result, cx);
     if let (RunResult::Bad, Some(lived), Some(rest)) = (result, young, rest) {
-        let (name, wid, lived, rest) = (w.name(), wid.0, lived.as_secs_f64(), rest.as_millis());
-        let text = format!(
-            "{name}: worker {wid} exited after {lived:.1} s ({}); no connection starts another for {rest} ms",
-            exit_words(exit_code)
-        );
-        cx.log(Level::Warning, text);
+        announce::rests(w, wid, exit_code, (lived, rest), cx);
     }
 }
 

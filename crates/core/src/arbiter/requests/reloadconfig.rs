@@ -284,6 +284,10 @@ impl Arbiter {
         work: &mut Work,
     ) {
         let Some(watcher) = self.fleet.watchers.get_mut(&key) else { return };
+        // Lines of the file may have moved.
+        if watcher.config.declared != config.declared {
+            Arc::make_mut(&mut watcher.config).declared.clone_from(&config.declared);
+        }
         match change {
             WatcherChange::Kept => {
                 // It came by `add` and is in the file now, or nothing happens.

@@ -271,3 +271,17 @@ fn a_watcher_that_rests_can_be_changed_and_ended() {
         rig.assert_quiescent();
     }
 }
+
+#[test]
+fn early_exit_of_a_worker_on_demand_is_logged_with_keys() {
+    let mut rig = waiting_rig(vec![waiter("w", |_| {})]);
+    rig.connect("web");
+    rig.logs();
+    rig.pass(250);
+    rig.exit(101, 7);
+    let logs = rig.logs();
+    let line = logs.iter().find(|line| line.contains("no connection starts another")).unwrap();
+    let begin = "w: worker exited too soon, no connection starts another wid=1 status=7 after=0.250s wait=";
+    assert!(line.starts_with(begin), "{line}");
+    rig.assert_quiescent();
+}

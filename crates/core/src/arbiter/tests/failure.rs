@@ -119,13 +119,17 @@ fn status_says_which_stage_failed_and_why() {
 
 #[test]
 fn failed_starts_are_logged_once_and_when_given_up() {
-    let mut rig = Rig::new(vec![watcher("w", |w| w.autostart = false)]);
+    let mut rig = Rig::new(vec![watcher("w", |w| {
+        w.autostart = false;
+        w.declared = Some("circus.ini:3".into());
+    })]);
     rig.failures = vec![SpawnError { stage: Stage::Exec, errno: 2, detail: "uvicorn".into() }; 5];
     rig.command("start", json!({"name": "w"}));
     let logs = rig.logs();
     let warnings: Vec<&String> = logs.iter().filter(|line| line.contains("error in 'w'")).collect();
     assert!(warnings[0].contains("it was looked for in /bin:/usr/bin: copy_env = True"), "{logs:#?}");
-    assert!(warnings.last().unwrap().ends_with("; given up after 5 failed starts in a row"), "{logs:#?}");
+    let end = "; given up after 5 failed starts in a row wid=1 stage=exec at=circus.ini:3";
+    assert!(warnings.last().unwrap().ends_with(end), "{logs:#?}");
     assert_eq!(warnings.len(), 2, "{logs:#?}");
     let failure = details(&mut rig)["last_failure"].take();
     assert!(failure["hint"].as_str().is_some_and(|hint| hint.starts_with("it was looked for in ")), "{failure}");

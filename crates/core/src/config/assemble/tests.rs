@@ -63,6 +63,7 @@ fn nothing_written_means_the_defaults() {
     let config = sound("[watcher:w]\ncmd = x");
     let expected = WatcherConfig {
         dynamic: false,
+        declared: Some("f:2".into()),
         args: Some(Args::Text(String::new())),
         env: Some([].into()),
         ..WatcherConfig::new("w", "x", "/work")
@@ -581,4 +582,12 @@ fn a_name_with_control_characters_leaves_the_watcher_out() {
         assert_eq!(names, ["ok"]);
         assert!(problems.iter().any(|problem| problem.contains("a watcher's name cannot have the character")));
     }
+}
+
+#[test]
+fn watcher_knows_the_line_of_its_command() {
+    let text = "[watcher:a]\nnumprocesses = 2\ncmd = x\n\n[watcher:b]\ncmd = y\n";
+    let config = sound(text);
+    let declared: Vec<_> = config.watchers.iter().map(|watcher| watcher.declared.as_deref()).collect();
+    assert_eq!(declared, [Some("f:3"), Some("f:6")]);
 }

@@ -108,7 +108,8 @@ mod tests {
     fn every_field_of_the_model_has_a_row() {
         let fields = serde_json::to_value(watcher(|_| {})).unwrap();
         for field in fields.as_object().unwrap().keys() {
-            let known = ["name", "dynamic", "origin", "plugin", "rlimits", "freeform"].contains(&field.as_str());
+            let known =
+                ["name", "declared", "dynamic", "origin", "plugin", "rlimits", "freeform"].contains(&field.as_str());
             assert!(known || WATCHER_OPTIONS.iter().any(|spec| spec.key == field), "{field}");
         }
     }

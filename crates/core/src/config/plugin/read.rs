@@ -73,6 +73,7 @@ fn read_one(source: &mut Source<'_>, section: &Section) -> Option<(WatcherConfig
     let is_sound = source.problems.iter().skip(before).all(|problem| problem.severity < Severity::Skipped);
     watcher.plugin = Some(PluginConfig { runner: runner?, settings });
     watcher.origin = WatcherOrigin::Plugin;
+    watcher.declared = Some(section.place.shown());
     Some((watcher, is_sound))
 }
 
