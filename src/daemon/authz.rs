@@ -1,7 +1,7 @@
 //! The user that requests at the control endpoint are made for.
 
 use crate::arbiter::{Principal, User};
-use crate::config::{CircusConfig, Place, Problem, Severity};
+use crate::config::CircusConfig;
 use crate::proto::SpawnError;
 use crate::sys;
 
@@ -13,17 +13,4 @@ pub(super) fn peers(circus: &CircusConfig) -> Result<Principal, SpawnError> {
     let is_daemon = identity.uid == nix::unistd::geteuid().as_raw();
     let sys::Identity { uid, name, groups } = identity;
     Ok(Principal::User(User { is_daemon, uid, name: Some(name), groups }))
-}
-
-/// What to say where every user of the machine can run commands as root, as with the endpoint that Circus had.
-pub(super) fn open_to_all_users(circus: &CircusConfig, severity: Severity, file: &str) -> Option<Problem> {
-    let open = circus.endpoint.starts_with("tcp://") && nix::unistd::geteuid().is_root();
-    open.then(|| {
-        let text = format!(
-            "[circus] endpoint: every user of this machine can reach {} and so run any command as root; for root alone, \
-             write endpoint = ipc:///run/circusd.sock",
-            circus.endpoint
-        );
-        Problem::new(severity, &Place { file: file.into(), line: 0 }, text)
-    })
 }

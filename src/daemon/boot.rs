@@ -141,10 +141,10 @@ pub(super) fn boot(
     let signals = sys::Signals::install().map_err(error)?;
     let own_umask = circus.umask.map(sys::set_umask);
     let mut log = open_log(circus, args.log_level.as_deref(), args.log_output.as_deref()).map_err(error)?;
-    if args.daemon {
-        log.spare_the_caller();
-    }
     let now = clock::now();
+    if args.daemon {
+        log.spare_the_caller(now);
+    }
     for problem in &problems {
         log.line(log_level_of(problem.severity), now, problem.to_string());
     }

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 use super::args::Args;
-use super::authz::open_to_all_users;
 use super::boot::{self, StartupError};
 use super::event_loop::{Daemon, Outcome};
 use super::parent::Parent;
@@ -91,9 +90,8 @@ fn run(args: &Args, parent: &mut Parent) -> Result<u8, StartupError> {
     if args.check {
         return Ok(check(args, &origin, &host));
     }
-    let Loaded { config, mut problems } = origin.load(&host, &sys::Machine);
+    let Loaded { config, problems } = origin.load(&host, &sys::Machine);
     let Some(config) = config else { return Err(StartupError::Problems(problems)) };
-    problems.extend(open_to_all_users(&config.circus, Severity::Warning, origin.name()));
     if args.daemon {
         return run_in_the_background(args, origin, config, host, problems, parent);
     }
@@ -102,10 +100,7 @@ fn run(args: &Args, parent: &mut Parent) -> Result<u8, StartupError> {
 
 /// Reports everything about a configuration. The result is the exit status.
 fn check(args: &Args, origin: &Origin, host: &Host) -> u8 {
-    let mut report = origin.check(host, &sys::Machine);
-    if let Some(config) = origin.load(host, &sys::Machine).config {
-        report.problems.extend(open_to_all_users(&config.circus, Severity::Note, origin.name()));
-    }
+    let report = origin.check(host, &sys::Machine);
     print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() });
     report.status()
 }

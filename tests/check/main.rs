@@ -86,6 +86,14 @@ impl Facts for Installed<'_> {
         Some(1000)
     }
 
+    fn own_uid(&self) -> u32 {
+        1000
+    }
+
+    fn own_gid(&self) -> u32 {
+        1000
+    }
+
     fn python_path(&self, _python: &str) -> Option<Vec<PathBuf>> {
         None
     }

@@ -45,6 +45,32 @@ fn a_log_whose_reader_stalls_stops_nothing() {
     assert_works(site);
 }
 
+/// root's circusd must not write where the owner of its log directory leads it.
+#[test]
+#[ignore = "needs root"]
+fn log_does_not_follow_a_link_that_another_user_made() {
+    let site = Site::new();
+    let (logs, moved, target) = (site.path("user/logs"), site.path("user/old"), site.path("target"));
+    std::fs::create_dir_all(&logs).unwrap();
+    std::fs::create_dir(&target).unwrap();
+    let ini = site.ini("linked.ini", "[circus]\nlogoutput = {dir}/user/logs/log\n[watcher:w]\ncmd = {knobs}\n");
+    let mut circusd = Circusd::launch(site, &[ini.to_str().unwrap()]);
+    circusd.wait_for_workers("w", 1);
+    std::fs::rename(&logs, &moved).unwrap();
+    std::os::unix::fs::symlink(&target, &logs).unwrap();
+    std::os::unix::fs::lchown(&logs, Some(65534), Some(65534)).unwrap();
+    let logged = || std::fs::read_to_string(moved.join("log")).unwrap();
+    circusd.tell("stop", json!({"name": "w", "waiting": true}));
+    wait_until("the log is written on where it was", || logged().contains("w stopped"));
+    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0);
+    circusd.send(Signal::SIGTERM);
+    circusd.wait_for_end();
+    let refused = circusd.run_circusd(&[ini.to_str().unwrap()]);
+    assert_eq!(refused.status, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("is a symbolic link made by uid 65534, which is not followed"), "{refused:?}");
+    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0);
+}
+
 #[test]
 fn failed_start_is_logged_once_and_when_it_is_given_up() {
     let site = Site::new();

@@ -354,6 +354,32 @@ fn root_is_warned_of_an_endpoint_that_all_users_reach() {
     circusd.wait_for_end();
 }
 
+/// Runs circusd as a user that owns the site and no more.
+fn as_nobody(site: &Site, args: &[&str]) -> std::process::Command {
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    nix::unistd::chown(&site.path(""), Some(nobody.uid), Some(nobody.gid)).unwrap();
+    let mut command = site.circusd();
+    command.args(args).uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
+    command
+}
+
+#[test]
+#[ignore = "needs root"]
+fn circusd_that_is_not_root_says_that_it_becomes_no_other_user() {
+    let site = Site::new();
+    let words = "[watcher:w] uid: circusd is not root, so its workers keep its own uid";
+    let ini = site.ini("user.ini", "[watcher:w]\ncmd = {knobs}\nuid = root\n");
+    let ini = ini.to_str().unwrap();
+    let checked = run(&mut as_nobody(&site, &["--check", ini]));
+    assert_eq!(checked.status, Some(3), "{checked:?}");
+    assert_says(&checked.stdout, &["warning: ", words]);
+    let command = as_nobody(&site, &[ini]);
+    let mut circusd = Circusd::launch_by(site, command);
+    circusd.wait_until_it_listens();
+    assert_eq!(circusd.log().matches(words).count(), 1, "{}", circusd.log());
+    circusd.quit();
+}
+
 #[test]
 fn standard_descriptors_that_are_closed_are_nobodys() {
     let site = Site::new();

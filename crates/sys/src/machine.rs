@@ -4,7 +4,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, Group, User, eaccess};
+use nix::unistd::{AccessFlags, Group, User, eaccess, getegid, geteuid};
 
 use circus_core::config::{Facts, File, FileKind};
 
@@ -38,6 +38,14 @@ impl Facts for Machine {
 
     fn group(&self, name: &str) -> Option<u32> {
         Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+    }
+
+    fn own_uid(&self) -> u32 {
+        geteuid().as_raw()
+    }
+
+    fn own_gid(&self) -> u32 {
+        getegid().as_raw()
     }
 
     fn python_path(&self, python: &str) -> Option<Vec<PathBuf>> {

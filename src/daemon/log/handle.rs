@@ -53,10 +53,13 @@ impl Log {
     }
 
     /// For a daemon on its way to the background: standard error is still its caller's, for problems only,
-    /// and then /dev/null.
-    pub(in crate::daemon) fn spare_the_caller(&mut self) {
+    /// and then /dev/null, which a warning says.
+    pub(in crate::daemon) fn spare_the_caller(&mut self, now: Now) {
         if self.is_stderr {
             self.least = self.least.max(Level::Warning);
+            let text = "--daemon: the log goes to standard error, which is /dev/null once the daemon is ready; name a file \
+                        with --log-output or logoutput in [circus]";
+            self.line(Level::Warning, now, text);
         }
     }
 

@@ -25,6 +25,12 @@ pub trait Facts {
     /// The number of the group of this name.
     fn group(&self, name: &str) -> Option<u32>;
 
+    /// The number of circusd's own (effective) user.
+    fn own_uid(&self) -> u32;
+
+    /// The number of circusd's own (effective) group.
+    fn own_gid(&self) -> u32;
+
     /// The directories that an interpreter of Python imports from; nothing where it does not say.
     fn python_path(&self, python: &str) -> Option<Vec<PathBuf>>;
 }

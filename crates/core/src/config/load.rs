@@ -1,5 +1,6 @@
 //! The main file and what it includes, read through the caller's [`Facts`].
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::facts::{Facts, FileKind};
 use super::fnmatch::fnmatch;
 use super::ini::{Ini, Repeat, Section};
 use super::json;
+use super::own_user;
 use super::python::is_space;
 use super::{Config, Host, Place, Problem, Severity};
 
@@ -94,9 +96,18 @@ impl Origin {
             totals = Totals::of(&assembled);
             let file = Path::new(&host.cwd).join(self.name());
             let directory = file.parent().filter(|_| matches!(self, Self::File(_)));
-            let subject =
-                Subject { ini: &ini, environment: &environment, assembled: &assembled, host, facts, directory };
+            let installed = OnceCell::new();
+            let subject = Subject {
+                ini: &ini,
+                environment: &environment,
+                assembled: &assembled,
+                host,
+                facts,
+                directory,
+                installed: &installed,
+            };
             let found = check::problems(subject);
+            problems.extend(own_user::problems(self.name(), &ini, &assembled, facts, Severity::Note));
             let _config = decide(self.name(), &ini, assembled, host, &mut problems);
             problems.extend(found);
             problems.extend(notes(&ini, host));
@@ -128,6 +139,7 @@ impl Origin {
 fn understand(path: &str, ini: &Ini, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) -> Option<Config> {
     let environment = Environment::new(ini, host);
     let assembled = assemble(ini, &environment, host, facts);
+    problems.extend(own_user::problems(path, ini, &assembled, facts, Severity::Warning));
     decide(path, ini, assembled, host, problems)
 }
 

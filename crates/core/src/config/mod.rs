@@ -34,6 +34,7 @@ mod log_output;
 mod model;
 mod nearest;
 pub mod options;
+mod own_user;
 mod plan;
 mod plugin;
 mod probe;

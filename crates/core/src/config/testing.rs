@@ -1,5 +1,6 @@
 //! A machine for tests: the files, users and groups that it has are written down.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,8 @@ pub(super) struct FakeMachine {
     files: BTreeMap<String, (FileKind, Vec<u8>, bool)>,
     users: BTreeMap<&'static str, u32>,
     groups: BTreeMap<&'static str, u32>,
+    own: Option<(u32, u32)>,
+    pythons_started: Cell<usize>,
 }
 
 impl FakeMachine {
@@ -42,6 +45,17 @@ impl FakeMachine {
     pub(super) fn with_group(mut self, name: &'static str, gid: u32) -> Self {
         self.groups.insert(name, gid);
         self
+    }
+
+    /// The user and group that circusd runs as: not root, where nothing is said.
+    pub(super) fn with_own_user(mut self, uid: u32, gid: u32) -> Self {
+        self.own = Some((uid, gid));
+        self
+    }
+
+    /// How often an interpreter was asked for its paths.
+    pub(super) fn pythons_started(&self) -> usize {
+        self.pythons_started.get()
     }
 }
 
@@ -96,7 +110,16 @@ impl Facts for FakeMachine {
         self.groups.get(name).copied()
     }
 
+    fn own_uid(&self) -> u32 {
+        self.own.unwrap_or((1000, 1000)).0
+    }
+
+    fn own_gid(&self) -> u32 {
+        self.own.unwrap_or((1000, 1000)).1
+    }
+
     fn python_path(&self, python: &str) -> Option<Vec<PathBuf>> {
+        self.pythons_started.set(self.pythons_started.get() + 1);
         (python == "python3").then(|| vec!["/usr/lib/python3".into()])
     }
 }

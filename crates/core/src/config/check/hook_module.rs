@@ -2,16 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Facts;
+use super::Subject;
 use crate::config::facts::{FileKind, is_directory};
 
 /// Where Python imports from.
 pub(super) struct ImportPaths<'a> {
-    pub(super) facts: &'a dyn Facts,
+    pub(super) subject: Subject<'a>,
     /// What circusd adds: PYTHONPATH, the virtual environment, the directory of the file, its own working directory.
     pub(super) known: Vec<PathBuf>,
-    /// The interpreter, which knows the rest.
-    pub(super) python: &'a str,
 }
 
 enum Module {
@@ -28,11 +26,11 @@ impl ImportPaths<'_> {
         let (first, rest) = parts.split_first()?;
         let found = self.known.iter().find(|directory| self.module(directory, first).is_some()).cloned();
         let Some(directory) = found else {
-            let installed = self.facts.python_path(self.python)?;
+            let installed = self.subject.installed()?;
             let is_there = installed.iter().any(|directory| {
                 // An archive that modules may be in.
                 self.module(directory, first).is_some()
-                    || self.facts.file(directory).is_ok_and(|file| file.kind == FileKind::Regular)
+                    || self.subject.facts.file(directory).is_ok_and(|file| file.kind == FileKind::Regular)
             });
             return (!is_there).then(|| self.nowhere(first));
         };
@@ -45,14 +43,14 @@ impl ImportPaths<'_> {
     /// A module of this name in a directory.
     fn module(&self, directory: &Path, name: &str) -> Option<Module> {
         let file = directory.join(format!("{name}.py"));
-        if self.facts.file(&file).is_ok() {
+        if self.subject.facts.file(&file).is_ok() {
             return Some(Module::File(file));
         }
         let is_compiled = || {
-            let names = self.facts.names(directory);
+            let names = self.subject.facts.names(directory);
             names.iter().any(|found| found.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
         };
-        (is_directory(self.facts, &directory.join(name)) || is_compiled()).then_some(Module::Other)
+        (is_directory(self.subject.facts, &directory.join(name)) || is_compiled()).then_some(Module::Other)
     }
 
     /// The module that the last part names, where it is one file and not an attribute of another.
@@ -67,7 +65,7 @@ impl ImportPaths<'_> {
 
     /// A file in which the name of the function does not even occur has no such function.
     fn lacks(&self, file: &Path, function: &str) -> Option<String> {
-        let text = self.facts.read(file).ok()?;
+        let text = self.subject.facts.read(file).ok()?;
         let text = String::from_utf8_lossy(&text);
         let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
         let may_have = text.contains("import *") || words.any(|word| word == function || word == "__getattr__");
@@ -86,7 +84,7 @@ impl ImportPaths<'_> {
             "there is no Python module '{module}' in {}, nor where {} imports from; put it beside the configuration file, \
              or set PYTHONPATH in [env:NAME]",
             places.join(", "),
-            self.python
+            self.subject.python()
         )
     }
 }

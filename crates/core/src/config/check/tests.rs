@@ -18,6 +18,7 @@ fn machine() -> FakeMachine {
         .with_program("/srv/venv/bin/gunicorn")
         .with_user("www", 33)
         .with_group("adm", 4)
+        .with_own_user(0, 0)
 }
 
 fn report_on(text: &str) -> Report {
@@ -182,6 +183,29 @@ fn hooks_that_are_python_functions() {
     );
     let elsewhere = check("/srv/c.ini", "hooks.before_start = hooks.ready");
     assert!(elsewhere[0].contains("there is no Python module 'hooks'"), "{elsewhere:?}");
+}
+
+#[test]
+fn one_interpreter_is_started_for_all_hooks() {
+    let hooks = "hooks.before_start = a.a\nhooks.after_start = b.b\nhooks.after_stop = z.z, True\n";
+    let text = ["v", "w"].map(|name| format!("[watcher:{name}]\ncmd = sleep 1\n{hooks}")).concat();
+    let machine = machine().with_program("/usr/bin/python3").with("/c.ini", text);
+    let env = [("PATH".to_owned(), "/usr/bin".to_owned())].into();
+    let host = Host { env, cwd: "/srv".into(), programs: "/circus".into() };
+    let problems = check("/c.ini", &host, &machine).problems;
+    let missing = problems.iter().filter(|problem| problem.text.contains("there is no Python module"));
+    assert_eq!((missing.count(), machine.pythons_started()), (6, 1));
+}
+
+#[test]
+fn variables_that_a_comment_cuts() {
+    let problems = report_on("[watcher:w]\ncmd = sleep 1\n[env:w]\nA = x ; y\nB = x;y\n[env]\nC = 1 ;\n").problems;
+    let lines = problems.iter().map(|problem| problem.diagnostic().replace("/c.ini:", ""));
+    let lines: Vec<String> = lines.filter(|line| line.contains("[env")).collect();
+    let cut = |comment| format!("a ';' after a blank begins a comment, so '{comment}' is not part of the value; ");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("4: note: [env:w] A: {}", cut("; y"))), "{lines:?}");
+    assert!(lines[1].starts_with(&format!("7: note: [env] C: {}", cut(";"))), "{lines:?}");
 }
 
 #[test]

@@ -178,7 +178,7 @@ impl Judge<'_> {
 
     /// A hook that is a Python function, and the interpreter that runs it.
     fn hook_function(&self, function: &str) -> Option<String> {
-        let python = self.subject.assembled.circus.python.as_deref().unwrap_or("python3");
+        let python = self.subject.python();
         if let Some(text) = self.own_program(&[python.to_owned()]) {
             return Some(format!("{text}; see python in [circus]"));
         }
@@ -197,7 +197,7 @@ impl Judge<'_> {
         }
         known.extend(self.subject.directory.map(Path::to_owned));
         known.push(cwd.to_owned());
-        ImportPaths { facts: self.subject.facts, known, python }.objection(function)
+        ImportPaths { subject: self.subject, known }.objection(function)
     }
 
     // -- the text ------------------------------------------------------------------------------------------------------
@@ -318,11 +318,7 @@ impl Judge<'_> {
         let mut problems = Vec::new();
         for entry in self.entries().filter(is_command) {
             if let Some(comment) = &entry.comment {
-                let text = format!(
-                    "a ';' after a blank begins a comment, so '{comment}' is not part of the value; write the ';' \
-                     without a blank before it, or the comment in a line of its own"
-                );
-                problems.push(self.watcher.warning(&entry.key, &text));
+                problems.push(self.watcher.warning(&entry.key, &super::cut(comment)));
             }
             let hash = || split(&entry.value).unwrap_or_default().into_iter().find(|word| word == "#");
             if !self.config.shell && entry.value.contains(" # ") && hash().is_some() {
