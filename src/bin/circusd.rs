@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    circus::sys::bound_the_heap();
     if let Some(state) = circus::sys::state_fd() {
         return circus::daemon::go_on(state);
     }

@@ -20,7 +20,7 @@ use circus_core::base::Throttle;
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
 const REQUESTS_A_TURN: usize = 128;
 
-/// A frame beyond this size is rare, and its decoded form leaves much to give back.
+/// A frame beyond this size is rare, and the values that it was made from or into leave much to give back.
 const LARGE_FRAME: usize = 64 << 10;
 
 /// The control endpoint.
@@ -59,7 +59,7 @@ impl Control {
         }
     }
 
-    /// Whether a large request came since the last call: what it needed can be given back.
+    /// Whether a large request came, or a large answer went, since the last call: what it needed can be given back.
     pub(super) fn take_large_frame(&mut self) -> bool {
         std::mem::take(&mut self.had_large_frame)
     }
@@ -125,7 +125,9 @@ impl Control {
 
     /// Sends a client its reply.
     pub(super) fn reply(&mut self, client: &ClientAddress, body: &Body, time: f64) {
-        self.router.send(&client.identity, client.delimiter, encode_reply(client, body, time));
+        let frame = encode_reply(client, body, time);
+        self.had_large_frame |= frame.len() > LARGE_FRAME;
+        self.router.send(&client.identity, client.delimiter, frame);
     }
 
     /// How soon replies that wait for a slow reader are to be tried again, even where libzmq says nothing.

@@ -79,7 +79,7 @@ pub(super) struct Daemon {
     pub(super) upgrade: Upgrade,
     pub(super) adopted: Adopted,
     pub(super) state_file: Option<StateFile>,
-    /// The daemon starts, a file was read, or a large request came.
+    /// The daemon starts, a file was read, or a large request or answer was handled.
     pub(super) trim_when_idle: bool,
     /// Resources and configuration of this daemon's lifetime.
     pub(super) resources: Resources,

@@ -30,7 +30,7 @@
 //!
 //! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
 //! (waitpid), `hand_over` (execve), `survivor` (pidfd), `kill` (kill, pidfd), `daemonize` (fork), `parent` and `notify`
-//! (descriptors by number), `memory` (malloc_trim) and
+//! (descriptors by number), `memory` (mallopt, malloc_trim) and
 //! `abort` (a signal handler), for what no safe crate offers as it must be.
 
 #![warn(missing_docs)]
@@ -88,7 +88,7 @@ pub use launch::{Credentials, Launch, SocketPassing, Stdio};
 pub use leftovers::{ProcessIdentity, become_subreaper, descendants, left_behind, leftover_roots};
 pub use limits::{OpenFileLimit, nofile, raise_nofile};
 pub use machine::Machine;
-pub use memory::release_memory;
+pub use memory::{bound_the_heap, release_memory};
 pub use notify::{Datagram, FdRequest, NotifySocket, Received, parse_datagram};
 pub use parent::{notify, take_inherited, watch_parent};
 pub use pidfile::{Pidfile, PidfileError, has_our_program};
