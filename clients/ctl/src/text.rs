@@ -40,6 +40,7 @@ pub(super) fn no_reply(error: &ClientError, endpoint: &str, limit: Option<Durati
         // A limit was given, and the whole of it was waited.
         ClientError::Unreachable { .. } if limit.is_some() => format!("{TIMED_OUT}\n{error}. {ANOTHER}\n"),
         ClientError::Unreachable { .. } => format!("error: {error}. {ANOTHER}\n"),
+        ClientError::Interrupted { .. } => format!("error: {error}.\n"),
         ClientError::Garbled { .. } | ClientError::Unusable(_) | ClientError::NoTunnel(_) => unusable(endpoint, error),
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use circus_core::commands::{Role, find};
 use circus_core::proto::Object;
 use circus_net::{CallError, Context, Dealer};
 use circus_sys::since_boot;
@@ -51,9 +52,10 @@ impl Control {
 
     /// Sends a request and waits for its answer, at most for `limit`.
     pub fn call(&mut self, command: &str, properties: Object, limit: Duration) -> Result<Object, ClientError> {
-        let request = [("command".to_owned(), command.into()), ("properties".to_owned(), Value::Object(properties))];
-        let answer = self.dealer.call(request.into_iter().collect(), limit);
-        answer.map_err(|error| self.explain(error))
+        let request = Request::new(&self.dealer.new_id(), command, properties);
+        let mut answers = self.exchange(&[request], Wait::AtMost(limit));
+        let answer = answers.pop().unwrap_or_else(|| Err(self.explain(self.dealer.unanswered(limit))))?;
+        serde_json::from_slice(&answer).map_err(|_| ClientError::Garbled { endpoint: self.endpoint.clone() })
     }
 
     /// Sends requests, all at once, and waits for their answers: each as it came, in the order of the requests.
@@ -64,6 +66,9 @@ impl Control {
         };
         self.dealer.fail_when_refused(!matches!(wait, Wait::AtMost(_)));
         let mut answers: Vec<Option<Vec<u8>>> = vec![None; requests.len()];
+        // A question may be asked twice: a circusd that is upgraded at this moment may not have seen the first.
+        let repeated = requests.iter().filter(|request| request.only_asks);
+        self.dealer.repeat_when_interrupted(repeated.map(|request| request.message.clone()).collect());
         let sent = requests.iter().all(|request| self.dealer.send(&request.message));
         let end = since_boot().saturating_add(limit);
         let mut probed = false;
@@ -92,6 +97,7 @@ impl Control {
                 None => break Some(self.explain(self.dealer.unanswered(limit))),
             }
         };
+        self.dealer.stop_repeating();
         let unanswered = || error.clone().unwrap_or_else(|| self.explain(self.dealer.unanswered(limit)));
         answers.into_iter().map(|answer| answer.ok_or_else(unanswered)).collect()
     }
@@ -136,6 +142,7 @@ impl Control {
                 let trouble = trouble(&endpoint, EXAMINATION);
                 ClientError::Unreachable { endpoint, trouble }
             }
+            CallError::Timeout { .. } if self.dealer.was_interrupted() => ClientError::Interrupted { endpoint },
             CallError::Timeout { limit, .. } => ClientError::Timeout { endpoint, limit },
             CallError::Garbled { .. } => ClientError::Garbled { endpoint },
         }
@@ -153,13 +160,16 @@ fn with_id(answer: &[u8]) -> Option<(String, Object)> {
 pub struct Request {
     id: String,
     message: Vec<u8>,
+    /// It changes nothing.
+    only_asks: bool,
 }
 
 impl Request {
     /// A request under an id that no other request of this connection has.
     pub fn new(id: &str, command: &str, properties: Object) -> Self {
         let message = json!({"command": command, "properties": properties, "id": id}).to_string().into_bytes();
-        Self { id: id.to_owned(), message }
+        let only_asks = find(command).is_some_and(|spec| spec.role == Role::Read);
+        Self { id: id.to_owned(), message, only_asks }
     }
 
     /// Its id.
@@ -293,5 +303,52 @@ mod tests {
         for wait in [Wait::WhileAlive(LIMIT), Wait::IfThere(LIMIT)] {
             assert_eq!(control.exchange(&requests(["work"]), wait), [Err(timeout.clone())], "{wait:?}");
         }
+    }
+
+    /// A daemon that takes one request, is replaced without having answered, and counts what its successor is asked.
+    fn replaced_daemon() -> (String, thread::JoinHandle<usize>) {
+        let bind = |endpoint: &str| {
+            let context = zmq::Context::new();
+            let router = context.socket(zmq::ROUTER).unwrap();
+            router.set_linger(0).unwrap();
+            router.bind(endpoint).unwrap();
+            (router, context)
+        };
+        let (first, context) = bind("tcp://127.0.0.1:*");
+        let endpoint = first.get_last_endpoint().unwrap().unwrap();
+        let place = endpoint.clone();
+        let daemon = thread::spawn(move || {
+            first.recv_multipart(0).unwrap();
+            drop(first);
+            drop(context);
+            let (second, _context) = bind(&place);
+            second.set_rcvtimeo(500).unwrap();
+            let mut asked = 0;
+            while let Ok(frames) = second.recv_multipart(0) {
+                asked += 1;
+                let request: Object = serde_json::from_slice(frames.last().unwrap()).unwrap();
+                let answer = json!({"id": request["id"], "status": "ok"}).to_string();
+                second.send_multipart([&frames[0], answer.as_bytes()], 0).unwrap();
+            }
+            asked
+        });
+        (endpoint, daemon)
+    }
+
+    #[test]
+    fn question_is_asked_again_where_the_daemon_was_replaced() {
+        let (endpoint, daemon) = replaced_daemon();
+        let mut control = Client::new().unwrap().control(&endpoint).unwrap();
+        assert_eq!(control.call("list", Object::new(), FOREVER).unwrap()["status"], "ok");
+        assert_eq!(daemon.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn change_is_not_asked_for_again_and_its_client_hears_why() {
+        let (endpoint, daemon) = replaced_daemon();
+        let mut control = Client::new().unwrap().control(&endpoint).unwrap();
+        let answer = control.call("quit", Object::new(), Duration::from_millis(400));
+        assert_eq!(answer, Err(ClientError::Interrupted { endpoint }));
+        assert_eq!(daemon.join().unwrap(), 0);
     }
 }

@@ -22,6 +22,11 @@ pub enum ClientError {
         /// The time limit of the request.
         limit: Duration,
     },
+    /// The connection was lost and came back, and the answer did not come in time. The request may not have arrived.
+    Interrupted {
+        /// The endpoint.
+        endpoint: String,
+    },
     /// The answer is not a JSON object.
     Garbled {
         /// The endpoint.
@@ -45,6 +50,11 @@ impl fmt::Display for ClientError {
             Self::Timeout { endpoint, limit } => {
                 write!(f, "no answer from {endpoint} within {} s", limit.as_secs_f64())
             }
+            Self::Interrupted { endpoint } => write!(
+                f,
+                "the connection to {endpoint} was lost before the answer came: circusd was upgraded or restarted \
+                 meanwhile; look whether it was done, and ask again"
+            ),
             Self::Garbled { endpoint } => {
                 write!(f, "the answer from {endpoint} is not a JSON object: is it circusd's endpoint?")
             }

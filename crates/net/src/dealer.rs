@@ -78,6 +78,10 @@ pub struct Dealer {
     endpoint: String,
     name: String,
     fails_when_refused: bool,
+    /// The connection was lost, and came back since.
+    was_interrupted: bool,
+    /// What is sent again when the connection has come back.
+    repeated: Vec<Vec<u8>>,
 }
 
 registrable!(Dealer);
@@ -110,6 +114,8 @@ impl Dealer {
             endpoint: endpoint.to_owned(),
             name,
             fails_when_refused: false,
+            was_interrupted: false,
+            repeated: Vec::new(),
         })
     }
 
@@ -125,6 +131,29 @@ impl Dealer {
     /// Whether a refused connection ends a wait for an answer at once. Otherwise libzmq goes on trying meanwhile.
     pub fn fail_when_refused(&mut self, fails: bool) {
         self.fails_when_refused = fails;
+    }
+
+    /// These messages are sent again when the connection was lost and has come back: a daemon that was upgraded meanwhile
+    /// may not have seen them. Only for requests that may be answered twice.
+    pub fn repeat_when_interrupted(&mut self, messages: Vec<Vec<u8>>) {
+        self.repeated = messages;
+        self.was_interrupted = false;
+    }
+
+    /// What was to be sent again is not any more.
+    pub fn stop_repeating(&mut self) {
+        self.repeated.clear();
+    }
+
+    /// An id that no other request has.
+    pub fn new_id(&self) -> String {
+        random_hex()
+    }
+
+    /// Whether the connection was lost, and has come back, since the last call of
+    /// [`repeat_when_interrupted`](Self::repeat_when_interrupted).
+    pub fn was_interrupted(&self) -> bool {
+        self.was_interrupted
     }
 
     /// Whether the connection is up.
@@ -214,7 +243,15 @@ impl Dealer {
     fn read_monitor(&mut self) {
         while let Some((event, mut more)) = self.monitor.recv() {
             match event.first_chunk().map(|number| u16::from_ne_bytes(*number)) {
-                Some(UP) => self.link = Link::Up,
+                Some(UP) => {
+                    if std::mem::replace(&mut self.link, Link::Up) == Link::Lost {
+                        self.was_interrupted = true;
+                        let sent =
+                            self.repeated.iter().filter(|message| self.port.send(&[message.as_slice()]) == Sent::Done);
+                        // One that is not sent is not answered, and its client hears of that.
+                        let _sent = sent.count();
+                    }
+                }
                 Some(LOST) => self.link = Link::Lost,
                 Some(REFUSED) if self.link == Link::Trying => self.link = Link::Refused,
                 Some(_) | None => {}
