@@ -199,7 +199,7 @@ fn who_has_succeeded_is_done_and_who_has_failed_is_not() {
     for part in [
         "bad: active, 0 of 1 running, backing off\n",
         "\n  worker 1: backing off, next start in ",
-        " early exits in a row, the last: exited with status 4\n",
+        " exits in a row, the last: exited with status 4\n",
         "good: stopped, 0 of 1 running\n",
         ") exited with status 3 after ",
         "lost: stopped, 0 of 1 running, failed\n  worker 1 could not be started: failed to change to the working directory: ",

@@ -122,7 +122,7 @@ fn back_off(row: &Details) -> String {
     let left = duration(number(row, "left"));
     let times = count(row, "times");
     let (what, last) = match row.get("exit_code").and_then(Value::as_i64) {
-        Some(exit_code) => ("early exit", death(exit_code)),
+        Some(exit_code) => ("exit", death(exit_code)),
         None => ("failed start", failed_start(row)),
     };
     let row_of = if times == 1 { format!("1 {what}") } else { format!("{times} {what}s in a row, the last") };
@@ -246,7 +246,7 @@ mod tests {
                 "  up for 1 min 15 s",
                 "  worker 1: pid 4712, running for 1 min 15 s",
                 "  in progress: restart, then: reload",
-                "  worker 2: backing off, next start in 620 ms; 3 early exits in a row, the last: ended by SIGSEGV",
+                "  worker 2: backing off, next start in 620 ms; 3 exits in a row, the last: ended by SIGSEGV",
                 "  worker 3: backing off, next start in 2.0 s; 12 failed starts in a row, the last: failed to create a \
                  process: clone ([Errno 11] Resource temporarily unavailable)",
                 "  1 worker has exited and is not replaced",
