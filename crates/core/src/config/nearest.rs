@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn transposed_letters_are_one_slip_and_short_words_need_most_letters() {
+    fn transposed_letters_are_one_slip() {
         // Of two at the same distance the one of the same length is meant.
         assert_eq!(nearest("stauts", ["start", "stats", "status"]), Some("status"));
         assert_eq!(nearest("up", ["numprocesses", "cmd", "rm"]), None);

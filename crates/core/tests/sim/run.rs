@@ -107,7 +107,7 @@ struct Sim {
     sink_commands: SinkCommands,
     probes: Probes,
     /// Deaths whose `before_reap` is under way.
-    mourned: Vec<(i32, i32)>,
+    awaiting_before_reap: Vec<(i32, i32)>,
     totals: Totals,
 }
 
@@ -174,7 +174,7 @@ impl Sim {
             hooks: Hooks::default(),
             sink_commands: SinkCommands::default(),
             probes: Probes::default(),
-            mourned: Vec::new(),
+            awaiting_before_reap: Vec::new(),
             totals: Totals::default(),
         };
         sim.drain();
@@ -514,7 +514,7 @@ impl Sim {
                 match (point(&call), pid_of(&call)) {
                     (Some(HookPoint::AfterSpawn), Some(pid)) => drop(self.unannounced.remove(&pid)),
                     (Some(HookPoint::BeforeReap), Some(pid)) => {
-                        self.mourned.extend(self.unreaped.remove(&pid).map(|code| (pid, code)));
+                        self.awaiting_before_reap.extend(self.unreaped.remove(&pid).map(|code| (pid, code)));
                     }
                     (Some(HookPoint::BeforeSignal), Some(pid)) => {
                         // Told or not in the end: the core wants it so.
@@ -731,11 +731,12 @@ impl Sim {
                 assert!(told, "kill of {process_pid}, which was sent nothing");
             }
             EventKind::Reap { process_pid, exit_code } => {
-                let mourned = self.mourned.iter().position(|death| *death == (*process_pid, *exit_code));
-                // Deaths without a hook are published at once, also where a namesake is still mourned.
-                let code = match (self.unreaped.remove(process_pid), mourned) {
+                let after_hook = self.awaiting_before_reap.iter().position(|exit| *exit == (*process_pid, *exit_code));
+                // Exits without a hook are published at once, also where an earlier process of the same pid waits for its
+                // before_reap.
+                let code = match (self.unreaped.remove(process_pid), after_hook) {
                     (Some(code), _) => Some(code),
-                    (None, at) => at.map(|at| self.mourned.remove(at).1),
+                    (None, at) => at.map(|at| self.awaiting_before_reap.remove(at).1),
                 };
                 assert_eq!(code, Some(*exit_code), "a reap of {process_pid} that is not its death");
             }
@@ -1174,7 +1175,7 @@ impl Sim {
         assert_eq!(self.arbiter.next_deadline(), None, "a timer was left after the end");
         assert!(self.hooks.is_quiet(), "a hook was left after the end");
         assert!(self.probes.is_quiet(), "a probe was left after the end");
-        assert!(self.mourned.is_empty(), "deaths that gave no reap: {:?}", self.mourned);
+        assert!(self.awaiting_before_reap.is_empty(), "deaths that gave no reap: {:?}", self.awaiting_before_reap);
         assert!(!self.sockets.are_watched(), "a socket is watched after the end");
         let mine: Vec<_> = self.kernel.processes.keys().filter(|pid| !self.released.contains(pid)).collect();
         assert!(mine.is_empty(), "left alive: {mine:?}");

@@ -20,7 +20,7 @@ use crate::base::errno;
 use crate::config::Respawn;
 use crate::proto::SpawnError;
 
-/// So many early exits in a row of a new process end a graceful reload: the old processes are kept.
+/// So many early exits in a row of a new worker end a graceful reload: the old processes are kept.
 const MAX_EARLY_EXITS: u32 = 5;
 
 /// Unexpected exits of a slot count together within so much time that its workers ran.

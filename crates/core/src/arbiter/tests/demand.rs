@@ -74,7 +74,7 @@ fn a_place_that_is_empty_is_filled_by_the_next_connection() {
 }
 
 #[test]
-fn a_worker_that_dies_at_once_does_not_make_a_crash_loop_of_a_connection() {
+fn early_exit_on_demand_makes_no_crash_loop() {
     let mut rig = waiting_rig(vec![waiter("w", |_| {})]);
     for (pid, rest) in [(101, 100), (102, 200), (103, 400), (104, 800)] {
         rig.connect("web");

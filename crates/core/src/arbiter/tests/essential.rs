@@ -18,7 +18,7 @@ fn pair(exit_on: ExitOn, respawn: Respawn) -> Rig {
 }
 
 #[test]
-fn the_end_of_the_last_worker_stops_the_others_and_is_the_exit_status() {
+fn end_of_an_essential_watcher_is_the_exit_status() {
     let mut rig = pair(ExitOn::End, Respawn::Never);
     rig.exit(101, 0);
     rig.expect(["main.reap 101 0"]);

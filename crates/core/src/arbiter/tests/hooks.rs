@@ -147,7 +147,7 @@ fn after_start_holds_up_the_next_watcher() {
 }
 
 #[test]
-fn the_fleet_has_started_when_the_hooks_of_its_start_have_answered() {
+fn fleet_has_started_when_its_start_hooks_have_answered() {
     let mut rig = Rig::unstarted(vec![hooked(&["before_start", "after_spawn", "after_start"], |_| {})], |_| {});
     rig.settle();
     for hook in ["hook before_start", "hook after_spawn", "hook after_start"] {
@@ -247,7 +247,7 @@ fn a_process_is_announced_when_after_spawn_has_accepted_it() {
 }
 
 #[test]
-fn a_process_that_after_spawn_does_not_want_ends_and_with_it_the_watcher() {
+fn after_spawn_that_refuses_at_start_stops_the_watcher() {
     let mut rig = rig(&["after_spawn"]);
     rig.said();
     rig.hook(Ok(false));

@@ -402,7 +402,7 @@ fn restart_without_a_name_stops_all_and_begins_anew() {
 }
 
 #[test]
-fn a_quit_in_the_turn_in_which_the_restart_is_due_has_the_last_word() {
+fn quit_in_the_turn_of_a_restart_wins() {
     for quit in [json!({"waiting": true}), json!({})] {
         let mut rig = Rig::fleet(1);
         rig.command("restart", json!({}));
@@ -415,7 +415,7 @@ fn a_quit_in_the_turn_in_which_the_restart_is_due_has_the_last_word() {
 }
 
 #[test]
-fn rm_forgets_the_name_at_once_and_the_watcher_when_it_has_stopped() {
+fn rm_frees_the_name_at_once() {
     let mut rig = Rig::fleet(1);
     let rm = rig.send_command("rm", json!({"name": "w", "waiting": true}));
     rig.expect(["w.remove", "SIGTERM 101", "w.kill 101"]);
@@ -473,7 +473,7 @@ fn set_never_starts_a_watcher_that_is_being_stopped() {
 }
 
 #[test]
-fn the_first_term_during_a_restart_is_graceful_and_ends_it_for_good() {
+fn first_term_during_a_restart_is_graceful() {
     let mut rig = Rig::fleet(1);
     rig.command("restart", json!({}));
     rig.said();
@@ -672,7 +672,7 @@ fn a_signal_that_does_not_exist_is_refused() {
 }
 
 #[test]
-fn more_processes_than_there_are_pids_are_refused_and_a_crowd_is_asked_for_in_portions() {
+fn many_launches_are_asked_for_in_portions() {
     let mut rig = Rig::fleet(1);
     assert_eq!(rig.command("incr", json!({"name": "w", "nb": 1_000_000_000})).unwrap()["errno"], 3);
     rig.hold_launches = true;

@@ -268,7 +268,7 @@ fn tiers(point: HookPoint, run: &str) -> Rig {
 }
 
 #[test]
-fn failed_hook_holds_back_lower_priorities_until_the_watcher_comes_up() {
+fn failed_hook_holds_back_lower_priorities() {
     let mut rig = tiers(HookPoint::AfterStart, "wait_tcp:127.0.0.1:1");
     rig.hook(Err("nothing listens"));
     rig.exit(101, -15);

@@ -216,7 +216,7 @@ fn every_state_against_every_request() {
 }
 
 #[test]
-fn each_command_changes_nothing_for_a_watcher_that_is_not_there() {
+fn commands_for_an_absent_watcher_change_nothing() {
     for command in [
         "decr",
         "incr",

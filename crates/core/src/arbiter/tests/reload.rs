@@ -76,7 +76,7 @@ fn aging(reload: Option<ReloadMode>) -> Rig {
 }
 
 #[test]
-fn worker_of_age_at_a_managed_socket_goes_when_its_successor_runs() {
+fn worker_of_age_at_a_socket_goes_after_its_successor() {
     let mut rig = aging(None);
     rig.pass(10_000);
     rig.expect(["launch worker 3", "w.spawn 103", "SIGTERM 101", "w.kill 101"]);

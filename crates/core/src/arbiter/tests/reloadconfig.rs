@@ -176,7 +176,7 @@ fn what_set_has_changed_stays_until_the_file_says_otherwise() {
 }
 
 #[test]
-fn watchers_made_by_add_are_kept_unless_pruned_and_removed_ones_come_back() {
+fn watchers_made_by_add_are_kept_unless_pruned() {
     let mut rig = fleet(&["a", "b"]);
     rig.command("add", json!({"name": "extra", "cmd": "x", "start": true}));
     rig.command("rm", json!({"name": "a"}));
@@ -392,7 +392,7 @@ fn watchers_that_come_while_the_file_is_taken_over_are_seen() {
 }
 
 #[test]
-fn a_watcher_that_waits_for_a_connection_waits_at_the_new_socket() {
+fn watcher_on_demand_waits_at_the_new_socket() {
     let web = |port| SocketConfig { port, ..SocketConfig::new("web") };
     let waits = |name: &str| filed(name, |w| (w.on_demand, w.sockets) = (true, vec!["web".into()]));
     let mut rig = started(Config { sockets: vec![web(1)], ..file(vec![waits("a")]) });
@@ -406,7 +406,7 @@ fn a_watcher_that_waits_for_a_connection_waits_at_the_new_socket() {
 }
 
 #[test]
-fn a_watcher_that_wanted_no_process_and_wants_one_now_waits_for_a_connection() {
+fn watcher_on_demand_waits_once_it_wants_a_process() {
     let waits = |numprocesses| {
         let on_demand = |w: &mut WatcherConfig| (w.on_demand, w.sockets) = (true, vec!["web".into()]);
         let watcher = WatcherConfig { numprocesses, ..filed("w", on_demand) };

@@ -98,7 +98,7 @@ fn a_command_line_that_cannot_be_split_is_a_failed_launch() {
 }
 
 #[test]
-fn a_stop_while_a_launch_is_on_its_way_ends_the_process_when_it_comes() {
+fn stop_during_a_launch_ends_the_process_when_it_comes() {
     let mut rig = Rig::unstarted(vec![watcher("w", |_| {})], |_| {});
     rig.hold_launches = true;
     rig.settle();
@@ -207,7 +207,7 @@ fn request_for_a_worker_that_is_stuck_is_answered_in_time() {
 }
 
 #[test]
-fn workers_beside_one_that_is_stuck_still_have_to_prove_themselves() {
+fn workers_beside_a_stuck_one_have_to_prove_themselves() {
     let mut rig = Rig::unstarted(vec![watcher("w", |w| (w.numprocesses, w.autostart) = (2, false))], |_| {});
     rig.settle();
     rig.hold_launches = true;

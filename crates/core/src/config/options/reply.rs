@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn new_options_are_shown_when_set_and_freeform_ones_in_their_place() {
+    fn new_options_are_shown_when_set() {
         let mut watcher = WatcherConfig::new("w", "x", "/");
         watcher.min_uptime = 2.0;
         watcher.sockets = vec!["web".into()];

@@ -94,7 +94,7 @@ fn example(key: &str) -> (String, Value) {
 }
 
 #[test]
-fn each_option_is_judged_by_its_authority_and_the_effective_user() {
+fn options_are_judged_by_authority_and_effective_user() {
     for spec in WATCHER_OPTIONS {
         assert_eq!(spec.authority, declared(spec.key), "{}", spec.key);
         let (key, value) = example(spec.key);
@@ -158,7 +158,7 @@ fn a_watcher_cannot_be_moved_to_another_user_or_group() {
 }
 
 #[test]
-fn rights_that_root_gave_a_watcher_are_not_for_what_the_owner_runs() {
+fn owner_cannot_use_rights_that_root_gave_a_watcher() {
     let group = WatcherConfig { gid: Some(Account::Name("shadow".into())), ..watcher(Some(Account::Number(ALICE))) };
     assert!(!allowed(&alice(), &set(json!({"cmd": "cat /etc/shadow"})), &[&group]));
     assert!(allowed(&alice(), &set(json!({"numprocesses": 2})), &[&group]));
@@ -245,7 +245,7 @@ fn requests() -> Vec<(Request, Option<bool>)> {
 }
 
 #[test]
-fn other_requests_are_judged_by_the_effective_users_of_what_they_touch() {
+fn requests_are_judged_by_the_users_of_their_watchers() {
     let own = watcher(Some(Account::Name("alice".into())));
     for (request, expected) in requests() {
         for (uid, is_alice) in effective_users() {
@@ -259,7 +259,7 @@ fn other_requests_are_judged_by_the_effective_users_of_what_they_touch() {
 }
 
 #[test]
-fn who_owns_the_endpoint_and_circusd_is_held_to_its_uid_alone() {
+fn root_as_endpoint_owner_is_held_to_its_uid() {
     let root = Principal::User(User { is_daemon: true, uid: 0, name: Some("root".into()), groups: Vec::new() });
     let any = watcher(Some(Account::Name("bob".into())));
     for (request, expected) in [
