@@ -420,3 +420,47 @@ fn unprivileged_circusd_is_upgraded_too() {
     assert_eq!(circusd.workers("w"), workers);
     assert_eq!(workers[0].status("Uid"), 65534);
 }
+
+/// Prints how long a client of the control endpoint waits at most for an answer in each of fifty upgrades, from its request
+/// to the answer, and how long a client of the workers does.
+#[test]
+#[ignore = "a measurement"]
+fn what_clients_see_of_it() {
+    const UPGRADES: usize = 50;
+    let circusd = Site::new().start(
+        "[socket:web]
+         host = 127.0.0.1
+         port = 0
+         [watcher:w]
+         cmd = {knobs} serve $(circus.sockets.web)
+         use_sockets = True
+         numprocesses = 3",
+    );
+    circusd.wait_for_workers("w", 3);
+    let http = crate::web::http(&circusd, "web");
+    let over = AtomicBool::new(false);
+    let (mut control, mut served) = (Vec::new(), Vec::new());
+    thread::scope(|scope| {
+        let visits = scope.spawn(|| {
+            let mut waits = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                let begun = circus::sys::since_boot();
+                assert!(matches!(http.get(), Answer::Body(_)));
+                waits.push(circus::sys::since_boot() - begun);
+            }
+            waits
+        });
+        for _ in 0..UPGRADES {
+            let begun = circus::sys::since_boot();
+            upgrade(&circusd);
+            control.push(circus::sys::since_boot() - begun);
+        }
+        over.store(true, Ordering::Relaxed);
+        served = visits.join().unwrap();
+    });
+    for (name, waits) in [("upgrade asked and answered", &mut control), ("request to a worker", &mut served)] {
+        waits.sort();
+        let (median, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+        println!("{name}: n = {}, p50 {median:?}, max {longest:?}", waits.len());
+    }
+}
