@@ -13,7 +13,6 @@ use std::{fmt, io};
 use mio::Registry;
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::Mono;
 use crate::output::SinkId;
 use crate::output::format::line_format::LineFormat;
 use crate::output::message::{SourceId, WriterId};
@@ -27,7 +26,8 @@ use crate::output::sink::open::Key;
 use crate::output::sink::rotation_policy::RotationPolicy;
 use crate::output::sink::writer::{SavedWriter, SinkWriter};
 use crate::output::tail::stream_tail::{InFlight, StreamTail, TailId};
-use crate::output::thread::pump::{Pump, StreamSink};
+use crate::output::thread::pump::{LOG_AGAIN, Pump, StreamSink};
+use circus_core::base::Throttle;
 
 /// Whose descriptor it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub struct SavedOutput {
     followed: Vec<Vec<u8>>,
     /// Pipes of workers that have died, in that order.
     inherited: Vec<SourceId>,
-    inherited_told: Option<Mono>,
+    inherited_told: Throttle<1, LOG_AGAIN>,
     last_token: usize,
     last_configured: u64,
     last_tail: u64,
@@ -304,7 +304,7 @@ mod tests {
             fcntl(&fifo, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
             let poll = Poll::new().unwrap();
             let pump = Pump::new(poll.registry().try_clone().unwrap(), InFlight::default());
-            let now = Now { mono: Mono(0), wall: jiff::Timestamp::UNIX_EPOCH };
+            let now = Now { mono: crate::arbiter::Mono(0), wall: jiff::Timestamp::UNIX_EPOCH };
             let (written, read, workers) = (Default::default(), Vec::new(), Vec::new());
             let mut stage = Self { pump, poll, now, folder, fifo, workers, written, read };
             stage.worker(1, "plain", json!({}));

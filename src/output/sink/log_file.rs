@@ -24,8 +24,9 @@ use crate::output::sink::time_rotation::TimeRotation;
 /// After a failed rotation the file grows on for so long.
 const ROLL_AGAIN: Duration = Duration::from_secs(60);
 
-/// A file that cannot be opened again is spoken of so often.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// A file that cannot be opened again is logged so often, and at once where it could be opened meanwhile: this limit is
+/// forgotten then, as those of `Throttle` are not.
+const LOG_AGAIN: Duration = Duration::from_secs(60);
 
 /// A log file.
 #[derive(Debug)]
@@ -172,7 +173,7 @@ impl LogFile {
             return;
         };
         if self.lost_not_before.is_none_or(|then| then <= now.mono) {
-            self.lost_not_before = Some(now.mono.after(TELL_AGAIN));
+            self.lost_not_before = Some(now.mono.after(LOG_AGAIN));
             let name = self.named.display();
             let text = format!("'{name}' was moved away and cannot be opened, the old file is written on: {error}");
             messages.push(Message::Warning(text));

@@ -1,8 +1,11 @@
 //! Lines for circusd's own log: what plugins and hooks print.
 //!
-//! The log is written in the daemon's thread, which must not drown in what one program says. So each speaker may say
-//! [`BURST`] lines at once and then [`PACE`] a second; what goes beyond is dropped, counted, and told. No speaker is ever
-//! held up: a program that waits for its own log messages cannot do its work.
+//! One program must not fill the log. So each speaker has [`BURST`] lines at once and then [`PACE`] a second; what goes
+//! beyond is dropped, counted, and the count is logged. No speaker is ever held up: a program that waits for its own log
+//! messages cannot do its work.
+//!
+//! This is a budget of lines that are all wanted. `core::base::Throttle` counts one kind of message instead, of which only
+//! the number matters.
 
 use std::sync::Arc;
 

@@ -14,6 +14,7 @@ use crate::output::format::line_format::LineFormat;
 use crate::output::message::SourceId;
 use crate::output::sink::interface::{Lines, Now, Sink, Stop};
 use crate::output::sink::rotation_policy::RotationPolicy;
+use circus_core::base::Throttle;
 
 /// What waits for a sink that takes no more: enough for a burst, little beside a fleet.
 pub(crate) const QUEUE_LIMIT: usize = 256 * 1024;
@@ -21,8 +22,8 @@ pub(crate) const QUEUE_LIMIT: usize = 256 * 1024;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// A failing sink is spoken of so often.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// A failing sink is logged once in so many seconds.
+const LOG_AGAIN: u64 = 60;
 
 /// Buffers and messages that all writers share.
 #[derive(Debug, Default)]
@@ -100,7 +101,7 @@ pub(crate) struct SinkWriter {
     settled: u64,
     lost_lines: u64,
     lost_bytes: u64,
-    told: Option<Mono>,
+    told: Throttle<1, LOG_AGAIN>,
 }
 
 /// What a writer knows, without its sink. Sources that wait for it ask again.
@@ -116,7 +117,7 @@ pub(crate) struct SavedWriter {
     settled: u64,
     lost_lines: u64,
     lost_bytes: u64,
-    told: Option<Mono>,
+    told: Throttle<1, LOG_AGAIN>,
 }
 
 impl SinkWriter {
@@ -154,7 +155,7 @@ impl SinkWriter {
             settled: 0,
             lost_lines: 0,
             lost_bytes: 0,
-            told: None,
+            told: Throttle::default(),
         }
     }
 
@@ -361,12 +362,10 @@ impl SinkWriter {
             State::Failing { delay, told, .. } => ((delay * 2).min(LAST_RETRY), told),
             State::Fine | State::Blocked | State::Gone => (FIRST_RETRY, false),
         };
-        let long_ago = self.told.is_none_or(|told| now.mono.since(told) >= TELL_AGAIN);
-        let tell = !told && long_ago;
-        told |= tell;
+        let log = !told && self.told.admit(now.mono);
+        told |= log;
         self.state = State::Failing { retry_at: now.mono.after(delay), delay, told };
-        if tell {
-            self.told = Some(now.mono);
+        if log {
             let text =
                 format!("cannot write to {}: {error}; its lines are kept for a while and tried again", self.name);
             messages.push(Message::Warning(text));

@@ -1,7 +1,6 @@
 //! The state of the output thread and one turn of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -21,6 +20,7 @@ use crate::output::tail::stream_tail::{InFlight, StreamTail, TailId};
 use crate::output::thread::barrier::{Barrier, Purpose, SourceView, View};
 use crate::output::thread::timer_queue::TimerQueue;
 use crate::output::{Message, SinkId};
+use circus_core::base::Throttle;
 
 /// Reads from one source before the next has its turn.
 const SHARE: usize = 4;
@@ -30,8 +30,8 @@ const INHERITED_BY_SINK: usize = 32;
 /// ... and in all.
 const INHERITED_IN_ALL: usize = 256;
 
-/// A pipe that was closed is spoken of so often.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// A pipe that was closed is logged once in so many seconds.
+pub(in crate::output) const LOG_AGAIN: u64 = 60;
 
 /// What a stream's configuration asked for.
 pub(in crate::output) struct StreamSink {
@@ -69,7 +69,7 @@ pub(crate) struct Pump {
     /// Pipes of workers that have died, in that order: their descendants still hold them.
     pub(in crate::output) inherited: VecDeque<SourceId>,
     /// When it was last said that such a pipe was closed.
-    pub(in crate::output) inherited_told: Option<Mono>,
+    pub(in crate::output) inherited_told: Throttle<1, LOG_AGAIN>,
     pub(in crate::output) timers: TimerQueue<Owner>,
     pub(in crate::output) barriers: Vec<Barrier>,
     pub(in crate::output) scratch: Vec<u8>,
@@ -96,7 +96,7 @@ impl Pump {
             orphans: BTreeSet::new(),
             ready: VecDeque::new(),
             inherited: VecDeque::new(),
-            inherited_told: None,
+            inherited_told: Throttle::default(),
             timers: TimerQueue::new(),
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH],
@@ -295,10 +295,9 @@ impl Pump {
     fn close_inherited(&mut self, id: SourceId, now: Now) {
         self.with_turn(id, now, |turn| turn.end());
         if let Some(reader) = self.sources.get(&id)
-            && self.inherited_told.is_none_or(|told| now.mono.since(told) >= TELL_AGAIN)
+            && self.inherited_told.admit(now.mono)
         {
             let (name, pid) = (reader.source.name, reader.source.pid);
-            self.inherited_told = Some(now.mono);
             self.cx.warn(format!(
                 "the {name:?} of pid {pid}, which has died, is closed: its descendants still hold it, and more than \
                  {INHERITED_BY_SINK} such pipes of a stream are not kept"
