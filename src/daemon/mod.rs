@@ -24,9 +24,8 @@
 //! | `upgrade` | this process becomes another build of circusd |
 //! | `reload`, `shutdown` | the configuration read again; the end, or a new life in the same process |
 //!
-//! What happens when is the core's to decide. The daemon itself times what concerns its own resources: how long sockets of
-//! workers that have gone are kept (`worker_sockets`), looks at what workers leave behind (`leftovers`), how long its parent
-//! is waited for (`parent`), repeats in the log (`log`).
+//! What happens to the fleet is the core's to decide. The parts that have times or choices of their own are `leftovers`,
+//! `worker_sockets`, `parent`, `log` and `control`; `docs/architecture.md` says which, and why they are not the core's.
 
 mod activation;
 mod adopted;
