@@ -261,7 +261,7 @@ pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, 
     sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| StartupError::Pidfile(failure.to_string()))
 }
 
-/// The user who is to own the files of ipc endpoints.
+/// The owner of the files of ipc endpoints.
 pub(super) fn owner(circus: &CircusConfig) -> Result<Option<u32>, StartupError> {
     let Some(name) = circus.endpoint_owner.as_deref() else { return Ok(None) };
     sys::user_id(name).map(Some).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))

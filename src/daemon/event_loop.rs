@@ -170,7 +170,7 @@ impl Daemon {
         }
         self.go_on_with_upgrade();
         self.launcher.worker_sockets.close_unused(&self.core.arbiter, self.core.now.mono);
-        self.parent.tell_started(&self.core);
+        self.parent.report_started(&self.core);
         self.events.take_subscriptions(&mut self.launcher.output);
         self.events.log_ended(&mut self.core);
         self.control.log_dropped(&mut self.core);

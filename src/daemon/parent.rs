@@ -1,7 +1,7 @@
-//! The program that started circusd, where it wants to know how circusd fares, or circusd is to end with it.
+//! The program that started circusd, where it wants to know how the start goes, or circusd is to end with it.
 //!
-//! What it is told goes through the descriptor of `--ready-fd`, as lines `KEY=VALUE`: circusd(1) has them all. A service
-//! manager is told through NOTIFY_SOCKET.
+//! Reports go through the descriptor of `--ready-fd`, as lines `KEY=VALUE`: circusd(1) has them all. A service
+//! manager gets its own through NOTIFY_SOCKET.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -16,8 +16,8 @@ use super::sources::{Source, Sources};
 use crate::arbiter::{Intent, Level, Mono};
 use crate::sys;
 
-/// How long everything may take to stop when the parent has ended, before what remains is killed: no user is left who
-/// could do that.
+/// How long everything may take to stop when the parent has ended, before what remains is killed: after the parent
+/// no user may be left to do that.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The process that started circusd.
@@ -27,8 +27,8 @@ pub(super) struct Parent {
     notify: Option<String>,
     handle: Option<OwnedFd>,
     /// When what remains is killed.
-    hurry_at: Option<Mono>,
-    told_ready: bool,
+    kill_at: Option<Mono>,
+    has_reported_ready: bool,
 }
 
 /// The same as plain data, with the numbers of the descriptors.
@@ -36,8 +36,8 @@ pub(super) struct Parent {
 pub(super) struct SavedParent {
     ready: Option<RawFd>,
     handle: Option<RawFd>,
-    hurry_at: Option<Mono>,
-    told_ready: bool,
+    kill_at: Option<Mono>,
+    has_reported_ready: bool,
 }
 
 impl SavedParent {
@@ -52,7 +52,7 @@ impl Parent {
     pub(super) fn save(&self) -> SavedParent {
         let (ready, handle) =
             (self.ready.as_ref().map(AsRawFd::as_raw_fd), self.handle.as_ref().map(AsRawFd::as_raw_fd));
-        SavedParent { ready, handle, hurry_at: self.hurry_at, told_ready: self.told_ready }
+        SavedParent { ready, handle, kill_at: self.kill_at, has_reported_ready: self.has_reported_ready }
     }
 
     /// Goes on with that of another process. `take` gives the descriptor of a number.
@@ -60,10 +60,10 @@ impl Parent {
         saved: SavedParent,
         mut take: impl FnMut(RawFd) -> std::io::Result<OwnedFd>,
     ) -> std::io::Result<Self> {
-        let SavedParent { ready, handle, hurry_at, told_ready } = saved;
+        let SavedParent { ready, handle, kill_at, has_reported_ready } = saved;
         let ready = ready.map(&mut take).transpose()?.map(File::from);
-        let notify = if told_ready { None } else { sys::notify_socket() };
-        Ok(Self { ready, notify, handle: handle.map(take).transpose()?, hurry_at, told_ready })
+        let notify = if has_reported_ready { None } else { sys::notify_socket() };
+        Ok(Self { ready, notify, handle: handle.map(take).transpose()?, kill_at, has_reported_ready })
     }
 
     /// The parent that the command line speaks of, and the service manager of the environment.
@@ -72,7 +72,7 @@ impl Parent {
         let ready = ready.map_err(|error| format!("--ready-fd: the descriptor cannot be used: {error}"))?;
         let handle = args.end_with_parent.map(sys::watch_parent).transpose();
         let handle = handle.map_err(|error| format!("--end-with-parent: {error}"))?;
-        Ok(Self { ready, notify, handle, hurry_at: None, told_ready: false })
+        Ok(Self { ready, notify, handle, kill_at: None, has_reported_ready: false })
     }
 
     /// Has the loop wake up when the parent ends.
@@ -83,18 +83,18 @@ impl Parent {
 
     /// Requests are answered at this endpoint.
     pub(super) fn listening(&mut self, endpoint: &str) {
-        self.tell("ENDPOINT", endpoint);
-        self.tell("LISTENING", "1");
+        self.report("ENDPOINT", endpoint);
+        self.report("LISTENING", "1");
     }
 
-    /// Tells the parent once that the fleet has been started.
-    pub(super) fn tell_started(&mut self, core: &Core) {
-        let waits = !self.told_ready && (self.ready.is_some() || self.notify.is_some());
+    /// Reports once that the fleet has been started.
+    pub(super) fn report_started(&mut self, core: &Core) {
+        let waits = !self.has_reported_ready && (self.ready.is_some() || self.notify.is_some());
         if !waits || !core.arbiter.has_started() {
             return;
         }
-        self.told_ready = true;
-        self.tell("READY", "1");
+        self.has_reported_ready = true;
+        self.report("READY", "1");
         if let Some(socket) = self.notify.take() {
             // A manager that has gone waits for nothing.
             drop(sys::notify(&socket, "READY=1"));
@@ -103,12 +103,12 @@ impl Parent {
 
     /// circusd does not start.
     pub(super) fn refused(&mut self, why: &str) {
-        self.tell("ERROR", why);
+        self.report("ERROR", why);
     }
 
     /// An essential watcher has ended circusd.
     pub(super) fn ended(&mut self, watcher: &str) {
-        self.tell("ENDED", watcher);
+        self.report("ENDED", watcher);
     }
 
     /// What follows where the parent has ended, and when the time after that is over.
@@ -117,23 +117,23 @@ impl Parent {
             && let Some(handle) = self.handle.take()
         {
             drop(sources.remove_fd(Source::Parent, handle.as_fd().as_raw_fd()));
-            self.hurry_at = Some(core.now.mono.after(GRACE));
+            self.kill_at = Some(core.now.mono.after(GRACE));
             core.log(Level::Warning, "the process that has started circusd has ended, so circusd ends");
             return Some(Intent::Quit);
         }
         // The second wish to end kills what has not ended by then.
-        self.hurry_at.take_if(|at| *at <= core.now.mono).map(|_| Intent::Quit)
+        self.kill_at.take_if(|at| *at <= core.now.mono).map(|_| Intent::Quit)
     }
 
     /// When what remains is to be killed.
     pub(super) fn next_due(&self) -> Option<Mono> {
-        self.hurry_at
+        self.kill_at
     }
 
-    fn tell(&mut self, key: &str, value: &str) {
+    fn report(&mut self, key: &str, value: &str) {
         let Some(ready) = &mut self.ready else { return };
         let line = format!("{key}={}\n", value.replace('\n', "; "));
-        // One that reads no more has heard enough. The lines are few and short, so the pipe never fills.
+        // A parent that reads no more needs no more. The lines are few and short, so the pipe never fills.
         if ready.write_all(line.as_bytes()).is_err() {
             self.ready = None;
         }

@@ -69,7 +69,7 @@ fn warnings_reach_the_caller_and_the_log_gets_everything() {
     let output = site.run_circusd(&["--daemon", ini]);
     assert_eq!((output.status, output.stderr.as_str()), (Some(0), ""));
     let daemon = daemon(&site);
-    wait_until("the daemon says who it is", || {
+    wait_until("the daemon logs its pid", || {
         site.read("log").contains(&format!("Starting master on pid {}", daemon.0))
     });
     assert!(site.read("log").contains("'colour'"), "{}", site.read("log"));

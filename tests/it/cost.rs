@@ -33,7 +33,7 @@ fn life(workers: usize, requests: usize, deaths: usize) -> u64 {
         .arg(ini);
     let mut circusd = Circusd::launch_by(site, command);
     circusd.wait_until_it_listens();
-    // Whoever asks circusd is counted, too; and valgrind is slow to fork, so that only who stands still has failed.
+    // Requests are counted, too; and valgrind is slow to fork, so that only a standstill is a failure.
     for some in (0..workers).step_by(20) {
         wait_until(&format!("more than {some} workers are there"), || circusd.process().children().len() > some);
     }

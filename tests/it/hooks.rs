@@ -46,7 +46,7 @@ fn every_point_runs_its_command_which_is_told_what_happens() {
         })
         .collect();
     let names: Vec<&str> = told.iter().map(|(told, _)| told.as_str()).collect();
-    // after_signal keeps nobody waiting: it writes when it gets there.
+    // Nothing waits for after_signal: it writes when it gets there.
     let asked: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with("after_signal")).collect();
     let expected = [
         "before_start/w////".to_owned(),

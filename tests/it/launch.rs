@@ -1,4 +1,4 @@
-//! Processes that cannot be started: the log says at which step and why, and nobody tries for ever.
+//! Processes that cannot be started: the log says at which step and why, and the tries end.
 
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 

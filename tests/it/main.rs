@@ -1,7 +1,7 @@
 //! The real programs: circusd and circusctl as users run them, with workers from `examples/`.
 //!
 //! Every test has a directory of its own, in which its circusd, its endpoints and its workers live (see `rig`); when it
-//! ends, whoever and whatever is left there fails it. `cargo test --test it` needs `cargo build --examples` before it;
+//! ends, a process or a file that is left there fails it. `cargo test --test it` needs `cargo build --examples` before it;
 //! `cargo test` does both.
 //!
 //! Some tests need Python programs, in the interpreter that `CIRCUS_TEST_PYTHON` names: one with circus==0.19.0, pyzmq,

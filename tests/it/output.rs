@@ -1,4 +1,4 @@
-//! What workers print: whole lines, all of them, and nobody waits for it.
+//! What workers print: whole lines, all of them, without making anything wait.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;

@@ -1,4 +1,4 @@
-//! `endpoint_owner`: who reaches the control endpoint starts programs as that user and as nobody else.
+//! `endpoint_owner`: clients of the control endpoint start programs as that user and as no other.
 
 use nix::unistd::{Uid, User};
 use serde_json::{Value, json};

@@ -49,7 +49,7 @@ fn a_web_server_is_told_and_told_again() {
          [plugin:tell]\nuse = webhook\nurl = http://{}/hook\nevents = stop\nwatchers_regex = my\n",
         server.0.local_addr().unwrap()
     ));
-    // Nobody knows when the plugin's subscription stands. One event waits for its answer, and the others behind it.
+    // When the plugin's subscription stands cannot be seen. One event waits for its answer, and the others behind it.
     wait_until("the server is asked", || {
         for command in ["stop", "start"] {
             circusd.tell(command, json!({"name": "other", "waiting": true}));
@@ -63,7 +63,7 @@ fn a_web_server_is_told_and_told_again() {
     assert_eq!((&refused.1["watcher"], &refused.1["event"]), (&json!("my web"), &json!("stop")));
     assert!(refused.1["time"].is_f64(), "{}", refused.1);
     assert_eq!(server.answer(204), refused, "the same once more");
-    // A server that does not answer is waited for by nobody else.
+    // A server that does not answer holds up nothing else.
     circusd.tell("stop", json!({"name": "my web", "waiting": true}));
     assert_eq!(circusd.status("my web"), "stopped");
     circusd.tell("stop", json!({"name": "plugin:tell", "waiting": true}));
@@ -77,7 +77,7 @@ fn put(folder: &Path, name: &str, length: usize) {
     std::fs::rename(new, folder.join(name)).unwrap();
 }
 
-/// Changes a file until its watcher has been restarted: nobody knows when the plugin looks first.
+/// Changes a file until its watcher has been restarted: when the plugin looks first cannot be seen.
 #[track_caller]
 fn assert_reloads(inotify: &str, changed: &str) {
     let site = Site::new();

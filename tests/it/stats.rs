@@ -1,4 +1,4 @@
-//! circusd-stats: what it tells, of whom, and when it works.
+//! circusd-stats: what it publishes, about which processes, and when it works.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -32,7 +32,7 @@ fn fleet() -> Circusd {
     Site::new().start(&watchers)
 }
 
-/// A command that may mean anything to anybody.
+/// A command for any watcher, or for none.
 fn any_command(rng: &mut Rng, client: u64) -> (&'static str, Value) {
     let waiting = rng.chance(60);
     let name = match rng.below(12) {
@@ -69,7 +69,7 @@ fn any_command(rng: &mut Rng, client: u64) -> (&'static str, Value) {
     }
 }
 
-/// What may be refused with which errno, whoever asks.
+/// What may be refused with which errno, whichever client asks.
 fn assert_is_an_answer(command: &str, properties: &Value, reply: &Value) {
     let errno = reply["errno"].as_u64();
     let sound = match reply["status"].as_str() {
@@ -94,7 +94,7 @@ fn command(circusd: &Circusd, client: u64, seed: u64, over: &AtomicBool, answere
     }
 }
 
-/// Kills somebody now and then.
+/// Kills a worker now and then.
 fn murder(circusd: &Circusd, seed: u64, over: &AtomicBool) {
     let mut rng = Rng::new(seed);
     while !over.load(Ordering::Relaxed) {
@@ -134,7 +134,7 @@ fn assert_last_commands_count(circusd: &Circusd, rng: &mut Rng) {
         let names = names.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
         names.flat_map(|name| circusd.workers(&name)).map(|process| process.0).collect()
     };
-    wait_until("all processes are somebody's", || {
+    wait_until("each process belongs to a worker", || {
         let there: BTreeSet<i32> = workers(circusd).into_iter().map(|process| process.0).collect();
         there == listed()
     });
@@ -167,7 +167,7 @@ fn of_commands_is_weathered() {
     });
     let answered = answered.into_inner();
     println!("{answered} commands were answered");
-    assert!(answered > CLIENTS as usize * 10, "hardly anybody was answered: {answered}");
+    assert!(answered > CLIENTS as usize * 10, "hardly any request was answered: {answered}");
     assert_last_commands_count(&circusd, &mut Rng::new(seed));
     circusd.quit();
 }

@@ -56,7 +56,7 @@ fn an_orphan_in_a_session_of_its_own_is_killed_when_its_parent_is_still_there() 
 
 #[test]
 fn an_orphan_in_the_session_of_the_worker_is_killed() {
-    // The one between leaves, so that its child's parent is somebody else.
+    // The one between leaves, so that its child gets another parent.
     let steps = "ignore child 'child ignore+say+ready exit 0'";
     let (circusd, worker, others) = family(steps, "graceful_timeout = 0.2", 2);
     assert_ne!(others[0].parent(), Some(worker));
@@ -171,7 +171,7 @@ fn signals_reach_children_and_descendants_where_that_is_wanted() {
 
 #[test]
 fn orphans_that_leave_at_once_are_nobodys_trouble() {
-    // A worker whose grandchildren are left to whoever collects orphans.
+    // A worker whose grandchildren are left to the process that collects orphans.
     let circusd = Site::new().start(
         "[watcher:w]
          cmd = {knobs} child 'child exit+0 child exit+0 exit 0' sleep 20 say ready

@@ -1,4 +1,4 @@
-//! The main job: HTTP from five workers that share circusd's socket, while somebody shoots at them.
+//! The main job: HTTP from five workers that share circusd's socket, while they are killed at random.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) fn http(circusd: &Circusd, socket: &str) -> Http {
 #[test]
 fn fifty_killed_workers_cost_only_the_requests_they_were_answering() {
     const KILLED: usize = 50;
-    // Those who replace the killed ones are to be killed as well, soon: that is no crash loop.
+    // The replacements of the killed ones are to be killed as well, soon: that is no crash loop.
     let (circusd, http) = start("\n[watcher:web]\nmin_uptime = 0\n");
     let (over, answers) = (AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -60,7 +60,7 @@ fn fifty_killed_workers_cost_only_the_requests_they_were_answering() {
                 let before = answers.lock().unwrap().len();
                 let begun = http.begin();
                 let workers = circusd.workers("web");
-                let victim = wait_for("somebody has accepted the request", || {
+                let victim = wait_for("a worker has accepted the request", || {
                     let inode = begun.inode_of_server()?;
                     workers.iter().copied().find(|worker| worker.has_socket(inode))
                 });

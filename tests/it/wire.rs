@@ -1,4 +1,4 @@
-//! Clients that misbehave: they are answered, or not, and nobody else notices.
+//! Clients that misbehave: they are answered, or not, and no other client notices.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{Circusd, PATIENCE, Process, Site, wait_until};
 
-/// A circusd that somebody is about to trouble. When it is dropped it still has to be at work, with the same worker.
+/// A circusd that a client is about to trouble. When it is dropped it still has to be at work, with the same worker.
 struct Victim {
     circusd: Circusd,
     worker: Vec<Process>,
@@ -97,7 +97,7 @@ fn large_and_deep_messages_are_refused_with_a_reason() {
         let beside = format!("{{\"command\": \"list\", \"other\": {nested}}}");
         assert_eq!(victim.answer(beside.as_bytes())["status"], "ok");
     }
-    // Beyond the largest frame the connection is cut; there is nobody to answer to.
+    // Beyond the largest frame the connection is cut, so that there is no answer.
     victim.client(zmq::DEALER).send(vec![b'x'; 20 << 20], 0).unwrap();
     victim.assert_unharmed();
     assert!(victim.circusd.process().status("VmRSS") < 200_000, "kB");
@@ -191,7 +191,7 @@ fn a_subscriber_that_never_reads_costs_the_others_nothing() {
         assert_eq!(events.next().what, "updated");
     }
     let grown = circusd.process().status("VmRSS").saturating_sub(before);
-    println!("{grown} kB more after {} events that nobody read", 2 * EVENTS);
+    println!("{grown} kB more after {} events that were not read", 2 * EVENTS);
     assert!(grown < 20_000);
 }
 

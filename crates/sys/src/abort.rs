@@ -60,7 +60,7 @@ fn end_all(path: &CStr) {
 /// Ends a child, and the process group that it leads.
 fn end(pid: pid_t) {
     if pid > 1 {
-        // SAFETY: kill has no preconditions; a child that nobody has collected keeps its number.
+        // SAFETY: kill has no preconditions; a child that was not collected keeps its number.
         unsafe {
             libc::kill(-pid, libc::SIGTERM);
             libc::kill(pid, libc::SIGTERM);

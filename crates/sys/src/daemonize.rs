@@ -16,7 +16,7 @@ use super::limits::nofile;
 /// Above the numbers that the managed sockets get, and possible under any limit that a daemon can live with.
 const OUT_OF_THE_WAY: u64 = 255;
 
-/// Who returned from [`daemonize`].
+/// Which of the two processes returned from [`daemonize`].
 #[derive(Debug)]
 pub enum Side {
     /// The process that was started.
@@ -40,7 +40,7 @@ pub enum Started {
     Died,
 }
 
-/// The daemon's tie to who started it, until it is [`ready`](Self::ready) or [`refused`](Self::refused).
+/// The daemon's connection to its caller, until it is [`ready`](Self::ready) or [`refused`](Self::refused).
 #[derive(Debug)]
 pub struct Background(PipeWriter);
 
@@ -66,7 +66,7 @@ impl Background {
         dup2_stdin(&null)?;
         dup2_stdout(&null)?;
         dup2_stderr(&null)?;
-        // Who started us may be gone, which is no reason not to work.
+        // The caller may have ended, which is no reason not to work.
         let _caller_has_gone = self.0.write_all(&[READY]);
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! The endpoints of ZeroMQ, bound by us: libzmq gets the listening descriptor (ZMQ_USE_FD). So an ipc endpoint has its
-//! mode and owner before anybody can connect, a live one is never stolen (libzmq unlinks whatever is there), an address
+//! mode and owner before a client can connect, a live one is never stolen (libzmq unlinks whatever is there), an address
 //! in use names its holder, and a listening socket survives a re-exec.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
@@ -16,7 +16,7 @@ use super::sockets::{not_bound, strerror};
 /// The queue of connections. libzmq's own, 100, is short for a fleet of clients that connect at once.
 pub(super) const BACKLOG: i32 = 1024;
 
-/// Who may connect to an ipc endpoint that says nothing else: its owner.
+/// The mode of an ipc endpoint where nothing else is said: only its owner connects.
 const DEFAULT_MODE: u32 = 0o600;
 
 /// A bound and listening endpoint. Dropping it closes the descriptor and removes the file.

@@ -25,7 +25,7 @@ pub struct Launch<'fd> {
     pub cwd: String,
     /// The umask, where it is not circusd's own.
     pub umask: Option<u32>,
-    /// Whom to become.
+    /// The user and groups to become.
     pub credentials: Option<Credentials>,
     /// Soft and hard limits by name; `None` is unlimited.
     pub rlimits: Vec<(String, Option<u64>)>,

@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(left.len(), 2);
         left.iter().for_each(|one| one.send(&proc, Signal(libc::SIGTERM)));
         reader.read_to_end(&mut Vec::new()).unwrap();
-        // Who collects them is not this test's affair: a zombie is no leftover.
+        // Which process collects them is not this test's affair: a zombie is no leftover.
         assert_eq!(left_behind(&proc, pid, &left), []);
     }
 

@@ -15,7 +15,7 @@
 //!
 //! # Looking at processes
 //!
-//! [`Proc`] says who is whose child, [`Sampler`] what they use.
+//! [`Proc`] knows each process's children, [`Sampler`] what they use.
 //!
 //! [`try_service`] says whether a service answers, in a thread of its own; [`ServiceAttempt`] does so in a poll loop.
 //!

@@ -26,7 +26,7 @@ pub enum PidfileError {
     Taken {
         /// The file.
         path: PathBuf,
-        /// Who lives.
+        /// The circusd that runs.
         pid: Pid,
     },
     /// Its directory does not exist.

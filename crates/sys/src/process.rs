@@ -129,7 +129,7 @@ fn numbers_in(directory: &Path) -> impl Iterator<Item = i32> + use<> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Who is whose child.
+/// Each process's children.
 pub(super) fn by_parent(stats: &[Stat]) -> BTreeMap<Pid, Vec<Pid>> {
     let mut table: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
     for stat in stats {

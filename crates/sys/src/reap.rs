@@ -17,7 +17,7 @@ pub struct Exit {
     pub cpu: Duration,
 }
 
-/// Collects every child that has ended, also those nobody has heard of (as PID 1 or subreaper they are many), and
+/// Collects every child that has ended, also adopted ones, which are many for PID 1 and a subreaper, and
 /// appends them. Never waits. One SIGCHLD may stand for many deaths, so this does not stop at the first.
 pub fn reap(exits: &mut Vec<Exit>) {
     loop {

@@ -82,7 +82,7 @@ impl Signals {
         let mut signals = Self { wake, flags: Vec::new(), registrations: Vec::new() };
         for (number, caught) in INTENTS {
             let flag = Arc::new(AtomicBool::new(false));
-            // In this order: who is woken must find the flag set. Actions run as they were registered.
+            // In this order: the thread that is woken must find the flag set. Actions run as they were registered.
             signals.registrations.push(signal_hook::flag::register(number, Arc::clone(&flag))?);
             signals.registrations.push(pipe::register(number, write.try_clone()?)?);
             signals.flags.push((flag, caught));

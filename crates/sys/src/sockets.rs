@@ -117,7 +117,7 @@ impl ManagedSocket {
     }
 
     /// Takes over what can be changed while it is open: the name, the backlog, whether it blocks, the mode of its file.
-    /// Those who wait in its queue stay there.
+    /// Connections in its queue stay there.
     pub fn adjust(&mut self, config: &SocketConfig) -> Result<(), SocketError> {
         self.adjust_described(config).map_err(|reason| describe(config, reason))?;
         self.name.clone_from(&config.name);

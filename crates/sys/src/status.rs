@@ -22,7 +22,7 @@ pub enum StatusRead {
     StillStarting,
     /// End-of-file: exec closed the pipe. A child that was killed before its exec reads the same, and is reaped.
     Started,
-    /// It did not start. It has exited or is about to, and it is the reaper who collects it.
+    /// It did not start. It has exited or is about to, and the reaper collects it.
     Failed(SpawnError),
 }
 

@@ -4,7 +4,7 @@ use super::sockets::{Address, ManagedSocket, SocketError, open};
 use circus_core::config::{SocketConfig, same_place};
 
 /// Makes the open sockets be these. What is new is opened before anything is closed, and if one cannot be opened,
-/// nothing is changed. A socket whose address is still wanted stays open, even under another name: nobody who connects
+/// nothing is changed. A socket whose address is still wanted stays open, even under another name: no client that connects
 /// is refused.
 pub fn swap_sockets(sockets: &mut Vec<ManagedSocket>, configs: &[SocketConfig]) -> Result<(), String> {
     let staying = staying(sockets, configs);

@@ -1,10 +1,10 @@
 //! Ending a process with all that it started.
 //!
-//! Who belongs to it: its descendants, and the members of every process group and session that one of them leads. A
+//! These belong to it: its descendants, and the members of every process group and session that one of them leads. A
 //! worker leads a session, so an orphan that has been handed to PID 1 is found by that. What is not found is a
 //! grandchild that left the session *and* lost its parent before we looked; only a cgroup would hold it.
 //!
-//! First everybody is stopped (SIGSTOP), and only when a look at all processes finds nobody new everybody is killed. A
+//! First all members are stopped (SIGSTOP), and only when a look at all processes finds no new one all are killed. A
 //! kill at first sight would lose the children of the killed, which change parents at that moment; and a process that
 //! forks as fast as it is killed would never be caught. A stopped one does not fork: the kernel lets no fork end while a
 //! signal is pending.
@@ -28,9 +28,9 @@ const STOP: Signal = Signal(libc::SIGSTOP);
 
 /// Kills a process and all that belong to it; returns how many that were.
 ///
-/// `started` ([`Proc::started`]) says which process is meant: where the pid is another's by now, nobody is killed.
+/// `started` ([`Proc::started`]) says which process is meant: where another process has the pid by now, none is killed.
 /// Without it the caller vouches that the pid is its own, as that of a child it has not reaped. The process may have
-/// been reaped already: its session's number is not given away while somebody lives in it.
+/// been reaped already: its session's number is not given away while the session has a member.
 pub fn kill_tree(proc: &Proc, pid: Pid, started: Option<u64>) -> usize {
     kill_trees(proc, &[(pid, started)])
 }
@@ -48,7 +48,7 @@ pub fn kill_trees(proc: &Proc, roots: &[(Pid, Option<u64>)]) -> usize {
             let handle = Handle::open(stat.pid);
             // Between the look and the handle the pid may have changed hands; behind the handle it cannot.
             if proc.started(stat.pid) == Some(stat.started) {
-                // Who may not be signalled is caught too, for it would be found again for ever.
+                // A process that may not be signalled is caught too, for it would be found again for ever.
                 let _refused = handle.send(stat.pid, STOP);
                 caught.insert(stat.pid, (stat.started, handle));
             }
@@ -68,7 +68,7 @@ pub(super) fn members(now: &[Stat], roots: &[(Pid, Option<u64>)], us: Pid) -> Ve
     newcomers(now, roots, &Caught::new(), us)
 }
 
-/// Those who belong to a root or to one who is caught, live, and are not caught yet. Never we ourselves, nor PID 1.
+/// Living processes that belong to a root or to a caught process, and are not caught yet. Never circusd itself, nor PID 1.
 fn newcomers(now: &[Stat], roots: &[(Pid, Option<u64>)], caught: &Caught, us: Pid) -> Vec<Stat> {
     let started: BTreeMap<Pid, u64> = now.iter().map(|stat| (stat.pid, stat.started)).collect();
     let same = |pid: &Pid, then: u64| started.get(pid).is_none_or(|now| *now == then);
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_process_that_forks_while_it_is_killed() {
-        // Each generation starts the next and ends: whoever kills at first sight runs behind.
+        // Each generation starts the next and ends: killing at first sight would run behind.
         let script = "n=0; f() { n=$((n+1)); [ $n -gt 60 ] || { sleep 1000 & (f) & }; }; echo up; f; wait; sleep 1000";
         everybody_dies(script);
     }

@@ -81,7 +81,7 @@ pub(in crate::daemon) fn pipe() -> Result<(OwnedFd, OwnedFd), String> {
     Ok((read, write))
 }
 
-/// A file in memory with this content, to be read from its beginning: nobody has to write on while it is read.
+/// A file in memory with this content, to be read from its beginning, without a writer beside the reader.
 pub(super) fn content(bytes: &[u8]) -> std::io::Result<File> {
     let mut file = File::from(memfd_create("hook", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;

@@ -133,7 +133,10 @@ impl PythonHost {
         if let Some(end) = last_newline(&self.incoming) {
             let lines: Vec<u8> = self.incoming.drain(..=end).collect();
             for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                said.push(understand(line).ok_or_else(|| io::Error::other("it says what nobody understands"))?);
+                said.push(
+                    understand(line)
+                        .ok_or_else(|| io::Error::other("its answer is not in the format of the protocol"))?,
+                );
             }
         }
         if self.incoming.len() > MOST_HELD {

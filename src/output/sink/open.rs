@@ -1,4 +1,4 @@
-//! From a stream's configuration to an open sink. This runs in the daemon's thread, so that the one who asked hears
+//! From a stream's configuration to an open sink. This runs in the daemon's thread, so that the reply can say
 //! what is wrong.
 
 use std::fs::{DirBuilder, File};

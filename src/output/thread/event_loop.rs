@@ -73,7 +73,7 @@ fn run(mut poll: Poll, channels: &Channels, before: Option<Before>) {
         Ok(pump) => (Ok(()), pump),
         Err(error) => return drop(channels.begun.send(Err(error))),
     };
-    // Nobody listens any more where the handle is gone already.
+    // Without its handle the thread has no receiver left for its messages.
     let _ = channels.begun.send(begun);
     let mut ending: Option<Mono> = None;
     loop {

@@ -12,7 +12,7 @@ use super::wait::PATIENCE;
 pub(crate) enum Answer {
     /// The body of a complete answer.
     Body(String),
-    /// Nobody listened.
+    /// The connection was refused.
     Refused(String),
     /// The connection stood, and ended without a complete answer.
     Cut,
@@ -59,7 +59,7 @@ impl Http {
 pub(crate) struct Begun(TcpStream);
 
 impl Begun {
-    /// The server's end of the connection, once somebody has accepted it.
+    /// The server's end of the connection, once a worker has accepted it.
     pub(crate) fn inode_of_server(&self) -> Option<u64> {
         let (client, server) = (self.0.local_addr().unwrap().port(), self.0.peer_addr().unwrap().port());
         let (client, server) = (format!(":{client:04X}"), format!(":{server:04X}"));

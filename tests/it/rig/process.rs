@@ -47,7 +47,7 @@ impl Process {
         self.stat(1)?.parse().ok().map(Self)
     }
 
-    /// Its children, the dead that nobody has reaped among them.
+    /// Its children, those included that have ended and were not reaped.
     pub(crate) fn children(self) -> Vec<Self> {
         Self::all().into_iter().filter(|process| process.parent() == Some(self)).collect()
     }

@@ -20,7 +20,7 @@ pub(crate) struct Output {
     pub(crate) status: Option<i32>,
 }
 
-/// A temporary directory, and in it the names that all tests share. It is dropped last: whoever still works in it then,
+/// A temporary directory, and in it the names that all tests share. It is dropped last: a process that still works in it then,
 /// and every socket and pidfile that is left, fails the test.
 pub(crate) struct Site {
     directory: tempfile::TempDir,
@@ -110,7 +110,7 @@ impl Site {
         command
     }
 
-    /// Who works here.
+    /// The processes that work here.
     pub(crate) fn inhabitants(&self) -> Vec<Process> {
         Process::in_directory(self.directory.path())
     }

@@ -20,7 +20,7 @@ struct Look {
 /// that happened to pass one would seem to have used several processors.
 const TOO_CLOSE: Duration = Duration::from_millis(100);
 
-/// How many processes are remembered before anybody is forgotten.
+/// How many processes are remembered before any is forgotten.
 const ROOM: usize = 1024;
 
 /// The last look at each process.
@@ -64,7 +64,7 @@ impl History {
         self.looks.remove(&pid);
     }
 
-    /// Forgets who is gone, where more are remembered than twice those who were there the last time.
+    /// Forgets processes that have ended, once twice as many are remembered as were found the last time.
     pub(super) fn tidy(&mut self, is_there: impl Fn(i32) -> bool) {
         if self.looks.len() > self.room {
             self.looks.retain(|pid, _| is_there(*pid));
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(history.looks.len(), ROOM / 2);
         history.forget(2);
         assert_eq!(history.looks.len(), ROOM / 2 - 1);
-        // Who lives is kept, however many they are, and is not counted each time.
+        // Living processes are kept, however many they are, and are not counted each time.
         for pid in 1..=count {
             history.percent(pid, 1, 0, ms(0));
         }

@@ -1,4 +1,4 @@
-//! What processes use: memory, processor time, and who runs them.
+//! What processes use: memory, processor time, and their users.
 //!
 //! [`Sampler`] looks at one process at a time and remembers what it saw, so that the next look can tell the processor's
 //! share since. It reads small files under /proc into one buffer that it keeps, and counts them, so that who has a

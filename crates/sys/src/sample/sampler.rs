@@ -22,7 +22,7 @@ pub struct Sampler {
     machine: Option<Machine>,
     history: History,
     users: Users,
-    /// Who is whose child, where the kernel keeps no lists.
+    /// Each process's children, where the kernel keeps no lists.
     families: Option<BTreeMap<Pid, Vec<Pid>>>,
 }
 

@@ -201,7 +201,7 @@ fn workers_listen_side_by_side_where_nobody_else_does() {
     let at = ("127.0.0.1", port(&kept));
     assert!(kept.per_worker);
     assert_ne!(at.1, 0, "the kernel's choice is known before the first worker");
-    assert!(std::net::TcpStream::connect(at).is_err(), "nobody listens yet");
+    assert!(std::net::TcpStream::connect(at).is_err(), "it does not listen yet");
     let own: Vec<_> = (0..2).map(|_| std::net::TcpListener::from(open_own(&kept).unwrap())).collect();
     for listener in &own {
         assert_eq!(listener.local_addr().unwrap().port(), at.1);

@@ -161,7 +161,7 @@ on_both_ways! {
     let script = "readlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5; test $LISTEN_PID = $$ && echo mine; \
                   echo $LISTEN_FDS $LISTEN_FDNAMES";
     let mut launch = shell(&format!("{script}; {DESCRIPTORS}"));
-    launch.env.push(("LISTEN_PID".into(), "somebody else".into()));
+    launch.env.push(("LISTEN_PID".into(), "another process".into()));
     launch.sockets = SocketPassing::Listen(
         [("web", 2), ("a:b", 0), ("admin", 1)].map(|(name, n)| (name.into(), sockets[n].as_fd())).to_vec(),
     );
@@ -359,7 +359,7 @@ fn another_user_with_its_groups_and_no_others() {
     // The group alone: the user and the supplementary groups stay.
     launch.credentials = Some(Credentials { uid: None, gid: Some(23456), groups: None });
     assert!(output(&mut launch).0.starts_with("0\n23456\n"));
-    assert!(nix::unistd::geteuid().is_root(), "the parent is who it was");
+    assert!(nix::unistd::geteuid().is_root(), "the parent keeps its user");
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn an_unread_status_pipe_tells_the_end_after_the_child_is_gone() {
     assert_eq!(wait(pid), 127);
     let error = SpawnError { stage: Stage::Exec, errno: libc::ENOENT, detail: "nosuchprogram".into() };
     assert_eq!(read_status(&status), StatusRead::Failed(error));
-    assert_eq!(read_status(&status), StatusRead::Started, "the end of the file, which nobody asks for after a failure");
+    assert_eq!(read_status(&status), StatusRead::Started, "the end of the file, which is not read after a failure");
 }
 
 on_both_ways! {
