@@ -90,8 +90,9 @@ fn run(args: &Args, parent: &mut Parent) -> Result<u8, StartupError> {
     if args.check {
         return Ok(check(args, &origin, &host));
     }
-    let Loaded { config, problems } = origin.load(&host, &sys::Machine);
+    let Loaded { config, mut problems, of_user } = origin.load(&host, &sys::Machine);
     let Some(config) = config else { return Err(StartupError::Problems(problems)) };
+    problems.extend(of_user);
     if args.daemon {
         return run_in_the_background(args, origin, config, host, problems, parent);
     }
@@ -150,7 +151,7 @@ pub(super) fn turn(mut daemon: Daemon) -> u8 {
                 return status;
             }
             Outcome::Restart => {
-                let Loaded { config, problems } = daemon.resources.origin.load(&sys::host(), &sys::Machine);
+                let Loaded { config, problems, .. } = daemon.resources.origin.load(&sys::host(), &sys::Machine);
                 restart(&mut daemon, config, &problems);
             }
         }

@@ -25,6 +25,8 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// Those of the main file first, each file's in the order of its lines.
     pub problems: Vec<Problem>,
+    /// What the user that circusd runs as cannot do, or lets others do: the file is right for another user.
+    pub of_user: Vec<Problem>,
 }
 
 impl Loaded {
@@ -81,9 +83,15 @@ impl Origin {
     pub fn load(&self, host: &Host, facts: &dyn Facts) -> Loaded {
         let mut problems = Vec::new();
         let ini = self.read(host, facts, &mut problems);
-        let config = ini.and_then(|ini| understand(self.name(), &ini, host, facts, &mut problems));
+        let mut of_user = Vec::new();
+        let config = ini.and_then(|ini| {
+            let environment = Environment::new(&ini, host);
+            let assembled = assemble(&ini, &environment, host, facts);
+            of_user = own_user::problems(self.name(), &ini, &assembled, facts, Severity::Warning);
+            decide(self.name(), &ini, assembled, host, &mut problems)
+        });
         sort(self.name(), &mut problems);
-        Loaded { config, problems }
+        Loaded { config, problems, of_user }
     }
 
     /// Reads it only to report what is wrong with it, and what differs from Circus 0.19.
@@ -134,13 +142,6 @@ impl Origin {
         includes(name, &mut ini, host, facts, problems);
         Some(ini)
     }
-}
-
-fn understand(path: &str, ini: &Ini, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) -> Option<Config> {
-    let environment = Environment::new(ini, host);
-    let assembled = assemble(ini, &environment, host, facts);
-    problems.extend(own_user::problems(path, ini, &assembled, facts, Severity::Warning));
-    decide(path, ini, assembled, host, problems)
 }
 
 /// The configuration, unless there is a reason not to start with it.

@@ -90,12 +90,13 @@ mod tests {
     fn said(uid: u32, text: &str) -> [Vec<String>; 2] {
         let host = Host { cwd: "/".into(), ..Host::default() };
         let machine = machine(uid, text).with_program("/usr/bin/x");
-        let Loaded { problems, .. } = load("/c.ini", &host, &machine);
+        let Loaded { problems, of_user, .. } = load("/c.ini", &host, &machine);
+        assert_eq!(problems, [], "the file is right");
         let lines = |problems: Vec<super::Problem>| {
             let lines = problems.iter().map(|problem| problem.diagnostic().replace("/c.ini:", ""));
             lines.filter(|line| ["endpoint", "root"].iter().any(|word| line.contains(word))).collect()
         };
-        [lines(problems), lines(check("/c.ini", &host, &machine).problems)]
+        [lines(of_user), lines(check("/c.ini", &host, &machine).problems)]
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn loaded(value: &Value) -> Loaded {
 }
 
 fn config(value: &Value) -> Config {
-    let Loaded { config, problems } = loaded(value);
+    let Loaded { config, problems, .. } = loaded(value);
     assert_eq!(problems, []);
     config.unwrap()
 }
