@@ -36,10 +36,10 @@ const HOLD_IN_ALL: Duration = Duration::from_secs(2);
 /// ... and so long without any progress.
 const HOLD_WITHOUT_PROGRESS: Duration = Duration::from_millis(200);
 
-/// Whether a source is in one of the queues.
+/// The queue that a source is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Nothing to read, as far as we know.
+pub(crate) enum QueueState {
+    /// In none: nothing to read, as far as is known.
     Idle,
     /// In the queue of those to read from.
     Ready,
@@ -69,7 +69,7 @@ pub(crate) struct PipeReader {
     pub(crate) partial: PartialLine,
     /// When what is partial is written as it is.
     pub(crate) due: Option<Mono>,
-    pub(crate) standing: Standing,
+    pub(crate) queue_state: QueueState,
     pub(crate) pace: AdaptiveInterval,
     /// No writer is left: a short read does not mean that the next would wait.
     pub(crate) hung_up: bool,
@@ -115,7 +115,7 @@ impl PipeReader {
             sink,
             partial: PartialLine::default(),
             due: None,
-            standing: Standing::Idle,
+            queue_state: QueueState::Idle,
             pace: AdaptiveInterval::new(),
             hung_up: false,
             taken: 0,

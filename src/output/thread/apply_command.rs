@@ -8,7 +8,7 @@ use mio::{Interest, Token};
 
 use crate::output::handle::Command;
 use crate::output::message::{SourceId, WriterId};
-use crate::output::read::pipe_reader::{PipeReader, READ, Standing};
+use crate::output::read::pipe_reader::{PipeReader, QueueState, READ};
 use crate::output::sink::interface::{Now, Sink};
 use crate::output::sink::open::Opened;
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
@@ -224,7 +224,7 @@ impl Pump {
     /// Reads at once what these sources have; a source that waits for a writer goes on waiting.
     fn read_out(&mut self, ids: Vec<SourceId>, now: Now) {
         for id in ids {
-            if self.sources.get(&id).is_some_and(|reader| reader.standing != Standing::Parked) {
+            if self.sources.get(&id).is_some_and(|reader| reader.queue_state != QueueState::Parked) {
                 self.serve(id, ALL, now);
             }
         }

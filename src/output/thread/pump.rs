@@ -10,7 +10,7 @@ use crate::arbiter::Mono;
 use crate::output::format::line_format::LineFormat;
 use crate::output::message::{SourceId, WriterId};
 use crate::output::read::adaptive_interval::Change;
-use crate::output::read::pipe_reader::{PipeReader, SCRATCH, Standing};
+use crate::output::read::pipe_reader::{PipeReader, QueueState, SCRATCH};
 use crate::output::read::read_turn::{Outcome, ReadTurn};
 use crate::output::sink::interface::Now;
 use crate::output::sink::open::Key;
@@ -149,7 +149,7 @@ impl Pump {
         }
         for _ in 0..self.ready.len() {
             let Some(id) = self.ready.pop_front() else { break };
-            if self.sources.get(&id).is_some_and(|reader| reader.standing == Standing::Ready) {
+            if self.sources.get(&id).is_some_and(|reader| reader.queue_state == QueueState::Ready) {
                 self.serve(id, SHARE, now);
             }
         }
@@ -159,9 +159,9 @@ impl Pump {
 
     pub(in crate::output) fn mark_ready(&mut self, id: SourceId) {
         if let Some(reader) = self.sources.get_mut(&id)
-            && reader.standing == Standing::Idle
+            && reader.queue_state == QueueState::Idle
         {
-            reader.standing = Standing::Ready;
+            reader.queue_state = QueueState::Ready;
             self.ready.push_back(id);
         }
     }
@@ -170,9 +170,9 @@ impl Pump {
     pub(in crate::output) fn release(&mut self, ids: Vec<SourceId>) {
         for id in ids {
             if let Some(reader) = self.sources.get_mut(&id)
-                && reader.standing == Standing::Parked
+                && reader.queue_state == QueueState::Parked
             {
-                reader.standing = Standing::Idle;
+                reader.queue_state = QueueState::Idle;
                 self.mark_ready(id);
             }
         }
@@ -204,7 +204,7 @@ impl Pump {
         self.maintain(writer, now, |_, _, _| {});
         self.keep_pace(id, outcome, something, now);
         let Some(reader) = self.sources.get_mut(&id) else { return };
-        reader.standing = Standing::Idle;
+        reader.queue_state = QueueState::Idle;
         // Only a source that waits for nothing else is woken by time.
         let due = [reader.due, reader.pace.next(now.mono)].into_iter().flatten().min();
         self.timers.set(Owner::Source(id), due.filter(|_| outcome == Outcome::Idle));
@@ -212,7 +212,7 @@ impl Pump {
             Outcome::Idle => {}
             Outcome::Again => self.mark_ready(id),
             Outcome::Parked => {
-                reader.standing = Standing::Parked;
+                reader.queue_state = QueueState::Parked;
                 if let Some(writer) = self.writers.get_mut(&writer) {
                     writer.park(id);
                 }
