@@ -324,3 +324,40 @@ time.sleep(1000)";
     assert_eq!(circusd.read("kept"), "cache memory");
     std::fs::remove_file(circusd.path("slow.sock")).unwrap();
 }
+
+#[test]
+fn scripts_wait_for_what_they_need() {
+    let circusd = site("wait_for('go'); say('READY=1'); time.sleep(1000)").start(
+        "[watcher:web]
+         cmd = /usr/bin/python3 worker.py
+         working_dir = {dir}
+         ready = notify
+         [watcher:once]
+         cmd = /bin/sh -c \"while ! test -f {dir}/end; do sleep 0.01; done\"
+         respawn = no
+         [watcher:false]
+         cmd = /bin/false
+         respawn = no",
+    );
+    let (error, status) = ctl(&circusd, &["wait", "web", "--timeout", "0.1"]);
+    assert_eq!((error.as_str(), status), ("error: web is not ready: starting: in progress: start\n", Some(3)));
+    let waits = |args: &[&str]| {
+        let mut child =
+            circusd.command(built("circusctl")).args(["wait", "--timeout", "30"]).args(args).spawn().unwrap();
+        move || child.wait().unwrap().code()
+    };
+    let mut ready = waits(&["web"]);
+    circusd.write("go", "");
+    assert_eq!(ready(), Some(0));
+    let mut exited = waits(&["once", "--for", "exited"]);
+    circusd.write("end", "");
+    assert_eq!(exited(), Some(0));
+    let mut stopped = waits(&["web", "--for", "stopped"]);
+    circusd.tell("stop", json!({"name": "web"}));
+    assert_eq!(stopped(), Some(0));
+    let (error, status) = ctl(&circusd, &["wait", "false", "--timeout", "30"]);
+    assert!(error.starts_with("error: false is not ready: failed: worker 1 exited with status 1"), "{error}");
+    assert_eq!(status, Some(3));
+    assert_eq!(ctl(&circusd, &["wait", "nope"]).1, Some(3));
+    assert_eq!(ctl(&circusd, &["wait", "web", "--for", "lunch"]).1, Some(1));
+}

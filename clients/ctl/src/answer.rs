@@ -141,7 +141,7 @@ fn shown(spec: &CommandSpec, invocation: &Invocation, reply: &Value) -> Outcome 
     match spec.console.action {
         Action::Call { show, .. } => Outcome::done(&show(reply, invocation)),
         // A subscription makes no call, so no reply is its own.
-        Action::Subscribe => Outcome::done("ok"),
+        Action::Subscribe | Action::Await => Outcome::done("ok"),
     }
 }
 

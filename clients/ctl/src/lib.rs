@@ -20,6 +20,7 @@ mod tail;
 mod targets;
 mod text;
 mod transport;
+mod wait;
 mod words;
 
 pub use answer::{Outcome, answer};

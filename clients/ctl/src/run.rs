@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::targets::Single;
 use super::{
     AutoComplete, Connector, Globals, Look, Outcome, Parsed, Subscription, SyntaxError, Target, answer, args,
-    completion, listen, look, shell, tail, targets, text,
+    completion, listen, look, shell, tail, targets, text, wait,
 };
 use circus_client::{ClientError, Request, Ssh, Wait, endpoint};
 use circus_core::commands::{self, Action, CommandSpec, Invocation, Table};
@@ -115,6 +115,7 @@ impl Session<'_> {
                     return tail::tail(self, &globals, spec, &invocation, streams);
                 }
                 match spec.console.action {
+                    Action::Await => return wait::wait(self, &globals, spec, &invocation, streams),
                     Action::Subscribe => return listen::listen(self, &globals, &invocation, streams),
                     Action::Call { .. } => self.call(&globals, spec, &invocation),
                 }

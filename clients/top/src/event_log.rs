@@ -53,7 +53,7 @@ pub(super) fn read(topic: &[u8], body: &[u8]) -> Option<(Entry, Option<i64>)> {
         Some(status) => detail += &format!(", exit status {status}"),
         None => {}
     }
-    for key in ["name", "error"] {
+    for key in ["name", "error", "reason"] {
         if let Some(text) = body.get(key).and_then(Value::as_str) {
             detail += &format!("{}{text}", if detail.is_empty() { "" } else { ", " });
         }
@@ -63,7 +63,7 @@ pub(super) fn read(topic: &[u8], body: &[u8]) -> Option<(Entry, Option<i64>)> {
         watcher: watcher.to_owned(),
         what: what.to_owned(),
         detail,
-        bad: exit.is_some_and(|exit| exit != 0) || what == "hook_failure",
+        bad: exit.is_some_and(|exit| exit != 0) || matches!(what, "hook_failure" | "unhealthy"),
     };
     Some((entry, pid.filter(|_| what == "reap")))
 }

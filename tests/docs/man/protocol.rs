@@ -20,7 +20,7 @@ fn command(spec: &CommandSpec) -> String {
     out.push_str(".PP\n");
     out.push_str(match spec.console.action {
         Action::Call { .. } => "Request and reply:\n",
-        Action::Subscribe => "On the control endpoint it is refused:\n",
+        Action::Subscribe | Action::Await => "On the control endpoint it is refused:\n",
     });
     out.push_str(&example(&format!("{}\n{}", spec.doc.message, spec.doc.answer)));
     out.push_str(".PP\n");

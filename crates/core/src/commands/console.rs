@@ -53,6 +53,8 @@ pub enum Action {
     },
     /// A subscription to events; the words are topics.
     Subscribe,
+    /// Circusctl waits, with a subscription and requests of other commands.
+    Await,
 }
 
 /// Makes the properties of a message from a command line.
@@ -120,6 +122,11 @@ impl ConsoleSpec {
             table: None,
             action: Action::Subscribe,
         }
+    }
+
+    /// Something that circusctl waits for.
+    pub(super) const fn awaiting(form: &'static str, options: &'static [ConsoleOption]) -> Self {
+        Self { options, action: Action::Await, ..Self::subscription(form) }
     }
 
     /// Several watchers may be named.
@@ -234,7 +241,7 @@ impl CommandSpec {
 pub fn message(spec: &CommandSpec, invocation: &Invocation) -> Result<Object, UsageError> {
     let mut properties = match spec.console.action {
         Action::Call { message, .. } => message(invocation)?,
-        Action::Subscribe => Object::new(),
+        Action::Subscribe | Action::Await => Object::new(),
     };
     if spec.waiting.is_offered() && invocation.flag(WAITING.name) {
         properties.insert(WAITING.name.into(), true.into());

@@ -44,6 +44,7 @@ mod status;
 mod stop;
 mod tail;
 mod upgrade;
+mod wait;
 
 #[cfg(test)]
 mod testing;
@@ -59,3 +60,4 @@ pub use matching::matcher;
 pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role, Waiting};
 pub use status::is_content;
 pub use table::{COMMANDS, decode, find};
+pub use wait::{Outlook, WaitGoal};

@@ -6,7 +6,7 @@ use super::python::quoted;
 use super::{
     CommandSpec, add, decr, dstats, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
     numwatchers, options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, stats, status, stop,
-    tail, upgrade,
+    tail, upgrade, wait,
 };
 
 /// Every command, in alphabetical order.
@@ -37,6 +37,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     stop::SPEC,
     tail::SPEC,
     upgrade::SPEC,
+    wait::SPEC,
 ];
 
 /// The command of this name, in any case.
@@ -115,7 +116,7 @@ mod tests {
             let decoded = decode(&envelope(spec.name, Some(properties.clone())));
             match spec.console.action {
                 Action::Call { .. } => assert!(decoded.is_ok(), "{}: {decoded:?}", spec.name),
-                Action::Subscribe => assert!(decoded.is_err(), "{}", spec.name),
+                Action::Subscribe | Action::Await => assert!(decoded.is_err(), "{}", spec.name),
             }
             let answer: Object = serde_json::from_str(spec.doc.answer).unwrap();
             assert!(answer.contains_key("status"), "{}", spec.name);

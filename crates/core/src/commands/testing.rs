@@ -38,6 +38,6 @@ pub(super) fn expect_usage(spec: &CommandSpec, words: &[&str], text: &str) {
 pub(super) fn shown(spec: &CommandSpec, words: &[&str], reply: Value) -> String {
     match spec.console.action {
         Action::Call { show, .. } => show(&reply, &Invocation::new(words.iter().copied())),
-        Action::Subscribe => panic!("{} is no call", spec.name),
+        Action::Subscribe | Action::Await => panic!("{} is no call", spec.name),
     }
 }

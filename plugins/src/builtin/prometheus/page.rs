@@ -80,6 +80,11 @@ fn past(page: &mut Page, watchers: &[Watcher]) {
         Some(w.restarts as f64)
     });
     counter("circus_watcher_reloads", "Graceful reloads, since the plugin began.", |w| Some(w.tally.reloads as f64));
+    counter(
+        "circus_watcher_unhealthy_workers",
+        "Workers that have failed their health checks, since the plugin began.",
+        |w| Some(w.tally.unhealthy as f64),
+    );
     let exits = watchers.iter().flat_map(|watcher| {
         watcher.tally.exits.iter().map(|(code, count)| {
             let (how, which) = ended(*code);

@@ -15,6 +15,8 @@ pub(crate) struct Tally {
     /// How often a process ended so: with an exit status, or by a signal where it is below 0.
     pub(crate) exits: BTreeMap<i64, u64>,
     pub(crate) reloads: u64,
+    /// Workers that have failed their health checks.
+    pub(crate) unhealthy: u64,
     pub(crate) respawns: Histogram,
 }
 
@@ -73,6 +75,7 @@ impl Tallies {
             ("reap", Some(pid), Some(time)) => tracker.reaped(pid, event.body.get("exit_code"), time),
             ("spawn", Some(pid), Some(time)) => tracker.spawned(pid, time),
             ("reload", _, _) => tracker.tally.reloads += 1,
+            ("unhealthy", _, _) => tracker.tally.unhealthy += 1,
             // What is started from here on was commanded.
             ("stop" | "add", _, _) => tracker.pending.clear(),
             (_, _, _) => {}
