@@ -6,7 +6,7 @@ use super::launch::Reporting;
 use super::reload::take_over;
 use crate::arbiter::{Action, Event, Launch, Level, Pid};
 use crate::config::WatcherOrigin;
-use crate::proto::{Notification, Reply, ReplyTo, SpawnError, Stage, reply_value};
+use crate::proto::{Reply, ReplyTo, SpawnError, Stage, reply_value};
 use crate::sys;
 
 impl Daemon {
@@ -134,11 +134,7 @@ impl Daemon {
                 if let Some(file) = &self.state_file {
                     file.started(pid, name, wid);
                 }
-                core.feed(Event::Spawned { worker, pid });
-                // It has reported to the circusd before that it is ready, and does not do so again.
-                if launch.config.checks.are_notified() {
-                    core.feed(Event::Notified { pid, said: vec![Notification::Ready] });
-                }
+                core.feed(Event::Adopted { worker, pid });
             }
             Err(detail) => {
                 core.log(Level::Error, format!("{name}: worker {wid} of the circusd before cannot go on: {detail}"));

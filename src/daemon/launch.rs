@@ -117,7 +117,8 @@ impl Launcher {
         self.worker_sockets.started(set, Pid(pid));
         for pipe in [stdout, stderr].into_iter().flatten() {
             drop(pipe.write);
-            self.output.attach(pipe.read, pipe.sink, Source { pid, wid: launch.wid.0, name: pipe.name });
+            let source = Source { pid, wid: launch.wid.0, name: pipe.name };
+            self.output.attach_and_await(pipe.read, pipe.sink, source, config.checks.pattern());
         }
         Ok(spawned)
     }

@@ -4,8 +4,9 @@ use super::control::Control;
 use super::core::Core;
 use super::events::EventPublisher;
 use super::plugins::log_speaker;
-use crate::arbiter::{Event, JobId, Level};
+use crate::arbiter::{Event, JobId, Level, Pid};
 use crate::output::{Message, OutputHandle};
+use crate::proto::Notification;
 
 /// Messages of one turn: a client that follows a flood does not keep a request waiting.
 const MESSAGES_A_TURN: usize = 256;
@@ -46,6 +47,7 @@ impl OutputMessages {
                 Message::Info(text) => core.log(Level::Info, text),
                 Message::Warning(text) => core.log(Level::Warning, text),
                 Message::Told { speaker, level, line } => log_speaker(core, &speaker, level, &line),
+                Message::Matched(pid) => core.feed(Event::Notified { pid: Pid(pid), said: vec![Notification::Ready] }),
                 Message::Synced(_) => {}
                 Message::Tailed(job, tail) => core.feed(Event::Tailed { job: JobId(job), tail }),
                 Message::Output { topic, body, .. } if core.arbiter.may_follow(&control.peers, &topic) => {

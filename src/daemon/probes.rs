@@ -69,7 +69,7 @@ impl Probes {
             ProbeKind::Unix(path) => self.connect(id, Service::Unix(path.clone()), cx),
             ProbeKind::Exec(argv) => self.start(argv, call, cx),
             // These report by themselves.
-            ProbeKind::Notify | ProbeKind::Watchdog => Ok(()),
+            ProbeKind::Notify | ProbeKind::Watchdog | ProbeKind::Log(_) => Ok(()),
         };
         if let Err(error) = begun {
             report(id, ProbeOutcome::Unable(error), cx.core);

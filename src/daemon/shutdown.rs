@@ -45,7 +45,7 @@ pub(super) fn close(mut daemon: Daemon) {
             Message::Info(text) | Message::Warning(text) => core.log(Level::Warning, text),
             Message::Told { speaker, level, line } => log_speaker(&mut core, &speaker, level, &line),
             // No client is left that asked.
-            Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {}
+            Message::Matched(_) | Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {}
         }
     }
     let killed = daemon.leftovers.end_adopted(&daemon.children, &mut signals);

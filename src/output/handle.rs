@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::arbiter::Level;
 use crate::config::StreamConfig;
+use crate::output::read::awaited_line::AwaitedLine;
 use crate::output::sink::open::{OpenError, Opened, open, open_command, told};
 use crate::output::tail::stream_tail::InFlight;
 use crate::output::{Kept, Message, OutputFd, RestoreError, SavedOutput, SinkId, Source, SyncId, thread};
@@ -22,7 +23,7 @@ pub(crate) enum Command {
     Open(SinkId, Opened, Option<Kept>),
     Set(SinkId, Opened),
     Close(SinkId),
-    Attach(OwnedFd, SinkId, Source),
+    Attach(OwnedFd, SinkId, Source, Option<AwaitedLine>),
     Died(i32),
     ReopenAll,
     /// The topics that clients follow, by their beginnings.
@@ -183,8 +184,13 @@ impl OutputHandle {
 
     /// Reads `read_end` until its end into `sink`.
     pub fn attach(&mut self, read_end: OwnedFd, sink: SinkId, source: Source) {
+        self.attach_and_await(read_end, sink, source, None);
+    }
+
+    /// The same; a message says when a line comes that matches this regular expression.
+    pub fn attach_and_await(&mut self, read_end: OwnedFd, sink: SinkId, source: Source, pattern: Option<&str>) {
         self.heard.insert(source.pid);
-        self.send(Command::Attach(read_end, sink, source));
+        self.send(Command::Attach(read_end, sink, source, pattern.and_then(AwaitedLine::new)));
     }
 
     /// Worker `pid` has died: what it left is read at once. Its pipes stay attached for descendants that still hold them.

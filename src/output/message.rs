@@ -44,6 +44,8 @@ pub enum Message {
     },
     /// All that was readable when `sync` was called has been written.
     Synced(SyncId),
+    /// This process has printed the line that was waited for.
+    Matched(i32),
     /// The lines that `tail` asked for.
     Tailed(u64, Tail),
     /// To be published.

@@ -71,7 +71,11 @@ impl Room {
             let found = messages.iter().any(&wanted);
             self.said.extend(messages.into_iter().filter_map(|message| match message {
                 Message::Info(text) | Message::Warning(text) => Some(text),
-                Message::Synced(_) | Message::Told { .. } | Message::Tailed(..) | Message::Output { .. } => None,
+                Message::Matched(_)
+                | Message::Synced(_)
+                | Message::Told { .. }
+                | Message::Tailed(..)
+                | Message::Output { .. } => None,
             }));
             if found {
                 return true;

@@ -339,7 +339,7 @@ fn scripts_wait_for_what_they_need() {
          cmd = /bin/false
          respawn = no",
     );
-    let (error, status) = ctl(&circusd, &["wait", "web", "--timeout", "0.1"]);
+    let (error, status) = ctl(&circusd, &["wait", "web", "--timeout", "1"]);
     assert_eq!((error.as_str(), status), ("error: web is not ready: starting: in progress: start\n", Some(3)));
     let waits = |args: &[&str]| {
         let mut child =
@@ -360,4 +360,32 @@ fn scripts_wait_for_what_they_need() {
     assert_eq!(status, Some(3));
     assert_eq!(ctl(&circusd, &["wait", "nope"]).1, Some(3));
     assert_eq!(ctl(&circusd, &["wait", "web", "--for", "lunch"]).1, Some(1));
+}
+
+#[test]
+fn line_in_the_output_shows_readiness_also_over_an_upgrade() {
+    let site = Site::new();
+    site.write(
+        "worker.sh",
+        "#!/bin/sh\necho not listening on 80 yet\nwhile ! test -f go; do sleep 0.01; done\n\
+         echo 'still not listening on 80'; echo 'listening on 80'\nexec sleep 1000\n",
+    );
+    let circusd = site.start(
+        "[watcher:web]
+         cmd = /bin/sh worker.sh
+         working_dir = {dir}
+         ready = log:^listening on [0-9]+$
+         stdout_stream.class = MemoryStream
+         [watcher:blind]
+         cmd = /bin/true
+         autostart = no",
+    );
+    wait_until("it prints", || !circusd.tell("tail", json!({"name": "web"}))["lines"].as_array().unwrap().is_empty());
+    assert_eq!(details(&circusd, "web")["processes"][0]["ready"], false);
+    assert_eq!(ctl(&circusd, &["upgrade"]), (String::new(), Some(0)));
+    assert_eq!(details(&circusd, "web")["processes"][0]["ready"], false);
+    circusd.write("go", "");
+    assert_eq!(ctl(&circusd, &["wait", "web", "--timeout", "30"]), (String::new(), Some(0)));
+    let refused = circusd.ask("set", json!({"name": "blind", "options": {"ready": "log:x"}}));
+    assert_eq!(refused["reason"], "ready = log: needs stdout_stream or stderr_stream: circusd reads no other output");
 }

@@ -8,7 +8,7 @@ use mio::Interest;
 use nix::poll::{PollTimeout, poll};
 
 use super::{Failure, Upgrade, state};
-use crate::arbiter::{Event, JobId, Level};
+use crate::arbiter::{Event, JobId, Level, Pid};
 use crate::daemon::boot::open_network;
 use crate::daemon::control::Control;
 use crate::daemon::core::Core;
@@ -20,7 +20,7 @@ use crate::daemon::shutdown::stop_hooks;
 use crate::daemon::sources::Source;
 use crate::net::{Context, Publisher, Router};
 use crate::output::{Message, Paused};
-use crate::proto::Signal;
+use crate::proto::{Notification, Signal};
 use crate::sys;
 
 /// How long answers and events that clients do not read may hold up the upgrade.
@@ -168,6 +168,7 @@ fn take(messages: Vec<Message>, daemon: &mut Daemon) {
             Message::Info(text) => core.log(Level::Info, text),
             Message::Warning(text) => core.log(Level::Warning, text),
             Message::Told { speaker, level, line } => log_speaker(core, &speaker, level, &line),
+            Message::Matched(pid) => core.feed(Event::Notified { pid: Pid(pid), said: vec![Notification::Ready] }),
             Message::Synced(_) => {}
             Message::Tailed(job, tail) => core.feed(Event::Tailed { job: JobId(job), tail }),
             Message::Output { topic, body, .. } if may_follow(core, control, &topic) => printed.push((topic, body)),

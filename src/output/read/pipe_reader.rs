@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arbiter::Mono;
 use crate::output::read::adaptive_interval::AdaptiveInterval;
+use crate::output::read::awaited_line::AwaitedLine;
 use crate::output::read::partial_line::{LINE_LIMIT, PartialLine};
 use crate::output::sink::interface::Now;
 use crate::output::tail::ring::Origin;
@@ -79,6 +80,8 @@ pub(crate) struct PipeReader {
     pub(crate) emptied: u64,
     long_since: Option<Mono>,
     grown: bool,
+    /// A line that is waited for.
+    pub(crate) awaited: Option<AwaitedLine>,
 }
 
 /// What a reader knows, without its pipe.
@@ -89,17 +92,22 @@ pub(crate) struct SavedReader {
     partial: PartialLine,
     due: Option<Mono>,
     long_since: Option<Mono>,
+    /// The regular expression of a line that is waited for.
+    #[serde(default)]
+    awaited: Option<String>,
 }
 
 impl PipeReader {
     pub(crate) fn save(&self) -> SavedReader {
         let (source, sink, partial) = (self.source, self.sink, self.partial.clone());
-        SavedReader { source, sink, partial, due: self.due, long_since: self.long_since }
+        let awaited = self.awaited.as_ref().map(|awaited| awaited.pattern().to_owned());
+        SavedReader { source, sink, partial, due: self.due, long_since: self.long_since, awaited }
     }
 
     pub(crate) fn restore(fd: OwnedFd, saved: SavedReader) -> io::Result<Self> {
-        let SavedReader { source, sink, partial, due, long_since } = saved;
-        Ok(Self { partial, due, long_since, ..Self::new(fd, sink, source)? })
+        let SavedReader { source, sink, partial, due, long_since, awaited } = saved;
+        let awaited = awaited.as_deref().and_then(AwaitedLine::new);
+        Ok(Self { partial, due, long_since, awaited, ..Self::new(fd, sink, source)? })
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -118,6 +126,7 @@ impl PipeReader {
             queue_state: QueueState::Idle,
             pace: AdaptiveInterval::new(),
             hung_up: false,
+            awaited: None,
             taken: 0,
             emptied: 0,
             long_since: None,

@@ -1,7 +1,7 @@
 //! One source's turn: read, cut into lines, pass on.
 
 use crate::output::format::line_format::LineFormat;
-use crate::output::message::SourceId;
+use crate::output::message::{Message, SourceId};
 use crate::output::read::partial_line::LINE_WAIT;
 use crate::output::read::pipe_reader::{Got, PipeReader};
 use crate::output::sink::interface::Now;
@@ -94,6 +94,9 @@ impl ReadTurn<'_> {
         if let Some(tail) = tail {
             let events = EventQueue { messages: &mut self.cx.messages, load: self.load };
             tail.take(*id, reader.origin(*now), cut.ready, events);
+        }
+        if reader.awaited.take_if(|awaited| awaited.is_in(cut.ready)).is_some() {
+            self.cx.messages.push(Message::Matched(reader.source.pid));
         }
         let ended = cut.ready.last() == Some(&b'\n');
         if ended {

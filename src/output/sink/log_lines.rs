@@ -109,7 +109,11 @@ mod tests {
             let text = |message| match message {
                 Message::Told { line, .. } => line,
                 Message::Warning(text) => format!("! {text}"),
-                Message::Info(_) | Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {
+                Message::Info(_)
+                | Message::Matched(_)
+                | Message::Synced(_)
+                | Message::Tailed(..)
+                | Message::Output { .. } => {
                     unreachable!("it says none of these")
                 }
             };

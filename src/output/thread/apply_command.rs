@@ -8,6 +8,7 @@ use mio::{Interest, Token};
 
 use crate::output::handle::Command;
 use crate::output::message::{SourceId, WriterId};
+use crate::output::read::awaited_line::AwaitedLine;
 use crate::output::read::pipe_reader::{PipeReader, QueueState, READ};
 use crate::output::sink::interface::{Now, Sink};
 use crate::output::sink::open::Opened;
@@ -29,8 +30,8 @@ impl Pump {
             Command::Open(id, opened, kept) => self.open(id, opened, kept, now),
             Command::Set(id, opened) => self.set(id, opened, now),
             Command::Close(id) => self.close(id, now),
-            Command::Attach(fd, sink, source) => {
-                if let Err(error) = self.attach(fd, sink, source) {
+            Command::Attach(fd, sink, source, awaited) => {
+                if let Err(error) = self.attach(fd, sink, source, awaited) {
                     self.warn(format!("cannot read the {:?} of pid {}: {error}", source.name, source.pid));
                 }
             }
@@ -153,11 +154,12 @@ impl Pump {
         self.retire_sink(id);
     }
 
-    fn attach(&mut self, fd: OwnedFd, sink_id: SinkId, source: Source) -> io::Result<()> {
+    fn attach(&mut self, fd: OwnedFd, sink_id: SinkId, source: Source, awaited: Option<AwaitedLine>) -> io::Result<()> {
         if !self.sinks.contains_key(&sink_id) {
             return Err(io::Error::other("its sink is closed"));
         }
-        let reader = PipeReader::new(fd, sink_id, source)?;
+        let mut reader = PipeReader::new(fd, sink_id, source)?;
+        reader.awaited = awaited;
         let id = SourceId(self.next_token());
         if !self.watch_reader(id, reader) {
             self.mark_ready(id);

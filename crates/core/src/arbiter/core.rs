@@ -125,6 +125,12 @@ impl Arbiter {
             Event::Spawned { worker, pid } => {
                 self.with_and_advance(worker.watcher, now, |w, cx| launch::spawned(w, worker, pid, cx));
             }
+            Event::Adopted { worker, pid } => {
+                self.with_and_advance(worker.watcher, now, |w, cx| {
+                    probes::change(w, worker, |vitals| vitals.is_adopted = true);
+                    launch::spawned(w, worker, pid, cx);
+                });
+            }
             Event::SpawnFailed { worker, error } => {
                 self.with_and_advance(worker.watcher, now, |w, cx| exit::launch_failed(w, worker, &error, cx));
             }

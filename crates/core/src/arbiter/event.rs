@@ -32,6 +32,14 @@ pub enum Event {
         /// Its pid.
         pid: Pid,
     },
+    /// A process that an earlier circusd has started takes the place of one that was to be launched. What it has reported
+    /// to that circusd is not known, and it cannot report to this one.
+    Adopted {
+        /// As the launch named it.
+        worker: WorkerId,
+        /// Its pid.
+        pid: Pid,
+    },
     /// A launch came to nothing; no process is left of it.
     SpawnFailed {
         /// As the launch named it.

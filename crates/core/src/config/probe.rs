@@ -1,5 +1,6 @@
 //! What shows that a worker is ready (`ready`), or still at work (`health`), and how that is written.
 
+use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::hook::{address, http_address, words_of};
@@ -38,6 +39,8 @@ pub enum ProbeKind {
         /// What is asked for.
         path: String,
     },
+    /// A line that the worker prints matches this regular expression.
+    Log(String),
     /// A command ends with status 0.
     Exec(Vec<String>),
 }
@@ -52,7 +55,7 @@ pub(super) enum ProbeUse {
 impl ProbeUse {
     fn forms(self) -> &'static str {
         match self {
-            Self::Ready => "none, notify, tcp:HOST:PORT, unix:PATH, http:URL or exec:COMMAND",
+            Self::Ready => "none, notify, log:REGEX, tcp:HOST:PORT, unix:PATH, http:URL or exec:COMMAND",
             Self::Health => "none, watchdog, tcp:HOST:PORT, unix:PATH, http:URL or exec:COMMAND",
         }
     }
@@ -68,6 +71,11 @@ impl Probe {
         let kind = match (text.split_once(':'), of) {
             (None, ProbeUse::Ready) if text.eq_ignore_ascii_case("notify") => ProbeKind::Notify,
             (None, ProbeUse::Health) if text.eq_ignore_ascii_case("watchdog") => ProbeKind::Watchdog,
+            (Some(("log", pattern)), ProbeUse::Ready) => {
+                let pattern = python::trim(pattern);
+                Regex::new(pattern).map_err(|error| format!("'{pattern}' is no regular expression: {error}"))?;
+                ProbeKind::Log(pattern.into())
+            }
             (Some(("tcp", place)), _) => {
                 let (host, port) = address(place.strip_prefix("//").unwrap_or(place), None)?;
                 ProbeKind::Tcp { host, port }
@@ -89,6 +97,11 @@ impl Probe {
     /// As it is written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it is the worker that shows it by itself, and not circusd that looks.
+    pub fn is_passive(&self) -> bool {
+        self.is_notified() || matches!(self.kind, ProbeKind::Log(_))
     }
 
     /// Whether the worker reports by itself, through its notification socket.
@@ -132,6 +145,14 @@ impl Checks {
         [&self.ready, &self.health].into_iter().flatten().any(Probe::is_notified)
     }
 
+    /// The regular expression that a line has to match.
+    pub fn pattern(&self) -> Option<&str> {
+        match &self.ready.as_ref()?.kind {
+            ProbeKind::Log(pattern) => Some(pattern),
+            _ => None,
+        }
+    }
+
     /// Whether these are the options of a watcher that sets none of them.
     pub(crate) fn are_default(&self) -> bool {
         *self == Self::default()
@@ -165,13 +186,15 @@ mod tests {
     #[test]
     fn other_texts_are_refused_with_the_forms() {
         for (text, of, reason) in [
-            ("yes", ProbeUse::Ready, "'yes' is none of its forms: none, notify, tcp:HOST:PORT"),
+            ("yes", ProbeUse::Ready, "'yes' is none of its forms: none, notify, log:REGEX, tcp"),
             ("watchdog", ProbeUse::Ready, "'watchdog' is none of its forms"),
             ("notify", ProbeUse::Health, "'notify' is none of its forms: none, watchdog"),
             ("unix:", ProbeUse::Ready, "'unix:' is none of its forms"),
             ("tcp:80", ProbeUse::Ready, "'80' is no HOST:PORT"),
             ("https://h/", ProbeUse::Health, "it speaks no TLS"),
             ("exec:", ProbeUse::Health, "a command is missing"),
+            ("log:(", ProbeUse::Ready, "'(' is no regular expression: "),
+            ("log:x", ProbeUse::Health, "'log:x' is none of its forms"),
             ("http://h/a b", ProbeUse::Ready, "'/a b' is no path of a URL"),
         ] {
             let found = Probe::read(text, of).unwrap_err();

@@ -50,6 +50,8 @@ pub(in crate::arbiter) struct Vitals {
     pub(in crate::arbiter) is_told: bool,
     /// It has shown that it is ready, as its watcher asks.
     pub(in crate::arbiter) has_been_ready: bool,
+    /// An earlier circusd has started it: it cannot report to this one.
+    pub(in crate::arbiter) is_adopted: bool,
     /// It has reported that it is ready, which may be before that is asked.
     pub(in crate::arbiter) says_ready: bool,
     /// What it reports of itself.

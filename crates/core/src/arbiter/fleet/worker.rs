@@ -135,6 +135,11 @@ impl Worker {
         self.vitals.as_ref().is_some_and(|vitals| vitals.stage == Stage::GettingReady)
     }
 
+    /// Whether an earlier circusd has started it.
+    pub(in crate::arbiter) fn is_adopted(&self) -> bool {
+        self.vitals.as_ref().is_some_and(|vitals| vitals.is_adopted)
+    }
+
     /// Why it was told to stop, where a probe has condemned it.
     pub(in crate::arbiter) fn verdict(&self) -> Option<&Cause> {
         self.vitals.as_ref().and_then(|vitals| vitals.verdict.as_ref())

@@ -25,6 +25,9 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) 
     let (delay, interval) = (seconds(checks.health_start_delay), seconds(checks.health_interval));
     let is_watchdog = probe.kind == ProbeKind::Watchdog;
     probes::change(w, id, |vitals| vitals.stage = Stage::AtWork);
+    if is_watchdog && w.workers().get(&id).is_some_and(Worker::is_adopted) {
+        return;
+    }
     if !is_watchdog {
         return probes::pause(w, id, delay.saturating_add(interval), cx);
     }

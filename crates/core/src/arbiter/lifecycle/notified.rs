@@ -8,7 +8,7 @@ use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::{liveness, probes, readiness};
 use crate::base::Level;
-use crate::config::ProbeKind;
+use crate::config::{Probe, ProbeKind};
 use crate::proto::Notification;
 
 /// A watchdog has no shorter time: it would be missed by a busy machine.
@@ -38,7 +38,7 @@ fn take(w: &mut Watcher, id: WorkerId, said: Notification, cx: &mut Cx<'_>) {
     match said {
         Notification::Ready => {
             probes::change(w, id, |vitals| vitals.says_ready = true);
-            if state == WorkerState::Unready && of(w, &ProbeKind::Notify) {
+            if state == WorkerState::Unready && w.config.checks.ready.as_ref().is_some_and(Probe::is_passive) {
                 readiness::reached(w, id, cx);
             }
         }

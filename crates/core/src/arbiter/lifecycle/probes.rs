@@ -39,9 +39,12 @@ pub(in crate::arbiter) fn attempt(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
     let Some(probe) = probe(w, stage).cloned() else {
         // The option was taken back meanwhile.
         change(w, id, |vitals| vitals.phase = Phase::Idle);
-        return if stage == Stage::GettingReady { readiness::reached(w, id, cx) } else { () };
+        if stage == Stage::GettingReady {
+            readiness::reached(w, id, cx);
+        }
+        return;
     };
-    if probe.is_notified() {
+    if probe.is_passive() {
         // Only workers that were started with the socket can report: this one is replaced by one that is.
         change(w, id, |vitals| vitals.phase = Phase::Listening);
         return;

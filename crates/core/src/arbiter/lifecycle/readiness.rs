@@ -20,13 +20,13 @@ use crate::base::Level;
 /// A worker runs its program, and its watcher wants it.
 pub(in crate::arbiter) fn begin(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
     let Some(probe) = &w.config.checks.ready else { return liveness::begin(w, id, cx) };
-    let listens = probe.is_notified();
+    let listens = probe.is_passive();
     let says_ready = w.change(id, |worker| {
         worker.state = WorkerState::Unready;
         let vitals = worker.vitals.get_or_insert_default();
         vitals.stage = Stage::GettingReady;
         vitals.phase = if listens { Phase::Listening } else { Phase::Idle };
-        vitals.says_ready
+        vitals.says_ready || vitals.is_adopted
     });
     cx.timers.set(Timer::Ready(id), cx.mono().after(seconds(w.config.checks.ready_timeout)));
     match says_ready {

@@ -266,3 +266,20 @@ fn attempts_are_made_again_after_a_hand_over() {
     assert_eq!(rig.state("w"), WatcherState::Active);
     rig.assert_quiescent();
 }
+
+#[test]
+fn worker_of_an_earlier_circusd_cannot_report_and_counts_as_ready() {
+    let config = with(json!({"ready": "notify", "health": "watchdog", "health_interval": 1}));
+    let mut rig = Rig::unstarted(vec![config], |_| {});
+    rig.hold_launches = true;
+    rig.settle();
+    rig.said();
+    let worker = rig.held.remove(0).worker;
+    rig.alive.push(500);
+    rig.tell(Event::Adopted { worker, pid: Pid(500) });
+    rig.expect(["w.spawn 500", "w.ready 500", "w.start"]);
+    rig.pass(60_000);
+    rig.expect([]);
+    assert_eq!(rig.running("w"), [500]);
+    rig.assert_quiescent();
+}

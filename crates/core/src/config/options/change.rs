@@ -164,6 +164,9 @@ pub(in crate::config) fn contradiction(watcher: &WatcherConfig) -> Option<String
     if watcher.copy_path && !watcher.copy_env {
         return Some("copy_env and copy_path must have the same value".into());
     }
+    if watcher.checks.pattern().is_some() && watcher.stdout_stream.is_none() && watcher.stderr_stream.is_none() {
+        return Some("ready = log: needs stdout_stream or stderr_stream: circusd reads no other output".into());
+    }
     if watcher.virtualenv.is_some() && !watcher.copy_env {
         return Some("copy_env must be True to use virtualenv".into());
     }

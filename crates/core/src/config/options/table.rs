@@ -341,7 +341,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "What shows that a worker is ready: requests with waiting, the next watcher and a reload wait for it. \
               tcp:HOST:PORT and unix:PATH: a connection is accepted; http:URL: a GET is answered with a status from 200 \
               to 399; exec:COMMAND: it exits with status 0; it runs as the worker's user, with the worker's environment \
-              and in its directory. notify: the worker says READY=1 to the socket that NOTIFY_SOCKET names. none: a \
+              and in its directory. notify: the worker says READY=1 to the socket that NOTIFY_SOCKET names. log:REGEX: \
+              a line that it prints matches, which needs stdout_stream or stderr_stream. none: a \
               worker is ready when it runs.",
         example: "tcp:127.0.0.1:8000",
         effect: Effect::Nothing,
