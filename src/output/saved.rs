@@ -323,7 +323,7 @@ mod tests {
             self.pump.apply_command(Command::Open(id, opened, Some(kept)), self.now);
             let (reader, writer) = pipe().unwrap();
             let source = Source { pid: number, wid: 1, name: StreamName::Stdout };
-            self.pump.apply_command(Command::Attach(reader.into(), id, source), self.now);
+            self.pump.apply_command(Command::Attach(reader.into(), id, source, None), self.now);
             self.workers.push(writer);
         }
 
@@ -431,7 +431,7 @@ mod tests {
         stage.pump.apply_command(Command::Open(id, opened, None), stage.now);
         let (reader, mut writer) = pipe().unwrap();
         let source = Source { pid: 9, wid: 1, name: StreamName::Stderr };
-        stage.pump.apply_command(Command::Attach(reader.into(), id, source), stage.now);
+        stage.pump.apply_command(Command::Attach(reader.into(), id, source, None), stage.now);
         writer.write_all(b"one\ntwo\nthr").unwrap();
         stage.turn();
         let deadline = stage.pump.deadline(stage.now.mono);
