@@ -17,7 +17,7 @@ fn web() -> Watcher {
         failed: 1,
         restarts: 4,
         usage: Some(Usage { cpu: 1.25, resident: 4096, threads: 2, fds: None }),
-        tally: Tally { exits: BTreeMap::from([(-9, 2), (-40, 1), (3, 1)]), reloads: 1, respawns },
+        tally: Tally { exits: BTreeMap::from([(-9, 2), (-40, 1), (3, 1)]), reloads: 1, unhealthy: 4, respawns },
         ..Watcher::default()
     }
 }
@@ -49,6 +49,7 @@ fn a_watcher() {
         "circus_watcher_exits_total{watcher=\"my \\\"web\\\"\",signal=\"signal 40\"} 1",
         "circus_watcher_exits_total{watcher=\"my \\\"web\\\"\",code=\"3\"} 1",
         "circus_watcher_reloads_total{watcher=\"my \\\"web\\\"\"} 1",
+        "circus_watcher_unhealthy_workers_total{watcher=\"my \\\"web\\\"\"} 4",
     ] {
         has(&lines, line);
     }
