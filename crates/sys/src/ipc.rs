@@ -37,7 +37,11 @@ pub(super) fn bind_abstract(name: &str) -> Result<OwnedFd, Reason> {
     let address = UnixAddr::from_abstract_name(name).map_err(|error| os("use the name", &error))?;
     let bound = std::os::unix::net::UnixListener::bind_addr(&address).map_err(|error| {
         let taken = error.raw_os_error() == Some(libc::EADDRINUSE);
-        if taken { live(std::os::unix::net::UnixStream::connect_addr(&address).ok()) } else { os("bind it", &error) }
+        if !taken {
+            return os("bind it", &error);
+        }
+        let connection = std::os::unix::net::UnixStream::connect_addr(&address).ok();
+        live(connection.and_then(|peer| port_owner::of_unix_socket(&peer, Path::new(&format!("@{name}")))))
     })?;
     let socket = Socket::from(bound);
     socket.set_nonblocking(true).map_err(|error| os("make it non-blocking", &error))?;
@@ -144,9 +148,9 @@ pub(super) fn remove_stale(path: &Path, kind: Type) -> Result<(), Reason> {
             std::fs::remove_file(path).map_err(|error| os("remove the socket of a program that has ended", &error))
         }
         Err(libc::ENOENT) => Ok(()),
-        Ok(()) => Err(live(Some(probe))),
+        Ok(()) => Err(live(port_owner::of_unix_socket(&probe, path))),
         // Its queue is full, or it is of another type: alive in any case, and so is what we may not connect to.
-        Err(libc::EAGAIN | libc::EPROTOTYPE) => Err(live(None::<Socket>)),
+        Err(libc::EAGAIN | libc::EPROTOTYPE) => Err(live(None)),
         Err(errno) => {
             let error = io::Error::from_raw_os_error(errno);
             Err(os("find out whether a process listens there", &error))
@@ -154,8 +158,8 @@ pub(super) fn remove_stale(path: &Path, kind: Type) -> Result<(), Reason> {
     }
 }
 
-fn live(connection: Option<impl std::os::fd::AsFd>) -> Reason {
-    let holder = connection.and_then(port_owner::of_peer).unwrap_or_else(|| "another program".into());
+fn live(holder: Option<String>) -> Reason {
+    let holder = holder.unwrap_or_else(|| "another program".into());
     (libc::EADDRINUSE, format!("{holder} listens there already; stop it or use another path"))
 }
 

@@ -8,29 +8,35 @@ use nix::sys::socket::{getsockopt, sockopt};
 /// A program that listens on a port of TCP: its name and pid, as far as circusd may look. Looks at every descriptor of
 /// every process, so only for an error.
 pub(super) fn of_port(port: u16) -> Option<String> {
-    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|table| std::fs::read_to_string(table).ok())
-        .flat_map(|table| listeners(&table, port))
-        .map(|inode| format!("socket:[{inode}]"))
-        .collect();
-    let is_ours = |fd: std::fs::DirEntry| {
-        std::fs::read_link(fd.path()).is_ok_and(|link| inodes.iter().any(|inode| link == Path::new(inode)))
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|table| std::fs::read_to_string(table).ok());
+    holder(&tables.flat_map(|table| listeners(&table, port)).collect::<Vec<_>>())
+}
+
+/// A process that has one of these sockets open.
+fn holder(inodes: &[u64]) -> Option<String> {
+    let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let is_one = |fd: std::fs::DirEntry| {
+        std::fs::read_link(fd.path()).is_ok_and(|target| links.iter().any(|link| target == Path::new(link)))
     };
-    if inodes.is_empty() {
+    if links.is_empty() {
         return None;
     }
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let mut fds = std::fs::read_dir(entry.path().join("fd")).ok()?.flatten();
-        fds.any(is_ours).then(|| described(pid))
+        fds.any(is_one).then(|| described(pid))
     })
 }
 
-/// The program at the other end of a connection to a unix socket: the one that called `listen`.
-pub(super) fn of_peer(connection: impl AsFd) -> Option<String> {
+/// The program at the other end of a connection to the unix socket at this path: the one that called `listen`, or, when
+/// that has ended, one that has inherited the socket from it.
+pub(super) fn of_unix_socket(connection: impl AsFd, path: &Path) -> Option<String> {
     let credentials = getsockopt(&connection, sockopt::PeerCredentials).ok()?;
-    (credentials.pid() > 0).then(|| described(credentials.pid()))
+    if credentials.pid() > 0 && Path::new(&format!("/proc/{}", credentials.pid())).exists() {
+        return Some(described(credentials.pid()));
+    }
+    let table = std::fs::read_to_string("/proc/net/unix").ok()?;
+    holder(&unix_listeners(&table, path.to_str()?))
 }
 
 /// `circusd (pid 17: circusd /etc/circus.ini)`, or as much of it as can be read.
@@ -43,6 +49,19 @@ pub(super) fn described(pid: i32) -> String {
         (name, "") => format!("{name} (pid {pid})"),
         (name, command) => format!("{name} (pid {pid}: {})", command.chars().take(100).collect::<String>()),
     }
+}
+
+/// The inodes of the unix sockets that listen at this path, from the kernel's table: the fourth word is the flags (bit 16:
+/// it accepts connections), the seventh the inode, the rest the path.
+fn unix_listeners(table: &str, path: &str) -> Vec<u64> {
+    table
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let listens = *words.get(3)? == "00010000" && line.ends_with(&format!(" {path}"));
+            listens.then(|| words.get(6)?.parse().ok())?
+        })
+        .collect()
 }
 
 /// The inodes of the sockets that listen on this port, from the kernel's table: the second word ends in the port, the
@@ -83,6 +102,24 @@ mod tests {
         let found = of_port(listener.local_addr().unwrap().port()).unwrap();
         assert!(found.contains(&format!("(pid {}", std::process::id())), "{found}");
         let (connection, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert_eq!(of_peer(&connection), Some(described(std::process::id() as i32)));
+        assert_eq!(of_unix_socket(&connection, Path::new("/none")), Some(described(std::process::id() as i32)));
+    }
+
+    #[test]
+    fn heirs_of_a_unix_socket_are_found() {
+        let table = "\
+Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 4711 /run/a b.sock
+0000000000000000: 00000003 00000000 00000000 0001 03 4712 /run/a b.sock
+0000000000000000: 00000002 00000000 00010000 0001 01 4713 /run/b.sock
+0000000000000000: short
+";
+        assert_eq!(unix_listeners(table, "/run/a b.sock"), [4711]);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let table = std::fs::read_to_string("/proc/net/unix").unwrap();
+        let found = holder(&unix_listeners(&table, path.to_str().unwrap())).unwrap();
+        assert!(found.contains(&format!("(pid {}", std::process::id())), "{found}");
     }
 }

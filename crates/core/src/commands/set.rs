@@ -15,7 +15,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Set a watcher option",
     doc: Doc {
         purpose: "Changes options of a watcher. All values are checked before any is applied. If a change needs new \
-                  processes, the watcher is reloaded gracefully. No file is changed.",
+                  processes, the watcher is reloaded gracefully; if the new processes do not come up, the old ones go on, and \
+                  the values stay as they were set. No file is changed.",
         reply: "Nothing more.",
         message: r#"{"command": "set", "properties": {"name": "web", "options": {"numprocesses": 3, "graceful_timeout": 2.5}, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
@@ -72,17 +73,18 @@ fn console_value(key: &str, text: &str) -> Result<Value, UsageError> {
 fn typed(kind: options::Kind, key: &str, text: &str) -> Result<Value, UsageError> {
     use options::Kind;
     match kind {
-        Kind::Int => console::integer(text, key),
-        Kind::Seconds | Kind::WholeSeconds => console::number(text, key),
+        Kind::Int => console::integer(text, key).and_then(|number| count(key, number)),
+        Kind::Seconds | Kind::WholeSeconds => console::number(text, key).and_then(|number| at_least_0(key, number)),
         Kind::Bool => boolean(text, key),
         Kind::Respawn if text.trim().eq_ignore_ascii_case("on-failure") => Ok("on-failure".into()),
         Kind::Respawn => boolean(text, key),
         Kind::Reload if text.trim().is_empty() => Ok(Value::Null),
         Kind::Orphans | Kind::Reload => Ok(text.trim().to_lowercase().into()),
-        Kind::Signal => match Signal::parse(text) {
-            Ok(Signal(number)) => Ok(number.into()),
-            Err(_) => Err(UsageError(format!("{key}: '{text}' isn't a signal"))),
-        },
+        Kind::Signal => {
+            console::check_signal(text)?;
+            let signal = Signal::parse(text).map_err(|_| UsageError(format!("{key}: '{text}' isn't a signal")))?;
+            Ok(signal.0.into())
+        }
         Kind::Account => Ok(text.parse::<u32>().map_or_else(|_| text.into(), Value::from)),
         Kind::Env => environment(text),
         Kind::Limit if text.trim().is_empty() => Ok(Value::Null),
@@ -91,6 +93,18 @@ fn typed(kind: options::Kind, key: &str, text: &str) -> Result<Value, UsageError
         Kind::Octal => kind.read(text).map_err(|error| UsageError(format!("{key}: {error}"))),
         Kind::Text | Kind::Args | Kind::Names | Kind::Codes | Kind::StreamKey | Kind::Hook => Ok(text.into()),
     }
+}
+
+/// The wire takes a negative number of workers as 0, as the original does; at a console it is a slip, and would end all.
+fn count(key: &str, number: Value) -> Result<Value, UsageError> {
+    if key == "numprocesses" { at_least_0(key, number) } else { Ok(number) }
+}
+
+fn at_least_0(key: &str, number: Value) -> Result<Value, UsageError> {
+    if number.as_f64().is_some_and(|number| number < 0.0) {
+        return Err(UsageError(format!("{key}: {number} is less than 0")));
+    }
+    Ok(number)
 }
 
 fn boolean(text: &str, key: &str) -> Result<Value, UsageError> {
@@ -216,6 +230,9 @@ mod tests {
             expect_usage(&SPEC, words, "Invalid number of arguments");
         }
         expect_usage(&SPEC, &["a1", "zork", "1"], "unknown key 'zork'");
+        expect_usage(&SPEC, &["a1", "numprocesses", "-1"], "numprocesses: -1 is less than 0");
+        expect_usage(&SPEC, &["a1", "graceful_timeout", "-3"], "graceful_timeout: -3.0 is less than 0");
+        expect_usage(&SPEC, &["a1", "stop_signal", "99"], "'99' isn't a signal: the numbers are 1 to 64");
         assert_eq!(shown(&SPEC, &["a1"], json!({"status": "ok"})), "ok");
     }
 }
