@@ -96,19 +96,20 @@ impl Process {
 
     /// A line of `status`, as a number: `VmRSS`, `Uid` ...
     pub(crate) fn status(self, key: &str) -> u64 {
-        Self::number_in(&self.file("status"), key)
+        Self::number_in(&self.file("status"), key).unwrap()
     }
 
     /// How often its threads have gone to sleep, all together.
     pub(crate) fn voluntary_switches(self) -> u64 {
         let threads = std::fs::read_dir(self.file("task")).unwrap().flatten();
-        threads.map(|thread| Self::number_in(&thread.path().join("status"), "voluntary_ctxt_switches")).sum()
+        threads.filter_map(|thread| Self::number_in(&thread.path().join("status"), "voluntary_ctxt_switches")).sum()
     }
 
-    fn number_in(file: &Path, key: &str) -> u64 {
-        let text = std::fs::read_to_string(file).unwrap();
+    /// Nothing where the process or thread has ended.
+    fn number_in(file: &Path, key: &str) -> Option<u64> {
+        let text = std::fs::read_to_string(file).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
+        Some(line.split_whitespace().next().unwrap().parse().unwrap())
     }
 
     fn cwd(self) -> Option<PathBuf> {

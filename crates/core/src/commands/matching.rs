@@ -38,7 +38,7 @@ mod tests {
         assert!(!selects(MatchMethod::Glob, "web", "web1"));
         assert!(selects(MatchMethod::Regex, "w.b", "web1"), "a regex is anchored at the start only");
         assert!(!selects(MatchMethod::Regex, "eb", "web1"));
-        assert!(selects(MatchMethod::Regex, "(?P<kind>web|job)-[^é]+é.$", "web-caféé"), "names are text, not bytes");
+        assert!(selects(MatchMethod::Regex, "(web|job)-[^é]+é.$", "web-caféé"), "names are text, not bytes");
         assert!(selects(MatchMethod::Simple, "My App", "my app"));
         assert!(!selects(MatchMethod::Simple, "web*", "web1"));
     }
