@@ -33,8 +33,11 @@ type Kept = (String, OwnedFd);
 pub(super) struct SavedNotify {
     socket: Option<RawFd>,
     slots: Vec<(Pid, WatcherKey, Wid, String)>,
-    stored: Vec<(WatcherKey, Wid, Vec<(String, RawFd)>)>,
+    stored: Vec<(WatcherKey, Wid, SavedDescriptors)>,
 }
+
+/// Names and numbers of descriptors.
+type SavedDescriptors = Vec<(String, RawFd)>;
 
 impl SavedNotify {
     /// The descriptors that belong to it.

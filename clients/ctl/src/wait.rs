@@ -1,4 +1,4 @@
-//! `wait`: until watchers are as somebody wants them.
+//! `wait`: until watchers are ready, stopped or exited.
 //!
 //! The subscription comes first: when its greeting has come, the one to the watchers' events, which was made before it,
 //! is in force. Only then is `status` asked, and again after each event: nothing that happens in between is missed.
@@ -30,6 +30,7 @@ pub(super) fn wait(
     emit(&outcome, session.look(), streams)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the edge of the program: its own waiting ends by the clock")]
 fn until(
     session: &mut Session<'_>,
     globals: &Globals,

@@ -80,6 +80,8 @@ pub fn become_subreaper() -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
+
     use std::io::Read as _;
     use std::os::fd::AsFd as _;
 

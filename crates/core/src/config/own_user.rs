@@ -50,13 +50,11 @@ fn root_for_all_users(
 /// A circusd that is not root cannot change users. As in Circus, 0 then means its own user, without a word from the
 /// kernel; another number makes each start fail.
 fn foreign_account(watcher: &Watcher<'_>, key: &str, account: Option<&Account>, facts: &dyn Facts) -> Option<Problem> {
-    let (own, look_up): (u32, &dyn Fn(&str) -> Option<u32>) = match key {
-        "uid" => (facts.own_uid(), &|name| facts.user(name)),
-        _ => (facts.own_gid(), &|name| facts.group(name)),
-    };
+    let own = if key == "uid" { facts.own_uid() } else { facts.own_gid() };
     let wanted = match account? {
         Account::Number(number) => *number,
-        Account::Name(name) => look_up(name)?,
+        Account::Name(name) if key == "uid" => facts.user(name)?,
+        Account::Name(name) => facts.group(name)?,
     };
     if facts.own_uid() == 0 || wanted == own {
         return None;
