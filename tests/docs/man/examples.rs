@@ -57,7 +57,8 @@ fn those_of_watchers() {
         let needs = [("cmd", "x $(circus.sockets.web)"), ("copy_env", "yes"), ("shell", "yes")];
         let needs = needs.iter().filter(|(need, _)| *need != key);
         let needs: String = needs.map(|(need, value)| format!("{need} = {value}\n")).collect();
-        let rest = format!("{needs}[socket:web]\nport = 0\n[socket:api]\nport = 0\n");
+        let others = "[watcher:broker]\ncmd = x\n[watcher:db-1]\ncmd = x\n";
+        let rest = format!("{needs}[socket:web]\nport = 0\n[socket:api]\nport = 0\n{others}");
         assert_loads(&format!("[watcher:w]\n{key} = {value}\n{rest}"), spec.support);
     }
 }

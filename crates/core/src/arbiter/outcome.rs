@@ -52,6 +52,8 @@ pub(in crate::arbiter) enum Cause {
     },
     /// A watcher of a higher priority did not come up.
     HeldBack { by: String },
+    /// A watcher that it comes after (`after`) is not up.
+    Waits { on: String, health: String },
 }
 
 impl Cause {
@@ -86,6 +88,20 @@ impl Cause {
                 format!("{worker} has not got to its program within {}", span(*after))
             }
             (Self::HeldBack { by }, _) => format!("not started, since {by}, of a higher priority, has not come up"),
+            (Self::Waits { on, health }, _) => format!("waits for {on} ({health})"),
+        }
+    }
+
+    /// The watcher that has to come up before the one that this is about may start.
+    pub(in crate::arbiter) fn held_back_by(&self) -> Option<&str> {
+        match self {
+            Self::HeldBack { by } | Self::Waits { on: by, .. } => Some(by),
+            Self::Launch(_)
+            | Self::Exit { .. }
+            | Self::Hook { .. }
+            | Self::Stuck { .. }
+            | Self::NotReady { .. }
+            | Self::Unhealthy { .. } => None,
         }
     }
 
@@ -106,7 +122,7 @@ impl Cause {
             Self::Unhealthy { probe, error, times } => {
                 json!({"stage": "health", "probe": probe, "error": error, "failures": times})
             }
-            Self::HeldBack { by } => json!({"stage": "order", "by": by}),
+            Self::HeldBack { by } | Self::Waits { on: by, .. } => json!({"stage": "order", "by": by}),
         };
         value.as_object().cloned().unwrap_or_default()
     }
@@ -138,7 +154,9 @@ impl Failure {
             | Cause::Exit { .. }
             | Cause::Stuck { .. }
             | Cause::NotReady { .. }
-            | Cause::Unhealthy { .. } => false,
+            | Cause::Unhealthy { .. }
+            // A watcher that needs this one says so itself, by `after`.
+            | Cause::Waits { .. } => false,
         }
     }
 
@@ -285,6 +303,7 @@ mod tests {
             (hook(Some("no broker")), None, "hook after_start failed: no broker"),
             (hook(None), Some(Wid(3)), "worker 3 was refused: hook after_start said no"),
             (Cause::HeldBack { by: "db".into() }, None, "not started, since db, of a higher priority, has not come up"),
+            (Cause::Waits { on: "db".into(), health: "starting".into() }, None, "waits for db (starting)"),
         ] {
             assert_eq!(cause.words(wid), words);
         }

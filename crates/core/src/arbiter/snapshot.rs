@@ -7,7 +7,6 @@ use crate::arbiter::ids::{WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookTask, Purpose};
 use crate::arbiter::operate::job::{Job, Then};
 use crate::arbiter::operate::shutdown::Phase;
-use crate::arbiter::outcome::Cause;
 #[cfg(test)]
 use crate::arbiter::{time::Mono, timers::Timer};
 use crate::base::Pid;
@@ -99,7 +98,7 @@ impl Arbiter {
                 || watcher.hooks.hold_stop()
                 || self.has_its_turn_to_come(watcher.key),
             aging: watcher.aged().next().is_some(),
-            held_back: watcher.gave_up.as_ref().is_some_and(|w| matches!(w.cause, Cause::HeldBack { .. })),
+            held_back: watcher.gave_up.as_ref().is_some_and(|failure| failure.cause.held_back_by().is_some()),
             hooks: watcher.hooks.iter().map(|(_, purpose)| Purpose::task(purpose)).collect(),
         }
     }

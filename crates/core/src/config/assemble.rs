@@ -11,8 +11,8 @@ use super::options::{CIRCUS_OPTIONS, SOCKET_OPTIONS, find, regular_file};
 use super::section::Source;
 use super::watcher::{self, Watcher, Watchers};
 use super::{
-    CircusConfig, Config, Host, Problem, Severity, SocketConfig, argv, circus, foreign, named_sockets, plugin, socket,
-    stats,
+    CircusConfig, Config, Host, Needs, Problem, Severity, SocketConfig, WatcherConfig, argv, circus, foreign,
+    named_sockets, order_fault, plugin, socket, stats,
 };
 
 /// What the sections mean, before it is decided whether that is enough to start with.
@@ -53,6 +53,7 @@ pub(super) fn assemble<'a>(
         if problems.is_empty() { &mut watchers } else { &mut unsound }.push(watcher);
         source.problems.extend(problems);
     }
+    source.problems.extend(leave_out_disordered(&mut watchers, &mut unsound));
     let mut problems = source.problems;
     problems.extend(nothing_to_start(ini, &watchers, &unsound));
     Assembled { circus, sockets, watchers, unsound, problems }
@@ -84,6 +85,24 @@ fn nothing_to_start(ini: &Ini, watchers: &[Watcher<'_>], unsound: &[Watcher<'_>]
         misnamed.name
     );
     Some(Problem::fatal(&misnamed.place, text))
+}
+
+/// Leaves out the watchers that could never start, since one of those that they come after is unknown, or comes after them.
+fn leave_out_disordered<'a>(watchers: &mut Vec<Watcher<'a>>, unsound: &mut Vec<Watcher<'a>>) -> Vec<Problem> {
+    if watchers.iter().all(|watcher| watcher.config.after.is_empty()) {
+        return Vec::new();
+    }
+    let all: Vec<&WatcherConfig> = watchers.iter().chain(unsound.iter()).map(|watcher| &watcher.config).collect();
+    let needs: Vec<Needs<'_>> = all.iter().map(|config| Needs::of(config)).collect();
+    let faults: Vec<Option<String>> = watchers.iter().map(|w| order_fault(Needs::of(&w.config), &needs)).collect();
+    let mut problems = Vec::new();
+    let mut kept = Vec::with_capacity(watchers.len());
+    for (watcher, fault) in std::mem::take(watchers).into_iter().zip(faults) {
+        problems.extend(fault.as_ref().map(|fault| watcher.problem("after", fault)));
+        if fault.is_none() { &mut kept } else { &mut *unsound }.push(watcher);
+    }
+    *watchers = kept;
+    problems
 }
 
 /// A command of which no words can be made could never be started.

@@ -31,6 +31,7 @@ impl WatcherConfig {
             max_retry: 5,
             graceful_timeout: 30.0,
             priority: 0,
+            after: Vec::new(),
             singleton: false,
             use_sockets: false,
             sockets: Vec::new(),

@@ -34,6 +34,7 @@ mod log_output;
 mod model;
 mod nearest;
 pub mod options;
+mod order;
 mod own_user;
 mod plan;
 mod plugin;
@@ -60,6 +61,7 @@ pub use model::{
     SocketConfig, SocketType, StreamConfig, WatcherConfig, WatcherOrigin,
 };
 pub use nearest::{nearest, suggestion};
+pub use order::{Needs, comes_after, fault as order_fault, is_pattern};
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
 pub use probe::{Checks, Probe, ProbeKind};

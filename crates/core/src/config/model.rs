@@ -243,6 +243,9 @@ pub struct WatcherConfig {
     pub max_retry: i64,
     pub graceful_timeout: f64,
     pub priority: i64,
+    /// The names, or patterns of names, of the watchers that must be up before this one starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
     pub singleton: bool,
     pub use_sockets: bool,
     /// `sockets = a, b`: only these, with LISTEN_FDS.

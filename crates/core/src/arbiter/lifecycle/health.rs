@@ -4,7 +4,6 @@ use crate::arbiter::fleet::slots::TRUSTED;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::lifecycle::exit::FREE_EXITS;
-use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::{Mono, seconds};
 use crate::commands::Health;
 
@@ -14,7 +13,7 @@ pub(in crate::arbiter) fn health(w: &Watcher, waits: bool, now: Mono) -> Health 
         WatcherState::Stopping => Health::Stopping,
         WatcherState::Stopped if waits => Health::OnDemand,
         WatcherState::Stopped => match &w.gave_up {
-            Some(failure) if matches!(failure.cause, Cause::HeldBack { .. }) => Health::HeldBack,
+            Some(failure) if failure.cause.held_back_by().is_some() => Health::HeldBack,
             Some(_) => Health::Failed,
             None if w.history.began.is_none() => Health::Disabled,
             None => Health::Stopped,

@@ -1,13 +1,15 @@
 //! The order in which watchers start and stop, the same for the daemon's start and end, for commands about several
 //! watchers, and for what `reloadconfig` does.
 //!
-//! An [`Order`] is a graph of watchers: each one comes after those with a higher priority. A [`Walk`] goes up it to start
+//! An [`Order`] is a graph of watchers: each one comes after those that its `after` names, and after those with a higher
+//! priority. A watcher has at least the priority of those that come after it. A [`Walk`] goes up it to start
 //! watchers and down it to stop them, so that what starts first stops last.
 //!
 //! - Up: watchers start one after the other, `[circus] warmup_delay` apart. The next one starts when every slot of the
 //!   one before has been tried; one whose slots back off has been tried. A watcher that a `before_start` hook holds up
 //!   does not hold up others of its priority.
-//! - Down: watchers of equal priority stop side by side; those of the next higher priority stop when they have
+//!   A watcher whose `after` names one that is not active is held back, and starts when that one is.
+//! - Down: watchers of equal priority, of which none comes after another, stop side by side; those of the next higher priority stop when they have
 //!   stopped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey};
+use crate::arbiter::lifecycle::health::health;
 use crate::arbiter::operate::job::{Job, Then};
 use crate::arbiter::operate::queue::{OperationKind, Waiter};
 use crate::arbiter::operate::stuck::{self, START_TIMEOUT};
@@ -25,6 +28,7 @@ use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
+use crate::config::{comes_after, is_pattern};
 use crate::proto::Fault;
 
 /// Which watchers of a walk start.
@@ -46,8 +50,28 @@ pub(in crate::arbiter) struct Order {
 }
 
 impl Order {
+    /// The order by `after`, and then by priority, the greatest first; among equals in the order given. Edges of `after`
+    /// that would close a circle do not count.
+    pub(in crate::arbiter) fn new(members: Vec<(WatcherKey, i64)>, after: &Edges) -> Self {
+        if after.is_empty() {
+            return Self::by_priority(members);
+        }
+        let own = members.iter().copied().collect();
+        let mut sorter = Sorter { own, after, seen: BTreeSet::new(), sorted: Vec::with_capacity(members.len()) };
+        let mut by_own = members;
+        by_own.sort_by_key(|(_, priority)| std::cmp::Reverse(*priority));
+        by_own.iter().for_each(|(key, priority)| sorter.visit(*key, *priority));
+        let mut order = Self::by_priority(sorter.sorted);
+        let place: BTreeMap<WatcherKey, usize> = order.keys.iter().enumerate().map(|(at, key)| (*key, at)).collect();
+        for (key, needed) in after.iter().filter(|(key, _)| place.contains_key(key)) {
+            let earlier = |needed: &&WatcherKey| place.get(needed).is_some_and(|at| *at < place[key]);
+            order.after.entry(*key).or_default().extend(needed.iter().filter(earlier).copied());
+        }
+        order
+    }
+
     /// The order by priority alone, the greatest first; among equals in the order given.
-    pub(in crate::arbiter) fn by_priority(mut members: Vec<(WatcherKey, i64)>) -> Self {
+    fn by_priority(mut members: Vec<(WatcherKey, i64)>) -> Self {
         members.sort_by_key(|(_, priority)| std::cmp::Reverse(*priority));
         let mut order = Self::default();
         let mut above: BTreeSet<WatcherKey> = BTreeSet::new();
@@ -66,8 +90,13 @@ impl Order {
     /// The next watcher that may start while these are not up yet. Those that wait for others come in order.
     fn next_up(&self, not_up: &BTreeSet<WatcherKey>) -> Option<WatcherKey> {
         let first = *self.keys.first()?;
-        let ready = self.after.get(&first).is_none_or(|before| before.is_disjoint(not_up));
-        ready.then_some(first)
+        let is_up = |key: &WatcherKey| self.after.get(key).is_none_or(|before| before.is_disjoint(not_up));
+        if is_up(&first) {
+            return Some(first);
+        }
+        let to_come: BTreeSet<WatcherKey> = self.keys.iter().copied().collect();
+        let is_next = |key: &&WatcherKey| self.after.get(key).is_none_or(|before| before.is_disjoint(&to_come));
+        self.keys.iter().filter(is_next).find(|key| is_up(key)).copied()
     }
 
     /// The watchers that may stop while these have not stopped yet: no other comes after them.
@@ -84,6 +113,33 @@ impl Order {
     /// This watcher is under way: it is not to come any more.
     fn take(&mut self, key: WatcherKey) {
         self.keys.retain(|other| *other != key);
+    }
+}
+
+/// For each watcher with `after`, the watchers that it comes after.
+pub(in crate::arbiter) type Edges = BTreeMap<WatcherKey, BTreeSet<WatcherKey>>;
+
+/// Sorts watchers so that each one stands behind those that it comes after, with the greatest priority among those
+/// that come after it.
+struct Sorter<'a> {
+    own: BTreeMap<WatcherKey, i64>,
+    after: &'a Edges,
+    seen: BTreeSet<WatcherKey>,
+    sorted: Vec<(WatcherKey, i64)>,
+}
+
+impl Sorter<'_> {
+    /// The watchers are visited in order of their priority, so the first visit brings the greatest.
+    fn visit(&mut self, key: WatcherKey, priority: i64) {
+        if !self.own.contains_key(&key) || !self.seen.insert(key) {
+            return;
+        }
+        let mut needed: Vec<WatcherKey> = self.after.get(&key).into_iter().flatten().copied().collect();
+        needed.sort_by_key(|key| std::cmp::Reverse(self.own.get(key).copied()));
+        for needed in needed {
+            self.visit(needed, priority);
+        }
+        self.sorted.push((key, priority));
     }
 }
 
@@ -161,9 +217,59 @@ fn is_on_its_way(w: &Watcher, now: Mono) -> bool {
     w.running.is_some() && (!stuck || w.hooks.hold_stop())
 }
 
+/// Whether the watchers that come after this one may start: it is active, or a connection starts it.
+fn is_ready(w: &Watcher) -> bool {
+    w.state == WatcherState::Active || w.state == WatcherState::Stopped && w.starts_on_demand()
+}
+
+/// Whether a watcher is stopped, and is to stay so for now.
+pub(in crate::arbiter) fn is_idle(w: &Watcher) -> bool {
+    w.state == WatcherState::Stopped && w.running.is_none() && w.waiting.is_empty()
+}
+
 impl Arbiter {
     fn order(&self, keys: &[WatcherKey]) -> Order {
-        Order::by_priority(keys.iter().map(|key| (*key, self.fleet.priority(*key))).collect())
+        let named = |key: &&WatcherKey| self.fleet.get(**key).is_some_and(|w| !w.config.after.is_empty());
+        let edges = keys.iter().filter(named).map(|key| (*key, self.comes_after(*key, keys))).collect();
+        Order::new(keys.iter().map(|key| (*key, self.fleet.priority(*key))).collect(), &edges)
+    }
+
+    /// Those of these watchers that this one comes after.
+    fn comes_after(&self, key: WatcherKey, among: &[WatcherKey]) -> BTreeSet<WatcherKey> {
+        let Some(watcher) = self.fleet.get(key) else { return BTreeSet::new() };
+        let is_meant = |other: &&WatcherKey| {
+            let other = self.fleet.get(**other).map_or("", Watcher::name);
+            watcher.config.after.iter().any(|entry| comes_after(watcher.name(), entry, other))
+        };
+        among.iter().filter(is_meant).copied().collect()
+    }
+
+    /// The watcher that this one has to wait for before it starts, and how that one fares.
+    pub(in crate::arbiter) fn waits_for(&self, key: WatcherKey, now: Now) -> Option<Cause> {
+        let watcher = self.fleet.get(key).filter(|watcher| !watcher.config.after.is_empty())?;
+        let unknown = |entry: &&String| !is_pattern(entry) && self.fleet.find(entry).is_err();
+        if let Some(unknown) = watcher.config.after.iter().find(unknown) {
+            return Some(Cause::Waits { on: unknown.clone(), health: "no such watcher".into() });
+        }
+        let is_needed =
+            |other: &str| watcher.config.after.iter().any(|entry| comes_after(watcher.name(), entry, other));
+        let other = self.fleet.shown().find(|other| !is_ready(other) && is_needed(other.name()))?;
+        let health = health(other, false, now.mono).name().to_owned();
+        Some(Cause::Waits { on: other.name().to_owned(), health })
+    }
+
+    /// Does not start this watcher now: it starts when the one that it waits for comes up. What a request is told.
+    pub(in crate::arbiter) fn hold_for(&mut self, key: WatcherKey, cause: Cause, now: Now) -> Option<Fault> {
+        self.with(key, now, |w, cx| {
+            w.wanted = true;
+            w.failures.clear();
+            w.failures.note(None, cause, cx.now);
+            w.give_up_for_latest_failure();
+            let fault = w.gave_up.as_ref().and_then(|failure| outcome::fault(w.name(), &[failure]))?;
+            cx.log(Level::Warning, fault.reason.clone());
+            Some(fault)
+        })
+        .flatten()
     }
 
     /// Starts these watchers in order; a part of `job` is done with the last of them.
@@ -223,8 +329,7 @@ impl Arbiter {
         let fleet = &self.fleet;
         let depends = |key: &&WatcherKey| {
             let waits = |w: &Watcher| which == Which::AsAtBoot && w.starts_on_demand();
-            let idle = |w: &Watcher| w.state == WatcherState::Stopped && w.running.is_none() && w.waiting.is_empty();
-            fleet.get(**key).is_some_and(|w| w.config.priority < priority && idle(w) && !waits(w))
+            fleet.get(**key).is_some_and(|w| w.config.priority < priority && is_idle(w) && !waits(w))
         };
         let held: Vec<WatcherKey> = walk.order.keys.iter().filter(depends).copied().collect();
         held.iter().for_each(|key| walk.order.take(*key));
@@ -248,8 +353,8 @@ impl Arbiter {
     pub(in crate::arbiter) fn start_held_back(&mut self, key: WatcherKey) {
         let Some(by) = self.fleet.get(key).map(|w| w.name().to_owned()) else { return };
         let held = |w: &&Watcher| {
-            let cause = w.gave_up.as_ref().map(|failure| &failure.cause);
-            w.state == WatcherState::Stopped && cause == Some(&Cause::HeldBack { by: by.clone() })
+            let holds = w.gave_up.as_ref().and_then(|failure| failure.cause.held_back_by());
+            w.state == WatcherState::Stopped && holds.is_some_and(|holds| holds.eq_ignore_ascii_case(&by))
         };
         let keys: Vec<WatcherKey> = self.fleet.shown().filter(held).map(|w| w.key).collect();
         if self.phase.is_running() && !keys.is_empty() {
@@ -331,6 +436,17 @@ impl Arbiter {
         if waits {
             return self.update_activation(key, now);
         }
+        let job = walk.job;
+        if fleet.get(key).is_some_and(is_idle)
+            && let Some(cause) = self.waits_for(key, now)
+        {
+            let fault = self.hold_for(key, cause, now);
+            if let Some(job) = job.and_then(|job| self.jobs.open.get_mut(&job)) {
+                job.fault = outcome::merged(job.fault.take(), fault);
+            }
+            return;
+        }
+        let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
         walk.under_way.insert(key);
         let mut waiters = vec![Waiter::Walk(id, key)];
         if let Some(job) = walk.job {
@@ -423,7 +539,7 @@ mod tests {
     /// 0 and 3 have priority 1, 1 has 5, 2 has none.
     fn order() -> Order {
         let members = [(0, 1), (1, 5), (2, 0), (3, 1)];
-        Order::by_priority(members.into_iter().map(|(key, priority)| (WatcherKey(key), priority)).collect())
+        Order::new(members.into_iter().map(|(key, priority)| (WatcherKey(key), priority)).collect(), &Edges::new())
     }
 
     #[test]
@@ -462,5 +578,33 @@ mod tests {
             tiers.push(tier);
         }
         assert_eq!(tiers, [keys(&[2]), keys(&[0, 3]), keys(&[1])]);
+    }
+
+    #[test]
+    fn what_comes_after_overrules_priority() {
+        // 1 has the greatest priority and comes after 0, which comes after 2; 3 stands between them.
+        let members = [(0, 1), (1, 5), (2, 0), (3, 3)].map(|(key, priority)| (WatcherKey(key), priority));
+        let edges = Edges::from([
+            (WatcherKey(1), BTreeSet::from([WatcherKey(0)])),
+            (WatcherKey(0), BTreeSet::from([WatcherKey(2)])),
+        ]);
+        let mut order = Order::new(members.to_vec(), &edges);
+        assert_eq!(order.keys, keys(&[2, 0, 1, 3]));
+        assert_eq!(order.next_down(&BTreeSet::new()), keys(&[3]));
+        order.take(WatcherKey(3));
+        assert_eq!(order.next_down(&BTreeSet::new()), keys(&[1]));
+        assert_eq!(order.next_down(&BTreeSet::from([WatcherKey(1)])), []);
+    }
+
+    #[test]
+    fn circle_does_not_hang() {
+        let members = vec![(WatcherKey(0), 0), (WatcherKey(1), 0)];
+        let edges = Edges::from([
+            (WatcherKey(0), BTreeSet::from([WatcherKey(1)])),
+            (WatcherKey(1), BTreeSet::from([WatcherKey(0)])),
+        ]);
+        let order = Order::new(members, &edges);
+        assert_eq!(order.keys.len(), 2);
+        assert_eq!(order.next_down(&BTreeSet::new()).len(), 1);
     }
 }

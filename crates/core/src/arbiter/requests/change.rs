@@ -14,11 +14,12 @@ use crate::arbiter::ids::{JobId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::{signals, stop, terminate};
 use crate::arbiter::operate::job::{Form, Job, Then};
 use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
-use crate::arbiter::operate::schedule::Which;
+use crate::arbiter::operate::schedule::{Which, is_idle};
 use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::base::Pid;
 use crate::config::options::{self, Effect};
+use crate::config::{Needs, WatcherConfig, order_fault};
 use crate::proto::{Body, ErrNo, EventKind, Fault, HookPoint, Object, Reply, ReplyTo, Request, Selection, Signal};
 
 /// What a request comes to: an answer now, or one that its job gives later.
@@ -138,6 +139,11 @@ impl Arbiter {
             Some(selection) => self.select(selection)?,
         };
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
+            if self.fleet.get(*key).is_some_and(is_idle)
+                && let Some(cause) = self.waits_for(*key, now)
+            {
+                return self.hold_for(*key, cause, now).map_or_else(ok, Err);
+            }
             return self.operate(to, *key, OperationKind::Start, Form::Info, waiting, now);
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
@@ -214,6 +220,16 @@ impl Arbiter {
         }
     }
 
+    /// Refuses a configuration with which its watcher could never start: see `after`.
+    fn order_allows(&self, config: &WatcherConfig) -> Result<(), Fault> {
+        if config.after.is_empty() {
+            return Ok(());
+        }
+        let others = self.fleet.shown().filter(|other| !other.name().eq_ignore_ascii_case(&config.name));
+        let all: Vec<Needs<'_>> = others.map(|other| Needs::of(&other.config)).chain([Needs::of(config)]).collect();
+        order_fault(Needs::of(config), &all).map_or(Ok(()), |fault| Err(Fault::message(format!("after: {fault}"))))
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the properties of the command")]
     fn add(
         &mut self,
@@ -234,11 +250,15 @@ impl Arbiter {
         if self.fleet.find(&name).is_ok() {
             return Err(Fault::command(format!("{name:?} already exist").replace('"', "'")));
         }
+        self.order_allows(&config)?;
         let key = self.fleet.register_dynamic(config);
         self.publish(key, EventKind::Add, now);
         if !start {
             self.update_activation(key, now);
             return ok();
+        }
+        if let Some(cause) = self.waits_for(key, now) {
+            return self.hold_for(key, cause, now).map_or_else(ok, Err);
         }
         self.operate(to, key, OperationKind::Start, Form::TopLevel, waiting, now)
     }
@@ -349,6 +369,10 @@ impl Arbiter {
         // All or nothing: a refused option leaves the watcher as it was.
         let mut config = (*watcher.config).clone();
         let effects = options::apply(&mut config, changes, &self.host)?;
+        if config.after != watcher.config.after {
+            self.order_allows(&config)?;
+        }
+        let watcher = self.fleet.named_mut(name)?;
         // While everything is being stopped only what concerns no process to come can be set, graceful_timeout above all.
         if effects.iter().any(|effect| *effect != Effect::Nothing) {
             at_work?;

@@ -7,6 +7,7 @@ mod hand_over;
 mod hooks;
 mod leftovers;
 mod lifecycle;
+mod order;
 mod outcomes;
 mod products;
 mod readiness;

@@ -59,6 +59,15 @@ macro_rules! check {
 /// Every option of a watcher, by name.
 pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
+        kind: Kind::Names,
+        doc: "Watchers that have to be active before this one starts, by name or by pattern (db-*); until then it is held \
+              back. When several are stopped, and at the end, this one stops before them.",
+        example: "broker, db-*",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        ..field!(after, Safe)
+    },
+    OptionSpec {
         kind: Kind::Args,
         doc: "Arguments, appended to cmd. A text is split into words as by a shell.",
         example: "--port 8000",
