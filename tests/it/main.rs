@@ -24,6 +24,7 @@ mod independence;
 mod launch;
 mod log;
 mod munin;
+mod order;
 mod original;
 mod outcomes;
 mod output;

@@ -1,10 +1,8 @@
 //! `ready` and `health` with real programs: requests wait for workers that are ready, and workers that hang are replaced.
 
-use std::os::unix::process::CommandExt as _;
-
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, Site, built, wait_until};
+use crate::rig::{Circusd, Site, built, python, wait_until};
 
 /// What a worker does, in the words of sd_notify(3). It runs until it is told to stop.
 const NOTIFY: &str = r#"
@@ -20,11 +18,19 @@ def wait_for(name):
         time.sleep(0.01)
 "#;
 
-/// A site whose `worker.py` begins with [`NOTIFY`].
-fn site(worker: &str) -> Site {
+/// A site with a `python3`, if there is one for tests.
+fn with_python(test: &str) -> Option<Site> {
+    let python = python(&format!("readiness::{test}"))?;
     let site = Site::new();
+    std::os::unix::fs::symlink(python.canonicalize().unwrap(), site.path("python3")).unwrap();
+    Some(site)
+}
+
+/// A site whose `worker.py` begins with [`NOTIFY`].
+fn site(test: &str, worker: &str) -> Option<Site> {
+    let site = with_python(test)?;
     site.write("worker.py", &format!("{NOTIFY}\n{worker}\n"));
-    site
+    Some(site)
 }
 
 fn ctl(circusd: &Circusd, args: &[&str]) -> (String, Option<i32>) {
@@ -38,16 +44,21 @@ fn details(circusd: &Circusd, watcher: &str) -> Value {
 
 #[test]
 fn worker_that_says_when_it_is_ready_is_waited_for() {
-    let circusd = site("say('STATUS=loading'); wait_for('go'); say('READY=1\\nSTATUS=serving'); time.sleep(1000)")
-        .start(
-            "[watcher:web]
-         cmd = /usr/bin/python3 worker.py
+    let Some(site) = site(
+        "worker_that_says_when_it_is_ready_is_waited_for",
+        "say('STATUS=loading'); wait_for('go'); say('READY=1\\nSTATUS=serving'); time.sleep(1000)",
+    ) else {
+        return;
+    };
+    let circusd = site.start(
+        "[watcher:web]
+         cmd = {dir}/python3 worker.py
          working_dir = {dir}
          ready = notify
          [watcher:next]
          cmd = {knobs}
          priority = -1",
-        );
+    );
     wait_until("it says what it does", || details(&circusd, "web")["processes"][0]["status"] == "loading");
     let web = details(&circusd, "web");
     assert_eq!((&web["state"], &web["health"]), (&json!("starting"), &json!("starting")));
@@ -65,7 +76,7 @@ fn worker_that_says_when_it_is_ready_is_waited_for() {
 
 #[test]
 fn slow_server_is_ready_when_it_accepts() {
-    let site = Site::new();
+    let Some(site) = with_python("slow_server_is_ready_when_it_accepts") else { return };
     site.write(
         "slow.py",
         "import socket, time\n\
@@ -77,7 +88,7 @@ fn slow_server_is_ready_when_it_accepts() {
     );
     let circusd = site.start(
         "[watcher:slow]
-         cmd = /usr/bin/python3 slow.py
+         cmd = {dir}/python3 slow.py
          working_dir = {dir}
          ready = unix:{dir}/slow.sock
          ready_interval = 0.05
@@ -91,7 +102,7 @@ fn slow_server_is_ready_when_it_accepts() {
 
 #[test]
 fn answers_of_http_and_commands_show_readiness() {
-    let site = Site::new();
+    let Some(site) = with_python("answers_of_http_and_commands_show_readiness") else { return };
     site.write(
         "web.py",
         "import http.server, os, threading\n\
@@ -107,7 +118,7 @@ fn answers_of_http_and_commands_show_readiness() {
     site.write("ready.sh", "#!/bin/sh\ntest -f warm && echo \"$CIRCUS_PID\" > asked\n");
     let circusd = site.start(
         "[watcher:web]
-         cmd = /usr/bin/python3 web.py
+         cmd = {dir}/python3 web.py
          working_dir = {dir}
          priority = 1
          [watcher:command]
@@ -153,9 +164,15 @@ fn worker_that_is_never_ready_is_told_to_stop_and_given_up() {
 
 #[test]
 fn reload_to_a_version_that_is_never_ready_keeps_the_old_workers() {
-    let circusd = site("'fail' if os.path.exists('bad') else say('READY=1'); time.sleep(1000)").start(
+    let Some(site) = site(
+        "reload_to_a_version_that_is_never_ready_keeps_the_old_workers",
+        "'fail' if os.path.exists('bad') else say('READY=1'); time.sleep(1000)",
+    ) else {
+        return;
+    };
+    let circusd = site.start(
         "[watcher:web]
-         cmd = /usr/bin/python3 worker.py
+         cmd = {dir}/python3 worker.py
          working_dir = {dir}
          numprocesses = 2
          ready = notify
@@ -187,9 +204,10 @@ else:
     say('FDSTORE=1\\nFDNAME=cache', [read])
 say('READY=1')
 time.sleep(1000)";
-    let circusd = site(worker).start(
+    let Some(site) = site("descriptors_that_a_worker_keeps_are_its_successor_s", worker) else { return };
+    let circusd = site.start(
         "[watcher:web]
-         cmd = /usr/bin/python3 worker.py
+         cmd = {dir}/python3 worker.py
          working_dir = {dir}
          ready = notify
          graceful_timeout = 5",
@@ -206,23 +224,27 @@ time.sleep(1000)";
 
 /// Sends a datagram from a process that is no worker's, as this user.
 fn stranger(circusd: &Circusd, address: &str, uid: Option<u32>) {
+    let become_user = uid.map_or_else(String::new, |uid| format!("os.setgid({uid})\nos.setuid({uid})\n"));
     let code = format!(
-        "import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.sendto(b'READY=1', '\\0' + '{}')",
+        "import os, socket\n{become_user}s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.sendto(b'READY=1', '\\0' + '{}')",
         &address[1..]
     );
-    let mut command = circusd.command("/usr/bin/python3");
+    let mut command = circusd.command(circusd.path("python3"));
     command.args(["-c", &code]);
-    if let Some(uid) = uid {
-        command.uid(uid).gid(uid);
-    }
     assert!(command.status().unwrap().success());
 }
 
 #[test]
 fn datagrams_of_strangers_mean_nothing() {
-    let circusd = site("open('address', 'w').write(os.environ['NOTIFY_SOCKET']); wait_for('go'); say('MAINPID=1\\nREADY=1'); time.sleep(1000)").start(
+    let Some(site) = site(
+        "datagrams_of_strangers_mean_nothing",
+        "open('address', 'w').write(os.environ['NOTIFY_SOCKET']); wait_for('go'); say('MAINPID=1\\nREADY=1'); time.sleep(1000)",
+    ) else {
+        return;
+    };
+    let circusd = site.start(
         "[watcher:web]
-         cmd = /usr/bin/python3 worker.py
+         cmd = {dir}/python3 worker.py
          working_dir = {dir}
          ready = notify",
     );
@@ -249,9 +271,10 @@ while not os.path.exists('hang'):
     time.sleep(0.05)
 os.unlink('hang')
 time.sleep(1000)";
-    let circusd = site(worker).start(
+    let Some(site) = site("worker_that_hangs_is_replaced", worker) else { return };
+    let circusd = site.start(
         "[watcher:web]
-         cmd = /usr/bin/python3 worker.py
+         cmd = {dir}/python3 worker.py
          working_dir = {dir}
          ready = notify
          health = watchdog
@@ -298,9 +321,10 @@ say('STATUS=before')
 wait_for('go')
 say('READY=1\\nSTATUS=after')
 time.sleep(1000)";
-    let circusd = site(worker).start(
+    let Some(site) = site("reports_and_kept_descriptors_survive_an_upgrade", worker) else { return };
+    let circusd = site.start(
         "[watcher:web]
-         cmd = /usr/bin/python3 worker.py
+         cmd = {dir}/python3 worker.py
          working_dir = {dir}
          ready = notify
          [watcher:slow]
@@ -327,9 +351,12 @@ time.sleep(1000)";
 
 #[test]
 fn scripts_wait_for_what_they_need() {
-    let circusd = site("wait_for('go'); say('READY=1'); time.sleep(1000)").start(
+    let Some(site) = site("scripts_wait_for_what_they_need", "wait_for('go'); say('READY=1'); time.sleep(1000)") else {
+        return;
+    };
+    let circusd = site.start(
         "[watcher:web]
-         cmd = /usr/bin/python3 worker.py
+         cmd = {dir}/python3 worker.py
          working_dir = {dir}
          ready = notify
          [watcher:once]
