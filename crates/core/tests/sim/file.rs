@@ -119,6 +119,8 @@ fn adjusts(old: &WatcherConfig, new: &WatcherConfig) -> bool {
         numprocesses: new.numprocesses,
         stop_signal: new.stop_signal,
         graceful_timeout: new.graceful_timeout,
+        priority: new.priority,
+        stop_children: new.stop_children,
         ..old.clone()
     };
     live == *new
