@@ -35,7 +35,7 @@ pub(super) struct Control {
 }
 
 /// A request that was received and not looked at.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct UnreadRequest {
     identity: Vec<u8>,
     delimiter: bool,

@@ -41,23 +41,28 @@ impl OutputMessages {
         }
         let messages = output.take_some(MESSAGES_A_TURN);
         self.pending = messages.len() == MESSAGES_A_TURN;
-        let mut printed = Vec::new();
-        for message in messages {
-            match message {
-                Message::Info(text) => core.log(Level::Info, text),
-                Message::Warning(text) => core.log(Level::Warning, text),
-                Message::Told { speaker, level, line } => log_speaker(core, &speaker, level, &line),
-                Message::Matched(pid) => core.feed(Event::Notified { pid: Pid(pid), said: vec![Notification::Ready] }),
-                Message::Synced(_) => {}
-                Message::Tailed(job, tail) => core.feed(Event::Tailed { job: JobId(job), tail }),
-                Message::Output { topic, body, .. } if core.arbiter.may_follow(&control.peers, &topic) => {
-                    printed.push((topic, body));
-                }
-                Message::Output { .. } => {}
+        pass_on(messages, control, events, core);
+    }
+}
+
+/// Does what the output thread has asked for.
+pub(super) fn pass_on(messages: Vec<Message>, control: &Control, events: &mut EventPublisher, core: &mut Core) {
+    let mut printed = Vec::new();
+    for message in messages {
+        match message {
+            Message::Info(text) => core.log(Level::Info, text),
+            Message::Warning(text) => core.log(Level::Warning, text),
+            Message::Told { speaker, level, line } => log_speaker(core, &speaker, level, &line),
+            Message::Matched(pid) => core.feed(Event::Notified { pid: Pid(pid), said: vec![Notification::Ready] }),
+            Message::Synced(_) => {}
+            Message::Tailed(job, tail) => core.feed(Event::Tailed { job: JobId(job), tail }),
+            Message::Output { topic, body, .. } if core.arbiter.may_follow(&control.peers, &topic) => {
+                printed.push((topic, body));
             }
+            Message::Output { .. } => {}
         }
-        if !printed.is_empty() {
-            events.publish_output(printed);
-        }
+    }
+    if !printed.is_empty() {
+        events.publish_output(printed);
     }
 }

@@ -8,19 +8,19 @@ use mio::Interest;
 use nix::poll::{PollTimeout, poll};
 
 use super::{Failure, Upgrade, state};
-use crate::arbiter::{Event, JobId, Level, Pid};
+use crate::arbiter::{Event, Level};
 use crate::daemon::boot::open_network;
-use crate::daemon::control::Control;
+use crate::daemon::control::{Control, UnreadRequest};
 use crate::daemon::core::Core;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::events::EventPublisher;
 use crate::daemon::fd_table::FdTable;
-use crate::daemon::plugins::log_speaker;
+use crate::daemon::output::pass_on;
 use crate::daemon::shutdown::stop_hooks;
 use crate::daemon::sources::Source;
 use crate::net::{Context, Publisher, Router};
 use crate::output::{Message, Paused};
-use crate::proto::{Notification, Signal};
+use crate::proto::Signal;
 use crate::sys;
 
 /// How long answers and events that clients do not read may hold up the upgrade.
@@ -78,9 +78,12 @@ fn try_hand_over(mut daemon: Daemon, program: &Path) -> (Daemon, Failure) {
         return (daemon, ("state", "the output thread does not answer".to_owned()));
     };
     let unread = daemon.control.take_unread();
-    let (file, numbers) = match save(&daemon, &paused, unread) {
+    let (file, numbers) = match save(&daemon, &paused, unread.clone()) {
         Ok(saved) => saved,
-        Err(failure) => return (daemon, failure),
+        Err(failure) => {
+            daemon.control.take_up(unread, &mut daemon.core);
+            return (daemon, failure);
+        }
     };
     let shown = program.display();
     daemon.core.log(Level::Info, format!("circusd becomes {shown}"));
@@ -108,6 +111,7 @@ fn try_hand_over(mut daemon: Daemon, program: &Path) -> (Daemon, Failure) {
         }
     }
     daemon.control = Control::new(router, peers);
+    daemon.control.take_up(unread, &mut daemon.core);
     daemon.events = EventPublisher::new(publisher);
     daemon.resources.context = context;
     tell_service_manager("READY=1");
@@ -133,11 +137,7 @@ fn connect_again(fds: &FdTable, core: &mut Core) -> (Context, Router, Publisher)
 
 type Saved = (std::fs::File, Vec<std::os::fd::RawFd>);
 
-fn save(
-    daemon: &Daemon,
-    paused: &Paused,
-    unread: Vec<crate::daemon::control::UnreadRequest>,
-) -> Result<Saved, Failure> {
+fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>) -> Result<Saved, Failure> {
     let saved = state::save(daemon, paused, unread).map_err(|reason| ("state", reason))?;
     let file = sys::sealed(&saved.bytes).map_err(|error| ("state", error.to_string()))?;
     Ok((file, saved.numbers))
@@ -149,7 +149,8 @@ fn pause(daemon: &mut Daemon) -> Option<Paused> {
         let paused = daemon.launcher.output.pause(state::PAUSE_LIMIT)?;
         let messages = daemon.launcher.output.take_messages();
         let answers = messages.iter().any(|message| matches!(message, Message::Tailed(..)));
-        take(messages, daemon);
+        let Daemon { core, events, control, .. } = &mut *daemon;
+        pass_on(messages, control, events, core);
         if !answers {
             return Some(paused);
         }
@@ -158,28 +159,6 @@ fn pause(daemon: &mut Daemon) -> Option<Paused> {
         settle(daemon);
     }
     None
-}
-
-fn take(messages: Vec<Message>, daemon: &mut Daemon) {
-    let Daemon { core, events, control, .. } = daemon;
-    let mut printed = Vec::new();
-    for message in messages {
-        match message {
-            Message::Info(text) => core.log(Level::Info, text),
-            Message::Warning(text) => core.log(Level::Warning, text),
-            Message::Told { speaker, level, line } => log_speaker(core, &speaker, level, &line),
-            Message::Matched(pid) => core.feed(Event::Notified { pid: Pid(pid), said: vec![Notification::Ready] }),
-            Message::Synced(_) => {}
-            Message::Tailed(job, tail) => core.feed(Event::Tailed { job: JobId(job), tail }),
-            Message::Output { topic, body, .. } if may_follow(core, control, &topic) => printed.push((topic, body)),
-            Message::Output { .. } => {}
-        }
-    }
-    events.publish_output(printed);
-}
-
-fn may_follow(core: &Core, control: &Control, topic: &str) -> bool {
-    core.arbiter.may_follow(&control.peers, topic)
 }
 
 /// The service manager that waits for `READY=1`, where one has started circusd.
