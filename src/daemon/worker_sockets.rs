@@ -20,13 +20,13 @@ use crate::sys;
 const KEEP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The sockets of one worker, and of its successor.
-#[derive(Debug)]
-struct SocketSet {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct SocketSet<Fd = OwnedFd> {
     id: u64,
     watcher: WatcherKey,
     name: String,
     /// By name, with what they were made from.
-    sockets: BTreeMap<String, (SocketConfig, OwnedFd)>,
+    sockets: BTreeMap<String, (SocketConfig, Fd)>,
     /// Processes that have them, with the order in which they came.
     holders: Vec<(u64, Pid)>,
     unused_since: Option<Mono>,
@@ -42,18 +42,8 @@ pub(super) struct WorkerSockets {
 /// The same as plain data, with the numbers of the descriptors.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct SavedWorkerSockets {
-    sets: Vec<SavedSocketSet>,
+    sets: Vec<SocketSet<RawFd>>,
     last_id: u64,
-}
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct SavedSocketSet {
-    id: u64,
-    watcher: WatcherKey,
-    name: String,
-    sockets: BTreeMap<String, (SocketConfig, RawFd)>,
-    holders: Vec<(u64, Pid)>,
-    unused_since: Option<Mono>,
 }
 
 impl SavedWorkerSockets {
@@ -116,7 +106,7 @@ impl WorkerSockets {
             let socket = |(name, (config, fd)): (&String, &(SocketConfig, OwnedFd))| {
                 (name.clone(), (config.clone(), fd.as_raw_fd()))
             };
-            SavedSocketSet {
+            SocketSet {
                 id: set.id,
                 watcher: set.watcher,
                 name: set.name.clone(),
@@ -134,7 +124,7 @@ impl WorkerSockets {
         mut take: impl FnMut(RawFd) -> io::Result<OwnedFd>,
     ) -> io::Result<Self> {
         let mut sets = Vec::new();
-        for SavedSocketSet { id, watcher, name, sockets, holders, unused_since } in saved.sets {
+        for SocketSet { id, watcher, name, sockets, holders, unused_since } in saved.sets {
             let sockets = sockets.into_iter().map(|(name, (config, number))| Ok((name, (config, take(number)?))));
             let sockets = sockets.collect::<io::Result<_>>()?;
             sets.push(SocketSet { id, watcher, name, sockets, holders, unused_since });
