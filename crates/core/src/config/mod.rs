@@ -61,7 +61,7 @@ pub use model::{
     SocketConfig, SocketType, StreamConfig, WatcherConfig, WatcherOrigin,
 };
 pub use nearest::{nearest, suggestion};
-pub use order::{Needs, comes_after, fault as order_fault, is_pattern};
+pub use order::{Needs, fault as order_fault, is_pattern};
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
 pub use probe::{Checks, Probe, ProbeKind};

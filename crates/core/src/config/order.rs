@@ -19,6 +19,11 @@ impl<'a> Needs<'a> {
     pub fn of(config: &'a WatcherConfig) -> Self {
         Self { name: &config.name, after: &config.after }
     }
+
+    /// Whether it comes after the watcher of this name.
+    pub fn comes_after(self, other: &str) -> bool {
+        self.after.iter().any(|entry| means(self.name, entry, other))
+    }
 }
 
 /// Whether an `after` entry is a pattern, and no name.
@@ -26,9 +31,8 @@ pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// Whether a watcher with this `after` entry comes after the watcher of that name. A pattern never means the watcher
-/// that has it.
-pub fn comes_after(own: &str, entry: &str, name: &str) -> bool {
+/// Whether this `after` entry means the watcher of that name. A pattern never means the watcher that has it.
+fn means(own: &str, entry: &str, name: &str) -> bool {
     let name = name.to_lowercase();
     if is_pattern(entry) { fnmatch(entry, &name) && name != own.to_lowercase() } else { entry == name }
 }
@@ -37,7 +41,7 @@ pub fn comes_after(own: &str, entry: &str, name: &str) -> bool {
 /// watchers that there are, this one among them.
 pub fn fault(watcher: Needs<'_>, all: &[Needs<'_>]) -> Option<String> {
     let unknown =
-        |entry: &&String| !is_pattern(entry) && !all.iter().any(|other| comes_after(watcher.name, entry, other.name));
+        |entry: &&String| !is_pattern(entry) && !all.iter().any(|other| means(watcher.name, entry, other.name));
     if let Some(entry) = watcher.after.iter().find(unknown) {
         let hint = suggestion(entry, all.iter().map(|other| other.name));
         return Some(format!("there is no watcher '{entry}'{hint}"));
@@ -56,7 +60,7 @@ fn returns_to<'a>(
     seen: &mut BTreeSet<&'a str>,
     path: &mut Vec<&'a str>,
 ) -> bool {
-    for other in all.iter().filter(|other| at.after.iter().any(|entry| comes_after(at.name, entry, other.name))) {
+    for other in all.iter().filter(|other| at.comes_after(other.name)) {
         path.push(other.name);
         if other.name.eq_ignore_ascii_case(start.name)
             || seen.insert(other.name) && returns_to(start, *other, all, seen, path)

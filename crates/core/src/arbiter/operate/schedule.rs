@@ -7,10 +7,10 @@
 //!
 //! - Up: watchers start one after the other, `[circus] warmup_delay` apart. The next one starts when every slot of the
 //!   one before has been tried; one whose slots back off has been tried. A watcher that a `before_start` hook holds up
-//!   does not hold up others of its priority.
-//!   A watcher whose `after` names one that is not active is held back, and starts when that one is.
-//! - Down: watchers of equal priority, of which none comes after another, stop side by side; those of the next higher priority stop when they have
-//!   stopped.
+//!   does not hold up others of its priority. A watcher whose `after` names one that is not active is held back, and
+//!   starts when that one is.
+//! - Down: watchers of equal priority, of which none comes after another, stop side by side; those of the next higher
+//!   priority stop when they have stopped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
-use crate::config::{comes_after, is_pattern};
+use crate::config::{Needs, is_pattern};
 use crate::proto::Fault;
 
 /// Which watchers of a walk start.
@@ -237,10 +237,9 @@ impl Arbiter {
     /// Those of these watchers that this one comes after.
     fn comes_after(&self, key: WatcherKey, among: &[WatcherKey]) -> BTreeSet<WatcherKey> {
         let Some(watcher) = self.fleet.get(key) else { return BTreeSet::new() };
-        let is_meant = |other: &&WatcherKey| {
-            let other = self.fleet.get(**other).map_or("", Watcher::name);
-            watcher.config.after.iter().any(|entry| comes_after(watcher.name(), entry, other))
-        };
+        let needs = Needs::of(&watcher.config);
+        let is_meant =
+            |other: &&WatcherKey| self.fleet.get(**other).is_some_and(|other| needs.comes_after(other.name()));
         among.iter().filter(is_meant).copied().collect()
     }
 
@@ -251,9 +250,8 @@ impl Arbiter {
         if let Some(unknown) = watcher.config.after.iter().find(unknown) {
             return Some(Cause::Waits { on: unknown.clone(), health: "no such watcher".into() });
         }
-        let is_needed =
-            |other: &str| watcher.config.after.iter().any(|entry| comes_after(watcher.name(), entry, other));
-        let other = self.fleet.shown().find(|other| !is_ready(other) && is_needed(other.name()))?;
+        let needs = Needs::of(&watcher.config);
+        let other = self.fleet.shown().find(|other| !is_ready(other) && needs.comes_after(other.name()))?;
         let health = health(other, false, now.mono).name().to_owned();
         Some(Cause::Waits { on: other.name().to_owned(), health })
     }
