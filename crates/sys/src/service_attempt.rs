@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use httparse::{EMPTY_HEADER, Response};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::service_probe::Service;
+use super::service_probe::{Service, request};
 
 /// A status line is no longer.
 const LONGEST_ANSWER: usize = 4096;
@@ -60,11 +60,7 @@ impl ServiceAttempt {
     pub fn begin(service: &Service) -> io::Result<Option<(Self, AttemptProgress)>> {
         let (addresses, request) = match service {
             Service::Tcp { host, port } => (known_addresses(host, *port), None),
-            Service::Http { host, port, path } => {
-                let request =
-                    format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: circusd\r\nConnection: close\r\n\r\n");
-                (known_addresses(host, *port), Some(request))
-            }
+            Service::Http { host, port, path } => (known_addresses(host, *port), Some(request(host, path))),
             Service::Unix(path) => (Some(vec![SockAddr::unix(path)?]), None),
         };
         let Some(addresses) = addresses else { return Ok(None) };

@@ -75,11 +75,15 @@ fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     Err(failure)
 }
 
+/// The question that a service of HTTP is asked.
+pub(super) fn request(host: &str, path: &str) -> String {
+    format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: circusd\r\nConnection: close\r\n\r\n")
+}
+
 fn get(mut stream: TcpStream, host: &str, path: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: circusd\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(request(host, path).as_bytes())?;
     let mut answer = [0; STATUS_LINE];
     let mut length = 0;
     while let Some(room) = answer.get_mut(length..).filter(|room| !room.is_empty()) {
