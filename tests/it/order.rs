@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::rig::{Site, built, wait_until};
+use crate::rig::{Site, wait_until};
 
 #[test]
 fn worker_waits_for_its_broker_and_ends_before_it() {
@@ -20,8 +20,7 @@ fn worker_waits_for_its_broker_and_ends_before_it() {
          stdout_stream.filename = {dir}/ends",
     );
     wait_until("the broker is asked whether it is ready", || {
-        let details = circusd.ask("status", json!({"name": "broker", "verbose": true}));
-        details["details"]["processes"][0]["check_error"] == "exit status 1"
+        circusd.details("broker")["processes"][0]["check_error"] == "exit status 1"
     });
     assert_eq!(circusd.workers("worker").len(), 0);
     circusd.write("up", "");
@@ -51,12 +50,8 @@ fn impossible_orders_are_named_with_their_path() {
 fn order_set_later_is_checked_and_holds() {
     let circusd = Site::new().start("[watcher:a]\ncmd = {knobs}\n[watcher:b]\ncmd = {knobs}");
     circusd.wait_for_workers("b", 1);
-    let ctl = |args: &[&str]| {
-        let output = circusd.command(built("circusctl")).args(args).output().unwrap();
-        (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
-    };
-    assert_eq!(ctl(&["set", "a", "after", "b"]).1, Some(0));
-    let (text, status) = ctl(&["set", "b", "after", "a"]);
+    assert_eq!(circusd.ctl(&["set", "a", "after", "b"]).1, Some(0));
+    let (text, status) = circusd.ctl(&["set", "b", "after", "a"]);
     assert!(status == Some(3) && text.contains("b -> a -> b"), "{text} {status:?}");
     circusd.tell("stop", json!({"name": "*", "match": "glob", "waiting": true}));
     circusd.tell("start", json!({"name": "*", "match": "glob", "waiting": true}));

@@ -1,12 +1,6 @@
 //! What did not come up: circusctl says so, and a deploy script can tell by the exit status.
 
-use crate::rig::{Circusd, Site, built};
-
-/// What circusctl prints on standard error, and its exit status.
-fn ctl(circusd: &Circusd, args: &[&str]) -> (String, Option<i32>) {
-    let output = circusd.command(built("circusctl")).args(args).output().unwrap();
-    (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
-}
+use crate::rig::{Circusd, Site};
 
 fn fleet() -> Circusd {
     Site::new().start(
@@ -39,14 +33,14 @@ fn start_that_waits_tells_what_did_not_come_up() {
         ("late", "error: late: worker 1 exited with status 7 after "),
         ("deaf", "error: deaf: hook after_start failed: "),
     ] {
-        let (error, status) = ctl(&circusd, &["start", watcher, "--waiting"]);
+        let (error, status) = circusd.ctl(&["start", watcher, "--waiting"]);
         assert!(error.starts_with(words), "{watcher}: {error}");
         assert_eq!(status, Some(3), "{watcher}");
-        let (_, status) = ctl(&circusd, &["restart", watcher, "--waiting"]);
+        let (_, status) = circusd.ctl(&["restart", watcher, "--waiting"]);
         assert_eq!(status, Some(3), "{watcher}");
     }
-    assert_eq!(ctl(&circusd, &["start", "good", "--waiting"]), (String::new(), Some(0)));
-    let details = circusd.ask("status", serde_json::json!({"name": "deaf", "verbose": true}))["details"].take();
+    assert_eq!(circusd.ctl(&["start", "good", "--waiting"]), (String::new(), Some(0)));
+    let details = circusd.details("deaf");
     assert_eq!(details["health"], "failed");
     assert!(details["reason"].as_str().is_some_and(|reason| reason.starts_with("hook after_start failed")));
 }
@@ -54,12 +48,12 @@ fn start_that_waits_tells_what_did_not_come_up() {
 #[test]
 fn add_and_set_that_wait_tell_what_did_not_come_up() {
     let circusd = fleet();
-    let (error, status) = ctl(&circusd, &["add", "--start", "--waiting", "bad", "/nonexistent/prog"]);
+    let (error, status) = circusd.ctl(&["add", "--start", "--waiting", "bad", "/nonexistent/prog"]);
     assert!(error.starts_with("error: bad: worker 1 could not be started"), "{error}");
     assert_eq!(status, Some(3));
     circusd.tell("start", serde_json::json!({"name": "good", "waiting": true}));
     let before = circusd.workers("good");
-    let (error, status) = ctl(&circusd, &["set", "--waiting", "good", "cmd", "/bin/false"]);
+    let (error, status) = circusd.ctl(&["set", "--waiting", "good", "cmd", "/bin/false"]);
     assert!(error.starts_with("error: good: reload failed, the old processes are kept: worker"), "{error}");
     assert_eq!((status, circusd.workers("good") == before), (Some(3), true));
 }

@@ -1,6 +1,6 @@
 //! `ready` and `health` with real programs: requests wait for workers that are ready, and workers that hang are replaced.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::rig::{Circusd, Site, built, python, wait_until};
 
@@ -33,15 +33,6 @@ fn site(test: &str, worker: &str) -> Option<Site> {
     Some(site)
 }
 
-fn ctl(circusd: &Circusd, args: &[&str]) -> (String, Option<i32>) {
-    let output = circusd.command(built("circusctl")).args(args).output().unwrap();
-    (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
-}
-
-fn details(circusd: &Circusd, watcher: &str) -> Value {
-    circusd.ask("status", json!({"name": watcher, "verbose": true}))["details"].take()
-}
-
 #[test]
 fn worker_that_says_when_it_is_ready_is_waited_for() {
     let Some(site) = site(
@@ -59,8 +50,8 @@ fn worker_that_says_when_it_is_ready_is_waited_for() {
          cmd = {knobs}
          priority = -1",
     );
-    wait_until("it says what it does", || details(&circusd, "web")["processes"][0]["status"] == "loading");
-    let web = details(&circusd, "web");
+    wait_until("it says what it does", || circusd.details("web")["processes"][0]["status"] == "loading");
+    let web = circusd.details("web");
     assert_eq!((&web["state"], &web["health"]), (&json!("starting"), &json!("starting")));
     assert_eq!(web["processes"][0]["ready"], false);
     assert_eq!(circusd.status("next"), "stopped", "the next one waits");
@@ -94,9 +85,9 @@ fn slow_server_is_ready_when_it_accepts() {
          ready_interval = 0.05
          autostart = no",
     );
-    assert_eq!(ctl(&circusd, &["start", "slow", "--waiting"]), (String::new(), Some(0)));
+    assert_eq!(circusd.ctl(&["start", "slow", "--waiting"]), (String::new(), Some(0)));
     assert!(circusd.path("slow.sock").exists(), "it was not waited for");
-    assert_eq!(details(&circusd, "slow")["health"], "ready");
+    assert_eq!(circusd.details("slow")["health"], "ready");
     std::fs::remove_file(circusd.path("slow.sock")).unwrap();
 }
 
@@ -134,13 +125,11 @@ fn answers_of_http_and_commands_show_readiness() {
     let options = json!({"ready": url, "ready_interval": 0.05});
     circusd.tell("add", json!({"name": "http", "cmd": "/bin/sleep 1000", "start": true, "options": options}));
     wait_until("it is asked", || {
-        details(&circusd, "http")["processes"][0]["check_error"] == "status 503 Service Unavailable"
+        circusd.details("http")["processes"][0]["check_error"] == "status 503 Service Unavailable"
     });
-    assert_eq!(details(&circusd, "command")["processes"][0]["check_error"], "exit status 1");
+    assert_eq!(circusd.details("command")["processes"][0]["check_error"], "exit status 1");
     circusd.write("warm", "");
-    wait_until("both are ready", || {
-        ["http", "command"].iter().all(|name| details(&circusd, name)["health"] == "ready")
-    });
+    wait_until("both are ready", || ["http", "command"].iter().all(|name| circusd.details(name)["health"] == "ready"));
     assert_eq!(circusd.read("asked").trim(), circusd.workers("command")[0].0.to_string());
 }
 
@@ -154,11 +143,11 @@ fn worker_that_is_never_ready_is_told_to_stop_and_given_up() {
          max_retry = 2
          autostart = no",
     );
-    let (error, status) = ctl(&circusd, &["start", "deaf", "--waiting"]);
+    let (error, status) = circusd.ctl(&["start", "deaf", "--waiting"]);
     let reason = "worker 1 was not ready after 300 ms (tcp:127.0.0.1:1: connection refused)";
     assert_eq!((error.trim(), status), (format!("error: deaf: {reason}").as_str(), Some(3)));
-    wait_until("it is given up", || details(&circusd, "deaf")["health"] == "failed");
-    assert_eq!(details(&circusd, "deaf")["reason"], reason);
+    wait_until("it is given up", || circusd.details("deaf")["health"] == "failed");
+    assert_eq!(circusd.details("deaf")["reason"], reason);
     assert!(circusd.workers("deaf").is_empty());
 }
 
@@ -178,15 +167,15 @@ fn reload_to_a_version_that_is_never_ready_keeps_the_old_workers() {
          ready = notify
          ready_timeout = 2",
     );
-    wait_until("it is ready", || details(&circusd, "web")["health"] == "ready");
+    wait_until("it is ready", || circusd.details("web")["health"] == "ready");
     let old = circusd.workers("web");
     circusd.write("bad", "");
-    let (error, status) = ctl(&circusd, &["reload", "web", "--waiting"]);
+    let (error, status) = circusd.ctl(&["reload", "web", "--waiting"]);
     assert!(error.contains("not ready after 2.0 s (notify)"), "{error}");
     assert_eq!(status, Some(3));
     wait_until("the new ones are gone", || circusd.workers("web") == old);
     std::fs::remove_file(circusd.path("bad")).unwrap();
-    assert_eq!(ctl(&circusd, &["reload", "web", "--waiting"]), (String::new(), Some(0)));
+    assert_eq!(circusd.ctl(&["reload", "web", "--waiting"]), (String::new(), Some(0)));
     let new = circusd.workers("web");
     assert!(new.len() == 2 && !new.iter().any(|pid| old.contains(pid)), "{old:?} {new:?}");
 }
@@ -212,13 +201,13 @@ time.sleep(1000)";
          ready = notify
          graceful_timeout = 5",
     );
-    wait_until("it is ready", || details(&circusd, "web")["health"] == "ready");
-    assert_eq!(ctl(&circusd, &["restart", "web", "--waiting"]), (String::new(), Some(0)));
+    wait_until("it is ready", || circusd.details("web")["health"] == "ready");
+    assert_eq!(circusd.ctl(&["restart", "web", "--waiting"]), (String::new(), Some(0)));
     assert_eq!(circusd.read("kept"), "cache memory");
     // A stop ends it.
     std::fs::remove_file(circusd.path("kept")).unwrap();
-    assert_eq!(ctl(&circusd, &["stop", "web", "--waiting"]), (String::new(), Some(0)));
-    assert_eq!(ctl(&circusd, &["start", "web", "--waiting"]), (String::new(), Some(0)));
+    assert_eq!(circusd.ctl(&["stop", "web", "--waiting"]), (String::new(), Some(0)));
+    assert_eq!(circusd.ctl(&["start", "web", "--waiting"]), (String::new(), Some(0)));
     assert!(!circusd.path("kept").exists());
 }
 
@@ -255,9 +244,9 @@ fn datagrams_of_strangers_mean_nothing() {
     if nix::unistd::getuid().is_root() {
         stranger(&circusd, &address, Some(65534));
     }
-    assert_eq!(details(&circusd, "web")["processes"][0]["ready"], false);
+    assert_eq!(circusd.details("web")["processes"][0]["ready"], false);
     circusd.write("go", "");
-    wait_until("it is ready", || details(&circusd, "web")["health"] == "ready");
+    wait_until("it is ready", || circusd.details("web")["health"] == "ready");
     circusd.wait_for_log("web: notification refused wid=1");
 }
 
@@ -280,7 +269,7 @@ time.sleep(1000)";
          health = watchdog
          health_interval = 0.4",
     );
-    wait_until("it is ready", || details(&circusd, "web")["health"] == "ready");
+    wait_until("it is ready", || circusd.details("web")["health"] == "ready");
     let [old] = circusd.workers("web")[..] else { panic!("one worker") };
     let mut events = circusd.events();
     circusd.write("hang", "");
@@ -333,18 +322,18 @@ time.sleep(1000)";
          ready_interval = 0.05
          priority = -1",
     );
-    wait_until("it runs", || details(&circusd, "web")["processes"][0]["status"] == "before");
+    wait_until("it runs", || circusd.details("web")["processes"][0]["status"] == "before");
     let [worker] = circusd.workers("web")[..] else { panic!("one worker") };
-    assert_eq!(ctl(&circusd, &["upgrade"]), (String::new(), Some(0)));
-    assert_eq!(details(&circusd, "web")["processes"][0]["ready"], false);
+    assert_eq!(circusd.ctl(&["upgrade"]), (String::new(), Some(0)));
+    assert_eq!(circusd.details("web")["processes"][0]["ready"], false);
     circusd.write("go", "");
-    wait_until("it is ready", || details(&circusd, "web")["health"] == "ready");
+    wait_until("it is ready", || circusd.details("web")["health"] == "ready");
     assert_eq!(circusd.workers("web"), [worker]);
-    wait_until("the next one is looked at", || details(&circusd, "slow")["processes"][0]["check_error"].is_string());
-    assert_eq!(ctl(&circusd, &["upgrade"]), (String::new(), Some(0)));
+    wait_until("the next one is looked at", || circusd.details("slow")["processes"][0]["check_error"].is_string());
+    assert_eq!(circusd.ctl(&["upgrade"]), (String::new(), Some(0)));
     let _listener = std::os::unix::net::UnixListener::bind(circusd.path("slow.sock")).unwrap();
-    wait_until("the other is ready", || details(&circusd, "slow")["health"] == "ready");
-    assert_eq!(ctl(&circusd, &["restart", "web", "--waiting"]), (String::new(), Some(0)));
+    wait_until("the other is ready", || circusd.details("slow")["health"] == "ready");
+    assert_eq!(circusd.ctl(&["restart", "web", "--waiting"]), (String::new(), Some(0)));
     assert_eq!(circusd.read("kept"), "cache memory");
     std::fs::remove_file(circusd.path("slow.sock")).unwrap();
 }
@@ -366,7 +355,7 @@ fn scripts_wait_for_what_they_need() {
          cmd = /bin/false
          respawn = no",
     );
-    let (error, status) = ctl(&circusd, &["wait", "web", "--timeout", "1"]);
+    let (error, status) = circusd.ctl(&["wait", "web", "--timeout", "1"]);
     assert_eq!((error.as_str(), status), ("error: web is not ready: starting: in progress: start\n", Some(3)));
     let waits = |args: &[&str]| {
         let mut child =
@@ -382,11 +371,11 @@ fn scripts_wait_for_what_they_need() {
     let mut stopped = waits(&["web", "--for", "stopped"]);
     circusd.tell("stop", json!({"name": "web"}));
     assert_eq!(stopped(), Some(0));
-    let (error, status) = ctl(&circusd, &["wait", "false", "--timeout", "30"]);
+    let (error, status) = circusd.ctl(&["wait", "false", "--timeout", "30"]);
     assert!(error.starts_with("error: false is not ready: failed: worker 1 exited with status 1"), "{error}");
     assert_eq!(status, Some(3));
-    assert_eq!(ctl(&circusd, &["wait", "nope"]).1, Some(3));
-    assert_eq!(ctl(&circusd, &["wait", "web", "--for", "lunch"]).1, Some(1));
+    assert_eq!(circusd.ctl(&["wait", "nope"]).1, Some(3));
+    assert_eq!(circusd.ctl(&["wait", "web", "--for", "lunch"]).1, Some(1));
 }
 
 #[test]
@@ -408,11 +397,11 @@ fn line_in_the_output_shows_readiness_also_over_an_upgrade() {
          autostart = no",
     );
     wait_until("it prints", || !circusd.tell("tail", json!({"name": "web"}))["lines"].as_array().unwrap().is_empty());
-    assert_eq!(details(&circusd, "web")["processes"][0]["ready"], false);
-    assert_eq!(ctl(&circusd, &["upgrade"]), (String::new(), Some(0)));
-    assert_eq!(details(&circusd, "web")["processes"][0]["ready"], false);
+    assert_eq!(circusd.details("web")["processes"][0]["ready"], false);
+    assert_eq!(circusd.ctl(&["upgrade"]), (String::new(), Some(0)));
+    assert_eq!(circusd.details("web")["processes"][0]["ready"], false);
     circusd.write("go", "");
-    assert_eq!(ctl(&circusd, &["wait", "web", "--timeout", "30"]), (String::new(), Some(0)));
+    assert_eq!(circusd.ctl(&["wait", "web", "--timeout", "30"]), (String::new(), Some(0)));
     let refused = circusd.ask("set", json!({"name": "blind", "options": {"ready": "log:x"}}));
     assert_eq!(refused["reason"], "ready = log: needs stdout_stream or stderr_stream: circusd reads no other output");
 }

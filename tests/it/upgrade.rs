@@ -107,8 +107,8 @@ fn twenty_in_a_row_leak_nothing() {
     assert!(now < memory + memory / 4, "{memory} kB before, {now} kB after");
 }
 
-#[test]
-fn requests_under_load_are_neither_refused_nor_cut() {
+/// Three workers that serve HTTP on one socket.
+fn serving() -> Circusd {
     let circusd = Site::new().start(
         "[socket:web]
          host = 127.0.0.1
@@ -119,6 +119,12 @@ fn requests_under_load_are_neither_refused_nor_cut() {
          numprocesses = 3",
     );
     circusd.wait_for_workers("w", 3);
+    circusd
+}
+
+#[test]
+fn requests_under_load_are_neither_refused_nor_cut() {
+    let circusd = serving();
     let http = crate::web::http(&circusd, "web");
     let over = Arc::new(AtomicBool::new(false));
     let visitors: Vec<_> = (0..4)
@@ -427,16 +433,7 @@ fn unprivileged_circusd_is_upgraded_too() {
 #[ignore = "a measurement"]
 fn what_clients_see_of_it() {
     const UPGRADES: usize = 50;
-    let circusd = Site::new().start(
-        "[socket:web]
-         host = 127.0.0.1
-         port = 0
-         [watcher:w]
-         cmd = {knobs} serve $(circus.sockets.web)
-         use_sockets = True
-         numprocesses = 3",
-    );
-    circusd.wait_for_workers("w", 3);
+    let circusd = serving();
     let http = crate::web::http(&circusd, "web");
     let over = AtomicBool::new(false);
     let (mut control, mut served) = (Vec::new(), Vec::new());

@@ -105,6 +105,18 @@ impl Circusd {
         reply
     }
 
+    /// What `status` says of a watcher when it is asked for more.
+    #[track_caller]
+    pub(crate) fn details(&self, watcher: &str) -> Value {
+        self.ask("status", json!({"name": watcher, "verbose": true}))["details"].take()
+    }
+
+    /// Runs circusctl: what it says on standard error, and its exit status.
+    pub(crate) fn ctl(&self, args: &[&str]) -> (String, Option<i32>) {
+        let output = self.circusctl(args);
+        (output.stderr, output.status)
+    }
+
     /// The state of a watcher.
     #[track_caller]
     pub(crate) fn status(&self, watcher: &str) -> String {
