@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::rig::{Site, wait_until};
+use crate::rig::{Site, python, wait_until};
 
 #[test]
 fn worker_waits_for_its_broker_and_ends_before_it() {
@@ -56,4 +56,108 @@ fn order_set_later_is_checked_and_holds() {
     circusd.tell("stop", json!({"name": "*", "match": "glob", "waiting": true}));
     circusd.tell("start", json!({"name": "*", "match": "glob", "waiting": true}));
     circusd.wait_for_workers("a", 1);
+}
+
+/// A broker that notes what workers acknowledge, and workers with a task under way that acknowledge it when they are told
+/// to stop.
+const BROKER_AND_WORKER: &str = r#"
+import os, signal, socket, sys, time
+role, folder = sys.argv[1:]
+address = os.path.join(folder, "broker.sock")
+def note(name, text):
+    with open(os.path.join(folder, name), "a") as file:
+        file.write(text + "\n")
+if role == "broker":
+    def end(*_):
+        os.unlink(address)
+        os._exit(0)
+    signal.signal(signal.SIGTERM, end)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(16)
+    while True:
+        peer, _ = listener.accept()
+        text = peer.recv(100).decode()
+        if text:
+            note("acknowledged", text)
+            peer.sendall(b"ok")
+        peer.close()
+def acknowledge(*_):
+    time.sleep(0.3)
+    try:
+        broker = socket.socket(socket.AF_UNIX)
+        broker.connect(address)
+        broker.sendall(str(os.getpid()).encode())
+        done = broker.recv(2) == b"ok"
+    except OSError:
+        done = False
+    note("done" if done else "lost", str(os.getpid()))
+    os._exit(0)
+signal.signal(signal.SIGTERM, acknowledge)
+note("working", str(os.getpid()))
+while True:
+    time.sleep(1000)
+"#;
+
+#[test]
+fn broker_outlives_the_tasks_that_are_under_way() {
+    let Some(python) = python("order::broker_outlives_the_tasks_that_are_under_way") else { return };
+    let site = Site::new();
+    std::os::unix::fs::symlink(python.canonicalize().unwrap(), site.path("python3")).unwrap();
+    site.write("both.py", BROKER_AND_WORKER);
+    let mut circusd = site.start(
+        "[watcher:worker]
+         cmd = {dir}/python3 {dir}/both.py worker {dir}
+         numprocesses = 4
+         requires = broker
+         [watcher:broker]
+         cmd = {dir}/python3 {dir}/both.py broker {dir}
+         ready = unix:{dir}/broker.sock
+         ready_interval = 0.05",
+    );
+    let working = |count: usize| {
+        wait_until("the workers have tasks", || circusd.read("working").lines().count() == count);
+    };
+    working(4);
+    // A restart of the broker, and then the end: no task is lost either time.
+    let (_, status) = circusd.ctl(&["restart", "broker", "--waiting"]);
+    assert_eq!(status, Some(0));
+    working(8);
+    circusd.quit();
+    assert!(!circusd.path("lost").exists(), "a task was lost:\n{}", circusd.log());
+    assert_eq!((circusd.read("done").lines().count(), circusd.read("acknowledged").lines().count()), (8, 8));
+}
+
+#[test]
+fn quit_ends_what_does_not_stop_when_its_time_is_over() {
+    let mut circusd = Site::new().start(
+        "[watcher:worker]
+         cmd = sh -c 'trap \"\" TERM; touch {dir}/deaf; while :; do sleep 1; done'
+         graceful_timeout = 600
+         requires = broker
+         [watcher:broker]
+         cmd = {knobs}
+         graceful_timeout = 600",
+    );
+    wait_until("the worker does not hear", || circusd.path("deaf").exists());
+    let answer = circusd.circusctl(&["quit", "--waiting", "--timeout", "1"]);
+    assert_eq!((answer.stdout.trim(), answer.status), ("ok", Some(0)), "{answer:?}");
+    assert_eq!(circusd.wait_for_end().status, Some(0));
+}
+
+#[test]
+fn start_says_what_it_waits_for() {
+    let circusd = Site::new().start(
+        "[watcher:worker]
+         cmd = {knobs}
+         requires = broker
+         [watcher:broker]
+         cmd = {knobs}
+         autostart = no",
+    );
+    let (text, status) = circusd.ctl(&["start", "worker", "--waiting"]);
+    assert!(status == Some(3) && text.contains("worker: waits for broker (disabled)"), "{text} {status:?}");
+    assert_eq!(circusd.details("worker")["health"], "held back");
+    assert_eq!(circusd.ctl(&["start", "broker", "--waiting"]).1, Some(0));
+    circusd.wait_for_workers("worker", 1);
 }

@@ -70,8 +70,19 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Pars
             Some(spec),
         ));
     }
-    Ok(Parsed::Command(globals(&levels)?, spec, invocation(spec, inner)))
+    let (mut globals, mut invocation) = (globals(&levels)?, invocation(spec, inner));
+    if spec.name == "quit"
+        && let (Some(limit), Some(text)) = (globals.timeout, inner.get_one::<String>(TIMEOUT))
+    {
+        // How long the watchers may take to stop: the answer comes a moment after that.
+        invocation = invocation.with_value(TIMEOUT, text);
+        globals.timeout = Some(limit + AFTER_END);
+    }
+    Ok(Parsed::Command(globals, spec, invocation))
 }
+
+/// How long the answer to `quit --timeout` may take when the time is over.
+const AFTER_END: Duration = Duration::from_secs(5);
 
 fn parsed_without_command(levels: &Levels<'_>) -> Result<Parsed, SyntaxError> {
     if levels.flag(VERSION) {

@@ -9,7 +9,7 @@ use crate::arbiter::action::{Action, Launch};
 use crate::arbiter::cx::{Cx, FollowUp, Outbox, Pids};
 use crate::arbiter::event::{Event, Exit, Intent, SocketInfo};
 use crate::arbiter::fleet::registry::Fleet;
-use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::essential::EssentialEnd;
@@ -210,6 +210,7 @@ impl Arbiter {
                 Timer::SinkCommand(id) => self.with_sink_commands(now, |all, cx| all.due(id, cx)),
                 Timer::Walk(id) => self.walk_timed_out(id, now),
                 Timer::LogLimit => self.log_left_out(),
+                Timer::End => self.end_overdue(now),
             }
             self.follow_up(now);
         }
@@ -300,8 +301,12 @@ impl Arbiter {
         now: Now,
         act: impl FnOnce(&mut Watcher, &mut Cx<'_>) -> R,
     ) -> Option<R> {
+        let watcher = self.fleet.watchers.get(&key)?;
+        let may_start = matches!(watcher.state, WatcherState::Stopped | WatcherState::Stopping);
+        let unmet = if may_start { self.unmet(key, now) } else { None };
         let watcher = self.fleet.watchers.get_mut(&key)?;
         let mut cx = Cx {
+            unmet,
             now,
             circus: &self.circus,
             host: &self.host,
@@ -416,6 +421,8 @@ impl Arbiter {
             for resizing in std::mem::take(&mut w.resizing) {
                 cx.job_part_done(resizing.job, None, None);
             }
+            let held = std::mem::take(&mut w.held).into_iter().map(Waiter::Job).collect();
+            cx.notify(held, None, Some(&Fault::message("the watcher is gone")));
         });
         let Some((watcher, freed)) = self.fleet.remove(key) else { return };
         if watcher.config.checks.are_notified() {
@@ -425,6 +432,7 @@ impl Arbiter {
         if !self.fleet.watchers.values().any(|other| other.name().to_lowercase() == name) {
             self.outbox.act(Action::ForgetOutput(name));
         }
+        self.answer_hopeless(now);
         for successor in freed {
             self.advance(successor, now);
         }
@@ -446,6 +454,8 @@ impl Arbiter {
                     }
                     FollowUp::GaveUp => self.log_if_none_runs(),
                     FollowUp::CameUp(key) => self.start_held_back(key),
+                    FollowUp::WentDown(key) => self.went_down(key, now),
+                    FollowUp::Replaced(key, at) => self.was_replaced(key, at),
                     FollowUp::Forget(key) => self.forget(key, now),
                 }
             } else if !self.end_with_essential(now) {

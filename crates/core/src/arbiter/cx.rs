@@ -11,6 +11,7 @@ use crate::arbiter::ids::{JobId, WalkId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::announce::LogLimit;
 use crate::arbiter::lifecycle::essential::EssentialEnd;
 use crate::arbiter::lifecycle::python_hosts::PythonHosts;
+use crate::arbiter::operate::dependence::Unmet;
 use crate::arbiter::operate::job::Changes;
 use crate::arbiter::operate::queue::Waiter;
 use crate::arbiter::rng::Rng;
@@ -134,6 +135,10 @@ pub(in crate::arbiter) enum FollowUp {
     ExtendedStats { job: JobId, pid: Pid, stats: Result<Object, String> },
     /// A watcher has come up: those that it held back may start.
     CameUp(WatcherKey),
+    /// A watcher has stopped, or will not start: those that need it are looked at.
+    WentDown(WatcherKey),
+    /// No process of a watcher was left at that time, and now it has others.
+    Replaced(WatcherKey, Mono),
     /// A watcher has stopped of its own accord, or did not start.
     GaveUp,
     /// An essential watcher has ended.
@@ -149,6 +154,8 @@ pub(in crate::arbiter) struct Cx<'a> {
     pub(in crate::arbiter) host: &'a Host,
     /// `false` once a stop is forced: hooks are not run any more.
     pub(in crate::arbiter) runs_hooks: bool,
+    /// Why the watcher at hand may not start now.
+    pub(in crate::arbiter) unmet: Option<Unmet>,
     pub(in crate::arbiter) outbox: &'a mut Outbox,
     pub(in crate::arbiter) timers: &'a mut Timers,
     pub(in crate::arbiter) rng: &'a mut Rng,

@@ -19,6 +19,8 @@ mod checks {
     use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
     use crate::arbiter::lifecycle::purpose::Purpose;
     use crate::arbiter::operate::queue::Waiter;
+    use crate::arbiter::operate::shutdown::Phase as Life;
+    use crate::arbiter::outcome::Cause;
     use crate::arbiter::timers::Timer;
 
     impl Arbiter {
@@ -62,6 +64,11 @@ mod checks {
                 let waits = !watcher.resizing.is_empty() || !watcher.proofs.is_empty();
                 assert!(!waits, "{name}: stopped, and a request waits for its workers");
             }
+            let waits = watcher.gave_up.as_ref().is_some_and(|failure| matches!(failure.cause, Cause::Waits { .. }));
+            assert!(
+                watcher.held.is_empty() || waits && watcher.state == WatcherState::Stopped,
+                "{name}: held for nothing"
+            );
             let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
             for (hook, _) in watcher.hooks.iter() {
                 assert!(self.timers.get(Timer::Hook(hook)).is_some(), "{name}: a hook without an end");
@@ -164,6 +171,7 @@ mod checks {
                         watcher(&id.watcher).is_some_and(|w| w.hooks.iter().any(|(hook, _)| hook == *id))
                     }
                     Timer::LogLimit => true,
+                    Timer::End => matches!(self.phase, Life::Ending { .. }),
                     Timer::SinkCommand(id) => self.sink_commands.waits(*id),
                     Timer::Walk(id) => self.schedule.walks.contains_key(id),
                 };
@@ -182,6 +190,7 @@ mod checks {
                     }
                 }
                 awaited.extend(watcher.hooks.iter().filter_map(|(_, purpose)| purpose.job()));
+                awaited.extend(&watcher.held);
                 awaited.extend(watcher.resizing.iter().map(|resizing| resizing.job));
                 awaited.extend(watcher.proofs.iter().map(|proof| proof.job));
                 awaited.extend(watcher.workers().values().flat_map(|worker| &worker.awaited_by));

@@ -38,6 +38,8 @@ pub(in crate::arbiter) enum Timer {
     SinkCommand(SinkCommandId),
     /// The pause between the starts of two watchers is over.
     Walk(WalkId),
+    /// The end has had its time.
+    End,
 }
 
 /// The set of timers, each timer at most once.

@@ -1,27 +1,46 @@
 //! `quit`
 
-use super::{CommandSpec, ConsoleSpec, Doc, Role, Waiting, console, props, show};
+use super::{
+    CommandSpec, ConsoleSpec, Doc, Invocation, Kind, PropertySpec, Role, UsageError, Waiting, console, props, show,
+};
 use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "quit",
     summary: "Quit the arbiter immediately",
     doc: Doc {
-        purpose: "Stops all watchers gracefully and ends circusd.",
+        purpose: "Stops all watchers gracefully, each before those that it needs, and ends circusd. What has not stopped \
+                  within timeout is killed. A second quit, or a SIGTERM to circusd, stops all that still wait for others \
+                  at once. With circusctl, timeout is the --timeout behind quit.",
         reply: "Nothing more. With waiting it is sent when all processes have exited.",
-        message: r#"{"command": "quit", "properties": {"waiting": true}}"#,
+        message: r#"{"command": "quit", "properties": {"timeout": 60, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
-        example: "quit --waiting",
+        example: "quit --waiting --timeout 60",
     },
-    properties: &[],
+    properties: &[PropertySpec::optional(
+        "timeout",
+        Kind::Number,
+        "Seconds until what has not stopped is killed; without it each process has its graceful_timeout.",
+    )],
     waiting: Waiting::Done,
     role: Role::Admin,
     decode,
-    console: ConsoleSpec::call("", &[], console::nothing, show::ok),
+    console: ConsoleSpec::call("", &[], message, show::ok),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {
-    Ok(Request::Quit { waiting: props::flag(properties, "waiting", false) })
+    Ok(Request::Quit {
+        timeout: props::seconds(properties, "timeout")?,
+        waiting: props::flag(properties, "waiting", false),
+    })
+}
+
+fn message(invocation: &Invocation) -> Result<Object, UsageError> {
+    let mut properties = console::nothing(invocation)?;
+    if let Some(timeout) = invocation.value("timeout") {
+        properties.insert("timeout".into(), console::number(timeout, "timeout")?);
+    }
+    Ok(properties)
 }
 
 #[cfg(test)]
@@ -34,8 +53,10 @@ mod tests {
 
     #[test]
     fn asked_and_shown() {
-        assert_eq!(decoded(&SPEC, json!({})), Request::Quit { waiting: false });
-        assert_eq!(decoded(&SPEC, json!({"waiting": true})), Request::Quit { waiting: true });
+        assert_eq!(decoded(&SPEC, json!({})), Request::Quit { timeout: None, waiting: false });
+        let limited = Request::Quit { timeout: Some(60.0), waiting: true };
+        assert_eq!(decoded(&SPEC, json!({"timeout": 60, "waiting": true})), limited);
+        assert_eq!(sent(&SPEC, Invocation::default().with_value("timeout", "60")), json!({"timeout": 60.0}));
         assert_eq!(sent(&SPEC, Invocation::default().with_flag("waiting")), json!({"waiting": true}));
         expect_usage(&SPEC, &["now"], "Invalid number of arguments");
         assert_eq!(shown(&SPEC, &[], json!({"status": "ok"})), "ok");

@@ -79,7 +79,7 @@ fn typed(kind: options::Kind, key: &str, text: &str) -> Result<Value, UsageError
         Kind::Respawn if text.trim().eq_ignore_ascii_case("on-failure") => Ok("on-failure".into()),
         Kind::Respawn => boolean(text, key),
         Kind::Reload if text.trim().is_empty() => Ok(Value::Null),
-        Kind::Orphans | Kind::Reload => Ok(text.trim().to_lowercase().into()),
+        Kind::Orphans | Kind::Reload | Kind::Propagate => Ok(text.trim().to_lowercase().into()),
         Kind::Signal => {
             console::check_signal(text)?;
             let signal = Signal::parse(text).map_err(|_| UsageError(format!("{key}: '{text}' isn't a signal")))?;

@@ -91,6 +91,9 @@ impl WaitGoal {
         };
         match (reached, self, health) {
             (true, ..) => Outlook::Reached,
+            (false, Self::Ready, Health::HeldBack) if details.get("starts_by_itself") == Some(&Value::Bool(true)) => {
+                Outlook::NotYet(fares())
+            }
             (false, Self::Ready, Health::Failed | Health::HeldBack) => Outlook::Hopeless(fares()),
             (false, ..) => Outlook::NotYet(fares()),
         }

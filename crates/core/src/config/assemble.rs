@@ -89,16 +89,16 @@ fn nothing_to_start(ini: &Ini, watchers: &[Watcher<'_>], unsound: &[Watcher<'_>]
 
 /// Leaves out the watchers that could never start, since one of those that they come after is unknown, or comes after them.
 fn leave_out_disordered<'a>(watchers: &mut Vec<Watcher<'a>>, unsound: &mut Vec<Watcher<'a>>) -> Vec<Problem> {
-    if watchers.iter().all(|watcher| watcher.config.after.is_empty()) {
+    if watchers.iter().all(|watcher| Needs::of(&watcher.config).is_empty()) {
         return Vec::new();
     }
     let all: Vec<&WatcherConfig> = watchers.iter().chain(unsound.iter()).map(|watcher| &watcher.config).collect();
     let needs: Vec<Needs<'_>> = all.iter().map(|config| Needs::of(config)).collect();
-    let faults: Vec<Option<String>> = watchers.iter().map(|w| order_fault(Needs::of(&w.config), &needs)).collect();
+    let faults: Vec<_> = watchers.iter().map(|w| order_fault(Needs::of(&w.config), &needs)).collect();
     let mut problems = Vec::new();
     let mut kept = Vec::with_capacity(watchers.len());
     for (watcher, fault) in std::mem::take(watchers).into_iter().zip(faults) {
-        problems.extend(fault.as_ref().map(|fault| watcher.problem("after", fault)));
+        problems.extend(fault.as_ref().map(|(option, fault)| watcher.problem(option, fault)));
         if fault.is_none() { &mut kept } else { &mut *unsound }.push(watcher);
     }
     *watchers = kept;

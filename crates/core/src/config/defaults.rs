@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{CircusConfig, ExitOn, Family, OnOrphans, Orphans, Respawn, SocketConfig, SocketType, WatcherConfig};
+use super::{
+    CircusConfig, ExitOn, Family, OnOrphans, Orphans, Propagate, Respawn, SocketConfig, SocketType, WatcherConfig,
+};
 use crate::proto::Signal;
 
 impl WatcherConfig {
@@ -32,6 +34,8 @@ impl WatcherConfig {
             graceful_timeout: 30.0,
             priority: 0,
             after: Vec::new(),
+            requires: Vec::new(),
+            propagate: Propagate::Restart,
             singleton: false,
             use_sockets: false,
             sockets: Vec::new(),

@@ -57,8 +57,8 @@ pub use hook::{Hook, HookKind};
 pub use load::{Loaded, Origin, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
-    Account, Args, CircusConfig, Config, ExitOn, Family, Host, LogFormat, OnOrphans, Orphans, ReloadMode, Respawn,
-    SocketConfig, SocketType, StreamConfig, WatcherConfig, WatcherOrigin,
+    Account, Args, CircusConfig, Config, ExitOn, Family, Host, LogFormat, OnOrphans, Orphans, Propagate, ReloadMode,
+    Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig, WatcherOrigin,
 };
 pub use nearest::{nearest, suggestion};
 pub use order::{Needs, fault as order_fault, is_pattern};

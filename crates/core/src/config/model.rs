@@ -203,6 +203,24 @@ pub enum Orphans {
     Keep,
 }
 
+/// What reaches a watcher from those that it requires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagate {
+    /// It stops with them, starts when they are up again, and restarts when they were replaced.
+    #[default]
+    Restart,
+    /// It stops with them, and stays so.
+    Stop,
+    /// Nothing.
+    None,
+}
+
+impl Propagate {
+    fn is_default(&self) -> bool {
+        *self == Self::Restart
+    }
+}
+
 /// How a reload replaces the processes of a watcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReloadMode {
@@ -246,6 +264,12 @@ pub struct WatcherConfig {
     /// The names, or patterns of names, of the watchers that must be up before this one starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
+    /// The same, of watchers without which this one is of no use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
+    /// What a stop, or a replacement, of one of those does to this one.
+    #[serde(default, skip_serializing_if = "Propagate::is_default")]
+    pub propagate: Propagate,
     pub singleton: bool,
     pub use_sockets: bool,
     /// `sockets = a, b`: only these, with LISTEN_FDS.

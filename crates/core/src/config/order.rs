@@ -1,4 +1,4 @@
-//! Which watchers come after which (`after`), and why an order is impossible.
+//! Which watchers come after which (`after`, `requires`), and why an order is impossible.
 
 use std::collections::BTreeSet;
 
@@ -12,47 +12,68 @@ pub struct Needs<'a> {
     pub name: &'a str,
     /// Names and patterns, in lower case.
     pub after: &'a [String],
+    /// The same, of watchers without which it is of no use.
+    pub requires: &'a [String],
 }
 
 impl<'a> Needs<'a> {
     /// What a watcher of this configuration comes after.
     pub fn of(config: &'a WatcherConfig) -> Self {
-        Self { name: &config.name, after: &config.after }
+        Self { name: &config.name, after: &config.after, requires: &config.requires }
+    }
+
+    /// Whether it needs no other watcher.
+    pub fn is_empty(self) -> bool {
+        self.after.is_empty() && self.requires.is_empty()
+    }
+
+    /// What it names, with the option that does.
+    pub fn entries(self) -> impl Iterator<Item = (&'static str, &'a String)> {
+        let after = self.after.iter().map(|entry| ("after", entry));
+        after.chain(self.requires.iter().map(|entry| ("requires", entry)))
     }
 
     /// Whether it comes after the watcher of this name.
     pub fn comes_after(self, other: &str) -> bool {
-        self.after.iter().any(|entry| means(self.name, entry, other))
+        self.entries().any(|(_, entry)| means(self.name, entry, other))
+    }
+
+    /// Whether it is of no use without the watcher of this name.
+    pub fn requires(self, other: &str) -> bool {
+        self.requires.iter().any(|entry| means(self.name, entry, other))
     }
 }
 
-/// Whether an `after` entry is a pattern, and no name.
+/// Whether an entry is a pattern, and no name.
 pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// Whether this `after` entry means the watcher of that name. A pattern never means the watcher that has it.
+/// Whether this entry means the watcher of that name. A pattern never means the watcher that has it.
 fn means(own: &str, entry: &str, name: &str) -> bool {
     let name = name.to_lowercase();
     if is_pattern(entry) { fnmatch(entry, &name) && name != own.to_lowercase() } else { entry == name }
 }
 
-/// Why this watcher could never start: it names a watcher that is not there, or it comes after itself. `all` are the
-/// watchers that there are, this one among them.
-pub fn fault(watcher: Needs<'_>, all: &[Needs<'_>]) -> Option<String> {
-    let unknown =
-        |entry: &&String| !is_pattern(entry) && !all.iter().any(|other| means(watcher.name, entry, other.name));
-    if let Some(entry) = watcher.after.iter().find(unknown) {
+/// Why this watcher could never start: it names a watcher that is not there, or it comes after itself. With the option
+/// that says so. `all` are the watchers that there are, this one among them.
+pub fn fault(watcher: Needs<'_>, all: &[Needs<'_>]) -> Option<(&'static str, String)> {
+    let is_known = |entry: &str| is_pattern(entry) || all.iter().any(|other| means(watcher.name, entry, other.name));
+    if let Some((option, entry)) = watcher.entries().find(|(_, entry)| !is_known(entry)) {
         let hint = suggestion(entry, all.iter().map(|other| other.name));
-        return Some(format!("there is no watcher '{entry}'{hint}"));
+        return Some((option, format!("there is no watcher '{entry}'{hint}")));
     }
     let mut seen = BTreeSet::new();
     let mut path = vec![watcher.name];
-    returns_to(watcher, watcher, all, &mut seen, &mut path)
-        .then(|| format!("comes after itself: {}", path.join(" -> ")))
+    if !returns_to(watcher, watcher, all, &mut seen, &mut path) {
+        return None;
+    }
+    let first = path.get(1).copied().unwrap_or_default();
+    let option = watcher.entries().find(|(_, entry)| means(watcher.name, entry, first)).map_or("after", |(o, _)| o);
+    Some((option, format!("comes after itself: {}", path.join(" -> "))))
 }
 
-/// Follows `after` from `at`; where a way leads back to `start`, `path` is that way.
+/// Follows `after` and `requires` from `at`; where a way leads back to `start`, `path` is that way.
 fn returns_to<'a>(
     start: Needs<'a>,
     at: Needs<'a>,
@@ -79,8 +100,20 @@ mod tests {
     fn faults(watchers: &[(&str, &[&str])]) -> Vec<Option<String>> {
         let after: Vec<Vec<String>> =
             watchers.iter().map(|(_, after)| after.iter().map(|&entry| entry.to_owned()).collect()).collect();
-        let all: Vec<Needs<'_>> = watchers.iter().zip(&after).map(|((name, _), after)| Needs { name, after }).collect();
-        all.iter().map(|watcher| fault(*watcher, &all)).collect()
+        let named = watchers.iter().zip(&after);
+        let all: Vec<Needs<'_>> = named.map(|((name, _), after)| Needs { name, after, requires: &[] }).collect();
+        all.iter().map(|watcher| fault(*watcher, &all).map(|(_, fault)| fault)).collect()
+    }
+
+    #[test]
+    fn a_fault_names_the_option() {
+        let [a, b, none] = ["a", "b", "none"].map(|name| vec![name.to_owned()]);
+        let of = |name, after, requires| Needs { name, after, requires };
+        let all = [of("a", &[], &b), of("b", &a, &[]), of("c", &a, &none)];
+        let faults = all.map(|watcher| fault(watcher, &all));
+        assert_eq!(faults[0], Some(("requires", "comes after itself: a -> b -> a".into())));
+        assert_eq!(faults[1], Some(("after", "comes after itself: b -> a -> b".into())));
+        assert_eq!(faults[2], Some(("requires", "there is no watcher 'none'".into())));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub enum Request {
     NumProcesses { name: Option<String> },
     NumWatchers,
     Options { name: String, all: bool, env: Option<Environment> },
-    Quit { waiting: bool },
+    Quit { timeout: Option<f64>, waiting: bool },
     Reload { name: Option<String>, graceful: bool, sequential: bool, waiting: bool },
     ReloadConfig { dry_run: bool, prune: bool, waiting: bool },
     Restart { selection: Option<Selection>, waiting: bool },

@@ -66,6 +66,11 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 impl Counts {
     /// How many are not at work yet: on their way to their program, to readiness, or out after they have failed it.
     pub(in crate::arbiter) fn undecided(&self) -> usize {
@@ -141,6 +146,15 @@ pub(in crate::arbiter) struct Watcher {
     pub(in crate::arbiter) removed: bool,
     /// It was started, or starts by itself, and was not told to stop since.
     pub(in crate::arbiter) wanted: bool,
+    /// Requests that wait until the watchers that it needs are up, so that it may start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::arbiter) held: Vec<JobId>,
+    /// It was stopped along with a watcher that it requires, and starts again with that one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(in crate::arbiter) along: bool,
+    /// Since when it has been without a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::arbiter) lost_at: Option<Mono>,
     /// Removed watchers of its name that are still stopping: it does not start beside them, as they may want the same port.
     pub(in crate::arbiter) predecessors: BTreeSet<WatcherKey>,
     pub(in crate::arbiter) activation: Activation,
@@ -172,6 +186,9 @@ impl Watcher {
             next_spawn: Mono(0),
             removed: false,
             wanted: false,
+            held: Vec::new(),
+            along: false,
+            lost_at: None,
             predecessors: BTreeSet::new(),
             activation: Activation::default(),
             hooks: Hooks::default(),

@@ -20,7 +20,7 @@ use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::WatcherKey;
 use crate::arbiter::lifecycle::{backoff, stop};
-use crate::arbiter::operate::queue::OperationKind;
+use crate::arbiter::operate::queue::{Operation, OperationKind, Reason};
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
@@ -53,7 +53,7 @@ impl Arbiter {
     pub(in crate::arbiter) fn acceptable(&mut self, socket: &str, now: Now) {
         // A watcher that starts does not wait any more, so the list is taken before the first starts.
         for key in self.sockets.watched.get(socket).cloned().unwrap_or_default() {
-            self.submit(key, OperationKind::Start, Vec::new(), now);
+            self.submit_operation(key, Operation::new(OperationKind::Start, Vec::new(), Reason::Connected), now);
         }
     }
 

@@ -4,6 +4,7 @@ use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::lifecycle::hooks;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
+use crate::arbiter::operate::dependence;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::proto::{EventKind, HookPoint};
@@ -20,7 +21,7 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
         w.state = WatcherState::Starting { spawned: false };
         w.history.began = Some(cx.mono());
         w.failures.clear();
-        w.gave_up = None;
+        (w.gave_up, w.along) = (None, false);
         w.service_ready = None;
         w.next_spawn = cx.mono();
         // The Python hooks must be loaded before one of them is asked.
@@ -36,6 +37,8 @@ pub(in crate::arbiter) fn started(w: &mut Watcher, cx: &mut Cx<'_>) {
     if w.config.hooks.get(&HookPoint::AfterStart).is_some_and(|hook| hook.waits_for_service()) {
         w.service_ready = Some(cx.mono());
     }
+    // Those that require it get new processes before anything else is done with them.
+    dependence::note_loss(w, cx);
     cx.follow_ups.push_back(FollowUp::CameUp(w.key));
     cx.log(Level::Info, format!("{} started", w.name()));
     cx.publish(w, EventKind::Start);

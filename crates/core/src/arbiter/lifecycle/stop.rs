@@ -34,6 +34,7 @@ pub(in crate::arbiter) fn call_off_start(w: &mut Watcher, cx: &mut Cx<'_>) {
     w.state = WatcherState::Stopped;
     w.set_stop_policy(None);
     clear_slots(w, cx);
+    cx.follow_ups.push_back(FollowUp::WentDown(w.key));
 }
 
 /// Forgets what the slots wait for.
@@ -91,6 +92,7 @@ pub(in crate::arbiter) fn rest(w: &mut Watcher, cx: &mut Cx<'_>) {
     w.state = WatcherState::Stopped;
     w.set_stop_policy(None);
     cx.log(Level::Info, format!("{} stopped", w.name()));
+    cx.follow_ups.push_back(FollowUp::WentDown(w.key));
     if w.gave_up.is_some() {
         cx.follow_ups.push_back(FollowUp::GaveUp);
     }

@@ -102,6 +102,9 @@ pub(in crate::arbiter) fn timeout_changed(w: &mut Watcher, before: f64, cx: &mut
                 *kill_at = kill_at.before(old).after(new);
                 Some(*kill_at)
             }
+            WorkerState::Starting { stop_pending: true } => {
+                cx.timers.get(Timer::Kill(id)).map(|at| at.before(old).after(new))
+            }
             _ => None,
         });
         if let Some(kill_at) = moved.flatten() {

@@ -7,12 +7,13 @@ use crate::arbiter::lifecycle::reconcile::reconcile;
 use crate::arbiter::lifecycle::{activation, essential, hooks, start, stop};
 use crate::arbiter::operate::proof::{self, Proof};
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Progress};
-use crate::arbiter::operate::{reload, stuck};
+use crate::arbiter::operate::{dependence, reload, stuck};
 use crate::arbiter::timers::Timer;
 use crate::config::ReloadMode;
 
 /// Goes on with a watcher as far as is possible now.
 pub(in crate::arbiter) fn advance(w: &mut Watcher, cx: &mut Cx<'_>) {
+    dependence::note_loss(w, cx);
     loop {
         reconcile(w, cx);
         reload::end_aged(w, cx);
@@ -125,6 +126,14 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
         return false;
     }
     let Some(mut operation) = w.waiting.pop_front() else { return false };
+    if idle
+        && operation.waits_for_others(w)
+        && let Some(unmet) = cx.unmet.clone()
+    {
+        dependence::hold(w, operation.waiters, unmet, cx);
+        return true;
+    }
+    dependence::release_held(w, &mut operation, cx);
     operation.before = w.lasting_pids();
     operation.mark = w.failures.mark();
     let kind = operation.kind;

@@ -1,6 +1,7 @@
 //! What is done with watchers: operations and their queue, the order of starts and stops, shutdown.
 
 pub(in crate::arbiter) mod advance;
+pub(in crate::arbiter) mod dependence;
 pub(in crate::arbiter) mod job;
 pub(in crate::arbiter) mod proof;
 pub(in crate::arbiter) mod queue;

@@ -23,6 +23,7 @@ use crate::arbiter::operate::job::Changes;
 use crate::arbiter::operate::proof::Proof;
 use crate::arbiter::outcome::{self, Failure};
 use crate::base::{Level, Pid};
+use crate::config::Propagate;
 use crate::proto::Fault;
 
 /// What an operation does.
@@ -99,9 +100,10 @@ pub(in crate::arbiter) enum Progress {
 }
 
 /// Why there is an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::arbiter) enum Reason {
     /// It was requested.
+    #[default]
     Requested,
     /// An option has changed, which reaches new processes only: the processes are replaced whatever a HUP means to them,
     /// and a watcher that is stopped by then stays so.
@@ -110,9 +112,18 @@ pub(in crate::arbiter) enum Reason {
     SocketChanged,
     /// One was requested and waited when an option changed, or the other way round.
     Both,
+    /// A connection has come (`on_demand`): it waits for no other watcher.
+    Connected,
+    /// A watcher that this one requires stops, or was replaced.
+    Along,
 }
 
 impl Reason {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(in crate::arbiter) fn is_request(&self) -> bool {
+        *self == Self::Requested
+    }
+
     fn and(self, other: Self) -> Self {
         if self == other { self } else { Self::Both }
     }
@@ -153,7 +164,13 @@ impl Operation {
 
     /// Whether the processes must be replaced, whatever a HUP means to them.
     pub(in crate::arbiter) fn needs_new_processes(&self) -> bool {
-        self.reason != Reason::Requested
+        !matches!(self.reason, Reason::Requested | Reason::Connected)
+    }
+
+    /// Whether it starts a watcher that is stopped only when those are up that the watcher needs.
+    pub(in crate::arbiter) fn waits_for_others(&self, w: &Watcher) -> bool {
+        let wakes = self.kind == OperationKind::Start || !w.starts_on_demand();
+        self.kind.starts() && wakes && !self.skips_stopped() && self.reason != Reason::Connected
     }
 
     /// Whether the slot of this worker is filled again even where workers that end are not replaced.
@@ -167,10 +184,17 @@ pub(in crate::arbiter) fn submit(w: &mut Watcher, new: Operation, cx: &mut Cx<'_
     let waiting: Vec<OperationKind> = w.waiting.iter().map(|operation| operation.kind).collect();
     let running = w.running.as_ref().map(|operation| operation.kind);
     let kind = new.kind;
-    if new.reason == Reason::Requested {
-        w.wanted = kind.starts();
-        // From here on it is as a request wants it.
-        w.gave_up = None;
+    match new.reason {
+        Reason::Requested | Reason::Connected => {
+            w.wanted = kind.starts();
+            // From here on it is as a request wants it.
+            (w.gave_up, w.along) = (None, false);
+        }
+        Reason::Along => {
+            w.along = w.config.propagate == Propagate::Restart;
+            w.wanted &= w.along;
+        }
+        Reason::OptionChanged | Reason::SocketChanged | Reason::Both => {}
     }
     match (admit(running, &waiting, kind, new.skips_stopped()), &mut w.running) {
         (Admission::JoinRunning, Some(running)) => running.waiters.extend(new.waiters),

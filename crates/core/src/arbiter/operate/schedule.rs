@@ -1,7 +1,7 @@
 //! The order in which watchers start and stop, the same for the daemon's start and end, for commands about several
 //! watchers, and for what `reloadconfig` does.
 //!
-//! An [`Order`] is a graph of watchers: each one comes after those that its `after` names, and after those with a higher
+//! An [`Order`] is a graph of watchers: each one comes after those that its `after` and `requires` name, and after those with a higher
 //! priority. A watcher has at least the priority of those that come after it. A [`Walk`] goes up it to start
 //! watchers and down it to stop them, so that what starts first stops last.
 //!
@@ -20,15 +20,14 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey};
-use crate::arbiter::lifecycle::health::health;
 use crate::arbiter::operate::job::{Job, Then};
-use crate::arbiter::operate::queue::{OperationKind, Waiter};
+use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
 use crate::arbiter::operate::stuck::{self, START_TIMEOUT};
 use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
-use crate::config::{Needs, is_pattern};
+use crate::config::Needs;
 use crate::proto::Fault;
 
 /// Which watchers of a walk start.
@@ -147,9 +146,35 @@ impl Sorter<'_> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Course {
     /// They start or reload, one after the other.
-    Up { kind: OperationKind, which: Which, not_before: Option<Mono> },
-    /// They stop, those in `removed` for good.
-    Down { removed: BTreeSet<WatcherKey> },
+    Up {
+        kind: OperationKind,
+        which: Which,
+        not_before: Option<Mono>,
+        #[serde(default, skip_serializing_if = "Reason::is_request")]
+        reason: Reason,
+    },
+    /// They stop: those in `removed` for good, those in `along` because they require another, and those in `restarted`
+    /// start again at once.
+    Down {
+        removed: BTreeSet<WatcherKey>,
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        along: BTreeSet<WatcherKey>,
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        restarted: BTreeSet<WatcherKey>,
+    },
+}
+
+/// Watchers that are to stop in order.
+#[derive(Debug, Default)]
+pub(in crate::arbiter) struct Stops {
+    /// These stop.
+    pub(in crate::arbiter) keys: Vec<WatcherKey>,
+    /// Those of them that are forgotten then.
+    pub(in crate::arbiter) removed: BTreeSet<WatcherKey>,
+    /// Those of them that restart.
+    pub(in crate::arbiter) restarted: BTreeSet<WatcherKey>,
+    /// These stop too, as they require one of them.
+    pub(in crate::arbiter) along: BTreeSet<WatcherKey>,
 }
 
 /// Watchers that start, or stop, in order.
@@ -165,7 +190,20 @@ pub(in crate::arbiter) struct Walk {
 
 impl Walk {
     fn up(order: Order, kind: OperationKind, which: Which, job: Option<JobId>) -> Self {
-        Self { order, course: Course::Up { kind, which, not_before: None }, under_way: BTreeSet::new(), job }
+        let course = Course::Up { kind, which, not_before: None, reason: Reason::Requested };
+        Self { order, course, under_way: BTreeSet::new(), job }
+    }
+
+    /// What a walk down does with a watcher, whose turn has come.
+    fn step_down(&self, key: WatcherKey) -> Option<(OperationKind, Reason)> {
+        let Course::Down { removed, along, restarted } = &self.course else { return None };
+        Some(if removed.contains(&key) {
+            (OperationKind::Remove, Reason::Requested)
+        } else if restarted.contains(&key) {
+            (OperationKind::Restart, Reason::Requested)
+        } else {
+            (OperationKind::Stop, if along.contains(&key) { Reason::Along } else { Reason::Requested })
+        })
     }
 
     fn is_up(&self) -> bool {
@@ -205,6 +243,21 @@ impl Schedule {
         self.walks.values().any(Walk::is_up)
     }
 
+    /// Whether this watcher is still to start, or to reload, in some walk.
+    pub(in crate::arbiter) fn is_to_come_up(&self, key: WatcherKey) -> bool {
+        self.walks.values().any(|walk| walk.is_up() && walk.is_to_come(key))
+    }
+
+    /// Whether this watcher is still to stop in some walk.
+    pub(in crate::arbiter) fn is_to_stop(&self, key: WatcherKey) -> bool {
+        self.walks.values().any(|walk| !walk.is_up() && walk.is_to_come(key))
+    }
+
+    /// The watchers that start just now.
+    pub(in crate::arbiter) fn under_way(&self) -> impl Iterator<Item = WatcherKey> {
+        self.walks.values().filter(|walk| walk.is_up()).flat_map(|walk| &walk.under_way).copied()
+    }
+
     /// Whether this watcher is still to come in some walk.
     pub(in crate::arbiter) fn is_to_come(&self, key: WatcherKey) -> bool {
         self.walks.values().any(|walk| walk.is_to_come(key))
@@ -217,11 +270,6 @@ fn is_on_its_way(w: &Watcher, now: Mono) -> bool {
     w.running.is_some() && (!stuck || w.hooks.hold_stop())
 }
 
-/// Whether the watchers that come after this one may start: it is active, or a connection starts it.
-fn is_ready(w: &Watcher) -> bool {
-    w.state == WatcherState::Active || w.state == WatcherState::Stopped && w.starts_on_demand()
-}
-
 /// Whether a watcher is stopped, and is to stay so for now.
 pub(in crate::arbiter) fn is_idle(w: &Watcher) -> bool {
     w.state == WatcherState::Stopped && w.running.is_none() && w.waiting.is_empty()
@@ -229,45 +277,9 @@ pub(in crate::arbiter) fn is_idle(w: &Watcher) -> bool {
 
 impl Arbiter {
     fn order(&self, keys: &[WatcherKey]) -> Order {
-        let named = |key: &&WatcherKey| self.fleet.get(**key).is_some_and(|w| !w.config.after.is_empty());
+        let named = |key: &&WatcherKey| self.fleet.get(**key).is_some_and(|w| !Needs::of(&w.config).is_empty());
         let edges = keys.iter().filter(named).map(|key| (*key, self.comes_after(*key, keys))).collect();
         Order::new(keys.iter().map(|key| (*key, self.fleet.priority(*key))).collect(), &edges)
-    }
-
-    /// Those of these watchers that this one comes after.
-    fn comes_after(&self, key: WatcherKey, among: &[WatcherKey]) -> BTreeSet<WatcherKey> {
-        let Some(watcher) = self.fleet.get(key) else { return BTreeSet::new() };
-        let needs = Needs::of(&watcher.config);
-        let is_meant =
-            |other: &&WatcherKey| self.fleet.get(**other).is_some_and(|other| needs.comes_after(other.name()));
-        among.iter().filter(is_meant).copied().collect()
-    }
-
-    /// The watcher that this one has to wait for before it starts, and how that one fares.
-    pub(in crate::arbiter) fn waits_for(&self, key: WatcherKey, now: Now) -> Option<Cause> {
-        let watcher = self.fleet.get(key).filter(|watcher| !watcher.config.after.is_empty())?;
-        let unknown = |entry: &&String| !is_pattern(entry) && self.fleet.find(entry).is_err();
-        if let Some(unknown) = watcher.config.after.iter().find(unknown) {
-            return Some(Cause::Waits { on: unknown.clone(), health: "no such watcher".into() });
-        }
-        let needs = Needs::of(&watcher.config);
-        let other = self.fleet.shown().find(|other| !is_ready(other) && needs.comes_after(other.name()))?;
-        let health = health(other, false, now.mono).name().to_owned();
-        Some(Cause::Waits { on: other.name().to_owned(), health })
-    }
-
-    /// Does not start this watcher now: it starts when the one that it waits for comes up. What a request is told.
-    pub(in crate::arbiter) fn hold_for(&mut self, key: WatcherKey, cause: Cause, now: Now) -> Option<Fault> {
-        self.with(key, now, |w, cx| {
-            w.wanted = true;
-            w.failures.clear();
-            w.failures.note(None, cause, cx.now);
-            w.give_up_for_latest_failure();
-            let fault = w.gave_up.as_ref().and_then(|failure| outcome::fault(w.name(), &[failure]))?;
-            cx.log(Level::Warning, fault.reason.clone());
-            Some(fault)
-        })
-        .flatten()
     }
 
     /// Starts these watchers in order; a part of `job` is done with the last of them.
@@ -279,25 +291,28 @@ impl Arbiter {
     pub(in crate::arbiter) fn reload_in_order(
         &mut self,
         kind: OperationKind,
+        why: Reason,
         keys: Vec<WatcherKey>,
         job: Option<JobId>,
     ) {
-        self.schedule.open(Walk::up(self.order(&keys), kind, Which::All, job));
+        let mut walk = Walk::up(self.order(&keys), kind, Which::All, job);
+        if let Course::Up { reason, .. } = &mut walk.course {
+            *reason = why;
+        }
+        self.schedule.open(walk);
     }
 
-    /// Stops these watchers in order, and forgets those in `removed`; a part of `job` is done with the last of them.
-    pub(in crate::arbiter) fn stop_in_order(
-        &mut self,
-        keys: Vec<WatcherKey>,
-        removed: BTreeSet<WatcherKey>,
-        job: JobId,
-    ) {
+    /// Stops these watchers in order; a part of `job` is done with the last of them.
+    pub(in crate::arbiter) fn stop_in_order(&mut self, stops: Stops, job: Option<JobId>) {
+        let Stops { mut keys, removed, restarted, mut along } = stops;
         // What was to start and is to stop now does not start.
         for key in &keys {
             self.withdraw_from_starts(*key);
+            along.remove(key);
         }
+        keys.extend(&along);
         let (order, under_way) = (self.order(&keys), BTreeSet::new());
-        self.schedule.open(Walk { order, course: Course::Down { removed }, under_way, job: Some(job) });
+        self.schedule.open(Walk { order, course: Course::Down { removed, along, restarted }, under_way, job });
     }
 
     /// A watcher that a walk waited for is done.
@@ -347,19 +362,6 @@ impl Arbiter {
         }
     }
 
-    /// A watcher has come up: those that it held back start.
-    pub(in crate::arbiter) fn start_held_back(&mut self, key: WatcherKey) {
-        let Some(by) = self.fleet.get(key).map(|w| w.name().to_owned()) else { return };
-        let held = |w: &&Watcher| {
-            let holds = w.gave_up.as_ref().and_then(|failure| failure.cause.held_back_by());
-            w.state == WatcherState::Stopped && holds.is_some_and(|holds| holds.eq_ignore_ascii_case(&by))
-        };
-        let keys: Vec<WatcherKey> = self.fleet.shown().filter(held).map(|w| w.key).collect();
-        if self.phase.is_running() && !keys.is_empty() {
-            self.start_in_order(keys, None, Which::AsAtBoot);
-        }
-    }
-
     pub(in crate::arbiter) fn advance_walk(&mut self, id: WalkId, now: Now) {
         self.timers.cancel(Timer::Walk(id));
         let Some(walk) = self.schedule.walks.get(&id) else { return };
@@ -394,25 +396,35 @@ impl Arbiter {
 
     fn advance_down(&mut self, id: WalkId, now: Now) {
         let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
-        let Course::Down { removed } = &walk.course else { return };
         let next = walk.order.next_down(&walk.under_way);
-        let removed: BTreeSet<WatcherKey> = next.iter().filter(|key| removed.contains(key)).copied().collect();
         for key in &next {
             walk.order.take(*key);
             walk.under_way.insert(*key);
         }
         for key in next {
-            let kind = if removed.contains(&key) { OperationKind::Remove } else { OperationKind::Stop };
-            self.submit(key, kind, vec![Waiter::Walk(id, key)], now);
+            self.step_down(id, key, now);
         }
+    }
+
+    /// Does with a watcher what this walk down does with it.
+    fn step_down(&mut self, id: WalkId, key: WatcherKey, now: Now) {
+        let Some(walk) = self.schedule.walks.get(&id) else { return };
+        let Some((kind, reason)) = walk.step_down(key) else { return };
+        let mut waiters = vec![Waiter::Walk(id, key)];
+        if let (OperationKind::Restart, Some(job)) = (kind, walk.job) {
+            // The request waits until the new workers have proved themselves.
+            self.jobs.expect_parts(job, 1);
+            waiters.push(Waiter::Job(job));
+        }
+        self.submit_operation(key, Operation::new(kind, waiters, reason), now);
     }
 
     fn advance_up(&mut self, id: WalkId, now: Now) {
         let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
         let fleet = &self.fleet;
         let again = now.mono.after(START_TIMEOUT);
-        let Course::Up { kind, which, not_before } = &mut walk.course else { return };
-        let (kind, which) = (*kind, *which);
+        let Course::Up { kind, which, not_before, reason } = &mut walk.course else { return };
+        let (kind, which, reason) = (*kind, *which, *reason);
         // A watcher that its own hook holds up does not hold up its equals.
         let busy = walk.under_way.iter().filter_map(|key| fleet.get(*key)).any(|w| !w.hooks.bar_launches());
         let next = if busy { None } else { walk.order.next_up(&walk.under_way) };
@@ -429,20 +441,11 @@ impl Arbiter {
         }
         *not_before = None;
         walk.order.take(key);
-        let waits = which == Which::AsAtBoot && fleet.get(key).is_some_and(Watcher::starts_on_demand);
+        let sleeps = |w: &Watcher| w.starts_on_demand() && w.held.is_empty();
+        let waits = which == Which::AsAtBoot && fleet.get(key).is_some_and(sleeps);
         self.schedule.due.push_back(id);
         if waits {
             return self.update_activation(key, now);
-        }
-        let job = walk.job;
-        if fleet.get(key).is_some_and(is_idle)
-            && let Some(cause) = self.waits_for(key, now)
-        {
-            let fault = self.hold_for(key, cause, now);
-            if let Some(job) = job.and_then(|job| self.jobs.open.get_mut(&job)) {
-                job.fault = outcome::merged(job.fault.take(), fault);
-            }
-            return;
         }
         let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
         walk.under_way.insert(key);
@@ -452,7 +455,7 @@ impl Arbiter {
             self.jobs.expect_parts(job, 1);
             waiters.push(Waiter::Job(job));
         }
-        self.submit(key, kind, waiters, now);
+        self.submit_operation(key, Operation::new(kind, waiters, reason), now);
     }
 
     /// Takes a watcher out of everything that has not started it yet: it was told to stop, or is gone.
@@ -484,18 +487,13 @@ impl Arbiter {
     /// The stops that are still to come of this watcher come now: something else is to be done with it.
     pub(in crate::arbiter) fn hurry_stops(&mut self, key: WatcherKey, now: Now) {
         let mut stops = Vec::new();
-        for (id, walk) in &mut self.schedule.walks {
-            if let Course::Down { removed } = &walk.course
-                && walk.is_to_come(key)
-            {
-                let kind = if removed.contains(&key) { OperationKind::Remove } else { OperationKind::Stop };
-                walk.order.take(key);
-                walk.under_way.insert(key);
-                stops.push((*id, kind));
-            }
+        for (id, walk) in self.schedule.walks.iter_mut().filter(|(_, walk)| !walk.is_up() && walk.is_to_come(key)) {
+            walk.order.take(key);
+            walk.under_way.insert(key);
+            stops.push(*id);
         }
-        for (id, kind) in stops {
-            self.submit(key, kind, vec![Waiter::Walk(id, key)], now);
+        for id in stops {
+            self.step_down(id, key, now);
         }
     }
 

@@ -1,7 +1,5 @@
 //! The end of the daemon, or of this life of it.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::action::Action;
@@ -9,7 +7,8 @@ use crate::arbiter::core::Arbiter;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::{answers, hooks, terminate};
 use crate::arbiter::operate::job::{Job, Then};
-use crate::arbiter::time::Now;
+use crate::arbiter::operate::schedule::Stops;
+use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
@@ -104,8 +103,22 @@ impl Arbiter {
         if let Phase::Ending { by_signal, .. } = &mut self.phase
             && std::mem::replace(by_signal, true)
         {
-            self.force_stop(now);
+            self.force_stop("asked to stop once more", now);
         }
+    }
+
+    /// What has not stopped by then is killed. Of two times the earlier one counts.
+    pub(in crate::arbiter) fn limit_end(&mut self, timeout: Option<f64>, now: Now) {
+        let Some(at) = timeout.map(|timeout| now.mono.after(seconds(timeout))) else { return };
+        if matches!(self.phase, Phase::Ending { .. }) && self.timers.get(Timer::End).is_none_or(|before| at < before) {
+            self.timers.set(Timer::End, at);
+        }
+    }
+
+    /// The end has had its time: what is still to be stopped is, and killed.
+    pub(in crate::arbiter) fn end_overdue(&mut self, now: Now) {
+        self.hurry_all_stops(now);
+        self.force_stop("the time for the end is over", now);
     }
 
     /// Stops everything, then starts anew from the configuration file.
@@ -119,14 +132,14 @@ impl Arbiter {
         self.cancel_reconfigurations(by, now);
         self.cancel_starts(by);
         let job = self.open_job(Job { left: 1, then: Then::End, ..Job::without_client() });
-        self.stop_in_order(self.fleet.keys(), BTreeSet::new(), job);
+        self.stop_in_order(Stops { keys: self.fleet.keys(), ..Stops::default() }, Some(job));
         // A connection starts nothing any more.
         self.update_activations(now);
     }
 
     /// Kills what was told to stop and has not gone yet.
-    fn force_stop(&mut self, now: Now) {
-        self.outbox.log(Level::Warning, "asked to stop once more: killing the workers that are still stopping");
+    fn force_stop(&mut self, why: &str, now: Now) {
+        self.outbox.log(Level::Warning, format!("{why}: killing the workers that are still stopping"));
         if let Phase::Ending { force, .. } = &mut self.phase {
             *force = true;
         }
@@ -146,6 +159,7 @@ impl Arbiter {
         let Phase::Ending { then, waiters, .. } = &mut self.phase else { return };
         let (then, waiters) = (*then, std::mem::take(waiters));
         self.phase = Phase::Ended(then);
+        self.timers.cancel(Timer::End);
         self.log_left_out();
         self.sink_commands.forget_all(&mut self.timers);
         self.refuse_stats(now);

@@ -1,6 +1,5 @@
 //! Requests that change something. Those that only ask are in `query` and `stats`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -14,7 +13,7 @@ use crate::arbiter::ids::{JobId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::{signals, stop, terminate};
 use crate::arbiter::operate::job::{Form, Job, Then};
 use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
-use crate::arbiter::operate::schedule::{Which, is_idle};
+use crate::arbiter::operate::schedule::{Stops, Which};
 use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::base::Pid;
@@ -62,9 +61,10 @@ impl Arbiter {
             Request::NumProcesses { name } => self.num_processes(name),
             Request::NumWatchers => self.num_watchers(),
             Request::Options { name, all, env } => self.options(&name, all, env),
-            Request::Quit { waiting } => {
+            Request::Quit { timeout, waiting } => {
                 let waiter = waiting.then(|| to.clone());
                 self.quit(waiter, now);
+                self.limit_end(timeout, now);
                 if waiting { Ok(None) } else { ok() }
             }
             Request::Reload { name, graceful, sequential, waiting } => {
@@ -127,8 +127,17 @@ impl Arbiter {
         waiting: bool,
         now: Now,
     ) -> Dispatch {
+        if kind.starts()
+            && let Some(fault) = self.refuse_hopeless(key, now)
+        {
+            return Err(fault);
+        }
         let (job, answer) = self.job(to, 1, form, Then::Answer, waiting);
-        self.submit(key, kind, vec![Waiter::Job(job)], now);
+        if matches!(kind, OperationKind::Stop | OperationKind::Restart | OperationKind::Remove) {
+            self.with_dependents(key, kind, job, now);
+        } else {
+            self.submit(key, kind, vec![Waiter::Job(job)], now);
+        }
         answer
     }
 
@@ -139,11 +148,6 @@ impl Arbiter {
             Some(selection) => self.select(selection)?,
         };
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
-            if self.fleet.get(*key).is_some_and(is_idle)
-                && let Some(cause) = self.waits_for(*key, now)
-            {
-                return self.hold_for(*key, cause, now).map_or_else(ok, Err);
-            }
             return self.operate(to, *key, OperationKind::Start, Form::Info, waiting, now);
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
@@ -179,7 +183,8 @@ impl Arbiter {
     /// Stops these watchers in order.
     fn stop_all(&mut self, to: &ReplyTo, keys: Vec<WatcherKey>, then: Then, waiting: bool) -> Dispatch {
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
-        self.stop_in_order(keys, BTreeSet::new(), job);
+        let along = self.dependents(&keys.iter().copied().collect());
+        self.stop_in_order(Stops { keys, along, ..Stops::default() }, Some(job));
         // Only now: a stop takes its watchers off every list of those still to be started.
         if let Some(job) = self.jobs.open.get_mut(&job) {
             job.then = then;
@@ -208,7 +213,7 @@ impl Arbiter {
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
         let keys = self.fleet.wanted(self.fleet.by_priority());
-        self.reload_in_order(kind, keys, Some(job));
+        self.reload_in_order(kind, Reason::Requested, keys, Some(job));
         answer
     }
 
@@ -216,18 +221,21 @@ impl Arbiter {
     pub(in crate::arbiter) fn reload_all(&mut self) {
         if self.phase.is_running() {
             let keys = self.fleet.wanted(self.fleet.by_priority());
-            self.reload_in_order(OperationKind::Reload, keys, None);
+            self.reload_in_order(OperationKind::Reload, Reason::Requested, keys, None);
         }
     }
 
-    /// Refuses a configuration with which its watcher could never start: see `after`.
+    /// Refuses a configuration with which its watcher could never start: see `after` and `requires`.
     fn order_allows(&self, config: &WatcherConfig) -> Result<(), Fault> {
-        if config.after.is_empty() {
+        if Needs::of(config).is_empty() {
             return Ok(());
         }
         let others = self.fleet.shown().filter(|other| !other.name().eq_ignore_ascii_case(&config.name));
         let all: Vec<Needs<'_>> = others.map(|other| Needs::of(&other.config)).chain([Needs::of(config)]).collect();
-        order_fault(Needs::of(config), &all).map_or(Ok(()), |fault| Err(Fault::message(format!("after: {fault}"))))
+        match order_fault(Needs::of(config), &all) {
+            Some((option, fault)) => Err(Fault::message(format!("{option}: {fault}"))),
+            None => Ok(()),
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the properties of the command")]
@@ -256,9 +264,6 @@ impl Arbiter {
         if !start {
             self.update_activation(key, now);
             return ok();
-        }
-        if let Some(cause) = self.waits_for(key, now) {
-            return self.hold_for(key, cause, now).map_or_else(ok, Err);
         }
         self.operate(to, key, OperationKind::Start, Form::TopLevel, waiting, now)
     }
@@ -369,7 +374,7 @@ impl Arbiter {
         // All or nothing: a refused option leaves the watcher as it was.
         let mut config = (*watcher.config).clone();
         let effects = options::apply(&mut config, changes, &self.host)?;
-        if config.after != watcher.config.after {
+        if (&config.after, &config.requires) != (&watcher.config.after, &watcher.config.requires) {
             self.order_allows(&config)?;
         }
         let watcher = self.fleet.named_mut(name)?;

@@ -26,6 +26,7 @@ use crate::arbiter::ids::{JobId, WatcherKey};
 use crate::arbiter::lifecycle::terminate;
 use crate::arbiter::operate::job::{Form, Job, Then};
 use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
+use crate::arbiter::operate::schedule::Stops;
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::base::Level;
@@ -341,15 +342,15 @@ impl Arbiter {
         let stopping = Job { left: 1, part_of: Some(job), ..Job::without_client() };
         let stops = self.open_job(stopping);
         self.jobs.expect_parts(job, 1);
-        let stopped: Vec<WatcherKey> = work.remove.union(&work.stop).copied().collect();
-        self.stop_in_order(stopped, work.remove, stops);
+        let stopped: BTreeSet<WatcherKey> = work.remove.union(&work.stop).copied().collect();
+        let along = self.dependents(&stopped);
+        let keys = stopped.into_iter().collect();
+        self.stop_in_order(Stops { keys, removed: work.remove, along, ..Stops::default() }, Some(stops));
         // Only now: a stop takes its watcher off every list of those still to be started.
         if let Some(stops) = self.jobs.open.get_mut(&stops) {
             stops.then = Then::Start(work.start.into_iter().collect());
         }
-        for key in work.reload {
-            self.renew_processes(key, job, now);
-        }
+        self.renew_processes(work.reload, job, now);
         for (key, (before, options)) in work.adjusted {
             self.with(key, now, |w, cx| terminate::timeout_changed(w, before.graceful_timeout, cx));
             for _ in 0..options {
@@ -363,10 +364,18 @@ impl Arbiter {
             self.resized(key, before, job, now);
         }
     }
+}
 
-    /// New processes for a watcher that is up.
-    fn renew_processes(&mut self, key: WatcherKey, job: JobId, now: Now) {
-        if self.fleet.get(key).is_some_and(Watcher::is_up) {
+impl Arbiter {
+    /// New processes for these watchers, as far as they are up: side by side, unless one comes after another.
+    fn renew_processes(&mut self, keys: BTreeSet<WatcherKey>, job: JobId, now: Now) {
+        let is_up = |key: &WatcherKey| self.fleet.get(*key).is_some_and(Watcher::is_up);
+        let keys: Vec<WatcherKey> = keys.into_iter().filter(is_up).collect();
+        if keys.iter().any(|key| !self.comes_after(*key, &keys).is_empty()) {
+            self.jobs.expect_parts(job, 1);
+            return self.reload_in_order(OperationKind::Reload, Reason::SocketChanged, keys, Some(job));
+        }
+        for key in keys {
             self.jobs.expect_parts(job, 1);
             let reload = Operation::new(OperationKind::Reload, vec![Waiter::Job(job)], Reason::SocketChanged);
             self.submit_operation(key, reload, now);

@@ -8,12 +8,12 @@ use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::history::{Backoff, LastExit, LastFailure};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::Worker;
-use crate::arbiter::lifecycle::health::health;
 use crate::arbiter::lifecycle::purpose::HookTask;
 use crate::arbiter::outcome::{Cause, Failure};
 use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
+use crate::commands::Health;
 use crate::config::WatcherOrigin;
 use crate::proto::Object;
 
@@ -39,8 +39,12 @@ impl Arbiter {
         let mut details = Object::new();
         let mut put = |key: &str, value: Value| drop(details.insert(key.into(), value));
         put("state", watcher.state.name().into());
-        put("health", health(watcher, self.is_waiting(watcher), now.mono).name().into());
-        put("reason", reason(watcher).into());
+        let (health, why) = self.fares(watcher, now);
+        put("health", health.name().into());
+        put("reason", why.or_else(|| reason(watcher)).into());
+        if health == Health::HeldBack {
+            put("starts_by_itself", self.starts_by_itself(watcher, now).into());
+        }
         if watcher.config.origin != WatcherOrigin::User {
             put("origin", watcher.config.origin.name().into());
         }

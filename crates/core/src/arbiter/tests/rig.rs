@@ -451,7 +451,7 @@ impl Rig {
         }
         self.settle();
         assert_eq!(self.arbiter.pending_answers(), 0, "a request still waits");
-        let id = self.send(Request::Quit { waiting: true });
+        let id = self.send(Request::Quit { timeout: None, waiting: true });
         let alive = self.alive.clone();
         self.exit_all(&alive, -15);
         assert_eq!(self.answer_to(id), Some(Value::Object(Object::new())));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Kind;
-use super::kind::{END, EXCLUSIVE, HUP, KEEP, ON_FAILURE, OVERLAP, bounded_seconds};
-use crate::config::{Account, Args, ExitOn, LogFormat, OnOrphans, Orphans, ReloadMode, Respawn, python};
+use super::kind::{END, EXCLUSIVE, HUP, KEEP, NONE, ON_FAILURE, OVERLAP, RESTART, STOP, bounded_seconds};
+use crate::config::{Account, Args, ExitOn, LogFormat, OnOrphans, Orphans, Propagate, ReloadMode, Respawn, python};
 use crate::proto::Signal;
 
 /// A field that an option fills.
@@ -125,6 +125,25 @@ impl Field for Orphans {
         match self {
             Self::End => END.into(),
             Self::Keep => KEEP.into(),
+        }
+    }
+}
+
+impl Field for Propagate {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some(RESTART) => Ok(Self::Restart),
+            Some(STOP) => Ok(Self::Stop),
+            Some(NONE) => Ok(Self::None),
+            _ => refused(value),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            Self::Restart => RESTART.into(),
+            Self::Stop => STOP.into(),
+            Self::None => NONE.into(),
         }
     }
 }

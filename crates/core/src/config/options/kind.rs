@@ -20,6 +20,8 @@ pub enum Kind {
     Orphans,
     /// `overlap`, `exclusive` or `hup`.
     Reload,
+    /// `restart`, `stop` or `none`.
+    Propagate,
     /// Exit statuses: whole numbers from 0 to 255 with commas between them; on the wire also a list.
     Codes,
     /// A whole number.
@@ -64,6 +66,10 @@ pub(super) const KEEP: &str = "keep";
 pub(super) const OVERLAP: &str = "overlap";
 pub(super) const EXCLUSIVE: &str = "exclusive";
 pub(super) const HUP: &str = "hup";
+/// The values of `propagate`.
+pub(super) const RESTART: &str = "restart";
+pub(super) const STOP: &str = "stop";
+pub(super) const NONE: &str = "none";
 
 impl Kind {
     /// What it is called in manuals.
@@ -74,6 +80,7 @@ impl Kind {
             Self::Respawn => "yes, no or on-failure",
             Self::Orphans => "end or keep",
             Self::Reload => "overlap, exclusive or hup",
+            Self::Propagate => "restart, stop or none",
             Self::Codes => "exit statuses",
             Self::Int => "whole number",
             Self::Octal => "octal mode",
@@ -108,6 +115,10 @@ impl Kind {
             Self::Reload => match python::trim(text).to_ascii_lowercase().as_str() {
                 word @ (OVERLAP | EXCLUSIVE | HUP) => Ok(word.into()),
                 _ => Err(format!("'{text}' is neither {OVERLAP} nor {EXCLUSIVE} nor {HUP}")),
+            },
+            Self::Propagate => match python::trim(text).to_ascii_lowercase().as_str() {
+                word @ (RESTART | STOP | NONE) => Ok(word.into()),
+                _ => Err(format!("'{text}' is neither {RESTART} nor {STOP} nor {NONE}")),
             },
             Self::Codes => codes(text),
             Self::Int | Self::WholeSeconds => {
@@ -145,6 +156,7 @@ impl Kind {
             Self::Respawn => value.is_boolean() || value.as_str() == Some(ON_FAILURE),
             Self::Orphans => matches!(value.as_str(), Some(END | KEEP)),
             Self::Reload => value.is_null() || matches!(value.as_str(), Some(OVERLAP | EXCLUSIVE | HUP)),
+            Self::Propagate => matches!(value.as_str(), Some(RESTART | STOP | NONE)),
             Self::Codes => {
                 value.is_string() || is_int(value) || value.as_array().is_some_and(|all| all.iter().all(is_int))
             }
@@ -168,6 +180,7 @@ impl Kind {
             Self::Bool | Self::Respawn => "a valid boolean",
             Self::Orphans => "end or keep",
             Self::Reload => "overlap, exclusive or hup",
+            Self::Propagate => "restart, stop or none",
             Self::Codes => "a list of integers",
             Self::Int | Self::Octal | Self::Signal | Self::Limit => "an integer",
             Self::Seconds | Self::WholeSeconds => "a number",
@@ -335,6 +348,7 @@ mod tests {
         for (kind, text, error) in [
             (Kind::Bool, "perhaps", "'perhaps' is not a boolean (yes or no)"),
             (Kind::Orphans, "yes", "'yes' is neither end nor keep"),
+            (Kind::Propagate, "yes", "'yes' is neither restart nor stop nor none"),
             (Kind::Reload, "yes", "'yes' is neither overlap nor exclusive nor hup"),
             (Kind::Respawn, "never", "'never' is neither a boolean (yes or no) nor on-failure"),
             (Kind::Codes, "0, x", "'x' is not an exit status"),

@@ -345,6 +345,17 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(priority, Safe)
     },
     OptionSpec {
+        kind: Kind::Propagate,
+        default: "restart",
+        doc: "What a stop of a watcher in requires does to this one. restart: this one stops before it, starts again when \
+              that one is up again, and restarts when no process of that one was left and new ones run. stop: this one \
+              stops before it, and stays so. none: nothing.",
+        example: "stop",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        ..field!(propagate, Safe)
+    },
+    OptionSpec {
         key: "ready",
         default: "none",
         doc: "What shows that a worker is ready: requests with waiting, the next watcher and a reload wait for it. \
@@ -390,6 +401,15 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         listed: Listed::WhenSet,
         scope: Scope::Literal,
         ..field!(reload, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Names,
+        doc: "Watchers without which this one is of no use, by name or by pattern: as after, and what happens to them \
+              reaches this one as propagate says.",
+        example: "broker",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        ..field!(requires, Safe)
     },
     OptionSpec {
         kind: Kind::Respawn,

@@ -69,9 +69,9 @@ fn declared(key: &str) -> Authority {
         "essential" | "orphans" | "stop_children" => Authority::SignalsAsDaemon,
         "after" | "autostart" | "close_child_stderr" | "close_child_stdout" | "graceful_timeout"
         | "health_interval" | "health_retries" | "health_start_delay" | "health_timeout" | "hook_timeout"
-        | "max_age" | "max_age_variance" | "max_retry" | "min_uptime" | "numprocesses" | "priority"
-        | "ready_interval" | "ready_timeout" | "reload" | "respawn" | "retry_in" | "send_hup" | "singleton"
-        | "stop_signal" | "success_codes" | "tail_bytes" | "warmup_delay" => Authority::Safe,
+        | "max_age" | "max_age_variance" | "max_retry" | "min_uptime" | "numprocesses" | "priority" | "propagate"
+        | "requires" | "ready_interval" | "ready_timeout" | "reload" | "respawn" | "retry_in" | "send_hup"
+        | "singleton" | "stop_signal" | "success_codes" | "tail_bytes" | "warmup_delay" => Authority::Safe,
         other => panic!("no authority is declared here for '{other}'"),
     }
 }
@@ -236,7 +236,7 @@ fn requests() -> Vec<(Request, Option<bool>)> {
         (signal(Some(9), false, false), never),
         (signal(None, true, false), never),
         (signal(None, false, true), never),
-        (Request::Quit { waiting }, never),
+        (Request::Quit { timeout: None, waiting }, never),
         (Request::ReloadConfig { dry_run: true, prune: false, waiting }, never),
         (Request::Upgrade { binary: None }, never),
         (Request::Upgrade { binary: Some("/home/alice/circusd".into()) }, never),
@@ -268,7 +268,7 @@ fn root_as_endpoint_owner_is_held_to_its_uid() {
         (add(json!({"uid": "root", "hooks.before_start": "exec:id"})), true),
         (set(json!({"cmd": "x"})), true),
         (set(json!({"uid": 7})), false),
-        (Request::Quit { waiting: false }, true),
+        (Request::Quit { timeout: None, waiting: false }, true),
     ] {
         assert_eq!(allowed(&root, &request, &[&any]), expected, "{request:?}");
     }

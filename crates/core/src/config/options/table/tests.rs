@@ -35,6 +35,7 @@ fn every_example_of_a_file_is_of_its_kind() {
             | Kind::Respawn
             | Kind::Orphans
             | Kind::Reload
+            | Kind::Propagate
             | Kind::Codes
             | Kind::Int
             | Kind::Octal
