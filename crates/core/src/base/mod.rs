@@ -3,6 +3,7 @@
 
 pub mod errno;
 mod level;
+pub(crate) mod msgpack;
 mod pid;
 pub mod python;
 pub mod saved;

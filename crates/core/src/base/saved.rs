@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::msgpack;
+
 const MAGIC: &str = "circus-state";
 
 /// What comes before the state.
@@ -90,7 +92,7 @@ pub fn write<S: Serialize>(version: u32, state: &S) -> Result<Vec<u8>, SavedErro
 /// Where it is of another version, damaged, cut off, or no state at all.
 pub fn read<S: DeserializeOwned>(version: u32, bytes: &[u8]) -> Result<S, SavedError> {
     let mut state = bytes;
-    let header: Header = rmp_serde::from_read(&mut state).map_err(|_| SavedError::NoState)?;
+    let header: Header = msgpack::from_front(&mut state).map_err(|_| SavedError::NoState)?;
     if header.magic != MAGIC {
         return Err(SavedError::NoState);
     }
@@ -103,7 +105,7 @@ pub fn read<S: DeserializeOwned>(version: u32, bytes: &[u8]) -> Result<S, SavedE
     if header.checksum != checksum(state) {
         return Err(SavedError::Damaged);
     }
-    rmp_serde::from_slice(state).map_err(|error| SavedError::Unreadable(error.to_string()))
+    msgpack::from_slice(state).map_err(|error| SavedError::Unreadable(error.to_string()))
 }
 
 /// FNV-1a: it notices every single damaged byte.

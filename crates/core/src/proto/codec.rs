@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Body, ClientAddress, ErrNo, EventKind, Fault, Notice, Object};
+use crate::base::msgpack;
 
 /// How a message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +108,7 @@ fn decode_json(payload: &[u8]) -> Result<Envelope, Undecodable> {
 }
 
 fn decode_messagepack(payload: &[u8]) -> Result<Envelope, Undecodable> {
-    let mut object: Object = rmp_serde::from_slice(payload)
+    let mut object: Object = msgpack::from_slice(payload)
         .map_err(|_| refusal(ErrNo::InvalidJson, "messagepack invalid", RequestId::Absent, false))?;
     let id = match object.remove("id") {
         None => RequestId::Absent,
@@ -211,7 +212,7 @@ fn json_reply(id: &RequestId, body: &Body, time: f64) -> Vec<u8> {
 
 fn messagepack_reply(id: &RequestId, body: &Body, time: f64) -> Vec<u8> {
     let id = match id {
-        RequestId::MessagePack(bytes) => rmp_serde::from_slice(bytes).unwrap_or(Value::Null),
+        RequestId::MessagePack(bytes) => msgpack::from_slice(bytes).unwrap_or(Value::Null),
         RequestId::Absent | RequestId::Json(_) => Value::Null,
     };
     rmp_serde::to_vec_named(&Fields { body, time, id: Some(id) }).unwrap_or_default()
