@@ -12,7 +12,7 @@ use super::main::log_level_of;
 use super::plugins::log_speaker;
 use super::sources::{Source, Sources};
 use crate::arbiter::{Arbiter, Event, Level, SinkEvent};
-use crate::config::{CircusConfig, Config, Problem, WatcherConfig};
+use crate::config::{CircusConfig, Config, Problem, Severity, WatcherConfig};
 use crate::net::Context;
 use crate::output::Message;
 
@@ -69,13 +69,17 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     for problem in problems {
         core.log(log_level_of(problem.severity), problem.to_string());
     }
+    let mut refusal = None;
     let mut config = match config {
         Some(config) => {
             resources.problems = problems.to_vec();
             config
         }
         None => {
-            core.log(Level::Error, "the configuration cannot be used; starting again with the one before");
+            let text = "the configuration cannot be used; starting again with the one before";
+            core.log(Level::Error, text);
+            let errors = problems.iter().filter(|problem| problem.severity == Severity::Fatal);
+            refusal = Some(errors.fold(text.to_owned(), |text, problem| format!("{text}; {problem}")));
             resources.config.clone()
         }
     };
@@ -95,7 +99,9 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     }
     resources.config = config.clone();
     launcher.output.retain(config.watchers.iter().map(|watcher| watcher.name.clone()).collect());
+    let waiters = core.arbiter.take_restarters();
     core.arbiter = Arbiter::new(config, resources.host.clone(), seed(core.now));
+    core.arbiter.answer_restart(waiters, refusal.as_deref(), core.now);
     // Commands that still read what workers of the life before have printed.
     for (pid, id) in children.exec_sinks() {
         core.feed(Event::SinkCommand(id, SinkEvent::Started { name: String::new(), pid }));

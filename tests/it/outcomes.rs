@@ -57,3 +57,22 @@ fn add_and_set_that_wait_tell_what_did_not_come_up() {
     assert!(error.starts_with("error: good: reload failed, the old processes are kept: worker"), "{error}");
     assert_eq!((status, circusd.workers("good") == before), (Some(3), true));
 }
+
+#[test]
+fn restart_of_circusd_that_waits_tells_what_did_not_come_up() {
+    let circusd = Site::new().start("[watcher:good]\ncmd = {knobs}");
+    assert_eq!(circusd.ctl(&["restart", "--waiting"]), (String::new(), Some(0)));
+    let before = circusd.workers("good");
+    circusd.ini("circus.ini", "[watcher:good]\ncmd = {knobs}\n[watcher:false]\ncmd = /bin/false");
+    let (error, status) = circusd.ctl(&["restart", "--waiting"]);
+    assert!(error.starts_with("error: false: worker 1 exited with status 1 after "), "{error}");
+    assert_eq!(status, Some(3));
+    assert_ne!(circusd.workers("good"), before);
+    std::fs::write(circusd.path("circus.ini"), "[watcher:good]\ncmd = x\nstop_signal = NONE\n[circus\n").unwrap();
+    let (error, status) = circusd.ctl(&["restart", "--waiting"]);
+    assert!(
+        error.starts_with("error: the configuration cannot be used; starting again with the one before"),
+        "{error}"
+    );
+    assert_eq!(status, Some(3));
+}

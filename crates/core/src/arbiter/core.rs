@@ -18,7 +18,7 @@ use crate::arbiter::lifecycle::python_hosts::PythonHosts;
 use crate::arbiter::lifecycle::sink_commands::{SinkCommands, SinkCx};
 use crate::arbiter::lifecycle::{answers, exit, hooks, launch, notified, probes, readiness, terminate};
 use crate::arbiter::operate::advance::advance;
-use crate::arbiter::operate::job::Jobs;
+use crate::arbiter::operate::job::{Form, Jobs, Then};
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Reason, Waiter};
 use crate::arbiter::operate::schedule::{Schedule, Which};
 use crate::arbiter::operate::shutdown::Phase;
@@ -81,6 +81,9 @@ pub struct Arbiter {
     pub(in crate::arbiter) reconfigurations: Reconfigurations,
     pub(in crate::arbiter) pending_stats: PendingStats,
     pub(in crate::arbiter) tails: BTreeMap<JobId, PendingTail>,
+    /// Requests that are answered when circusd has started anew, and what starts by itself has come up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::arbiter) restarters: Vec<ReplyTo>,
 }
 
 impl Arbiter {
@@ -106,6 +109,7 @@ impl Arbiter {
             reconfigurations: Reconfigurations::default(),
             pending_stats: PendingStats::default(),
             tails: BTreeMap::new(),
+            restarters: Vec::new(),
         };
         for watcher in config.watchers {
             arbiter.fleet.register(Arc::new(watcher));
@@ -399,7 +403,14 @@ impl Arbiter {
             self.phase = Phase::Running;
             self.outbox.log(Level::Info, "sockets started");
             let keys = self.fleet.autostarting(self.fleet.by_priority());
-            self.start_in_order(keys, None, Which::AsAtBoot);
+            let waiters = std::mem::take(&mut self.restarters);
+            for to in &waiters {
+                let (job, _waits) = self.job(to, 1, Form::Plain, Then::Answer, true);
+                self.start_in_order(keys.clone(), Some(job), Which::AsAtBoot);
+            }
+            if waiters.is_empty() {
+                self.start_in_order(keys, None, Which::AsAtBoot);
+            }
             self.outbox.log(Level::Info, "Arbiter now waiting for commands");
         }
     }

@@ -80,6 +80,10 @@ impl Arbiter {
     /// Stops everything, then exits. An end that was to be a new beginning becomes one for good. A second one hastens:
     /// watchers that still wait for others to stop first stop now.
     pub(in crate::arbiter) fn quit(&mut self, waiter: Option<ReplyTo>, now: Now) {
+        for to in std::mem::take(&mut self.restarters) {
+            let fault = Fault::command("circusd was told to quit meanwhile, so it does not start again");
+            self.outbox.reply(Reply { to, body: Body::Error(fault), time: now.unix });
+        }
         match &mut self.phase {
             Phase::Opening | Phase::Running => self.begin_ending(AfterEnd::Exit, waiter, now),
             Phase::Ending { then, waiters, .. } => {
@@ -122,8 +126,26 @@ impl Arbiter {
     }
 
     /// Stops everything, then starts anew from the configuration file.
-    pub(in crate::arbiter) fn restart_daemon(&mut self, now: Now) {
+    pub(in crate::arbiter) fn restart_daemon(&mut self, waiter: Option<ReplyTo>, now: Now) {
+        self.restarters.extend(waiter);
         self.begin_ending(AfterEnd::Restart, None, now);
+    }
+
+    /// The requests that this restart has not answered, for the arbiter of the next life.
+    pub fn take_restarters(&mut self) -> Vec<ReplyTo> {
+        std::mem::take(&mut self.restarters)
+    }
+
+    /// Answers such requests when what starts by itself has come up; at once, with the reason, where the life before
+    /// goes on with its configuration.
+    pub fn answer_restart(&mut self, waiters: Vec<ReplyTo>, refusal: Option<&str>, now: Now) {
+        let Some(refusal) = refusal else {
+            self.restarters = waiters;
+            return;
+        };
+        for to in waiters {
+            self.outbox.reply(Reply { to, body: Body::Error(Fault::command(refusal)), time: now.unix });
+        }
     }
 
     fn begin_ending(&mut self, then: AfterEnd, waiter: Option<ReplyTo>, now: Now) {

@@ -71,9 +71,9 @@ impl Arbiter {
                 self.reload(&to, name.as_deref(), graceful, sequential, waiting, now)
             }
             Request::ReloadConfig { dry_run, prune, waiting } => self.reload_config(&to, dry_run, prune, waiting),
-            Request::Restart { selection: None, .. } => self.phase.at_work().and_then(|()| {
-                self.restart_daemon(now);
-                ok()
+            Request::Restart { selection: None, waiting } => self.phase.at_work().and_then(|()| {
+                self.restart_daemon(waiting.then(|| to.clone()), now);
+                if waiting { Ok(None) } else { ok() }
             }),
             Request::Restart { selection: Some(selection), waiting } => self.restart(&to, &selection, waiting, now),
             Request::Rm { name, nostop, waiting } => self.remove(&to, &name, nostop, waiting, now),

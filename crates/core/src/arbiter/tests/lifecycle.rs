@@ -402,6 +402,45 @@ fn restart_without_a_name_stops_all_and_begins_anew() {
 }
 
 #[test]
+fn restart_that_waits_is_answered_by_the_next_life() {
+    let mut rig = Rig::fleet(1);
+    let id = rig.send_command("restart", json!({"waiting": true}));
+    rig.exit(101, -15);
+    assert_eq!((rig.said().last().map(String::as_str), rig.answer_to(id)), (Some("restart"), None));
+    let waiters = rig.arbiter.take_restarters();
+    assert_eq!((waiters.len(), rig.arbiter.take_restarters().len()), (1, 0));
+    let next_life = |refusal: Option<&str>| {
+        let idle = watcher("idle", |w| w.autostart = false);
+        let mut next = Rig::unstarted(vec![watcher("w", |_| {}), idle], |_| {});
+        next.arbiter.answer_restart(waiters.clone(), refusal, next.now());
+        next
+    };
+    let mut next = next_life(None);
+    next.settle();
+    assert_eq!(next.answer_to(id), Some(json!({})));
+    assert_eq!(next.state("idle"), WatcherState::Stopped);
+    let mut next = next_life(None);
+    next.hold_proofs = true;
+    next.settle();
+    next.exit(101, 3);
+    assert_eq!(next.answer_to(id).unwrap()["failed"][0]["exit_code"], 3);
+    let mut next = next_life(Some("the file is broken"));
+    next.settle();
+    assert_eq!(next.answer_to(id), Some(json!({"errno": 5, "reason": "the file is broken"})));
+}
+
+#[test]
+fn restart_that_waits_is_refused_by_a_quit() {
+    let mut rig = Rig::fleet(1);
+    let id = rig.send_command("restart", json!({"waiting": true}));
+    rig.command("quit", json!({}));
+    let reason = "circusd was told to quit meanwhile, so it does not start again";
+    assert_eq!(rig.answer_to(id), Some(json!({"errno": 5, "reason": reason})));
+    rig.exit(101, -15);
+    assert_eq!(rig.said().last().map(String::as_str), Some("exit 0"));
+}
+
+#[test]
 fn quit_in_the_turn_of_a_restart_wins() {
     for quit in [json!({"waiting": true}), json!({})] {
         let mut rig = Rig::fleet(1);
