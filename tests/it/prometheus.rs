@@ -86,6 +86,8 @@ fn figures_of_everything() {
         (Some(3.0), Some(1.0))
     );
     assert_eq!(of("circus_watcher_state{watcher=\"idle\",circus_watcher_state=\"stopped\"}"), Some(1.0));
+    assert_eq!(of("circus_watcher_health{watcher=\"idle\",circus_watcher_health=\"disabled\"}"), Some(1.0));
+    assert_eq!(of("circus_watcher_health{watcher=\"idle\",circus_watcher_health=\"failed\"}"), Some(0.0));
     let web = |name: &str| format!("{name}{{watcher=\"My \\\"Web\\\"\"}}");
     assert!(of(&web("circus_watcher_open_fds")) >= Some(6.0) && of(&web("circus_watcher_threads")) == Some(2.0));
     assert!(of(&web("circus_watcher_resident_memory_bytes")) > Some(0.0));
@@ -111,7 +113,7 @@ fn events_are_counted() {
         observe_for(Duration::from_millis(100));
         get(&at).value(&killed).is_some()
     });
-    wait_until("all are made up for", || {
+    wait_until("all are replaced", || {
         let page = get(&at);
         page.value(&killed) == page.value(&web("circus_watcher_respawn_seconds_count", ""))
     });

@@ -2,6 +2,7 @@
 
 use super::snapshot::{Snapshot, Socket, Usage, Watcher};
 use super::tally::{BOUNDS, Histogram};
+use circus_core::commands::Health;
 use circus_core::proto::Signal;
 
 /// What the page says that it is.
@@ -36,6 +37,14 @@ fn states(page: &mut Page, watchers: &[Watcher]) {
     };
     let help = "The state of each watcher: 1 at the one that it is in.";
     page.family("circus_watcher_state", Kind::StateSet, "", help, watchers.iter().flat_map(of));
+    let of = |watcher: &Watcher| {
+        Health::ALL.map(Health::name).map(|health| {
+            let labels = [("watcher", watcher.name.as_str()), ("circus_watcher_health", health)];
+            sample(&labels, f64::from(u8::from(watcher.health == health)))
+        })
+    };
+    let help = "How each watcher fares: 1 at the word that circusctl status shows at a terminal.";
+    page.family("circus_watcher_health", Kind::StateSet, "", help, watchers.iter().flat_map(of));
 }
 
 fn workers(page: &mut Page, watchers: &[Watcher]) {
@@ -76,9 +85,7 @@ fn past(page: &mut Page, watchers: &[Watcher]) {
     };
     counter("circus_watcher_spawns", "Processes that were started.", |w| Some(w.spawned as f64));
     counter("circus_watcher_spawn_failures", "Starts that failed.", |w| Some(w.failed as f64));
-    counter("circus_watcher_restarts", "Processes that died unasked and were made up for.", |w| {
-        Some(w.restarts as f64)
-    });
+    counter("circus_watcher_restarts", "Processes that exited unasked and were replaced.", |w| Some(w.restarts as f64));
     counter("circus_watcher_reloads", "Graceful reloads, since the plugin began.", |w| Some(w.tally.reloads as f64));
     counter(
         "circus_watcher_unhealthy_workers",

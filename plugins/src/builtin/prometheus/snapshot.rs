@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Watcher {
     pub(crate) name: String,
     pub(crate) state: String,
+    /// How it fares, in circusd's word.
+    pub(crate) health: String,
     pub(crate) wanted: u64,
     pub(crate) running: u64,
     pub(crate) starting: u64,
@@ -79,9 +81,11 @@ fn watcher(name: &str, details: &Value) -> Watcher {
     let count = |key: &str| details.get(key).and_then(Value::as_u64).unwrap_or_default();
     let rows = |key: &str| details.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let waits = rows("backing_off").iter().filter_map(|row| row.get("wait")?.as_f64());
+    let text = |key: &str| details.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     Watcher {
         name: name.to_owned(),
-        state: details.get("state").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        state: text("state"),
+        health: text("health"),
         wanted: count("wanted"),
         running: count("running"),
         starting: count("starting"),
@@ -133,7 +137,7 @@ mod tests {
     #[test]
     fn answers_of_circusd() {
         let answer = object(json!({"status": "ok", "details": {
-            "web": {"state": "active", "wanted": 3, "running": 1, "starting": 1, "stopping": 0, "restarts": 4,
+            "web": {"state": "active", "health": "degraded", "wanted": 3, "running": 1, "starting": 1, "stopping": 0, "restarts": 4,
                     "backing_off": [{"wid": 1, "wait": 0.5, "left": 0.1}, {"wid": 2, "wait": 2.0}], "spawned": 9,
                     "failed": 1, "uptime": 2.5, "processes": [{"pid": 10, "wid": 3, "uptime": 1}, {"pid": -1}, 7]},
             "idle": {"state": "stopped", "wanted": 0, "uptime": null}}}));
@@ -141,6 +145,7 @@ mod tests {
         let web = Watcher {
             name: "web".into(),
             state: "active".into(),
+            health: "degraded".into(),
             wanted: 3,
             running: 1,
             starting: 1,

@@ -9,6 +9,7 @@ fn web() -> Watcher {
     Watcher {
         name: "my \"web\"".into(),
         state: "active".into(),
+        health: "backing off".into(),
         wanted: 3,
         running: 2,
         backing_off: 1,
@@ -39,6 +40,9 @@ fn a_watcher() {
         "circus_watchers{state=\"active\"} 1",
         "circus_watchers{state=\"stopped\"} 0",
         "circus_watcher_state{watcher=\"my \\\"web\\\"\",circus_watcher_state=\"active\"} 1",
+        "# TYPE circus_watcher_health stateset",
+        "circus_watcher_health{watcher=\"my \\\"web\\\"\",circus_watcher_health=\"backing off\"} 1",
+        "circus_watcher_health{watcher=\"my \\\"web\\\"\",circus_watcher_health=\"ready\"} 0",
         "circus_watcher_processes{watcher=\"my \\\"web\\\"\",state=\"running\"} 2",
         "circus_watcher_back_off_seconds{watcher=\"my \\\"web\\\"\"} 0.4",
         "# TYPE circus_watcher_cpu_seconds counter",
