@@ -380,6 +380,10 @@ fn refusals_are_explained() {
     let stats = format!("ipc://{}", site.path("stats").display());
     let alone = top(&site, &["--once", "--endpoint", &stats]);
     assert!(alone.status == Some(1) && alone.stderr.contains("is circusd running"), "{alone:?}");
+    let missing = format!("ipc://{}", site.path("missing").display());
+    let nowhere = top(&site, &["--once", "--control", &missing, "--endpoint", &stats]);
+    let cause = format!("cannot connect to {missing}: there is no socket file");
+    assert!(nowhere.status == Some(1) && nowhere.stderr.contains(&cause), "{nowhere:?}");
     let wrong = top(&site, &["--once", "--control", "nonsense"]);
     assert!(wrong.status == Some(1) && wrong.stderr.contains("nonsense: it names no transport"), "{wrong:?}");
     assert_eq!(top(&site, &["--process-timeout", "0"]).status, Some(2));

@@ -9,6 +9,7 @@ use super::follow::Follow;
 use super::input::{Asked, Endpoints, Heard, Question};
 use super::order::Order;
 use super::output::{Inquiry, Subject};
+use circus_client::endpoint::{self, Trouble};
 use circus_client::{Client, ClientError, Control, Ssh, Subscriber};
 use circus_core::proto::Object;
 
@@ -153,6 +154,14 @@ impl Connection {
         self.dirty = true;
         self.asked = None;
         Some(self.reconnect())
+    }
+
+    /// Why circusd cannot be reached. ssh accepts every connection, whatever there is at its far end.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        if self.ssh.is_some() {
+            return None;
+        }
+        endpoint::trouble(&self.endpoints.control, PAUSE)
     }
 
     fn reconnect(&mut self) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 use super::keys::Key;
 use super::order::Order;
+use circus_client::endpoint::Trouble;
 use circus_core::proto::{Object, OutputEvent};
 
 /// Something that has come.
@@ -21,8 +22,8 @@ pub(super) enum Input<'a> {
     Output(Heard),
     /// An answer of circusd to a question, or to an order.
     Answer(Asked, &'a Object),
-    /// circusd did not answer in time.
-    Silence,
+    /// circusd did not answer in time, for this reason where one can be seen.
+    Silence(Option<Trouble>),
     /// Something cannot be done, for this reason.
     Trouble(String),
     Key(Key),

@@ -49,7 +49,7 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     }
     let told = |error: std::io::Error| error.to_string();
     sys::sanitize_stdio().map_err(told)?;
-    let mut session = open(args)?;
+    let mut session = open(args, once)?;
     if !once {
         let mut screen = Screen::open().map_err(told)?;
         let shown = session.show(&mut screen);
@@ -71,7 +71,20 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     Ok(print(&if args.json { format!("{}\n", once::json(&state)) } else { once::table(&state) }))
 }
 
-fn open(args: &Args) -> Result<Session, String> {
+/// Waits for nothing where neither circusd nor circusd-stats can be reached.
+fn refuse_if_unreachable(endpoints: &Endpoints) -> Result<(), String> {
+    let Endpoints { control, stats, events: _ } = endpoints;
+    let reason = |endpoint: &str| endpoint::trouble(endpoint, TIMEOUT);
+    match reason(control).and_then(|trouble| Some((trouble, reason(stats)?))) {
+        Some((trouble, no_stats)) => Err(format!(
+            "cannot connect to {control}: {trouble}; nor to circusd-stats at {stats}: {no_stats}; is circusd running? \
+             --control, --endpoint and CIRCUSCTL_ENDPOINT name other endpoints"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn open(args: &Args, once: bool) -> Result<Session, String> {
     let told = |error: std::io::Error| error.to_string();
     let variable = sys::host().env.get("CIRCUSCTL_ENDPOINT").filter(|value| !value.is_empty()).cloned();
     let control = args.control.clone().or(variable);
@@ -83,6 +96,9 @@ fn open(args: &Args) -> Result<Session, String> {
         events: named(args.pubsub.as_ref(), endpoint::EVENTS),
     };
     let ssh = args.ssh.clone().map(|server| Ssh { server, keyfile: args.ssh_keyfile.clone() });
+    if once && ssh.is_none() {
+        refuse_if_unreachable(&endpoints)?;
+    }
     // Before ssh is started: a signal that ends ssh too shall not keep us from cleaning up behind it.
     let signals = sys::Signals::install().map_err(told)?;
     let poll = Poll::new().map_err(told)?;

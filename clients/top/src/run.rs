@@ -112,7 +112,7 @@ impl Session {
         }
         news |= self.take_messages(now);
         if let Some(reconnected) = self.connection.give_up(now) {
-            self.state.feed(Input::Silence, now);
+            self.state.feed(Input::Silence(self.connection.trouble()), now);
             if let Err(reason) = reconnected {
                 self.state.feed(Input::Trouble(reason), now);
             }

@@ -12,7 +12,7 @@ use super::keys::Key;
 use super::order::{Order, Verb};
 use super::output::Output;
 use super::rows::{RowId, Settings, Sort};
-use circus_client::endpoint::reachable;
+use circus_client::endpoint::{Trouble, reachable};
 use circus_core::proto::{Object, StreamName};
 
 /// How long a message to the operator stays.
@@ -75,6 +75,8 @@ pub(super) struct State {
     given: Given,
     /// The endpoint named for figures is not that of the circusd that would get the orders: theirs.
     strange: Option<String>,
+    /// circusd is silent since this user may not connect to it.
+    denied: Option<Trouble>,
     pub(super) selected: Option<RowId>,
     /// Where that stood, for when it is gone.
     pub(super) at: usize,
@@ -99,6 +101,7 @@ impl State {
             zone,
             given,
             strange: None,
+            denied: None,
             selected: None,
             at: 0,
             notice: None,
@@ -135,8 +138,9 @@ impl State {
                 self.daemon = Daemon::Answers;
                 self.take_answer(asked, answer)
             }
-            Input::Silence => {
+            Input::Silence(trouble) => {
                 self.daemon = Daemon::Silent;
+                self.denied = trouble.filter(|trouble| matches!(trouble, Trouble::Denied { .. }));
                 self.output.silence();
                 for (_, order) in std::mem::take(&mut self.orders) {
                     self.note(&order, "no answer", None, true);
@@ -215,6 +219,9 @@ impl State {
             return Some(notice.clone());
         }
         if self.daemon == Daemon::Silent {
+            if let Some(denied) = &self.denied {
+                return bad(format!("{denied}; still trying"));
+            }
             return bad(format!("no answer from {}: is circusd running? still trying", self.endpoints.control));
         }
         if let Some(theirs) = &self.strange {
@@ -374,13 +381,20 @@ mod tests {
     #[test]
     fn nothing_is_sent_where_nobody_listens() {
         let mut state = state();
-        state.feed(Input::Silence, NOW);
+        state.feed(Input::Silence(None), NOW);
         assert!(state.notice().is_some_and(|notice| notice.text.contains("still trying")));
         assert_eq!(press(&mut state, "xy"), []);
         assert!(state.notice().is_some_and(|notice| notice.text.contains("nothing is sent")));
         answer(&mut state, Asked::Question(Question::Sockets), json!({}));
         assert_eq!(press(&mut state, "Gxy"), [], "circusd itself is stopped by other means");
         assert_eq!(press(&mut state, "gxy").len(), 1);
+        let denied = Trouble::Denied { path: "/run/c".into(), owner: "root".into(), mode: 0o600 };
+        state.feed(Input::Silence(Some(denied)), NOW * 100);
+        let notice = state.notice().map(|notice| notice.text);
+        assert_eq!(
+            notice.as_deref(),
+            Some("permission denied: /run/c belongs to root and has mode 0600; still trying")
+        );
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn line(row: &Row<'_>, columns: &[(Column, u16)], state: &State) -> Drawn<'stati
 fn colour(state: &str) -> Color {
     match state {
         "active" => Color::Green,
-        "failed" | "backoff" | "stopped" => Color::Red,
+        "failed" | "backoff" | "held" | "stopped" => Color::Red,
         _ => Color::Yellow,
     }
 }
