@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use super::{Exit, Globals};
 use circus_core::commands::{Action, CommandSpec, Invocation, py_str};
+use circus_core::config::options::WATCHER_OPTIONS;
+use circus_core::config::suggestion;
 use circus_core::escape::{escaped, escaped_lines, escaped_value};
 
 /// What a command prints, and its exit status.
@@ -112,7 +114,7 @@ fn sorted(value: Value) -> Value {
 fn refusal(spec: &CommandSpec, reply: &Value) -> Outcome {
     let mut text = match reply.get("reason").map(py_str) {
         Some(reason) if spec.console.bare_errors => format!("{reason}\n"),
-        Some(reason) => format!("error: {reason}\n"),
+        Some(reason) => format!("error: {reason}{}\n", hint(&reason)),
         None => "error\n".into(),
     };
     for detail in reply.get("details").and_then(Value::as_array).into_iter().flatten() {
@@ -122,6 +124,12 @@ fn refusal(spec: &CommandSpec, reply: &Value) -> Outcome {
         text.push_str(&format!("  {failure}\n"));
     }
     Outcome::failed(Exit::Refused, text)
+}
+
+/// How a reason goes on that names an unknown option of a watcher. circusd says it in Circus' words.
+fn hint(reason: &str) -> String {
+    let key = reason.strip_prefix('\'').and_then(|rest| rest.strip_suffix("' option not found"));
+    key.map_or_else(String::new, |key| suggestion(key, WATCHER_OPTIONS.iter().map(|spec| spec.key)))
 }
 
 /// What did not come up, each once; nothing where it is one, which the reason names.
@@ -190,6 +198,10 @@ mod tests {
         let bare = r#"{"status": "error", "reason": "'zork' not an existing option"}"#;
         assert_eq!(outcome("globaloptions", false, false, bare), both("", "'zork' not an existing option\n", 3));
         assert_eq!(outcome("list", false, false, r#"{"status": "error"}"#), both("", "error\n", 3));
+        let reason = "'grceful_timeout' option not found";
+        let reply = format!(r#"{{"status": "error", "reason": "{reason}"}}"#);
+        let text = format!("error: {reason}; did you mean 'graceful_timeout'?\n");
+        assert_eq!(outcome("get", false, false, &reply), both("", &text, 3));
     }
 
     #[test]

@@ -207,13 +207,19 @@ fn explain(error: &clap::Error, args: &[OsString]) -> SyntaxError {
             format!("unrecognized arguments: {word}{}", suggestion(&word, known))
         }
         ErrorKind::UnknownArgument => {
-            let word = context(ContextKind::InvalidArg);
+            let mut word = context(ContextKind::InvalidArg);
             let options = spec.into_iter().flat_map(CommandSpec::all_options).chain(GLOBAL_OPTIONS);
             let near = word.strip_prefix("--").and_then(|name| nearest(name, options.map(|option| option.name)));
             let advice = match near {
                 Some(near) => format!("; did you mean '--{near}'?"),
                 None if spec.is_some_and(|spec| spec.console.takes_command) => {
                     " (put '--' before the watcher's command)".into()
+                }
+                None if !word.starts_with("--") => {
+                    // clap takes the name apart, letter by letter.
+                    let whole = args.iter().filter_map(|arg| arg.to_str()).find(|arg| arg.starts_with(&word));
+                    word = whole.unwrap_or(&word).to_owned();
+                    " (put '--' before a name that begins with a dash)".into()
                 }
                 None => String::new(),
             };
@@ -362,6 +368,7 @@ mod tests {
             ("stop x --wating", "unrecognized arguments: --wating; did you mean '--waiting'?"),
             ("help stauts", "no command is called 'stauts'; did you mean 'status'?"),
             ("list --zork", "unrecognized arguments: --zork"),
+            ("stop -dash", "unrecognized arguments: -dash (put '--' before a name that begins with a dash)"),
             ("--zork", "unrecognized arguments: --zork"),
             ("add x sh -c foo", "unrecognized arguments: -c (put '--' before the watcher's command)"),
             ("list --timeout x", "argument --timeout: invalid int value: 'x'"),

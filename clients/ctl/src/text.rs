@@ -29,13 +29,17 @@ come back, increase your timeout option value
 (particularly with waiting switches)
 ";
 
+/// circusd takes no connection of others at an endpoint of which no file shows who may use it.
+const ABSTRACT: &str = " At an abstract endpoint circusd answers its own user and root alone.";
+
 /// What is said where there is no reply.
 pub(super) fn no_reply(error: &ClientError, endpoint: &str, limit: Option<Duration>) -> String {
     match error {
         ClientError::Timeout { limit, .. } => format!(
             "{TIMED_OUT}\n{endpoint} was reached, but did not answer within {} s. --timeout waits longer; the command \
-             may still be carried out.\n",
-            limit.as_secs_f64()
+             may still be carried out.{}\n",
+            limit.as_secs_f64(),
+            if endpoint.starts_with("ipc://@") { ABSTRACT } else { "" }
         ),
         // A limit was given, and the whole of it was waited.
         ClientError::Unreachable { .. } if limit.is_some() => format!("{TIMED_OUT}\n{error}. {ANOTHER}\n"),
@@ -126,6 +130,12 @@ mod tests {
             assert!(text.contains("(particularly with waiting switches)\n\n"), "{text}");
             assert!(text.contains(ours), "{text}");
         }
+        assert!(!no_reply(&timeout, "ipc:///run/c", None).contains("abstract"));
+        let closed = no_reply(&timeout, "ipc://@c", None);
+        assert!(
+            closed.ends_with(" At an abstract endpoint circusd answers its own user and root alone.\n"),
+            "{closed}"
+        );
         let at_once = no_reply(&refused, "tcp://127.0.0.1:5555", None);
         assert!(at_once.starts_with("error: cannot connect to tcp://127.0.0.1:5555: connection refused"), "{at_once}");
     }
