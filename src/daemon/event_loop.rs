@@ -237,7 +237,7 @@ impl Daemon {
                 }
             }
         }
-        self.leftovers.report_exits(workers, &mut self.core);
+        self.leftovers.report_exits(workers, &self.children, &mut self.core);
     }
 
     /// The same for workers that are no children of circusd.
@@ -251,7 +251,7 @@ impl Daemon {
             self.launcher.worker_sockets.exited(exit.pid, self.core.now.mono);
             self.tell_state_file_of_end(exit.pid);
         }
-        self.leftovers.report_exits(exits, &mut self.core);
+        self.leftovers.report_exits(exits, &self.children, &mut self.core);
     }
 
     fn tell_state_file_of_end(&self, pid: Pid) {

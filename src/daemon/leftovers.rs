@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::children::Children;
 use super::core::Core;
-use crate::arbiter::{Event, Exit, Mono, Pid};
+use crate::arbiter::{Event, Exit, Level, Mono, Pid};
 use crate::config::Orphans;
 use crate::proto::Signal;
 use crate::sys::{self, ProcessIdentity};
@@ -35,6 +35,8 @@ pub(super) struct Leftovers {
     next_look: Option<Mono>,
     /// A worker has left processes behind that are to be kept: circusd ends nothing that it does not know.
     keeps_some: bool,
+    /// Processes that live in a session of their own, and that the log has named.
+    named: Vec<ProcessIdentity>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,20 +52,22 @@ pub(super) struct SavedLeftovers {
     waiting: HashMap<Pid, Left>,
     next_look: Option<Mono>,
     keeps_some: bool,
+    named: Vec<ProcessIdentity>,
 }
 
 impl Leftovers {
     /// For another process.
     pub(super) fn save(&self) -> SavedLeftovers {
-        let Self { proc: _, descendants, waiting, next_look, keeps_some } = self;
+        let Self { proc: _, descendants, waiting, next_look, keeps_some, named } = self;
         let (next_look, keeps_some) = (*next_look, *keeps_some);
-        SavedLeftovers { descendants: descendants.clone(), waiting: waiting.clone(), next_look, keeps_some }
+        let (descendants, waiting, named) = (descendants.clone(), waiting.clone(), named.clone());
+        SavedLeftovers { descendants, waiting, next_look, keeps_some, named }
     }
 
     /// Goes on with those of another process.
     pub(super) fn restore(saved: SavedLeftovers) -> Self {
-        let SavedLeftovers { descendants, waiting, next_look, keeps_some } = saved;
-        Self { proc: sys::Proc::default(), descendants, waiting, next_look, keeps_some }
+        let SavedLeftovers { descendants, waiting, next_look, keeps_some, named } = saved;
+        Self { proc: sys::Proc::default(), descendants, waiting, next_look, keeps_some, named }
     }
 
     /// When to look next whether leftovers have ended.
@@ -88,18 +92,17 @@ impl Leftovers {
     /// A worker is about to be told to stop: what descends from it now belongs to it also when it has ended.
     pub(super) fn note_descendants(&mut self, pid: Pid, core: &Core) {
         if core.arbiter.orphans_of(pid) == Some(Orphans::End) {
-            let found = sys::descendants(&self.proc, SysPid::from_raw(pid.0));
-            if !found.is_empty() {
-                self.descendants.insert(pid, found);
-            }
+            self.descendants.insert(pid, sys::descendants(&self.proc, SysPid::from_raw(pid.0)));
         }
     }
 
     /// Reports workers that have ended: at once, or when what they have left behind is gone.
-    pub(super) fn report_exits(&mut self, exits: Vec<Exit>, core: &mut Core) {
-        let (mut gone, mut leaders) = (Vec::new(), Vec::new());
+    pub(super) fn report_exits(&mut self, exits: Vec<Exit>, children: &Children, core: &mut Core) {
+        let (mut gone, mut leaders, mut was_stopped) = (Vec::new(), Vec::new(), false);
         for exit in exits {
-            let known = self.descendants.remove(&exit.pid).unwrap_or_default();
+            let known = self.descendants.remove(&exit.pid);
+            was_stopped |= known.is_some();
+            let known = known.unwrap_or_default();
             let members = sys::left_behind(&self.proc, SysPid::from_raw(exit.pid.0), &known);
             let policy = if members.is_empty() { None } else { core.arbiter.orphans_of(exit.pid) };
             self.keeps_some |= policy == Some(Orphans::Keep);
@@ -117,6 +120,26 @@ impl Leftovers {
             core.feed(Event::LeaderExited(leader));
         }
         self.look(core);
+        // The last of those that were told to stop: one look for all of them.
+        if was_stopped && self.descendants.is_empty() {
+            self.name_adopted(children, core);
+        }
+    }
+
+    /// Names, once, the processes that a stop leaves alone: they have left their worker's session, and the process
+    /// between has ended, so that nothing says any more whose they are.
+    fn name_adopted(&mut self, children: &Children, core: &mut Core) {
+        let is_ended = |one: &ProcessIdentity| self.waiting.values().any(|left| left.members.contains(one));
+        let mut left = self.adopted(|pid| children.contains(pid));
+        left.retain(|one| !is_ended(one));
+        let new: Vec<String> =
+            left.iter().filter(|one| !self.named.contains(one)).map(|one| one.pid.to_string()).collect();
+        self.named = left;
+        if !new.is_empty() {
+            let text = "processes that workers or hooks have put into the background, in sessions of their own, live on \
+                        until circusd ends";
+            core.log(Level::Warning, format!("{text} pids={}", new.join(",")));
+        }
     }
 
     /// Reports the leaders of which nothing is left any more, if it is time to look.
@@ -176,7 +199,7 @@ impl Leftovers {
         let mut told: Vec<ProcessIdentity> = Vec::new();
         loop {
             sys::reap(&mut Vec::new());
-            let left = self.adopted(children);
+            let left = self.adopted(|pid| children.is_worker(pid));
             let remaining = deadline.saturating_sub(sys::since_boot());
             if left.is_empty() {
                 return Vec::new();
@@ -198,11 +221,13 @@ impl Leftovers {
         }
     }
 
-    /// The children that circusd did not start, and that belong to no worker which was let go (`rm` with nostop).
-    fn adopted(&self, children: &Children) -> Vec<ProcessIdentity> {
-        let is_worker = |pid: SysPid| children.is_worker(Pid(pid.as_raw()));
-        let stats = self.proc.children(SysPid::this()).into_iter().filter_map(|pid| self.proc.stat(pid));
-        let adopted = stats.filter(|stat| !stat.zombie && !is_worker(stat.pid) && !is_worker(stat.session));
+    /// The children of circusd that are not its own, nor of the session of one: of a worker that was let go (`rm` with
+    /// nostop), say.
+    fn adopted(&self, is_own: impl Fn(Pid) -> bool) -> Vec<ProcessIdentity> {
+        let is_own = |pid: SysPid| is_own(Pid(pid.as_raw()));
+        let others = self.proc.children(SysPid::this()).into_iter().filter(|pid| !is_own(*pid));
+        let stats = others.filter_map(|pid| self.proc.stat(pid));
+        let adopted = stats.filter(|stat| !stat.zombie && !is_own(stat.session));
         adopted.map(|stat| ProcessIdentity::from(&stat)).collect()
     }
 }

@@ -144,6 +144,19 @@ fn quit_ends_orphans_that_have_left_their_session() {
 }
 
 #[test]
+fn stop_names_once_what_it_leaves_alone() {
+    let steps = "child 'child session+say+ready exit 0'";
+    let (circusd, _, others) = family(steps, "", 2);
+    wait_until("the orphan is circusd's", || others[0].parent() == Some(circusd.process()));
+    stop(&circusd);
+    let named = format!("live on until circusd ends pids={}", others[0].0);
+    wait_until("it is named", || circusd.log().contains(&named));
+    circusd.tell("start", json!({"name": "w", "waiting": true}));
+    stop(&circusd);
+    assert_eq!(circusd.log().matches(&named).count(), 1, "{}", circusd.log());
+}
+
+#[test]
 fn the_stop_signal_is_for_the_children_too_where_that_is_wanted() {
     let steps = "child 'say ready' child 'ignore say ready'";
     let (circusd, _, others) = family(steps, "stop_children = True\ngraceful_timeout = 0.3", 3);

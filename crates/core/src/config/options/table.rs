@@ -329,7 +329,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
               if it was stopped, all its descendants. end: they get stop_signal, and SIGKILL after graceful_timeout; \
               the worker counts as exited, and its successor starts, when they are gone. keep: they live on. A daemon \
               that makes a session of its own as its worker exits by itself cannot be told from others' children: it \
-              ends when circusd does, not with a stop or rm. Have such programs stay in the foreground.",
+              ends when circusd does, not with a stop or rm, which names it in the log. Have it stay in the foreground.",
         example: "keep",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
