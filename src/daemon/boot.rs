@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use mio::{Interest, Poll, Waker};
@@ -50,7 +51,7 @@ pub(super) enum StartupError {
     Error(String),
     /// The configuration cannot be used.
     Problems(Vec<Problem>),
-    /// The pidfile: as in Circus, on standard output too.
+    /// The pidfile: as in Circus, on standard output too, unless that is the same place.
     Pidfile(String),
 }
 
@@ -69,7 +70,9 @@ impl StartupError {
         match self {
             Self::Error(text) => log::write_stderr(format!("circusd: error: {text}\n")),
             Self::Pidfile(text) => {
-                drop(writeln!(std::io::stdout(), "{text}"));
+                if !is_one_file(std::io::stdout().as_fd(), std::io::stderr().as_fd()) {
+                    drop(writeln!(std::io::stdout(), "{text}"));
+                }
                 log::write_stderr(format!("circusd: error: {text}\n"));
             }
             Self::Problems(problems) => {
@@ -77,6 +80,15 @@ impl StartupError {
             }
         }
     }
+}
+
+/// Whether what is written to either comes out at the same place, such as a terminal.
+fn is_one_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let name = |fd: BorrowedFd<'_>| {
+        let metadata = File::from(fd.try_clone_to_owned().ok()?).metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    name(one).is_some_and(|file| name(other) == Some(file))
 }
 
 fn error(text: impl std::fmt::Display) -> StartupError {

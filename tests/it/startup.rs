@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::rig::{Answer, Circusd, Http, Output, Process, Site, run, spawn, wait_until};
+use crate::rig::{Answer, Circusd, Http, Output, Process, Site, built, run, spawn, wait_until};
 
 /// Starts circusd with these sections; it has to refuse.
 #[track_caller]
@@ -294,6 +294,10 @@ fn pid_file_of_a_living_circusd_is_respected() {
     let site = Site::new();
     let told = refusal(&site, &format!("[circus]\npidfile = {}\n[watcher:w]\ncmd = {{knobs}}", path.display()));
     assert_says(&told, &["circusd.pid", pid.trim()]);
+    let mut at_a_terminal = site.command("/bin/sh");
+    let line = format!("exec {} {} 2>&1", built("circusd").display(), site.path("refused.ini").display());
+    let seen = run(at_a_terminal.args(["-c", &line]));
+    assert_eq!(seen.stdout.matches("names a circusd that runs").count(), 1, "{seen:?}");
     assert_eq!(first.read("circusd.pid"), pid);
     assert_says(&refusal(&site, "[circus]\npidfile = {dir}/no/dir/x\n[watcher:w]\ncmd = {knobs}"), &["no/dir"]);
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::escape::escaped;
+
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -85,9 +87,11 @@ impl Problem {
         }
     }
 
-    /// A line as compilers print it: with its level. In a log, which has levels of its own, the plain form is enough.
+    /// A line as compilers print it: with its level. Values may be of several lines, and this is one. In a log, which
+    /// has levels of its own and escapes for itself, the plain form is enough.
     pub fn diagnostic(&self) -> String {
-        format!("{}: {}: {}", self.place(), self.level().name(), self.text)
+        let line = format!("{}: {}: {}", self.place(), self.level().name(), self.text);
+        escaped(&line).into_owned()
     }
 
     /// For programs: editors and CI.
@@ -141,5 +145,8 @@ mod tests {
         assert_eq!(Problem::fatal(&place(0), "is a directory").to_string(), "web.ini: is a directory");
         assert_eq!(Problem::note(&place(7), "x").diagnostic(), "web.ini:7: note: x");
         assert_eq!(Problem::fatal(&place(0), "x").diagnostic(), "web.ini: error: x");
+        let forged = Problem::fatal(&place(3), "'9\nweb.ini:4: note: all is well' is no signal\u{1b}[2J");
+        let shown = "web.ini:3: error: '9\\nweb.ini:4: note: all is well' is no signal\\u001b[2J";
+        assert_eq!(forged.diagnostic(), shown);
     }
 }
