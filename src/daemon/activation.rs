@@ -5,6 +5,8 @@
 
 use super::fd_table::FdTable;
 use super::sources::{Source, Sources};
+use crate::config::SocketType;
+use crate::sys;
 
 impl FdTable {
     /// Watches a socket, or no longer. A socket that is to be closed must not be watched: its workers keep it open, and
@@ -15,6 +17,15 @@ impl FdTable {
         let source = Source::Socket(fd);
         let done = if on { sources.add_fd(source, fd) } else { sources.remove_fd(source, fd) };
         done.map_err(|error| format!("socket '{name}' cannot be watched for connections: {error}"))
+    }
+
+    /// How many connections to these sockets are open.
+    pub(super) fn connections(&self, names: &[String]) -> Result<usize, String> {
+        let own: Vec<_> = self.sockets.iter().filter(|socket| names.contains(&socket.name)).collect();
+        if let Some(datagrams) = own.iter().find(|socket| socket.config.kind != SocketType::Stream) {
+            return Err(format!("socket '{}' takes datagrams, which are no connections", datagrams.name));
+        }
+        sys::open_connections(own.iter().map(|socket| &socket.address)).map_err(|error| error.to_string())
     }
 
     /// The watched sockets among these that a client has connected to.

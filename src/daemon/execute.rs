@@ -61,6 +61,10 @@ impl Daemon {
                     core.log(Level::Error, error);
                 }
             }
+            Action::CountConnections { watcher, sockets } => {
+                let open = fds.connections(&sockets);
+                core.feed(Event::Connections { watcher, open });
+            }
             Action::Tail { job, watcher, stream, range } => launcher.output.tail(job.0, watcher, stream, range),
             Action::ForgetOutput(watcher) => launcher.output.forget(watcher),
             Action::CloseStreams(watcher) => launcher.close_streams(watcher, core),

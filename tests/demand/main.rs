@@ -256,3 +256,60 @@ fn a_socket_is_bound_to_its_interface() {
     assert_eq!(output.status, Some(1));
     assert!(output.stderr.contains("there is no network interface 'nosuch0'"), "{}", output.stderr);
 }
+
+/// A server that takes its time with a request: it answers when a file is there.
+const SLOW: &str = "
+import os, socket, sys, time
+listener = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    peer, _ = listener.accept()
+    request = peer.recv(1000)
+    open(sys.argv[2] + '/asked', 'w').close()
+    while b'/slow' in request and not os.path.exists(sys.argv[2] + '/go'):
+        time.sleep(0.01)
+    body = b'from %d' % os.getpid()
+    peer.sendall(b'HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s' % (len(body), body))
+    peer.close()
+";
+
+#[test]
+fn idle_workers_stop_and_never_under_a_request() {
+    use std::io::{Read as _, Write as _};
+    let Some(python) = rig::python("idle_workers_stop_and_never_under_a_request") else { return };
+    let site = Site::new();
+    std::os::unix::fs::symlink(python.canonicalize().unwrap(), site.path("python3")).unwrap();
+    site.write("slow.py", SLOW);
+    let circusd = site.start(
+        "[socket:web]
+         host = 127.0.0.1
+         port = 0
+         [socket:file]
+         path = {dir}/web.sock
+         [watcher:web]
+         cmd = {dir}/python3 {dir}/slow.py $(circus.sockets.web) {dir}
+         use_sockets = True
+         on_demand = True
+         idle_timeout = 0.5
+         [watcher:other]
+         cmd = {knobs}",
+    );
+    let port = port(&circusd, "web");
+    let mut events = circusd.events();
+    let mut slow = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    slow.write_all(b"GET /slow HTTP/1.0\r\n\r\n").unwrap();
+    wait_until("the request is under way", || circusd.path("asked").exists());
+    let worker = circusd.wait_for_workers("web", 1)[0];
+    // Ten times idle_timeout and more, by circusd's own clock.
+    wait_until("the request takes long", || details(&circusd, "web")["uptime"].as_f64().is_some_and(|up| up > 6.0));
+    assert_eq!(circusd.workers("web"), [worker]);
+    circusd.write("go", "");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with(&format!("from {}", worker.0)), "{answer}");
+    drop(slow);
+    events.until("web", "stop");
+    wait_until("it waits again", || details(&circusd, "web")["health"] == "on demand");
+    assert_eq!(circusd.workers("web").len(), 0);
+    assert_ne!(body(Http(port).get()), format!("from {}", worker.0));
+    events.until("web", "stop");
+}

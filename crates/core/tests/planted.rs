@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 32] = [
+const BUGS: [(&str, &str, &str, &str); 39] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -179,6 +179,48 @@ const BUGS: [(&str, &str, &str, &str); 32] = [
         "a command of a stream is not started again",
         "lifecycle/sink_commands.rs",
         "                cx.outbox.act(Action::StartSinkCommand(id));\n",
+        "",
+    ),
+    (
+        "a watcher starts before the one that it requires",
+        "operate/advance.rs",
+        "    if idle && operation.waits_for_others(w) && ",
+        "    if idle && cx.now.unix < 0.0 && operation.waits_for_others(w) && ",
+    ),
+    (
+        "a watcher runs on without the one that it requires",
+        "operate/dependence.rs",
+        "            self.stop_along(BTreeSet::from([key]));\n",
+        "",
+    ),
+    (
+        "what was stopped along is not started again, nor held back",
+        "operate/schedule.rs",
+        "if along.contains(&key) { Reason::Along } else { Reason::Requested }",
+        "if along.contains(&key) { Reason::Requested } else { Reason::Along }",
+    ),
+    (
+        "at the end, those that require a watcher are not waited for",
+        "operate/dependence.rs",
+        "        among.iter().filter(is_meant).copied().collect()",
+        "        among.iter().filter(is_meant).take(0).copied().collect()",
+    ),
+    (
+        "a request that waits with its watcher is forgotten",
+        "operate/dependence.rs",
+        "        return operation.waiters.extend(jobs);",
+        "        return drop(jobs);",
+    ),
+    (
+        "a watcher stops under an open connection",
+        "lifecycle/idle.rs",
+        "            Ok(0) if last => {",
+        "            Ok(_) if last => {",
+    ),
+    (
+        "an idle watcher does not hear a connection",
+        "lifecycle/activation.rs",
+        "                self.is_busy(key, now);\n",
         "",
     ),
     (

@@ -69,6 +69,14 @@ pub enum Action {
         /// Whether it is watched from now on.
         on: bool,
     },
+    /// Count the open connections to these managed sockets, those that wait to be accepted included; answer with
+    /// `Event::Connections`.
+    CountConnections {
+        /// To be named in the answer.
+        watcher: WatcherKey,
+        /// The names of the sockets.
+        sockets: Vec<String>,
+    },
     /// The watcher's workers are gone: its streams can be closed.
     CloseStreams(WatcherKey),
     /// No watcher of this name is left: what its workers have printed is of no interest any more.

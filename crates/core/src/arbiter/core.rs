@@ -153,6 +153,7 @@ impl Arbiter {
                 self.outbox.signal_requests.remove(&job);
                 self.job_part_done(job, None, result.err());
             }
+            Event::Connections { watcher, open } => self.connections_counted(watcher, open, now),
             Event::Acceptable(socket) => self.acceptable(&socket, now),
             Event::Sampled { job, samples } => self.sampled(job, samples, now),
             Event::Tailed { job, tail } => self.tailed(job, tail, now),
@@ -213,6 +214,7 @@ impl Arbiter {
                 Timer::RetryHook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::retry(w, id, cx)),
                 Timer::SinkCommand(id) => self.with_sink_commands(now, |all, cx| all.due(id, cx)),
                 Timer::Walk(id) => self.walk_timed_out(id, now),
+                Timer::Idle(key) => self.idle_due(key, now),
                 Timer::LogLimit => self.log_left_out(),
                 Timer::End => self.end_overdue(now),
             }

@@ -73,6 +73,13 @@ pub enum Event {
     TakenOver(Result<Vec<SocketInfo>, String>),
     /// A connection waits to be accepted at the watched socket of this name.
     Acceptable(String),
+    /// How many connections a watcher has, or why that cannot be told.
+    Connections {
+        /// As the order named it.
+        watcher: WatcherKey,
+        /// How many are open, those that wait to be accepted included.
+        open: Result<usize, String>,
+    },
     /// The figures that were asked for.
     Sampled {
         /// As the order named it.

@@ -17,6 +17,7 @@ mod checks {
     use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
     use crate::arbiter::fleet::worker::WorkerState;
     use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
+    use crate::arbiter::lifecycle::idle::Stage;
     use crate::arbiter::lifecycle::purpose::Purpose;
     use crate::arbiter::operate::queue::Waiter;
     use crate::arbiter::operate::shutdown::Phase as Life;
@@ -125,8 +126,11 @@ mod checks {
         fn check_demand(&self) {
             for (key, watcher) in &self.fleet.watchers {
                 let rests = self.timers.get(Timer::Rearm(*key)).is_some();
-                let waits = self.is_waiting(watcher) && !rests;
-                let expected = if waits { self.own_sockets(watcher) } else { BTreeSet::new() };
+                let expected = if rests { BTreeSet::new() } else { self.wanted_sockets(watcher) };
+                let timed = self.timers.get(Timer::Idle(*key)).is_some();
+                let stage = watcher.idle_stage();
+                let waits = matches!(stage, Some(Stage::Busy | Stage::Listening));
+                assert_eq!(timed, waits, "{}: it is looked at without an end", watcher.name());
                 // A watcher that starts in order is not looked at before its turn.
                 let queued = self.has_its_turn_to_come(*key);
                 let watched = &watcher.activation.sockets;
@@ -167,6 +171,7 @@ mod checks {
                     Timer::Rearm(key) => {
                         watcher(key).is_some_and(|w| self.is_waiting(w) && w.activation.sockets.is_empty())
                     }
+                    Timer::Idle(key) => watcher(key).is_some_and(|w| w.activation.idle.is_some()),
                     Timer::Hook(id) | Timer::RetryHook(id) => {
                         watcher(&id.watcher).is_some_and(|w| w.hooks.iter().any(|(hook, _)| hook == *id))
                     }

@@ -13,6 +13,7 @@
 //! | figures, lines of output, the configuration file, taking over a configuration | asked for again |
 //! | hooks that run | run again, with the whole `hook_timeout`: a hook must bear being cut short and run twice |
 //! | hooks that wait, in the pause between two attempts | pause on |
+//! | a look at a watcher's connections | made again |
 //! | attempts to see whether a worker is ready, or at work | made again |
 //! | a `before_signal` about a worker that is gone, a hook that was unset meanwhile | count as a yes |
 //! | commands of streams | run on, or are started again when their pause is over |
@@ -25,6 +26,7 @@ use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
+use crate::arbiter::lifecycle::idle::Stage;
 use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, RunningHook};
 use crate::arbiter::lifecycle::{answers, hooks, probes};
 use crate::arbiter::operate::shutdown::Phase;
@@ -77,6 +79,15 @@ impl Arbiter {
                 run_hooks_again(w, cx);
                 probes::try_again(w, cx);
             });
+        }
+        for key in self.fleet.keys() {
+            let stage = self.fleet.get(key).and_then(Watcher::idle_stage);
+            match stage {
+                Some(Stage::Looking { .. }) => self.count_connections(key),
+                // A connection may have come and gone between the two daemons.
+                Some(Stage::Listening) => self.look_again(key, now),
+                Some(Stage::Busy) | None => {}
+            }
         }
         for key in self.fleet.keys() {
             self.advance(key, now);

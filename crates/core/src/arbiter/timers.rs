@@ -28,6 +28,8 @@ pub(in crate::arbiter) enum Timer {
     Warmup(WatcherKey),
     /// A watcher has rested and waits for a connection again.
     Rearm(WatcherKey),
+    /// A watcher's connections are looked at.
+    Idle(WatcherKey),
     /// The lines about workers that were left out of the log are counted.
     LogLimit,
     /// A hook has had its time.

@@ -11,7 +11,7 @@ use super::options::{CIRCUS_OPTIONS, SOCKET_OPTIONS, find, regular_file};
 use super::section::Source;
 use super::watcher::{self, Watcher, Watchers};
 use super::{
-    CircusConfig, Config, Host, Needs, Problem, Severity, SocketConfig, WatcherConfig, argv, circus, foreign,
+    CircusConfig, Config, Host, Needs, Problem, Severity, SocketConfig, SocketType, WatcherConfig, argv, circus, foreign,
     named_sockets, order_fault, plugin, socket, stats,
 };
 
@@ -176,6 +176,13 @@ fn demand_warning(watcher: &Watcher<'_>, sockets: &[SocketConfig]) -> Option<Pro
     let named = named_sockets(config);
     let is_own = |socket: &&SocketConfig| named.contains(&socket.name) || named.is_empty() && config.use_sockets;
     let own: Vec<&SocketConfig> = sockets.iter().filter(is_own).collect();
+    if config.idle_timeout > 0.0 && !config.on_demand {
+        return Some(watcher.warning("idle_timeout", "has no effect without on_demand"));
+    }
+    if config.idle_timeout > 0.0 && own.iter().any(|socket| socket.kind != SocketType::Stream) {
+        let text = "has no effect, as a datagram socket has no connections that could be counted";
+        return Some(watcher.warning("idle_timeout", text));
+    }
     if !config.on_demand || own.iter().any(|socket| !socket.so_reuseport) {
         return None;
     }

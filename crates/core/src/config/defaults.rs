@@ -40,6 +40,7 @@ impl WatcherConfig {
             use_sockets: false,
             sockets: Vec::new(),
             on_demand: false,
+            idle_timeout: 0.0,
             respawn: Respawn::Always,
             success_codes: vec![0],
             autostart: true,

@@ -275,6 +275,9 @@ pub struct WatcherConfig {
     /// `sockets = a, b`: only these, with LISTEN_FDS.
     pub sockets: Vec<String>,
     pub on_demand: bool,
+    /// Seconds without a connection after which a watcher with `on_demand` stops; 0 for never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub idle_timeout: f64,
     pub respawn: Respawn,
     /// The exit statuses that are no failure.
     pub success_codes: Vec<u8>,
@@ -309,6 +312,11 @@ pub struct WatcherConfig {
     pub plugin: Option<PluginConfig>,
     /// Keys that are no options of ours, kept for plugins and shown by `options`.
     pub freeform: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 /// The address family of a managed socket.

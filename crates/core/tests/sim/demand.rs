@@ -24,11 +24,16 @@ pub(crate) struct Sockets {
     watched: BTreeSet<&'static str>,
     /// What the next turn reports to the core, if it still watches.
     news: Vec<&'static str>,
+    /// When connections that were accepted will be closed.
+    open: BTreeMap<&'static str, Vec<u64>>,
+    /// When a connection was there the last time.
+    last: BTreeMap<&'static str, u64>,
 }
 
 impl Sockets {
-    pub(crate) fn connect(&mut self, name: &'static str) {
+    pub(crate) fn connect(&mut self, name: &'static str, now: u64) {
         *self.waiting.entry(name).or_default() += 1;
+        self.last.insert(name, now);
         if self.watched.contains(name) {
             self.news.push(name);
         }
@@ -76,6 +81,7 @@ impl Sockets {
         &mut self,
         processes: impl Iterator<Item = &'p Process>,
         watchers: &BTreeMap<String, Expected>,
+        now: u64,
     ) {
         for process in processes {
             let accepts = match process.temper {
@@ -83,9 +89,23 @@ impl Sockets {
                 Temper::DiesAfter(_) | Temper::SucceedsAfter(_) | Temper::Unlaunchable(_) => false,
             };
             if let (true, Some(socket)) = (accepts, watchers.get(&process.watcher).and_then(|w| w.socket)) {
-                self.waiting.remove(socket);
+                let accepted = self.waiting.remove(socket).unwrap_or_default();
+                // A request takes up to six seconds.
+                let end = |number: u32| now + (now / MS + 977 * u64::from(number)) % 6000 * MS;
+                self.open.entry(socket).or_default().extend((0..accepted).map(end));
             }
         }
+    }
+
+    /// How many connections are open, and for how long none has been.
+    pub(crate) fn count(&mut self, name: &str, now: u64) -> (usize, u64) {
+        let name = known(name);
+        let open = self.open.entry(name).or_default();
+        let closed = open.extract_if(.., |end| *end <= now).max();
+        let last = self.last.entry(name).or_default();
+        *last = closed.unwrap_or_default().max(*last);
+        let count = open.len() + self.waiting.get(name).map_or(0, |waiting| *waiting as usize);
+        (count, now - *last)
     }
 
     pub(crate) fn has_waiting(&self, name: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use circus_core::config::{Checks, Respawn, WatcherConfig};
+use circus_core::config::{Checks, Propagate, Respawn, WatcherConfig};
 
 use super::demand::{Waiting, known};
 use super::kernel::{MS, Process, Temper};
@@ -57,6 +57,14 @@ pub(crate) struct Expected {
     /// The socket that it waits at (`on_demand`).
     pub(crate) socket: Option<&'static str>,
     pub(crate) waiting: Waiting,
+    /// The watcher without which it does not run (`requires`).
+    pub(crate) requires: Option<String>,
+}
+
+/// Whether something else than requests and deaths decides about its workers.
+pub(crate) fn is_hooked(config: &WatcherConfig) -> bool {
+    let needs = !config.after.is_empty() || !config.requires.is_empty();
+    !config.hooks.is_empty() || config.checks != Checks::default() || needs
 }
 
 impl Expected {
@@ -83,6 +91,7 @@ impl Expected {
             hooked: false,
             socket: None,
             waiting: Waiting::default(),
+            requires: None,
         }
     }
 
@@ -96,7 +105,8 @@ impl Expected {
             singleton: config.singleton,
             send_hup: config.send_hup,
             was_empty: config.numprocesses == 0,
-            hooked: !config.hooks.is_empty() || config.checks != Checks::default(),
+            hooked: is_hooked(config),
+            requires: config.requires.first().filter(|_| config.propagate != Propagate::None).cloned(),
             socket: config.stdin_socket.as_deref().filter(|_| config.on_demand).map(known),
             ..Self::new(config.numprocesses)
         }

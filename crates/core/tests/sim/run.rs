@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus_core::arbiter::{
     Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SinkEvent,
-    SocketAddress, SocketInfo, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
+    SocketAddress, SocketInfo, WatcherKey, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
 };
 use circus_core::config::{
-    CircusConfig, Host, Orphans, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
+    CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
 };
 use circus_core::proto::{
     Body, ClientAddress, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId,
@@ -19,13 +19,15 @@ use super::demand::{SOCKETS, Sockets, any_socket};
 use super::file::File;
 use super::hooks::{Hooks, pid_of, point, random_hooks};
 use super::kernel::{Kernel, Left, MS, Process, Temper};
-use super::model::Expected;
+use super::model::{Expected, is_hooked};
 use super::probes::{Probes, random_checks};
 use super::rng::Rng;
 use super::sink_commands::SinkCommands;
 
 /// The least time between two hand-overs: a hook that runs again each time would never come to its end.
 const HAND_OVER_PAUSE: u64 = 4000 * MS;
+/// The idle_timeout of the watchers that have one, in milliseconds.
+const IDLE_TIMEOUT: u64 = 4000;
 
 /// What happened, to see that the simulation reaches what it should.
 #[derive(Debug, Default, Clone)]
@@ -46,6 +48,8 @@ pub(crate) struct Totals {
     resumed: u64,
     commands: u64,
     probes: u64,
+    counted: u64,
+    idled: u64,
 }
 
 impl Totals {
@@ -66,6 +70,8 @@ impl Totals {
         self.resumed += other.resumed;
         self.commands += other.commands;
         self.probes += other.probes;
+        self.counted += other.counted;
+        self.idled += other.idled;
     }
 }
 
@@ -100,6 +106,8 @@ struct Sim {
     quitting: bool,
     /// It was asked for once, and these watchers were up and idle then: they stop in order of priority.
     in_tiers: BTreeSet<String>,
+    /// Likewise: the first stops before the second, which it requires.
+    in_order: Vec<(String, String)>,
     ended: bool,
     trace: bool,
     sockets: Sockets,
@@ -168,6 +176,7 @@ impl Sim {
             released: BTreeSet::new(),
             quitting: false,
             in_tiers: BTreeSet::new(),
+            in_order: Vec::new(),
             ended: false,
             trace,
             sockets: Sockets::default(),
@@ -215,7 +224,7 @@ impl Sim {
             52..56 => {
                 let socket = any_socket(&mut self.rng);
                 self.say(|| format!("a client connects to {socket}"));
-                self.sockets.connect(socket);
+                self.sockets.connect(socket, self.now);
             }
             56..75 => self.pass_at_most(50),
             75..92 => self.pass_at_most(1500),
@@ -246,11 +255,14 @@ impl Sim {
         self.totals.hand_overs += 1;
         self.totals.resumed += lost as u64;
         let watched = self.sockets.stop_watching();
+        let counted = self.totals.counted;
         self.arbiter.resume(self.clock());
         self.drain();
         let left = watched.into_iter().filter(|name| !self.sockets.is_watched(name)).count();
-        // What was under way may have been all that kept a watcher from its rest, or its rest may be over.
-        assert!(left == 0 || lost > 0, "{left} sockets were watched, and are not any more");
+        // What was under way may have been all that kept a watcher from its rest, or its rest may be over. One that was
+        // idle has been looked at, and may be busy.
+        let idles = self.totals.counted > counted;
+        assert!(left == 0 || lost > 0 || idles, "{left} sockets were watched, and are not any more");
     }
 
     fn pass_at_most(&mut self, ms: u64) {
@@ -311,7 +323,7 @@ impl Sim {
     /// One turn of the daemon's loop: reap, launches that came through, timers.
     fn turn(&mut self) {
         self.look();
-        self.sockets.serve(self.kernel.processes.values(), &self.watchers);
+        self.sockets.serve(self.kernel.processes.values(), &self.watchers, self.now);
         while let Some(socket) = self.sockets.next_news() {
             self.awake(socket);
         }
@@ -390,7 +402,7 @@ impl Sim {
             }
         }
         self.drain();
-        self.sockets.serve(self.kernel.processes.values(), &self.watchers);
+        self.sockets.serve(self.kernel.processes.values(), &self.watchers, self.now);
     }
 
     /// Some processes that have ended leave others behind; returns the exits that are final.
@@ -539,6 +551,7 @@ impl Sim {
                 self.ended = true;
             }
             Action::WatchSocket { name, on } => self.sockets.watch(&name, on),
+            Action::CountConnections { watcher, sockets } => self.count_connections(watcher, &sockets),
             Action::CloseStreams(watcher) => {
                 if let Some(id) = self.sink_commands.close(watcher, &mut self.rng, self.now) {
                     self.tell(Event::SinkCommand(id, SinkEvent::Closed));
@@ -558,6 +571,22 @@ impl Sim {
             Action::Upgrade(_) => self.tell(Event::UpgradeFailed { stage: "check", reason: "no".into() }),
             Action::Log(..) | Action::UpdateStreams(..) | Action::ForgetOutput(_) | Action::ForgetStored(_) => {}
             Action::Tail { job, .. } => self.tailing.push(job),
+        }
+    }
+
+    /// A watcher whose connections are counted stops only if there has been none for its idle_timeout.
+    fn count_connections(&mut self, watcher: WatcherKey, sockets: &[String]) {
+        self.totals.counted += 1;
+        let counts: Vec<(usize, u64)> = sockets.iter().map(|name| self.sockets.count(name, self.now)).collect();
+        let open = counts.iter().map(|(open, _)| open).sum();
+        let stopping = |sim: &Self| sim.arbiter.views().iter().filter(|v| v.state == WatcherState::Stopping).count();
+        let before = stopping(self);
+        self.tell(Event::Connections { watcher, open: Ok(open) });
+        if stopping(self) > before {
+            self.totals.idled += 1;
+            assert_eq!(open, 0, "a watcher stops under a connection");
+            let idle = counts.iter().map(|(_, idle)| *idle).min().unwrap_or(u64::MAX);
+            assert!(idle >= IDLE_TIMEOUT * MS, "a watcher stops {} ms after a connection", idle / MS);
         }
     }
 
@@ -1012,8 +1041,21 @@ impl Sim {
                     .view(name)
                     .is_some_and(|view| view.state == WatcherState::Active && !view.busy && view.numprocesses > 0);
                 let lasts = matches!(expected.temper, Temper::Healthy | Temper::StopsAfter(_) | Temper::Stubborn);
-                settled && lasts && !expected.hooked && expected.respawn == Respawn::Always && expected.socket.is_none()
+                let needed = self.watchers.values().any(|other| other.requires.as_ref() == Some(name));
+                settled && lasts && !expected.hooked && !needed && expected.respawn == Respawn::Always && expected.socket.is_none()
             };
+            let is_idle = |name: &String| {
+                let view = self.arbiter.view(name);
+                view.is_some_and(|view| view.state == WatcherState::Active && !view.busy)
+            };
+            let lasts = |expected: &Expected| {
+                let lasts = matches!(expected.temper, Temper::Healthy | Temper::StopsAfter(_) | Temper::Stubborn);
+                lasts && !expected.hooked && expected.respawn == Respawn::Always && expected.socket.is_none()
+            };
+            let pairs = self.watchers.iter().filter_map(|(name, expected)| Some((name, expected.requires.as_ref()?)));
+            let pairs = pairs.filter(|(name, other)| is_idle(name) && is_idle(other));
+            let pairs = pairs.filter(|(_, other)| self.watchers.get(*other).is_some_and(lasts));
+            self.in_order = pairs.map(|(name, other)| (name.clone(), other.clone())).collect();
             self.in_tiers = self.watchers.iter().filter(steady).map(|(name, _)| name.clone()).collect();
         }
         self.totals.quits += u64::from(intent == Intent::Quit);
@@ -1023,6 +1065,7 @@ impl Sim {
             if self.rng.chance(50) {
                 self.pass(100 * MS);
                 self.in_tiers.clear();
+                self.in_order.clear();
                 self.tell(Event::Intent(Intent::Quit));
             }
             self.drain();
@@ -1062,8 +1105,13 @@ impl Sim {
         }
     }
 
-    /// At the end, a watcher stops when those of lower priority have.
+    /// At the end, a watcher stops when those of lower priority have, and those that require it.
     fn check_tiers(&self) {
+        for (name, other) in &self.in_order {
+            let [first, second] = [name, other].map(|name| self.arbiter.view(name).map(|view| view.state));
+            let early = second == Some(WatcherState::Stopping) && first.is_some_and(|it| it != WatcherState::Stopped);
+            assert!(!early, "{other} stops while {name}, which requires it, is {first:?}");
+        }
         let views: Vec<(&String, WatcherView)> =
             self.in_tiers.iter().filter_map(|name| Some((name, self.arbiter.view(name)?))).collect();
         for (name, view) in &views {
@@ -1093,7 +1141,7 @@ impl Sim {
         }
         self.pass(300_000 * MS);
         let hand_overs = std::mem::take(&mut self.hand_overs);
-        SOCKETS.into_iter().for_each(|socket| self.sockets.connect(socket));
+        SOCKETS.into_iter().for_each(|socket| self.sockets.connect(socket, self.now));
         self.pass(20_000 * MS);
         // A worker that has reached max_age just now is replaced first.
         for _ in 0..100 {
@@ -1124,6 +1172,9 @@ impl Sim {
                 let lost = expected.answers_connections() && self.sockets.has_waiting(socket);
                 assert!(!lost, "{name}: a connection at {socket} was not accepted");
                 continue;
+            }
+            if let Some(other) = expected.requires.as_ref().and_then(|other| self.watchers.get_key_value(other)) {
+                self.check_requirement(name, &view, other);
             }
             if expected.hooked {
                 let here = |(pid, p): &(&i32, &Process)| p.watcher == *name && !self.released.contains(*pid);
@@ -1162,6 +1213,14 @@ impl Sim {
         }
     }
 
+    /// A watcher does not run while one that it requires is stopped.
+    fn check_requirement(&self, name: &str, view: &WatcherView, (other, required): (&String, &Expected)) {
+        let there = self.arbiter.view(other).is_some_and(|other| other.state != WatcherState::Stopped);
+        let comes_and_goes = required.socket.is_some() || required.respawn != Respawn::Always;
+        let runs = view.state == WatcherState::Active && !comes_and_goes;
+        assert!(there || !runs, "{name} runs, and {other}, which it requires, does not");
+    }
+
     /// numprocesses was 0 at some time, when a start comes to nothing.
     fn may_have_been_empty(&self, name: &str) -> bool {
         self.watchers.get(name).is_some_and(|expected| expected.was_empty)
@@ -1192,6 +1251,24 @@ fn opened(sockets: &[SocketConfig]) -> Vec<SocketInfo> {
         address: SocketAddress::Inet("127.0.0.1".into(), socket.port),
     };
     sockets.iter().map(info).collect()
+}
+
+/// Some watchers need one with a lower number.
+fn random_needs(rng: &mut Rng, name: &str, config: &mut WatcherConfig, expected: &mut Expected) {
+    let number = name.strip_prefix('w').and_then(|number| number.parse().ok()).unwrap_or(0);
+    if number == 0 || !rng.chance(40) {
+        return;
+    }
+    let other = format!("w{}", rng.below(number));
+    // That it runs again with the other one would look as if work that is done were done again.
+    (config.respawn, expected.respawn) = (Respawn::Always, Respawn::Always);
+    config.propagate = *rng.pick(&[Propagate::Restart, Propagate::Restart, Propagate::Stop, Propagate::None]);
+    if rng.chance(30) {
+        config.after = vec![other];
+    } else {
+        expected.requires = (config.propagate != Propagate::None).then(|| other.clone());
+        config.requires = vec![other];
+    }
 }
 
 pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expected) {
@@ -1226,11 +1303,15 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     let options = |class| if class == "exec" { command } else { BTreeMap::new() };
     config.stdout_stream = class.map(|class: &str| StreamConfig { class: class.into(), options: options(class) });
     config.stop_children = rng.chance(20);
+    if config.on_demand {
+        config.idle_timeout = *rng.pick(&[0.0, IDLE_TIMEOUT as f64 / 1e3]);
+    }
     config.sockets = if !config.on_demand && rng.chance(20) { vec![any_socket(rng).into()] } else { Vec::new() };
     if expected.socket.is_none() {
         random_hooks(rng, &mut config);
         random_checks(rng, &mut config);
-        expected.hooked = !config.hooks.is_empty() || config.checks != circus_core::config::Checks::default();
+        random_needs(rng, name, &mut config, &mut expected);
+        expected.hooked = is_hooked(&config);
     }
     if rng.chance(10) {
         config.max_age = 20;

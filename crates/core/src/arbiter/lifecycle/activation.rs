@@ -5,7 +5,8 @@
 //!
 //! - stopped, and it would start by itself (`autostart`): a connection starts it;
 //! - active, and slots are empty: a worker that ends is not replaced until the next connection, which fills them again;
-//! - in neither case while something is being done with it, or is about to be.
+//! - active, and without a connection for now (`idle`): the next one says that it is busy again;
+//! - in no case while something is being done with it, or is about to be.
 //!
 //! A connection that no worker accepts is still there when the worker that should have is gone. So that this is no crash
 //! loop, a watcher whose worker exited early, or could not be started, rests before it waits again: 100 ms, doubled each
@@ -19,6 +20,7 @@ use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::WatcherKey;
+use crate::arbiter::lifecycle::idle::{Idle, Stage};
 use crate::arbiter::lifecycle::{backoff, stop};
 use crate::arbiter::operate::queue::{Operation, OperationKind, Reason};
 use crate::arbiter::time::{Mono, Now};
@@ -35,6 +37,9 @@ pub(in crate::arbiter) struct Activation {
     pub(in crate::arbiter) rests_until: Option<Mono>,
     /// How often in a row it was started and came to nothing.
     failures: u32,
+    /// Whether it has connections, where it stops without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::arbiter) idle: Option<Idle>,
 }
 
 /// How a worker of an on_demand watcher ended.
@@ -53,6 +58,10 @@ impl Arbiter {
     pub(in crate::arbiter) fn acceptable(&mut self, socket: &str, now: Now) {
         // A watcher that starts does not wait any more, so the list is taken before the first starts.
         for key in self.sockets.watched.get(socket).cloned().unwrap_or_default() {
+            if self.fleet.get(key).and_then(Watcher::idle_stage) == Some(Stage::Listening) {
+                self.is_busy(key, now);
+                continue;
+            }
             self.submit_operation(key, Operation::new(OperationKind::Start, Vec::new(), Reason::Connected), now);
         }
     }
@@ -69,9 +78,11 @@ impl Arbiter {
         if !watcher.config.on_demand && watcher.activation == Activation::default() {
             return;
         }
-        let mut wanted = if self.is_waiting(watcher) { self.own_sockets(watcher) } else { BTreeSet::new() };
+        self.update_idle(key, now);
+        let Some(watcher) = self.fleet.get(key) else { return };
+        let mut wanted = self.wanted_sockets(watcher);
         match watcher.activation.rests_until.filter(|at| *at > now.mono) {
-            Some(at) if !wanted.is_empty() => {
+            Some(at) if !wanted.is_empty() && self.is_waiting(watcher) => {
                 self.timers.set(Timer::Rearm(key), at);
                 wanted.clear();
             }
@@ -80,8 +91,15 @@ impl Arbiter {
         self.watch_for(key, wanted);
     }
 
+    /// The sockets that are watched for a watcher, whether or not it rests meanwhile.
+    pub(in crate::arbiter) fn wanted_sockets(&self, watcher: &Watcher) -> BTreeSet<String> {
+        let listens = watcher.idle_stage() == Some(Stage::Listening);
+        if listens || self.is_waiting(watcher) { self.own_sockets(watcher) } else { BTreeSet::new() }
+    }
+
     /// The watcher is about to be forgotten.
     pub(in crate::arbiter) fn disarm_activation(&mut self, key: WatcherKey) {
+        self.timers.cancel(Timer::Idle(key));
         self.timers.cancel(Timer::Rearm(key));
         self.watch_for(key, BTreeSet::new());
     }

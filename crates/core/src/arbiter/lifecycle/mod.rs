@@ -8,6 +8,7 @@ pub(in crate::arbiter) mod essential;
 pub(in crate::arbiter) mod exit;
 pub(in crate::arbiter) mod health;
 pub(in crate::arbiter) mod hooks;
+pub(in crate::arbiter) mod idle;
 pub(in crate::arbiter) mod launch;
 pub(in crate::arbiter) mod liveness;
 pub(in crate::arbiter) mod notified;

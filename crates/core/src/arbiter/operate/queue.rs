@@ -116,6 +116,8 @@ pub(in crate::arbiter) enum Reason {
     Connected,
     /// A watcher that this one requires stops, or was replaced.
     Along,
+    /// It has had no connection for `idle_timeout`: it stops, and waits for the next one.
+    Idle,
 }
 
 impl Reason {
@@ -194,7 +196,7 @@ pub(in crate::arbiter) fn submit(w: &mut Watcher, new: Operation, cx: &mut Cx<'_
             w.along = w.config.propagate == Propagate::Restart;
             w.wanted &= w.along;
         }
-        Reason::OptionChanged | Reason::SocketChanged | Reason::Both => {}
+        Reason::OptionChanged | Reason::SocketChanged | Reason::Both | Reason::Idle => {}
     }
     match (admit(running, &waiting, kind, new.skips_stopped()), &mut w.running) {
         (Admission::JoinRunning, Some(running)) => running.waiters.extend(new.waiters),

@@ -285,3 +285,107 @@ fn early_exit_of_a_worker_on_demand_is_logged_with_keys() {
     assert!(line.starts_with(begin), "{line}");
     rig.assert_quiescent();
 }
+
+/// A watcher that was started by a connection and stops when it has had none for 40 s.
+fn idling() -> Rig {
+    let mut rig = waiting_rig(vec![waiter("w", |w| w.idle_timeout = 40.0)]);
+    rig.connect("web");
+    rig.said();
+    rig
+}
+
+impl Rig {
+    /// So many connections are open, it turns out.
+    fn count(&mut self, open: usize) {
+        let watcher = self.counts.remove(0);
+        self.tell(Event::Connections { watcher, open: Ok(open) });
+    }
+}
+
+#[test]
+fn without_connections_it_stops_and_the_next_one_starts_it() {
+    let mut rig = idling();
+    rig.pass(10_000);
+    rig.expect(["count connections of web"]);
+    rig.count(1);
+    rig.pass(10_000);
+    rig.expect(["count connections of web"]);
+    rig.count(0);
+    rig.expect(["watch web"]);
+    rig.pass(40_000);
+    rig.expect(["unwatch web", "count connections of web"]);
+    rig.count(0);
+    rig.expect(["SIGTERM 101", "w.kill 101"]);
+    // Who comes meanwhile is served by the next worker.
+    rig.exit(101, -15);
+    rig.expect(["w.reap 101 -15", "w.stop", "watch web"]);
+    rig.pass(1_000_000);
+    assert_eq!(rig.said(), [""; 0], "while it is stopped nothing is looked at");
+    rig.connect("web");
+    rig.expect(["unwatch web", "launch worker 1", "w.spawn 102", "w.start"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_connection_that_comes_while_it_is_idle_makes_it_busy_again() {
+    let mut rig = idling();
+    rig.pass(10_000);
+    rig.count(0);
+    rig.pass(39_000);
+    rig.said();
+    rig.connect("web");
+    rig.expect(["unwatch web"]);
+    rig.pass(10_000);
+    rig.expect(["count connections of web"]);
+    rig.count(0);
+    rig.expect(["watch web"]);
+    rig.pass(40_000);
+    // One was in the queue when the time was over.
+    rig.count(1);
+    rig.said();
+    assert_eq!(rig.state("w"), WatcherState::Active);
+    rig.pass(10_000);
+    rig.expect(["count connections of web"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn what_cannot_be_counted_does_not_stop_it() {
+    let mut rig = idling();
+    rig.pass(10_000);
+    let watcher = rig.counts.remove(0);
+    rig.tell(Event::Connections { watcher, open: Err("no /proc".into()) });
+    rig.pass(9_000);
+    assert_eq!(rig.running("w"), [101]);
+    assert!(rig.logs().iter().any(|line| line.contains("its connections cannot be counted")));
+    // The answer to a look that is out of date is none.
+    rig.pass(1_000);
+    let watcher = rig.counts.remove(0);
+    rig.command("set", json!({"name": "w", "options": {"idle_timeout": 0}}));
+    rig.tell(Event::Connections { watcher, open: Ok(0) });
+    rig.pass(1_000_000);
+    assert_eq!(rig.running("w"), [101]);
+    rig.command("set", json!({"name": "w", "options": {"idle_timeout": 4}}));
+    rig.said();
+    rig.pass(1_000);
+    rig.expect(["count connections of web"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn another_daemon_looks_again() {
+    let mut rig = idling();
+    rig.pass(10_000);
+    rig.said();
+    rig.hand_over();
+    rig.expect(["count connections of web"]);
+    rig.count(0);
+    rig.hand_over();
+    rig.count(0);
+    rig.said();
+    rig.pass(40_000);
+    rig.count(0);
+    rig.exit(101, -15);
+    assert_eq!(rig.state("w"), WatcherState::Stopped);
+    rig.assert_quiescent();
+}

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::arbiter::{
     Action, Arbiter, Event, Exit, HookCall, HookOutcome, HookTask, JobId, Launch, Mono, Now, Pid, ProbeCall, Reach,
-    SampleTarget, SignalTarget, SocketAddress, SocketInfo, WatcherState, WorkerState,
+    SampleTarget, SignalTarget, SocketAddress, SocketInfo, WatcherKey, WatcherState, WorkerState,
 };
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{
@@ -25,6 +25,8 @@ pub(super) struct Rig {
     pub(super) held: Vec<Launch>,
     /// The samples that were asked for, until `look` takes them.
     pub(super) looks: Vec<(JobId, Vec<SampleTarget>)>,
+    /// Watchers whose connections are to be counted.
+    pub(super) counts: Vec<WatcherKey>,
     /// What was asked of the output and not answered yet.
     pub(super) tails: Vec<JobId>,
     said: Vec<String>,
@@ -117,6 +119,7 @@ impl Rig {
             hold_launches: false,
             held: Vec::new(),
             looks: Vec::new(),
+            counts: Vec::new(),
             tails: Vec::new(),
             said: Vec::new(),
             logs: Vec::new(),
@@ -189,6 +192,10 @@ impl Rig {
                 return;
             }
             Action::WatchSocket { name, on } => format!("{} {name}", if on { "watch" } else { "unwatch" }),
+            Action::CountConnections { watcher, sockets } => {
+                self.counts.push(watcher);
+                format!("count connections of {}", sockets.join(" "))
+            }
             Action::Signal { pid, signal, reach, watcher } => {
                 assert!(self.alive.contains(&pid.0), "a signal to {}, which is gone", pid.0);
                 if matches!(reach, Reach::ProcessAndChildren | Reach::Children) {
@@ -317,6 +324,7 @@ impl Rig {
         self.arbiter = read;
         self.held.clear();
         self.looks.clear();
+        self.counts.clear();
         self.tails.clear();
         self.hooks.clear();
         self.probes.clear();

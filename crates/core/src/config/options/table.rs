@@ -255,6 +255,18 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..usual(Authority::RunsAsDaemon)
     },
     OptionSpec {
+        kind: Kind::Seconds,
+        default: "0",
+        unit: "seconds",
+        doc: "With on_demand: stop the processes when no connection to the watcher's sockets has been open for so long; the \
+              next connection starts them again. Connections that wait to be accepted count, and those that the client \
+              has closed and the worker has not. 0 means never.",
+        example: "300",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        ..field!(idle_timeout, Safe)
+    },
+    OptionSpec {
         kind: Kind::Int,
         default: "0",
         unit: "seconds",
