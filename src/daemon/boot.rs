@@ -34,7 +34,7 @@ use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
 use super::starting::Starting;
-use super::state_file::StateFile;
+use super::state_file::{self, StateFile};
 use super::survivors::{self, Survivors};
 use super::upgrade::Upgrade;
 use super::worker_sockets::WorkerSockets;
@@ -196,17 +196,14 @@ pub(super) fn boot(
     log.line(Level::Debug, now, format!("holding {}", fds.describe()));
     let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
     let exec_sinks = ExecSinks::new(around);
-    let state_file = circus
-        .state_file
-        .as_deref()
-        .filter(|path| !path.is_empty())
-        .map(StateFile::begin)
-        .transpose()
-        .map_err(error)?;
+    let path = circus.state_file.as_deref().filter(|path| !path.is_empty());
+    let memories = path.map(state_file::memories).transpose().map_err(StartupError::Error)?.unwrap_or_default();
+    let state_file = path.map(|path| StateFile::begin(path, memories.clone())).transpose().map_err(error)?;
     if let Some(file) = &state_file {
         file.sockets(&fds.sockets);
     }
-    let arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
+    let mut arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
+    arbiter.recall(memories);
     Ok(Daemon {
         core: Core { arbiter, log, now },
         poll,

@@ -81,6 +81,11 @@ impl Daemon {
                 let result = take_over(*config, &mut self.resources, fds, launcher, self.state_file.as_ref(), core);
                 core.feed(Event::TakenOver(result));
             }
+            Action::Remember(memories) => {
+                if let Some(file) = &self.state_file {
+                    file.remember(memories);
+                }
+            }
             Action::Upgrade(program) => self.begin_upgrade(program),
             Action::Restart => self.outcome = Some(Outcome::Restart),
             Action::Exit(status) => self.outcome = Some(Outcome::Exit(status)),

@@ -100,7 +100,9 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     resources.config = config.clone();
     launcher.output.retain(config.watchers.iter().map(|watcher| watcher.name.clone()).collect());
     let waiters = core.arbiter.take_restarters();
+    let memories = core.arbiter.memories().clone();
     core.arbiter = Arbiter::new(config, resources.host.clone(), seed(core.now));
+    core.arbiter.recall(memories);
     core.arbiter.answer_restart(waiters, refusal.as_deref(), core.now);
     // Commands that still read what workers of the life before have printed.
     for (pid, id) in children.exec_sinks() {

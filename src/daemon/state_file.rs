@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use nix::unistd::Pid as SysPid;
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::Pid;
+use crate::arbiter::{Memories, Pid};
 use crate::background;
 use crate::sys::{self, ProcessIdentity};
 
@@ -46,6 +46,9 @@ pub(super) struct Document {
     /// The managed sockets by name.
     pub(super) sockets: BTreeMap<String, sys::Address>,
     pub(super) workers: Vec<KnownWorker>,
+    /// What operators have decided about watchers. It counts on every boot.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    memories: Memories,
 }
 
 enum Change {
@@ -56,7 +59,8 @@ enum Change {
     },
     Ended(Pid),
     Sockets(BTreeMap<String, sys::Address>),
-    /// Everything has stopped: the file goes.
+    Remember(Memories),
+    /// Everything has stopped: the file goes, unless something is to be remembered.
     Remove,
 }
 
@@ -69,12 +73,12 @@ pub(super) struct StateFile {
 }
 
 impl StateFile {
-    /// Begins to write the file.
-    pub(super) fn begin(path: &str) -> io::Result<Self> {
+    /// Begins to write the file, with what is remembered.
+    pub(super) fn begin(path: &str, memories: Memories) -> io::Result<Self> {
         let (changes, inbox) = mpsc::channel();
         let (outbox, failures) = mpsc::channel();
         let path = PathBuf::from(path);
-        let thread = background::spawn("state", move || keep(&path, &inbox, &outbox))?;
+        let thread = background::spawn("state", move || keep(&path, memories, &inbox, &outbox))?;
         Ok(Self { changes: Some(changes), failures, thread: Some(thread) })
     }
 
@@ -89,6 +93,10 @@ impl StateFile {
     pub(super) fn sockets(&self, sockets: &[sys::ManagedSocket]) {
         let named = sockets.iter().map(|socket| (socket.name.clone(), socket.address.clone()));
         self.send(Change::Sockets(named.collect()));
+    }
+
+    pub(super) fn remember(&self, memories: Memories) {
+        self.send(Change::Remember(memories));
     }
 
     /// Why the file could not be written, told once until it can be.
@@ -114,11 +122,11 @@ impl StateFile {
     }
 }
 
-fn keep(path: &Path, inbox: &Receiver<Change>, failures: &Sender<String>) {
+fn keep(path: &Path, memories: Memories, inbox: &Receiver<Change>, failures: &Sender<String>) {
     let proc = sys::Proc::default();
     let Some(circusd) = identity(&proc, SysPid::this()) else { return };
     let mut document =
-        Document { version: VERSION, boot_id: boot_id(), circusd, sockets: BTreeMap::new(), workers: Vec::new() };
+        Document { version: VERSION, boot_id: boot_id(), circusd, sockets: BTreeMap::new(), workers: Vec::new(), memories };
     let mut has_failed = false;
     while let Ok(first) = inbox.recv() {
         for change in std::iter::once(first).chain(inbox.try_iter()) {
@@ -130,7 +138,9 @@ fn keep(path: &Path, inbox: &Receiver<Change>, failures: &Sender<String>) {
                 }
                 Change::Ended(pid) => document.workers.retain(|worker| worker.identity.pid.as_raw() != pid.0),
                 Change::Sockets(sockets) => document.sockets = sockets,
-                Change::Remove => return drop(std::fs::remove_file(path)),
+                Change::Remember(memories) => document.memories = memories,
+                Change::Remove if document.memories.is_empty() => return drop(std::fs::remove_file(path)),
+                Change::Remove => (document.sockets, document.workers) = Default::default(),
             }
         }
         let failed = write(path, &document).err();
@@ -161,9 +171,25 @@ fn write(path: &Path, document: &Document) -> io::Result<()> {
     std::fs::rename(&new, path)
 }
 
+/// What an earlier circusd has remembered, also one before the last boot.
+pub(super) fn memories(path: &str) -> Result<Memories, String> {
+    Ok(read(path)?.map(|document| document.memories).unwrap_or_default())
+}
+
 /// The workers of the file that live, and what is said of the sockets. An error where they are those of a circusd that
 /// runs, or the file may have been written by another user.
 pub(super) fn survivors(path: &str) -> Result<Option<Document>, String> {
+    let Some(mut document) = read(path)?.filter(|document| document.boot_id == boot_id()) else { return Ok(None) };
+    let proc = sys::Proc::default();
+    let circusd = document.circusd;
+    if circusd.pid != SysPid::this() && circusd.is_alive(&proc) {
+        return Err(format!("state_file '{path}' is that of a circusd that runs, pid {}", circusd.pid));
+    }
+    document.workers.retain(|worker| worker.identity.is_alive(&proc));
+    Ok(Some(document))
+}
+
+fn read(path: &str) -> Result<Option<Document>, String> {
     let open = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let file = match open {
         Ok(file) => file,
@@ -177,17 +203,8 @@ pub(super) fn survivors(path: &str) -> Result<Option<Document>, String> {
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes).map_err(|error| format!("state_file '{path}': {error}"))?;
     // One that was damaged names no process that could be trusted to be a worker.
-    let Ok(mut document) = serde_json::from_slice::<Document>(&bytes) else { return Ok(None) };
-    if document.version != VERSION || document.boot_id != boot_id() {
-        return Ok(None);
-    }
-    let proc = sys::Proc::default();
-    let circusd = document.circusd;
-    if circusd.pid != SysPid::this() && circusd.is_alive(&proc) {
-        return Err(format!("state_file '{path}' is that of a circusd that runs, pid {}", circusd.pid));
-    }
-    document.workers.retain(|worker| worker.identity.is_alive(&proc));
-    Ok(Some(document))
+    let document = serde_json::from_slice::<Document>(&bytes).ok();
+    Ok(document.filter(|document| document.version == VERSION))
 }
 
 #[cfg(test)]
@@ -196,7 +213,7 @@ mod tests {
 
     fn document(workers: Vec<KnownWorker>) -> Document {
         let none = ProcessIdentity { pid: SysPid::from_raw(i32::MAX), started: 1 };
-        Document { version: VERSION, boot_id: boot_id(), circusd: none, sockets: BTreeMap::new(), workers }
+        Document { version: VERSION, boot_id: boot_id(), circusd: none, sockets: BTreeMap::new(), workers, memories: Memories::new() }
     }
 
     fn ourselves() -> ProcessIdentity {
@@ -241,7 +258,7 @@ mod tests {
     fn file_follows_what_starts_and_ends_and_goes_with_the_last() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
-        let file = StateFile::begin(path.to_str().unwrap()).unwrap();
+        let file = StateFile::begin(path.to_str().unwrap(), Memories::new()).unwrap();
         file.started(Pid(ourselves().pid.as_raw()), "w", 2);
         file.started(Pid(i32::MAX), "w", 3);
         let read = || {
@@ -259,5 +276,26 @@ mod tests {
         assert_eq!(file.take_failure(), None);
         file.remove();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_remembered_outlives_the_end_and_the_boot() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let text = path.to_str().unwrap();
+        let memories: Memories = serde_json::from_value(serde_json::json!({"web": {"enabled": false}})).unwrap();
+        let file = StateFile::begin(text, Memories::new()).unwrap();
+        file.started(Pid(ourselves().pid.as_raw()), "w", 2);
+        file.remember(memories.clone());
+        file.remove();
+        assert_eq!(super::memories(text).unwrap(), memories);
+        let saved = survivors(text).unwrap().unwrap();
+        assert!(saved.workers.is_empty(), "nothing runs any more");
+        write(&path, &Document { boot_id: "another".into(), ..saved }).unwrap();
+        assert_eq!(super::memories(text).unwrap(), memories);
+        let file = StateFile::begin(text, memories).unwrap();
+        file.remember(Memories::new());
+        file.remove();
+        assert!(!path.exists());
     }
 }

@@ -34,6 +34,7 @@ mod prometheus;
 mod reactions;
 mod readiness;
 mod reloadconfig;
+mod remember;
 mod rest;
 mod signals;
 mod sockets;

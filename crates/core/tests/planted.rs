@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 39] = [
+const BUGS: [(&str, &str, &str, &str); 40] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -222,6 +222,12 @@ const BUGS: [(&str, &str, &str, &str); 39] = [
         "lifecycle/activation.rs",
         "                self.is_busy(key, now);\n",
         "",
+    ),
+    (
+        "what is remembered is not written down",
+        "requests/remember.rs",
+        "        if before.unwrap_or_default() != memory && self.is_lasting() {",
+        "        if before.is_some_and(|before| before != memory) && self.is_lasting() {",
     ),
     (
         "a Python that hangs is given more hooks",

@@ -122,7 +122,8 @@ fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Dae
     state.children.into_iter().for_each(|(pid, owner)| children.insert(pid, owner));
     let adopted = Adopted::restore(state.adopted, &mut sources, take).map_err(words)?;
     let state_file = circus.state_file.as_deref().filter(|path| !path.is_empty());
-    let state_file = state_file.map(StateFile::begin).transpose().map_err(words)?;
+    let begin = |path| StateFile::begin(path, arbiter.memories().clone());
+    let state_file = state_file.map(begin).transpose().map_err(words)?;
     if let Some(file) = &state_file {
         file.sockets(&fds.sockets);
         state.known_workers.iter().for_each(|(pid, watcher, wid)| file.started(*pid, watcher, *wid));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arbiter::fleet::memory::Memories;
 use crate::arbiter::ids::{HookId, JobId, ProbeId, SinkCommandId, WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::HookCall;
 use crate::base::{Level, Pid};
@@ -104,6 +105,8 @@ pub enum Action {
     /// Take over what of this configuration is the daemon's own (log, umask, managed sockets), all or nothing; answer
     /// with `Event::TakenOver`.
     TakeOver(Box<Config>),
+    /// Write down what is to outlive circusd: all of it, each time.
+    Remember(Memories),
     /// Become another build of circusd, which is this file or, without one, the file of the present program; answer with
     /// `Event::UpgradeFailed`, or with `Event::Upgraded` when the next daemon has resumed the state.
     Upgrade(Option<String>),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::action::{Action, Launch};
 use crate::arbiter::cx::{Cx, FollowUp, Outbox, Pids};
 use crate::arbiter::event::{Event, Exit, Intent, SocketInfo};
+use crate::arbiter::fleet::memory::Memories;
 use crate::arbiter::fleet::registry::Fleet;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
@@ -84,6 +85,9 @@ pub struct Arbiter {
     /// Requests that are answered when circusd has started anew, and what starts by itself has come up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::arbiter) restarters: Vec<ReplyTo>,
+    /// What operators have decided about watchers, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::arbiter) memories: Memories,
 }
 
 impl Arbiter {
@@ -110,6 +114,7 @@ impl Arbiter {
             pending_stats: PendingStats::default(),
             tails: BTreeMap::new(),
             restarters: Vec::new(),
+            memories: Memories::new(),
         };
         for watcher in config.watchers {
             arbiter.fleet.register(Arc::new(watcher));
@@ -404,7 +409,8 @@ impl Arbiter {
         if self.phase == Phase::Opening {
             self.phase = Phase::Running;
             self.outbox.log(Level::Info, "sockets started");
-            let keys = self.fleet.autostarting(self.fleet.by_priority());
+            let mut keys = self.fleet.autostarting(self.fleet.by_priority());
+            keys.retain(|key| !self.is_to_stay_stopped(*key));
             let waiters = std::mem::take(&mut self.restarters);
             for to in &waiters {
                 let (job, _waits) = self.job(to, 1, Form::Plain, Then::Answer, true);

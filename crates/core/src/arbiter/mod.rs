@@ -99,6 +99,7 @@ pub use crate::base::{Level, Mono, Now, Pid};
 pub use action::{Action, Launch, ProbeCall, Reach, SampleTarget, SignalTarget};
 pub use core::Arbiter;
 pub use event::{Event, Exit, Intent, ProbeOutcome, SocketAddress, SocketInfo};
+pub use fleet::memory::{Memories, Memory};
 pub use fleet::watcher::WatcherState;
 pub use fleet::worker::WorkerState;
 pub use ids::{HookId, JobId, ProbeId, SinkCommandId, WatcherKey, Wid, WorkerId};

@@ -21,6 +21,7 @@ mod table;
 mod add;
 mod decr;
 mod dstats;
+mod enable;
 mod get;
 mod globaloptions;
 mod incr;

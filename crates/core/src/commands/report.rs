@@ -22,6 +22,9 @@ pub(super) fn watcher(name: &str, details: &Details, now: f64) -> String {
     if rows(details, "backing_off").next().is_none() {
         stated_reason(details).map(str::to_owned).into_iter().for_each(&mut say);
     }
+    if details.get("enabled") == Some(&Value::Bool(false)) && health(details) != Health::Disabled {
+        say("disabled: it does not start with circusd".into());
+    }
     running(details).into_iter().for_each(&mut say);
     operation(details).into_iter().for_each(&mut say);
     waiting(details).into_iter().for_each(&mut say);

@@ -19,7 +19,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         reply: "With a name the state stands in status itself, in place of ok. Without a name: statuses, by name. \
                 With verbose also details, of the watcher or of each by name. health is one of disabled, stopped, on \
                 demand, starting, ready, degraded, backing off, failed, held back and stopping. reason says why, in \
-                words, and is null if nothing has failed. failures lists what has failed since the start, each with wid \
+                words, and is null if nothing has failed. enabled tells whether it starts with circusd; starts_by_itself, \
+                of one that is held back, whether it needs no further command. failures lists what has failed since the start, each with wid \
                 (null for the watcher itself), stage, reason and time. wanted, running, starting, stopping and \
                 not_replaced count workers. operation and queued name what is in progress and what follows. \
                 backing_off lists the workers whose next start waits: wid, times in a row, wait and left in seconds, \

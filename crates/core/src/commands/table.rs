@@ -4,7 +4,7 @@ use crate::proto::{Envelope, ErrNo, Fault, Object, Request};
 
 use super::python::quoted;
 use super::{
-    CommandSpec, add, decr, dstats, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
+    CommandSpec, add, decr, dstats, enable, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
     numwatchers, options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, stats, status, stop,
     tail, upgrade, wait,
 };
@@ -13,7 +13,9 @@ use super::{
 pub const COMMANDS: &[CommandSpec] = &[
     add::SPEC,
     decr::SPEC,
+    enable::DISABLE,
     dstats::SPEC,
+    enable::ENABLE,
     get::SPEC,
     globaloptions::SPEC,
     incr::SPEC,

@@ -45,6 +45,7 @@ pub(super) fn assemble<'a>(
     let mut watchers = Vec::with_capacity(sound.len());
     for watcher in sound {
         source.problems.extend(demand_warning(&watcher, &sockets));
+        source.problems.extend(memory_warning(&watcher, &circus));
         let problems: Vec<_> = socket_problems(&watcher, &sockets)
             .chain(stream_problems(&watcher, host, facts))
             .chain(virtualenv_problem(&watcher, host, facts))
@@ -168,6 +169,13 @@ fn socket_problems<'w>(watcher: &'w Watcher<'_>, sockets: &'w [SocketConfig]) ->
         let hint = suggestion(name, sockets.iter().map(|socket| socket.name.as_str()));
         watcher.problem(key, &format!("no valid [socket:{name}] section was found{hint}"))
     })
+}
+
+/// What is to outlive circusd has to be written down.
+fn memory_warning(watcher: &Watcher<'_>, circus: &CircusConfig) -> Option<Problem> {
+    let lasts = circus.state_file.as_ref().is_some_and(|path| !path.is_empty());
+    let lost = watcher.config.remember && !lasts;
+    lost.then(|| watcher.warning("remember", "has no effect, as [circus] has no state_file"))
 }
 
 /// Without a socket that listens while no worker runs, no connection can start an on_demand watcher.

@@ -40,6 +40,7 @@ impl WatcherConfig {
             use_sockets: false,
             sockets: Vec::new(),
             on_demand: false,
+            remember: false,
             idle_timeout: 0.0,
             respawn: Respawn::Always,
             success_codes: vec![0],

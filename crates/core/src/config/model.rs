@@ -282,6 +282,9 @@ pub struct WatcherConfig {
     /// The exit statuses that are no failure.
     pub success_codes: Vec<u8>,
     pub autostart: bool,
+    /// Whether `stop`, `incr` and `decr` outlive circusd.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remember: bool,
     pub essential: bool,
     pub max_age: i64,
     pub max_age_variance: i64,

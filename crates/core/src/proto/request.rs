@@ -47,6 +47,7 @@ pub enum Request {
     Add { name: String, cmd: String, args: Option<Value>, options: Object, start: bool, waiting: bool },
     Decr { name: String, nb: i64, waiting: bool },
     DStats,
+    Enable { selection: Selection, enabled: bool, now: bool, waiting: bool },
     Get { name: String, keys: Vec<String>, env: Option<Environment> },
     GlobalOptions { option: Option<String> },
     Incr { name: String, nb: i64, waiting: bool },

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus_core::arbiter::{
-    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Mono, Now, Pid, Reach, SampleTarget, SinkEvent,
+    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Memories, Mono, Now, Pid, Reach, SampleTarget, SinkEvent,
     SocketAddress, SocketInfo, WatcherKey, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
 };
 use circus_core::config::{
@@ -114,6 +114,8 @@ struct Sim {
     hooks: Hooks,
     sink_commands: SinkCommands,
     probes: Probes,
+    /// What the core has had written down last.
+    remembered: Memories,
     /// Deaths whose `before_reap` is under way.
     awaiting_before_reap: Vec<(i32, i32)>,
     totals: Totals,
@@ -138,7 +140,8 @@ pub(crate) fn run(seed: u64, steps: u64, trace: bool) -> Totals {
 }
 
 fn circus_config(rng: &mut Rng) -> CircusConfig {
-    CircusConfig { warmup_delay: *rng.pick(&[0.0, 0.0, 0.5]), ..CircusConfig::default() }
+    let state_file = Some("/state".into());
+    CircusConfig { warmup_delay: *rng.pick(&[0.0, 0.0, 0.5]), state_file, ..CircusConfig::default() }
 }
 
 impl Sim {
@@ -183,6 +186,7 @@ impl Sim {
             hooks: Hooks::default(),
             sink_commands: SinkCommands::default(),
             probes: Probes::default(),
+            remembered: Memories::new(),
             awaiting_before_reap: Vec::new(),
             totals: Totals::default(),
         };
@@ -570,6 +574,7 @@ impl Sim {
             Action::KillSinkCommand(pid) => self.sink_commands.kill(pid, self.now),
             Action::Upgrade(_) => self.tell(Event::UpgradeFailed { stage: "check", reason: "no".into() }),
             Action::Log(..) | Action::UpdateStreams(..) | Action::ForgetOutput(_) | Action::ForgetStored(_) => {}
+            Action::Remember(memories) => self.remembered = memories,
             Action::Tail { job, .. } => self.tailing.push(job),
         }
     }
@@ -842,6 +847,11 @@ impl Sim {
             }
             17 if self.rng.chance(40) => return self.add(waiting),
             18 if self.rng.chance(30) => return self.rm(&name, waiting),
+            // What the file says of those that it has is expected of them.
+            18 if name.starts_with('a') && self.rng.chance(50) => {
+                let selection = Selection { name: name.clone(), method: circus_core::proto::MatchMethod::Simple };
+                Request::Enable { selection, enabled: self.rng.chance(50), now: false, waiting }
+            }
             19 if self.rng.chance(30) => match self.rng.below(3) {
                 0 => Request::Start { selection: None, waiting },
                 1 => Request::Stop { selection: None, waiting },
@@ -906,6 +916,7 @@ impl Sim {
                     expected.unsure = false;
                 }
                 Request::Reload { .. } => expected.up = true,
+                Request::Enable { enabled, .. } => expected.autostart = *enabled,
                 Request::Incr { nb, .. } if !expected.singleton => expected.numprocesses += *nb as u32,
                 Request::Decr { nb, .. } if !expected.singleton => {
                     expected.numprocesses = expected.numprocesses.saturating_sub(*nb as u32);
@@ -1232,6 +1243,7 @@ impl Sim {
         }
         assert!(self.outstanding.is_empty(), "never answered: {:?}", self.outstanding);
         assert_eq!(self.arbiter.next_deadline(), None, "a timer was left after the end");
+        assert_eq!(self.remembered, *self.arbiter.memories(), "what is remembered was not written down");
         assert!(self.hooks.is_quiet(), "a hook was left after the end");
         assert!(self.probes.is_quiet(), "a probe was left after the end");
         assert!(self.awaiting_before_reap.is_empty(), "deaths that gave no reap: {:?}", self.awaiting_before_reap);
@@ -1303,6 +1315,7 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     let options = |class| if class == "exec" { command } else { BTreeMap::new() };
     config.stdout_stream = class.map(|class: &str| StreamConfig { class: class.into(), options: options(class) });
     config.stop_children = rng.chance(20);
+    config.remember = rng.chance(50);
     if config.on_demand {
         config.idle_timeout = *rng.pick(&[0.0, IDLE_TIMEOUT as f64 / 1e3]);
     }

@@ -1,6 +1,7 @@
 //! The watchers and workers as data: options, states, numbered slots, and what is remembered of them.
 
 pub(in crate::arbiter) mod history;
+pub(in crate::arbiter) mod memory;
 pub(in crate::arbiter) mod registry;
 pub(in crate::arbiter) mod slots;
 pub(in crate::arbiter) mod vitals;

@@ -146,6 +146,9 @@ pub(in crate::arbiter) struct Watcher {
     pub(in crate::arbiter) removed: bool,
     /// It was started, or starts by itself, and was not told to stop since.
     pub(in crate::arbiter) wanted: bool,
+    /// `enable` or `disable`, in place of what the file's `autostart` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::arbiter) enabled: Option<bool>,
     /// Requests that wait until the watchers that it needs are up, so that it may start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::arbiter) held: Vec<JobId>,
@@ -186,6 +189,7 @@ impl Watcher {
             next_spawn: Mono(0),
             removed: false,
             wanted: false,
+            enabled: None,
             held: Vec::new(),
             along: false,
             lost_at: None,

@@ -15,7 +15,8 @@ pub(in crate::arbiter) fn health(w: &Watcher, waits: bool, now: Mono) -> Health 
         WatcherState::Stopped => match &w.gave_up {
             Some(failure) if failure.cause.held_back_by().is_some() => Health::HeldBack,
             Some(_) => Health::Failed,
-            None if w.history.began.is_none() => Health::Disabled,
+            None if w.enabled == Some(false) => Health::Disabled,
+            None if w.history.began.is_none() && !w.config.autostart => Health::Disabled,
             None => Health::Stopped,
         },
         WatcherState::Starting { .. } | WatcherState::Active => of_workers(w, now),

@@ -89,6 +89,7 @@ pub fn authorize(principal: &Principal, request: &Request, facts: &Facts<'_>) ->
             owns_all(user, facts)
         }
         Request::Decr { .. }
+        | Request::Enable { .. }
         | Request::Get { .. }
         | Request::Incr { .. }
         | Request::Kill { .. }
@@ -253,6 +254,7 @@ impl Arbiter {
             Request::Restart { selection, .. } | Request::Start { selection, .. } | Request::Stop { selection, .. } => {
                 selection.as_ref().map_or_else(all, |selection| self.selected(selection))
             }
+            Request::Enable { selection, .. } => self.selected(selection),
             Request::Quit { .. } | Request::ReloadConfig { .. } => all(),
         };
         Facts { watchers: watchers.into_iter().map(|watcher| &*watcher.config).collect() }

@@ -51,6 +51,9 @@ impl Arbiter {
             Request::Decr { name, nb, waiting } => self.resize(&to, &name, nb.saturating_neg(), waiting, now),
             Request::DStats => self.daemon_stats(&to, now),
             Request::Get { name, keys, env } => self.get(&name, &keys, env),
+            Request::Enable { selection, enabled, now: now_too, waiting } => {
+                self.enable(&to, &selection, (enabled, now_too, waiting), now)
+            }
             Request::GlobalOptions { option } => self.global_options(option.as_deref()),
             Request::Incr { name, nb, waiting } => self.resize(&to, &name, nb, waiting, now),
             Request::Kill { name, pid, signum, graceful_timeout, waiting } => {
@@ -141,28 +144,43 @@ impl Arbiter {
         answer
     }
 
-    fn start(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Dispatch {
+    pub(in crate::arbiter) fn start(
+        &mut self,
+        to: &ReplyTo,
+        selection: Option<&Selection>,
+        waiting: bool,
+        now: Now,
+    ) -> Dispatch {
         self.phase.at_work()?;
         let keys = match selection {
             None => self.fleet.by_priority(),
             Some(selection) => self.select(selection)?,
         };
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
+            self.remember_stopped(&keys, false);
             return self.operate(to, *key, OperationKind::Start, Form::Info, waiting, now);
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
         let keys = self.fleet.autostarting(keys);
+        self.remember_stopped(&keys, false);
         let which = if selection.is_some() { Which::All } else { Which::AsAtBoot };
         self.start_in_order(keys, Some(job), which);
         answer
     }
 
-    fn stop(&mut self, to: &ReplyTo, selection: Option<&Selection>, waiting: bool, now: Now) -> Dispatch {
+    pub(in crate::arbiter) fn stop(
+        &mut self,
+        to: &ReplyTo,
+        selection: Option<&Selection>,
+        waiting: bool,
+        now: Now,
+    ) -> Dispatch {
         self.phase.may_stop()?;
         let keys = match selection {
             None => self.fleet.keys(),
             Some(selection) => self.select(selection)?,
         };
+        self.remember_stopped(&keys, true);
         if let (Some(_), [key]) = (selection, keys.as_slice()) {
             return self.operate(to, *key, OperationKind::Stop, Form::Info, waiting, now);
         }
@@ -172,6 +190,7 @@ impl Arbiter {
     fn restart(&mut self, to: &ReplyTo, selection: &Selection, waiting: bool, now: Now) -> Dispatch {
         self.phase.at_work()?;
         let keys = self.select(selection)?;
+        self.remember_stopped(&keys, false);
         if let [key] = keys.as_slice() {
             return self.operate(to, *key, OperationKind::Restart, Form::Info, waiting, now);
         }
@@ -209,6 +228,7 @@ impl Arbiter {
         };
         if let Some(name) = name {
             let key = self.fleet.find(name)?;
+            self.remember_stopped(&[key], false);
             return self.operate(to, key, kind, Form::Info, waiting, now);
         }
         let (job, answer) = self.job(to, 1, Form::Plain, Then::Answer, waiting);
@@ -272,6 +292,7 @@ impl Arbiter {
         self.phase.at_work()?;
         let key = self.fleet.find(name)?;
         self.publish(key, EventKind::Remove, now);
+        self.forget_memory(name);
         self.fleet.mark_removed(key);
         if !nostop {
             return self.operate(to, key, OperationKind::Remove, Form::Plain, waiting, now);
@@ -298,6 +319,7 @@ impl Arbiter {
             return Err(too_many());
         }
         let before = std::mem::replace(&mut Arc::make_mut(&mut watcher.config).numprocesses, count);
+        self.remember_number(key);
         self.wait_for_size(to, key, before, Form::Count(count), waiting, now)
     }
 
@@ -391,6 +413,10 @@ impl Arbiter {
         watcher.hooks.renew(changed_hooks(changes));
         let before = std::mem::replace(&mut watcher.config, Arc::new(config));
         let config = watcher.config.clone();
+        if before.numprocesses != config.numprocesses {
+            self.remember_number(key);
+        }
+        let watcher = self.fleet.named(name)?;
         // A watcher that starts later starts with what is set now.
         let up = watcher.is_up();
         self.with(key, now, |w, cx| terminate::timeout_changed(w, before.graceful_timeout, cx));

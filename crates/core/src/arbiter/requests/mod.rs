@@ -4,6 +4,7 @@ pub(in crate::arbiter) mod authorize;
 pub(in crate::arbiter) mod change;
 pub(in crate::arbiter) mod query;
 pub(in crate::arbiter) mod reloadconfig;
+mod remember;
 pub(in crate::arbiter) mod stats;
 pub(in crate::arbiter) mod tail;
 pub(in crate::arbiter) mod verbose_status;

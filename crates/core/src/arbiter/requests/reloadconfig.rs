@@ -266,7 +266,9 @@ impl Arbiter {
                 (None, Some(config)) => {
                     let starts = config.autostart;
                     let key = self.fleet.register(config);
-                    if starts {
+                    self.remind(key);
+                    let starts = self.fleet.get(key).map_or(starts, |watcher| watcher.config.autostart);
+                    if starts && !self.is_to_stay_stopped(key) {
                         work.start.insert(key);
                     }
                 }
@@ -284,6 +286,7 @@ impl Arbiter {
         in_file: bool,
         work: &mut Work,
     ) {
+        let stays_stopped = self.is_to_stay_stopped(key);
         let Some(watcher) = self.fleet.watchers.get_mut(&key) else { return };
         // Lines of the file may have moved.
         if watcher.config.declared != config.declared {
@@ -325,8 +328,9 @@ impl Arbiter {
                 // The old processes are asked to stop as was right for them.
                 watcher.set_stop_policy((watcher.state != WatcherState::Stopped).then(|| watcher.stop_policy()));
                 watcher.config = Arc::clone(&config);
+                let starts = watcher.enabled.unwrap_or(*starts);
                 work.stop.insert(key);
-                if *starts {
+                if starts && !stays_stopped {
                     work.start.insert(key);
                 }
             }
@@ -335,6 +339,7 @@ impl Arbiter {
         if in_file {
             watcher.set_baseline(config);
         }
+        self.remind(key);
     }
 
     fn set_to_work(&mut self, work: Work, job: JobId, now: Now) {

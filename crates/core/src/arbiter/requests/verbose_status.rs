@@ -48,6 +48,7 @@ impl Arbiter {
         if watcher.config.origin != WatcherOrigin::User {
             put("origin", watcher.config.origin.name().into());
         }
+        put("enabled", watcher.config.autostart.into());
         put("wanted", watcher.config.numprocesses.into());
         put("running", counts.running.into());
         put("starting", (counts.starting + counts.unready).into());

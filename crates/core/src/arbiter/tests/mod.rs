@@ -13,6 +13,7 @@ mod products;
 mod readiness;
 mod reload;
 mod reloadconfig;
+mod remember;
 mod rig;
 mod sink_commands;
 mod spawning;

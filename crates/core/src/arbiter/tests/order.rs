@@ -303,7 +303,7 @@ fn a_stop_ends_a_start_that_waits() {
     rig.exit(101, -15);
     assert_eq!(rig.answer_to(stop), Some(json!({})));
     assert_eq!(rig.state("worker"), WatcherState::Stopped);
-    assert_eq!(health(&mut rig, "worker"), "disabled");
+    assert_eq!(health(&mut rig, "worker"), "stopped");
     rig.assert_quiescent();
 }
 

@@ -249,6 +249,7 @@ impl Rig {
                 self.tails.push(job);
                 format!("tail {} of {watcher} {}", range.lines, stream.name())
             }
+            Action::Remember(memories) => format!("remember {}", serde_json::to_string(&memories).unwrap()),
             Action::UpdateStreams(..) => "update streams".into(),
             Action::LoadConfig | Action::TakeOver(_) if self.hold_files => return,
             Action::LoadConfig => {

@@ -415,6 +415,17 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(reload, Safe)
     },
     OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Remember stop, start, incr, decr and a numprocesses that is set, over the end of circusd: a watcher that was \
+              stopped stays so, and one that was given more workers has them again, until numprocesses changes in the \
+              file. It needs a state_file in [circus].",
+        example: "yes",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        ..field!(remember, Safe)
+    },
+    OptionSpec {
         kind: Kind::Names,
         doc: "Watchers without which this one is of no use, by name or by pattern: as after, and what happens to them \
               reaches this one as propagate says.",
