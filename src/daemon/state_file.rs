@@ -125,8 +125,14 @@ impl StateFile {
 fn keep(path: &Path, memories: Memories, inbox: &Receiver<Change>, failures: &Sender<String>) {
     let proc = sys::Proc::default();
     let Some(circusd) = identity(&proc, SysPid::this()) else { return };
-    let mut document =
-        Document { version: VERSION, boot_id: boot_id(), circusd, sockets: BTreeMap::new(), workers: Vec::new(), memories };
+    let mut document = Document {
+        version: VERSION,
+        boot_id: boot_id(),
+        circusd,
+        sockets: BTreeMap::new(),
+        workers: Vec::new(),
+        memories,
+    };
     let mut has_failed = false;
     while let Ok(first) = inbox.recv() {
         for change in std::iter::once(first).chain(inbox.try_iter()) {
@@ -213,7 +219,14 @@ mod tests {
 
     fn document(workers: Vec<KnownWorker>) -> Document {
         let none = ProcessIdentity { pid: SysPid::from_raw(i32::MAX), started: 1 };
-        Document { version: VERSION, boot_id: boot_id(), circusd: none, sockets: BTreeMap::new(), workers, memories: Memories::new() }
+        Document {
+            version: VERSION,
+            boot_id: boot_id(),
+            circusd: none,
+            sockets: BTreeMap::new(),
+            workers,
+            memories: Memories::new(),
+        }
     }
 
     fn ourselves() -> ProcessIdentity {

@@ -19,9 +19,9 @@ fn what_an_operator_decides_outlives_circusd() {
          remember = yes",
     );
     circusd.wait_for_workers("more", 1);
-    assert_eq!(circusd.ctl(&["disable", "off"]), ("ok\n".into(), Some(0)));
+    assert_eq!(circusd.circusctl(&["disable", "off"]).stdout, "ok\n");
     assert_eq!(circusd.workers("off").len(), 1, "it runs on");
-    let (told, _) = circusd.ctl(&["status", "off", "--verbose"]);
+    let told = circusd.circusctl(&["status", "off", "--verbose"]).stdout;
     assert!(told.contains("disabled: it does not start with circusd"), "{told}");
     assert_eq!(circusd.ctl(&["stop", "kept", "--waiting"]).1, Some(0));
     assert_eq!(circusd.ctl(&["incr", "more", "--waiting"]).1, Some(0));
@@ -44,8 +44,8 @@ fn what_an_operator_decides_outlives_circusd() {
 #[test]
 fn without_a_state_file_it_is_said_so() {
     let circusd = Site::new().start("[watcher:a]\ncmd = {knobs}\nremember = yes");
-    let (told, status) = circusd.ctl(&["disable", "a"]);
-    assert_eq!((told.trim(), status), ("ok, until circusd ends: [circus] has no state_file", Some(0)));
+    let told = circusd.circusctl(&["disable", "a"]).stdout;
+    assert_eq!(told.trim(), "ok, until circusd ends: [circus] has no state_file");
     let file = circusd.write("f.ini", "[watcher:a]\ncmd = sh\nremember = yes\n");
     let output = circusd.run_circusd(&["--check", file.to_str().unwrap()]);
     assert!(output.stdout.contains("remember: has no effect, as [circus] has no state_file"), "{output:?}");

@@ -13,6 +13,7 @@ pub(super) enum Graph {
     Memory,
     Processes,
     Restarts,
+    Unready,
     Sockets,
 }
 
@@ -49,7 +50,8 @@ impl Memory {
 }
 
 impl Graph {
-    pub(super) const ALL: [Self; 5] = [Self::Cpu, Self::Memory, Self::Processes, Self::Restarts, Self::Sockets];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Cpu, Self::Memory, Self::Processes, Self::Restarts, Self::Unready, Self::Sockets];
 
     /// What stands after `circus_` in its name.
     pub(super) fn suffix(self) -> &'static str {
@@ -58,6 +60,7 @@ impl Graph {
             Self::Memory => "mem",
             Self::Processes => "procs",
             Self::Restarts => "restarts",
+            Self::Unready => "unready",
             Self::Sockets => "sockets",
         }
     }
@@ -96,6 +99,12 @@ impl Graph {
                  graph_vlabel restarts per ${graph_period}\n\
                  graph_info Workers that exited unexpectedly and were replaced.\n"
             }
+            Self::Unready => {
+                "graph_title Circus: workers that are not ready\n\
+                 graph_args --base 1000 --lower-limit 0\n\
+                 graph_vlabel workers\n\
+                 graph_info Workers that run and are not ready, of watchers that say how readiness shows.\n"
+            }
             Self::Sockets => {
                 "graph_title Circus: sockets\n\
                  graph_args --base 1000 --lower-limit 0\n\
@@ -109,7 +118,7 @@ impl Graph {
     fn drawing(self) -> (&'static str, &'static str) {
         match self {
             Self::Cpu | Self::Restarts => ("DERIVE", "AREASTACK"),
-            Self::Memory | Self::Processes => ("GAUGE", "AREASTACK"),
+            Self::Memory | Self::Processes | Self::Unready => ("GAUGE", "AREASTACK"),
             Self::Sockets => ("GAUGE", "LINE1"),
         }
     }
@@ -122,6 +131,7 @@ impl Graph {
             Self::Memory => watcher.memory,
             Self::Processes => watcher.processes,
             Self::Restarts => watcher.restarts,
+            Self::Unready => watcher.unready,
             Self::Sockets => None,
         }
     }
@@ -129,7 +139,7 @@ impl Graph {
     fn rows(self, replies: &Replies, memory: Memory) -> Vec<Row> {
         let unnamed = match self {
             Self::Sockets => replies.sockets.iter().flatten().map(socket).collect(),
-            Self::Cpu | Self::Memory | Self::Processes | Self::Restarts => {
+            Self::Cpu | Self::Memory | Self::Processes | Self::Restarts | Self::Unready => {
                 replies.watchers.iter().flatten().map(|watcher| self.row(watcher, memory)).collect::<Vec<_>>()
             }
         };
@@ -219,6 +229,7 @@ mod tests {
             proportional: Some(1024),
             processes: Some(3),
             restarts: Some(1),
+            unready: Some(2),
         };
         let idle = Watcher { name: "idle".into(), processes: Some(0), restarts: Some(0), ..Watcher::default() };
         let socket = Socket { name: "web".into(), address: "h:80".into(), backlog: Some(9), waiting: Some(2) };
@@ -243,6 +254,10 @@ mod tests {
         assert_eq!(
             values(Graph::Processes, &replies(), Memory::Resident),
             "My_App.value 3\nidle.value 0\ntotal.value 3\n"
+        );
+        assert_eq!(
+            values(Graph::Unready, &replies(), Memory::Resident),
+            "My_App.value 2\nidle.value U\ntotal.value 2\n"
         );
         assert_eq!(values(Graph::Sockets, &replies(), Memory::Resident), "web.value 2\nux.value U\ntotal.value 2\n");
         for graph in Graph::ALL {

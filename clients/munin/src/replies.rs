@@ -24,6 +24,8 @@ pub(super) struct Watcher {
     pub(super) proportional: Option<u64>,
     pub(super) processes: Option<u64>,
     pub(super) restarts: Option<u64>,
+    /// Workers that run and are not ready; none where the watcher does not say how readiness shows.
+    pub(super) unready: Option<u64>,
 }
 
 /// A socket.
@@ -59,9 +61,16 @@ pub(super) fn watchers(status: &Object, stats: Option<&Object>, look: Look<'_>) 
             proportional: usage.proportional,
             processes: usage.processes,
             restarts: details.and_then(|details| details.get("restarts")?.as_u64()),
+            unready: details.and_then(unready),
         }
     };
     Some(statuses.keys().map(watcher).collect())
+}
+
+fn unready(details: &Value) -> Option<u64> {
+    let rows = details.get("processes")?.as_array()?.iter();
+    let ready: Vec<bool> = rows.filter_map(|row| row.get("ready")?.as_bool()).collect();
+    (!ready.is_empty()).then(|| ready.iter().filter(|ready| !**ready).count() as u64)
 }
 
 /// What the processes of a watcher use, with their descendants.

@@ -20,12 +20,40 @@ pub(super) struct Process {
     /// What it is: its name among circusd's own programs, else that of its program.
     pub(super) label: String,
     pub(super) user: String,
+    /// What it says of itself, or that it is not ready.
+    note: Option<String>,
     pub(super) metrics: Metrics,
     pub(super) cpu: History,
     pub(super) memory: History,
     /// Its number within its watcher, where circusd has told it.
     pub(super) wid: Option<u32>,
     heard: Duration,
+}
+
+impl Process {
+    /// What it is, and what it says of itself.
+    pub(super) fn shown_label(&self) -> String {
+        match &self.note {
+            Some(note) => format!("{} ({note})", self.label),
+            None => self.label.clone(),
+        }
+    }
+
+    /// As `status` tells it.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+}
+
+/// What is to be known of a worker's readiness.
+fn note(row: &Value) -> Option<String> {
+    let text = |key: &str| row.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let unready = row.get("ready").and_then(Value::as_bool) == Some(false);
+    match (unready, text("status").or_else(|| text("check_error"))) {
+        (true, Some(text)) => Some(format!("not ready: {text}")),
+        (true, None) => Some("not ready".to_owned()),
+        (false, text) => text.map(str::to_owned),
+    }
 }
 
 /// A watcher and its processes, by pid.
@@ -97,6 +125,7 @@ impl Watcher {
             let process = self.processes.entry(pid).or_default();
             process.heard = now;
             process.wid = row.get("wid").and_then(Value::as_u64).and_then(|wid| u32::try_from(wid).ok());
+            process.note = note(row);
             // The figures have it more exactly, where there are any.
             process.metrics.age = process.metrics.age.or_else(|| number(row, "uptime"));
         }
@@ -394,5 +423,16 @@ mod tests {
             fleet.take_stat(topic.as_bytes(), text.as_bytes(), NOW);
             fleet.expire(NOW);
         }
+    }
+
+    #[test]
+    fn a_worker_says_how_ready_it_is() {
+        let of = |row: Value| note(&row);
+        assert_eq!(of(json!({"pid": 1})), None);
+        assert_eq!(of(json!({"ready": true, "status": null, "check_error": null})), None);
+        assert_eq!(of(json!({"ready": true, "status": "serving"})).as_deref(), Some("serving"));
+        assert_eq!(of(json!({"ready": false})).as_deref(), Some("not ready"));
+        let refused = json!({"ready": false, "status": null, "check_error": "refused"});
+        assert_eq!(of(refused).as_deref(), Some("not ready: refused"));
     }
 }

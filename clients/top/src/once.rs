@@ -35,7 +35,7 @@ pub(super) fn table(state: &State) -> String {
                 cells(watcher.name.clone(), status, counted(watcher), &watcher.metrics(), restarts)
             }
             Row::Process { pid, process, .. } => {
-                let name = format!("  {pid} {}", process.label);
+                let name = format!("  {pid} {}", process.shown_label());
                 cells(name, String::new(), descendants(&process.metrics), &process.metrics, String::new())
             }
         });
@@ -91,6 +91,9 @@ fn one(pid: i64, process: &Process) -> Value {
     object["pid"] = json!(pid);
     object["program"] = json!(process.label);
     object["user"] = json!(process.user);
+    if let Some(note) = process.note() {
+        object["note"] = json!(note);
+    }
     object
 }
 

@@ -57,7 +57,9 @@ fn of_inet(table: &str, host: Option<IpAddr>, port: u16) -> usize {
     let is_open = |line: &&str| {
         let mut words = line.split_ascii_whitespace();
         let Some((local, at)) = words.nth(1).and_then(|word| word.split_once(':')) else { return false };
-        at == port && exact.as_ref().is_none_or(|exact| local == exact) && words.nth(1).is_some_and(|st| OPEN.contains(&st))
+        at == port
+            && exact.as_ref().is_none_or(|exact| local == exact)
+            && words.nth(1).is_some_and(|st| OPEN.contains(&st))
     };
     table.lines().filter(is_open).count()
 }
@@ -96,7 +98,8 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             let address = Address::Inet { host: host.into(), port };
             eventually(0, &address);
-            let client = TcpStream::connect(if host.contains(':') { ("::1", port) } else { ("127.0.0.1", port) }).unwrap();
+            let client =
+                TcpStream::connect(if host.contains(':') { ("::1", port) } else { ("127.0.0.1", port) }).unwrap();
             eventually(1, &address);
             let (server, _) = listener.accept().unwrap();
             eventually(1, &address);

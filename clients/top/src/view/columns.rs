@@ -123,7 +123,7 @@ fn name(row: &Row<'_>) -> String {
         Row::Watcher { watcher, folded: true, .. } => format!("▸ {}", watcher.name),
         Row::Watcher { watcher, folded: false, .. } => format!("▾ {}", watcher.name),
         Row::Process { pid, process, last, .. } => {
-            format!("  {} {pid} {}", if *last { '└' } else { '├' }, process.label)
+            format!("  {} {pid} {}", if *last { '└' } else { '├' }, process.shown_label())
         }
     }
 }

@@ -17,7 +17,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
                   the first time.",
         reply: "Without a name: infos, which has for each watcher what info has for one. With a name: info, by \
                 process id. With a process as well: info of that process. For a process that has exited meanwhile \
-                there is a message in place of its figures.",
+                there is a message in place of its figures. Where ready or health is set or the worker reports, also \
+                ready, status, which is what the worker says of itself, and check_error.",
         message: r#"{"command": "stats", "properties": {"name": "web", "process": 4711}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "process": 4711, "info": {"mem_info1": "1.47M", "mem_info2": "2.44M", "cpu": 0.0, "mem": 0.006, "ctime": "0:00.05", "pid": 4711, "username": "root", "nice": 0, "create_time": 1699999990.5, "age": 9.5, "cmdline": "sleep", "children": [], "started": 1699999990.5, "wid": 1}}"#,
         example: "stats web",

@@ -11,8 +11,8 @@ use super::options::{CIRCUS_OPTIONS, SOCKET_OPTIONS, find, regular_file};
 use super::section::Source;
 use super::watcher::{self, Watcher, Watchers};
 use super::{
-    CircusConfig, Config, Host, Needs, Problem, Severity, SocketConfig, SocketType, WatcherConfig, argv, circus, foreign,
-    named_sockets, order_fault, plugin, socket, stats,
+    CircusConfig, Config, Host, Needs, Problem, Severity, SocketConfig, SocketType, WatcherConfig, argv, circus,
+    foreign, named_sockets, order_fault, plugin, socket, stats,
 };
 
 /// What the sections mean, before it is decided whether that is enough to start with.

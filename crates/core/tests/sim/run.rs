@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus_core::arbiter::{
-    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Memories, Mono, Now, Pid, Reach, SampleTarget, SinkEvent,
-    SocketAddress, SocketInfo, WatcherKey, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
+    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Memories, Mono, Now, Pid, Reach, SampleTarget,
+    SinkEvent, SocketAddress, SocketInfo, WatcherKey, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
 };
 use circus_core::config::{
     CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
@@ -1053,7 +1053,12 @@ impl Sim {
                     .is_some_and(|view| view.state == WatcherState::Active && !view.busy && view.numprocesses > 0);
                 let lasts = matches!(expected.temper, Temper::Healthy | Temper::StopsAfter(_) | Temper::Stubborn);
                 let needed = self.watchers.values().any(|other| other.requires.as_ref() == Some(name));
-                settled && lasts && !expected.hooked && !needed && expected.respawn == Respawn::Always && expected.socket.is_none()
+                settled
+                    && lasts
+                    && !expected.hooked
+                    && !needed
+                    && expected.respawn == Respawn::Always
+                    && expected.socket.is_none()
             };
             let is_idle = |name: &String| {
                 let view = self.arbiter.view(name);

@@ -54,6 +54,15 @@ fn workers(page: &mut Page, watchers: &[Watcher]) {
     };
     let help = "Processes that circusd has started for each watcher, by their state.";
     page.family("circus_watcher_processes", Kind::Gauge, "", help, watchers.iter().flat_map(of));
+    let ready = |watcher: &Watcher| {
+        let row = |(wid, ready): &(u64, bool)| {
+            let labels = [("watcher", watcher.name.as_str()), ("wid", &wid.to_string())];
+            sample(&labels, f64::from(u8::from(*ready)))
+        };
+        watcher.ready.iter().map(row).collect::<Vec<_>>()
+    };
+    let help = "Whether each worker is ready, where the watcher says how that shows.";
+    page.family("circus_worker_ready", Kind::Gauge, "", help, watchers.iter().flat_map(ready));
     let mut gauge = |name, unit, help, of: fn(&Watcher) -> Option<f64>| {
         page.family(name, Kind::Gauge, unit, help, each(watchers, of));
     };

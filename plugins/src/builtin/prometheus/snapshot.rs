@@ -34,6 +34,8 @@ pub(crate) struct Watcher {
     pub(crate) restarts: u64,
     pub(crate) uptime: Option<f64>,
     pub(crate) pids: Vec<i32>,
+    /// Whether workers are ready, by their numbers, where the watcher says how that shows.
+    pub(crate) ready: Vec<(u64, bool)>,
     pub(crate) usage: Option<Usage>,
     pub(crate) tally: Tally,
 }
@@ -97,8 +99,13 @@ fn watcher(name: &str, details: &Value) -> Watcher {
         restarts: count("restarts"),
         uptime: details.get("uptime").and_then(Value::as_f64),
         pids: rows("processes").iter().filter_map(pid).collect(),
+        ready: rows("processes").iter().filter_map(ready).collect(),
         ..Watcher::default()
     }
+}
+
+fn ready(row: &Value) -> Option<(u64, bool)> {
+    Some((row.get("wid")?.as_u64()?, row.get("ready")?.as_bool()?))
 }
 
 fn pid(row: &Value) -> Option<i32> {

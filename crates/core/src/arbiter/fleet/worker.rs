@@ -9,7 +9,7 @@ use crate::arbiter::ids::{JobId, Wid};
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::{Mono, Now};
 use crate::base::Pid;
-use crate::proto::Signal;
+use crate::proto::{Object, Signal};
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +133,16 @@ impl Worker {
     /// Whether it was to get ready, and has not.
     pub(in crate::arbiter) fn is_short_of_ready(&self) -> bool {
         self.vitals.as_ref().is_some_and(|vitals| vitals.stage == Stage::GettingReady)
+    }
+
+    /// What is known of its readiness and health, as fields of an answer; nothing where the watcher does not ask for it.
+    pub(in crate::arbiter) fn report(&self) -> Object {
+        let Some(vitals) = &self.vitals else { return Object::new() };
+        Object::from_iter([
+            ("ready".to_owned(), (!self.is_short_of_ready()).into()),
+            ("status".to_owned(), vitals.status.clone().into()),
+            ("check_error".to_owned(), vitals.error.clone().into()),
+        ])
     }
 
     /// Whether an earlier circusd has started it.

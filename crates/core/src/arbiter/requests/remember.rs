@@ -60,7 +60,8 @@ impl Arbiter {
         let name = name.to_lowercase();
         let mut memory = self.memories.get(&name).cloned().unwrap_or_default();
         change(&mut memory);
-        let before = if memory.is_empty() { self.memories.remove(&name) } else { self.memories.insert(name, memory.clone()) };
+        let before =
+            if memory.is_empty() { self.memories.remove(&name) } else { self.memories.insert(name, memory.clone()) };
         if before.unwrap_or_default() != memory && self.is_lasting() {
             self.outbox.act(Action::Remember(self.memories.clone()));
         }

@@ -286,6 +286,8 @@ impl Arbiter {
             Some(Value::Object(mut info)) => {
                 info.insert("started".into(), subject.started.into());
                 info.insert("wid".into(), subject.wid.0.into());
+                let worker = self.fleet.get(subject.worker.watcher).and_then(|w| w.workers().get(&subject.worker));
+                info.extend(worker.map(Worker::report).unwrap_or_default());
                 info.into()
             }
             _ => GONE.into(),

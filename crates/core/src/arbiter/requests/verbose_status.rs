@@ -124,10 +124,8 @@ fn processes(watcher: &Watcher, now: Now) -> Value {
     let row = |worker: &Worker| {
         let uptime = now.mono.since(worker.started.mono).as_secs_f64();
         let mut row = json!({"pid": worker.pid?.0, "wid": worker.wid.0, "uptime": uptime});
-        if let (Some(vitals), Some(fields)) = (&worker.vitals, row.as_object_mut()) {
-            fields.insert("ready".into(), (!worker.is_short_of_ready()).into());
-            fields.insert("status".into(), vitals.status.clone().into());
-            fields.insert("check_error".into(), vitals.error.clone().into());
+        if let Some(fields) = row.as_object_mut() {
+            fields.extend(worker.report());
         }
         Some(row)
     };
