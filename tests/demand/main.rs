@@ -261,6 +261,7 @@ fn a_socket_is_bound_to_its_interface() {
 const SLOW: &str = "
 import os, socket, sys, time
 listener = socket.socket(fileno=int(sys.argv[1]))
+listener.setblocking(True)
 while True:
     peer, _ = listener.accept()
     request = peer.recv(1000)

@@ -51,7 +51,7 @@ impl Memory {
 
 impl Graph {
     pub(super) const ALL: [Self; 6] =
-        [Self::Cpu, Self::Memory, Self::Processes, Self::Restarts, Self::Unready, Self::Sockets];
+        [Self::Cpu, Self::Memory, Self::Processes, Self::Restarts, Self::Sockets, Self::Unready];
 
     /// What stands after `circus_` in its name.
     pub(super) fn suffix(self) -> &'static str {

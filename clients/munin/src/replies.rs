@@ -225,6 +225,7 @@ mod tests {
             proportional: None,
             processes: Some(3),
             restarts: Some(3),
+            unready: None,
         };
         let idle = Watcher { name: "idle".into(), processes: Some(0), restarts: Some(0), ..Watcher::default() };
         assert_eq!(of(&status, Some(&stats)), Some(vec![app, idle]));

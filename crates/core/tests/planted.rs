@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 40] = [
+const BUGS: [(&str, &str, &str, &str); 41] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -184,8 +184,8 @@ const BUGS: [(&str, &str, &str, &str); 40] = [
     (
         "a watcher starts before the one that it requires",
         "operate/advance.rs",
-        "    if idle && operation.waits_for_others(w) && ",
-        "    if idle && cx.now.unix < 0.0 && operation.waits_for_others(w) && ",
+        "        && operation.waits_for_others(w)\n",
+        "        && cx.now.unix < 0.0\n        && operation.waits_for_others(w)\n",
     ),
     (
         "a watcher runs on without the one that it requires",
@@ -204,6 +204,12 @@ const BUGS: [(&str, &str, &str, &str); 40] = [
         "operate/dependence.rs",
         "        among.iter().filter(is_meant).copied().collect()",
         "        among.iter().filter(is_meant).take(0).copied().collect()",
+    ),
+    (
+        "a restart that waits for those that require the watcher outlives a stop",
+        "operate/schedule.rs",
+        "                && restarted.remove(&key)\n",
+        "                && restarted.contains(&key)\n",
     ),
     (
         "a request that waits with its watcher is forgotten",

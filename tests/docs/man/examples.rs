@@ -54,10 +54,10 @@ fn those_of_watchers() {
     for spec in WATCHER_OPTIONS {
         let Some((key, value)) = written(spec) else { continue };
         // What other options may need, but for what the example itself says.
-        let needs = [("cmd", "x $(circus.sockets.web)"), ("copy_env", "yes"), ("shell", "yes")];
+        let needs = [("cmd", "x $(circus.sockets.web)"), ("copy_env", "yes"), ("shell", "yes"), ("on_demand", "yes")];
         let needs = needs.iter().filter(|(need, _)| *need != key);
         let needs: String = needs.map(|(need, value)| format!("{need} = {value}\n")).collect();
-        let others = "[watcher:broker]\ncmd = x\n[watcher:db-1]\ncmd = x\n";
+        let others = "[watcher:broker]\ncmd = x\n[watcher:db-1]\ncmd = x\n[circus]\nstate_file = state\n";
         let rest = format!("{needs}[socket:web]\nport = 0\n[socket:api]\nport = 0\n{others}");
         assert_loads(&format!("[watcher:w]\n{key} = {value}\n{rest}"), spec.support);
     }

@@ -974,6 +974,8 @@ impl Sim {
                 options.extend(options::get(&config, key).map(|value| (key.to_owned(), value)));
             }
         }
+        // What the file says of those that it has is expected of them, whatever is remembered.
+        options.insert("remember".into(), json!(self.rng.chance(50)));
         if start {
             expected.waiting.call();
         }
@@ -1320,7 +1322,6 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     let options = |class| if class == "exec" { command } else { BTreeMap::new() };
     config.stdout_stream = class.map(|class: &str| StreamConfig { class: class.into(), options: options(class) });
     config.stop_children = rng.chance(20);
-    config.remember = rng.chance(50);
     if config.on_demand {
         config.idle_timeout = *rng.pick(&[0.0, IDLE_TIMEOUT as f64 / 1e3]);
     }

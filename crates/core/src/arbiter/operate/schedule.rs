@@ -307,7 +307,9 @@ impl Arbiter {
         let Stops { mut keys, removed, restarted, mut along } = stops;
         // What was to start and is to stop now does not start.
         for key in &keys {
-            self.withdraw_from_starts(*key);
+            if !restarted.contains(key) {
+                self.withdraw_from_starts(*key);
+            }
             along.remove(key);
         }
         keys.extend(&along);
@@ -465,6 +467,13 @@ impl Arbiter {
             walk.order.take(key);
             cheated.extend(walk.job);
             self.schedule.due.push_back(*id);
+        }
+        for walk in self.schedule.walks.values_mut().filter(|walk| walk.is_to_come(key)) {
+            if let Course::Down { restarted, .. } = &mut walk.course
+                && restarted.remove(&key)
+            {
+                cheated.extend(walk.job);
+            }
         }
         for (id, job) in &mut self.jobs.open {
             if let Then::Start(keys) = &mut job.then

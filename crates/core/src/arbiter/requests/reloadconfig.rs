@@ -260,6 +260,9 @@ impl Arbiter {
                     self.adopt_one(key, config, &step.change, in_file, &mut work);
                 }
                 (Some(key), None) => {
+                    if let Some(name) = self.fleet.get(key).map(|watcher| watcher.name().to_owned()) {
+                        self.forget_memory(&name);
+                    }
                     self.fleet.mark_removed(key);
                     work.remove.insert(key);
                 }
@@ -286,7 +289,7 @@ impl Arbiter {
         in_file: bool,
         work: &mut Work,
     ) {
-        let stays_stopped = self.is_to_stay_stopped(key);
+        let stays_stopped = config.remember && self.is_remembered_as_stopped(key);
         let Some(watcher) = self.fleet.watchers.get_mut(&key) else { return };
         // Lines of the file may have moved.
         if watcher.config.declared != config.declared {

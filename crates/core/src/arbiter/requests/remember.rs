@@ -49,10 +49,12 @@ impl Arbiter {
 
     /// Whether a watcher was told to stop, and does not start with circusd because of that.
     pub(in crate::arbiter) fn is_to_stay_stopped(&self, key: WatcherKey) -> bool {
-        self.fleet.get(key).is_some_and(|watcher| {
-            let memory = self.memories.get(&watcher.name().to_lowercase());
-            watcher.config.remember && memory.is_some_and(|memory| memory.stopped)
-        })
+        self.fleet.get(key).is_some_and(|watcher| watcher.config.remember) && self.is_remembered_as_stopped(key)
+    }
+
+    pub(in crate::arbiter) fn is_remembered_as_stopped(&self, key: WatcherKey) -> bool {
+        let memory = self.fleet.get(key).and_then(|watcher| self.memories.get(&watcher.name().to_lowercase()));
+        memory.is_some_and(|memory| memory.stopped)
     }
 
     /// Changes what is remembered of a watcher.

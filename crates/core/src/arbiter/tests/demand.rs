@@ -313,7 +313,7 @@ fn without_connections_it_stops_and_the_next_one_starts_it() {
     rig.count(0);
     rig.expect(["watch web"]);
     rig.pass(40_000);
-    rig.expect(["unwatch web", "count connections of web"]);
+    rig.expect(["count connections of web", "unwatch web"]);
     rig.count(0);
     rig.expect(["SIGTERM 101", "w.kill 101"]);
     // Who comes meanwhile is served by the next worker.

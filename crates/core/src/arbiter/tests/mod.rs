@@ -9,6 +9,7 @@ mod leftovers;
 mod lifecycle;
 mod order;
 mod outcomes;
+mod pairs;
 mod products;
 mod readiness;
 mod reload;
