@@ -121,6 +121,7 @@ fn adjusts(old: &WatcherConfig, new: &WatcherConfig) -> bool {
         graceful_timeout: new.graceful_timeout,
         priority: new.priority,
         stop_children: new.stop_children,
+        idle_timeout: new.idle_timeout,
         ..old.clone()
     };
     live == *new
