@@ -38,7 +38,7 @@ use super::state_file::{self, StateFile};
 use super::survivors::{self, Survivors};
 use super::upgrade::Upgrade;
 use super::worker_sockets::WorkerSockets;
-use crate::arbiter::{Arbiter, Level, Principal};
+use crate::arbiter::{Arbiter, Level, Principal, TimeZones};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
 use crate::net::{Context, Publisher, Router};
 use crate::output::OutputHandle;
@@ -198,12 +198,18 @@ pub(super) fn boot(
     let exec_sinks = ExecSinks::new(around);
     let path = circus.state_file.as_deref().filter(|path| !path.is_empty());
     let memories = path.map(state_file::memories).transpose().map_err(StartupError::Error)?.unwrap_or_default();
+    let known_runs = path.map(state_file::runs).transpose().map_err(StartupError::Error)?.unwrap_or_default();
     let state_file = path.map(|path| StateFile::begin(path, memories.clone())).transpose().map_err(error)?;
     if let Some(file) = &state_file {
         file.sockets(&fds.sockets);
     }
-    let mut arbiter = Arbiter::new(config.clone(), host.clone(), seed(now));
+    let mut arbiter =
+        Arbiter::new(config.clone(), host.clone(), seed(now)).with_time_zones(TimeZones(sys::named_time_zone));
     arbiter.recall(memories);
+    arbiter.remember_runs(known_runs);
+    if let Some(file) = &state_file {
+        arbiter.runs_to_remember().for_each(|(watcher, time)| file.ran(watcher, time));
+    }
     Ok(Daemon {
         core: Core { arbiter, log, now },
         poll,
@@ -237,6 +243,7 @@ pub(super) fn boot(
         upgrade: Upgrade::default(),
         adopted: Adopted::new(adopted),
         state_file,
+        clock_watch: None,
         trim_when_idle: true,
         resources: Resources {
             pidfile,

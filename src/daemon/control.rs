@@ -195,6 +195,7 @@ fn with_files(request: Request) -> Result<Request, Fault> {
 fn looked_up(mut request: Request) -> Result<Request, Fault> {
     if let Request::Add { options, .. } | Request::Set { options, .. } = &request {
         check_virtualenv(options)?;
+        check_time_zone(options)?;
     }
     let look_up = |kind, name: &str| match kind {
         AccountKind::User => sys::user_id(name).ok(),
@@ -214,6 +215,14 @@ fn check_virtualenv(options: &Object) -> Result<(), Fault> {
     match text("virtualenv").map(|root| sys::Virtualenv::find(root, text("virtualenv_py_ver"))) {
         Some(Err(reason)) => Err(Fault::command(format!("'virtualenv': {reason}"))),
         Some(Ok(_)) | None => Ok(()),
+    }
+}
+
+fn check_time_zone(options: &Object) -> Result<(), Fault> {
+    let name = options.get("timezone").and_then(serde_json::Value::as_str).filter(|name| !name.is_empty());
+    match name.filter(|name| sys::named_time_zone(Some(name)).is_none()) {
+        Some(name) => Err(Fault::command(format!("'timezone': there is no time zone '{name}' on this machine"))),
+        None => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ use mio::{Events, Poll};
 use super::adopted::Adopted;
 use super::boot::Resources;
 use super::children::{Children, Owner};
-use super::clock;
+use super::clock::{self, ClockWatch};
 use super::control::Control;
 use super::core::Core;
 use super::events::EventPublisher;
@@ -79,6 +79,8 @@ pub(super) struct Daemon {
     pub(super) upgrade: Upgrade,
     pub(super) adopted: Adopted,
     pub(super) state_file: Option<StateFile>,
+    /// Where some watcher runs by the clock on the wall.
+    pub(super) clock_watch: Option<ClockWatch>,
     /// The daemon starts, a file was read, or a large request or answer was handled.
     pub(super) trim_when_idle: bool,
     /// Resources and configuration of this daemon's lifetime.
@@ -161,6 +163,11 @@ impl Daemon {
         for name in self.fds.acceptable(ready) {
             self.core.feed(Event::Acceptable(name));
         }
+        if ready.contains(&Source::Clock)
+            && let Some(Err(error)) = self.clock_watch.as_ref().map(ClockWatch::renew)
+        {
+            self.core.log(Level::Error, format!("the clock cannot be watched any more: {error}"));
+        }
         self.core.arbiter.handle_timeout(self.core.now);
         self.core.log.tell_repeats(self.core.now);
         let more_launches = self.drain();
@@ -177,6 +184,18 @@ impl Daemon {
         self.trim_when_idle |= self.control.take_large_frame();
         let more = self.hooks.0.has_pending() || self.notify.has_pending() || self.output_messages.are_pending();
         self.control.router.ready() || more_requests || more_launches || more
+    }
+
+    /// From now on the loop wakes up when the clock on the wall was set.
+    pub(super) fn watch_clock(&mut self) {
+        if self.clock_watch.is_some() {
+            return;
+        }
+        let watch = ClockWatch::new().and_then(|watch| self.sources.add_fd(Source::Clock, watch.fd()).map(|()| watch));
+        match watch {
+            Ok(watch) => self.clock_watch = Some(watch),
+            Err(error) => self.core.log(Level::Error, format!("the clock cannot be watched: {error}")),
+        }
     }
 
     fn take_signals(&mut self, intents: &mut Vec<Intent>) {

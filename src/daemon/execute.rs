@@ -24,6 +24,12 @@ impl Daemon {
                 core.feed(Event::SignalDone { job, result });
             }
             Action::Sample { job, targets } => self.samples.begin(job, targets),
+            Action::WatchClock => self.watch_clock(),
+            Action::RememberRun { watcher, time } => {
+                if let Some(file) = &self.state_file {
+                    file.ran(&watcher, time);
+                }
+            }
             Action::Publish(notice) => events.push(notice),
             Action::RunHook(call) => {
                 let (hooks, mut parts) = self.hooks();

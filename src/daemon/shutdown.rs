@@ -11,10 +11,12 @@ use super::fd_table::FdTable;
 use super::main::log_level_of;
 use super::plugins::log_speaker;
 use super::sources::{Source, Sources};
-use crate::arbiter::{Arbiter, Event, Level, SinkEvent};
+use super::state_file;
+use crate::arbiter::{Arbiter, Event, Level, SinkEvent, TimeZones};
 use crate::config::{CircusConfig, Config, Problem, Severity, WatcherConfig};
 use crate::net::Context;
 use crate::output::Message;
+use crate::sys;
 
 /// How long the last replies and events may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -101,7 +103,11 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     launcher.output.retain(config.watchers.iter().map(|watcher| watcher.name.clone()).collect());
     let waiters = core.arbiter.take_restarters();
     let memories = core.arbiter.memories().clone();
-    core.arbiter = Arbiter::new(config, resources.host.clone(), seed(core.now));
+    let state_file = config.circus.state_file.as_deref().filter(|path| !path.is_empty());
+    let known_runs = state_file.and_then(|path| state_file::runs(path).ok()).unwrap_or_default();
+    let arbiter = Arbiter::new(config, resources.host.clone(), seed(core.now));
+    core.arbiter = arbiter.with_time_zones(TimeZones(sys::named_time_zone));
+    core.arbiter.remember_runs(known_runs);
     core.arbiter.recall(memories);
     core.arbiter.answer_restart(waiters, refusal.as_deref(), core.now);
     // Commands that still read what workers of the life before have printed.

@@ -21,6 +21,8 @@ pub(super) enum Source {
     Events,
     /// Other threads have something: the output thread, and those that wait for services.
     Threads,
+    /// The clock on the wall was set.
+    Clock,
     /// The process that started circusd: it has ended.
     Parent,
     /// The status pipe of a process that has not reached its program yet.

@@ -49,6 +49,16 @@ pub(super) struct Document {
     /// What operators have decided about watchers. It counts on every boot.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     memories: Memories,
+    /// When watchers with a schedule were due the last time, by name, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    runs: BTreeMap<String, f64>,
+}
+
+impl Document {
+    /// Whether the next circusd has nothing to know of it once everything has stopped.
+    fn is_forgettable(&self) -> bool {
+        self.memories.is_empty() && self.runs.is_empty()
+    }
 }
 
 enum Change {
@@ -60,6 +70,10 @@ enum Change {
     Ended(Pid),
     Sockets(BTreeMap<String, sys::Address>),
     Remember(Memories),
+    Ran {
+        watcher: String,
+        time: f64,
+    },
     /// Everything has stopped: the file goes, unless something is to be remembered.
     Remove,
 }
@@ -99,6 +113,11 @@ impl StateFile {
         self.send(Change::Remember(memories));
     }
 
+    /// A watcher was due to run at this time.
+    pub(super) fn ran(&self, watcher: &str, time: f64) {
+        self.send(Change::Ran { watcher: watcher.to_owned(), time });
+    }
+
     /// Why the file could not be written, told once until it can be.
     pub(super) fn take_failure(&self) -> Option<String> {
         self.failures.try_recv().ok()
@@ -132,6 +151,7 @@ fn keep(path: &Path, memories: Memories, inbox: &Receiver<Change>, failures: &Se
         sockets: BTreeMap::new(),
         workers: Vec::new(),
         memories,
+        runs: BTreeMap::new(),
     };
     let mut has_failed = false;
     while let Ok(first) = inbox.recv() {
@@ -145,7 +165,8 @@ fn keep(path: &Path, memories: Memories, inbox: &Receiver<Change>, failures: &Se
                 Change::Ended(pid) => document.workers.retain(|worker| worker.identity.pid.as_raw() != pid.0),
                 Change::Sockets(sockets) => document.sockets = sockets,
                 Change::Remember(memories) => document.memories = memories,
-                Change::Remove if document.memories.is_empty() => return drop(std::fs::remove_file(path)),
+                Change::Ran { watcher, time } => drop(document.runs.insert(watcher, time)),
+                Change::Remove if document.is_forgettable() => return drop(std::fs::remove_file(path)),
                 Change::Remove => (document.sockets, document.workers) = Default::default(),
             }
         }
@@ -180,6 +201,11 @@ fn write(path: &Path, document: &Document) -> io::Result<()> {
 /// What an earlier circusd has remembered, also one before the last boot.
 pub(super) fn memories(path: &str) -> Result<Memories, String> {
     Ok(read(path)?.map(|document| document.memories).unwrap_or_default())
+}
+
+/// When watchers with a schedule were due the last time, as an earlier circusd has remembered it.
+pub(super) fn runs(path: &str) -> Result<BTreeMap<String, f64>, String> {
+    Ok(read(path)?.map(|document| document.runs).unwrap_or_default())
 }
 
 /// The workers of the file that live, and what is said of the sockets. An error where they are those of a circusd that
@@ -226,6 +252,7 @@ mod tests {
             sockets: BTreeMap::new(),
             workers,
             memories: Memories::new(),
+            runs: BTreeMap::new(),
         }
     }
 
@@ -310,5 +337,21 @@ mod tests {
         file.remember(Memories::new());
         file.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn file_stays_where_a_schedule_has_to_be_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let text = path.to_str().unwrap();
+        let file = StateFile::begin(text, Memories::new()).unwrap();
+        file.started(Pid(ourselves().pid.as_raw()), "w", 2);
+        file.ran("job", 5.5);
+        file.ran("job", 7.25);
+        file.remove();
+        assert_eq!(runs(text), Ok(BTreeMap::from([("job".to_owned(), 7.25)])));
+        assert_eq!(survivors(text).unwrap().unwrap().workers, []);
+        std::fs::write(&path, "nonsense").unwrap();
+        assert_eq!(runs(text), Ok(BTreeMap::new()));
     }
 }

@@ -86,6 +86,10 @@ impl Facts for Installed<'_> {
         Some(1000)
     }
 
+    fn has_time_zone(&self, name: &str) -> bool {
+        Machine.has_time_zone(name)
+    }
+
     fn own_uid(&self) -> u32 {
         1000
     }

@@ -36,6 +36,7 @@ mod readiness;
 mod reloadconfig;
 mod remember;
 mod rest;
+mod runs;
 mod signals;
 mod sockets;
 mod ssh;

@@ -45,9 +45,9 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>], look: Look) -> String
 
 fn state_style(state: &str) -> Option<&'static str> {
     match state {
-        "ready" => Some(GREEN),
+        "ready" | "succeeded" | "scheduled" => Some(GREEN),
         "failed" | "backing off" => Some(RED),
-        "degraded" | "starting" | "stopping" => Some(YELLOW),
+        "degraded" | "starting" | "running" | "stopping" => Some(YELLOW),
         _ => Some(DIM),
     }
 }

@@ -51,12 +51,18 @@ fn until(
     let mut waiting: Vec<String> =
         singles.into_iter().filter_map(|single| single.invocation.words().first().cloned()).collect();
     let mut events = subscribe(session, &asking, &waiting)?;
+    let mut runs = String::new();
     loop {
         let mut last = None;
         let mut open = Vec::new();
         for name in waiting {
-            match goal.outlook(&details(session, &asking, &name)?) {
-                Outlook::Reached => {}
+            let details = details(session, &asking, &name)?;
+            match goal.outlook(&details) {
+                Outlook::Reached => {
+                    let run =
+                        commands::last_run(&details).map(|run| format!("{}: {}\n", escaped(&name), escaped(&run)));
+                    runs.extend(run);
+                }
                 Outlook::Hopeless(reason) => return Err(refused(&name, goal, &reason)),
                 Outlook::NotYet(reason) => {
                     last.get_or_insert_with(|| refused(&name, goal, &reason));
@@ -66,7 +72,7 @@ fn until(
         }
         waiting = open;
         let Some(not_yet) = last else {
-            return Ok(Outcome { stdout: String::new(), stderr: String::new(), exit: Exit::Success });
+            return Ok(Outcome { stdout: runs, stderr: String::new(), exit: Exit::Success });
         };
         let left = end.map_or(LOOK_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() {

@@ -53,7 +53,7 @@ pub(super) fn read(topic: &[u8], body: &[u8]) -> Option<(Entry, Option<i64>)> {
         Some(status) => detail += &format!(", exit status {status}"),
         None => {}
     }
-    for key in ["name", "error", "reason"] {
+    for key in ["result", "trigger", "name", "error", "reason"] {
         if let Some(text) = body.get(key).and_then(Value::as_str) {
             detail += &format!("{}{text}", if detail.is_empty() { "" } else { ", " });
         }

@@ -79,12 +79,15 @@ impl Watcher {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// The state to show: what is wrong with it, in a word of eight letters at most, or else circusd's word.
+    /// The state to show: what is wrong with it or how its run fares, in a word of eight letters at most, or else
+    /// circusd's word.
     pub(super) fn shown_state(&self) -> Option<String> {
         match self.health {
             Some(Health::BackingOff) => Some("backoff".into()),
             Some(Health::HeldBack) => Some("held".into()),
-            Some(health @ (Health::Degraded | Health::Failed)) => Some(health.name().into()),
+            Some(Health::Succeeded) => Some("done".into()),
+            Some(Health::Scheduled) => Some("waits".into()),
+            Some(health @ (Health::Degraded | Health::Failed | Health::Running)) => Some(health.name().into()),
             Some(_) | None => self.state.clone(),
         }
     }

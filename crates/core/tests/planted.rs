@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 41] = [
+const BUGS: [(&str, &str, &str, &str); 48] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -234,6 +234,48 @@ const BUGS: [(&str, &str, &str, &str); 41] = [
         "requests/remember.rs",
         "        if before.unwrap_or_default() != memory && self.is_lasting() {",
         "        if before.is_some_and(|before| before != memory) && self.is_lasting() {",
+    ),
+    (
+        "a run that has succeeded is tried again",
+        "lifecycle/runs.rs",
+        "    let has_succeeded = w.is_success(exit_code);",
+        "    let has_succeeded = w.is_success(exit_code) && w.history.restarts % 2 == 1;",
+    ),
+    (
+        "a run that fails is tried once more than max_retry",
+        "lifecycle/runs.rs",
+        "i64::from(failures) < config.max_retry",
+        "i64::from(failures) <= config.max_retry",
+    ),
+    (
+        "a run that was stopped counts as a success",
+        "lifecycle/runs.rs",
+        "        Run { .. } => RunResult::Stopped,",
+        "        Run { .. } => RunResult::Success,",
+    ),
+    (
+        "a run that waits in the queue is forgotten",
+        "lifecycle/runs.rs",
+        "        cx.follow_ups.push_back(FollowUp::RunNext(w.key));\n",
+        "",
+    ),
+    (
+        "a stop leaves the schedule",
+        "lifecycle/cron.rs",
+        "(w.runs.armed, w.runs.since, w.runs.follows) = (false, None, None);",
+        "(w.runs.since, w.runs.follows) = (None, None);",
+    ),
+    (
+        "a clock that is set moves intervals",
+        "lifecycle/cron.rs",
+        "                Some(next) if !next.is_by_wall => {",
+        "                Some(next) if !next.is_by_wall && next.at < 0.0 => {",
+    ),
+    (
+        "a schedule is not set again after a run",
+        "lifecycle/cron.rs",
+        "            Step::Skip | Step::Queue => {}\n        }\n        self.update_schedule(key, now);",
+        "            Step::Skip | Step::Queue => {}\n        }",
     ),
     (
         "a Python that hangs is given more hooks",

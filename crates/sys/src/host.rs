@@ -61,6 +61,18 @@ pub fn time_zone() -> TimeZone {
     zone.unwrap_or_else(TimeZone::system)
 }
 
+/// The time zone of this name, from the system's files; without a name the system's own. `None` where there is none.
+pub fn named_time_zone(name: Option<&str>) -> Option<TimeZone> {
+    const FILES: &str = "/usr/share/zoneinfo";
+    let Some(name) = name else { return Some(time_zone()) };
+    if name == "UTC" {
+        return Some(TimeZone::UTC);
+    }
+    let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.');
+    let file = name.split('/').all(is_plain).then(|| std::path::Path::new(FILES).join(name))?;
+    TimeZone::tzif(name, &std::fs::read(file).ok()?).ok()
+}
+
 /// The directory of our own program, of whatever name it was called by. Nothing where /proc is not there; then programs
 /// are looked for in PATH.
 fn programs() -> String {

@@ -40,6 +40,10 @@ impl Facts for Machine {
         Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
     }
 
+    fn has_time_zone(&self, name: &str) -> bool {
+        crate::named_time_zone(Some(name)).is_some()
+    }
+
     fn own_uid(&self) -> u32 {
         geteuid().as_raw()
     }

@@ -12,7 +12,7 @@ use mio::{Interest, Poll, Waker};
 use super::exec::{CLIENTS_LIMIT, tell_service_manager};
 use super::state::{self, SavedResources, State};
 use super::{Upgrade, check};
-use crate::arbiter::{Arbiter, Event, Pid};
+use crate::arbiter::{Arbiter, Event, Pid, TimeZones};
 use crate::daemon::adopted::Adopted;
 use crate::daemon::boot::{Resources, open_log, open_network, peers_of};
 use crate::daemon::children::Children;
@@ -76,7 +76,7 @@ fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Daemon, String> {
+fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon, String> {
     let now = clock::now();
     let State { resources: SavedResources { config, host, .. }, nofile, .. } = &state;
     let (config, host, nofile) = (config.clone(), host.clone(), *nofile);
@@ -126,8 +126,10 @@ fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Dae
     let state_file = state_file.map(begin).transpose().map_err(words)?;
     if let Some(file) = &state_file {
         file.sockets(&fds.sockets);
+        arbiter.runs_to_remember().for_each(|(watcher, time)| file.ran(watcher, time));
         state.known_workers.iter().for_each(|(pid, watcher, wid)| file.started(*pid, watcher, *wid));
     }
+    let mut arbiter = arbiter.with_time_zones(TimeZones(sys::named_time_zone));
     arbiter.resume(now);
     let saved = state.resources;
     let mut daemon = Daemon {
@@ -153,6 +155,7 @@ fn resume(state: State, mut arbiter: Arbiter, output: SavedOutput) -> Result<Dae
         upgrade: Upgrade::default(),
         adopted,
         state_file,
+        clock_watch: None,
         trim_when_idle: true,
         resources: Resources {
             pidfile: saved.pidfile.map(sys::Pidfile::restore),

@@ -1,7 +1,9 @@
 //! The generated parts of circus-protocol(7).
 
 use circus::commands::{Action, COMMANDS, CommandSpec};
-use circus::proto::{CIRCUSD, EventKind, HookPoint, Notice, encode_notice, resource_name};
+use circus::proto::{
+    CIRCUSD, EventKind, HookPoint, Notice, RunReport, RunResult, RunTrigger, encode_notice, resource_name,
+};
 
 use crate::roff::{bold, entry, example, italic, line, nested_example};
 
@@ -62,6 +64,16 @@ fn kinds() -> Vec<EventKind> {
         },
         EventKind::Reap { process_pid: 4711, exit_code: -15 },
         EventKind::Stop { reason: Some("hook after_start said no".into()) },
+        EventKind::RunBegin { trigger: RunTrigger::Start },
+        EventKind::RunEnd(RunReport {
+            result: RunResult::Failure,
+            exit_code: Some(7),
+            began: 1_700_000_000.0,
+            duration: 0.5,
+            attempts: 1,
+            trigger: RunTrigger::Start,
+            reason: Some("worker 1 exited with status 7 after 500 ms".into()),
+        }),
         EventKind::HookSuccess { hook: HookPoint::AfterStop },
         EventKind::HookFailure { hook: HookPoint::BeforeStart, error: "it was ended by SIGKILL".into() },
         EventKind::Remove,
@@ -92,6 +104,15 @@ fn about(kind: &EventKind) -> &'static str {
         EventKind::HookFailure { .. } => "A hook gave no answer; error says why.",
         EventKind::Stop { .. } => {
             "A watcher has stopped, or did not succeed in starting. reason says why it stopped where it was not told to."
+        }
+        EventKind::RunBegin { .. } => {
+            "A watcher that is no service (kind) begins to run. trigger says why: start (the watcher was started), \
+             request (the command run), schedule, or missed (the schedule, which could not be followed in time)."
+        }
+        EventKind::RunEnd(_) => {
+            "The run is over. result is success, failure or stopped; exit_code is the exit status of its last process, or \
+             minus the signal that ended it, or null where none has run; attempts is the number of its processes, began \
+             the time of its begin and duration how long it took, in seconds. reason says why it has failed."
         }
         EventKind::Remove => "A watcher was removed by the command rm. Events of its stop may follow.",
         EventKind::Upgrade { .. } => {

@@ -56,6 +56,15 @@ pub enum Action {
         /// Which lines.
         range: TailRange,
     },
+    /// Call `Arbiter::handle_timeout` also when the clock on the wall was set: watchers run by it.
+    WatchClock,
+    /// A watcher was due to run at this time, in seconds since the epoch: a later circusd should know.
+    RememberRun {
+        /// Its name.
+        watcher: String,
+        /// The time.
+        time: f64,
+    },
     /// Publish an event.
     Publish(Notice),
     /// Dispatch a client.

@@ -13,6 +13,7 @@ use crate::arbiter::fleet::registry::Fleet;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
+use crate::arbiter::lifecycle::cron::TimeZones;
 use crate::arbiter::lifecycle::essential::EssentialEnd;
 use crate::arbiter::lifecycle::purpose::Purpose;
 use crate::arbiter::lifecycle::python_hosts::PythonHosts;
@@ -79,6 +80,15 @@ pub struct Arbiter {
     /// Empty between two calls.
     #[serde(skip)]
     pub(in crate::arbiter) follow_ups: VecDeque<FollowUp>,
+    /// How far the clock on the wall is ahead of the monotonic one, in seconds, once some watcher runs by a schedule.
+    #[serde(default)]
+    pub(in crate::arbiter) clock_distance: Option<f64>,
+    /// The daemon reports when the clock on the wall was set.
+    #[serde(default)]
+    pub(in crate::arbiter) watches_clock: bool,
+    /// The daemon's: a state has none.
+    #[serde(skip)]
+    pub(in crate::arbiter) time_zones: TimeZones,
     pub(in crate::arbiter) reconfigurations: Reconfigurations,
     pub(in crate::arbiter) pending_stats: PendingStats,
     pub(in crate::arbiter) tails: BTreeMap<JobId, PendingTail>,
@@ -110,6 +120,9 @@ impl Arbiter {
             upgrade: None,
             essential_end: None,
             follow_ups: VecDeque::new(),
+            clock_distance: None,
+            watches_clock: false,
+            time_zones: TimeZones::default(),
             reconfigurations: Reconfigurations::default(),
             pending_stats: PendingStats::default(),
             tails: BTreeMap::new(),
@@ -125,6 +138,7 @@ impl Arbiter {
 
     /// Takes note of something that happened.
     pub fn handle_event(&mut self, event: Event, now: Now) {
+        self.note_clock(now);
         match event {
             Event::SocketsOpened(sockets) => self.sockets_opened(sockets),
             Event::Request(to, request) => self.handle_request(*to, request, now),
@@ -197,6 +211,7 @@ impl Arbiter {
 
     /// Does everything whose time has come.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.note_clock(now);
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Kill(worker) => {
@@ -214,6 +229,7 @@ impl Arbiter {
                 Timer::Retry(key, wid) => self.with_and_advance(key, now, |w, _| w.slots.make_due(wid)),
                 Timer::Stuck(key) => self.with_and_advance(key, now, stuck::report),
                 Timer::Warmup(key) | Timer::Proof(key) => self.advance(key, now),
+                Timer::Run(key) => self.run_due(key, now),
                 Timer::Rearm(key) => self.update_activation(key, now),
                 Timer::Hook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::overdue(w, id, cx)),
                 Timer::RetryHook(id) => self.with_and_advance(id.watcher, now, |w, cx| answers::retry(w, id, cx)),
@@ -472,6 +488,7 @@ impl Arbiter {
                         self.essential_end.get_or_insert(end);
                     }
                     FollowUp::GaveUp => self.log_if_none_runs(),
+                    FollowUp::RunNext(key) => self.run_next(key, now),
                     FollowUp::CameUp(key) => self.start_held_back(key),
                     FollowUp::WentDown(key) => self.went_down(key, now),
                     FollowUp::Replaced(key, at) => self.was_replaced(key, at),

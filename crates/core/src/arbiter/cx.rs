@@ -139,6 +139,8 @@ pub(in crate::arbiter) enum FollowUp {
     WentDown(WatcherKey),
     /// No process of a watcher was left at that time, and now it has others.
     Replaced(WatcherKey, Mono),
+    /// A run is over that another follows.
+    RunNext(WatcherKey),
     /// A watcher has stopped of its own accord, or did not start.
     GaveUp,
     /// An essential watcher has ended.

@@ -70,6 +70,11 @@ mod checks {
                 watcher.held.is_empty() || waits && watcher.state == WatcherState::Stopped,
                 "{name}: held for nothing"
             );
+            let timed = self.timers.get(Timer::Run(watcher.key)).is_some();
+            assert_eq!(watcher.runs.next.is_some(), timed, "{name}: its next run has no time");
+            assert!(!watcher.runs.armed || !watcher.is_service(), "{name}: a service waits for its schedule");
+            let runs = watcher.runs.current.is_some();
+            assert_eq!(runs, !watcher.is_service() && watcher.state != WatcherState::Stopped, "{name}: its run");
             let up = matches!(watcher.state, WatcherState::Starting { .. } | WatcherState::Active);
             for (hook, _) in watcher.hooks.iter() {
                 assert!(self.timers.get(Timer::Hook(hook)).is_some(), "{name}: a hook without an end");
@@ -168,6 +173,7 @@ mod checks {
                         .is_some_and(|w| matches!(w.state, WatcherState::Starting { .. } | WatcherState::Active)),
                     Timer::Stuck(key) => watcher(key).is_some_and(|w| w.counts().starting > 0),
                     Timer::Proof(key) => watcher(key).is_some_and(|w| !w.proofs.is_empty()),
+                    Timer::Run(key) => watcher(key).is_some_and(|w| w.runs.next.is_some()),
                     Timer::Rearm(key) => {
                         watcher(key).is_some_and(|w| self.is_waiting(w) && w.activation.sockets.is_empty())
                     }

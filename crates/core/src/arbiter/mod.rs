@@ -103,6 +103,7 @@ pub use fleet::memory::{Memories, Memory};
 pub use fleet::watcher::WatcherState;
 pub use fleet::worker::WorkerState;
 pub use ids::{HookId, JobId, ProbeId, SinkCommandId, WatcherKey, Wid, WorkerId};
+pub use lifecycle::cron::TimeZones;
 pub use lifecycle::essential::EssentialEnd;
 pub use lifecycle::purpose::{HookCall, HookOutcome, HookSubject, HookTask};
 pub use lifecycle::sink_commands::SinkEvent;

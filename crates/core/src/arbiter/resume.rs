@@ -64,6 +64,9 @@ impl Arbiter {
         for name in self.sockets.watched.keys() {
             self.outbox.actions.push_back(Action::WatchSocket { name: name.clone(), on: true });
         }
+        if self.watches_clock {
+            self.outbox.act(Action::WatchClock);
+        }
         for job in std::mem::take(&mut self.outbox.signal_requests) {
             let fault = Fault::command("circusd was replaced meanwhile: the signal may have been sent or not");
             self.job_part_done(job, None, Some(fault));

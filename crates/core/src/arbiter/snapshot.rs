@@ -7,8 +7,8 @@ use crate::arbiter::ids::{WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookTask, Purpose};
 use crate::arbiter::operate::job::{Job, Then};
 use crate::arbiter::operate::shutdown::Phase;
-#[cfg(test)]
-use crate::arbiter::{time::Mono, timers::Timer};
+use crate::arbiter::time::Mono;
+use crate::arbiter::timers::Timer;
 use crate::base::Pid;
 
 /// A watcher as it is now.
@@ -28,6 +28,8 @@ pub struct WatcherView {
     pub aging: bool,
     /// A watcher of a higher priority has not come up, so this one was not started.
     pub held_back: bool,
+    /// When it is to run next as its schedule says.
+    pub next_run: Option<Mono>,
     /// Its hooks that are under way.
     pub hooks: Vec<HookTask>,
 }
@@ -99,6 +101,7 @@ impl Arbiter {
                 || self.has_its_turn_to_come(watcher.key),
             aging: watcher.aged().next().is_some(),
             held_back: watcher.gave_up.as_ref().is_some_and(|failure| failure.cause.held_back_by().is_some()),
+            next_run: self.timers.get(Timer::Run(watcher.key)),
             hooks: watcher.hooks.iter().map(|(_, purpose)| Purpose::task(purpose)).collect(),
         }
     }

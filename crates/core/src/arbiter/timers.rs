@@ -30,6 +30,8 @@ pub(in crate::arbiter) enum Timer {
     Rearm(WatcherKey),
     /// A watcher's connections are looked at.
     Idle(WatcherKey),
+    /// A watcher is to run as its schedule says.
+    Run(WatcherKey),
     /// The lines about workers that were left out of the log are counted.
     LogLimit,
     /// A hook has had its time.

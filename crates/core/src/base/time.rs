@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mono(pub u64);
 
-/// What the clocks say in this turn. Decisions use `mono`; `unix` is only ever printed.
+/// What the clocks say in this turn. Decisions use `mono`; `unix` is printed, and decides about schedules alone.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Now {
     /// The monotonic clock.

@@ -27,13 +27,19 @@ pub enum Health {
     Failed,
     /// It was not started, since a watcher of a higher priority has not come up.
     HeldBack,
+    /// A process of a watcher that is no service does its work.
+    Running,
+    /// It has done its work.
+    Succeeded,
+    /// Its schedule starts it.
+    Scheduled,
     /// Its workers are being stopped.
     Stopping,
 }
 
 impl Health {
     /// Every way to fare.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Disabled,
         Self::Stopped,
         Self::OnDemand,
@@ -43,6 +49,9 @@ impl Health {
         Self::BackingOff,
         Self::Failed,
         Self::HeldBack,
+        Self::Running,
+        Self::Succeeded,
+        Self::Scheduled,
         Self::Stopping,
     ];
 
@@ -58,13 +67,17 @@ impl Health {
             Self::BackingOff => "backing off",
             Self::Failed => "failed",
             Self::HeldBack => "held back",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Scheduled => "scheduled",
             Self::Stopping => "stopping",
         }
     }
 
-    /// Whether the watcher does what it is for: all its workers run, or would as soon as a connection comes.
+    /// Whether the watcher does what it is for: all its workers run, or would as soon as a connection or a time comes, or
+    /// have done their work.
     pub fn is_well(self) -> bool {
-        matches!(self, Self::Ready | Self::OnDemand)
+        matches!(self, Self::Ready | Self::OnDemand | Self::Succeeded | Self::Scheduled)
     }
 
     /// Whether something is wrong, as opposed to wanted so or under way.

@@ -37,6 +37,7 @@ mod reload;
 mod reloadconfig;
 mod restart;
 mod rm;
+mod run;
 mod set;
 mod signal;
 mod start;
@@ -58,6 +59,7 @@ pub use console::{
 pub use health::{Health, health};
 pub use help::{command_help, command_list, synopsis};
 pub use matching::matcher;
+pub use report::last_run;
 pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role, Waiting};
 pub use status::is_content;
 pub use table::{COMMANDS, decode, find};

@@ -34,6 +34,9 @@ pub(super) fn watcher(name: &str, details: &Details, now: f64) -> String {
         1 => say("1 worker has exited and is not replaced".into()),
         many => say(format!("{many} workers have exited and are not replaced")),
     }
+    next_run(details).into_iter().for_each(&mut say);
+    object(details, "last_run").map(|run| ended_run(run, now)).into_iter().for_each(&mut say);
+    object(details, "runs").map(runs).into_iter().for_each(&mut say);
     object(details, "last_exit").map(|exit| last_exit(exit, now)).into_iter().for_each(&mut say);
     object(details, "last_failure").map(|failure| last_failure(failure, now)).into_iter().for_each(&mut say);
     let (spawned, reaped, failed) = (count(details, "spawned"), count(details, "reaped"), count(details, "failed"));
@@ -87,6 +90,7 @@ pub(super) fn reason(details: &Details) -> Option<String> {
         return Some(reason.to_owned());
     }
     match health(details) {
+        Health::Scheduled => next_run(details),
         Health::Degraded => object(details, "last_exit")
             .map(|exit| death(exit.get("exit_code").and_then(Value::as_i64).unwrap_or_default())),
         _ => operation(details),
@@ -149,6 +153,44 @@ fn last_exit(exit: &Details, now: f64) -> String {
         death(exit.get("exit_code").and_then(Value::as_i64).unwrap_or_default()),
         duration(number(exit, "lived")),
     )
+}
+
+/// What the last run of a watcher came to, from its details; none where it has had none.
+pub fn last_run(details: &Details) -> Option<String> {
+    object(details, "last_run").map(run)
+}
+
+/// What a run came to.
+pub(super) fn run(run: &Details) -> String {
+    let how = match run.get("exit_code").and_then(Value::as_i64) {
+        Some(exit_code) => death(exit_code),
+        None => "no process has run".into(),
+    };
+    let attempts = match count(run, "attempts") {
+        0 | 1 => String::new(),
+        many => format!(", {many} attempts"),
+    };
+    format!("{}: {how} after {}{attempts}", text(run, "result"), duration(number(run, "duration")))
+}
+
+fn ended_run(last: &Details, now: f64) -> String {
+    let ago = duration(now - number(last, "began") - number(last, "duration"));
+    format!("last run, {ago} ago: {}", run(last))
+}
+
+fn runs(runs: &Details) -> String {
+    let skipped = match count(runs, "skipped") {
+        0 => String::new(),
+        some => format!(", {some} skipped"),
+    };
+    format!("runs: {} succeeded, {} failed{skipped}", count(runs, "succeeded"), count(runs, "failed"))
+}
+
+/// When a watcher runs next as its schedule says.
+fn next_run(details: &Details) -> Option<String> {
+    let left = details.get("next_run_in").and_then(Value::as_f64)?;
+    let zone = details.get("timezone").and_then(Value::as_str).map(|zone| format!(", {zone}")).unwrap_or_default();
+    Some(format!("next run in {} ({}{zone})", duration(left), text(details, "schedule")))
 }
 
 fn last_failure(failure: &Details, now: f64) -> String {

@@ -20,7 +20,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: Waiting::Up,
     role: Role::Operate,
     decode,
-    console: ConsoleSpec::call("[NAME...]", selection::OPTIONS, selection::message, show::ok).naming(console::every),
+    console: ConsoleSpec::call("[NAME...]", selection::OPTIONS, selection::message, show::run).naming(console::every),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

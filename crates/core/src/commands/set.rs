@@ -90,7 +90,7 @@ fn typed(kind: options::Kind, key: &str, text: &str) -> Result<Value, UsageError
         Kind::Limit if text.trim().is_empty() => Ok(Value::Null),
         Kind::Limit => console::integer(text, key),
         Kind::Stream | Kind::Hooks => object(key, text),
-        Kind::Octal => kind.read(text).map_err(|error| UsageError(format!("{key}: {error}"))),
+        Kind::Octal | Kind::OneOf(_) => kind.read(text).map_err(|error| UsageError(format!("{key}: {error}"))),
         Kind::Text | Kind::Args | Kind::Names | Kind::Codes | Kind::StreamKey | Kind::Hook => Ok(text.into()),
     }
 }

@@ -2,11 +2,17 @@
 
 use serde_json::Value;
 
-use super::{Invocation, python};
+use super::{Invocation, python, report};
 
 /// `ok`, whatever the answer holds.
 pub(super) fn ok(_reply: &Value, _invocation: &Invocation) -> String {
     "ok".into()
+}
+
+/// What a run came to, where the answer tells it, else `ok`.
+pub(super) fn run(reply: &Value, _invocation: &Invocation) -> String {
+    let run = reply.get("info").and_then(|info| info.get("run")?.as_object());
+    run.map_or_else(|| "ok".into(), report::run)
 }
 
 /// One field of the answer, `ok` where it has none.

@@ -8,8 +8,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Start the arbiter or a watcher",
     doc: Doc {
         purpose: "Starts watchers. A running watcher gets the processes that it lacks. If the name matches several \
-                  watchers, or is left out, watchers with autostart = False are not started.",
-        reply: "With one watcher and waiting: info, the pids that were started and kept.",
+                  watchers, or is left out, watchers with autostart = False are not started. A watcher with kind = oneshot runs once; with \
+                  waiting the answer comes when the run is over. One with kind = cron runs at the times of its schedule from \
+                  then on.",
+        reply: "With one watcher and waiting: info, the pids that were started and kept, and for a watcher with kind = \
+                oneshot run, what the run came to (see run).",
         message: r#"{"command": "start", "properties": {"name": "web*", "match": "glob", "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": {"started": [4711], "kept": []}}"#,
         example: "start 'web*' --waiting",
@@ -18,7 +21,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     waiting: Waiting::Up,
     role: Role::Operate,
     decode,
-    console: ConsoleSpec::call("[NAME...]", selection::OPTIONS, selection::message, show::ok).naming(console::every),
+    console: ConsoleSpec::call("[NAME...]", selection::OPTIONS, selection::message, show::run).naming(console::every),
 };
 
 fn decode(properties: &Object) -> Result<Request, Fault> {

@@ -15,10 +15,12 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         purpose: "Reports the state of one watcher, or of all: stopped, starting, active or stopping. With verbose it \
                   also explains the state: current back-offs and their causes, the last exit, the last failed start. \
                   At a terminal circusctl shows a table of all watchers, with a more precise STATE: ready, starting, \
-                  degraded, backing off, failed, held back, on demand, disabled, stopped or stopping.",
+                  degraded, backing off, failed, held back, on demand, scheduled, running, succeeded, disabled, stopped or \
+                  stopping.",
         reply: "With a name the state stands in status itself, in place of ok. Without a name: statuses, by name. \
                 With verbose also details, of the watcher or of each by name. health is one of disabled, stopped, on \
-                demand, starting, ready, degraded, backing off, failed, held back and stopping. reason says why, in \
+                demand, starting, ready, degraded, backing off, failed, held back, running, succeeded, \
+                scheduled and stopping. reason says why, in \
                 words, and is null if nothing has failed. enabled tells whether it starts with circusd; starts_by_itself, \
                 of one that is held back, whether it needs no further command. failures lists what has failed since the start, each with wid \
                 (null for the watcher itself), stage, reason and time. wanted, running, starting, stopping and \
@@ -31,7 +33,10 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
                 since it was started, processes lists its workers (pid, wid and uptime; \
                 where ready or health is set or the worker reports, also ready, status, which is what the worker says of \
                 itself, and check_error, why the last look at it has failed). last_exit and last_failure \
-                are null if there was none; hint in last_failure says what can be done.",
+                are null if there was none; hint in last_failure says what can be done. A watcher that is no service \
+                also has kind, last_run (null before the first, else as run answers it) and runs, how many have \
+                succeeded, failed and were skipped; one with kind = cron also schedule, timezone, next_run (seconds \
+                since the epoch) and next_run_in (seconds).",
         message: r#"{"command": "status", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "active", "time": 1700000000.0}"#,
         example: "status web",

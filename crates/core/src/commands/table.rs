@@ -5,7 +5,7 @@ use crate::proto::{Envelope, ErrNo, Fault, Object, Request};
 use super::python::quoted;
 use super::{
     CommandSpec, add, decr, dstats, enable, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
-    numwatchers, options, props, quit, reload, reloadconfig, restart, rm, set, signal, start, stats, status, stop,
+    numwatchers, options, props, quit, reload, reloadconfig, restart, rm, run, set, signal, start, stats, status, stop,
     tail, upgrade, wait,
 };
 
@@ -31,6 +31,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     reloadconfig::SPEC,
     restart::SPEC,
     rm::SPEC,
+    run::SPEC,
     set::SPEC,
     signal::SPEC,
     start::SPEC,

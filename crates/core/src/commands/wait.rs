@@ -10,10 +10,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Wait until watchers are ready, stopped or without workers",
     doc: Doc {
         purpose: "Waits until each of the watchers is ready: all its workers run, and are ready where the option ready is \
-                  set. With --for stopped it waits until they are stopped, with --for exited until they have no worker \
+                  set, or its run has succeeded where kind = oneshot. With --for stopped it waits until they are stopped, with --for exited until they have no worker \
                   left. It ends with exit status 0 when that is so, and with 3 when it is not within --timeout or cannot \
                   come about, as a watcher has failed; standard error says why. Without --timeout it waits as long as \
-                  it takes. circusctl subscribes to the watchers' events, so it notices at once.",
+                  it takes. circusctl subscribes to the watchers' events, so it notices at once. Of a \
+                  watcher with kind = oneshot it prints what the run came to.",
         reply: "The control endpoint always refuses the message: circusctl asks for status, and listens to events.",
         message: r#"{"command": "wait", "properties": {}}"#,
         answer: r#"{"status": "error", "reason": "invalid message. subscribe to events, and ask for status", "tb": null, "time": 1700000000.0, "errno": 3}"#,

@@ -49,6 +49,7 @@ pub(super) fn assemble<'a>(
         let problems: Vec<_> = socket_problems(&watcher, &sockets)
             .chain(stream_problems(&watcher, host, facts))
             .chain(virtualenv_problem(&watcher, host, facts))
+            .chain(time_zone_problem(&watcher, facts))
             .chain(command_problem(&watcher, &sockets))
             .collect();
         if problems.is_empty() { &mut watchers } else { &mut unsound }.push(watcher);
@@ -200,6 +201,11 @@ fn demand_warning(watcher: &Watcher<'_>, sockets: &[SocketConfig]) -> Option<Pro
         "with so_reuseport no socket listens while no worker runs"
     };
     Some(watcher.warning("on_demand", &format!("{why}; no socket activates it, so start it explicitly")))
+}
+
+fn time_zone_problem(watcher: &Watcher<'_>, facts: &dyn Facts) -> Option<Problem> {
+    let name = watcher.config.cron.timezone.as_ref().filter(|name| !facts.has_time_zone(name))?;
+    Some(watcher.problem("timezone", &format!("there is no time zone '{name}' on this machine")))
 }
 
 fn virtualenv_problem(watcher: &Watcher<'_>, host: &Host, facts: &dyn Facts) -> Option<Problem> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     CircusConfig, ExitOn, Family, OnOrphans, Orphans, Propagate, Respawn, SocketConfig, SocketType, WatcherConfig,
+    WatcherKind,
 };
 use crate::proto::Signal;
 
@@ -13,6 +14,8 @@ impl WatcherConfig {
         Self {
             name: name.into(),
             cmd: cmd.into(),
+            kind: WatcherKind::Service,
+            cron: super::Cron::default(),
             args: None,
             numprocesses: 1,
             warmup_delay: 0.0,

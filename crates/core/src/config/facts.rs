@@ -25,6 +25,9 @@ pub trait Facts {
     /// The number of the group of this name.
     fn group(&self, name: &str) -> Option<u32>;
 
+    /// Whether there is a time zone of this name.
+    fn has_time_zone(&self, name: &str) -> bool;
+
     /// The number of circusd's own (effective) user.
     fn own_uid(&self) -> u32;
 

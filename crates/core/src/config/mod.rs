@@ -28,6 +28,7 @@ mod foreign;
 mod hint;
 mod hook;
 mod ini;
+mod job;
 mod json;
 mod load;
 mod log_output;
@@ -40,6 +41,7 @@ mod plan;
 mod plugin;
 mod probe;
 mod problem;
+mod schedule;
 mod section;
 mod socket;
 mod stats;
@@ -57,8 +59,8 @@ pub use hook::{Hook, HookKind};
 pub use load::{Loaded, Origin, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
-    Account, Args, CircusConfig, Config, ExitOn, Family, Host, LogFormat, OnOrphans, Orphans, Propagate, ReloadMode,
-    Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig, WatcherOrigin,
+    Account, Args, CircusConfig, Config, Cron, ExitOn, Family, Host, LogFormat, Missed, OnOrphans, Orphans, Overlap,
+    Propagate, ReloadMode, Respawn, SocketConfig, SocketType, StreamConfig, WatcherConfig, WatcherKind, WatcherOrigin,
 };
 pub use nearest::{nearest, suggestion};
 pub use order::{Needs, fault as order_fault, is_pattern};
@@ -66,5 +68,6 @@ pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep,
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
 pub use probe::{Checks, Probe, ProbeKind};
 pub use problem::{Level, Place, Problem, Severity};
+pub use schedule::Schedule;
 pub use stats::{STATS_WATCHER, follow_what_runs};
 pub use words::split as split_words;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Checks, Hook, PluginConfig, python};
+use super::{Checks, Hook, PluginConfig, Schedule, python};
 use crate::proto::{HookPoint, Signal};
 
 /// What a configuration file and the machine it is read on mean together.
@@ -232,12 +232,88 @@ pub enum ReloadMode {
     Hup,
 }
 
+/// What the processes of a watcher are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WatcherKind {
+    /// They run until they are told to stop.
+    #[default]
+    Service,
+    /// One process does its work and ends.
+    Oneshot,
+    /// The same, at the times of a schedule.
+    Cron,
+}
+
+impl WatcherKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Service, Self::Oneshot, Self::Cron];
+
+    /// As the option has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Oneshot => "oneshot",
+            Self::Cron => "cron",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_service(&self) -> bool {
+        *self == Self::Service
+    }
+}
+
+/// What is done when a run is due and the one before is not over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Overlap {
+    /// The new one does not take place.
+    #[default]
+    Skip,
+    /// It begins when the other is over; at most one waits.
+    Queue,
+    /// The other is stopped, and it begins then.
+    Kill,
+}
+
+/// What is done about runs that were due while nothing could run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Missed {
+    /// Nothing.
+    #[default]
+    Skip,
+    /// One run makes up for all of them.
+    Run,
+}
+
+/// When a watcher with `kind = cron` runs. Each field's meaning stands in `WATCHER_OPTIONS`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each option is described once, in config::WATCHER_OPTIONS")]
+pub struct Cron {
+    pub schedule: Option<Schedule>,
+    /// `None`: that of the machine.
+    pub timezone: Option<String>,
+    pub overlap: Overlap,
+    pub missed: Missed,
+    pub jitter: f64,
+}
+
+impl Cron {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// `[watcher:NAME]`, or what `add` made. Each field's meaning, unit and default stand in `WATCHER_OPTIONS`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each option is described once, in config::WATCHER_OPTIONS")]
 pub struct WatcherConfig {
     pub name: String,
     pub cmd: String,
+    #[serde(default, skip_serializing_if = "WatcherKind::is_service")]
+    pub kind: WatcherKind,
+    /// `schedule`, `timezone`, `overlap`, `missed` and `jitter`.
+    #[serde(default, skip_serializing_if = "Cron::is_default")]
+    pub cron: Cron,
     /// `None` only for watchers made by `add` without arguments.
     pub args: Option<Args>,
     pub numprocesses: u32,

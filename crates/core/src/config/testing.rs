@@ -110,6 +110,10 @@ impl Facts for FakeMachine {
         self.groups.get(name).copied()
     }
 
+    fn has_time_zone(&self, name: &str) -> bool {
+        name == "UTC"
+    }
+
     fn own_uid(&self) -> u32 {
         self.own.unwrap_or((1000, 1000)).0
     }

@@ -13,7 +13,7 @@ use super::options::{
     settle,
 };
 use super::section::{Source, named};
-use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, python};
+use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, job, python};
 use crate::escape::unfit_for_a_name;
 use crate::proto::HookPoint;
 
@@ -98,6 +98,14 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> (WatcherC
     if let Some(text) = contradiction(&watcher) {
         let text = format!("[{}] {text}", section.name);
         source.problems.push(Problem::skipped(&section.place, text));
+    }
+    if let Some((key, text)) = job::fault(&watcher) {
+        let place = entry(key).or_else(|| entry("kind")).map_or(&section.place, |entry| &entry.place);
+        source.problems.push(Problem::skipped(place, format!("{}: {text}", named(section, key))));
+    }
+    for entry in job::idle(&watcher).filter_map(&entry) {
+        let text = format!("{}: has no effect without kind = cron", named(section, &entry.key));
+        source.problems.push(Problem::warning(&entry.place, text));
     }
     if let (Some(entry), true, false) = (entry("shell_args"), watcher.shell_args.is_some(), watcher.shell) {
         let text = format!("{}: has no effect without shell = yes", named(section, &entry.key));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Body, ClientAddress, ErrNo, EventKind, Fault, Notice, Object};
+use super::{Body, ClientAddress, ErrNo, EventKind, Fault, Notice, Object, RunReport};
 use crate::base::msgpack;
 
 /// How a message is written.
@@ -314,6 +314,15 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
         EventKind::HookSuccess { hook } | EventKind::HookFailure { hook, .. } => {
             entry(&mut body, "\"name\": ", hook.name());
         }
+        EventKind::RunBegin { trigger } => entry(&mut body, "\"trigger\": ", trigger.name()),
+        EventKind::RunEnd(run) => {
+            let fields = run.fields();
+            let fields = fields.iter().filter(|(key, _)| *key != "reason");
+            for (place, (key, value)) in fields.enumerate() {
+                let key = format!("{}\"{key}\": ", if place == 0 { "" } else { ", " });
+                entry(&mut body, &key, value);
+            }
+        }
         EventKind::Upgrade { version } => entry(&mut body, "\"version\": ", version),
         EventKind::Start
         | EventKind::Stop { .. }
@@ -327,7 +336,10 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
     if let EventKind::HookFailure { error, .. } = &notice.kind {
         entry(&mut body, ", \"error\": ", error);
     }
-    if let EventKind::Stop { reason: Some(reason) } | EventKind::Unhealthy { reason, .. } = &notice.kind {
+    if let EventKind::Stop { reason: Some(reason) }
+    | EventKind::Unhealthy { reason, .. }
+    | EventKind::RunEnd(RunReport { reason: Some(reason), .. }) = &notice.kind
+    {
         entry(&mut body, ", \"reason\": ", reason);
     }
     body.push(b'}');

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::HookPoint;
+use super::{HookPoint, RunReport, RunTrigger};
 
 /// What happened. The names and payload keys are Circus's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,13 @@ pub enum EventKind {
         /// Why, where that was not asked for.
         reason: Option<String>,
     },
+    /// A watcher that is no service has begun to do its work.
+    RunBegin {
+        /// Why.
+        trigger: RunTrigger,
+    },
+    /// It has done its work, or has not.
+    RunEnd(RunReport),
     /// A stop signal, or the SIGKILL after it, was sent to a process.
     Kill {
         /// Its pid.
@@ -98,6 +105,8 @@ impl EventKind {
             Self::Unhealthy { .. } => "unhealthy",
             Self::Start => "start",
             Self::Stop { .. } => "stop",
+            Self::RunBegin { .. } => "run_begin",
+            Self::RunEnd(_) => "run_end",
             Self::Kill { .. } => "kill",
             Self::Reap { .. } => "reap",
             Self::Reload => "reload",

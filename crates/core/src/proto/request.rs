@@ -62,6 +62,7 @@ pub enum Request {
     ReloadConfig { dry_run: bool, prune: bool, waiting: bool },
     Restart { selection: Option<Selection>, waiting: bool },
     Rm { name: String, nostop: bool, waiting: bool },
+    Run { name: String, waiting: bool },
     Set { name: String, options: Object, waiting: bool },
     Signal { name: String, signum: Signal, pid: Option<i64>, childpid: Option<i64>, children: bool, recursive: bool },
     Start { selection: Option<Selection>, waiting: bool },

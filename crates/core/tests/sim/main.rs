@@ -8,6 +8,7 @@ mod demand;
 mod file;
 mod growth;
 mod hooks;
+mod jobs;
 mod kernel;
 mod model;
 mod probes;
@@ -37,4 +38,22 @@ fn the_core_keeps_its_promises() {
         }
     }
     println!("{total:?}");
+}
+
+#[test]
+fn runs_come_when_they_should_and_one_at_a_time() {
+    let seeds = match setting("CIRCUS_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("CIRCUS_SIM_SEEDS").unwrap_or(256),
+    };
+    let steps = setting("CIRCUS_SIM_STEPS").unwrap_or(300);
+    let mut runs = 0;
+    for seed in seeds {
+        let outcome = std::panic::catch_unwind(|| jobs::run(seed, steps, setting("CIRCUS_SIM_TRACE").is_some()));
+        match outcome {
+            Ok(some) => runs += some,
+            Err(_) => panic!("seed {seed} failed; repeat it with CIRCUS_SIM_SEED={seed} CIRCUS_SIM_TRACE=1"),
+        }
+    }
+    println!("{runs} runs");
 }

@@ -502,6 +502,7 @@ impl Sim {
     fn act(&mut self, action: Action) {
         match action {
             Action::OpenSockets(sockets) => self.tell(Event::SocketsOpened(opened(&sockets))),
+            Action::WatchClock | Action::RememberRun { .. } => {}
             Action::LoadConfig | Action::TakeOver(_) => {
                 assert!(self.reading.is_none(), "two files are read at once");
                 if self.rng.chance(30) {
@@ -779,6 +780,8 @@ impl Sim {
             }
             EventKind::Start
             | EventKind::Stop { .. }
+            | EventKind::RunBegin { .. }
+            | EventKind::RunEnd(_)
             | EventKind::Reload
             | EventKind::Updated
             | EventKind::Add

@@ -1,6 +1,6 @@
 //! The page: OpenMetrics text.
 
-use super::snapshot::{Snapshot, Socket, Usage, Watcher};
+use super::snapshot::{LastRun, Snapshot, Socket, Usage, Watcher};
 use super::tally::{BOUNDS, Histogram};
 use circus_core::commands::Health;
 use circus_core::proto::Signal;
@@ -19,6 +19,7 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     workers(&mut page, watchers);
     used(&mut page, watchers);
     past(&mut page, watchers);
+    runs(&mut page, watchers);
     respawns(&mut page, watchers);
     sockets(&mut page, &snapshot.sockets);
     daemon(&mut page, snapshot.daemon);
@@ -109,6 +110,29 @@ fn past(page: &mut Page, watchers: &[Watcher]) {
     });
     let help = "Processes that ended, by their exit status or the signal that ended them, since the plugin began.";
     page.family("circus_watcher_exits", Kind::Counter, "", help, exits);
+}
+
+fn runs(page: &mut Page, watchers: &[Watcher]) {
+    let of = |watcher: &Watcher| {
+        let counts =
+            watcher.runs.map(|runs| [("success", runs.succeeded), ("failure", runs.failed), ("skipped", runs.skipped)]);
+        let row = |(result, count)| sample(&[("watcher", &watcher.name), ("result", result)], count as f64);
+        counts.into_iter().flatten().map(row).collect::<Vec<_>>()
+    };
+    let help = "Runs of each watcher that is no service, by what they came to.";
+    page.family("circus_watcher_runs", Kind::Counter, "", help, watchers.iter().flat_map(of));
+    let mut gauge = |name, unit, help, of: fn(LastRun) -> f64| {
+        let rows = watchers.iter().filter_map(|w| Some(sample(&[("watcher", &w.name)], of(w.runs?.last?))));
+        page.family(name, Kind::Gauge, unit, help, rows);
+    };
+    let help = "Whether the last run that is over succeeded: 1 or 0.";
+    gauge("circus_watcher_last_run_success", "", help, |run| f64::from(u8::from(run.succeeded)));
+    let help = "When the last run that is over began, since the epoch.";
+    gauge("circus_watcher_last_run_timestamp_seconds", "seconds", help, |run| run.began);
+    gauge("circus_watcher_last_run_duration_seconds", "seconds", "How long it took.", |run| run.duration);
+    let next = watchers.iter().filter_map(|w| Some(sample(&[("watcher", &w.name)], w.runs?.next?)));
+    let help = "When the next run begins by its schedule, since the epoch.";
+    page.family("circus_watcher_next_run_timestamp_seconds", Kind::Gauge, "seconds", help, next);
 }
 
 /// How a process ended: by which exit status, or which signal.

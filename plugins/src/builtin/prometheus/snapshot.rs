@@ -37,7 +37,30 @@ pub(crate) struct Watcher {
     /// Whether workers are ready, by their numbers, where the watcher says how that shows.
     pub(crate) ready: Vec<(u64, bool)>,
     pub(crate) usage: Option<Usage>,
+    /// Of a watcher that is no service.
+    pub(crate) runs: Option<Runs>,
     pub(crate) tally: Tally,
+}
+
+/// The runs of a watcher that is no service.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Runs {
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+    pub(crate) last: Option<LastRun>,
+    /// When it runs next as its schedule says, in seconds since the epoch.
+    pub(crate) next: Option<f64>,
+}
+
+/// The last run that is over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LastRun {
+    pub(crate) succeeded: bool,
+    /// In seconds since the epoch.
+    pub(crate) began: f64,
+    /// In seconds.
+    pub(crate) duration: f64,
 }
 
 impl Watcher {
@@ -100,12 +123,24 @@ fn watcher(name: &str, details: &Value) -> Watcher {
         uptime: details.get("uptime").and_then(Value::as_f64),
         pids: rows("processes").iter().filter_map(pid).collect(),
         ready: rows("processes").iter().filter_map(ready).collect(),
+        runs: details.get("runs").map(|counts| runs(counts, details)),
         ..Watcher::default()
     }
 }
 
 fn ready(row: &Value) -> Option<(u64, bool)> {
     Some((row.get("wid")?.as_u64()?, row.get("ready")?.as_bool()?))
+}
+
+fn runs(counts: &Value, details: &Value) -> Runs {
+    let count = |key: &str| counts.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let last = details.get("last_run").and_then(|run| {
+        let number = |key: &str| run.get(key).and_then(Value::as_f64);
+        let succeeded = run.get("result")?.as_str()? == "success";
+        Some(LastRun { succeeded, began: number("began")?, duration: number("duration")? })
+    });
+    let next = details.get("next_run").and_then(Value::as_f64);
+    Runs { succeeded: count("succeeded"), failed: count("failed"), skipped: count("skipped"), last, next }
 }
 
 fn pid(row: &Value) -> Option<i32> {
@@ -167,6 +202,15 @@ mod tests {
         };
         assert_eq!(found[1], web);
         assert_eq!((found[0].name.as_str(), found[0].is_complete(), found[1].is_complete()), ("idle", true, false));
+        let answer = object(
+            json!({"details": {"migrate": {"state": "stopped", "runs": {"succeeded": 2, "failed": 1, "skipped": 4},
+            "next_run": 9.5, "last_run": {"result": "success", "began": 5.5, "duration": 2.0}}}}),
+        );
+        let last = Some(LastRun { succeeded: true, began: 5.5, duration: 2.0 });
+        assert_eq!(
+            watchers(&answer).unwrap()[0].runs,
+            Some(Runs { succeeded: 2, failed: 1, skipped: 4, last, next: Some(9.5) })
+        );
         assert_eq!(watchers(&object(json!({"status": "ok"}))), None);
     }
 

@@ -3,6 +3,7 @@
 pub(in crate::arbiter) mod history;
 pub(in crate::arbiter) mod memory;
 pub(in crate::arbiter) mod registry;
+pub(in crate::arbiter) mod runs;
 pub(in crate::arbiter) mod slots;
 pub(in crate::arbiter) mod vitals;
 pub(in crate::arbiter) mod watcher;

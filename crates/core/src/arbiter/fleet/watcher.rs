@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::fleet::history::History;
+use crate::arbiter::fleet::runs::Runs;
 use crate::arbiter::fleet::slots::Slots;
 use crate::arbiter::fleet::worker::{Worker, WorkerClass, WorkerState};
 use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
@@ -17,7 +18,7 @@ use crate::arbiter::operate::queue::{Operation, Progress};
 use crate::arbiter::outcome::{Failure, Failures};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::base::Pid;
-use crate::config::{ReloadMode, WatcherConfig};
+use crate::config::{ReloadMode, WatcherConfig, WatcherKind};
 use crate::proto::Signal;
 
 /// Where a watcher is in its life. On the wire: stopped, starting, active, stopping.
@@ -163,6 +164,8 @@ pub(in crate::arbiter) struct Watcher {
     pub(in crate::arbiter) activation: Activation,
     pub(in crate::arbiter) hooks: Hooks,
     pub(in crate::arbiter) history: History,
+    #[serde(default, skip_serializing_if = "Runs::is_default")]
+    pub(in crate::arbiter) runs: Runs,
 }
 
 impl Watcher {
@@ -197,6 +200,7 @@ impl Watcher {
             activation: Activation::default(),
             hooks: Hooks::default(),
             history: History::default(),
+            runs: Runs::default(),
         }
     }
 
@@ -265,6 +269,11 @@ impl Watcher {
     /// Whether a reload brings up new processes beside the old ones.
     pub(in crate::arbiter) fn is_surging(&self) -> bool {
         self.running.as_ref().is_some_and(|operation| operation.progress == Progress::Surging)
+    }
+
+    /// Whether its workers run until they are told to stop.
+    pub(in crate::arbiter) fn is_service(&self) -> bool {
+        self.config.kind == WatcherKind::Service
     }
 
     /// Whether a connection starts it where others start with circusd, or again after a stop.

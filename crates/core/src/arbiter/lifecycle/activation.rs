@@ -72,8 +72,9 @@ impl Arbiter {
         }
     }
 
-    /// Brings the sockets that are watched for a watcher in line with whether it waits.
+    /// Brings what a watcher waits for, a connection or a time, in line with whether it waits.
     pub(in crate::arbiter) fn update_activation(&mut self, key: WatcherKey, now: Now) {
+        self.update_schedule(key, now);
         let Some(watcher) = self.fleet.get(key) else { return };
         if !watcher.config.on_demand && watcher.activation == Activation::default() {
             return;
@@ -101,6 +102,7 @@ impl Arbiter {
     pub(in crate::arbiter) fn disarm_activation(&mut self, key: WatcherKey) {
         self.timers.cancel(Timer::Idle(key));
         self.timers.cancel(Timer::Rearm(key));
+        self.timers.cancel(Timer::Run(key));
         self.watch_for(key, BTreeSet::new());
     }
 

@@ -137,7 +137,11 @@ pub(in crate::arbiter) fn backs_off(
     let text = || {
         let (how, lived, wait) = (How(exit_code), Seconds(lived), Seconds(wait));
         let hint = daemonizing(exit_code, times);
-        let what = if early { "exited too soon" } else { "exits again and again" };
+        let what = match (w.is_service(), early) {
+            (false, _) => "failed",
+            (true, true) => "exited too soon",
+            (true, false) => "exits again and again",
+        };
         let name = w.name();
         format!(
             "{name}: worker {what}{hint}, the next one waits wid={wid} {how} after={lived} times={times} wait={wait}"

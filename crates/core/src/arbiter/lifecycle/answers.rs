@@ -9,7 +9,7 @@ use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::{HookId, WorkerId};
 use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, HookSubject, HookTask, Purpose};
-use crate::arbiter::lifecycle::{exit, hooks, launch, readiness, signals, start, stop, terminate};
+use crate::arbiter::lifecycle::{exit, hooks, launch, readiness, runs, signals, start, stop, terminate};
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
@@ -171,6 +171,7 @@ fn start_refused(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
     if w.config.on_demand {
         activation::note_run(w, RunResult::Bad, cx);
     }
+    runs::note_failure(w);
     stop::call_off_start(w, cx);
     cx.follow_ups.push_back(FollowUp::GaveUp);
 }

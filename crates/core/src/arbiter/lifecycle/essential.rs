@@ -32,7 +32,7 @@ impl Arbiter {
     /// Logs that circusd stays although no watcher runs, where the last one has stopped of its own accord.
     pub(in crate::arbiter) fn log_if_none_runs(&mut self) {
         let rests = |w: &Watcher| {
-            let idle = w.running.is_none() && w.waiting.is_empty() && !self.is_waiting(w);
+            let idle = w.running.is_none() && w.waiting.is_empty() && !self.is_waiting(w) && !w.runs.armed;
             w.state == WatcherState::Stopped && idle
         };
         let mut watchers = self.fleet.shown().filter(|w| w.config.origin == WatcherOrigin::User).peekable();

@@ -10,7 +10,9 @@ use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{Wid, WorkerId};
 use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{ExitInfo, Purpose};
-use crate::arbiter::lifecycle::{announce, backoff, essential, hooks, liveness, probes, readiness, stop, terminate};
+use crate::arbiter::lifecycle::{
+    announce, backoff, essential, hooks, liveness, probes, readiness, runs, stop, terminate,
+};
 use crate::arbiter::operate::queue;
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
@@ -141,6 +143,13 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         WatcherState::Stopped | WatcherState::Stopping => false,
         WatcherState::Starting { .. } | WatcherState::Active => true,
     };
+    if let Some(run) = &mut w.runs.current {
+        run.exit_code = Some(exit_code);
+    }
+    if kept_up && !w.is_service() {
+        runs::exited(w, worker, lived, exit_code, cx);
+        return report_gone(worker, cx);
+    }
     let wanted = kept_up && !worker.retiring;
     let unhealthy = matches!(worker.verdict(), Some(Cause::Unhealthy { .. }));
     if kept_up && replaced && (!worker.exit_expected || unhealthy) && !worker.retiring && !replaced_by_reload {
@@ -178,6 +187,11 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         }
         w.slots.release(worker.wid);
     }
+    report_gone(worker, cx);
+}
+
+/// Answers the requests that waited for this worker's end.
+fn report_gone(worker: &Worker, cx: &mut Cx<'_>) {
     for job in &worker.awaited_by {
         cx.job_part_done(*job, None, None);
     }
@@ -206,7 +220,13 @@ fn exited_early(w: &mut Watcher, wid: Wid, lived: Duration, exit_code: i32, cx: 
 }
 
 /// The slot of a worker that exits again and again waits, for the `k`-th time.
-fn begin_backoff(w: &mut Watcher, wid: Wid, exit_code: i32, (lived, times, k): (Duration, u32, u32), cx: &mut Cx<'_>) {
+pub(in crate::arbiter) fn begin_backoff(
+    w: &mut Watcher,
+    wid: Wid,
+    exit_code: i32,
+    (lived, times, k): (Duration, u32, u32),
+    cx: &mut Cx<'_>,
+) {
     w.slots.tried(wid);
     let wait = backoff::begin(w, wid, Cause::Exit { exit_code, lived }, (times, k), cx);
     announce::backs_off(w, wid.0, exit_code, (lived, times, wait), cx);

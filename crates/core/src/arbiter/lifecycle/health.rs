@@ -4,6 +4,7 @@ use crate::arbiter::fleet::slots::TRUSTED;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::lifecycle::exit::FREE_EXITS;
+use crate::arbiter::lifecycle::runs;
 use crate::arbiter::time::{Mono, seconds};
 use crate::commands::Health;
 
@@ -16,6 +17,8 @@ pub(in crate::arbiter) fn health(w: &Watcher, waits: bool, now: Mono) -> Health 
             Some(failure) if failure.cause.held_back_by().is_some() => Health::HeldBack,
             Some(_) => Health::Failed,
             None if w.enabled == Some(false) => Health::Disabled,
+            None if w.runs.armed => Health::Scheduled,
+            None if runs::has_succeeded(w) => Health::Succeeded,
             None if w.history.began.is_none() && !w.config.autostart => Health::Disabled,
             None => Health::Stopped,
         },
@@ -24,6 +27,9 @@ pub(in crate::arbiter) fn health(w: &Watcher, waits: bool, now: Mono) -> Health 
 }
 
 fn of_workers(w: &Watcher, now: Mono) -> Health {
+    if !w.is_service() {
+        return if w.slots.waiting() > 0 { Health::BackingOff } else { Health::Running };
+    }
     let counts = w.counts();
     let failing = w.workers().values().filter(|worker| is_failing(w, worker, now)).count();
     let wanted = w.config.numprocesses as usize;

@@ -7,7 +7,7 @@ use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
-use crate::arbiter::lifecycle::{announce, hooks, readiness, terminate};
+use crate::arbiter::lifecycle::{announce, hooks, readiness, runs, terminate};
 use crate::arbiter::timers::Timer;
 use crate::base::Pid;
 
@@ -73,6 +73,7 @@ pub(in crate::arbiter) fn spawned(w: &mut Watcher, id: WorkerId, pid: Pid, cx: &
 /// A process counts as one of the watcher's from now on.
 pub(in crate::arbiter) fn publish_spawned(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
     announce::spawned(w, id, cx);
+    runs::spawned(w);
     if w.config.checks.ready.is_none() {
         note_run(w);
     }

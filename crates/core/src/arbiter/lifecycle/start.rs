@@ -2,8 +2,8 @@
 
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
-use crate::arbiter::lifecycle::hooks;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
+use crate::arbiter::lifecycle::{hooks, runs};
 use crate::arbiter::operate::dependence;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
@@ -24,6 +24,7 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
         (w.gave_up, w.along) = (None, false);
         w.service_ready = None;
         w.next_spawn = cx.mono();
+        runs::begin(w, cx);
         // The Python hooks must be loaded before one of them is asked.
         if !hooks::run(w, Purpose::Load, HookSubject::default(), cx) {
             hooks::run(w, Purpose::BeforeStart, HookSubject::default(), cx);
@@ -39,7 +40,10 @@ pub(in crate::arbiter) fn started(w: &mut Watcher, cx: &mut Cx<'_>) {
     }
     // Those that require it get new processes before anything else is done with them.
     dependence::note_loss(w, cx);
-    cx.follow_ups.push_back(FollowUp::CameUp(w.key));
+    // What comes after a run waits until it has succeeded.
+    if w.is_service() {
+        cx.follow_ups.push_back(FollowUp::CameUp(w.key));
+    }
     cx.log(Level::Info, format!("{} started", w.name()));
     cx.publish(w, EventKind::Start);
 }

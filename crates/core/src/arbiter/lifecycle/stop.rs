@@ -6,7 +6,7 @@ use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
-use crate::arbiter::lifecycle::{announce, hooks, terminate};
+use crate::arbiter::lifecycle::{announce, hooks, runs, terminate};
 use crate::arbiter::operate::queue::OperationKind;
 use crate::arbiter::outcome::Failure;
 use crate::arbiter::timers::Timer;
@@ -16,6 +16,7 @@ use crate::proto::EventKind;
 /// Begins to stop a watcher: launches that are not under way are dropped, and the workers are signalled, after
 /// `before_stop` where there is one.
 pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
+    runs::note_failure(w);
     if w.hooks.bar_launches() {
         return call_off_start(w, cx);
     }
@@ -34,6 +35,7 @@ pub(in crate::arbiter) fn call_off_start(w: &mut Watcher, cx: &mut Cx<'_>) {
     w.state = WatcherState::Stopped;
     w.set_stop_policy(None);
     clear_slots(w, cx);
+    runs::end(w, cx);
     cx.follow_ups.push_back(FollowUp::WentDown(w.key));
 }
 
@@ -92,6 +94,7 @@ pub(in crate::arbiter) fn rest(w: &mut Watcher, cx: &mut Cx<'_>) {
     w.state = WatcherState::Stopped;
     w.set_stop_policy(None);
     cx.log(Level::Info, format!("{} stopped", w.name()));
+    runs::end(w, cx);
     cx.follow_ups.push_back(FollowUp::WentDown(w.key));
     if w.gave_up.is_some() {
         cx.follow_ups.push_back(FollowUp::GaveUp);

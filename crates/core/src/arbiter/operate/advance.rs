@@ -4,12 +4,12 @@ use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Resizing, Watcher, WatcherState};
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::reconcile::reconcile;
-use crate::arbiter::lifecycle::{activation, essential, hooks, start, stop};
+use crate::arbiter::lifecycle::{activation, cron, essential, hooks, runs, start, stop};
 use crate::arbiter::operate::proof::{self, Proof};
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Progress};
 use crate::arbiter::operate::{dependence, reload, stuck};
 use crate::arbiter::timers::Timer;
-use crate::config::ReloadMode;
+use crate::config::{ReloadMode, WatcherKind};
 
 /// Goes on with a watcher as far as is possible now.
 pub(in crate::arbiter) fn advance(w: &mut Watcher, cx: &mut Cx<'_>) {
@@ -67,7 +67,9 @@ fn step(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
 /// Workers that end are not replaced, and the last one is gone.
 fn step_emptied(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     if !w.config.on_demand {
-        w.give_up_for_latest_failure();
+        if !runs::is_done(w) {
+            w.give_up_for_latest_failure();
+        }
         essential::note_end(w, true, cx);
         stop::begin(w, cx);
         return true;
@@ -91,9 +93,11 @@ fn step_operation(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
             match operation.kind {
                 // A reload of a watcher that was stopped has started it.
                 OperationKind::Reload | OperationKind::ReloadSequential => reload::reloaded(w, cx),
-                OperationKind::Start | OperationKind::Stop | OperationKind::Restart | OperationKind::Remove => {
-                    queue::end(w, cx);
-                }
+                OperationKind::Start
+                | OperationKind::Run
+                | OperationKind::Stop
+                | OperationKind::Restart
+                | OperationKind::Remove => queue::end(w, cx),
             }
             true
         }
@@ -139,10 +143,12 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     let kind = operation.kind;
     let reloads = matches!(kind, OperationKind::Reload | OperationKind::ReloadSequential);
     // A watcher without workers has none to replace; one that waits for a connection goes on waiting.
-    let skips = idle && (operation.skips_stopped() || reloads && w.starts_on_demand());
+    // A run is not repeated because something has changed: that counts from the next one.
+    let skips = idle && (operation.skips_stopped() || reloads && w.starts_on_demand()) || reloads && !w.is_service();
+    let is_cron = w.config.kind == WatcherKind::Cron;
     let mode = w.reload_mode(operation.needs_new_processes());
     operation.progress = match kind {
-        OperationKind::Start => Progress::Starting,
+        OperationKind::Start | OperationKind::Run => Progress::Starting,
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => Progress::Stopping,
         OperationKind::Reload | OperationKind::ReloadSequential if idle => Progress::Starting,
         OperationKind::Reload if mode != ReloadMode::Exclusive => Progress::Surging,
@@ -153,7 +159,11 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     w.running = Some(operation);
     match kind {
         _ if skips => queue::end(w, cx),
-        OperationKind::Start => start::begin(w, cx),
+        OperationKind::Start if is_cron => {
+            cron::arm(w, cx);
+            queue::end(w, cx);
+        }
+        OperationKind::Start | OperationKind::Run => start::begin(w, cx),
         // What follows from a stop of a stopped watcher is done by the next step.
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart if idle => {}
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => stop::begin(w, cx),
@@ -169,9 +179,13 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
 
 /// What follows for the running operation when its watcher has stopped.
 fn operation_at_rest(w: &mut Watcher, cx: &mut Cx<'_>) {
-    let on_demand = w.starts_on_demand();
+    let (on_demand, is_cron) = (w.starts_on_demand(), w.config.kind == WatcherKind::Cron);
     let Some(operation) = &mut w.running else { return };
     match operation.kind {
+        OperationKind::Restart if is_cron => {
+            cron::arm(w, cx);
+            queue::end(w, cx);
+        }
         OperationKind::Restart if operation.progress == Progress::Stopping && !on_demand => {
             operation.progress = Progress::Starting;
             start::begin(w, cx);
@@ -181,6 +195,7 @@ fn operation_at_rest(w: &mut Watcher, cx: &mut Cx<'_>) {
             cx.follow_ups.push_back(FollowUp::Forget(w.key));
         }
         OperationKind::Start
+        | OperationKind::Run
         | OperationKind::Stop
         | OperationKind::Restart
         | OperationKind::Reload

@@ -13,6 +13,7 @@ use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WatcherKey};
 use crate::arbiter::lifecycle::health::health;
+use crate::arbiter::lifecycle::runs;
 use crate::arbiter::operate::job::Then;
 use crate::arbiter::operate::queue::{Operation, OperationKind, Waiter};
 use crate::arbiter::operate::schedule::{Stops, Which, is_idle};
@@ -20,7 +21,7 @@ use crate::arbiter::outcome::{self, Cause};
 use crate::arbiter::time::{Mono, Now};
 use crate::base::Level;
 use crate::commands::Health;
-use crate::config::{Needs, Propagate, Respawn, is_pattern};
+use crate::config::{Needs, Propagate, Respawn, WatcherKind, is_pattern};
 use crate::proto::Fault;
 
 /// Why a watcher may not start yet.
@@ -33,13 +34,22 @@ pub(in crate::arbiter) struct Unmet {
 
 /// Whether a watcher has done its work: its workers have succeeded and are not replaced.
 fn has_finished(w: &Watcher) -> bool {
-    let ended = is_idle(w) && w.wanted && w.gave_up.is_none() && w.history.began.is_some();
+    let ended = w.is_service() && is_idle(w) && w.wanted && w.gave_up.is_none() && w.history.began.is_some();
     ended && w.config.respawn != Respawn::Always && !w.config.on_demand
 }
 
-/// Whether the watchers that come after this one may start: it is active, a connection starts it, or its work is done.
+/// Whether the watchers that come after this one may start: it is active, a connection or a time starts it, its work is
+/// done, or its run has succeeded.
 fn is_ready(w: &Watcher) -> bool {
-    w.state == WatcherState::Active || w.state == WatcherState::Stopped && w.starts_on_demand() || has_finished(w)
+    match w.config.kind {
+        WatcherKind::Service => {
+            w.state == WatcherState::Active
+                || w.state == WatcherState::Stopped && w.starts_on_demand()
+                || has_finished(w)
+        }
+        WatcherKind::Oneshot => runs::has_succeeded(w),
+        WatcherKind::Cron => w.runs.armed,
+    }
 }
 
 /// Whether something that is being done with a watcher, or waits to be, starts it.
@@ -169,7 +179,11 @@ impl Arbiter {
         match kind {
             OperationKind::Remove => stops.removed = asked,
             OperationKind::Restart => stops.restarted = asked,
-            OperationKind::Start | OperationKind::Stop | OperationKind::Reload | OperationKind::ReloadSequential => {}
+            OperationKind::Start
+            | OperationKind::Run
+            | OperationKind::Stop
+            | OperationKind::Reload
+            | OperationKind::ReloadSequential => {}
         }
         self.stop_in_order(stops, Some(job));
     }
@@ -185,7 +199,7 @@ impl Arbiter {
             }
             return;
         }
-        if has_finished(watcher) {
+        if has_finished(watcher) || !watcher.is_service() && is_ready(watcher) {
             return self.start_held_back(key);
         }
         if !watcher.config.on_demand && !self.has_its_turn_to_come(key) {
@@ -286,7 +300,8 @@ pub(in crate::arbiter) fn release_held(w: &mut Watcher, operation: &mut Operatio
 
 /// Notes when a watcher has lost its last process, and that it has others now.
 pub(in crate::arbiter) fn note_loss(w: &mut Watcher, cx: &mut Cx<'_>) {
-    if w.config.on_demand {
+    // A run that is over is no loss.
+    if w.config.on_demand || !w.is_service() {
         return;
     }
     let counts = w.counts();

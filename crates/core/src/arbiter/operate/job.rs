@@ -11,7 +11,7 @@ use crate::arbiter::operate::schedule::Which;
 use crate::arbiter::outcome;
 use crate::arbiter::time::Now;
 use crate::base::Pid;
-use crate::proto::{Body, Fault, Object, Reply, ReplyTo};
+use crate::proto::{Body, Fault, Object, Reply, ReplyTo, RunReport};
 
 /// How the answer to a finished job reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,9 @@ pub(in crate::arbiter) struct Changes {
     pub(in crate::arbiter) stopped: Option<Vec<Pid>>,
     pub(in crate::arbiter) started: Option<Vec<Pid>>,
     pub(in crate::arbiter) kept: Option<Vec<Pid>>,
+    /// The run that it began, when it is over.
+    #[serde(default)]
+    pub(in crate::arbiter) run: Option<RunReport>,
 }
 
 impl Changes {
@@ -88,6 +91,7 @@ impl Changes {
                 properties.insert(key.into(), pids.iter().map(|pid| pid.0).collect());
             }
         }
+        properties.extend(self.run.as_ref().map(|run| ("run".into(), run.fields().into())));
         properties
     }
 }

@@ -4,7 +4,7 @@
 //! A request with `waiting` is answered later, when each new worker has proved itself or has failed. A worker has proved
 //! itself when it has lived for min_uptime, or as soon as a hook that waits for its service (`wait_tcp:` and the like, at
 //! `after_start` or `after_spawn`) has said yes, or as soon as it is ready where the watcher
-//! says how that shows (`ready`). It has failed when its launch was given up, when it exited early, or when
+//! says how that shows (`ready`). A run of a watcher that is no service has to come to its end. It has failed when its launch was given up, when it exited early, or when
 //! a hook refused it: that its slot is tried again later is no success of this request.
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,9 @@ use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::JobId;
+use crate::arbiter::lifecycle::runs;
 use crate::arbiter::operate::job::Changes;
-use crate::arbiter::outcome::{self, Failure};
+use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::time::{Mono, seconds};
 use crate::arbiter::timers::Timer;
 use crate::proto::HookPoint;
@@ -53,6 +54,12 @@ pub(in crate::arbiter) fn answer(w: &mut Watcher, cx: &mut Cx<'_>) {
                 due = due.into_iter().chain(at).min();
                 w.proofs.push(proof);
             }
+            Verdict::Decided if !w.is_service() && w.runs.current.is_none() => {
+                let failures: Vec<&Failure> = w.failures.since(proof.mark).collect();
+                let fault = runs::fault(w).map(|fault| outcome::fault(w.name(), &failures).unwrap_or(fault));
+                let changes = proof.changes.map(|changes| Changes { run: w.runs.last.clone(), ..changes });
+                cx.job_part_done(proof.job, changes, fault);
+            }
             Verdict::Decided => {
                 let failures: Vec<&Failure> =
                     w.failures.since(proof.mark).filter(|failure| !has_come_up(w, failure, cx.mono())).collect();
@@ -68,6 +75,10 @@ pub(in crate::arbiter) fn answer(w: &mut Watcher, cx: &mut Cx<'_>) {
 }
 
 fn verdict(w: &Watcher, proof: &Proof, now: Mono) -> Verdict {
+    if !w.is_service() {
+        let stuck = w.failures.since(proof.mark).any(|failure| matches!(failure.cause, Cause::Stuck { .. }));
+        return if w.state == WatcherState::Stopped || stuck { Verdict::Decided } else { Verdict::Open(None) };
+    }
     match w.state {
         WatcherState::Stopped | WatcherState::Stopping => return Verdict::Decided,
         WatcherState::Starting { .. } | WatcherState::Active => {}

@@ -19,11 +19,12 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey, WorkerId};
+use crate::arbiter::lifecycle::cron;
 use crate::arbiter::operate::job::Changes;
 use crate::arbiter::operate::proof::Proof;
 use crate::arbiter::outcome::{self, Failure};
 use crate::base::{Level, Pid};
-use crate::config::Propagate;
+use crate::config::{Propagate, WatcherKind};
 use crate::proto::Fault;
 
 /// What an operation does.
@@ -31,6 +32,8 @@ use crate::proto::Fault;
 pub enum OperationKind {
     /// Have all processes run.
     Start,
+    /// Have the process of a watcher that is no service run once.
+    Run,
     /// Have none run.
     Stop,
     /// Stop, then start.
@@ -45,13 +48,14 @@ pub enum OperationKind {
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Start, Self::Stop, Self::Restart, Self::Reload, Self::ReloadSequential, Self::Remove];
+    pub const ALL: [Self; 7] =
+        [Self::Start, Self::Run, Self::Stop, Self::Restart, Self::Reload, Self::ReloadSequential, Self::Remove];
 
     /// As clients call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Start => "start",
+            Self::Run => "run",
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Reload | Self::ReloadSequential => "reload",
@@ -62,7 +66,7 @@ impl OperationKind {
     /// Whether a watcher that is stopped starts by it.
     pub(in crate::arbiter) fn starts(self) -> bool {
         match self {
-            Self::Start | Self::Restart | Self::Reload | Self::ReloadSequential => true,
+            Self::Start | Self::Run | Self::Restart | Self::Reload | Self::ReloadSequential => true,
             Self::Stop | Self::Remove => false,
         }
     }
@@ -70,7 +74,7 @@ impl OperationKind {
     pub(in crate::arbiter) fn overtakes(self) -> bool {
         match self {
             Self::Stop | Self::Remove => true,
-            Self::Start | Self::Restart | Self::Reload | Self::ReloadSequential => false,
+            Self::Start | Self::Run | Self::Restart | Self::Reload | Self::ReloadSequential => false,
         }
     }
 }
@@ -172,7 +176,13 @@ impl Operation {
     /// Whether it starts a watcher that is stopped only when those are up that the watcher needs.
     pub(in crate::arbiter) fn waits_for_others(&self, w: &Watcher) -> bool {
         let wakes = self.kind == OperationKind::Start || !w.starts_on_demand();
-        self.kind.starts() && wakes && !self.skips_stopped() && self.reason != Reason::Connected
+        // A reload leaves runs alone, and the time of a run waits for none.
+        let begins = match self.kind {
+            OperationKind::Reload | OperationKind::ReloadSequential => w.is_service(),
+            OperationKind::Run => w.config.kind != WatcherKind::Cron,
+            OperationKind::Start | OperationKind::Restart | OperationKind::Stop | OperationKind::Remove => true,
+        };
+        self.kind.starts() && begins && wakes && !self.skips_stopped() && self.reason != Reason::Connected
     }
 
     /// Whether the slot of this worker is filled again even where workers that end are not replaced.
@@ -188,11 +198,17 @@ pub(in crate::arbiter) fn submit(w: &mut Watcher, new: Operation, cx: &mut Cx<'_
     let kind = new.kind;
     match new.reason {
         Reason::Requested | Reason::Connected => {
-            w.wanted = kind.starts();
+            if kind != OperationKind::Run {
+                w.wanted = kind.starts();
+            }
+            if !kind.starts() {
+                cron::disarm(w);
+            }
             // From here on it is as a request wants it.
             (w.gave_up, w.along) = (None, false);
         }
         Reason::Along => {
+            cron::disarm(w);
             w.along = w.config.propagate == Propagate::Restart;
             w.wanted &= w.along;
         }
@@ -252,7 +268,14 @@ pub(in crate::arbiter) fn report_cancelled(operation: Operation, by: OperationKi
 pub(in crate::arbiter) fn end(w: &mut Watcher, cx: &mut Cx<'_>) {
     let Some(operation) = w.running.take() else { return };
     let changes = changes(operation.kind, &operation.before, &w.lasting_pids());
-    let proves = |waiter: &Waiter| operation.kind.starts() && matches!(waiter, Waiter::Job(_));
+    let brings_up = match operation.kind {
+        OperationKind::Run => true,
+        OperationKind::Start | OperationKind::Restart => w.config.kind != WatcherKind::Cron,
+        // A run goes on over a reload.
+        OperationKind::Reload | OperationKind::ReloadSequential => w.is_service(),
+        OperationKind::Stop | OperationKind::Remove => false,
+    };
+    let proves = |waiter: &Waiter| brings_up && matches!(waiter, Waiter::Job(_));
     let (to_prove, done): (Vec<_>, Vec<_>) = operation.waiters.into_iter().partition(proves);
     for waiter in to_prove {
         if let Waiter::Job(job) = waiter {
@@ -281,9 +304,12 @@ fn changes(kind: OperationKind, before: &[Pid], after: &[Pid]) -> Option<Changes
     let kept: Vec<Pid> = before.iter().filter(|pid| among(pid, after)).copied().collect();
     match kind {
         OperationKind::Stop | OperationKind::Remove => None,
-        OperationKind::Start => Some(Changes { stopped: None, started: Some(only(after, before)), kept: Some(kept) }),
+        OperationKind::Start | OperationKind::Run => {
+            Some(Changes { started: Some(only(after, before)), kept: Some(kept), ..Changes::default() })
+        }
         OperationKind::Restart | OperationKind::Reload | OperationKind::ReloadSequential => {
-            Some(Changes { stopped: Some(only(before, after)), started: Some(only(after, before)), kept: Some(kept) })
+            let (stopped, started) = (Some(only(before, after)), Some(only(after, before)));
+            Some(Changes { stopped, started, kept: Some(kept), ..Changes::default() })
         }
     }
 }

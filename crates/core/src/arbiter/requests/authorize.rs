@@ -97,6 +97,7 @@ pub fn authorize(principal: &Principal, request: &Request, facts: &Facts<'_>) ->
         | Request::Reload { .. }
         | Request::Restart { selection: Some(_), .. }
         | Request::Rm { .. }
+        | Request::Run { .. }
         | Request::Start { .. }
         | Request::Stop { .. }
         | Request::Tail { .. } => owns_all(user, facts),
@@ -243,6 +244,7 @@ impl Arbiter {
             | Request::Kill { name, .. }
             | Request::Options { name, .. }
             | Request::Rm { name, .. }
+            | Request::Run { name, .. }
             | Request::Set { name, .. }
             | Request::Signal { name, .. }
             | Request::Tail { name, .. } => one(name),

@@ -18,7 +18,7 @@ use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::base::Pid;
 use crate::config::options::{self, Effect};
-use crate::config::{Needs, WatcherConfig, order_fault};
+use crate::config::{Needs, WatcherConfig, WatcherKind, order_fault};
 use crate::proto::{Body, ErrNo, EventKind, Fault, HookPoint, Object, Reply, ReplyTo, Request, Selection, Signal};
 
 /// What a request comes to: an answer now, or one that its job gives later.
@@ -80,6 +80,7 @@ impl Arbiter {
             }),
             Request::Restart { selection: Some(selection), waiting } => self.restart(&to, &selection, waiting, now),
             Request::Rm { name, nostop, waiting } => self.remove(&to, &name, nostop, waiting, now),
+            Request::Run { name, waiting } => self.run(&to, &name, waiting, now),
             Request::Set { name, options, waiting } => self.set(&to, &name, &options, waiting, now),
             Request::Signal { name, signum, pid, childpid, children, recursive } => {
                 let target = match (childpid, children, recursive) {
@@ -166,6 +167,24 @@ impl Arbiter {
         let which = if selection.is_some() { Which::All } else { Which::AsAtBoot };
         self.start_in_order(keys, Some(job), which);
         answer
+    }
+
+    /// Has a watcher that is no service run now. While a run is under way, that is the one.
+    fn run(&mut self, to: &ReplyTo, name: &str, waiting: bool, now: Now) -> Dispatch {
+        self.phase.at_work()?;
+        let watcher = self.fleet.named(name)?;
+        if watcher.is_service() {
+            let text = format!("{} is a service (kind), which does not run once: use start", watcher.name());
+            return Err(Fault::command(text));
+        }
+        let (key, kind) = (watcher.key, watcher.config.kind);
+        if kind == WatcherKind::Cron {
+            // Only its schedule waits for others.
+            let (job, answer) = self.job(to, 1, Form::Info, Then::Answer, waiting);
+            self.submit(key, OperationKind::Run, vec![Waiter::Job(job)], now);
+            return answer;
+        }
+        self.operate(to, key, OperationKind::Run, Form::Info, waiting, now)
     }
 
     pub(in crate::arbiter) fn stop(
@@ -307,6 +326,10 @@ impl Arbiter {
         self.phase.at_work()?;
         let watcher = self.fleet.named_mut(name)?;
         let key = watcher.key;
+        if !watcher.is_service() {
+            let (name, kind) = (watcher.name(), watcher.config.kind.name());
+            return Err(Fault::command(format!("{name} runs one process (kind = {kind})")));
+        }
         if watcher.config.singleton {
             let mut answer = Object::new();
             answer.insert("numprocesses".into(), watcher.config.numprocesses.into());
@@ -396,6 +419,10 @@ impl Arbiter {
         // All or nothing: a refused option leaves the watcher as it was.
         let mut config = (*watcher.config).clone();
         let effects = options::apply(&mut config, changes, &self.host)?;
+        if config.kind != watcher.config.kind {
+            let text = "'kind' cannot be set: change it in the file and run reloadconfig, or rm and add the watcher";
+            return Err(Fault::command(text));
+        }
         if (&config.after, &config.requires) != (&watcher.config.after, &watcher.config.requires) {
             self.order_allows(&config)?;
         }

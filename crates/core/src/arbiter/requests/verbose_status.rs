@@ -14,8 +14,8 @@ use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::commands::Health;
-use crate::config::WatcherOrigin;
-use crate::proto::Object;
+use crate::config::{Schedule, WatcherKind, WatcherOrigin};
+use crate::proto::{Object, RunReport};
 
 impl Arbiter {
     /// What `status` answers, and `details` beside it: of one watcher, or of each by name.
@@ -49,6 +49,18 @@ impl Arbiter {
             put("origin", watcher.config.origin.name().into());
         }
         put("enabled", watcher.config.autostart.into());
+        if !watcher.is_service() {
+            put("kind", watcher.config.kind.name().into());
+            put("last_run", watcher.runs.last.as_ref().map(RunReport::fields).into());
+            let runs = &watcher.runs;
+            put("runs", json!({"succeeded": runs.succeeded, "failed": runs.failed, "skipped": runs.skipped}));
+        }
+        if watcher.config.kind == WatcherKind::Cron {
+            put("schedule", watcher.config.cron.schedule.as_ref().map(Schedule::text).into());
+            put("timezone", watcher.config.cron.timezone.clone().into());
+            put("next_run", watcher.runs.next.as_ref().map(|next| next.at).into());
+            put("next_run_in", self.left(Timer::Run(watcher.key), now).map(|left| left.as_secs_f64()).into());
+        }
         put("wanted", watcher.config.numprocesses.into());
         put("running", counts.running.into());
         put("starting", (counts.starting + counts.unready).into());

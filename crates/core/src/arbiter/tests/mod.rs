@@ -1,5 +1,6 @@
 //! Scenarios of the core, each a story: what happens, and what the core wants done.
 
+mod cron;
 mod demand;
 mod essential;
 mod failure;
@@ -7,6 +8,7 @@ mod hand_over;
 mod hooks;
 mod leftovers;
 mod lifecycle;
+mod oneshot;
 mod order;
 mod outcomes;
 mod pairs;

@@ -17,6 +17,8 @@ const MS: u64 = 1_000_000;
 pub(super) struct Rig {
     pub(super) arbiter: Arbiter,
     now_ms: u64,
+    /// How far the clock on the wall is ahead of the other, in seconds.
+    pub(super) wall: f64,
     next_pid: i32,
     /// What the next launches come to, instead of a process.
     pub(super) failures: Vec<SpawnError>,
@@ -114,6 +116,7 @@ impl Rig {
         Self {
             arbiter: Arbiter::new(config.clone(), Host::default(), 7),
             now_ms: 1_000_000,
+            wall: 0.0,
             next_pid: 100,
             failures: Vec::new(),
             hold_launches: false,
@@ -141,7 +144,7 @@ impl Rig {
     }
 
     pub(super) fn now(&self) -> Now {
-        Now { mono: Mono(self.now_ms * MS), unix: self.now_ms as f64 / 1e3 }
+        Now { mono: Mono(self.now_ms * MS), unix: self.now_ms as f64 / 1e3 + self.wall }
     }
 
     pub(super) fn tell(&mut self, event: Event) {
@@ -244,6 +247,8 @@ impl Rig {
                 }
                 return;
             }
+            Action::WatchClock => return,
+            Action::RememberRun { watcher, time } => format!("remember {watcher} {time}"),
             Action::CloseStreams(_) | Action::ForgetOutput(_) | Action::ForgetStored(_) => return,
             Action::Tail { job, watcher, stream, range } => {
                 self.tails.push(job);
@@ -355,6 +360,13 @@ impl Rig {
 
     pub(super) fn expect<const N: usize>(&mut self, expected: [&str; N]) {
         assert_eq!(self.said(), expected);
+    }
+
+    /// Sets the clock on the wall so many seconds ahead, or back.
+    pub(super) fn set_clock(&mut self, ahead: f64) {
+        self.wall += ahead;
+        self.arbiter.handle_timeout(self.now());
+        self.settle();
     }
 
     /// Lets this many milliseconds pass, from deadline to deadline.

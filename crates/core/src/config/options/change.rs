@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::streams::{file_of, settle};
 use super::{Effect, OptionSpec, find};
-use crate::config::{Args, Host, WatcherConfig, python, words};
+use crate::config::{Args, Host, WatcherConfig, job, python, words};
 use crate::proto::{Fault, HookPoint, Object};
 
 /// Checks the types of options before any of them is applied. The names that are no options are handed back: for `add`
@@ -29,7 +29,7 @@ pub fn apply(watcher: &mut WatcherConfig, changes: &Object, host: &Host) -> Resu
         effects.push(apply_one(&mut changed, key, value, host)?);
     }
     settle_streams(&mut changed)?;
-    if let Some(text) = contradiction(&changed) {
+    if let Some(text) = impossible(&changed) {
         return Err(Fault::command(text));
     }
     *watcher = changed;
@@ -108,7 +108,7 @@ pub fn from_add(
         let count = watcher.numprocesses;
         return Err(Fault::command(format!("Cannot have {count} processes with a singleton watcher")));
     }
-    match contradiction(&watcher) {
+    match impossible(&watcher) {
         Some(text) => Err(Fault::command(text)),
         None => Ok(watcher),
     }
@@ -154,6 +154,11 @@ fn no_account(kind: AccountKind, name: &str) -> Fault {
         AccountKind::User => format!("{name} isn't a valid user name"),
         AccountKind::Group => format!("No such group: {name}"),
     })
+}
+
+/// Why the options of a watcher cannot all hold, if they cannot, with its kind or at all.
+fn impossible(watcher: &WatcherConfig) -> Option<String> {
+    contradiction(watcher).or_else(|| job::fault(watcher).map(|(key, text)| format!("'{key}': {text}")))
 }
 
 /// Why the options of a watcher cannot all hold, if they cannot.

@@ -6,7 +6,10 @@ use serde_json::Value;
 
 use super::Kind;
 use super::kind::{END, EXCLUSIVE, HUP, KEEP, NONE, ON_FAILURE, OVERLAP, RESTART, STOP, bounded_seconds};
-use crate::config::{Account, Args, ExitOn, LogFormat, OnOrphans, Orphans, Propagate, ReloadMode, Respawn, python};
+use crate::config::{
+    Account, Args, ExitOn, LogFormat, Missed, OnOrphans, Orphans, Overlap, Propagate, ReloadMode, Respawn, Schedule,
+    WatcherKind, python,
+};
 use crate::proto::Signal;
 
 /// A field that an option fills.
@@ -145,6 +148,66 @@ impl Field for Propagate {
             Self::Stop => STOP.into(),
             Self::None => NONE.into(),
         }
+    }
+}
+
+impl Field for WatcherKind {
+    fn read(value: &Value) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|kind| Some(kind.name()) == value.as_str());
+        named.map_or_else(|| refused(value), Ok)
+    }
+
+    fn show(&self) -> Value {
+        self.name().into()
+    }
+}
+
+impl Field for Overlap {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("skip") => Ok(Self::Skip),
+            Some("queue") => Ok(Self::Queue),
+            Some("kill") => Ok(Self::Kill),
+            _ => refused(value),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            Self::Skip => "skip".into(),
+            Self::Queue => "queue".into(),
+            Self::Kill => "kill".into(),
+        }
+    }
+}
+
+impl Field for Missed {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("skip") => Ok(Self::Skip),
+            Some("run") => Ok(Self::Run),
+            _ => refused(value),
+        }
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            Self::Skip => "skip".into(),
+            Self::Run => "run".into(),
+        }
+    }
+}
+
+impl Field for Option<Schedule> {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            None | Some("") => Ok(None),
+            Some(text) => Schedule::read(text).map(Some),
+        }
+    }
+
+    fn show(&self) -> Value {
+        self.as_ref().map(Schedule::text).into()
     }
 }
 

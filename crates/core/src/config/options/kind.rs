@@ -22,6 +22,8 @@ pub enum Kind {
     Reload,
     /// `restart`, `stop` or `none`.
     Propagate,
+    /// One of these words.
+    OneOf(&'static Words),
     /// Exit statuses: whole numbers from 0 to 255 with commas between them; on the wire also a list.
     Codes,
     /// A whole number.
@@ -54,6 +56,22 @@ pub enum Kind {
     Hook,
 }
 
+/// Words of which an option is one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Words {
+    /// In lower case.
+    pub all: &'static [&'static str],
+    /// What they are called in manuals and refusals.
+    pub described: &'static str,
+}
+
+/// The values of `kind`.
+pub(super) static KINDS: Words = Words { all: &["service", "oneshot", "cron"], described: "service, oneshot or cron" };
+/// The values of `overlap`.
+pub(super) static OVERLAPS: Words = Words { all: &["skip", "queue", "kill"], described: "skip, queue or kill" };
+/// The values of `missed`.
+pub(super) static MISSED: Words = Words { all: &["skip", "run"], described: "skip or run" };
+
 /// Longer than any machine runs, and short enough to be added to any time without overflow.
 const FOREVER: f64 = 1e9;
 
@@ -81,6 +99,7 @@ impl Kind {
             Self::Orphans => "end or keep",
             Self::Reload => "overlap, exclusive or hup",
             Self::Propagate => "restart, stop or none",
+            Self::OneOf(words) => words.described,
             Self::Codes => "exit statuses",
             Self::Int => "whole number",
             Self::Octal => "octal mode",
@@ -120,6 +139,11 @@ impl Kind {
                 word @ (RESTART | STOP | NONE) => Ok(word.into()),
                 _ => Err(format!("'{text}' is neither {RESTART} nor {STOP} nor {NONE}")),
             },
+            Self::OneOf(words) => {
+                let word = python::trim(text).to_ascii_lowercase();
+                let known = words.all.contains(&word.as_str());
+                if known { Ok(word.into()) } else { Err(format!("'{text}' is neither {}", words.all.join(" nor "))) }
+            }
             Self::Codes => codes(text),
             Self::Int | Self::WholeSeconds => {
                 python::int(text).map(Value::from).map_err(number(text, "a whole number"))
@@ -157,6 +181,7 @@ impl Kind {
             Self::Orphans => matches!(value.as_str(), Some(END | KEEP)),
             Self::Reload => value.is_null() || matches!(value.as_str(), Some(OVERLAP | EXCLUSIVE | HUP)),
             Self::Propagate => matches!(value.as_str(), Some(RESTART | STOP | NONE)),
+            Self::OneOf(words) => value.as_str().is_some_and(|word| words.all.contains(&word)),
             Self::Codes => {
                 value.is_string() || is_int(value) || value.as_array().is_some_and(|all| all.iter().all(is_int))
             }
@@ -170,6 +195,7 @@ impl Kind {
             Self::Stream => return check_stream(key, value),
             Self::Hooks => return check_hooks(value),
         };
+
         if ok { Ok(()) } else { Err(format!("'{key}' isn't {}", self.article())) }
     }
 
@@ -181,6 +207,7 @@ impl Kind {
             Self::Orphans => "end or keep",
             Self::Reload => "overlap, exclusive or hup",
             Self::Propagate => "restart, stop or none",
+            Self::OneOf(words) => words.described,
             Self::Codes => "a list of integers",
             Self::Int | Self::Octal | Self::Signal | Self::Limit => "an integer",
             Self::Seconds | Self::WholeSeconds => "a number",

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::field::{Field, store};
 use super::hooks;
-use super::kind::canonical_limit;
+use super::kind::{KINDS, MISSED, OVERLAPS, canonical_limit};
 use super::probes;
 use super::{Authority, Effect, Kind, Listed, OptionSpec, Scope, Support, streams};
 
@@ -52,6 +52,21 @@ macro_rules! check {
             effect: Effect::Nothing,
             listed: Listed::WhenSet,
             ..usual(Authority::$authority)
+        }
+    };
+}
+
+/// The same for a field of `cron`.
+macro_rules! cron {
+    ($name:ident) => {
+        OptionSpec {
+            key: stringify!($name),
+            get: |watcher, _| Some(watcher.cron.$name.show()),
+            put: |watcher, _, value| store(&mut watcher.cron.$name, value),
+            effect: Effect::Nothing,
+            listed: Listed::WhenSet,
+            scope: Scope::Literal,
+            ..usual(Authority::Safe)
         }
     };
 }
@@ -267,6 +282,29 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(idle_timeout, Safe)
     },
     OptionSpec {
+        kind: Kind::Seconds,
+        default: "0",
+        unit: "seconds",
+        doc: "With kind = cron, the upper limit of a random time added to each run, so that machines with the same schedule \
+              do not all run at once.",
+        example: "300",
+        ..cron!(jitter)
+    },
+    OptionSpec {
+        kind: Kind::OneOf(&KINDS),
+        default: "service",
+        doc: "service: the workers run until they are stopped. oneshot: one process runs once at a start of the watcher, \
+              and has succeeded when it exits with one of success_codes; watchers that come after it (after) wait for \
+              that. A run that fails is tried again after a pause, max_retry times in all, or once with respawn = no. \
+              cron: the same at the times of schedule; a run that fails is tried again with respawn = on-failure only. set \
+              does not change it.",
+        example: "oneshot",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Literal,
+        ..field!(kind, Safe)
+    },
+    OptionSpec {
         kind: Kind::Int,
         default: "0",
         unit: "seconds",
@@ -290,7 +328,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         default: "5",
         unit: "attempts",
         doc: "The number of attempts to start a command that cannot be executed, before the watcher is stopped; -1 \
-              means no limit.",
+              means no limit. With kind = oneshot or cron, processes that fail count as well.",
         example: "-1",
         effect: Effect::Nothing,
         ..field!(max_retry, Safe)
@@ -308,6 +346,14 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         listed: Listed::WhenSet,
         scope: Scope::Watcher,
         ..field!(min_uptime, Safe)
+    },
+    OptionSpec {
+        kind: Kind::OneOf(&MISSED),
+        default: "skip",
+        doc: "With kind = cron, what happens about runs that were due while the machine slept or circusd did not run, which \
+              it knows with state_file. skip: nothing. run: one run, at once, makes up for all of them.",
+        example: "run",
+        ..cron!(missed)
     },
     OptionSpec {
         kind: Kind::Int,
@@ -347,6 +393,14 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         listed: Listed::WhenSet,
         scope: Scope::Literal,
         ..field!(orphans, SignalsAsDaemon)
+    },
+    OptionSpec {
+        kind: Kind::OneOf(&OVERLAPS),
+        default: "skip",
+        doc: "With kind = cron, what happens when a run is due and the one before is not over. skip: the new one does not \
+              take place. queue: it begins when the other is over; one at most waits. kill: the other is stopped, as by stop.",
+        example: "queue",
+        ..cron!(overlap)
     },
     OptionSpec {
         kind: Kind::Int,
@@ -482,6 +536,13 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             Ok(())
         },
         ..usual(Authority::RunsAsDaemon)
+    },
+    OptionSpec {
+        doc: "With kind = cron, when it runs: five fields as in crontab(5) (minute, hour, day of month, month, day of week; \
+              also L, #, W and names), @hourly, @daily, @weekly, @monthly, @yearly, or @every TIME, such as @every 5m or \
+              @every 1h 30m. A change takes effect without a run.",
+        example: "0 3 * * *",
+        ..cron!(schedule)
     },
     OptionSpec {
         kind: Kind::Bool,
@@ -642,6 +703,11 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             Ok(())
         },
         ..field!(tail_bytes, Safe)
+    },
+    OptionSpec {
+        doc: "With kind = cron, the time zone of schedule, such as Europe/Berlin or UTC; by default that of the machine.",
+        example: "UTC",
+        ..cron!(timezone)
     },
     OptionSpec {
         kind: Kind::Account,

@@ -61,6 +61,32 @@ fn a_watcher() {
 }
 
 #[test]
+fn runs_of_a_watcher_that_is_no_service() {
+    let last = Some(LastRun { succeeded: true, began: 1.7e9, duration: 2.5 });
+    let runs = Some(crate::builtin::prometheus::snapshot::Runs {
+        succeeded: 3,
+        failed: 1,
+        skipped: 2,
+        last,
+        next: Some(1.75e9),
+    });
+    let migrate = Watcher { name: "migrate".into(), runs, ..Watcher::default() };
+    let lines = lines(&Snapshot { watchers: vec![web(), migrate], ..Snapshot::default() });
+    for line in [
+        "circus_watcher_runs_total{watcher=\"migrate\",result=\"success\"} 3",
+        "circus_watcher_runs_total{watcher=\"migrate\",result=\"failure\"} 1",
+        "circus_watcher_runs_total{watcher=\"migrate\",result=\"skipped\"} 2",
+        "circus_watcher_next_run_timestamp_seconds{watcher=\"migrate\"} 1750000000",
+        "circus_watcher_last_run_success{watcher=\"migrate\"} 1",
+        "circus_watcher_last_run_timestamp_seconds{watcher=\"migrate\"} 1700000000",
+        "circus_watcher_last_run_duration_seconds{watcher=\"migrate\"} 2.5",
+    ] {
+        has(&lines, line);
+    }
+    assert!(!lines.iter().any(|line| line.contains("run_success{watcher=\"my")), "a service has no runs");
+}
+
+#[test]
 fn the_classes_of_a_histogram_add_up() {
     let lines = lines(&Snapshot { watchers: vec![web()], ..Snapshot::default() });
     for (le, count) in [("0.001", 1), ("0.25", 1), ("0.5", 2), ("1.0", 2), ("30.0", 2), ("+Inf", 3)] {

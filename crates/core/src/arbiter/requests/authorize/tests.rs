@@ -68,11 +68,11 @@ fn declared(key: &str) -> Authority {
         | "working_dir" => Authority::OpensAsDaemon,
         "essential" | "orphans" | "stop_children" => Authority::SignalsAsDaemon,
         "after" | "autostart" | "close_child_stderr" | "close_child_stdout" | "graceful_timeout"
-        | "health_interval" | "health_retries" | "health_start_delay" | "health_timeout" | "hook_timeout"
+        | "health_interval" | "health_retries" | "health_start_delay" | "health_timeout" | "hook_timeout" | "kind"
         | "idle_timeout" | "max_age" | "max_age_variance" | "max_retry" | "min_uptime" | "numprocesses"
         | "priority" | "propagate" | "remember" | "requires" | "ready_interval" | "ready_timeout" | "reload"
         | "respawn" | "retry_in" | "send_hup" | "singleton" | "stop_signal" | "success_codes" | "tail_bytes"
-        | "warmup_delay" => Authority::Safe,
+        | "warmup_delay" | "jitter" | "missed" | "overlap" | "schedule" | "timezone" => Authority::Safe,
         other => panic!("no authority is declared here for '{other}'"),
     }
 }

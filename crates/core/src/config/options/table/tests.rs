@@ -36,6 +36,7 @@ fn every_example_of_a_file_is_of_its_kind() {
             | Kind::Orphans
             | Kind::Reload
             | Kind::Propagate
+            | Kind::OneOf(_)
             | Kind::Codes
             | Kind::Int
             | Kind::Octal
