@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use circus_core::config::{CircusConfig, Config, SocketConfig, WatcherConfig};
+use circus_core::config::{Checks, CircusConfig, Config, SocketConfig, WatcherConfig};
 use circus_core::proto::Signal;
 
 use super::demand::SOCKETS;
@@ -103,6 +103,7 @@ impl File {
                         expected.numprocesses = new.numprocesses;
                         expected.was_empty |= new.numprocesses == 0;
                     }
+                    expected.adjusted(new);
                     adjusted.push((new.name.clone(), new.stop_signal));
                 }
                 Some(_) | None => expected.replaced(new),
@@ -115,7 +116,17 @@ impl File {
 
 /// Whether only options differ that count at once, for the processes that run.
 fn adjusts(old: &WatcherConfig, new: &WatcherConfig) -> bool {
+    let checks = Checks { health: old.checks.health.clone(), ..new.checks.clone() };
     let live = WatcherConfig {
+        checks,
+        hook_timeout: new.hook_timeout,
+        hooks: new.hooks.clone(),
+        max_retry: new.max_retry,
+        reload: new.reload,
+        respawn: new.respawn,
+        send_hup: new.send_hup,
+        singleton: new.singleton,
+        warmup_delay: new.warmup_delay,
         numprocesses: new.numprocesses,
         stop_signal: new.stop_signal,
         graceful_timeout: new.graceful_timeout,

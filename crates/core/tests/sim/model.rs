@@ -126,6 +126,17 @@ impl Expected {
         self.waiting.call();
     }
 
+    /// Options of it have changed that count at once.
+    pub(crate) fn adjusted(&mut self, config: &WatcherConfig) {
+        // What has ended may have been replaced or not.
+        self.has_finished |= self.respawn != config.respawn;
+        self.respawn = config.respawn;
+        self.warmup |= config.warmup_delay > 0.0;
+        self.singleton = config.singleton;
+        self.send_hup = config.send_hup;
+        self.hooked |= is_hooked(config);
+    }
+
     /// A command reached it.
     pub(crate) fn touched(&mut self) {
         self.epoch += 1;
