@@ -4,7 +4,7 @@
 //! A worker that lives is given to the core in place of a launch of its watcher and number: what the core starts is there
 //! already.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
@@ -24,8 +24,8 @@ pub(super) const UNKNOWN_STATUS: i32 = 255;
 #[derive(Default)]
 pub(super) struct Adopted {
     proc: sys::Proc,
-    /// Those that no launch has been asked for yet, by watcher and number.
-    waiting: BTreeMap<(String, u32), ProcessIdentity>,
+    /// Those that no launch has been asked for yet, by watcher and number. In a reload there are two of a number.
+    waiting: Vec<(String, u32, ProcessIdentity)>,
     /// Those that are workers of this circusd.
     workers: HashMap<Pid, Survivor>,
 }
@@ -47,15 +47,14 @@ impl SavedAdopted {
 impl Adopted {
     /// These wait to be launched.
     pub(super) fn new(workers: Vec<KnownWorker>) -> Self {
-        let named = workers.into_iter().map(|worker| ((worker.watcher, worker.wid), worker.identity));
+        let named = workers.into_iter().map(|worker| (worker.watcher, worker.wid, worker.identity));
         Self { waiting: named.collect(), ..Self::default() }
     }
 
     /// For another process.
     pub(super) fn save(&self) -> SavedAdopted {
-        let waiting = self.waiting.iter().map(|((watcher, wid), identity)| (watcher.clone(), *wid, *identity));
         let workers = self.workers.values().map(|worker| (worker.identity(), worker.as_fd().as_raw_fd()));
-        SavedAdopted { waiting: waiting.collect(), workers: workers.collect() }
+        SavedAdopted { waiting: self.waiting.clone(), workers: workers.collect() }
     }
 
     /// Goes on with those of another process. `take` gives the descriptor of a number.
@@ -64,20 +63,18 @@ impl Adopted {
         sources: &mut Sources,
         mut take: impl FnMut(RawFd) -> io::Result<OwnedFd>,
     ) -> io::Result<Self> {
-        let waiting = saved.waiting.into_iter().map(|(watcher, wid, identity)| ((watcher, wid), identity));
-        let mut adopted = Self { waiting: waiting.collect(), ..Self::default() };
+        let mut adopted = Self { waiting: saved.waiting, ..Self::default() };
         for (identity, number) in saved.workers {
             adopted.watch(Survivor::restore(identity, take(number)?), sources)?;
         }
         Ok(adopted)
     }
 
-    /// The process that lives already where this worker is to be launched.
+    /// The process that lives already where this worker is to be launched: of two, the younger.
     pub(super) fn take(&mut self, watcher: &str, wid: u32) -> Option<Survivor> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        let identity = self.waiting.remove(&(watcher.to_owned(), wid))?;
+        let meant = self.waiting.iter().enumerate().filter(|(_, (name, number, _))| name == watcher && *number == wid);
+        let (at, _) = meant.max_by_key(|(_, (.., identity))| identity.started)?;
+        let (.., identity) = self.waiting.swap_remove(at);
         Survivor::open(identity).ok()
     }
 
@@ -94,7 +91,7 @@ impl Adopted {
         if self.waiting.is_empty() || !core.arbiter.has_started() || core.arbiter.has_launches() {
             return;
         }
-        for ((watcher, wid), identity) in std::mem::take(&mut self.waiting) {
+        for (watcher, wid, identity) in std::mem::take(&mut self.waiting) {
             let text = format!("{watcher}: ending worker {wid} of the circusd before, which is not wanted any more");
             core.log(Level::Info, format!("{text} pid={}", identity.pid));
             identity.send(&self.proc, Signal::TERM);

@@ -95,7 +95,8 @@ impl Launcher {
         let stderr = self.pipe(launch.worker.watcher, config, (StreamName::Stderr, another_user), children, core)?;
         let mut env = self.environments.of(config)?;
         reporting.tell(config, &mut env);
-        let set = self.worker_sockets.choose(launch.worker.watcher, config, &fds.sockets, core.now.mono)?;
+        let set =
+            self.worker_sockets.choose((launch.worker.watcher, launch.wid), config, &fds.sockets, core.now.mono)?;
         let sockets = PassedSockets { shared: &fds.sockets, own: &self.worker_sockets, set };
         let spawned = children.spawner.spawn(&sys::Launch {
             executable: config.executable.clone().or_else(|| self.program_of(config)),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arbiter::{Arbiter, Mono, Pid, WatcherKey};
+use crate::arbiter::{Arbiter, Mono, Pid, WatcherKey, Wid};
 use crate::config::{SocketConfig, WatcherConfig, named_sockets};
 use crate::proto::{SpawnError, Stage};
 use crate::sys;
@@ -24,6 +24,9 @@ const KEEP_TIMEOUT: Duration = Duration::from_secs(1);
 struct SocketSet<Fd = OwnedFd> {
     id: u64,
     watcher: WatcherKey,
+    /// Whose it is; of a circusd that did not note it, 0.
+    #[serde(default)]
+    wid: u32,
     name: String,
     /// By name, with what they were made from.
     sockets: BTreeMap<String, (SocketConfig, Fd)>,
@@ -58,12 +61,11 @@ impl SavedWorkerSockets {
 pub(super) struct SetId(u64);
 
 impl WorkerSockets {
-    /// The sockets for a new worker, where its watcher names some with so_reuseport and it will get them: those of a
-    /// worker that has ended, new ones while the watcher has fewer than workers, or those of the worker that is the next
-    /// to be replaced.
+    /// The sockets for a new worker, where its watcher names some with so_reuseport and it will get them: those of its
+    /// slot, those of a worker that has ended and has no successor, or new ones.
     pub(super) fn choose(
         &mut self,
-        watcher: WatcherKey,
+        (watcher, wid): (WatcherKey, Wid),
         config: &WatcherConfig,
         managed: &[sys::ManagedSocket],
         now: Mono,
@@ -80,9 +82,12 @@ impl WorkerSockets {
                     .all(|socket| set.sockets.get(&socket.name).is_some_and(|(made, _)| *made == socket.config))
         };
         let all = self.sets.iter().filter(fits).count();
-        let next = self.sets.iter().filter(fits).min_by_key(|set| (set.holders.len(), set.holders.first().copied()));
-        let next = next.filter(|set| set.holders.is_empty() || all >= config.numprocesses as usize);
-        if let Some(set) = next {
+        let of_slot = |set: &SocketSet| set.wid == wid.0;
+        let is_free = |set: &SocketSet| set.holders.is_empty() || set.wid == 0 && all >= config.numprocesses as usize;
+        let order = |set: &&mut SocketSet| (!of_slot(set), set.holders.len(), set.holders.first().copied());
+        let fitting = self.sets.iter_mut().filter(|set| fits(&&**set) && (of_slot(set) || is_free(set)));
+        if let Some(set) = fitting.min_by_key(order) {
+            set.wid = wid.0;
             return Ok(Some(SetId(set.id)));
         }
         let mut sockets = BTreeMap::new();
@@ -96,7 +101,8 @@ impl WorkerSockets {
         }
         self.last_id += 1;
         let (id, name) = (self.last_id, config.name.clone());
-        self.sets.push(SocketSet { id, watcher, name, sockets, holders: Vec::new(), unused_since: Some(now) });
+        let (holders, unused_since) = (Vec::new(), Some(now));
+        self.sets.push(SocketSet { id, watcher, wid: wid.0, name, sockets, holders, unused_since });
         Ok(Some(SetId(id)))
     }
 
@@ -109,6 +115,7 @@ impl WorkerSockets {
             SocketSet {
                 id: set.id,
                 watcher: set.watcher,
+                wid: set.wid,
                 name: set.name.clone(),
                 sockets: set.sockets.iter().map(socket).collect(),
                 holders: set.holders.clone(),
@@ -124,10 +131,10 @@ impl WorkerSockets {
         mut take: impl FnMut(RawFd) -> io::Result<OwnedFd>,
     ) -> io::Result<Self> {
         let mut sets = Vec::new();
-        for SocketSet { id, watcher, name, sockets, holders, unused_since } in saved.sets {
+        for SocketSet { id, watcher, wid, name, sockets, holders, unused_since } in saved.sets {
             let sockets = sockets.into_iter().map(|(name, (config, number))| Ok((name, (config, take(number)?))));
             let sockets = sockets.collect::<io::Result<_>>()?;
-            sets.push(SocketSet { id, watcher, name, sockets, holders, unused_since });
+            sets.push(SocketSet { id, watcher, wid, name, sockets, holders, unused_since });
         }
         Ok(Self { sets, last_id: saved.last_id })
     }
@@ -227,9 +234,9 @@ mod tests {
             Self { sockets: WorkerSockets::default(), managed: vec![sys::open(&socket).unwrap()], config }
         }
 
-        /// Starts a worker, and returns the number of its socket here.
-        fn start(&mut self, pid: i32) -> i32 {
-            let set = self.sockets.choose(WATCHER, &self.config, &self.managed, at(0)).unwrap();
+        /// Starts a worker in this slot, and returns the number of its socket here.
+        fn start(&mut self, wid: u32, pid: i32) -> i32 {
+            let set = self.sockets.choose((WATCHER, Wid(wid)), &self.config, &self.managed, at(0)).unwrap();
             self.sockets.started(set, Pid(pid));
             self.sockets.get(set, "web").unwrap().as_raw_fd()
         }
@@ -246,38 +253,46 @@ mod tests {
     }
 
     #[test]
-    fn successor_gets_the_socket_of_the_worker_that_ended() {
+    fn successor_gets_the_socket_of_its_slot() {
         let mut site = Site::new(2);
-        let (one, other) = (site.start(1), site.start(2));
+        let (one, other) = (site.start(1, 1), site.start(2, 2));
         assert_ne!(one, other);
         site.sockets.exited(Pid(1), at(0));
+        site.sockets.exited(Pid(2), at(0));
         assert_eq!(site.close_surplus(at(0)), 2);
-        assert_eq!(site.start(3), one);
+        assert_eq!((site.start(2, 3), site.start(1, 4)), (other, one));
         assert_eq!(site.sockets.next_due(), None);
     }
 
     #[test]
-    fn surge_shares_each_socket_once_whatever_the_order() {
+    fn reload_shares_the_socket_of_each_slot_whatever_the_order() {
         let mut site = Site::new(2);
-        let (one, other) = (site.start(1), site.start(2));
-        assert_eq!((site.start(3), site.start(4)), (one, other));
-        // One by one: the socket of the oldest worker is the next to be shared.
+        let (one, other) = (site.start(1, 1), site.start(2, 2));
+        assert_eq!((site.start(2, 3), site.start(1, 4)), (other, one));
         site.sockets.exited(Pid(1), at(0));
         site.sockets.exited(Pid(2), at(0));
-        assert_eq!(site.start(5), one);
-        site.sockets.exited(Pid(3), at(0));
-        assert_eq!(site.start(6), other);
+        assert_eq!((site.start(1, 5), site.start(2, 6)), (one, other));
+        assert_eq!(site.close_surplus(at(0)), 2);
+    }
+
+    #[test]
+    fn socket_without_a_worker_serves_a_new_slot_first() {
+        let mut site = Site::new(2);
+        let (one, _) = (site.start(1, 1), site.start(2, 2));
+        site.sockets.exited(Pid(1), at(0));
+        assert_eq!(site.start(3, 3), one);
+        assert_ne!(site.start(1, 4), one);
     }
 
     #[test]
     fn surplus_socket_is_closed_at_once_and_an_abandoned_one_after_a_while() {
         let mut site = Site::new(2);
-        site.start(1);
-        site.start(2);
+        site.start(1, 1);
+        site.start(2, 2);
         site.sockets.exited(Pid(1), at(0));
         assert_eq!((site.close_surplus(at(900)), site.sockets.next_due()), (2, Some(at(1000))));
         assert_eq!(site.close_surplus(at(1000)), 1, "the other worker takes new connections");
-        site.start(3);
+        site.start(1, 3);
         site.config.numprocesses = 1;
         site.sockets.exited(Pid(2), at(2000));
         assert_eq!(site.close_surplus(at(2000)), 1);
@@ -290,11 +305,11 @@ mod tests {
     #[test]
     fn socket_that_changed_is_opened_anew() {
         let mut site = Site::new(1);
-        let before = site.start(1);
+        let before = site.start(1, 1);
         let changed = SocketConfig { backlog: 7, ..site.managed[0].config.clone() };
         site.managed = vec![sys::open(&changed).unwrap()];
         site.sockets.exited(Pid(1), at(0));
-        assert_ne!(site.start(2), before);
+        assert_ne!(site.start(1, 2), before);
         assert_eq!(site.close_surplus(at(0)), 1, "the old one is surplus");
     }
 }

@@ -5,7 +5,7 @@
 //! `cargo test` does both.
 //!
 //! Some tests need Python programs, in the interpreter that `CIRCUS_TEST_PYTHON` names: one with circus==0.19.0, pyzmq,
-//! chaussette and gunicorn. Without it they say `SKIPPED name: reason` on standard error.
+//! chaussette, gunicorn and uvicorn. Without it they say `SKIPPED name: reason` on standard error.
 #![expect(clippy::unwrap_used, reason = "what a test's helpers do not expect fails the test")]
 
 mod rig;
@@ -33,10 +33,12 @@ mod plugins;
 mod prometheus;
 mod reactions;
 mod readiness;
+mod reload;
 mod reloadconfig;
 mod remember;
 mod rest;
 mod runs;
+mod servers;
 mod signals;
 mod sockets;
 mod ssh;

@@ -123,6 +123,9 @@ fn refusal(spec: &CommandSpec, reply: &Value) -> Outcome {
     for failure in failures(reply) {
         text.push_str(&format!("  {failure}\n"));
     }
+    for line in printed(reply) {
+        text.push_str(&format!("  | {line}\n"));
+    }
     Outcome::failed(Exit::Refused, text)
 }
 
@@ -143,6 +146,13 @@ fn failures(reply: &Value) -> Vec<String> {
         }
     }
     if found.len() > 1 { found } else { Vec::new() }
+}
+
+/// What the workers that did not come up have printed last.
+fn printed(reply: &Value) -> Vec<&str> {
+    let rows = reply.get("failed").and_then(Value::as_array).into_iter().flatten();
+    let lines = rows.filter_map(|row| row.get("lines").and_then(Value::as_array)).flatten();
+    lines.filter_map(Value::as_str).collect()
 }
 
 fn shown(spec: &CommandSpec, invocation: &Invocation, reply: &Value) -> Outcome {
@@ -182,6 +192,14 @@ mod tests {
         let both_rows = reply(&[row(1), row(2)]);
         assert_eq!(outcome("start", false, false, &both_rows), both("", &format!("error: {reason}\n{lines}"), 3));
         assert_eq!(outcome("start", false, false, &reply(&[row(1)])), both("", &format!("error: {reason}\n"), 3));
+    }
+
+    #[test]
+    fn what_a_failed_worker_printed_is_shown() {
+        let reply = r#"{"status": "error", "reason": "web: reload failed", "failed": [
+            {"watcher": "web", "wid": 1, "reason": "worker 1 exited", "lines": ["no module\u001b[2J", "bye"]}]}"#;
+        let expected = "error: web: reload failed\n  | no module\\u001b[2J\n  | bye\n";
+        assert_eq!(outcome("reload", false, false, reply), both("", expected, 3));
     }
 
     #[test]

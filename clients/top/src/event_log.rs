@@ -63,7 +63,7 @@ pub(super) fn read(topic: &[u8], body: &[u8]) -> Option<(Entry, Option<i64>)> {
         watcher: watcher.to_owned(),
         what: what.to_owned(),
         detail,
-        bad: exit.is_some_and(|exit| exit != 0) || matches!(what, "hook_failure" | "unhealthy"),
+        bad: exit.is_some_and(|exit| exit != 0) || matches!(what, "hook_failure" | "unhealthy" | "reload_failed"),
     };
     Some((entry, pid.filter(|_| what == "reap")))
 }

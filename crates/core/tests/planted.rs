@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 48] = [
+const BUGS: [(&str, &str, &str, &str); 55] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -282,6 +282,43 @@ const BUGS: [(&str, &str, &str, &str); 48] = [
         "lifecycle/python_hosts.rs",
         "        host.retiring |= retires;\n",
         "        host.retiring |= retires && host.under_way.is_empty();\n",
+    ),
+    (
+        "the old workers go before the new ones have lived",
+        "operate/reload.rs",
+        "        return false;\n    }\n    let told = end_retiring(w, cx);",
+        "    }\n    let told = end_retiring(w, cx);",
+    ),
+    ("a batch has any size", "operate/reload.rs", "let turns = begun < most && (", "let turns = most > 0 && ("),
+    (
+        "workers that stop do not count in a surge",
+        "operate/reload.rs",
+        "let here = w.workers().len() + w.missing();",
+        "let here = w.workers().len() - w.counts().retiring + w.missing();",
+    ),
+    (
+        "a slot is handed over while an earlier process of it is there",
+        "fleet/watcher.rs",
+        "if self.workers.iter().any(|(other, worker)| *other != id && worker.wid == wid) {",
+        "if self.workers.is_empty() {",
+    ),
+    (
+        "an exclusive reload starts the new workers first",
+        "operate/advance.rs",
+        "OperationKind::Reload if mode != ReloadMode::Exclusive => Progress::Surging,",
+        "OperationKind::Reload => Progress::Surging,",
+    ),
+    (
+        "the old workers of a failed reload have lost their slots",
+        "operate/reload.rs",
+        "            w.slots.take_back(*wid);\n",
+        "",
+    ),
+    (
+        "the answer to a failed reload is forgotten at a hand-over",
+        "resume.rs",
+        "        self.outbox.actions.extend(self.failed_reloads.iter().flat_map(FailedReload::ask_again));\n",
+        "",
     ),
 ];
 

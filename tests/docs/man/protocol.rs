@@ -56,6 +56,12 @@ fn kinds() -> Vec<EventKind> {
         EventKind::Start,
         EventKind::Updated,
         EventKind::Reload,
+        EventKind::ReloadFailed {
+            wid: Some(1),
+            reason: "my web: reload failed, the old processes are kept: worker 1 exited with status 1 after 36 ms"
+                .into(),
+            lines: vec!["ModuleNotFoundError: No module named 'app'".into()],
+        },
         EventKind::Kill { process_pid: 4711 },
         EventKind::Unhealthy {
             process_pid: 4711,
@@ -92,6 +98,11 @@ fn about(kind: &EventKind) -> &'static str {
         EventKind::Start => "A watcher went active.",
         EventKind::Updated => "An option was set; one event for each option.",
         EventKind::Reload => "A graceful reload is done.",
+        EventKind::ReloadFailed { .. } => {
+            "A graceful reload has failed: the new processes go, and the old ones that were not told to stop yet stay. \
+             wid is the number of the worker that did not come up, reason says why, and lines are the last 10 that it has \
+             printed, as far as stdout_stream and stderr_stream keep them; wid may be null."
+        }
         EventKind::Kill { .. } => {
             "A stop signal was sent to a process, or SIGKILL because it did not end in time. The command signal \
              publishes none."

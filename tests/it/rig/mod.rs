@@ -6,6 +6,7 @@
 mod circusd;
 mod events;
 mod http;
+mod load;
 mod process;
 mod python;
 mod site;
@@ -14,6 +15,7 @@ mod wait;
 pub(crate) use circusd::{Circusd, Ended, ask};
 pub(crate) use events::Happening;
 pub(crate) use http::{Answer, Http};
+pub(crate) use load::{Counts, Load};
 pub(crate) use process::Process;
 pub(crate) use python::{knob, node_modules, optimized_circusd, python, skipped};
 pub(crate) use site::{Output, Site, built, run, spawn};

@@ -50,7 +50,7 @@ impl Site {
         format!("ipc://{}", self.path("events").display())
     }
 
-    /// Writes an INI file. `{dir}` is the site, `{knobs}` and `{worker}` are the programs of `examples/`. Endpoints and
+    /// Writes an INI file. `{dir}` is the site, `{knobs}`, `{worker}`, `{counter}` and `{webworker}` are the programs of `examples/`. Endpoints and
     /// the pidfile are those of the site, unless the text has its own.
     pub(crate) fn ini(&self, name: &str, sections: &str) -> PathBuf {
         let (endpoint, events) = (self.endpoint(), self.pubsub_endpoint());
@@ -72,7 +72,7 @@ impl Site {
     /// The text with the names filled in.
     pub(crate) fn named(&self, text: &str) -> String {
         let text = text.replace("{dir}", self.directory.path().to_str().unwrap());
-        ["knobs", "worker", "counter"].iter().fold(text, |text, name| match format!("{{{name}}}") {
+        ["knobs", "worker", "counter", "webworker"].iter().fold(text, |text, name| match format!("{{{name}}}") {
             mark if text.contains(&mark) => text.replace(&mark, example(name).to_str().unwrap()),
             _ => text,
         })

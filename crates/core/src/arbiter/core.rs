@@ -20,6 +20,7 @@ use crate::arbiter::lifecycle::python_hosts::PythonHosts;
 use crate::arbiter::lifecycle::sink_commands::{SinkCommands, SinkCx};
 use crate::arbiter::lifecycle::{answers, exit, hooks, launch, notified, probes, readiness, terminate};
 use crate::arbiter::operate::advance::advance;
+use crate::arbiter::operate::failed_reload::FailedReload;
 use crate::arbiter::operate::job::{Form, Jobs, Then};
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Reason, Waiter};
 use crate::arbiter::operate::schedule::{Schedule, Which};
@@ -98,6 +99,9 @@ pub struct Arbiter {
     /// What operators have decided about watchers, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(in crate::arbiter) memories: Memories,
+    /// Those whose answers wait for lines of output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::arbiter) failed_reloads: Vec<FailedReload>,
 }
 
 impl Arbiter {
@@ -128,6 +132,7 @@ impl Arbiter {
             tails: BTreeMap::new(),
             restarters: Vec::new(),
             memories: Memories::new(),
+            failed_reloads: Vec::new(),
         };
         for watcher in config.watchers {
             arbiter.fleet.register(Arc::new(watcher));
@@ -483,6 +488,8 @@ impl Arbiter {
                     FollowUp::JobPart { job, changes, fault } => self.finish_job_part(job, changes, fault, now),
                     FollowUp::JobOpened(job) => self.finish_job(job, now),
                     FollowUp::WalkPart(id, key) => self.walk_part_done(id, key, now),
+                    FollowUp::ReloadFailed(failed) => self.reload_failed(*failed, now),
+                    FollowUp::WalkGoesOn(id) => self.walk_goes_on(id, now),
                     FollowUp::ExtendedStats { job, pid, stats } => self.extended(job, pid, stats, now),
                     FollowUp::Essential(end) => {
                         self.essential_end.get_or_insert(end);

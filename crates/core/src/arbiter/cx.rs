@@ -12,6 +12,7 @@ use crate::arbiter::lifecycle::announce::LogLimit;
 use crate::arbiter::lifecycle::essential::EssentialEnd;
 use crate::arbiter::lifecycle::python_hosts::PythonHosts;
 use crate::arbiter::operate::dependence::Unmet;
+use crate::arbiter::operate::failed_reload::FailedReload;
 use crate::arbiter::operate::job::Changes;
 use crate::arbiter::operate::queue::Waiter;
 use crate::arbiter::rng::Rng;
@@ -131,6 +132,10 @@ pub(in crate::arbiter) enum FollowUp {
     JobOpened(JobId),
     /// A watcher of a walk is done: the walk may go on.
     WalkPart(WalkId, WatcherKey),
+    /// A reload has failed.
+    ReloadFailed(Box<FailedReload>),
+    /// A watcher of a walk does not hold up the others any more.
+    WalkGoesOn(WalkId),
     /// The hook `extended_stats` has answered about a process.
     ExtendedStats { job: JobId, pid: Pid, stats: Result<Object, String> },
     /// A watcher has come up: those that it held back may start.

@@ -52,8 +52,11 @@ mod checks {
         fn check_watcher(&self, watcher: &Watcher) {
             let name = watcher.name();
             assert_eq!(watcher.counts(), watcher.recount(), "{name}: the counts are off");
-            let wids: BTreeSet<Wid> = watcher.workers().values().map(|worker| worker.wid).collect();
-            assert_eq!(wids.len(), watcher.workers().len(), "{name}: two workers share a number");
+            let of = |hands_over| watcher.workers().values().filter(move |worker| worker.hands_over == hands_over);
+            let wids: BTreeSet<Wid> = of(false).map(|worker| worker.wid).collect();
+            assert_eq!(wids.len(), of(false).count(), "{name}: two workers share a number");
+            let leaving: BTreeSet<Wid> = of(true).map(|worker| worker.wid).collect();
+            assert_eq!(leaving.len(), of(true).count(), "{name}: three workers share a number");
             assert!(!wids.iter().any(|wid| watcher.slots.is_backing_off(*wid)), "{name}: a waiting place is in use");
             if watcher.state == WatcherState::Stopped {
                 assert!(watcher.workers().is_empty(), "{name}: stopped, with workers");
@@ -206,6 +209,7 @@ mod checks {
                 awaited.extend(watcher.proofs.iter().map(|proof| proof.job));
                 awaited.extend(watcher.workers().values().flat_map(|worker| &worker.awaited_by));
             }
+            awaited.extend(self.failed_reloads.iter().flat_map(|failed| failed.jobs()));
             awaited.extend(self.jobs.open.values().flat_map(|job| [job.part_of, job.followed_by]).flatten());
             for (id, job) in &self.jobs.open {
                 let expected = awaited.contains(id) || self.outbox.signal_requests.contains(id);

@@ -29,6 +29,7 @@ use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::idle::Stage;
 use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, RunningHook};
 use crate::arbiter::lifecycle::{answers, hooks, probes};
+use crate::arbiter::operate::failed_reload::FailedReload;
 use crate::arbiter::operate::shutdown::Phase;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
@@ -73,6 +74,7 @@ impl Arbiter {
         }
         self.outbox.actions.extend(self.pending_stats.sample_again());
         self.outbox.actions.extend(self.tails.iter().map(|(job, tail)| tail.action(*job)));
+        self.outbox.actions.extend(self.failed_reloads.iter().flat_map(FailedReload::ask_again));
         self.outbox.actions.extend(self.reconfiguration_again());
         self.outbox.actions.extend(self.sink_commands.start_again());
         self.hosts.forget_all();
@@ -118,7 +120,7 @@ fn launch_again(w: &mut Watcher, cx: &mut Cx<'_>) {
         if state == (WorkerState::Starting { stop_pending: false }) {
             cx.outbox.launches.push_back(id);
         } else if let Some(worker) = w.dismiss(id) {
-            w.slots.release(worker.wid);
+            w.leave_slot(&worker);
             for job in worker.awaited_by {
                 cx.job_part_done(job, None, None);
             }

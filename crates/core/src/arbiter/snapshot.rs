@@ -6,6 +6,7 @@ use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookTask, Purpose};
 use crate::arbiter::operate::job::{Job, Then};
+use crate::arbiter::operate::queue::OperationKind;
 use crate::arbiter::operate::shutdown::Phase;
 use crate::arbiter::time::Mono;
 use crate::arbiter::timers::Timer;
@@ -24,6 +25,8 @@ pub struct WatcherView {
     pub workers: Vec<WorkerView>,
     /// Whether something is being done with it, or waits to be.
     pub busy: bool,
+    /// What is being done with it.
+    pub operation: Option<OperationKind>,
     /// A worker that has reached max_age runs until its successor does.
     pub aging: bool,
     /// A watcher of a higher priority has not come up, so this one was not started.
@@ -99,6 +102,7 @@ impl Arbiter {
                 || !watcher.waiting.is_empty()
                 || watcher.hooks.hold_stop()
                 || self.has_its_turn_to_come(watcher.key),
+            operation: watcher.running.as_ref().map(|operation| operation.kind),
             aging: watcher.aged().next().is_some(),
             held_back: watcher.gave_up.as_ref().is_some_and(|failure| failure.cause.held_back_by().is_some()),
             next_run: self.timers.get(Timer::Run(watcher.key)),

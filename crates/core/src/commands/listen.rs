@@ -11,7 +11,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
                   not on the control endpoint; circusctl subscribes there, and --endpoint names it (default \
                   tcp://127.0.0.1:5556). A topic is watcher.NAME.EVENT, with NAME in lower case and underscores for \
                   spaces; a prefix matches all topics that begin with it. EVENT is one of spawn, start, stop, kill, \
-                  reap, ready, unhealthy, run_begin, run_end, reload, updated, add and remove.",
+                  reap, ready, unhealthy, run_begin, run_end, reload, reload_failed, updated, add and remove.",
         reply: "The control endpoint always refuses the message: a subscription needs a socket of its own.",
         message: r#"{"command": "listen", "properties": {"topic": "watcher.web."}}"#,
         answer: r#"{"status": "error", "reason": "invalid message. use a pub/sub socket", "tb": null, "time": 1700000000.0, "errno": 3}"#,

@@ -30,6 +30,8 @@ impl WatcherConfig {
             env: None,
             send_hup: false,
             reload: None,
+            reload_batch: 0,
+            reload_surge: 0,
             stop_signal: Signal::TERM,
             stop_children: false,
             orphans: Orphans::End,

@@ -303,6 +303,11 @@ impl Cron {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unset(number: &u32) -> bool {
+    *number == 0
+}
+
 /// `[watcher:NAME]`, or what `add` made. Each field's meaning, unit and default stand in `WATCHER_OPTIONS`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each option is described once, in config::WATCHER_OPTIONS")]
@@ -331,6 +336,12 @@ pub struct WatcherConfig {
     pub send_hup: bool,
     /// `None`: as `send_hup` and `singleton` say.
     pub reload: Option<ReloadMode>,
+    /// 0: all at once.
+    #[serde(default, skip_serializing_if = "is_unset")]
+    pub reload_batch: u32,
+    /// 0: no bound.
+    #[serde(default, skip_serializing_if = "is_unset")]
+    pub reload_surge: u32,
     pub stop_signal: Signal,
     pub stop_children: bool,
     pub orphans: Orphans,

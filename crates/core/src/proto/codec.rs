@@ -324,6 +324,7 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
             }
         }
         EventKind::Upgrade { version } => entry(&mut body, "\"version\": ", version),
+        EventKind::ReloadFailed { wid, .. } => entry(&mut body, "\"wid\": ", wid),
         EventKind::Start
         | EventKind::Stop { .. }
         | EventKind::Reload
@@ -338,9 +339,13 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
     }
     if let EventKind::Stop { reason: Some(reason) }
     | EventKind::Unhealthy { reason, .. }
-    | EventKind::RunEnd(RunReport { reason: Some(reason), .. }) = &notice.kind
+    | EventKind::RunEnd(RunReport { reason: Some(reason), .. })
+    | EventKind::ReloadFailed { reason, .. } = &notice.kind
     {
         entry(&mut body, ", \"reason\": ", reason);
+    }
+    if let EventKind::ReloadFailed { lines, .. } = &notice.kind {
+        entry(&mut body, ", \"lines\": ", lines);
     }
     body.push(b'}');
     body

@@ -56,6 +56,15 @@ pub enum EventKind {
     },
     /// A graceful reload is done.
     Reload,
+    /// A graceful reload has failed: its new processes go.
+    ReloadFailed {
+        /// The number of the worker that did not come up, where one is known.
+        wid: Option<u32>,
+        /// Why.
+        reason: String,
+        /// What that worker has printed last, as far as it is kept.
+        lines: Vec<String>,
+    },
     /// An option was set.
     Updated,
     /// A watcher was added by command.
@@ -103,6 +112,7 @@ impl EventKind {
             Self::Spawn { .. } => "spawn",
             Self::Ready { .. } => "ready",
             Self::Unhealthy { .. } => "unhealthy",
+            Self::ReloadFailed { .. } => "reload_failed",
             Self::Start => "start",
             Self::Stop { .. } => "stop",
             Self::RunBegin { .. } => "run_begin",

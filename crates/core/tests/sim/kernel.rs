@@ -40,6 +40,8 @@ pub(crate) struct Process {
     /// The test, not the core, ends it.
     pub(crate) killed_from_outside: bool,
     pub(crate) signalled: bool,
+    /// It has to have lived for so long before its predecessor goes.
+    pub(crate) min_uptime: u64,
     /// It was started so that it can report of itself.
     pub(crate) reports: bool,
     /// It has ended, and what it had started has not.

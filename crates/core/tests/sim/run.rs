@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus_core::arbiter::{
-    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Memories, Mono, Now, Pid, Reach, SampleTarget,
-    SinkEvent, SocketAddress, SocketInfo, WatcherKey, WatcherState, WatcherView, WorkerId, WorkerState, WorkerView,
+    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Memories, Mono, Now, OperationKind, Pid, Reach,
+    SampleTarget, SinkEvent, SocketAddress, SocketInfo, WatcherKey, WatcherState, WatcherView, WorkerId, WorkerState,
+    WorkerView,
 };
 use circus_core::config::{
     CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
@@ -50,6 +51,9 @@ pub(crate) struct Totals {
     probes: u64,
     counted: u64,
     idled: u64,
+    successors: u64,
+    retired: u64,
+    failed_reloads: u64,
 }
 
 impl Totals {
@@ -72,6 +76,9 @@ impl Totals {
         self.probes += other.probes;
         self.counted += other.counted;
         self.idled += other.idled;
+        self.successors += other.successors;
+        self.retired += other.retired;
+        self.failed_reloads += other.failed_reloads;
     }
 }
 
@@ -102,6 +109,8 @@ struct Sim {
     unannounced: BTreeSet<i32>,
     /// Processes whose watcher was removed with `nostop`.
     released: BTreeSet<i32>,
+    /// A command ends workers.
+    killing: bool,
     /// The end was asked for.
     quitting: bool,
     /// It was asked for once, and these watchers were up and idle then: they stop in order of priority.
@@ -177,6 +186,7 @@ impl Sim {
             unreaped: BTreeMap::new(),
             unannounced: BTreeSet::new(),
             released: BTreeSet::new(),
+            killing: false,
             quitting: false,
             in_tiers: BTreeSet::new(),
             in_order: Vec::new(),
@@ -631,7 +641,11 @@ impl Sim {
             process.signalled = true;
             return;
         }
-        process.stop_sent = true;
+        let before = std::mem::replace(&mut process.stop_sent, true);
+        if !before && process.left.is_none() && signal != Signal::KILL {
+            self.check_retirement(pid.0);
+        }
+        let process = self.kernel.processes.get_mut(&pid.0).unwrap();
         // SIGINT is what the simulator's own kill sends.
         let expected = process.stop_signals.contains(&signal) || [Signal::KILL, Signal(2)].contains(&signal);
         assert!(expected, "{} is sent {signal}, not {:?}", process.watcher, process.stop_signals);
@@ -647,6 +661,46 @@ impl Sim {
                 self.kernel.end(pid.0, self.now + MS, -signal.0);
             }
         }
+    }
+
+    /// A worker is told to stop. Where that is for a reload with new workers first, its successor must have lived for
+    /// min_uptime.
+    fn check_retirement(&mut self, pid: i32) {
+        let process = &self.kernel.processes[&pid];
+        let (Some(view), Some(config)) =
+            (self.arbiter.view(&process.watcher), self.arbiter.config_of(&process.watcher))
+        else {
+            return;
+        };
+        let reloads = matches!(view.operation, Some(OperationKind::Reload | OperationKind::ReloadSequential));
+        // What a command, a hook or a check asks for may come in between.
+        let checked = !config.hooks.is_empty() || config.checks != circus_core::config::Checks::default();
+        let checked = checked || config.respawn != Respawn::Always;
+        let known = process.watcher.starts_with('w') && self.released.is_empty();
+        if self.killing
+            || checked
+            || !reloads
+            || !known
+            || view.state == WatcherState::Stopping
+            || !overlaps(config, &view)
+        {
+            return;
+        }
+        let younger = |other: &&Process| {
+            (&other.watcher, other.wid) == (&process.watcher, process.wid)
+                && other.born > process.born
+                && !other.stop_sent
+        };
+        if let Some(successor) = self.kernel.processes.values().find(younger) {
+            let lived = self.now - successor.born;
+            assert!(lived >= successor.min_uptime, "{pid} is told to stop, and its successor has lived for {lived} ns");
+            self.totals.retired += 1;
+            return;
+        }
+        let here = |other: &&Process| other.watcher == process.watcher && !other.stop_sent;
+        let coming = self.coming.iter().filter_map(|(_, _, outcome)| outcome.as_ref().ok());
+        let left = self.kernel.processes.values().chain(coming).filter(here).count();
+        assert!(left >= view.numprocesses as usize, "{pid} is told to stop, and only {left} of its watcher are left");
     }
 
     fn launch(&mut self, launch: Launch) {
@@ -671,7 +725,12 @@ impl Sim {
         assert!(known, "a launch for a watcher that is not there");
         // One that the file lacks has no name any more, and runs on until its turn to stop has come.
         if let (0, Some(view)) = (released, self.arbiter.view(&name)) {
-            assert!(!present.iter().any(|process| process.wid == wid), "{name}: wid {wid} is used twice");
+            let doubles: Vec<&&Process> = present.iter().filter(|process| process.wid == wid).collect();
+            assert!(doubles.len() < 2, "{name}: wid {wid} is used three times");
+            if let Some(predecessor) = doubles.first() {
+                self.totals.successors += 1;
+                check_successor(&launch.config, &view, predecessor, &present);
+            }
             // Those that come up only to be told to stop are not told yet.
             let stop_pending = |w: &&WorkerView| w.state == WorkerState::Starting { stop_pending: true };
             let fresh = fresh.saturating_sub(view.workers.iter().filter(stop_pending).count());
@@ -696,6 +755,7 @@ impl Sim {
             stop_signals: vec![launch.config.stop_signal],
             temper,
             born: self.now,
+            min_uptime: (launch.config.min_uptime * 1e9) as u64,
             exit: None,
             stop_sent: false,
             killed_from_outside: false,
@@ -778,6 +838,7 @@ impl Sim {
             EventKind::Ready { process_pid, .. } | EventKind::Unhealthy { process_pid, .. } => {
                 assert!(self.kernel.processes.contains_key(process_pid), "{process_pid} is judged after its end");
             }
+            EventKind::ReloadFailed { .. } => self.totals.failed_reloads += 1,
             EventKind::Start
             | EventKind::Stop { .. }
             | EventKind::RunBegin { .. }
@@ -882,7 +943,10 @@ impl Sim {
             _ => Request::Status { name: None, verbose: self.rng.chance(50) },
         };
         self.expect(&name, &request);
+        self.killing = matches!(request, Request::Kill { .. });
         self.send(request);
+        self.drain();
+        self.killing = false;
     }
 
     /// What the model makes of a request.
@@ -1263,6 +1327,47 @@ impl Sim {
     }
 }
 
+/// Whether new workers come first in what is being done.
+fn overlaps(config: &WatcherConfig, view: &WatcherView) -> bool {
+    let shares = config.use_sockets || !config.sockets.is_empty() || config.stdin_socket.is_some();
+    let first = match config.reload {
+        Some(ReloadMode::Overlap) => true,
+        Some(ReloadMode::Exclusive) => false,
+        Some(ReloadMode::Hup) => view.operation != Some(OperationKind::ReloadSequential),
+        None => shares || view.operation == Some(OperationKind::Reload),
+    };
+    first && !config.singleton
+}
+
+/// A worker is launched while its predecessor is there.
+fn check_successor(config: &WatcherConfig, view: &WatcherView, predecessor: &Process, present: &[&Process]) {
+    let name = &config.name;
+    if !name.starts_with('w') {
+        return;
+    }
+    assert!(config.reload != Some(ReloadMode::Exclusive) && !config.singleton, "{name}: two workers of one slot");
+    if predecessor.stop_sent {
+        return;
+    }
+    assert!(view.busy || view.aging, "{name}: two workers of one slot, and no reload");
+    let most = match config.reload_surge {
+        0 => usize::MAX,
+        surge => (view.numprocesses + surge) as usize,
+    };
+    assert!(present.len() < most, "{name}: {} processes, and a successor is launched", present.len());
+    let twice = |process: &&&Process| {
+        let same = |other: &&&Process| other.wid == process.wid && !other.stop_sent;
+        !process.stop_sent && present.iter().filter(same).count() == 2
+    };
+    let batch = match (view.operation, config.reload_batch) {
+        (Some(OperationKind::Reload), 0) => usize::MAX,
+        (Some(OperationKind::Reload), batch) => batch as usize,
+        _ => 1,
+    };
+    let under_way = present.iter().filter(twice).count() / 2;
+    assert!(under_way < batch, "{name}: {under_way} workers are being replaced, and one more");
+}
+
 /// Open sockets, the number of each as the configuration's port, so that an old one is distinguished from a new one.
 fn opened(sockets: &[SocketConfig]) -> Vec<SocketInfo> {
     let info = |socket: &SocketConfig| SocketInfo {
@@ -1316,6 +1421,8 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     config.send_hup = expected.send_hup;
     config.reload =
         *rng.pick(&[None, None, None, Some(ReloadMode::Overlap), Some(ReloadMode::Exclusive), Some(ReloadMode::Hup)]);
+    config.reload_batch = *rng.pick(&[0, 0, 1, 2]);
+    config.reload_surge = *rng.pick(&[0, 0, 1, 2]);
     config.warmup_delay = if expected.warmup { 0.3 } else { 0.0 };
     config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);
     config.max_retry = *rng.pick(&[1, 5, 5, -1]);

@@ -1,4 +1,7 @@
 //! The numbered places of a watcher's workers: which are free, and which wait out a back-off.
+//!
+//! A place has one worker. In a reload it is handed over before that one has gone: the worker that is to go holds no place
+//! any more, and its successor has the same number.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -98,6 +101,20 @@ impl Slots {
 
     pub(in crate::arbiter) fn end_tries(&mut self) {
         self.first_tries = None;
+    }
+
+    /// The successor of this slot's worker takes the slot while that one still runs.
+    pub(in crate::arbiter) fn hand_over(&mut self, wid: Wid) {
+        self.due.insert(wid);
+    }
+
+    /// The slot is its former worker's again, whatever became of the successor.
+    pub(in crate::arbiter) fn take_back(&mut self, wid: Wid) {
+        self.due.remove(&wid);
+        self.backing_off.remove(&wid);
+        self.free.extend((self.highest + 1..wid.0).map(Wid));
+        self.free.remove(&wid);
+        self.highest = self.highest.max(wid.0);
     }
 
     /// The worker in this slot is gone; the next one may have it.
@@ -270,6 +287,20 @@ mod tests {
             slots.release(Wid(wid));
         }
         assert_eq!(slots, Slots::default());
+    }
+
+    #[test]
+    fn slot_that_is_handed_over_is_the_next_to_be_taken_and_can_be_taken_back() {
+        let mut slots = Slots::default();
+        for _ in 0..3 {
+            slots.take(9);
+        }
+        slots.hand_over(Wid(2));
+        assert_eq!(slots.take(9), Wid(2));
+        slots.release(Wid(2));
+        slots.release(Wid(3));
+        slots.take_back(Wid(3));
+        assert_eq!([slots.take(9), slots.take(9)], [Wid(2), Wid(4)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arbiter::ids::ProbeId;
 use crate::arbiter::outcome::Cause;
+use crate::arbiter::time::Mono;
 
 /// How far a worker has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub(in crate::arbiter) struct Vitals {
     pub(in crate::arbiter) is_told: bool,
     /// It has shown that it is ready, as its watcher asks.
     pub(in crate::arbiter) has_been_ready: bool,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::arbiter) ready_since: Option<Mono>,
     /// An earlier circusd has started it: it cannot report to this one.
     pub(in crate::arbiter) is_adopted: bool,
     /// It has reported that it is ready, which may be before that is asked.

@@ -259,6 +259,15 @@ impl Watcher {
         }
     }
 
+    /// Whether the successor of a worker that goes by itself, or one of several that go in turns, starts first: the workers
+    /// share managed sockets, or `reload = overlap` says that two may be there. Other programs may want the same port.
+    pub(in crate::arbiter) fn may_run_twice(&self) -> bool {
+        let config = &self.config;
+        let shares = config.use_sockets || !config.sockets.is_empty() || config.stdin_socket.is_some();
+        let overlaps = config.reload == Some(ReloadMode::Overlap) || shares && config.reload.is_none();
+        overlaps && !config.singleton
+    }
+
     /// Workers that have reached max_age and run until their successors do.
     pub(in crate::arbiter) fn aged(&self) -> impl Iterator<Item = WorkerId> + '_ {
         let aged = |worker: &Worker| worker.retiring && worker.state == WorkerState::Running;
@@ -274,6 +283,11 @@ impl Watcher {
     /// Whether its workers run until they are told to stop.
     pub(in crate::arbiter) fn is_service(&self) -> bool {
         self.config.kind == WatcherKind::Service
+    }
+
+    /// Whether the new processes of a reload are all up, and the old ones have been told to stop.
+    pub(in crate::arbiter) fn is_retiring(&self) -> bool {
+        self.running.as_ref().is_some_and(|operation| operation.progress == Progress::Retiring)
     }
 
     /// Whether a connection starts it where others start with circusd, or again after a stop.
@@ -335,6 +349,30 @@ impl Watcher {
         *self.counts.of(before) -= 1;
         *self.counts.of(after) += 1;
         Some(result)
+    }
+
+    /// A worker that is off the record leaves its slot, unless its successor has that.
+    pub(in crate::arbiter) fn leave_slot(&mut self, worker: &Worker) {
+        if !worker.hands_over {
+            self.slots.release(worker.wid);
+        }
+    }
+
+    /// A worker is to go when its successor runs, which takes its slot. `false` where another process of that slot is
+    /// still there: there are two of one slot at most.
+    pub(in crate::arbiter) fn retire(&mut self, id: WorkerId) -> bool {
+        let Some(wid) = self.workers.get(&id).map(|worker| worker.wid) else { return false };
+        if self.workers.iter().any(|(other, worker)| *other != id && worker.wid == wid) {
+            return false;
+        }
+        self.change(id, |worker| (worker.retiring, worker.hands_over) = (true, true));
+        self.slots.hand_over(wid);
+        true
+    }
+
+    /// The name of the next worker.
+    pub(in crate::arbiter) fn next_serial(&self) -> u64 {
+        self.next_serial
     }
 
     pub(in crate::arbiter) fn dismiss(&mut self, id: WorkerId) -> Option<Worker> {

@@ -68,6 +68,9 @@ pub(in crate::arbiter) struct Worker {
     pub state: WorkerState,
     /// A graceful reload replaces it, or it is one too many: it is not counted any more.
     pub retiring: bool,
+    /// Its slot is its successor's already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hands_over: bool,
     /// Its death was asked for, so it is never an early one.
     pub exit_expected: bool,
     /// `after_spawn` has said no to it.
@@ -102,6 +105,7 @@ impl Worker {
             leader_ended: None,
             state: WorkerState::Queued,
             retiring: false,
+            hands_over: false,
             exit_expected: false,
             refused: false,
             awaited_by: Vec::new(),

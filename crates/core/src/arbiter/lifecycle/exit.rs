@@ -13,7 +13,7 @@ use crate::arbiter::lifecycle::purpose::{ExitInfo, Purpose};
 use crate::arbiter::lifecycle::{
     announce, backoff, essential, hooks, liveness, probes, readiness, runs, stop, terminate,
 };
-use crate::arbiter::operate::queue;
+use crate::arbiter::operate::reload;
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
@@ -54,7 +54,7 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
     let at = w.config.declared.as_ref().map(|at| format!(" at={at}")).unwrap_or_default();
     let keys = format!("wid={} stage={}{at}", wid.0, error.stage.name());
     if worker.is_ending() || worker.retiring {
-        w.slots.release(wid);
+        w.leave_slot(&worker);
         return cx.log(Level::Warning, format!("{text} {keys}"));
     }
     let failures = w.slots.count_failure(wid);
@@ -88,14 +88,7 @@ pub(in crate::arbiter) fn give_up(w: &mut Watcher, wid: Wid, cause: Cause, cx: &
         essential::note_end(w, false, cx);
         return stop::begin(w, cx);
     }
-    let ids: Vec<WorkerId> = w.workers().keys().copied().collect();
-    for id in ids {
-        let kept = w.change(id, |worker| std::mem::replace(&mut worker.retiring, false)).unwrap_or(false);
-        if !kept {
-            terminate::by_policy(w, id, cx);
-        }
-    }
-    queue::fail(w, "reload failed, the old processes are kept", cx);
+    reload::keep_old(w, cx);
 }
 
 /// `before_spawn` has said no to a worker that was to take the place of another: its slot is tried again later.
@@ -134,6 +127,10 @@ pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exi
 
 /// Decides what becomes of the slot of a worker that is gone.
 pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Worker, exit_code: i32, cx: &mut Cx<'_>) {
+    if worker.hands_over {
+        // Its slot has another worker.
+        return worker.awaited_by.iter().for_each(|job| cx.job_part_done(*job, None, None));
+    }
     let lived = worker.lived(cx.now);
     let replaced_by_reload = w.running.as_ref().is_some_and(|operation| operation.replaces(id));
     let waits_for_demand = w.config.on_demand && !w.is_surging();
@@ -159,11 +156,14 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         readiness::launch_failed(w, worker.wid, cause.clone(), cx);
     } else if kept_up && !replaced && !worker.retiring && !replaced_by_reload {
         w.slots.release(worker.wid);
-        if w.is_success(exit_code) {
+        let failed = !w.is_success(exit_code) && !worker.exit_expected;
+        if failed && young && w.is_surging() {
+            give_up(w, worker.wid, Cause::Exit { exit_code, lived }, cx);
+        } else if failed {
+            w.failures.note(Some(worker.wid), Cause::Exit { exit_code, lived }, cx.now);
+        } else if w.is_success(exit_code) {
             // What its predecessors failed at, it has done.
             w.failures.forget(worker.wid);
-        } else if !worker.exit_expected {
-            w.failures.note(Some(worker.wid), Cause::Exit { exit_code, lived }, cx.now);
         }
         if w.missing() > 0 {
             w.slots.left_empty += 1;

@@ -53,10 +53,12 @@ pub(in crate::arbiter) fn reached(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
         return;
     }
     probes::end(w, id, cx);
+    let now = cx.mono();
     let wid = w.change(id, |worker| {
         worker.state = WorkerState::Running;
         let vitals = worker.vitals.get_or_insert_default();
         (vitals.stage, vitals.has_been_ready, vitals.error) = (Stage::AtWork, true, None);
+        vitals.ready_since = Some(now);
         worker.wid
     });
     let Some(wid) = wid else { return };
@@ -84,7 +86,9 @@ pub(in crate::arbiter) fn overdue(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
     };
     announce::condemned(w, worker, &cause, cx);
     w.history.failed += 1;
-    w.failures.note(Some(wid), cause.clone(), cx.now);
+    if !retiring {
+        w.failures.note(Some(wid), cause.clone(), cx.now);
+    }
     probes::change(w, id, |vitals| vitals.verdict = Some(cause.clone()));
     terminate::by_policy(w, id, cx);
     if retiring {
@@ -92,8 +96,6 @@ pub(in crate::arbiter) fn overdue(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
     }
     if w.is_surging() {
         exit::give_up(w, wid, cause, cx);
-        // An old worker has its place.
-        w.change(id, |worker| worker.retiring = true);
     }
 }
 

@@ -34,8 +34,9 @@ pub(in crate::arbiter) fn with_signal(
     let mut send = true;
     match state {
         WorkerState::Preparing | WorkerState::Queued => {
-            w.dismiss(id);
-            w.slots.release(wid);
+            if let Some(worker) = w.dismiss(id) {
+                w.leave_slot(&worker);
+            }
             return cancel_spawn_hooks(w, id, "the process is not wanted any more", cx);
         }
         WorkerState::Starting { .. } => {

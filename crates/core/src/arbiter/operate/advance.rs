@@ -8,7 +8,6 @@ use crate::arbiter::lifecycle::{activation, cron, essential, hooks, runs, start,
 use crate::arbiter::operate::proof::{self, Proof};
 use crate::arbiter::operate::queue::{self, Operation, OperationKind, Progress};
 use crate::arbiter::operate::{dependence, reload, stuck};
-use crate::arbiter::timers::Timer;
 use crate::config::{ReloadMode, WatcherKind};
 
 /// Goes on with a watcher as far as is possible now.
@@ -82,10 +81,7 @@ fn step_emptied(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
 }
 
 fn step_operation(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
-    let (settled, backing_off, retiring) = (w.is_settled(), w.slots.waiting() > 0, w.counts().retiring);
-    let tried = w.has_been_tried();
-    let left_to_prove = reload::left_to_prove(w, cx.mono());
-    let proven = left_to_prove.is_zero();
+    let (tried, retiring) = (w.has_been_tried(), w.counts().retiring);
     let Some(operation) = &mut w.running else { return begin_next(w, cx) };
     match &mut operation.progress {
         Progress::Starting if tried => {
@@ -102,18 +98,7 @@ fn step_operation(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
             true
         }
         Progress::Starting | Progress::Stopping => false,
-        // With a slot still backing off the new processes are not all up.
-        Progress::Surging if settled && !backing_off && !proven => {
-            // An option has changed: the new processes have to live before the old ones go.
-            cx.timers.set(Timer::Warmup(w.key), cx.mono().after(left_to_prove));
-            false
-        }
-        Progress::Surging if settled && !backing_off => {
-            operation.progress = Progress::Retiring;
-            reload::end_retiring(w, cx);
-            true
-        }
-        Progress::Surging => false,
+        Progress::Surging => reload::surge(w, cx),
         Progress::Retiring if retiring == 0 => {
             reload::reloaded(w, cx);
             true
@@ -152,10 +137,12 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => Progress::Stopping,
         OperationKind::Reload | OperationKind::ReloadSequential if idle => Progress::Starting,
         OperationKind::Reload if mode != ReloadMode::Exclusive => Progress::Surging,
+        OperationKind::ReloadSequential if mode == ReloadMode::Overlap && w.may_run_twice() => Progress::Surging,
         OperationKind::Reload | OperationKind::ReloadSequential => {
             Progress::Replacing { left: w.fresh().collect(), current: None }
         }
     };
+    let surges = operation.progress == Progress::Surging;
     w.running = Some(operation);
     match kind {
         _ if skips => queue::end(w, cx),
@@ -171,7 +158,7 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
         OperationKind::Reload | OperationKind::ReloadSequential if mode == ReloadMode::Hup => {
             reload::send_hup_to_all(w, cx);
         }
-        OperationKind::Reload if mode == ReloadMode::Overlap => reload::begin_surge(w),
+        OperationKind::Reload | OperationKind::ReloadSequential if surges => reload::begin_surge(w, cx),
         OperationKind::Reload | OperationKind::ReloadSequential => {}
     }
     true

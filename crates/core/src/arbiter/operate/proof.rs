@@ -106,7 +106,8 @@ fn verdict(w: &Watcher, proof: &Proof, now: Mono) -> Verdict {
 
 /// Whether the slot that failed has a worker by now that has proved itself.
 fn has_come_up(w: &Watcher, failure: &Failure, now: Mono) -> bool {
-    let same = |worker: &&Worker| Some(worker.wid) == failure.wid && worker.state == WorkerState::Running;
+    let is_up = |worker: &&Worker| !worker.retiring && worker.state == WorkerState::Running;
+    let same = |worker: &&Worker| Some(worker.wid) == failure.wid && is_up(worker);
     w.workers().values().find(same).is_some_and(|worker| left_to_prove(w, worker, now).is_none())
 }
 

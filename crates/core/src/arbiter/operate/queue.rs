@@ -4,7 +4,7 @@
 //!
 //! - an operation on an idle watcher begins at once;
 //! - one that is identical to the running one, with nothing waiting behind it, joins it: a client that times out and
-//!   repeats `restart` ten times restarts once;
+//!   repeats `restart` ten times restarts once. A reload joins none that runs, as it must see what has changed since;
 //! - otherwise it waits its turn; at most one of a kind waits, an identical one joins it;
 //! - `stop` and `rm` overtake: the running operation and all that wait are cancelled (their clients get an error), and the
 //!   stop begins at once;
@@ -22,8 +22,7 @@ use crate::arbiter::ids::{JobId, WalkId, WatcherKey, WorkerId};
 use crate::arbiter::lifecycle::cron;
 use crate::arbiter::operate::job::Changes;
 use crate::arbiter::operate::proof::Proof;
-use crate::arbiter::outcome::{self, Failure};
-use crate::base::{Level, Pid};
+use crate::base::Pid;
 use crate::config::{Propagate, WatcherKind};
 use crate::proto::Fault;
 
@@ -95,11 +94,11 @@ pub(in crate::arbiter) enum Progress {
     Starting,
     /// Stop, and the first half of a restart: until none runs.
     Stopping,
-    /// Reload: the new processes come up beside the old ones.
+    /// Reload: new processes come up beside the old ones, batch by batch.
     Surging,
     /// Reload: the old processes leave.
     Retiring,
-    /// Sequential reload: these are still to be replaced; `current` is on its way out.
+    /// Exclusive reload: these are still to be replaced; `current` is on its way out.
     Replacing { left: VecDeque<WorkerId>, current: Option<WorkerId> },
 }
 
@@ -109,11 +108,10 @@ pub(in crate::arbiter) enum Reason {
     /// It was requested.
     #[default]
     Requested,
-    /// An option has changed, which reaches new processes only: the processes are replaced whatever a HUP means to them,
-    /// and a watcher that is stopped by then stays so.
+    /// An option or a socket has changed, which reaches new processes only: the processes are replaced whatever a HUP
+    /// means to them, and a watcher that is stopped by then stays so.
+    #[serde(alias = "SocketChanged")]
     OptionChanged,
-    /// A socket has changed that the processes hold: likewise, but the new processes run what the old ones do.
-    SocketChanged,
     /// One was requested and waited when an option changed, or the other way round.
     Both,
     /// A connection has come (`on_demand`): it waits for no other watcher.
@@ -145,12 +143,36 @@ pub(in crate::arbiter) struct Operation {
     pub(in crate::arbiter) before: Vec<Pid>,
     /// Failures from here on are this operation's.
     pub(in crate::arbiter) mark: u64,
+    /// While a reload brings up new processes: the old ones whose turn has not come.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub(in crate::arbiter) left: VecDeque<WorkerId>,
+    /// The processes of the batch that is coming up have names from here on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(in crate::arbiter) batch_since: u64,
+    /// Old processes have been told to stop, so that not all can be kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::arbiter) is_partly_done: bool,
     reason: Reason,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(serial: &u64) -> bool {
+    *serial == 0
 }
 
 impl Operation {
     pub(in crate::arbiter) fn new(kind: OperationKind, waiters: Vec<Waiter>, reason: Reason) -> Self {
-        Self { kind, progress: Progress::Starting, waiters, before: Vec::new(), mark: 0, reason }
+        Self {
+            kind,
+            progress: Progress::Starting,
+            waiters,
+            before: Vec::new(),
+            mark: 0,
+            left: VecDeque::new(),
+            batch_since: 0,
+            is_partly_done: false,
+            reason,
+        }
     }
 
     /// Whether it is a step of a walk.
@@ -160,12 +182,7 @@ impl Operation {
 
     /// Whether a watcher that is stopped stays so.
     pub(in crate::arbiter) fn skips_stopped(&self) -> bool {
-        matches!(self.reason, Reason::OptionChanged | Reason::SocketChanged)
-    }
-
-    /// Whether the new processes must have lived for a while before the old ones go.
-    pub(in crate::arbiter) fn proves_new_processes(&self) -> bool {
-        matches!(self.reason, Reason::OptionChanged | Reason::Both)
+        self.reason == Reason::OptionChanged
     }
 
     /// Whether the processes must be replaced, whatever a HUP means to them.
@@ -212,7 +229,7 @@ pub(in crate::arbiter) fn submit(w: &mut Watcher, new: Operation, cx: &mut Cx<'_
             w.along = w.config.propagate == Propagate::Restart;
             w.wanted &= w.along;
         }
-        Reason::OptionChanged | Reason::SocketChanged | Reason::Both | Reason::Idle => {}
+        Reason::OptionChanged | Reason::Both | Reason::Idle => {}
     }
     match (admit(running, &waiting, kind, new.skips_stopped()), &mut w.running) {
         (Admission::JoinRunning, Some(running)) => running.waiters.extend(new.waiters),
@@ -285,17 +302,6 @@ pub(in crate::arbiter) fn end(w: &mut Watcher, cx: &mut Cx<'_>) {
     cx.notify(done, changes.as_ref(), None);
 }
 
-/// The running operation of a watcher has failed: `what` says what has not been done. Waiters get the reason.
-pub(in crate::arbiter) fn fail(w: &mut Watcher, what: &str, cx: &mut Cx<'_>) {
-    let Some(operation) = w.running.take() else { return };
-    let failures: Vec<&Failure> = w.failures.since(operation.mark).collect();
-    let cause = failures.first().map(|failure| format!(": {}", failure.words())).unwrap_or_default();
-    let rows = outcome::fault(w.name(), &failures).map(|fault| fault.failed).unwrap_or_default();
-    let fault = Fault { failed: rows, ..Fault::command(format!("{}: {what}{cause}", w.name())) };
-    cx.log(Level::Error, fault.reason.clone());
-    cx.notify(operation.waiters, None, Some(&fault));
-}
-
 /// What an operation did, from the processes before and after it.
 fn changes(kind: OperationKind, before: &[Pid], after: &[Pid]) -> Option<Changes> {
     // Both lists are sorted.
@@ -347,7 +353,8 @@ pub(in crate::arbiter) fn admit(
     if running.is_none() && waiting.is_empty() {
         return Admission::Begin;
     }
-    if same_runs && waiting.is_empty() && !fresh {
+    let reloads = matches!(new, OperationKind::Reload | OperationKind::ReloadSequential);
+    if same_runs && waiting.is_empty() && !fresh && !reloads {
         return Admission::JoinRunning;
     }
     match waiting.iter().position(|kind| *kind == new) {
@@ -377,6 +384,7 @@ mod tests {
     #[test]
     fn a_reload_for_a_changed_option_does_not_join_one_that_runs() {
         assert_eq!(admit(Some(Reload), &[], Reload, true), Admission::Wait);
+        assert_eq!(admit(Some(Reload), &[], Reload, false), Admission::Wait, "the program may have changed");
         assert_eq!(admit(Some(Reload), &[Reload], Reload, true), Admission::JoinWaiting(0));
     }
 

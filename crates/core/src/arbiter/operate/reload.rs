@@ -1,44 +1,201 @@
 //! Reloads: new processes beside the old ones, one after the other, or a HUP.
+//!
+//! Where the new processes come first, `reload_batch` workers are replaced at a time: their successors start, with the same
+//! numbers, and have to be ready and to live for min_uptime; then the old ones are told to stop, and the next batch begins
+//! without waiting for their ends. `reload_surge` bounds how many processes there are more than numprocesses, those that
+//! stop included. A batch whose new processes do not come up goes, and its old ones stay.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::arbiter::action::{Action, Reach};
-use crate::arbiter::cx::Cx;
+use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::Worker;
-use crate::arbiter::ids::WorkerId;
+use crate::arbiter::ids::{Wid, WorkerId};
 use crate::arbiter::lifecycle::terminate;
-use crate::arbiter::operate::queue::{self, Operation, Progress};
+use crate::arbiter::operate::failed_reload;
+use crate::arbiter::operate::queue::{self, Operation, OperationKind, Progress, Waiter};
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::base::{Level, Mono};
-use crate::config::{ReloadMode, Respawn};
+use crate::config::Respawn;
 use crate::proto::{EventKind, Signal};
 
-/// Begins a graceful reload: the old processes retire as soon as the new ones are up.
-pub(in crate::arbiter) fn begin_surge(w: &mut Watcher) {
-    let old: Vec<WorkerId> = w.fresh().collect();
-    for id in old {
-        w.change(id, |worker| worker.retiring = true);
+/// So many workers whose successors come first are replaced at a time.
+fn batch_size(w: &Watcher, kind: OperationKind) -> usize {
+    match (kind, w.config.reload_batch) {
+        (OperationKind::ReloadSequential, _) => 1,
+        (_, 0) => usize::MAX,
+        (_, size) => size as usize,
     }
-    w.slots.left_empty = 0;
 }
 
-/// How long the new processes of a reload still have to live before the old ones are told to stop: min_uptime where an
-/// option has changed, as the new command may not run at all.
+/// How many processes more there may be now.
+fn room(w: &Watcher) -> usize {
+    // Those that are to fill empty places come as well.
+    let here = w.workers().len() + w.missing();
+    match w.config.reload_surge {
+        0 => usize::MAX,
+        surge => (w.config.numprocesses as usize).saturating_add(surge as usize).saturating_sub(here),
+    }
+}
+
+/// Begins a reload in which the new processes come first: nothing that an old one has failed at counts any more.
+pub(in crate::arbiter) fn begin_surge(w: &mut Watcher, cx: &mut Cx<'_>) {
+    for wid in w.slots.end_backoffs() {
+        cx.timers.cancel(Timer::Retry(w.key, wid));
+    }
+    let old: VecDeque<WorkerId> = w.fresh().collect();
+    let next_serial = w.next_serial();
+    if let Some(operation) = &mut w.running {
+        (operation.left, operation.batch_since) = (old, next_serial);
+    }
+    w.next_spawn = cx.mono();
+    begin_batch(w, cx);
+}
+
+/// What has become of the wish to replace the next workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    /// Their successors come up.
+    Begun,
+    /// A process has to go first, or a pause has to pass.
+    Waits,
+    /// None is left.
+    None,
+}
+
+/// Turns to the next workers that are to be replaced.
+fn begin_batch(w: &mut Watcher, cx: &mut Cx<'_>) -> Batch {
+    let is_left = |w: &Watcher, id: &WorkerId| w.workers().get(id).is_some_and(|worker| !worker.is_ending());
+    let Some(operation) = &w.running else { return Batch::None };
+    let (size, old) = (batch_size(w, operation.kind), operation.left.clone());
+    let mut left: VecDeque<WorkerId> = old.into_iter().filter(|id| is_left(w, id)).collect();
+    let any = !left.is_empty();
+    let next_serial = w.next_serial();
+    let mut begun = 0;
+    if w.next_spawn <= cx.mono() || w.config.warmup_delay <= 0.0 {
+        let most = size.min(room(w));
+        left.retain(|id| {
+            let is_unlaunched = w.workers().get(id).is_some_and(|worker| worker.state.is_unlaunched());
+            let turns = begun < most && (is_unlaunched || w.retire(*id));
+            if turns && is_unlaunched {
+                // What is launched in its place is new.
+                terminate::by_policy(w, *id, cx);
+            }
+            begun += usize::from(turns);
+            !turns
+        });
+    } else if any {
+        cx.timers.set(Timer::Warmup(w.key), w.next_spawn);
+    }
+    if begun > 0 {
+        // The pause between two steps of a reload is the one between two spawns.
+        w.next_spawn = cx.mono().after(seconds(w.config.warmup_delay));
+    }
+    let Some(operation) = &mut w.running else { return Batch::None };
+    operation.left = left;
+    if begun > 0 {
+        operation.batch_since = next_serial;
+    }
+    match (begun, any) {
+        (1.., _) => Batch::Begun,
+        (0, true) => Batch::Waits,
+        (0, false) => Batch::None,
+    }
+}
+
+/// Goes on with a reload in which the new processes come first. Whether something has changed.
+pub(in crate::arbiter) fn surge(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
+    // With a slot that backs off, or a process that goes, the new processes are not all up.
+    if !w.is_settled() || w.slots.waiting() > 0 || w.counts().dying > 0 {
+        return false;
+    }
+    let left_to_prove = left_to_prove(w, cx.mono());
+    if !left_to_prove.is_zero() {
+        cx.timers.set(Timer::Warmup(w.key), cx.mono().after(left_to_prove));
+        return false;
+    }
+    let told = end_retiring(w, cx);
+    match begin_batch(w, cx) {
+        Batch::Begun => true,
+        Batch::Waits => told,
+        Batch::None => {
+            if let Some(operation) = &mut w.running {
+                operation.progress = Progress::Retiring;
+                let walks = operation.waiters.iter().filter_map(|waiter| match waiter {
+                    Waiter::Walk(id, _) => Some(FollowUp::WalkGoesOn(*id)),
+                    Waiter::Job(_) => None,
+                });
+                // The old processes hold up no other watcher.
+                cx.follow_ups.extend(walks);
+            }
+            true
+        }
+    }
+}
+
+/// How long the new processes of a reload still have to live before the next old ones are told to stop: a new command may
+/// not run at all, or end as soon as it is ready.
 pub(in crate::arbiter) fn left_to_prove(w: &Watcher, now: Mono) -> Duration {
-    let Some(operation) = w.running.as_ref().filter(|operation| operation.proves_new_processes()) else {
-        return Duration::ZERO;
+    let is_new = |id: &WorkerId| match w.running.as_ref().map(|operation| &operation.progress) {
+        Some(Progress::Replacing { left, .. }) => !left.contains(id),
+        Some(Progress::Surging) => w.running.as_ref().is_some_and(|operation| id.serial >= operation.batch_since),
+        // Nothing but the successor of one that has reached max_age is young.
+        Some(Progress::Starting | Progress::Stopping | Progress::Retiring) | None => true,
     };
-    // A worker that has shown that it is ready has proved itself.
-    let wanted = if w.config.checks.ready.is_some() { Duration::ZERO } else { seconds(w.config.min_uptime) };
-    let is_new = |id: &WorkerId, worker: &Worker| match &operation.progress {
-        Progress::Surging => !worker.retiring,
-        Progress::Replacing { left, .. } => !left.contains(id) && !worker.is_ending(),
-        Progress::Starting | Progress::Stopping | Progress::Retiring => false,
+    let wanted = seconds(w.config.min_uptime);
+    let left = |worker: &Worker| {
+        let ready_since = worker.vitals.as_ref().and_then(|vitals| vitals.ready_since);
+        wanted.saturating_sub(now.since(ready_since.unwrap_or(worker.started.mono)))
     };
-    let new = w.workers().iter().filter(|(id, worker)| is_new(id, worker));
-    new.map(|(_, worker)| wanted.saturating_sub(now.since(worker.started.mono))).max().unwrap_or_default()
+    let lasting = w.workers().iter().filter(|(_, worker)| !worker.retiring && !worker.is_ending());
+    lasting.filter(|(id, _)| is_new(id)).map(|(_, worker)| left(worker)).max().unwrap_or_default()
+}
+
+/// A new process does not come up: those that came with it and have a predecessor go, and the old ones stay.
+pub(in crate::arbiter) fn keep_old(w: &mut Watcher, cx: &mut Cx<'_>) {
+    let since = w.running.as_ref().map_or(0, |operation| operation.batch_since);
+    let stays = |worker: &Worker| worker.retiring && !worker.is_ending();
+    let kept: Vec<(WorkerId, Wid)> =
+        w.workers().iter().filter(|(_, worker)| stays(worker)).map(|(id, worker)| (*id, worker.wid)).collect();
+    let others = w.workers().keys().filter(|id| !kept.iter().any(|(old, _)| old == *id));
+    let others: Vec<WorkerId> = others.copied().collect();
+    for (id, wid) in &kept {
+        let hands_over = w.change(*id, |worker| {
+            worker.retiring = false;
+            std::mem::take(&mut worker.hands_over)
+        });
+        if hands_over == Some(true) {
+            cx.timers.cancel(Timer::Retry(w.key, *wid));
+            w.slots.take_back(*wid);
+        }
+        if w.config.max_age > 0 && cx.timers.get(Timer::Expire(*id)).is_none() {
+            cx.timers.set(Timer::Expire(*id), cx.mono().after(EXPIRE_INTERVAL));
+        }
+    }
+    for id in others.into_iter().rev() {
+        let is_double = w.change(id, |worker| {
+            // Its predecessor has the slot.
+            let is_double = kept.iter().any(|(_, wid)| *wid == worker.wid);
+            worker.retiring |= is_double;
+            worker.hands_over |= is_double;
+            is_double
+        });
+        // One that has no predecessor any more stays.
+        if is_double == Some(true) || id.serial >= since && w.surplus() > 0 {
+            terminate::by_policy(w, id, cx);
+        }
+    }
+    let replaced = w.running.as_ref().is_some_and(|operation| operation.is_partly_done);
+    let left = kept.len() + w.running.as_ref().map_or(0, |operation| operation.left.len());
+    let what = match (replaced, left) {
+        (true, 1) => "reload failed, 1 process is not replaced".to_owned(),
+        (true, left) => format!("reload failed, {left} processes are not replaced"),
+        (false, _) => "reload failed, the old processes are kept".to_owned(),
+    };
+    failed_reload::report(w, &what, cx);
 }
 
 /// `reload = hup`: the processes reload themselves.
@@ -57,24 +214,27 @@ pub(in crate::arbiter) fn send_hup_to_all(w: &mut Watcher, cx: &mut Cx<'_>) {
     reloaded(w, cx);
 }
 
-/// The new processes are up: the old ones are told to stop.
-pub(in crate::arbiter) fn end_retiring(w: &mut Watcher, cx: &mut Cx<'_>) {
-    let old: Vec<WorkerId> = w.workers().iter().filter(|(_, worker)| worker.retiring).map(|(id, _)| *id).collect();
-    for id in old {
-        terminate::by_policy(w, id, cx);
+/// The new processes are up: the old ones are told to stop. Whether there were any.
+fn end_retiring(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
+    let stays = |worker: &Worker| worker.retiring && !worker.is_ending();
+    let old: Vec<WorkerId> = w.workers().iter().filter(|(_, worker)| stays(worker)).map(|(id, _)| *id).collect();
+    for id in &old {
+        terminate::by_policy(w, *id, cx);
     }
+    if let Some(operation) = &mut w.running {
+        operation.is_partly_done |= !old.is_empty();
+    }
+    !old.is_empty()
 }
 
-/// A worker has reached its max_age. Where the workers share managed sockets, or `reload = overlap` says so, it goes when
-/// its successor runs; other programs may want the same port, so that it goes first. One goes at a time.
+/// A worker has reached its max_age. Where two may run at the same time it goes when its successor runs, else first. One
+/// goes at a time, and none while something is done with its watcher.
 pub(in crate::arbiter) fn expire(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
-    let others = w.workers().iter().any(|(other, worker)| *other != id && (worker.retiring || worker.is_ending()));
-    if others || w.counts().undecided() > 0 {
+    let others = w.workers().values().any(|worker| worker.retiring || worker.is_ending());
+    if others || w.running.is_some() || w.counts().undecided() > 0 {
         return cx.timers.set(Timer::Expire(id), cx.mono().after(EXPIRE_INTERVAL));
     }
-    if succeeds_first(w) {
-        w.change(id, |worker| worker.retiring = true);
-    } else {
+    if !(succeeds_first(w) && w.retire(id)) {
         terminate::by_policy(w, id, cx);
     }
 }
@@ -83,19 +243,20 @@ pub(in crate::arbiter) fn expire(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>)
 const EXPIRE_INTERVAL: Duration = Duration::from_millis(500);
 
 fn succeeds_first(w: &Watcher) -> bool {
-    let config = &w.config;
-    let shares = config.use_sockets || !config.sockets.is_empty() || config.stdin_socket.is_some();
-    let overlaps = config.reload == Some(ReloadMode::Overlap) || shares && config.reload.is_none();
-    let replaced = config.respawn != Respawn::Never && !config.on_demand && !config.singleton;
-    overlaps && replaced && w.state == WatcherState::Active && w.running.is_none()
+    let replaced = w.config.respawn != Respawn::Never && !w.config.on_demand;
+    w.may_run_twice() && replaced && w.state == WatcherState::Active
 }
 
-/// Workers that have reached max_age are told to stop when their successors run.
+/// Workers that have reached max_age are told to stop when their successors have shown that they run.
 pub(in crate::arbiter) fn end_aged(w: &mut Watcher, cx: &mut Cx<'_>) {
     if w.counts().retiring == 0 || !w.is_settled() || w.slots.waiting() > 0 {
         return;
     }
     let aged: Vec<WorkerId> = w.aged().collect();
+    let left_to_prove = left_to_prove(w, cx.mono());
+    if !aged.is_empty() && !left_to_prove.is_zero() {
+        return cx.timers.set(Timer::Warmup(w.key), cx.mono().after(left_to_prove));
+    }
     for id in aged {
         terminate::by_policy(w, id, cx);
     }
@@ -123,7 +284,7 @@ pub(in crate::arbiter) fn replace_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool
             0 => "reload failed".to_owned(),
             left => format!("reload failed, {left} processes are not replaced"),
         };
-        queue::fail(w, &what, cx);
+        failed_reload::report(w, &what, cx);
         return true;
     }
     let left_to_prove = left_to_prove(w, cx.mono());

@@ -320,8 +320,15 @@ impl Arbiter {
     /// A watcher that a walk waited for is done.
     pub(in crate::arbiter) fn walk_part_done(&mut self, id: WalkId, key: WatcherKey, now: Now) {
         self.hold_back(id, key, now);
+        if let Some(walk) = self.schedule.walks.get_mut(&id) {
+            walk.under_way.remove(&key);
+        }
+        self.walk_goes_on(id, now);
+    }
+
+    /// A watcher that a walk waited for holds it up no more.
+    pub(in crate::arbiter) fn walk_goes_on(&mut self, id: WalkId, now: Now) {
         let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
-        walk.under_way.remove(&key);
         let pause = seconds(self.circus.warmup_delay);
         if let Course::Up { not_before, .. } = &mut walk.course
             && pause > Duration::ZERO
@@ -427,9 +434,12 @@ impl Arbiter {
         let again = now.mono.after(START_TIMEOUT);
         let Course::Up { kind, which, not_before, reason } = &mut walk.course else { return };
         let (kind, which, reason) = (*kind, *which, *reason);
+        // Old processes that a reload has told to stop hold up nobody.
+        let comes_up = |key: &&WatcherKey| fleet.get(**key).is_some_and(|w| !w.is_retiring());
+        let coming: BTreeSet<WatcherKey> = walk.under_way.iter().filter(comes_up).copied().collect();
         // A watcher that its own hook holds up does not hold up its equals.
-        let busy = walk.under_way.iter().filter_map(|key| fleet.get(*key)).any(|w| !w.hooks.bar_launches());
-        let next = if busy { None } else { walk.order.next_up(&walk.under_way) };
+        let busy = coming.iter().filter_map(|key| fleet.get(*key)).any(|w| !w.hooks.bar_launches());
+        let next = if busy { None } else { walk.order.next_up(&coming) };
         let Some(key) = next else {
             if walk.order.keys.is_empty() && walk.under_way.is_empty() {
                 self.schedule.due.push_back(id);

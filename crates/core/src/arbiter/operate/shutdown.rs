@@ -186,6 +186,7 @@ impl Arbiter {
         self.sink_commands.forget_all(&mut self.timers);
         self.refuse_stats(now);
         self.refuse_tails(now);
+        self.publish_failed_reloads(now);
         self.upgrade_failed("check", "circusd has stopped everything meanwhile", now);
         for key in self.fleet.keys() {
             self.with(key, now, hooks::drop_all);

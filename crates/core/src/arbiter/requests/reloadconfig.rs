@@ -381,11 +381,11 @@ impl Arbiter {
         let keys: Vec<WatcherKey> = keys.into_iter().filter(is_up).collect();
         if keys.iter().any(|key| !self.comes_after(*key, &keys).is_empty()) {
             self.jobs.expect_parts(job, 1);
-            return self.reload_in_order(OperationKind::Reload, Reason::SocketChanged, keys, Some(job));
+            return self.reload_in_order(OperationKind::Reload, Reason::OptionChanged, keys, Some(job));
         }
         for key in keys {
             self.jobs.expect_parts(job, 1);
-            let reload = Operation::new(OperationKind::Reload, vec![Waiter::Job(job)], Reason::SocketChanged);
+            let reload = Operation::new(OperationKind::Reload, vec![Waiter::Job(job)], Reason::OptionChanged);
             self.submit_operation(key, reload, now);
         }
     }

@@ -76,6 +76,7 @@ impl Arbiter {
 
     /// The lines have come.
     pub(in crate::arbiter) fn tailed(&mut self, job: JobId, tail: Tail, now: Now) {
+        let Some(tail) = self.lines_of_failed_reload(job, tail, now) else { return };
         let Some(PendingTail { to, name, stream, .. }) = self.tails.remove(&job) else { return };
         // Plain data with keys that are strings can always be written.
         let lines = tail.lines.into_iter().map(|line| serde_json::to_value(line).unwrap_or_default());

@@ -172,7 +172,9 @@ fn a_reload_of_running_workers_replaces_them() {
     rig.connect("web");
     rig.said();
     let reload = rig.send_command("reload", json!({"name": "w", "waiting": true}));
-    rig.expect(["launch worker 2", "w.spawn 102", "SIGTERM 101", "w.kill 101"]);
+    rig.expect(["launch worker 1", "w.spawn 102"]);
+    rig.pass(1000);
+    rig.expect(["SIGTERM 101", "w.kill 101"]);
     rig.exit(101, -15);
     assert_eq!(rig.answer_to(reload).unwrap()["info"]["started"], json!([102]));
     assert_eq!(rig.running("w"), [102]);

@@ -234,7 +234,7 @@ impl Rig {
                 let body: Value = serde_json::from_slice(&body).unwrap();
                 let detail = |key: &str| body.get(key).map(|value| format!(" {value}")).unwrap_or_default();
                 let (name, more) =
-                    (notice.kind.name(), ["name", "process_pid", "exit_code", "error"].map(detail).concat());
+                    (notice.kind.name(), ["name", "process_pid", "exit_code", "error", "lines"].map(detail).concat());
                 format!("{}.{name}{more}", notice.resource)
             }
             Action::Reply(reply) => {

@@ -458,15 +458,41 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         kind: Kind::Reload,
-        doc: "How a reload replaces the workers. overlap: the new ones start before the old ones stop. exclusive: one \
+        doc: "How a reload replaces the workers. overlap: the new ones start, and the old ones are told to stop when the \
+              new ones are ready and have lived for min_uptime; see reload_batch and reload_surge. exclusive: one \
               after the other, each stops before its successor starts, for programs that open their own port or lock. hup: \
-              they get SIGHUP, and stay. Unset: hup with send_hup, exclusive with singleton, else overlap. A singleton is \
-              never there twice.",
+              they get SIGHUP, and stay. Unset: hup with send_hup, exclusive with singleton, else overlap; a reload with \
+              --sequential is exclusive then unless the workers share managed sockets. A singleton is never there twice.",
         example: "exclusive",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
         scope: Scope::Literal,
         ..field!(reload, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "0",
+        unit: "workers",
+        doc: "How many workers an overlapping reload replaces at a time: so many new ones start, and when each of them is \
+              ready and has lived for min_uptime, as many old ones are told to stop and the next batch begins. 0 means \
+              all at once; a reload with --sequential replaces one at a time.",
+        example: "2",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        ..field!(reload_batch, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "0",
+        unit: "workers",
+        doc: "How many processes more than numprocesses there may be in an overlapping reload, the old ones that are \
+              stopping included: the next ones wait until others have gone. 0 means any number.",
+        example: "1",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        ..field!(reload_surge, Safe)
     },
     OptionSpec {
         kind: Kind::Bool,

@@ -71,8 +71,9 @@ fn declared(key: &str) -> Authority {
         | "health_interval" | "health_retries" | "health_start_delay" | "health_timeout" | "hook_timeout" | "kind"
         | "idle_timeout" | "max_age" | "max_age_variance" | "max_retry" | "min_uptime" | "numprocesses"
         | "priority" | "propagate" | "remember" | "requires" | "ready_interval" | "ready_timeout" | "reload"
-        | "respawn" | "retry_in" | "send_hup" | "singleton" | "stop_signal" | "success_codes" | "tail_bytes"
-        | "warmup_delay" | "jitter" | "missed" | "overlap" | "schedule" | "timezone" => Authority::Safe,
+        | "reload_batch" | "reload_surge" | "respawn" | "retry_in" | "send_hup" | "singleton" | "stop_signal"
+        | "success_codes" | "tail_bytes" | "warmup_delay" | "jitter" | "missed" | "overlap" | "schedule"
+        | "timezone" => Authority::Safe,
         other => panic!("no authority is declared here for '{other}'"),
     }
 }

@@ -1,0 +1,206 @@
+//! Requests lost while a fleet of web servers changes under load: docs/benchmarks.md says how to run it.
+//!
+//! Three servers share a socket of circusd. Visitors ask them for pages all the time, one half over connections that are
+//! kept open, one page in 50 a slow one, and each piece of work is counted by itself.
+#![expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures, and waits")]
+
+#[path = "../../tests/it/rig/load.rs"]
+mod load;
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use circus_net::{Context, Dealer};
+use clap::Parser;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use load::{Counts, Load};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Counts the requests that are lost by reloads, upgrades, changes of the file, killed workers and a stop.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench reload --")]
+struct Args {
+    /// How often the workers are reloaded, at once and one by one.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    reloads: usize,
+    /// How often circusd is upgraded, and the file changed.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    upgrades: usize,
+    /// How many workers are killed, 100 ms apart.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    kills: usize,
+    /// For how many seconds all workers are stopped.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    stop: f64,
+    /// Requests a second.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    rate: u32,
+    /// The circusd.
+    #[arg(long, value_name = "PATH", default_value = "target/release/circusd")]
+    circusd: PathBuf,
+    /// The server: the example of this name.
+    #[arg(long, value_name = "PATH", default_value = "target/release/examples/webworker")]
+    webworker: PathBuf,
+    /// What `cargo bench` says to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A circusd with its servers. It ends when this is dropped.
+struct Fleet {
+    child: Child,
+    port: u16,
+    client: RefCell<Dealer>,
+    ini: String,
+    folder: tempfile::TempDir,
+}
+
+impl Fleet {
+    fn start(args: &Args) -> Outcome<Self> {
+        let folder = tempfile::Builder::new().prefix("circus-reload-").tempdir()?;
+        let dir = folder.path().display().to_string();
+        let found = |path: &Path| path.canonicalize().map_err(|error| format!("{}: {error}", path.display()));
+        let (circusd, webworker) = (found(&args.circusd)?, found(&args.webworker)?);
+        let ini = format!(
+            "[circus]\nendpoint = ipc://{dir}/control\npubsub_endpoint = ipc://{dir}/events\n[socket:web]\nhost = \
+             127.0.0.1\nport = 0\n[watcher:web]\ncmd = {} $(circus.sockets.web)\nuse_sockets = True\nnumprocesses = \
+             3\nready = notify\nmin_uptime = 0.2\ngraceful_timeout = 10\n",
+            webworker.display()
+        );
+        std::fs::write(folder.path().join("circus.ini"), &ini)?;
+        let child = Command::new(circusd).arg(folder.path().join("circus.ini")).current_dir(folder.path()).spawn()?;
+        let client = RefCell::new(Dealer::connect(&Context::new()?, &format!("ipc://{dir}/control"))?);
+        let mut fleet = Self { child, port: 0, client, ini, folder };
+        let sockets = fleet.call("listsockets", json!({}))?;
+        fleet.port = u16::try_from(sockets["sockets"][0]["port"].as_u64().unwrap_or_default())?;
+        fleet.call("start", json!({"name": "web", "waiting": true}))?;
+        Ok(fleet)
+    }
+
+    fn call(&self, command: &str, properties: Value) -> Outcome<Value> {
+        let entries = [("command", command.into()), ("properties", properties)];
+        let request = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let reply = self.client.borrow_mut().call(request, PATIENCE).map_err(|error| format!("{command}: {error}"))?;
+        let reply = Value::Object(reply);
+        if reply["status"] == "error" { Err(format!("{command}: {reply}").into()) } else { Ok(reply) }
+    }
+
+    fn reload(&self, sequential: bool) -> Outcome<()> {
+        self.call("reload", json!({"name": "web", "waiting": true, "sequential": sequential})).map(drop)
+    }
+
+    fn pids(&self) -> Outcome<Vec<i32>> {
+        let reply = self.call("list", json!({"name": "web"}))?;
+        let pids = reply["pids"].as_array().into_iter().flatten();
+        Ok(pids.filter_map(|pid| i32::try_from(pid.as_i64()?).ok()).collect())
+    }
+
+    /// Writes the file anew, with another socket or without, and has circusd follow it.
+    fn change_file(&self, turn: usize) -> Outcome<()> {
+        let other = if turn.is_multiple_of(2) { "[socket:other]\nhost = 127.0.0.1\nport = 0\n" } else { "" };
+        std::fs::write(self.folder.path().join("circus.ini"), format!("{}{other}", self.ini))?;
+        self.call("reloadconfig", json!({"waiting": true})).map(drop)
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
+        drop(self.child.wait());
+    }
+}
+
+/// One row: what is done, how often, and what visitors meet meanwhile.
+fn row(fleet: &Fleet, rate: u32, what: &str, act: impl FnOnce() -> Outcome<usize>) -> Outcome<Counts> {
+    let load = Load::start(fleet.port, 32, rate);
+    std::thread::sleep(Duration::from_millis(500));
+    let begun = Instant::now();
+    let times = act();
+    let took = begun.elapsed().as_secs_f64();
+    let counts = load.stop();
+    let Counts { answered, refused, reset, lost, repeated, slowest } = counts;
+    println!(
+        "| {what} | {} | {took:.0} | {answered} | {refused} | {reset} | {lost} | {repeated} | {slowest} |",
+        times?
+    );
+    Ok(counts)
+}
+
+fn run(args: &Args) -> Outcome<bool> {
+    let fleet = Fleet::start(args)?;
+    let pause = || std::thread::sleep(Duration::from_millis(200));
+    println!(
+        "| under {} requests a second | times | s | answered | refused | reset | lost | asked again | slowest, ms |",
+        args.rate
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    let mut failed = 0;
+    for (what, sequential) in [("reload", false), ("reload --sequential", true)] {
+        let all = || {
+            for _ in 0..args.reloads {
+                fleet.reload(sequential)?;
+                pause();
+            }
+            Ok(args.reloads)
+        };
+        failed += row(&fleet, args.rate, what, all)?.failed();
+    }
+    let upgrades = || {
+        for _ in 0..args.upgrades {
+            fleet.call("upgrade", json!({}))?;
+            pause();
+        }
+        Ok(args.upgrades)
+    };
+    failed += row(&fleet, args.rate, "upgrade", upgrades)?.failed();
+    let changes = || {
+        for turn in 0..args.upgrades {
+            fleet.change_file(turn)?;
+            pause();
+        }
+        Ok(args.upgrades)
+    };
+    failed += row(&fleet, args.rate, "reloadconfig: another socket comes and goes", changes)?.failed();
+    let stop = || {
+        fleet.call("stop", json!({"name": "web", "waiting": true}))?;
+        std::thread::sleep(Duration::from_secs_f64(args.stop));
+        fleet.call("start", json!({"name": "web", "waiting": true})).map(|_| 1)
+    };
+    failed += row(&fleet, args.rate, &format!("all workers stopped for {} s", args.stop), stop)?.failed();
+    // What a killed worker had accepted is reset with it. Successors come at once, as min_uptime = 0 counts no crash loop.
+    fleet.call("set", json!({"name": "web", "options": {"min_uptime": 0}}))?;
+    let kills = || {
+        let mut killed = 0;
+        for turn in 0..args.kills {
+            let pids = fleet.pids()?;
+            let victim = pids.get(turn % pids.len().max(1));
+            killed += usize::from(victim.is_some_and(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok()));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(killed)
+    };
+    let Counts { refused, lost, .. } = row(&fleet, args.rate, "a worker killed every 100 ms", kills)?;
+    println!("\nlost that no killed worker had accepted: {}", failed + refused + lost);
+    Ok(failed + refused + lost == 0)
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("reload: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
