@@ -462,7 +462,7 @@ impl Jobs {
         self.pass(11_000 * MS);
         assert_eq!(self.runs > before, armed, "runs within eleven seconds");
         self.quitting = true;
-        self.tell(Event::Request(Box::new(ReplyTo::Discard), Request::Quit { waiting: false }));
+        self.tell(Event::Request(Box::new(ReplyTo::Discard), Request::Quit { timeout: None, waiting: false }));
         self.pass(40_000 * MS);
         assert!(self.ended, "quit did not end");
         assert!(self.processes.is_empty(), "left alive: {:?}", self.processes);
