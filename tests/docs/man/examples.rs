@@ -53,15 +53,14 @@ fn assert_loads(sections: &str, support: Support) {
 fn those_of_watchers() {
     for spec in WATCHER_OPTIONS {
         let Some((key, value)) = written(spec) else { continue };
-        // What other options may need, but for what the example itself says.
-        let needs = [
-            ("cmd", "x $(circus.sockets.web)"),
-            ("copy_env", "yes"),
-            ("shell", "yes"),
-            ("on_demand", "yes"),
-            ("use_sockets", "yes"),
-        ];
-        let needs = needs.iter().filter(|(need, _)| *need != key);
+        // What other options may need, but for what the example itself says: connections start services alone.
+        let needs = [("cmd", "x $(circus.sockets.web)"), ("copy_env", "yes"), ("shell", "yes"), ("use_sockets", "yes")];
+        let own: &[(&str, &str)] = match key.as_str() {
+            "kind" => &[],
+            "jitter" | "missed" | "overlap" | "schedule" | "timezone" => &[("kind", "cron"), ("schedule", "@daily")],
+            _ => &[("on_demand", "yes")],
+        };
+        let needs = needs.iter().chain(own).filter(|(need, _)| *need != key);
         let needs: String = needs.map(|(need, value)| format!("{need} = {value}\n")).collect();
         let others = "[watcher:broker]\ncmd = x\n[watcher:db-1]\ncmd = x\n[circus]\nstate_file = state\n";
         let rest = format!("{needs}[socket:web]\nport = 0\n[socket:api]\nport = 0\n{others}");
