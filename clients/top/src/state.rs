@@ -390,6 +390,7 @@ mod tests {
         assert_eq!(press(&mut state, "gxy").len(), 1);
         let denied = Trouble::Denied { path: "/run/c".into(), owner: "root".into(), mode: 0o600 };
         state.feed(Input::Silence(Some(denied)), NOW * 100);
+        state.feed(Input::Tick, NOW * 100);
         let notice = state.notice().map(|notice| notice.text);
         assert_eq!(
             notice.as_deref(),
