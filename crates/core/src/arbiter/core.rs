@@ -82,10 +82,10 @@ pub struct Arbiter {
     #[serde(skip)]
     pub(in crate::arbiter) follow_ups: VecDeque<FollowUp>,
     /// How far the clock on the wall is ahead of the monotonic one, in seconds, once some watcher runs by a schedule.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::arbiter) clock_distance: Option<f64>,
     /// The daemon reports when the clock on the wall was set.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::arbiter) watches_clock: bool,
     /// The daemon's: a state has none.
     #[serde(skip)]
