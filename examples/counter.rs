@@ -1,5 +1,5 @@
-//! A whole plugin in Rust: it counts the deaths of each watcher and logs the counts every so often. To circusd it is
-//! `[plugin:counter]` with `cmd = target/debug/examples/counter` and, if it is to be, `every = 10`.
+//! A complete plugin in Rust: it counts the exits of each watcher's workers and logs the counts at intervals. Its section is
+//! `[plugin:counter]` with `cmd = target/debug/examples/counter` and, optionally, `every = 10`.
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 

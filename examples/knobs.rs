@@ -12,7 +12,7 @@
 //! - `child STEPS`: another of these, whose steps are the words of this one argument; in theirs, `+` is a space.
 //! - `burn PERCENT`: uses so much of one processor from now on. `hold MIB`: so much memory. `open N`: so many descriptors.
 //! - `serve FD`: answers HTTP on an inherited socket.
-#![expect(unsafe_code, reason = "a descriptor that was inherited has to be believed in")]
+#![expect(unsafe_code, reason = "an inherited descriptor has to be trusted")]
 #![expect(clippy::disallowed_methods, reason = "an example program, not the daemon: it may wait and start others")]
 
 use std::io::{self, BufRead as _, BufReader};
@@ -174,7 +174,7 @@ fn serve(fd: i32) -> io::Result<()> {
 }
 
 fn answer(mut connection: impl io::Read + io::Write) -> io::Result<()> {
-    // To the blank line: whoever closes with something unread resets the connection.
+    // To the blank line: closing with unread data resets the connection.
     let mut head = BufReader::new(&mut connection);
     let mut line = String::new();
     while head.read_line(&mut line)? > 2 {

@@ -1,6 +1,6 @@
 //! The worker of the examples: `worker serve --fd N` answers HTTP on a socket that circusd opened, `worker tick`
-//! prints a line each second. On SIGTERM it finishes what it has begun and leaves.
-#![expect(unsafe_code, reason = "a descriptor that was inherited has to be believed in")]
+//! prints a line each second. On SIGTERM it finishes the request in progress and exits.
+#![expect(unsafe_code, reason = "an inherited descriptor has to be trusted")]
 #![expect(clippy::disallowed_methods, reason = "an example program, not the daemon: it may wait and read clocks")]
 
 use std::io::{ErrorKind, Read, Write};
@@ -40,7 +40,7 @@ fn serve(number: i32, stop: &AtomicBool) -> std::io::Result<()> {
         }
         match listener.accept() {
             Ok((connection, _)) => {
-                // One visitor's broken connection is nobody else's trouble.
+                // A broken connection of one client must not affect the others.
                 drop(answer(connection, pid));
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}

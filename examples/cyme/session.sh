@@ -1,5 +1,5 @@
 #!/bin/sh
-# The first session with Cyme, as its introduction tells it: an application, an instance, a queue, a consumer, a task, and
+# The first session with Cyme, as in its introduction: an application, an instance, a queue, a consumer, a task, and
 # the end of all of them. Requests go to one branch and to the other in turn.
 #   circusd examples/cyme/cyme.ini & examples/cyme/session.sh
 set -eu

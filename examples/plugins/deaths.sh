@@ -17,5 +17,5 @@ echo "deaths is there"
         ;;
     esac
 done &
-# The shell hears a signal at once only while it waits for something.
+# The shell handles a signal at once only while it waits for a process.
 wait

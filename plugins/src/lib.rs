@@ -67,11 +67,11 @@ fn make(name: &str, context: &PluginContext) -> Result<Box<dyn Plugin>, String> 
     let Some(builtin) = Builtin::find(name) else {
         let shared = PLUGIN_KEYS.iter().any(|key| key.name == name);
         let hint = if shared { String::new() } else { Builtin::nearest(name) };
-        return Err(format!("no plugin is called '{name}'{hint}; circus-plugin --list prints those there are"));
+        return Err(format!("there is no plugin '{name}'{hint}; circus-plugin --list prints those there are"));
     };
     let context = PluginContext { settings: context.settings.clone().with_defaults_of(builtin), ..context.clone() };
     let registration = PLUGINS.iter().find(|registration| registration.name == builtin.name);
-    let registration = registration.ok_or_else(|| format!("the plugin '{name}' is declared and not there"))?;
+    let registration = registration.ok_or_else(|| format!("the plugin '{name}' is declared but not built in"))?;
     (registration.make)(&context).map_err(|text| format!("{name}: {text}"))
 }
 
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn plugin_that_cannot_be_made_is_explained() {
         let error = |name| make(name, &context(&[("attempts", "many")])).err().unwrap();
-        assert_eq!(error("flapping"), "flapping: attempts: 'many' is no such number");
+        assert_eq!(error("flapping"), "flapping: attempts: 'many' is not a valid number");
         assert!(error("flaping").contains("did you mean 'flapping'"), "{}", error("flaping"));
         assert_eq!(error("resource_watcher"), "resource_watcher: watcher: is missing");
         assert_eq!(error("webhook"), "webhook: url: is missing");

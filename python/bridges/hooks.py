@@ -359,7 +359,7 @@ def resolve(name: Any, again: Any = False) -> Any:
         except AttributeError:
             raise ImportError(f"module {module!r} has no {path!r}") from None
     if not callable(loaded):
-        raise ImportError(f"{name!r} is no function")
+        raise ImportError(f"{name!r} is not a function")
     return loaded
 
 

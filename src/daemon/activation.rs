@@ -1,6 +1,6 @@
-//! Managed sockets that the loop watches on behalf of watchers that wait for a connection. It never accepts one.
+//! Managed sockets that the loop polls for watchers that wait for a connection. circusd accepts no connection itself.
 //!
-//! Readiness comes once an edge, which is enough: the first ends the watching, and a socket that is watched again is
+//! Readiness is edge-triggered, which is enough: the first event ends the polling, and a socket that is polled again is
 //! ready at once if connections wait already.
 
 use super::fd_table::FdTable;

@@ -1,8 +1,7 @@
-//! Workers of a circusd that was killed, which go on as workers of this one. They are no children of circusd: their ends
-//! are seen through pidfds, and their exit statuses are not known.
+//! Adopted workers: workers of a killed circusd that this one takes over. They are not children of circusd: it notices
+//! their exits through pidfds, and does not know their exit statuses.
 //!
-//! A worker that lives is given to the core in place of a launch of its watcher and number: what the core starts is there
-//! already.
+//! When the core launches the watcher and number of such a worker, the worker itself is the result of the launch.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +16,7 @@ use crate::arbiter::{Exit, Level, Pid, Reach};
 use crate::proto::Signal;
 use crate::sys::{self, ProcessIdentity, Survivor};
 
-/// What is told of the end of a process whose exit status is not known: a failure, so that it is started again.
+/// The exit status of a process whose real one is not known: a failure, so that it is started again.
 pub(super) const UNKNOWN_STATUS: i32 = 255;
 
 /// See the module.
@@ -92,7 +91,7 @@ impl Adopted {
             return;
         }
         for (watcher, wid, identity) in std::mem::take(&mut self.waiting) {
-            let text = format!("{watcher}: ending worker {wid} of the circusd before, which is not wanted any more");
+            let text = format!("{watcher}: ending worker {wid} of the previous circusd, which is no longer wanted");
             core.log(Level::Info, format!("{text} pid={}", identity.pid));
             identity.send(&self.proc, Signal::TERM);
         }
@@ -107,7 +106,7 @@ impl Adopted {
             drop(sources.remove_fd(*source, survivor.as_fd().as_raw_fd()));
             core.log(
                 Level::Info,
-                format!("a worker of the circusd before has ended, with what exit status is not known pid={}", pid.0),
+                format!("a worker of the previous circusd has exited, its exit status is not known pid={}", pid.0),
             );
             exits.push(Exit::new(*pid, UNKNOWN_STATUS));
         }

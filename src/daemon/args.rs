@@ -8,22 +8,22 @@ use clap::Parser;
 pub struct Args {
     /// The configuration file, INI or JSON; - is standard input
     pub config: Option<String>,
-    /// Read the configuration from this descriptor, which circusd was started with
+    /// Read the configuration from this inherited descriptor
     #[arg(long, value_name = "N", conflicts_with = "config")]
     pub config_fd: Option<i32>,
-    /// Tell through this descriptor how the start goes: LISTENING=1, READY=1, ERROR=why
+    /// Report the progress of the start on this descriptor: LISTENING=1, READY=1, ERROR=reason
     #[arg(long, value_name = "N", conflicts_with = "daemon")]
     pub ready_fd: Option<i32>,
-    /// End when this process, which has started circusd, ends
+    /// End when this process, the parent of circusd, ends
     #[arg(long, value_name = "PID", conflicts_with = "daemon")]
     pub end_with_parent: Option<i32>,
-    /// How much to log: critical, error, warning, info or debug
+    /// The lowest level that is logged: critical, error, warning, info or debug
     #[arg(long, value_name = "LEVEL", value_parser = levels())]
     pub log_level: Option<String>,
-    /// Where to log: a file, - for standard error, or a URL such as syslog:///dev/log?daemon
+    /// The destination of the log: a file, - for standard error, or a URL such as syslog:///dev/log?daemon
     #[arg(long, value_name = "FILE")]
     pub log_output: Option<String>,
-    /// A Python logging configuration (refused: circusd runs no Python)
+    /// A Python logging configuration (refused: circusd reads no such files)
     #[arg(long, value_name = "FILE")]
     pub logger_config: Option<String>,
     /// Go to the background; the exit status says whether the daemon has started
@@ -39,7 +39,7 @@ pub struct Args {
     /// With --check: report as JSON, for editors and CI
     #[arg(long, requires = "check")]
     pub json: bool,
-    /// Read the state of another circusd from standard input, and say whether this program can go on with it; for upgrades
+    /// Check whether this program can continue with the state of another circusd, read from standard input; for upgrades
     #[arg(long)]
     pub check_state: bool,
     /// Print the version

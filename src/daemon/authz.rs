@@ -1,4 +1,4 @@
-//! The user that requests at the control endpoint are made for.
+//! The user for whom requests at the control endpoint act.
 
 use crate::arbiter::{Principal, User};
 use crate::config::CircusConfig;

@@ -1,4 +1,4 @@
-//! From a configuration to a daemon that is ready to turn.
+//! The start: from a configuration to a daemon that is ready to run its loop.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -288,7 +288,7 @@ pub(super) fn peers_of(circus: &CircusConfig) -> Result<Principal, StartupError>
     peers(circus).map_err(|failure| error(format!("endpoint_owner: {}", failure.detail)))
 }
 
-/// Binds the control and the event endpoint, unless strangers could reach them.
+/// Binds the control and the event endpoint, unless other machines could reach them.
 fn bind(circus: &CircusConfig) -> Result<Endpoints, StartupError> {
     let owner = owner(circus)?;
     Ok(Endpoints {

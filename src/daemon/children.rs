@@ -1,4 +1,4 @@
-//! Every child of circusd, and what it is to circusd: an exit is dispatched once, to its owner.
+//! Every child of circusd and its kind: an exit is dispatched once, to the part that owns the child.
 
 use std::collections::HashMap;
 

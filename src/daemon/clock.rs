@@ -1,4 +1,4 @@
-//! The clocks, read once a turn: the one place of the daemon that does.
+//! The clocks, which the daemon reads only here, once per turn.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};

@@ -1,4 +1,4 @@
-//! The control endpoint, from bytes to events: what is wrong with a message is answered here, the rest is the arbiter's.
+//! The control endpoint: decodes requests into events. It answers invalid messages itself; the arbiter answers all others.
 
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ impl Control {
 }
 
 /// What a message asks for, where `principal` may have it and it can be done. Nothing is looked up for a request that is
-/// not authorized: the answers would tell what circusd's user can see.
+/// not authorized: the answers would reveal what circusd's user can see.
 pub(super) fn accept(envelope: &Envelope, principal: &Principal, arbiter: &Arbiter) -> Result<Request, Fault> {
     let request = commands::decode(envelope)?;
     arbiter.authorize(principal, &request)?;
@@ -166,7 +166,7 @@ pub(super) fn log_change(envelope: &Envelope, core: &mut Core, asked_by: impl Fn
     if changes && core.log.takes(Level::Info) {
         let name = envelope.properties.as_ref().and_then(|properties| properties.get("name")?.as_str());
         let of = name.map(|name| format!(" {name:?}")).unwrap_or_default();
-        core.log(Level::Info, format!("{}{of} asked by {}", envelope.command, asked_by()));
+        core.log(Level::Info, format!("{}{of} requested by {}", envelope.command, asked_by()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What every part of the daemon may use: the arbiter, the log, and the time of this turn.
+//! What all parts of the daemon share: the arbiter, the log, and the time of this turn.
 
 use super::log::Log;
 use crate::arbiter::{Arbiter, Event, Level, Now};
@@ -11,7 +11,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Tells the arbiter what happened.
+    /// Gives the arbiter an event.
     pub(super) fn feed(&mut self, event: Event) {
         self.arbiter.handle_event(event, self.now);
     }

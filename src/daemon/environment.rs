@@ -36,7 +36,7 @@ impl Environments {
         let advice = "install python3 where circusd's PATH finds it, or set PYTHONPATH in [env:NAME]";
         asked
             .clone()
-            .map_err(|reason| failed(format!("copy_path: python3 was asked for its paths: {reason}; {advice}")))
+            .map_err(|reason| failed(format!("copy_path: python3 did not report its import path: {reason}; {advice}")))
     }
 }
 

@@ -1,13 +1,13 @@
-//! One turn after the other, always in the same order:
+//! The event loop. Each turn has the same order:
 //!
 //! 1. wait until something is ready or due, then read the clock once;
-//! 2. collect ALL dead children, before anything in this turn can signal a pid;
+//! 2. reap ALL children that have exited, before anything in this turn can signal a pid;
 //! 3. signals, as intents; subscriptions, and what workers print for them; requests, so many a turn; connections to
 //!    sockets that are watched;
 //! 4. what is due;
-//! 5. actions, each result fed straight back; looks at processes and launches, so many a turn; events go out together,
+//! 5. actions, each result fed back at once; samples and launches, so many a turn; events go out together,
 //!    at the end or before a reply;
-//! 6. look at the ZeroMQ sockets again: sending may have eaten their news.
+//! 6. check the ZeroMQ sockets again: sending may have consumed their readiness.
 //!
 //! Where a limit ended step 3 or 5 early, the next turn does not wait.
 
@@ -222,7 +222,7 @@ impl Daemon {
                     intents.push(Intent::Upgrade);
                 }
                 sys::SignalEvent::Ignored(signal) => {
-                    let text = format!("Got signal {}; it means nothing here", with_underscore(signal));
+                    let text = format!("Got signal {}; it has no effect", with_underscore(signal));
                     self.core.log(Level::Info, text);
                 }
                 sys::SignalEvent::Child => {}
@@ -230,7 +230,7 @@ impl Daemon {
         }
     }
 
-    /// Collects every child that has ended, and tells its owner.
+    /// Reaps every child that has ended, and notifies its owner.
     pub(super) fn reap(&mut self) {
         let mut workers = Vec::new();
         for (owner, exit) in self.children.reap() {

@@ -2,8 +2,8 @@
 //!
 //! Between the output thread and the command is one pipe, whose reading end is kept here: when the command dies, what is
 //! in the pipe waits for the next, and the output thread, which never waits, keeps what does not fit for a while, then
-//! counts what it drops. A command ends by itself when its input does. When it is started again, and killed, is the
-//! core's to say.
+//! counts what it drops. A command ends by itself when its input does. The core decides when it is started again, and
+//! killed.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! What the arbiter wants, as calls of the daemon's parts.
+//! Executes the actions of the arbiter by calling the parts of the daemon.
 
 use super::children::Owner;
 use super::event_loop::{Daemon, Outcome};
@@ -145,14 +145,17 @@ impl Daemon {
             .and_then(|()| self.adopted.watch(survivor, &mut self.sources).map_err(|error| error.to_string()));
         match watched {
             Ok(pid) => {
-                core.log(Level::Info, format!("{name}: worker of the circusd before goes on wid={wid} pid={}", pid.0));
+                core.log(
+                    Level::Info,
+                    format!("{name}: worker of the previous circusd goes on wid={wid} pid={}", pid.0),
+                );
                 if let Some(file) = &self.state_file {
                     file.started(pid, name, wid);
                 }
                 core.feed(Event::Adopted { worker, pid });
             }
             Err(detail) => {
-                core.log(Level::Error, format!("{name}: worker {wid} of the circusd before cannot go on: {detail}"));
+                core.log(Level::Error, format!("{name}: worker {wid} of the previous circusd cannot go on: {detail}"));
                 identity.send(&sys::Proc::default(), crate::proto::Signal::KILL);
                 let error = SpawnError { stage: Stage::Pipe, errno: 0, detail };
                 core.feed(Event::SpawnFailed { worker, error });

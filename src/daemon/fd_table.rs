@@ -1,5 +1,4 @@
-//! The descriptors that this daemon could hand over to another generation of itself, by what they are. They are owned
-//! here.
+//! The descriptors that this daemon hands over in an upgrade, by role. This table owns them.
 //!
 //! Not here: the pipes of workers' output, which belong to the output thread; those of processes that start; those of
 //! hooks and of the commands of streams, whose processes end with this daemon's life.

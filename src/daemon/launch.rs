@@ -1,4 +1,4 @@
-//! From what the core wants started to what the kernel is asked for, and back.
+//! Launches: from an action of the core to a process, and from its result to an event.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

@@ -1,6 +1,6 @@
-//! Processes that workers leave behind: a worker counts as gone when they are gone too.
+//! Processes that workers leave behind: a worker counts as exited only when they have ended too.
 //!
-//! The core is told that a leader has ended (`LeaderExited`), decides about signals and deadlines as it does for any
+//! The core gets the event that a leader has ended (`LeaderExited`), decides about signals and deadlines as it does for any
 //! worker, and sends them to the leader's pid. Here they go to what is left of it, and when nothing is, the leader's
 //! exit is reported as if it came now.
 
@@ -28,7 +28,7 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Leftovers {
     proc: sys::Proc,
-    /// Descendants of the workers that were told to stop, as they were then.
+    /// Descendants of the workers that are being stopped, as they were when the stop began.
     descendants: HashMap<Pid, Vec<ProcessIdentity>>,
     /// By the pid of a leader that was collected.
     waiting: HashMap<Pid, Left>,
@@ -89,7 +89,7 @@ impl Leftovers {
         }
     }
 
-    /// A worker is about to be told to stop: what descends from it now belongs to it also when it has ended.
+    /// A worker is about to be stopped: its present descendants belong to it also when it has ended.
     pub(super) fn note_descendants(&mut self, pid: Pid, core: &Core) {
         if core.arbiter.orphans_of(pid) == Some(Orphans::End) {
             self.descendants.insert(pid, sys::descendants(&self.proc, SysPid::from_raw(pid.0)));

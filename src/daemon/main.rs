@@ -80,7 +80,7 @@ fn print(text: &str) -> ExitCode {
 
 fn run(args: &Args, parent: &mut Parent) -> Result<u8, StartupError> {
     if args.logger_config.is_some() {
-        let text = "--logger-config: circusd runs no Python; use --log-level and --log-output";
+        let text = "--logger-config: circusd reads no Python logging files; use --log-level and --log-output";
         return Err(StartupError::Error(text.into()));
     }
     sys::sanitize_stdio()

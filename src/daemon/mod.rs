@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`main`], `args`, `boot`, `parent` | the command line; everything opened in the one order that is safe; the parent is told how the start goes |
+//! | [`main`], `args`, `boot`, `parent` | the command line; everything opened in the one order that is safe; the parent gets the progress of the start |
 //! | `event_loop` | waits, reaps, feeds the arbiter, and drains its actions |
 //! | `core` | the arbiter, the log and the time, which every other part may use |
 //! | `sources` | what the loop waits for: a typed source for each token of its poll |
@@ -17,15 +17,15 @@
 //! | `launch`, `starting`, `environment`, `plugins` | from a launch of the core to a process whose output flows |
 //! | `hooks` | commands, waits and Python functions that the core has run |
 //! | `notify` | what workers report of themselves, and descriptors that they keep |
-//! | `probes` | whether workers are ready, and still at work |
+//! | `probes` | readiness and health checks |
 //! | `exec_sink` | commands that streams are written to |
-//! | `output`, `log` | what the output thread has to say, and circusd's own log, in a thread of its own |
+//! | `output`, `log` | messages of the output thread, and circusd's own log, in a thread of its own |
 //! | `sampling` | what processes use, a few of them in each turn |
-//! | `upgrade` | this process becomes another build of circusd |
-//! | `reload`, `shutdown` | the configuration read again; the end, or a new life in the same process |
+//! | `upgrade` | executes another build of circusd in this process |
+//! | `reload`, `shutdown` | reading the configuration again; the end, or a restart in the same process |
 //!
-//! What happens to the fleet is the core's to decide. The parts that have times or choices of their own are `leftovers`,
-//! `worker_sockets`, `parent`, `log` and `control`; `docs/architecture.md` says which, and why they are not the core's.
+//! The core decides what happens to the fleet. The parts that have timers or decisions of their own are `leftovers`,
+//! `worker_sockets`, `parent`, `log` and `control`; `docs/architecture.md` lists them, with the reasons.
 
 mod activation;
 mod adopted;

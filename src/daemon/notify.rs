@@ -168,7 +168,8 @@ impl Notify {
         let Some(pid) = self.worker_of(sender, children) else {
             if let Some(count) = self.strangers.count(1, core.now.mono) {
                 let text = format!(
-                    "notification of a process that is no worker's, ignored pid={sender} uid={uid} since_last={count}"
+                    "notification from a process that belongs to no worker, ignored pid={sender} uid={uid} \
+                    since_last={count}"
                 );
                 core.log(Level::Warning, text);
             }

@@ -1,4 +1,4 @@
-//! What the output thread has to say.
+//! Messages of the output thread to the daemon.
 
 use super::control::Control;
 use super::core::Core;

@@ -1,4 +1,4 @@
-//! The program that started circusd, where it wants to know how the start goes, or circusd is to end with it.
+//! The parent of circusd, if it wants reports about the start, or circusd has to end with it.
 //!
 //! Reports go through the descriptor of `--ready-fd`, as lines `KEY=VALUE`: circusd(1) has them all. A service
 //! manager gets its own through NOTIFY_SOCKET.

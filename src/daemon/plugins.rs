@@ -1,4 +1,4 @@
-//! What plugins need of the daemon: the program of our own, and their voice in the log.
+//! What the daemon does for plugins: it finds the program circus-plugin, and logs their output.
 
 use std::path::{Path, PathBuf};
 

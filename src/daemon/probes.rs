@@ -1,6 +1,6 @@
-//! Attempts to see whether workers are ready, or still at work, as the core orders them: connections that do not block,
-//! and commands that are children like any others. When an attempt is made, how long it may take and what it means is
-//! the core's to say. Only a host that has to be looked up by name takes a thread.
+//! Readiness and health checks, as actions of the core: connections that do not block, and commands that are children
+//! like any others. The core decides when a check runs, how long it may take and what its result means. Only looking up
+//! the name of a host takes a thread.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -98,7 +98,8 @@ impl Probes {
             let _ = sender.send((id, result.map_err(|error| error.to_string())));
             drop(waker.wake());
         };
-        sys::try_service(service, found).map_err(|error| format!("no thread to look up a name in: {error}"))?;
+        sys::try_service(service, found)
+            .map_err(|error| format!("cannot start a thread to look up a name: {error}"))?;
         self.under_way.insert(id, Doing::Thread);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The configuration file read again while everything runs: what of it is the daemon's own.
+//! Reading the configuration file again while circusd runs: the part that concerns the daemon itself.
 
 use super::boot::{Resources, open_log};
 use super::core::Core;

@@ -1,4 +1,4 @@
-//! Looking at processes for `stats`, a few in each turn, so that a thousand of them keep no request waiting.
+//! Sampling processes for `stats`, a few in each turn, so that a thousand of them delay no request.
 
 use std::vec::IntoIter;
 
@@ -39,7 +39,7 @@ impl SampleQueue {
         self.limit = self.sampler.reads() + READS_A_TURN;
     }
 
-    /// Looks on as far as this turn allows; the arbiter is told when all have been looked at.
+    /// Continues sampling as far as this turn allows; the arbiter gets an event when all have been sampled.
     pub(super) fn take(&mut self) -> Option<Event> {
         let SampleJob { left, samples, .. } = self.job.as_mut()?;
         let now = sys::since_boot();

@@ -1,4 +1,4 @@
-//! The end of a life of the daemon: for good, or to begin another in the same process.
+//! The end of the daemon, or its restart in the same process.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
             config
         }
         None => {
-            let text = "the configuration cannot be used; starting again with the one before";
+            let text = "the configuration cannot be used; starting again with the previous one";
             core.log(Level::Error, text);
             let errors = problems.iter().filter(|problem| problem.severity == Severity::Fatal);
             refusal = Some(errors.fold(text.to_owned(), |text, problem| format!("{text}; {problem}")));

@@ -1,4 +1,4 @@
-//! The managed sockets while the daemon lives: told of, exchanged, moved from one life into the next.
+//! The managed sockets while the daemon runs: reported, replaced, and kept across a restart.
 
 use super::fd_table::FdTable;
 use crate::arbiter::{SocketAddress, SocketInfo};

@@ -1,4 +1,4 @@
-//! Processes that exist and have not reached their program yet: each has a pipe that says how it goes.
+//! Processes that exist and have not executed their program yet: each has a pipe that reports success or failure.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd as _, OwnedFd};

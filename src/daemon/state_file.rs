@@ -215,7 +215,7 @@ pub(super) fn survivors(path: &str) -> Result<Option<Document>, String> {
     let proc = sys::Proc::default();
     let circusd = document.circusd;
     if circusd.pid != SysPid::this() && circusd.is_alive(&proc) {
-        return Err(format!("state_file '{path}' is that of a circusd that runs, pid {}", circusd.pid));
+        return Err(format!("state_file '{path}' belongs to a running circusd, pid {}", circusd.pid));
     }
     document.workers.retain(|worker| worker.identity.is_alive(&proc));
     Ok(Some(document))

@@ -26,7 +26,7 @@ const LONGEST_TIMEOUT: f64 = 60.0;
 /// Workers of a watcher that are looked for: a start is not to wait for a hundred thousand.
 const MAX_WORKERS: u32 = 1000;
 
-/// Whether a circusd with these files may have been killed. Where it had none at all, that cannot be told. It saves most
+/// Whether a circusd with these files may have been killed. Without any file, that is not known. It saves most
 /// starts a look at every process.
 pub(super) fn may_exist(pidfile: Option<&str>, circus: &CircusConfig) -> bool {
     let pidfile = pidfile.filter(|path| !path.is_empty());
@@ -44,7 +44,7 @@ pub(super) struct Survivors {
     pub(super) taken: Vec<ManagedSocket>,
 }
 
-/// Ends the workers of which `state_file` tells, or takes over what they have.
+/// Ends the workers that `state_file` lists, or adopts them.
 pub(super) fn deal_with(config: &Config, log: &mut Log, now: Now) -> Result<Survivors, String> {
     let Some(path) = config.circus.state_file.as_deref().filter(|path| !path.is_empty()) else {
         return Ok(Survivors::default());
@@ -57,12 +57,16 @@ pub(super) fn deal_with(config: &Config, log: &mut Log, now: Now) -> Result<Surv
     let pids = pids.join(",");
     match config.circus.on_orphans {
         OnOrphans::End => {
-            log.line(Level::Warning, now, format!("ending workers that a killed circusd has left pids={pids}"));
+            log.line(Level::Warning, now, format!("ending workers that a killed circusd has left behind pids={pids}"));
             end(config, &document.workers);
             Ok(Survivors::default())
         }
         OnOrphans::Adopt => {
-            log.line(Level::Warning, now, format!("going on with workers that a killed circusd has left pids={pids}"));
+            log.line(
+                Level::Warning,
+                now,
+                format!("adopting workers that a killed circusd has left behind pids={pids}"),
+            );
             let taken = take_sockets(config, &document);
             Ok(Survivors { adopted: document.workers, taken })
         }
@@ -114,8 +118,8 @@ pub(super) fn warnings(config: &Config, sockets: &[ManagedSocket]) -> Vec<String
     let line = |(watcher, pids): (&str, Vec<Pid>)| {
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         format!(
-            "{watcher}: its command runs already, and no circusd is its parent: it is probably left from a circusd that \
-             was killed, and runs twice from now on; end it, or set workers_end_with_circusd = yes in [circus] pids={}",
+            "{watcher}: its command already runs in a process that a killed circusd has probably left behind, so it \
+            now runs twice; end that process, or set workers_end_with_circusd = yes in [circus] pids={}",
             pids.join(",")
         )
     };

@@ -214,7 +214,7 @@ impl OutputHandle {
         id
     }
 
-    /// From now on what is printed under topics that begin so is told as `Message::Output`.
+    /// From now on, output under topics with these prefixes is sent as `Message::Output`.
     pub fn follow(&mut self, topics: Vec<Vec<u8>>) {
         self.send(Command::Follow(topics));
     }
@@ -251,7 +251,7 @@ impl OutputHandle {
     }
 
     /// Has the thread hold still, and says how things stand; `None` if it does not answer in time. Take the messages
-    /// afterwards: what they tell is not in the state.
+    /// afterwards: what they report is not in the state.
     pub fn pause(&mut self, limit: Duration) -> Option<Paused> {
         let (state, saved) = mpsc::channel();
         let (end, go_on) = mpsc::channel();

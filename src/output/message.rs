@@ -1,4 +1,4 @@
-//! The words between the daemon's thread and this one.
+//! The messages between the daemon's thread and this one.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Source {
     pub name: StreamName,
 }
 
-/// What the output thread tells the daemon.
+/// What the output thread reports to the daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// For the log.

@@ -11,7 +11,7 @@
 //!
 //! * A *pipe reader* owns an attached pipe. It is read when it is readable, a bounded share each turn, until end-of-file.
 //! * A block is cut behind its last newline. The rest waits for its end, at most 200 ms or 64 KiB.
-//! * A *stream sink* is what a stream's configuration asked for: a line format (`time_format`, `color`), a rotation
+//! * A *stream sink* is made from a stream's configuration: a line format (`time_format`, `color`), a rotation
 //!   policy and a writer. Streams that name the same place share one writer.
 //! * A *sink writer* takes lines from several readers and puts them in order. What its sink does not take waits in a
 //!   queue. While a slow reader's queue is full, the pipes of that sink are not read, and no other sink is affected. A
@@ -24,7 +24,7 @@
 //! Beside the sinks there is a *tail* for each watcher's stream: the last lines, bounded, and events while a client
 //! follows it. It outlives its sink, so that it can show why a watcher stopped.
 //!
-//! All of it can be written down and gone on with in another process (`saved`).
+//! All of it can be saved and resumed in another process (`saved`).
 //!
 //! A new class of stream is a `Sink` or a `LineFormat` in a file of its own.
 

@@ -113,7 +113,7 @@ impl RestoreError {
 
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} cannot be gone on with: {}", self.what, self.error)
+        write!(f, "cannot go on with {}: {}", self.what, self.error)
     }
 }
 

@@ -119,7 +119,7 @@ fn a_connection_that_nobody_accepts_is_no_crash_loop() {
     }
     wait_until("its worker is gone", || details(&circusd, "web")["rests"].is_f64());
     let told = circusd.circusctl(&["status", "web", "--verbose"]).stdout;
-    assert!(told.starts_with("web: stopped, 0 of 1 running, on demand\n  not activated for "), "{told}");
+    assert!(told.starts_with("web: stopped, 0 of 1 running, on demand\n  no connection starts it for "), "{told}");
     assert!(told.contains(" more; then the next connection to web starts it\n  last exit, "), "{told}");
     assert_eq!(waiting.inode_of_server(), None, "circusd itself accepts nobody");
 }
@@ -202,7 +202,8 @@ fn who_has_succeeded_is_done_and_who_has_failed_is_not() {
         " exits in a row, the last: exited with status 4\n",
         "good: stopped, 0 of 1 running\n",
         ") exited with status 3 after ",
-        "lost: stopped, 0 of 1 running, failed\n  worker 1 could not be started: failed to change to the working directory: ",
+        "lost: stopped, 0 of 1 running, failed\n  worker 1 could not be started: failed to change to the working \
+        directory: ",
         "\n  last failed start, ",
         " ago: worker 1: failed to change to the working directory: ",
         "totals: 0 started, 0 exited, 1 failed to start",
@@ -235,7 +236,7 @@ fn a_virtual_environment_is_entered_and_an_executable_executed() {
     circusd.wait_for_text("named", "first second");
     let refused = circusd.ask("set", json!({"name": "tool", "options": {"virtualenv": "/nonexistent"}}));
     assert_eq!(refused["errno"], 5);
-    assert!(refused["reason"].as_str().unwrap().contains("is no virtual environment"), "{refused}");
+    assert!(refused["reason"].as_str().unwrap().contains("is not a virtual environment"), "{refused}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The same INI files, read by the original and by us, mean the same. What is mended on purpose, and how, is shown by
+//! The same INI files, read by the original and by us, mean the same. What differs on purpose, and how, is shown by
 //! `tests/check`; these files stay clear of it.
 
 use std::collections::BTreeSet;

@@ -88,13 +88,13 @@ fn a_command_that_says_no_keeps_its_watcher_down_and_its_words_are_logged() {
          cmd = /bin/sleep 1000",
     );
     circusd.wait_for_workers("other", 1);
-    circusd.wait_for_log("w: hook before_start said no");
+    circusd.wait_for_log("w: hook before_start returned false");
     for words in ["w: before_start: not today", "w: before_start: never", "w: before_start: exit status 3"] {
         circusd.wait_for_log(words);
     }
     assert_eq!(circusd.status("w"), "stopped");
     let answer = circusd.ask("start", json!({"name": "w", "waiting": true}));
-    assert_eq!(answer["reason"], "w: hook before_start said no");
+    assert_eq!(answer["reason"], "w: hook before_start returned false");
     circusd.tell("set", json!({"name": "w", "options": {"hooks.before_start": "exec:/bin/true"}}));
     circusd.tell("start", json!({"name": "w", "waiting": true}));
     circusd.wait_for_workers("w", 1);
@@ -122,7 +122,7 @@ fn a_hook_that_hangs_is_ended_with_its_tree_and_harms_nobody() {
     assert_eq!(circusd.status("w"), "stopped");
     circusd.wait_for_workers("x", 2);
     // It may need w: it waits until w comes up.
-    circusd.wait_for_log("y: not started, since w, of a higher priority, has not come up");
+    circusd.wait_for_log("y: not started: w, which has a higher priority, has not come up");
     assert_eq!(circusd.status("y"), "stopped");
     let mine = || circusd.inhabitants().into_iter().filter(|who| who.argv().concat().contains("hang")).count();
     wait_until("the hook and what it started are gone", || mine() == 0 && circusd.inhabitants().len() == 3);
@@ -433,9 +433,11 @@ fn hook_that_stops_others_during_quit_joins_their_stop() {
     let mut circusd = site.start(&format!(
         "[watcher:front]
          cmd = /bin/sleep 1000
-         hooks.before_stop = exec:/bin/sh -c \"{} --endpoint $CIRCUS_ENDPOINT stop 'back-*' --waiting > answer 2>&1; echo $? > status\"
+         hooks.before_stop = exec:/bin/sh -c \"{} --endpoint \
+        $CIRCUS_ENDPOINT stop 'back-*' --waiting > answer 2>&1; echo $? > status\"
          hook_timeout = 60
-         [watcher:back-1]
+         \
+        [watcher:back-1]
          cmd = /bin/sleep 1000
          [watcher:back-2]
          cmd = /bin/sleep 1000",
@@ -598,11 +600,14 @@ fn a_command_that_never_reads_holds_nobody_up_and_what_is_lost_is_counted() {
     script(&site, "deaf", "[ -e awake ] && exec cat > heard; exec sleep 1000");
     let circusd = site.start(
         "[watcher:w]
-         cmd = /bin/sh -c 'i=0; while [ $i -lt 40000 ]; do echo \"line $i of a watcher that has a lot to say to nobody at all\"; i=$((i+1)); done; echo done > {dir}/done; exec sleep 1000'
-         stdout_stream.class = exec
+         cmd = /bin/sh -c 'i=0; while [ $i -lt 40000 ]; do echo \"line $i of a watcher that has \
+        a lot to say to nobody at all\"; i=$((i+1)); done; echo done > {dir}/done; exec sleep 1000'
+         \
+        stdout_stream.class = exec
          stdout_stream.command = ./deaf
          [watcher:other]
-         cmd = /bin/sleep 1000",
+         cmd = \
+        /bin/sleep 1000",
     );
     circusd.wait_for_text("done", "done");
     circusd.wait_for_workers("other", 1);

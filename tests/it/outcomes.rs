@@ -1,4 +1,4 @@
-//! What did not come up: circusctl says so, and a deploy script can tell by the exit status.
+//! What did not come up: circusctl reports it, and a deploy script sees it in the exit status.
 
 use crate::rig::{Circusd, Site};
 
@@ -71,7 +71,7 @@ fn restart_of_circusd_that_waits_tells_what_did_not_come_up() {
     std::fs::write(circusd.path("circus.ini"), "[watcher:good]\ncmd = x\nstop_signal = NONE\n[circus\n").unwrap();
     let (error, status) = circusd.ctl(&["restart", "--waiting"]);
     assert!(
-        error.starts_with("error: the configuration cannot be used; starting again with the one before"),
+        error.starts_with("error: the configuration cannot be used; starting again with the previous one"),
         "{error}"
     );
     assert_eq!(status, Some(3));

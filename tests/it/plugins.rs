@@ -54,7 +54,8 @@ fn command_knows_circusd_and_ends_with_it() {
         "trap 'echo \"<4>the end\"; kill -KILL $! 2>/dev/null; exit 0' TERM\nenv | grep ^CIRCUS\nsleep 1000 &\nwait\n",
     );
     let circusd = site.start(
-        "[watcher:w]\ncmd = /bin/sleep 1000\n[plugin:mine]\ncmd = sh plugin.sh\nnote = it's \"a\" $x ;y\nmany = a:::b\n",
+        "[watcher:w]\ncmd = /bin/sleep 1000\n[plugin:mine]\ncmd = sh plugin.sh\nnote = it's \"a\" $x ;y\nmany = \
+        a:::b\n",
     );
     circusd.wait_for_log("plugin:mine: CIRCUS_PLUGIN_NAME=plugin:mine");
     circusd.wait_for_log(&format!("plugin:mine: CIRCUS_ENDPOINT={}", circusd.endpoint()));
@@ -157,8 +158,9 @@ impl Statsd {
 fn statsd_hears_of_events_and_figures() {
     let statsd = Statsd::new();
     let circusd = Site::new().start(&format!(
-        "[watcher:my web]\ncmd = /bin/sleep 1000\nnumprocesses = 2\n[plugin:a]\nuse = circus.plugins.statsd.StatsdEmitter\n\
-         application_name = test\nport = {0}\n[plugin:b]\nuse = full_stats\nloop_rate = 0.1\nport = {0}\n",
+        "[watcher:my web]\ncmd = /bin/sleep 1000\nnumprocesses = 2\n[plugin:a]\nuse = \
+        circus.plugins.statsd.StatsdEmitter\napplication_name = test\nport = {0}\n[plugin:b]\nuse = \
+        full_stats\nloop_rate = 0.1\nport = {0}\n",
         statsd.port()
     ));
     circusd.wait_for_workers("my web", 2);
@@ -171,11 +173,11 @@ fn statsd_hears_of_events_and_figures() {
 fn the_watchdog_kills_who_falls_silent() {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let circusd = Site::new().start(&format!(
-        "[watcher:silent]\ncmd = /bin/sleep 1000\n[watcher:other]\ncmd = /bin/sleep 1000\n[plugin:dog]\n\
-         use = circus.plugins.watchdog.WatchDog\nport = {port}\nloop_rate = 0.2\nmax_count = 2\nwatchers_regex = silent\n"
+        "[watcher:silent]\ncmd = /bin/sleep 1000\n[watcher:other]\ncmd = /bin/sleep 1000\n[plugin:dog]\nuse = \
+        circus.plugins.watchdog.WatchDog\nport = {port}\nloop_rate = 0.2\nmax_count = 2\nwatchers_regex = silent\n"
     ));
     let (silent, other) = (circusd.wait_for_workers("silent", 1), circusd.wait_for_workers("other", 1));
-    circusd.wait_for_log(&format!("plugin:dog: listening for signs of life at 127.0.0.1:{port} (UDP)"));
+    circusd.wait_for_log(&format!("plugin:dog: listening for heartbeats at 127.0.0.1:{port} (UDP)"));
     // As long as heartbeats come it lives, wherever they come from.
     let voice = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..40 {
@@ -215,9 +217,9 @@ fn redis_is_observed_and_missed() {
     let statsd = Statsd::new();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let circusd = Site::new().start(&format!(
-        "[watcher:redis]\ncmd = {redis} --port {port} --save '' --bind 127.0.0.1\n[watcher:cache]\ncmd = /bin/sleep 1000\n\
-         [plugin:redis]\nuse = redis_observer\nredis_url = redis://127.0.0.1:{port}/0\nloop_rate = 0.1\ntimeout = 1\n\
-         restart_on_timeout = cache\nport = {}\n",
+        "[watcher:redis]\ncmd = {redis} --port {port} --save '' --bind 127.0.0.1\n[watcher:cache]\ncmd = /bin/sleep \
+        1000\n[plugin:redis]\nuse = redis_observer\nredis_url = redis://127.0.0.1:{port}/0\nloop_rate = 0.1\ntimeout \
+        = 1\nrestart_on_timeout = cache\nport = {}\n",
         statsd.port()
     ));
     statsd.until("circus.redis_observer.watcher.redis_stats.used_memory:");
@@ -254,10 +256,10 @@ fn classes_of_the_originals_kind() {
     let python = python.display();
     let folder = file("tests/it/plugins");
     let circusd = Site::new().start(&format!(
-        "[circus]\ncheck_delay = 2\n[env:plugin:*]\nPYTHONPATH = {}\nPYTHONDONTWRITEBYTECODE = 1\n[watcher:w]\ncmd = /bin/sleep 1000\n\
-         [plugin:ordinary]\nuse = loggers.Ordinary\npython = {python}\nfilename = {{dir}}/it's a file\n\
-         [plugin:slides]\nuse = loggers.Slides\npython = {python}\nfilename = {{dir}}/slides\n\
-         [plugin:absent]\nuse = loggers.Absent\npython = {python}\n",
+        "[circus]\ncheck_delay = 2\n[env:plugin:*]\nPYTHONPATH = {}\nPYTHONDONTWRITEBYTECODE = 1\n[watcher:w]\ncmd = \
+        /bin/sleep 1000\n[plugin:ordinary]\nuse = loggers.Ordinary\npython = {python}\nfilename = {{dir}}/it's a \
+        file\n[plugin:slides]\nuse = loggers.Slides\npython = {python}\nfilename = \
+        {{dir}}/slides\n[plugin:absent]\nuse = loggers.Absent\npython = {python}\n",
         folder.display()
     ));
     circusd.wait_for_text("it's a file", "init True 2.0");
@@ -363,7 +365,7 @@ fn the_program_of_plugins() {
     assert!(usage.stdout.starts_with("Usage: circus-plugin") && usage.status == Some(0));
     let unknown = program(&["nonsense"]);
     assert!(
-        unknown.stderr.contains("no plugin is called 'nonsense'") && unknown.status == Some(1),
+        unknown.stderr.contains("there is no plugin 'nonsense'") && unknown.status == Some(1),
         "{}",
         unknown.stderr
     );

@@ -1,4 +1,4 @@
-//! The plugin prometheus with the real circusd: what it tells, and that Prometheus understands it.
+//! The plugin prometheus with the real circusd: its metrics, and that Prometheus can parse them.
 
 use std::io::Write as _;
 use std::net::TcpStream;

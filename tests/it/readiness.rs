@@ -215,7 +215,8 @@ time.sleep(1000)";
 fn stranger(circusd: &Circusd, address: &str, uid: Option<u32>) {
     let become_user = uid.map_or_else(String::new, |uid| format!("os.setgid({uid})\nos.setuid({uid})\n"));
     let code = format!(
-        "import os, socket\n{become_user}s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.sendto(b'READY=1', '\\0' + '{}')",
+        "import os, socket\n{become_user}s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.sendto(b'READY=1', \
+        '\\0' + '{}')",
         &address[1..]
     );
     let mut command = circusd.command(circusd.path("python3"));
@@ -227,7 +228,8 @@ fn stranger(circusd: &Circusd, address: &str, uid: Option<u32>) {
 fn datagrams_of_strangers_mean_nothing() {
     let Some(site) = site(
         "datagrams_of_strangers_mean_nothing",
-        "open('address', 'w').write(os.environ['NOTIFY_SOCKET']); wait_for('go'); say('MAINPID=1\\nREADY=1'); time.sleep(1000)",
+        "open('address', 'w').write(os.environ['NOTIFY_SOCKET']); wait_for('go'); say('MAINPID=1\\nREADY=1'); \
+        time.sleep(1000)",
     ) else {
         return;
     };
@@ -240,7 +242,7 @@ fn datagrams_of_strangers_mean_nothing() {
     wait_until("it runs", || circusd.read("address").starts_with('@'));
     let address = circusd.read("address");
     stranger(&circusd, &address, None);
-    circusd.wait_for_log("notification of a process that is no worker's, ignored pid=");
+    circusd.wait_for_log("notification from a process that belongs to no worker, ignored pid=");
     if nix::unistd::getuid().is_root() {
         stranger(&circusd, &address, Some(65534));
     }
@@ -290,7 +292,7 @@ fn check_that_cannot_run_ends_no_worker() {
          health_retries = 1",
     );
     let [worker] = circusd.wait_for_workers("w", 1)[..] else { panic!("one worker") };
-    circusd.wait_for_log("w: health cannot be checked, the worker lives on wid=1");
+    circusd.wait_for_log("w: health check cannot run, the worker is kept wid=1");
     circusd.tell("set", json!({"name": "w", "options": {"health_retries": 2}}));
     assert_eq!(circusd.workers("w"), [worker]);
     assert_eq!(circusd.log().matches("health cannot be checked").count(), 1);

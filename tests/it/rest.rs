@@ -12,7 +12,7 @@ fn changes_are_logged_with_who_asked() {
     circusd.tell("status", json!({"name": "w"}));
     circusd.tell("incr", json!({"name": "w", "nb": 2}));
     let (uid, pid) = (nix::unistd::geteuid(), std::process::id());
-    circusd.wait_for_log(&format!("incr \"w\" asked by uid {uid}, pid {pid}\n"));
+    circusd.wait_for_log(&format!("incr \"w\" requested by uid {uid}, pid {pid}\n"));
     assert!(!circusd.log().contains("status \"w\" asked"));
 }
 

@@ -157,7 +157,7 @@ fn sockets_that_cannot_be_bound_are_named() {
     let site = Site::new();
     std::fs::write(site.path("taken"), "precious").unwrap();
     for (socket, reason) in [
-        ("path = {dir}/taken", "is no socket"),
+        ("path = {dir}/taken", "is not a socket"),
         ("path = {dir}/nowhere/sock", "does not exist"),
         ("host = 192.0.2.1\nport = 0", "has no address 192.0.2.1"),
         ("host = no-such-host.invalid\nport = 0", "cannot be resolved"),

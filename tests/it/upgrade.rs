@@ -395,7 +395,7 @@ fn damaged_cut_and_foreign_states_are_refused() {
     assert_eq!(check(&state), (Some(0), String::new()));
     assert!(circusd.path("control").exists() && circusd.path("circusd.pid").exists(), "a look removes nothing");
     let (status, said) = check(b"[circus]\n");
-    assert_eq!((status, said.trim_end()), (Some(1), "this is no state of circusd"));
+    assert_eq!((status, said.trim_end()), (Some(1), "this is not a state of circusd"));
     let (status, said) = check(&state[..state.len() - 1]);
     assert!(status == Some(1) && said.starts_with("the state is cut off"), "{said}");
     let mut damaged = state.clone();

@@ -1,4 +1,4 @@
-//! From a reply to what is printed.
+//! Formats a reply for printing.
 
 use serde_json::Value;
 

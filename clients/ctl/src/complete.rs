@@ -103,7 +103,7 @@ fn word(word: impl Into<String>) -> Choice {
     Choice::Word(word.into())
 }
 
-/// Where no command is known yet: all of them, or those that help tells about.
+/// Where no command is known yet: all of them, or those that help describes.
 fn commands(before: Option<&str>) -> Vec<Choice> {
     let names = COMMANDS.iter().map(|spec| word(spec.name));
     match before {

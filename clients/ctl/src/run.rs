@@ -477,7 +477,7 @@ mod tests {
         let help = FakeDaemon::default().run("--help");
         assert!(help.stdout.starts_with(text::USAGE) && help.exit == 0, "{help:?}");
         let list = FakeDaemon::default().run("list --help");
-        assert!(list.stdout.starts_with("Get list of watchers or processes in a watcher\n====="), "{list:?}");
+        assert!(list.stdout.starts_with("List the watchers, or the processes of a watcher\n====="), "{list:?}");
         assert_eq!(FakeDaemon::default().run("help list"), list);
         assert_eq!(FakeDaemon::default().run("--help list"), list);
     }

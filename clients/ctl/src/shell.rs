@@ -198,7 +198,7 @@ mod tests {
     fn help_within_the_shell() {
         let help = session("help\nhelp numwatchers\nhelp foo\n", &[]);
         assert!(help.stdout.starts_with("(circusctl) Commands:\n  add "), "{}", help.stdout);
-        assert!(help.stdout.contains("(circusctl) Get the number of watchers\n====="), "{}", help.stdout);
+        assert!(help.stdout.contains("(circusctl) Count the watchers\n====="), "{}", help.stdout);
         assert!(help.stdout.ends_with("(circusctl) *** No help on foo\n(circusctl) \n"), "{}", help.stdout);
     }
 

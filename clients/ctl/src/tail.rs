@@ -169,7 +169,10 @@ impl Viewing<'_, '_> {
                 if greeted {
                     return Ok(());
                 }
-                return Err(failed("no greeting from the pubsub endpoint: is it circusd's?".into()).into());
+                return Err(failed(
+                    "the pubsub endpoint did not confirm the subscription: is it the endpoint of a circusd?".into(),
+                )
+                .into());
             };
             for viewer in &mut viewers {
                 match viewer.topics.read(&topic, &body) {

@@ -81,15 +81,11 @@ pub(super) fn help() -> String {
         out.push_str(&format!("  {term:<25} {}\n", option.doc));
     }
     out.push_str(
-        "\nOptions may stand before or after the command, '--' before a name that begins with a dash. Most commands take\n\
-         several names, and patterns such as 'web*'. 'circusctl help COMMAND' explains a command; without a command\n\
-         circusctl reads commands from its input.\n\
-         \n\
-         exit status:\n  \
-         0  done\n  \
-         1  wrong arguments, no connection to circusd, or no answer in time\n  \
-         2  an unknown command or option\n  \
-         3  circusd refused, or what was asked for did not come about (with --waiting)\n",
+        "\nOptions may stand before or after the command, '--' before a name that begins with a dash. Most commands \
+        take\nseveral names, and patterns such as 'web*'. 'circusctl help COMMAND' explains a command; without a \
+        command\ncircusctl reads commands from its input.\n\nexit status:\n  0  done\n  1  wrong arguments, no \
+        connection to circusd, or no answer in time\n  2  an unknown command or option\n  3  circusd refused the \
+        command, or the command failed (with --waiting)\n",
     );
     out
 }

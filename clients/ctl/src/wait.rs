@@ -93,8 +93,12 @@ fn subscribe(session: &mut Session<'_>, globals: &Globals, names: &[String]) -> 
     let mut topics: Vec<String> = names.iter().map(|name| format!("watcher.{}.", resource_name(name))).collect();
     topics.push(greeting.clone());
     let mut events = session.subscribe(globals, &endpoint, &topics)?;
-    let silent =
-        || Outcome::failed(Exit::Failure, "error: no greeting from the pubsub endpoint: is it circusd's?\n".into());
+    let silent = || {
+        Outcome::failed(
+            Exit::Failure,
+            "error: the pubsub endpoint did not confirm the subscription: is it the endpoint of a circusd?\n".into(),
+        )
+    };
     loop {
         let event = events.next_event(Some(timeout(globals)));
         let event = event.map_err(|error| Outcome::failed(Exit::Failure, text::unusable(&endpoint, &error)))?;

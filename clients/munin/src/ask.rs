@@ -1,4 +1,4 @@
-//! Asking circusd, all at once and not for long.
+//! Requests to circusd, sent together, with a short time limit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! circus-munin from its name and its word to its exit status.
+//! circus-munin from its name and its argument to its exit status.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -92,7 +92,7 @@ fn answer<E: std::fmt::Display>(
     }
 }
 
-/// The parts of several graphs are told apart by their names.
+/// The parts of several graphs have different names.
 fn sections(graphs: &[Graph], part: impl Fn(Graph) -> String) -> String {
     match graphs {
         [graph] => part(*graph),

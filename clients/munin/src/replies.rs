@@ -1,4 +1,4 @@
-//! What circusd's answers say, as graphs need it.
+//! The answers of circusd, as graphs need them.
 
 use serde_json::Value;
 

@@ -13,13 +13,13 @@ pub struct Args {
     /// The endpoint at which circusd publishes events
     #[arg(long, default_value = "tcp://127.0.0.1:5556")]
     pub pubsub: String,
-    /// The endpoint to publish at
+    /// The endpoint to publish on
     #[arg(long, default_value = "tcp://127.0.0.1:5557", value_name = "ENDPOINT")]
     pub statspoint: String,
-    /// The mode of the socket file where that is an ipc endpoint, in octal
+    /// The mode of the socket file of an ipc endpoint, in octal
     #[arg(long, default_value = "600", value_name = "MODE", value_parser = octal)]
     pub endpoint_mode: u32,
-    /// The user who owns that file
+    /// The user that owns that file
     #[arg(long, value_name = "USER")]
     pub endpoint_owner: Option<String>,
     /// Seconds between two samples of a process, and two messages about it
@@ -28,16 +28,16 @@ pub struct Args {
     /// Sample processes even without a subscriber
     #[arg(long)]
     pub always: bool,
-    /// Publish also where other machines can subscribe
+    /// Allow an endpoint that other machines can reach
     #[arg(long)]
     pub allow_anyone_on_the_network: bool,
-    /// How much to log: critical, error, warning, info or debug
+    /// The lowest level that is logged: critical, error, warning, info or debug
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
-    /// Where to log: a file, or - for standard error
+    /// The destination of the log: a file, or - for standard error
     #[arg(long, default_value = "-", value_name = "FILE")]
     pub log_output: String,
-    /// A host to tunnel through (refused: processes of another machine cannot be looked at from here)
+    /// A host to tunnel through (refused: processes of another machine cannot be sampled from here)
     #[arg(long, value_name = "SERVER")]
     pub ssh: Option<String>,
     /// Print the version

@@ -1,4 +1,4 @@
-//! Asking circusd: a few questions at once, whose answers are read when they come.
+//! Requests to circusd: a few at once, whose answers are read when they come.
 
 use std::time::Duration;
 

@@ -96,7 +96,7 @@ pub(super) struct WatcherFrame<'a> {
     pub(super) aggregate: &'a Aggregate,
     /// None for circusd's own programs.
     pub(super) watcher: Option<&'a Watcher>,
-    /// How long ago it was told of.
+    /// The time since it was published.
     pub(super) since: Duration,
 }
 

@@ -5,12 +5,12 @@
 //!           ◀── status, listsockets, dstats ── │ service │ ── stat.WATCHER.PID, stat.WATCHER, ... ──▶ subscribers
 //!           ──────────── answers ────────────▶ └─────────┘ ◀── what they subscribed to ──
 //!                                                   │
-//!                                    ledger, hits ──┴── /proc, the sockets
+//!                                   process_cache ──┴── /proc, the sockets
 //! ```
 //!
 //! The watchers are those that circusd reports; an event only says that it is time to ask again. So a name is the same after a
 //! respawn, an event that is lost costs nothing, and what was missed during a restart is caught up with. `inventory` reads the
-//! answers, `subscriptions` knows what is listened to, `process_cache` remembers the last look at each process, `totals` and `frame`
+//! answers, `subscriptions` has the topics of subscribers, `process_cache` the last sample of each process, `totals` and `frame`
 //! are what is published, and `service` is the loop. Without a subscriber it sleeps.
 
 mod args;

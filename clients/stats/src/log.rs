@@ -10,7 +10,7 @@ use jiff::Timestamp;
 #[derive(Debug)]
 pub(super) struct Log {
     file: Option<String>,
-    /// Whether only what is wrong is told.
+    /// Whether only errors and warnings are logged.
     terse: bool,
 }
 

@@ -8,7 +8,7 @@ use super::totals::Totals;
 use circus_core::proto::ProcessInfo;
 use circus_sys::{Details, Metrics, Probe, Prober};
 
-/// Two looks that are closer tell nothing: processor time is counted in ticks of some ten milliseconds.
+/// Two samples that are closer say nothing: processor time is counted in ticks of some ten milliseconds.
 const TOO_CLOSE: Duration = Duration::from_millis(50);
 
 /// What changes slowly is read this often: of a few processes each second, of many so that a look costs little more.
@@ -40,7 +40,7 @@ impl Pace {
 /// A process and what is known of it.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// As the original tells it.
+    /// As Circus reports it.
     pub(super) info: ProcessInfo,
     probe: Probe,
     metrics: Metrics,
@@ -62,7 +62,7 @@ pub(super) struct Known {
 struct Tree {
     /// As it was worked out last.
     sum: Duration,
-    /// What was lost when a descendant left the tree: what was told once is not taken back.
+    /// What was lost when a descendant left the tree: a published sum never shrinks.
     lost: Duration,
     measured: Duration,
     cpu: f64,
@@ -164,7 +164,7 @@ impl ProcessCache {
         self.known.clear();
     }
 
-    /// Begins with processes that are new and with their descendants, so that the first round can already tell a difference.
+    /// Begins with processes that are new and with their descendants, so that the first round already has a difference.
     pub(super) fn track(&mut self, pids: impl Iterator<Item = i32>, now: Duration) {
         self.begin(now);
         for pid in pids {

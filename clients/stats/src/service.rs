@@ -1,4 +1,4 @@
-//! The loop: wait, take up what has come, tell what is due.
+//! The loop: wait, read what has arrived, publish what is due.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
@@ -56,18 +56,18 @@ pub(super) struct Service {
     interval: Duration,
     always: bool,
     watchers: Vec<Watcher>,
-    /// When they were told of.
+    /// When they were published.
     told_at: Duration,
     daemon: Option<Own>,
     own: Vec<Own>,
     /// circusd has news.
     dirty: bool,
-    /// How often its sockets were told of.
+    /// How often its sockets were published.
     listings: u32,
     /// When metrics are due; none without a subscriber.
     next: Option<Duration>,
     ended: bool,
-    /// Connections that subscribed to too much, not told of yet.
+    /// Connections that subscribed to too much, not logged yet.
     connections_ended: u64,
     ended_log: Throttle,
 }

@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) socket: Socket,
-    /// Since they were told of.
+    /// Since they were published.
     pub(super) reads: u64,
     /// Until then it is left alone.
     resting: Option<Duration>,

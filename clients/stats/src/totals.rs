@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-/// Sums. What the kernel tells of none of the processes is `None`.
+/// Sums. A figure that the kernel reports of none of the processes is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Totals {
     pub(super) processes: u64,

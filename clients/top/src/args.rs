@@ -9,19 +9,19 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "circus-top", disable_version_flag = true, about)]
 pub struct Args {
-    /// The endpoint of circusd-stats; without it circusd is asked (tcp://127.0.0.1:5557)
+    /// The endpoint of circusd-stats; by default circusd reports it (tcp://127.0.0.1:5557)
     #[arg(long)]
     pub endpoint: Option<String>,
     /// The endpoint at which circusd answers (or CIRCUSCTL_ENDPOINT; tcp://127.0.0.1:5555)
     #[arg(long, value_name = "ENDPOINT")]
     pub control: Option<String>,
-    /// The endpoint of circusd's events; without it circusd is asked (tcp://127.0.0.1:5556)
+    /// The endpoint of circusd's events; by default circusd reports it (tcp://127.0.0.1:5556)
     #[arg(long, value_name = "ENDPOINT")]
     pub pubsub: Option<String>,
     /// A host to tunnel through, in the format user@host:port
     #[arg(long, value_name = "SERVER")]
     pub ssh: Option<String>,
-    /// The path to the keyfile to authorise the user there
+    /// The private key file for the ssh server
     #[arg(long = "ssh_keyfile", value_name = "FILE")]
     pub ssh_keyfile: Option<String>,
     /// Seconds after which a process without messages is no longer shown

@@ -10,7 +10,7 @@ const ROOM: usize = 1000;
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
-    /// Seconds since the epoch, where it was told.
+    /// Seconds since the epoch, if the event has a time.
     pub(super) time: Option<f64>,
     pub(super) watcher: String,
     pub(super) what: String,

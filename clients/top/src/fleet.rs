@@ -11,7 +11,7 @@ use circus_core::commands::{Health, health};
 use circus_core::config::WatcherOrigin;
 use circus_core::proto::Object;
 
-/// The name under which circusd and its own programs are told of.
+/// The name under which circusd and its own programs are published.
 pub(super) const OWN: &str = "circus";
 
 /// A process.
@@ -25,7 +25,7 @@ pub(super) struct Process {
     pub(super) metrics: Metrics,
     pub(super) cpu: History,
     pub(super) memory: History,
-    /// Its number within its watcher, where circusd has told it.
+    /// Its number within its watcher, if circusd has reported it.
     pub(super) wid: Option<u32>,
     heard: Duration,
 }
@@ -62,7 +62,7 @@ pub(super) struct Watcher {
     /// As its file spells it.
     pub(super) name: String,
     pub(super) state: Option<String>,
-    /// How it fares, where circusd has told enough of it.
+    /// Its health, if circusd has reported enough.
     health: Option<Health>,
     pub(super) restarts: Option<u64>,
     /// How many processes it is to have.
@@ -70,7 +70,7 @@ pub(super) struct Watcher {
     pub(super) processes: BTreeMap<i64, Process>,
     pub(super) cpu: History,
     pub(super) memory: History,
-    /// circusd has told of it, so that it stays without processes.
+    /// circusd has reported it, so that it stays without processes.
     told: bool,
 }
 
@@ -92,7 +92,7 @@ impl Watcher {
         }
     }
 
-    /// How it fares, in a word.
+    /// Its health, in a word.
     pub(super) fn shown_health(&self) -> Option<&'static str> {
         self.health.map(Health::name)
     }
@@ -186,7 +186,7 @@ impl Fleet {
                 let watcher = self.named(name);
                 watcher.restarts = body.get("restarts").and_then(Value::as_u64).or(watcher.restarts);
                 if let Some(state) = body.get("state").and_then(Value::as_str) {
-                    // What was known of how it fares was of another state.
+                    // The known health belongs to another state.
                     watcher.health = watcher.health.filter(|_| watcher.state.as_deref() == Some(state));
                     watcher.state = Some(state.to_owned());
                 }
@@ -283,7 +283,7 @@ impl Fleet {
         all.fold(0, usize::saturating_add)
     }
 
-    /// Whether there is nothing that figures could be told of and are not.
+    /// Whether no figures are missing.
     pub(super) fn is_complete(&self) -> bool {
         let all = self.watchers.values().flat_map(|watcher| watcher.processes.values());
         self.whole

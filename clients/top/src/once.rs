@@ -1,4 +1,4 @@
-//! What is known, printed once: as a table, or as JSON.
+//! The present figures, printed once: as a table, or as JSON.
 
 use circus_core::escape::escaped;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What an operator can have done to a watcher.
+//! The operations on a watcher that an operator can request.
 
 use circus_core::proto::Object;
 

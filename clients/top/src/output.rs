@@ -139,7 +139,7 @@ impl Output {
             return;
         }
         if answer.get("status").and_then(Value::as_str) == Some("error") {
-            let reason = answer.get("reason").and_then(Value::as_str).unwrap_or("it was refused, without a reason");
+            let reason = answer.get("reason").and_then(Value::as_str).unwrap_or("circusd refused it without a reason");
             self.refused(reason);
             return;
         }

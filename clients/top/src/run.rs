@@ -1,4 +1,4 @@
-//! The loop: sleep, take up what has come, draw.
+//! The loop: sleep, read what has arrived, draw.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;

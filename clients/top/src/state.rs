@@ -1,4 +1,4 @@
-//! The model: what is known, what is looked at, and what a key does. It sees no clock, no socket and no terminal.
+//! The model: the known figures, the selection, and what a key does. It uses no clock, no socket and no terminal.
 
 use std::time::Duration;
 

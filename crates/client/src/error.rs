@@ -53,7 +53,7 @@ impl fmt::Display for ClientError {
             Self::Interrupted { endpoint } => write!(
                 f,
                 "the connection to {endpoint} was lost before the answer came: circusd was upgraded or restarted \
-                 meanwhile; look whether it was done, and ask again"
+                 meanwhile; check whether the command was carried out, and repeat it if not"
             ),
             Self::Garbled { endpoint } => {
                 write!(f, "the answer from {endpoint} is not a JSON object: is it circusd's endpoint?")

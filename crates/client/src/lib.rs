@@ -2,7 +2,7 @@
 //!
 //! A [`Client`] makes connections, through ssh where a server is named. [`Control`] is a connection for requests, which
 //! either waits for each answer ([`Control::call`]) or is polled with mio ([`Control::ask`], [`Control::answer`]).
-//! [`Subscriber`] receives events, and [`OutputTopics`] tells the greeting of a subscription to output from its lines.
+//! [`Subscriber`] receives events, and [`OutputTopics`] distinguishes the greeting of a subscription to output from its lines.
 //! `endpoint` knows the default endpoints, how to connect to one that listens at every address, and why one cannot be
 //! used.
 //!

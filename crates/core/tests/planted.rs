@@ -145,7 +145,7 @@ const BUGS: [(&str, &str, &str, &str); 55] = [
         "self.in_file.as_ref().map_or(&self.config, |_| &self.config)",
     ),
     (
-        "a process is started before its hook has said yes",
+        "a process is started before its hook has returned true",
         "lifecycle/reconcile.rs",
         "if w.hooks.bar_launches() || w.awaits_replacement() {",
         "if (w.hooks.bar_launches() && cx.now.unix < 0.0) || w.awaits_replacement() {",

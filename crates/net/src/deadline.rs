@@ -13,7 +13,7 @@ impl Deadline {
     /// No deadline: wait for ever.
     pub(super) const NEVER: Self = Self(None);
 
-    /// The moment `limit` from now; one too far away to be told is none.
+    /// The moment `limit` from now; `None` if it is too far away to be expressed.
     pub(super) fn after(limit: Duration) -> Self {
         Self(now().checked_add(limit))
     }

@@ -12,7 +12,7 @@ use super::readiness::{PolledSocket, Sent, registrable};
 use super::{Context, NetError};
 use circus_core::proto::Object;
 
-/// Events of a socket monitor that tell how a connection fares.
+/// Events of a socket monitor about the state of a connection.
 const UP: u16 = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16;
 const LOST: u16 = zmq::SocketEvent::DISCONNECTED as u16;
 const REFUSED: u16 = zmq::SocketEvent::CONNECT_RETRIED as u16;
@@ -32,7 +32,7 @@ pub enum CallError {
         /// How long it was waited for.
         limit: Duration,
     },
-    /// What was answered is no JSON object.
+    /// What was answered is not a JSON object.
     Garbled {
         /// By whom.
         endpoint: String,
@@ -51,7 +51,7 @@ impl fmt::Display for CallError {
                 write!(f, "no answer from {endpoint} within {} s: try a longer --timeout", limit.as_secs_f64())
             }
             Self::Garbled { endpoint } => {
-                write!(f, "the answer from {endpoint} is no JSON object: is that circusd's endpoint?")
+                write!(f, "the answer from {endpoint} is not a JSON object: is that circusd's endpoint?")
             }
         }
     }
@@ -59,7 +59,7 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-/// How the connection fares.
+/// The state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     Trying,
@@ -119,8 +119,8 @@ impl Dealer {
         })
     }
 
-    /// For those who poll for answers as long as they live. How the connection fares is told to nobody from now on, so
-    /// that nobody has to listen: while there is no daemon, that is ten times a second. [`reach`](Self::reach) is not for
+    /// Stops the socket monitor, for callers that poll for answers: without it, no thread has to watch the connection, which
+    /// costs ten wake-ups a second while there is no daemon. [`reach`](Self::reach) is not for
     /// them.
     #[must_use]
     pub fn unwatched(self) -> Self {
@@ -273,7 +273,7 @@ impl Dealer {
     }
 }
 
-/// A socket that tells how the connection of another fares.
+/// A socket that receives the state of another socket's connection.
 fn watch(context: &Context, socket: &zmq::Socket, name: &str) -> Result<zmq::Socket, NetError> {
     let address = format!("inproc://monitor-{name}");
     let monitor = context.socket(zmq::PAIR)?;

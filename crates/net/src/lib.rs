@@ -1,11 +1,11 @@
 //! Layer 2: ZeroMQ on mio.
 //!
 //! libzmq's sockets are not descriptors. Each has one, `ZMQ_FD`, that becomes readable when something happened, once, and
-//! any call on the socket may take that news away unseen. [`Router`] and [`Publisher`] are the servers' sides, registered
+//! any call on the socket may consume that readiness. [`Router`] and [`Publisher`] are the servers' sides, registered
 //! with mio; [`Dealer`] and [`Subscriber`] are the clients' sides, which may also block. All of them go through
 //! `readiness`, the one place that knows the rules.
 //!
-//! What libzmq would drop without a word, this module decides about:
+//! This module decides about messages that libzmq would drop silently:
 //!
 //! - an answer that a client does not fetch waits in a bounded queue of its own (`send_queue`), and what is lost is counted;
 //! - an event that a subscriber does not fetch is lost when its mark is reached (see [`Publisher`]);

@@ -8,7 +8,7 @@ use std::ffi::c_int;
 pub(super) enum IntOption {
     /// Accept connections at this descriptor.
     UseFd,
-    /// Tell the program of subscriptions, and carry out only what it makes of them.
+    /// Pass subscriptions to the program, and apply only those that it returns.
     XpubManual,
     /// Accept connections of this user only, and of the others that were named so.
     IpcFilterUid,

@@ -1,4 +1,4 @@
-//! The connection that a message came from: libzmq has no call to end one, but tells its descriptor.
+//! The connection that a message came from: libzmq has no call to end one, but reports its descriptor.
 #![expect(unsafe_code, reason = "connect(2) without an address ends a connection")]
 
 use std::os::fd::RawFd;

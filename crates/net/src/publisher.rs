@@ -1,7 +1,7 @@
 //! Events and figures, sent to the programs that subscribe to them.
 //!
-//! libzmq asks us what to make of each subscription. At circusd's events a subscription to everything means what
-//! everything always was, the events of watchers: the output of workers
+//! libzmq passes each subscription to this code. For circusd's events the empty subscription means what it means in
+//! Circus, the events of watchers: the output of workers
 //! ([`OUTPUT_TOPICS`](circus_core::proto::OUTPUT_TOPICS)) is for subscribers that name it, or following a chatty worker
 //! would cost all others their events. And since the subscriptions are known, output and figures that nothing subscribes
 //! to are not even made.
@@ -66,7 +66,7 @@ pub struct News {
 registrable!(Publisher);
 
 impl Publisher {
-    /// A publisher of circusd's events, which accepts subscribers on `listener`. `endpoint` tells the transport (and the
+    /// A publisher of circusd's events, which accepts subscribers on `listener`. `endpoint` has the transport (and the
     /// path, for ipc); the path's unlinking remains the caller's affair.
     pub fn of_events(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
         // Less than `watcher.`, so that a connection that holds both can give up either.
@@ -151,7 +151,7 @@ impl Publisher {
         }
     }
 
-    /// libzmq has just told of it, and applies what we say to the connection that it came from. It tells of no connection
+    /// libzmq has just reported it, and applies the answer to the connection that it came from. It reports no connection
     /// where that has ended, and its subscriptions with it.
     fn carry_out(&mut self, wanted: bool, prefix: &[u8], from: Option<Connection>) {
         let is_news = match (wanted, from) {

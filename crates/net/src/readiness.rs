@@ -1,4 +1,4 @@
-//! The one place that knows how libzmq tells that something happened.
+//! The one place that knows how libzmq signals events.
 //!
 //! `ZMQ_FD` is an eventfd that libzmq's threads signal when they post commands ("there is something to read", "there is
 //! room to write", "the peer has gone") to a socket whose mailbox was empty. Commands are taken out by *any* call: by
@@ -48,7 +48,7 @@ impl PolledSocket {
         Ok(Self { socket, fd, armed: Cell::new(false) })
     }
 
-    /// Whether a message can be received now. If none can, the descriptor is armed: it tells when the answer
+    /// Whether a message can be received now. If none can, the descriptor is armed: it becomes readable when the answer
     /// changes from no to yes. Any other call disarms it.
     pub(super) fn readable(&self) -> bool {
         let readable = uninterrupted(|| self.socket.get_events()).is_ok_and(|events| events.contains(zmq::POLLIN));
@@ -56,7 +56,7 @@ impl PolledSocket {
         readable
     }
 
-    /// Whether the descriptor is armed: until it tells of something, there is nothing to receive.
+    /// Whether the descriptor is armed: until it becomes readable, there is nothing to receive.
     pub(super) fn is_armed(&self) -> bool {
         self.armed.get()
     }
@@ -92,7 +92,7 @@ impl PolledSocket {
         uninterrupted(|| self.socket.poll(zmq::POLLIN, deadline.milliseconds())).is_ok_and(|count| count > 0)
     }
 
-    /// Waits until the descriptor tells of news, of whatever kind; false when the deadline has passed. Not for the
+    /// Waits until the descriptor is readable, for whatever reason; false when the deadline has passed. Not for the
     /// daemon's loop.
     pub(super) fn wait_for_news(&self, deadline: Deadline) -> bool {
         let item = || zmq::PollItem::from_fd(self.fd, zmq::POLLIN);

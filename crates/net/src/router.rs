@@ -77,7 +77,7 @@ pub struct Router {
 registrable!(Router);
 
 impl Router {
-    /// A router that accepts connections on `listener`. `endpoint` tells the transport (and the path, for ipc); the
+    /// A router that accepts connections on `listener`. `endpoint` has the transport (and the path, for ipc); the
     /// path's unlinking remains the caller's affair.
     pub fn new(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
         let mut socket = context.socket(zmq::ROUTER)?;
@@ -150,7 +150,7 @@ impl Router {
     }
 
     /// The address of the client whose request was received last, as libzmq knows it: behind an ipc endpoint with the
-    /// client's uid, gid and pid, as the kernel tells them (`localhost:UID:GID:PID`).
+    /// client's uid, gid and pid, as the kernel reports them (`localhost:UID:GID:PID`).
     pub fn peer(&mut self) -> Option<String> {
         self.last.as_mut()?.gets("Peer-Address").map(str::to_owned)
     }
@@ -172,7 +172,7 @@ impl Router {
         self.send_queue.len()
     }
 
-    /// Tries again to send what waits, and tells how many answers left. [`ready`](Self::ready) does it, too.
+    /// Tries again to send waiting answers; returns how many were sent. [`ready`](Self::ready) does it, too.
     pub fn retry(&mut self) -> usize {
         let mut queue = std::mem::replace(&mut self.send_queue, SendQueue::new(LIMITS));
         let progress = queue.retry(|identity, answer| self.transmit(identity, answer));
@@ -181,8 +181,8 @@ impl Router {
         progress.sent + progress.gone
     }
 
-    /// Takes note of all news, sends what can be sent of what waits, and tells whether there is a request to receive. After
-    /// "no" the descriptor tells when there is one; until something is received or sent, "no" costs nothing.
+    /// Reads all events, sends waiting answers, and returns whether there is a request to receive. After
+    /// "no" the descriptor becomes readable when there is one; until something is received or sent, "no" costs nothing.
     pub fn ready(&mut self) -> bool {
         if self.port.is_armed() && self.pending() == 0 {
             return false;
@@ -204,7 +204,7 @@ impl Router {
         self.counters
     }
 
-    /// Waits until no answer waits any more, at most for `limit`; tells how many still do. For a daemon that is about to
+    /// Waits until no answer waits any more, at most for `limit`; returns how many still do. For a daemon that is about to
     /// exit: no request is received meanwhile.
     pub fn flush(&mut self, limit: Duration) -> usize {
         let deadline = Deadline::after(limit);

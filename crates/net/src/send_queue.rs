@@ -66,8 +66,8 @@ impl SendQueue {
         !self.clients.is_empty() && self.clients.contains_key(client)
     }
 
-    /// Keeps an answer for later, and tells how many were dropped to stay within the limits: this one where its client
-    /// has too many, or all those of the client who has most.
+    /// Keeps an answer for later, and returns how many were dropped to stay within the limits: this one where its client
+    /// has too many, or all those of the client with the most.
     pub(super) fn push(&mut self, client: &[u8], answer: Answer) -> usize {
         let cost = answer.cost();
         let queue = self.clients.entry(client.to_vec()).or_default();
@@ -86,7 +86,7 @@ impl SendQueue {
         greediest.map_or(0, |client| self.forget(&client))
     }
 
-    /// Drops what waits for a client; tells how many answers that was.
+    /// Drops the waiting answers of a client; returns their number.
     pub(super) fn forget(&mut self, client: &[u8]) -> usize {
         let Some(queue) = self.clients.remove(client) else { return 0 };
         self.answers -= queue.answers.len();

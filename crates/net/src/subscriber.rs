@@ -1,4 +1,4 @@
-//! A listener to events.
+//! A subscriber to events.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What subscribers have asked for: bounded for each connection and in all. Pure data.
+//! The subscriptions of subscribers: bounded for each connection and in all. Pure data.
 //!
 //! libzmq keeps some sixty bytes for each byte of a subscription, for as long as its connection lives, and sets no limit.
 
@@ -15,7 +15,7 @@ pub(super) struct Limits {
     pub(super) total: usize,
 }
 
-/// A connection: its descriptor, and the inode that tells it from the next one at that descriptor.
+/// A connection: its descriptor, and the inode that distinguishes it from the next one at that descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Connection {
     pub(super) fd: i32,
@@ -102,7 +102,7 @@ impl Subscriptions {
         had && self.discount(prefix)
     }
 
-    /// One of the connections that had this subscription has ended; libzmq does not tell which.
+    /// One of the connections that had this subscription has ended; libzmq does not report which.
     pub(super) fn discount(&mut self, prefix: &[u8]) -> bool {
         let Some(count) = self.counts.get_mut(prefix) else { return false };
         *count -= 1;

@@ -82,7 +82,7 @@ impl Drop for Server {
     }
 }
 
-/// Tells the server there to stop.
+/// Asks the server there to stop.
 pub(super) fn stop(endpoint: &str) {
     let client = client(&Context::new().unwrap(), zmq::DEALER, endpoint);
     client.set_linger(-1).unwrap();

@@ -25,7 +25,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a plugin can do: ask circusd, tell it, log, and know the time. The methods of `dyn Client` are the requests that
+/// What a plugin can do: send circusd requests, log, and read the clock. The methods of `dyn Client` are the requests that
 /// plugins mostly need, typed.
 pub trait Client {
     /// The time since some moment, which passes also while the clock on the wall is set.

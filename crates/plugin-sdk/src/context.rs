@@ -1,4 +1,4 @@
-//! What circusd tells a plugin at its start: arguments, as the original gives them, and variables.
+//! What circusd passes to a plugin at its start: arguments, as in Circus, and variables.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,10 @@ pub struct Args {
     /// check_delay of circusd
     #[arg(long, value_name = "SECONDS")]
     pub check_delay: Option<f64>,
-    /// How much to log: error, warning, info or debug
+    /// The lowest level that is logged: error, warning, info or debug
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
-    /// Where to log: a file, or - for standard error
+    /// The destination of the log: a file, or - for standard error
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub log_output: String,
     /// A host to tunnel through (refused: start the tunnel with ssh -L and name its end)
@@ -35,7 +35,7 @@ pub struct Args {
     pub plugin: Option<String>,
 }
 
-/// Where a plugin is and what it is told.
+/// The endpoints and the configuration of a plugin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PluginContext {
     /// The control endpoint.
@@ -64,7 +64,7 @@ impl PluginContext {
         };
         let delay = match (args.check_delay, variable("CIRCUS_CHECK_DELAY")) {
             (Some(delay), _) => delay,
-            (None, Some(text)) => text.parse().map_err(|_| format!("CIRCUS_CHECK_DELAY: '{text}' is no number"))?,
+            (None, Some(text)) => text.parse().map_err(|_| format!("CIRCUS_CHECK_DELAY: '{text}' is not a number"))?,
             (None, None) => 5.0,
         };
         Ok(Self {
@@ -82,7 +82,7 @@ fn settings(argument: Option<&str>, variable: Option<&String>) -> Result<Setting
     let argument = argument.map(Settings::parse);
     let Some(variable) = variable else { return Ok(argument.unwrap_or_default()) };
     let values: BTreeMap<String, String> = serde_json::from_str(variable)
-        .map_err(|error| format!("CIRCUS_PLUGIN_CONFIG: is no object of texts: {error}"))?;
+        .map_err(|error| format!("CIRCUS_PLUGIN_CONFIG: is not an object of strings: {error}"))?;
     let exact = Settings::new(values);
     let same = argument.as_ref().is_none_or(|argument| argument.text("name") == exact.text("name"));
     Ok(if same { exact } else { argument.unwrap_or_default() })

@@ -1,8 +1,7 @@
-//! Layer 3: the kit that plugins are made with.
+//! Layer 3: the SDK for plugins.
 //!
-//! A plugin is a program that circusd keeps running like any other, and that hears of every event and can send every
-//! request. One in Rust implements [`Plugin`] and hands it to [`main`]; `examples/counter.rs` is a whole one in thirty
-//! lines. What circusd tells a plugin of any language at its start stands in circus-plugin(1).
+//! A plugin is a program that circusd keeps running like any other. It receives events and can send requests. One in Rust implements [`Plugin`] and hands it to [`main`]; `examples/counter.rs` is a whole one in thirty
+//! lines. circus-plugin(1) describes what circusd passes to a plugin of any language at its start.
 //!
 //! A plugin has one thread, and its methods are called one after the other: on an [`Event`], when the time has come
 //! that it asked for ([`Plugin::next_tick`]), when its own descriptor is readable, at the end. It talks to circusd

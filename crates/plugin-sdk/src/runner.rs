@@ -17,7 +17,7 @@ const SIGNALS: Token = Token(0);
 const EVENTS: Token = Token(1);
 const SOURCE: Token = Token(2);
 
-/// How often it is looked whether the circusd that started us is still there. The kernel tells of its end by a signal
+/// How often the plugin checks whether the circusd that started it still runs. The kernel reports its end by a signal
 /// already; this is for plugins behind a shell.
 const PARENT_EVERY: Duration = Duration::from_secs(5);
 

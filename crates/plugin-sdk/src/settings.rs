@@ -1,4 +1,4 @@
-//! What a plugin's section says, typed.
+//! The keys of a plugin's section, typed.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ impl Settings {
 
     /// A number, if it is written.
     pub fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, String> {
-        let read = |text: &str| text.trim().parse().map_err(|_| format!("{key}: '{text}' is no such number"));
+        let read = |text: &str| text.trim().parse().map_err(|_| format!("{key}: '{text}' is not a valid number"));
         self.text(key).map(read).transpose()
     }
 
@@ -59,7 +59,8 @@ impl Settings {
     /// Seconds that have to be written, or have a default.
     pub fn seconds(&self, key: &str) -> Result<std::time::Duration, String> {
         let seconds: f64 = self.needed_number(key)?;
-        std::time::Duration::try_from_secs_f64(seconds).map_err(|_| format!("{key}: {seconds} is no time in seconds"))
+        std::time::Duration::try_from_secs_f64(seconds)
+            .map_err(|_| format!("{key}: {seconds} is not a time in seconds"))
     }
 
     /// yes or no; what is not written is no.
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn errors_are_explained_and_defaults_apply() {
         let settings = Settings::new([("attempts", "two"), ("active", "perhaps"), ("window", "-1"), ("l", "a, b\nc")]);
-        assert_eq!(settings.number::<u32>("attempts"), Err("attempts: 'two' is no such number".into()));
+        assert_eq!(settings.number::<u32>("attempts"), Err("attempts: 'two' is not a valid number".into()));
         assert_eq!(settings.flag("active"), Err("active: 'perhaps' is neither yes nor no".into()));
         assert!(settings.seconds("window").is_err());
         assert_eq!(settings.needed("x"), Err("x: is missing".into()));

@@ -1,4 +1,4 @@
-//! The circusd at the other end of a socket.
+//! The client that is connected to a real circusd.
 
 use std::time::{Duration, Instant};
 

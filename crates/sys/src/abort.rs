@@ -1,4 +1,4 @@
-//! What ends when this process aborts: an assertion of a library, memory that cannot be had, a panic.
+//! What happens to workers when this process aborts: by an assertion of a library, lack of memory, or a panic.
 //!
 //! Nothing of the program can be trusted then, so a signal handler does it with system calls alone: it reads the
 //! kernel's own list of this process's children and sends each of their process groups SIGTERM.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// How long the machine has been up, asleep or not: the clock by which the kernel tells when a process was created.
+/// How long the machine has been up, asleep or not: the clock in which the kernel reports when a process was created.
 pub fn since_boot() -> Duration {
     // The clock cannot fail: it exists on every Linux.
     let (seconds, nanos) =

@@ -1,7 +1,7 @@
 //! Going into the background, as `circusd --daemon` does.
 //!
-//! Circus forks first and looks what is wrong later, so that its caller sees success whatever happens. Here the daemon
-//! keeps the caller's standard streams until it is ready, and tells its errors there; the caller waits for one byte.
+//! Circus forks first and finds errors later, so that its caller always sees success. Here the daemon
+//! keeps the caller's standard streams until it is ready, and prints its errors there; the caller waits for one byte.
 #![expect(unsafe_code, reason = "fork, and the closing of descriptors that were inherited")]
 
 use std::fs::File;
@@ -168,7 +168,8 @@ mod tests {
                     let null = is(1, "/dev/null") || is(2, "/dev/null");
                     background.ready().unwrap();
                     let report = format!(
-                        "own group: {}, own session: {}, inherited: {inherited}, first: {first}, null: {null}, then: {}",
+                        "own group: {}, own session: {}, inherited: {inherited}, first: {first}, null: {null}, then: \
+                        {}",
                         stat.group == stat.pid,
                         stat.session == stat.pid,
                         (0..3).all(|fd| is(fd, "/dev/null")),

@@ -24,7 +24,7 @@ const DEFAULT_MODE: u32 = 0o600;
 pub struct BoundEndpoint {
     /// The listening descriptor, for ZMQ_USE_FD: libzmq closes what it is given, so give it a duplicate.
     pub fd: OwnedFd,
-    /// The real address, where the kernel chose a port or a name was resolved: what clients can be told.
+    /// The real address, where the kernel chose a port or a name was resolved; clients can use it.
     pub endpoint: String,
     /// The file of an ipc endpoint, removed when this is dropped, if it still is ours.
     pub cleanup: Option<SocketFile>,
@@ -96,7 +96,7 @@ pub fn bind_endpoint(endpoint: &str, mode: Option<u32>, owner: Option<u32>) -> R
     bound.map_err(|(errno, reason)| EndpointError { endpoint: endpoint.to_owned(), errno, reason })
 }
 
-/// Whether strangers can reach it: it is neither ipc nor bound to the loopback. What cannot be told counts as exposed.
+/// Whether other machines can reach it: it is neither ipc nor bound to the loopback. An unknown address counts as exposed.
 ///
 /// Of a name this says what it means now. Ask about [`BoundEndpoint::endpoint`], which is in numbers, to be sure.
 pub fn is_exposed(endpoint: &str) -> bool {
@@ -155,9 +155,9 @@ fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Reason> {
     {
         return Ok(vec![(address, port).into()]);
     }
-    let resolved = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| (0, format!("'{host}' is no interface and cannot be resolved: {error}")))?;
+    let resolved = (host, port).to_socket_addrs().map_err(|error| {
+        (0, format!("'{host}' is not an interface of this machine and cannot be resolved: {error}"))
+    })?;
     let mut addresses: Vec<SocketAddr> = resolved.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     Ok(addresses)

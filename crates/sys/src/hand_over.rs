@@ -1,4 +1,4 @@
-//! This process becomes another program, with its pid, its children, its descriptors and its pending signals.
+//! Executes another program in this process, which keeps its pid, children, descriptors and pending signals.
 #![expect(unsafe_code, reason = "execve with pointers of our own, and descriptors by number")]
 
 use std::ffi::{CString, OsString, c_char};

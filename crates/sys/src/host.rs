@@ -1,4 +1,4 @@
-//! The machine as circusd finds it, read once at start; and what circusd sets about itself.
+//! Properties of the machine, read once at start, and process attributes that circusd sets for itself.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd as _};
@@ -30,7 +30,7 @@ pub fn host() -> Host {
     }
 }
 
-/// The socket of the service manager that started circusd, if one waits to be told that it is ready.
+/// The socket of the service manager that started circusd, if one waits for READY=1.
 #[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
 pub fn notify_socket() -> Option<String> {
     std::env::var(NOTIFY_SOCKET).ok().filter(|name| !name.is_empty())

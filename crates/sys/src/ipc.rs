@@ -138,7 +138,7 @@ pub(super) fn remove_stale(path: &Path, kind: Type) -> Result<(), Reason> {
         Err(error) => return Err(not_bound(path, &error)),
     };
     if !metadata.file_type().is_socket() {
-        let reason = "the path exists and is no socket; remove it or use another path";
+        let reason = "the path exists and is not a socket; remove it or use another path";
         return Err((libc::EADDRINUSE, reason.to_owned()));
     }
     let probe = socket(kind)?;
@@ -221,11 +221,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("c.sock");
         std::fs::write(&path, "precious").unwrap();
-        assert!(bind_at(&path).unwrap_err().reason.contains("is no socket"));
+        assert!(bind_at(&path).unwrap_err().reason.contains("is not a socket"));
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/nonexistent", &path).unwrap();
-        assert!(bind_at(&path).unwrap_err().reason.contains("is no socket"));
+        assert!(bind_at(&path).unwrap_err().reason.contains("is not a socket"));
         std::fs::remove_file(&path).unwrap();
         let _datagrams = UnixDatagram::bind(&path).unwrap();
         assert!(bind_at(&path).unwrap_err().reason.contains("listens there already"));

@@ -23,7 +23,7 @@ impl std::fmt::Display for SendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Gone => "no such process",
-            Self::NotPermitted => "the process belongs to another user, whom circusd may not signal",
+            Self::NotPermitted => "the process belongs to another user, so circusd may not signal it",
             Self::Invalid => "no such signal",
         })
     }

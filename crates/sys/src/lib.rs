@@ -1,4 +1,4 @@
-//! Layer 2: the kernel. Processes, signals, sockets, limits; the only room that makes system calls about them.
+//! Layer 2: the kernel. Processes, signals, sockets, limits; the only crate that makes system calls about them.
 //!
 //! # Starting and ending processes
 //!
@@ -13,13 +13,13 @@
 //! [`swap_sockets`] changes them while they are in use, [`bind_endpoint`] makes those of ZeroMQ. An error names the process that
 //! holds the address.
 //!
-//! # Looking at processes
+//! # Sampling processes
 //!
 //! [`Proc`] knows each process's children, [`Sampler`] what they use.
 //!
 //! [`try_service`] says whether a service answers, in a thread of its own; [`ServiceAttempt`] does so in a poll loop.
 //!
-//! # A way to another machine
+//! # Tunnels to other machines
 //!
 //! [`Tunnel`] is the system's ssh client, for the programs that take `--ssh`.
 //!

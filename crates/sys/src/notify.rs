@@ -2,7 +2,7 @@
 //! the sender's pid from the kernel, and descriptors that are to be kept.
 //!
 //! The address is an abstract one that the kernel chooses: workers of any user reach it, nothing of it is left in the file
-//! system, and nobody can take it away. What protects it is the sender's pid, which no process can forge.
+//! system, and no program can take it away. What protects it is the sender's pid, which no process can forge.
 
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};

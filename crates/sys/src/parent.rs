@@ -1,4 +1,4 @@
-//! What circusd was started with: descriptors that its parent hands over, and the parent itself.
+//! What circusd inherits: descriptors that its parent passes, and the parent itself.
 #![expect(unsafe_code, reason = "descriptors by number, and pidfd_open, which nix has not")]
 
 use std::fs::File;

@@ -48,7 +48,7 @@ impl std::fmt::Display for PidfileError {
         match self {
             Self::Taken { path, pid } => write!(
                 f,
-                "pid file '{}' names a circusd that runs, pid {pid}; stop it or use another pid file",
+                "pid file '{}' belongs to a running circusd, pid {pid}; stop it or use another pid file",
                 path.display()
             ),
             Self::NoDirectory { directory } => {
@@ -230,7 +230,7 @@ mod tests {
         let error = Pidfile::claim(&path, Pid::from_raw(1)).unwrap_err();
         let (shown, us) = (path.display(), Pid::this());
         let expected =
-            format!("pid file '{shown}' names a circusd that runs, pid {us}; stop it or use another pid file");
+            format!("pid file '{shown}' belongs to a running circusd, pid {us}; stop it or use another pid file");
         assert_eq!(error.to_string(), expected);
         // An in-process restart finds its own.
         Pidfile::claim(&path, Pid::this()).unwrap();

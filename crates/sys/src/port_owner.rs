@@ -1,4 +1,4 @@
-//! The program that listens where circusd wants to, for "address already in use".
+//! The program that listens on an address that circusd needs, for the message "address already in use".
 
 use std::os::fd::AsFd;
 use std::path::Path;

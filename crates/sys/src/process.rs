@@ -1,6 +1,6 @@
 //! Processes as /proc shows them.
 //!
-//! A process may be gone between any two looks. That is no error anywhere here: it is simply not in the answer.
+//! A process may be gone between any two reads. That is no error anywhere here: the answer leaves it out.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -107,7 +107,7 @@ impl Proc {
         pids
     }
 
-    /// The children of each of its threads; `None` where the kernel does not tell.
+    /// The children of each of its threads; `None` where the kernel does not report them.
     fn listed_children(&self, pid: Pid) -> Option<Vec<Pid>> {
         let tasks = self.of(pid).join("task");
         let mut pids = Vec::new();

@@ -1,8 +1,8 @@
 //! What python3 imports from: `copy_path`.
 //!
 //! Circus, a Python program, handed its own `sys.path` to its workers. The nearest thing is what the python3 that
-//! circusd would find itself has, and only that python3 knows it. It is started like any process, and collected by the
-//! reaper like any child whose pid is not known.
+//! circusd would find itself has, and only that python3 knows it. It is started like any process, and reaped like any
+//! child whose pid is not known.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

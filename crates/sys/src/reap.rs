@@ -1,4 +1,4 @@
-//! Collecting the dead: the one wait loop of the crate.
+//! Reaping children: the only wait loop of the crate.
 #![expect(unsafe_code, reason = "nix's waitpid has no word for a death by a real-time signal, and no wait4")]
 
 use std::time::Duration;

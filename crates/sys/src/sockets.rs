@@ -237,7 +237,7 @@ fn listen(socket: &Socket, config: &SocketConfig) -> Result<(), Reason> {
 
 fn bind_file(socket: &Socket, config: &SocketConfig, path: &str) -> Result<SocketFile, Reason> {
     socket.set_reuse_address(true).map_err(os("set SO_REUSEADDR"))?;
-    // A circusd that was killed has left its file. `replace` makes no difference: what is alive, or is no socket, is not
+    // A circusd that was killed has left its file. `replace` makes no difference: what is alive, or is not a socket, is not
     // ours to remove.
     ipc::remove_stale(Path::new(path), kind(config.kind))?;
     SocketFile::bind(socket, Path::new(path), 0o777 & !config.umask, None).map_err(|error| {
@@ -286,8 +286,8 @@ pub(super) fn not_bound(error: &std::io::Error, address: SocketAddr) -> Reason {
     let words = strerror(error);
     let reason = match Errno::from_raw(errno) {
         Errno::EADDRINUSE => match port_owner::of_port(address.port()) {
-            Some(holder) => format!("{words}: {holder} has it; stop that or take another port"),
-            None => format!("{words} by another program; find it with `ss -lptn` or take another port"),
+            Some(holder) => format!("{words}: {holder} uses it; stop that process or use another port"),
+            None => format!("{words} by another program; find it with `ss -lptn` or use another port"),
         },
         Errno::EACCES if address.port() < 1024 => {
             format!("{words}: ports below 1024 need root or CAP_NET_BIND_SERVICE")

@@ -58,10 +58,10 @@ impl Tunnel {
             }
             if process.has_ended(PAUSE) {
                 let status = process.status();
-                return Err(format!("ssh to {} ended with status {status}; it says why above", ssh.server));
+                return Err(format!("ssh to {} ended with status {status}; see its message above", ssh.server));
             }
         }
-        Err(format!("ssh to {} is not through after {} s", ssh.server, u32::from(PAUSE) * LOOKS / 1000))
+        Err(format!("ssh has not connected to {} after {} s", ssh.server, u32::from(PAUSE) * LOOKS / 1000))
     }
 
     /// The endpoint at this end.
@@ -92,7 +92,7 @@ fn arguments(ssh: &Ssh, endpoint: &str, socket: &Path) -> Result<Vec<String>, St
 
 /// `USER@HOST` and the port.
 fn destination(server: &str) -> Result<(String, Option<u16>), String> {
-    let wrong = || format!("'{server}' is no server such as user@host:port");
+    let wrong = || format!("'{server}' is not a server; write user@host:port");
     let (user, host) = server.rsplit_once('@').map_or((None, server), |(user, host)| (Some(user), host));
     let (host, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':').or((!rest.is_empty()).then_some("?"))),
@@ -219,7 +219,7 @@ mod tests {
         for server in ["", "me@", "host:x", "-oProxyCommand=x", "[::1]x", "host:99999"] {
             assert_eq!(
                 command(server, None, "tcp://h:1"),
-                Err(format!("'{server}' is no server such as user@host:port"))
+                Err(format!("'{server}' is not a server; write user@host:port"))
             );
         }
         for endpoint in ["", "tcp://host", "tcp://host:*", "ipc://relative", "ipc://@abstract", "inproc://x"] {

@@ -30,7 +30,7 @@ impl Virtualenv {
             }
             None => latest(&lib).ok_or_else(|| format!("no packages ({}/python*/site-packages)", lib.display())),
         };
-        let packages = packages.map_err(|lacks| format!("{root} is no virtual environment: it has {lacks}"))?;
+        let packages = packages.map_err(|lacks| format!("{root} is not a virtual environment: it has {lacks}"))?;
         let bin = Path::new(root).join("bin");
         Ok(Self {
             bin: bin.is_dir().then(|| text(&bin)),
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(of(Some("3.9")), Ok(format!("{root}/lib/python3.9/site-packages")));
         assert_eq!(of(Some("3.10")), Ok(format!("{root}/lib/pypy3.10/site-packages")));
         let lacks = of(Some("2.7")).unwrap_err();
-        assert!(lacks.contains("is no virtual environment: it has no packages of Python 2.7"), "{lacks}");
+        assert!(lacks.contains("is not a virtual environment: it has no packages of Python 2.7"), "{lacks}");
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
     fn a_directory_that_is_none_is_refused() {
         for root in ["/nonexistent", "/proc"] {
             let error = Virtualenv::find(root, None).unwrap_err();
-            assert!(error.starts_with(&format!("{root} is no virtual environment")), "{error}");
+            assert!(error.starts_with(&format!("{root} is not a virtual environment")), "{error}");
         }
     }
 }

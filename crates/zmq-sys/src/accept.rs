@@ -19,7 +19,7 @@ static RESERVE: Mutex<Option<File>> = Mutex::new(None);
 /// How long to leave a connection in the queue that cannot be taken out of it: the I/O thread has other work, too.
 const PAUSE_MS: c_int = 10;
 
-/// Accepts a connection. Any failure other than EAGAIN and EINTR is told as ECONNABORTED, which libzmq ignores.
+/// Accepts a connection. Any failure other than EAGAIN and EINTR is returned as ECONNABORTED, which libzmq ignores.
 ///
 /// # Safety
 ///
@@ -60,7 +60,7 @@ fn shed(listener: c_int, reserve: &mut Option<File>) {
     // SAFETY: both pointers may be null.
     let taken = unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC) };
     if taken >= 0 {
-        // SAFETY: the descriptor is new and nobody else's.
+        // SAFETY: the descriptor is new, and nothing else owns it.
         drop(unsafe { OwnedFd::from_raw_fd(taken) });
     } else {
         // SAFETY: with no descriptors to wait for the pointer is not used.

@@ -1,4 +1,4 @@
-//! A process that has run out of descriptors: clients are turned away, and nobody aborts.
+//! A process that has run out of descriptors: clients are refused, and nothing aborts.
 
 use std::ffi::{CString, c_int, c_void};
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! Restarts a watcher when its program, or a file that it depends on, has changed.
 //!
-//! It looks every `loop_rate` seconds, as the original. With `inotify` the kernel tells of changes in the directories
+//! It checks every `loop_rate` seconds, as in Circus. With `inotify` the kernel reports changes in the directories
 //! of these files, and a look is taken then, and when circusd says that watchers have changed: nothing wakes it
 //! otherwise.
 
@@ -39,7 +39,7 @@ struct CommandReloader {
     known: BTreeMap<String, Vec<Fingerprint>>,
 }
 
-/// What the kernel tells of.
+/// The changes that the kernel reports.
 #[derive(Debug)]
 struct Kernel {
     inotify: Inotify,

@@ -156,7 +156,7 @@ impl Flapping {
         let name = self.names.of(watcher, client);
         let rule = match client.options(&name) {
             Ok(options) => self.overridden(&options).unwrap_or_else(|text| {
-                client.warn(&format!("{name}: flapping.{text}; what the plugin's section says holds"));
+                client.warn(&format!("{name}: flapping.{text}; the value in the plugin's section is used"));
                 self.rule.clone()
             }),
             Err(refusal) => {
@@ -377,7 +377,7 @@ mod tests {
     fn a_wrong_option_is_told_and_the_section_holds() {
         let mut stage = Stage::new(&[], json!({"flapping.window": "wide"}));
         stage.dies(1);
-        let text = "w: flapping.window: 'wide' is no such number; what the plugin's section says holds";
+        let text = "w: flapping.window: 'wide' is not a valid number; the value in the plugin's section is used";
         assert_eq!(stage.client.take_said(), [text]);
         stage.dies(1);
         assert_eq!(stage.done(), [STOP]);

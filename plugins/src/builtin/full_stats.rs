@@ -1,4 +1,4 @@
-//! Tells statsd the figures of each watcher's processes.
+//! Sends statsd the figures of each watcher's processes.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Plugin for FullStats {
     }
 }
 
-/// What is told of a watcher. Of a process that has just gone there are no figures, and it adds nothing.
+/// The figures of a watcher. A process that has just exited has no figures, and adds nothing.
 fn figures(info: &Value) -> Vec<(&'static str, f64)> {
     let entries = || info.as_object().into_iter().flatten();
     let processes = || entries().filter_map(|(_, process)| process.as_object());

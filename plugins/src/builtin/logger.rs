@@ -26,7 +26,7 @@ struct Logger {
 struct Target {
     path: PathBuf,
     open: Option<File>,
-    /// A failure is told once, until it is over.
+    /// A failure is logged once, until it is over.
     failing: bool,
 }
 

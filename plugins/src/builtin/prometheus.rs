@@ -104,7 +104,7 @@ impl Plugin for Prometheus {
             }
         };
         self.http_server = Some(HttpServer::new(listener).map_err(|error| format!("{said}: {error}"))?);
-        client.info(&format!("the figures are {said}"));
+        client.info(&format!("the metrics are {said}"));
         Ok(())
     }
 
@@ -146,7 +146,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     if text.starts_with("*:") {
         return Err(format!("listen: '{text}': write 0.0.0.0 or [::] to listen on all addresses"));
     }
-    let mut found = text.to_socket_addrs().map_err(|error| format!("listen: '{text}' is no ADDRESS:PORT: {error}"))?;
+    let mut found = text.to_socket_addrs().map_err(|error| format!("listen: '{text}' is not ADDRESS:PORT: {error}"))?;
     found.next().ok_or_else(|| format!("listen: '{text}' has no address"))
 }
 
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(place("0.0.0.0:1"), Ok(Place::Own("0.0.0.0:1".parse().unwrap())));
         assert!(matches!(plugin(&[]).unwrap().place, Place::Own(address) if address.ip().is_loopback()));
         assert!(place("*:9100").unwrap_err().contains("0.0.0.0"));
-        assert!(place("nonsense").unwrap_err().starts_with("listen: 'nonsense' is no ADDRESS:PORT"));
+        assert!(place("nonsense").unwrap_err().starts_with("listen: 'nonsense' is not ADDRESS:PORT"));
         assert_eq!(plugin(&[("socket", "web")]).unwrap().place, Place::Handed("web".into()));
     }
 

@@ -68,7 +68,7 @@ impl ResourceWatcher {
         // A watcher without a process uses nothing, which is not too little.
         if let Some(usage) = Usage::of(stats.values().filter_map(Value::as_object)) {
             if self.exceeds(&mut own, &usage) {
-                client.warn(&format!("{} takes too much or too little for too long: it is restarted", self.watcher));
+                client.warn(&format!("{} has exceeded a limit for too long: it is restarted", self.watcher));
                 client.restart(&self.watcher);
                 self.of_children.clear();
                 return;
@@ -87,7 +87,7 @@ impl ResourceWatcher {
             let exceeds = Usage::of([info]).is_some_and(|usage| self.exceeds(&mut counts, &usage));
             if exceeds {
                 client.warn(&format!(
-                    "the child {child} of {} takes too much for too long: signal {signal}",
+                    "the child {child} of {} has exceeded a limit for too long: signal {signal}",
                     self.watcher
                 ));
                 let properties = json!({"name": self.watcher, "pid": parent, "childpid": child, "signum": signal.0});

@@ -47,7 +47,7 @@ impl WatchDog {
     fn new(settings: &Settings) -> Result<Self, String> {
         let message = anchored(settings, "msg_regex")?;
         if message.capture_names().all(|name| name != Some("pid")) {
-            return Err("msg_regex: has no group (?P<pid>...), which says whose sign of life it is".into());
+            return Err("msg_regex: has no group (?P<pid>...), which names the process".into());
         }
         let every = settings.seconds("loop_rate")?;
         Ok(Self {
@@ -88,19 +88,19 @@ impl WatchDog {
         let found = self.message.captures(text.trim_end());
         let pid = found.as_ref().and_then(|found| found.name("pid")).map(|pid| pid.as_str().trim());
         let Some(pid) = pid else {
-            return client.log(circus_plugin_sdk::Level::Debug, &format!("no sign of life: {:?}", text.trim_end()));
+            return client.log(circus_plugin_sdk::Level::Debug, &format!("not a heartbeat: {:?}", text.trim_end()));
         };
         match pid.parse().ok().and_then(|pid: i64| self.processes.get_mut(&pid)) {
             Some(process) => process.heard = client.now(),
             None => client.log(
                 circus_plugin_sdk::Level::Debug,
-                &format!("a sign of life of a process that is not watched: {pid:?}"),
+                &format!("a heartbeat of a process that is not watched: {pid:?}"),
             ),
         }
     }
 
     fn kill(&mut self, pid: i64, watcher: &str, client: &mut dyn Client) {
-        client.warn(&format!("{watcher}: process {pid} is silent; it is killed"));
+        client.warn(&format!("{watcher}: process {pid} sends no heartbeats; it is killed"));
         let mut properties = serde_json::Map::new();
         properties.insert("name".into(), watcher.into());
         properties.insert("pid".into(), pid.into());
@@ -115,7 +115,7 @@ impl Plugin for WatchDog {
         let (ip, port) = (self.address.0.as_str(), self.address.1);
         let bound = UdpSocket::bind((ip, port)).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
         self.socket = Some(bound.map_err(|error| format!("ip, port: cannot listen at {ip}:{port}: {error}"))?);
-        client.info(&format!("listening for signs of life at {ip}:{port} (UDP)"));
+        client.info(&format!("listening for heartbeats at {ip}:{port} (UDP)"));
         self.interval.begin(client.now());
         self.discover(client)
     }

@@ -62,7 +62,7 @@ impl Webhook {
             kinds: Kinds::new(settings),
             watchers: anchored(settings, "watchers_regex")?,
             names: Names::default(),
-            work: work.map_err(|error| format!("no thread for requests: {error}"))?,
+            work: work.map_err(|error| format!("cannot start a thread for requests: {error}"))?,
             dropped: 0,
             _alive: alive,
         })
@@ -157,7 +157,7 @@ mod tests {
         Webhook::new(&settings.with_defaults_of(Builtin::find("webhook").unwrap())).unwrap()
     }
 
-    /// A server that gives these statuses, one for each connection, and tells what it was sent.
+    /// A server that returns these statuses, one for each connection, and records what it received.
     fn server(statuses: &'static [u16]) -> (String, Receiver<String>) {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", server.local_addr().unwrap());

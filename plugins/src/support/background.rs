@@ -1,5 +1,5 @@
 //! Work that may take long, in a thread of its own: a plugin that waits for a server would neither hear of events nor
-//! end when it is told to.
+//! end on request.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};

@@ -31,7 +31,7 @@ pub(crate) struct Usage {
     bytes: (f64, f64),
 }
 
-/// The limits that were passed, each by the name that statsd is told. One place for each, in `NAMES`.
+/// The limits that were passed, each by its name in statsd. One place for each, in `NAMES`.
 pub(crate) type Passed = [bool; 5];
 
 /// How often in a row each limit was passed.

@@ -23,7 +23,7 @@ impl<R: Send + 'static> Probe<R> {
         let work = Background::start(1, move |()| ask());
         Ok(Self {
             interval: Interval::new(settings.seconds("loop_rate")?),
-            work: work.map_err(|error| format!("no thread for requests: {error}"))?,
+            work: work.map_err(|error| format!("cannot start a thread for requests: {error}"))?,
             asked: None,
         })
     }

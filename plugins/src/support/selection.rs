@@ -53,7 +53,7 @@ fn last_line(text: &str) -> &str {
 pub(crate) fn signal(settings: &Settings, key: &str) -> Result<Option<Signal>, String> {
     let Some(text) = settings.text(key) else { return Ok(None) };
     let signal = Signal::parse(text).ok().filter(|signal| signal.exists());
-    signal.map(Some).ok_or_else(|| format!("{key}: '{text}' is no signal"))
+    signal.map(Some).ok_or_else(|| format!("{key}: '{text}' is not a signal"))
 }
 
 /// Events by their kinds; all of them where none is named.

@@ -29,12 +29,12 @@ impl StatsdClient {
         self.send(bucket, "1|c");
     }
 
-    /// Tells how much there is of something.
+    /// Sends a gauge.
     pub(crate) fn gauge(&self, bucket: &str, value: f64) {
         self.send(bucket, &format!("{value}|g"));
     }
 
-    /// Tells how long something took.
+    /// Sends a timing.
     pub(crate) fn timed(&self, bucket: &str, milliseconds: u128) {
         self.send(bucket, &format!("{milliseconds}|ms"));
     }

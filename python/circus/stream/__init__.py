@@ -122,7 +122,7 @@ def _of_object(stream: Any) -> dict[str, Any] | Callable[[dict[str, Any]], Any]:
     if type(stream) in _OF_CIRCUSD:
         return {"class": type(stream).__name__, **stream.options}
     if not callable(stream):
-        raise NotServed(f"{stream!r} is no stream: it cannot be called with the output of a worker")
+        raise NotServed(f"{stream!r} is not a stream: it cannot be called with the output of a worker")
     return stream  # type: ignore[no-any-return]
 
 

@@ -31,7 +31,7 @@ pub struct Circusd {
 }
 
 impl Circusd {
-    /// Connects, in the background. `tell` gets what circusd answers, and what happens to watchers.
+    /// Connects, in the background. `tell` gets the answers of circusd and the events of watchers.
     pub fn start(endpoint: &str, events: &str, tell: impl FnMut(Event) + Send + 'static) -> Result<Self, String> {
         let poll = Poll::new().map_err(|error| error.to_string())?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(|error| error.to_string())?);
@@ -44,7 +44,7 @@ impl Circusd {
         link.register(&poll).map_err(|error| error.to_string())?;
         let run = move || {
             if let Err(error) = link.run(poll) {
-                tracing::error!("the way to circusd broke: {error}");
+                tracing::error!("the connection to circusd was lost: {error}");
             }
         };
         thread::Builder::new().name("circusd".into()).spawn(run).map_err(|error| error.to_string())?;

@@ -24,7 +24,7 @@ const UNREACHABLE: u8 = 3;
 
 /// The arguments.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "cyme", version, about = "Steers the branches of a fleet", after_help = HELP)]
+#[command(name = "cyme", version, about = "Controls the branches of a fleet", after_help = HELP)]
 pub struct Args {
     /// what, and what to do with it: see below
     #[arg(value_name = "TYPE[.ACTION]")]
@@ -67,15 +67,20 @@ pub enum Format {
     Json,
 }
 
-const HELP: &str = "\
-branches            all; get ID
-apps                all; get NAME; add NAME [broker] [arguments] [extra_config]; delete NAME [force]
-instances           all; get NAME; add [NAME] [broker] [arguments] [extra_config]; delete NAME; stats NAME;
-                    autoscale NAME [max] [min]; enable NAME; disable NAME; restart NAME
-queues              all; get NAME; add NAME [exchange] [exchange_type] [routing_key] [options]; delete NAME
+const HELP: &str = "branches            all; get ID
+apps                all; get NAME; add NAME [broker] [arguments] \
+    [extra_config]; delete NAME [force]
+instances           all; get NAME; add [NAME] [broker] [arguments] \
+    [extra_config]; delete NAME; stats NAME;
+                    autoscale NAME [max] [min]; enable NAME; disable \
+    NAME; restart NAME
+queues              all; get NAME; add NAME [exchange] [exchange_type] [routing_key] \
+    [options]; delete NAME
 consumers           all INSTANCE; add INSTANCE QUEUE; delete INSTANCE QUEUE
-fleet               status; start, stop, restart, reload; incr [N]; decr [N]; signal NUMBER: the watchers of all machines,
-                    or of those that --machines and --watchers name
+fleet               \
+    status; start, stop, restart, reload; incr [N]; decr [N]; signal NUMBER: the watchers of all machines,
+                    \
+    or of those that --machines and --watchers name
 The action is all where none is named.";
 
 /// A request.
@@ -132,7 +137,7 @@ fn call(args: &Args) -> Result<Call, String> {
             let method = if action == "add" { "POST" } else { "DELETE" };
             (method, format!("/{}/instances/{mark}{instance}/queues/{queue}/", app()?), &[])
         }
-        _ => return Err(format!("'{}' is no command: see --help", args.what)),
+        _ => return Err(format!("'{}' is not a command: see --help", args.what)),
     };
     // An instance that is made without a name may still have fields.
     let unnamed =
@@ -310,7 +315,7 @@ mod tests {
             ("apps.get", "apps.get needs a name"),
             ("apps.get foo bar", "'bar' is too much"),
             ("consumers.add -a foo i", "consumers.add needs a queue"),
-            ("apples", "'apples' is no command: see --help"),
+            ("apples", "'apples' is not a command: see --help"),
         ] {
             assert_eq!(called(line).unwrap_err(), reason);
         }

@@ -72,7 +72,7 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
         Err(reply) => return response(reply),
     };
     if !target_allowed(&parsed.op, &server.access.targets) {
-        return response(Reply::refused(403, "this host is none of those that --allow-target names"));
+        return response(Reply::refused(403, "--allow-target does not allow this host"));
     }
     let reply = server.branch.ask(parsed).await;
     response(reply.unwrap_or_else(|| Reply::refused(503, "the branch ends")))

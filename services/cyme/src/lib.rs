@@ -2,7 +2,7 @@
 //!
 //! A branch (`cyme-branch`) runs on every machine beside its circusd. It answers over HTTP, keeps what its machine is to
 //! run in a small database, and has circusd run it: a watcher for each instance. [`core`] decides; everything else carries
-//! out what it says, and tells it what came of it.
+//! out its actions, and feeds the results back.
 
 pub mod broker;
 pub mod celery;

@@ -51,14 +51,14 @@ impl Figures {
         let number = |number: usize| number as u64;
         let figures = [
             ("broker_up", "gauge", "Whether the broker can be reached", u64::from(self.broker)),
-            ("circusd_up", "gauge", "Whether circusd has answered last", u64::from(self.circusd)),
+            ("circusd_up", "gauge", "Whether circusd answered the last request", u64::from(self.circusd)),
             ("apps", "gauge", "Applications that this branch keeps", number(self.apps)),
             ("queues", "gauge", "Queues that this branch keeps", number(self.queues)),
             ("instances", "gauge", "Instances of this branch", number(self.instances)),
-            ("instances_enabled", "gauge", "Instances that are to run", number(self.enabled)),
+            ("instances_enabled", "gauge", "Enabled instances", number(self.enabled)),
             ("instances_answering", "gauge", "Instances whose worker has answered", number(self.answering)),
-            ("restarts_total", "counter", "Restarts of workers that hung, or by request", self.restarts),
-            ("requests", "gauge", "Requests that are under way", number(self.requests)),
+            ("restarts_total", "counter", "Restarts of workers that did not answer, or by request", self.restarts),
+            ("requests", "gauge", "Requests in progress", number(self.requests)),
             ("messages_total", "counter", "Messages to the broker and to workers", self.messages),
             ("store_failures_total", "counter", "Changes that could not be kept", self.failures),
         ];

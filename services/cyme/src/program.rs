@@ -30,7 +30,7 @@ const END: Duration = Duration::from_secs(2);
 
 /// The arguments.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "cyme-branch", version, about = "Keeps Celery workers of this machine, by its circusd")]
+#[command(name = "cyme-branch", version, about = "Runs Celery workers on this machine with its circusd")]
 pub struct Args {
     /// Where to listen: HOST:PORT, :PORT or PORT; 127.0.0.1:8000 without
     #[arg(value_name = "ADDRESS")]
@@ -280,16 +280,17 @@ fn random_token() -> String {
 fn address(text: Option<&str>) -> Result<SocketAddr, String> {
     let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let Some(text) = text else { return Ok(SocketAddr::new(local, PORT)) };
-    let port = |text: &str| text.parse::<u16>().map_err(|_| format!("'{text}' is no port"));
+    let port = |text: &str| text.parse::<u16>().map_err(|_| format!("'{text}' is not a port"));
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
     match text.rsplit_once(':') {
         None if text.chars().all(|c| c.is_ascii_digit()) => Ok(SocketAddr::new(local, port(text)?)),
         Some(("" | "localhost", number)) => Ok(SocketAddr::new(local, port(number)?)),
-        _ => {
-            text.parse().map(|ip| SocketAddr::new(ip, PORT)).map_err(|_| format!("'{text}' is no address to listen at"))
-        }
+        _ => text
+            .parse()
+            .map(|ip| SocketAddr::new(ip, PORT))
+            .map_err(|_| format!("'{text}' is not an address to listen on")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs a branch: carries out what it says, and tells it what came of it.
+//! Runs a branch: carries out its actions, and feeds the results back.
 
 use std::collections::HashMap;
 use std::fs;
@@ -57,7 +57,7 @@ impl Handle {
 
 /// What a branch works with.
 pub struct Parts {
-    /// What it is told.
+    /// Its events.
     pub settings: Settings,
     /// What it keeps.
     pub model: Model,
@@ -153,7 +153,7 @@ struct Driver {
     number: u64,
     /// How many changes could not be kept.
     failures: u64,
-    /// Whether circusd has answered last.
+    /// Whether circusd answered the last request.
     circusd_answers: bool,
     tell: UnboundedSender<Input>,
 }

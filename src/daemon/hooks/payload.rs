@@ -1,4 +1,4 @@
-//! What a hook is told: variables and JSON for a command, arguments for a Python function.
+//! The input of a hook: variables and JSON for a command, arguments for a Python function.
 
 use std::collections::BTreeMap;
 

@@ -40,7 +40,7 @@ pub(super) struct Spec {
 
 impl Process {
     pub(super) fn start(spec: Spec, output: &mut OutputHandle, spawner: &mut sys::Spawner) -> Result<Self, String> {
-        let stdin = content(&spec.stdin).map_err(|error| format!("nowhere to put its input: {error}"))?;
+        let stdin = content(&spec.stdin).map_err(|error| format!("its input cannot be stored: {error}"))?;
         let (read, write) = pipe()?;
         let (answer, answer_end) = if spec.answers { pipe().map(|(r, w)| (Some(r), Some(w)))? } else { (None, None) };
         let spawned = spawner.spawn(&sys::Launch {

@@ -14,7 +14,7 @@ use crate::sys;
 
 /// Its source.
 const SOURCE: &str = include_str!("../../../python/bridges/hooks.py");
-/// What python3 is told to do with it: it is too long to be looked at in a list of processes.
+/// The program that python3 gets as its argument; the real one would be too long for a list of processes.
 const START: &str = "import os; exec(compile(os.fdopen(4).read(), 'circus-hooks', 'exec'))";
 /// The numbers of the socket and of the source in that process.
 const SOCKET: RawFd = 3;
@@ -140,7 +140,7 @@ impl PythonHost {
             }
         }
         if self.incoming.len() > MOST_HELD {
-            return Err(io::Error::other("it says a line that does not end"));
+            return Err(io::Error::other("it writes a line that does not end"));
         }
         Ok((said, more))
     }
@@ -150,7 +150,7 @@ fn last_newline(bytes: &[u8]) -> Option<usize> {
     memchr::memrchr(b'\n', bytes)
 }
 
-/// A hook as the other end is told of it, and tells it back.
+/// A hook as it is sent to the other end, and comes back.
 pub(super) fn name(hook: HookId) -> Value {
     json!([hook.watcher.0, hook.serial])
 }

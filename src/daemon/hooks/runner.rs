@@ -1,5 +1,5 @@
-//! Hooks that are under way: the core's orders come in, results go out. When a hook is tried again, and when a Python
-//! ends, is the core's to say.
+//! Running hooks: actions of the core come in, results go out. The core decides when a hook is tried again and when a
+//! Python process ends.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -148,7 +148,7 @@ impl HookRunner {
         let HookTask::Run(point) = call.task else {
             return self.ask_python(cx, load(&call), call, python, paths);
         };
-        let hook = call.config.hooks.get(&point).ok_or("it is not there any more")?;
+        let hook = call.config.hooks.get(&point).ok_or("the hook was removed")?;
         let doing = match hook.kind()? {
             HookKind::Command(argv) => {
                 Doing::Process { program: self.start(cx, argv, &call, place, point)?, waits: false }
@@ -216,7 +216,7 @@ impl HookRunner {
             drop(waker.wake());
         };
         let started = sys::try_service(service, report);
-        started.map(|()| Doing::Service).map_err(|error| format!("no thread to wait in: {error}"))
+        started.map(|()| Doing::Service).map_err(|error| format!("cannot start a thread for it: {error}"))
     }
 
     fn ask_python(
@@ -397,7 +397,7 @@ impl HookRunner {
         let mut outcome = HookOutcome::answer(match exit_code {
             0 => Ok(true),
             1.. => Ok(false),
-            _ => Err(format!("it was ended {}", exit_words(exit_code))),
+            _ => Err(format!("the command was ended {}", exit_words(exit_code))),
         });
         if let Some(answer) = &mut program.answer {
             while answer.read() {}

@@ -1,4 +1,4 @@
-//! What the daemon's thread holds of the log.
+//! The part of the log in the daemon's thread.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -57,8 +57,8 @@ impl Log {
     pub(in crate::daemon) fn spare_the_caller(&mut self, now: Now) {
         if self.is_stderr {
             self.least = self.least.max(Level::Warning);
-            let text = "--daemon: the log goes to standard error, which is /dev/null once the daemon is ready; name a file \
-                        with --log-output or logoutput in [circus]";
+            let text = "--daemon: the log goes to standard error, which is /dev/null once the daemon is ready; name \
+                a file with --log-output or logoutput in [circus]";
             self.line(Level::Warning, now, text);
         }
     }
@@ -78,7 +78,7 @@ impl Log {
         }
     }
 
-    /// Goes on where another log stops: the repeats that it has counted are told in this one.
+    /// Continues another log: this one logs the repeats that the other has counted.
     pub(in crate::daemon) fn succeed(&mut self, other: &mut Self) {
         self.repeats = std::mem::take(&mut other.repeats);
     }
@@ -100,7 +100,7 @@ impl Log {
         self.queue.flush(CLOSE_TIMEOUT)
     }
 
-    /// Tells of all repeats and waits until everything is written, in a bounded time: another process goes on with this log.
+    /// Logs all repeats and waits until everything is written, in a bounded time: another process continues this log.
     pub(in crate::daemon) fn flush_all(&mut self, now: Now) -> bool {
         for (level, text) in self.repeats.take(None) {
             self.queue.push(Entry { level, unix: now.unix, text });

@@ -1,4 +1,4 @@
-//! Warnings and errors that are the same as one of a moment ago: they are counted, and the count is logged once.
+//! Warnings and errors that repeat within a short time: they are counted, and the count is logged once.
 //!
 //! Unlike `core::base::Throttle`, which each place that logs keeps for its own kind of message, this knows no kinds: it
 //! compares whole texts, forgets them after [`WINDOW`], and has to log a count also where nothing follows.

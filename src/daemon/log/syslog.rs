@@ -1,5 +1,5 @@
-//! The system log as a place for circusd's own: datagrams as Python's logging sends them, which is what those who read
-//! the logs of Circus are used to.
+//! The system log as a place for circusd's own: datagrams as Python's logging sends them, so that
+//! programs that read the logs of Circus can read these.
 //!
 //! Nothing here waits. What the system log does not take at once is lost, and counted: the next line that goes through
 //! is preceded by one that says so. Over UDP a loss is not noticed.

@@ -1,4 +1,4 @@
-//! Whether a program can read the state: asked of the new program before anything is done, and answered for another.
+//! The check whether a program can read the state: circusd runs it on the new program before anything else.
 
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -18,7 +18,7 @@ use crate::sys;
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long the new program may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
-/// So much of what it says is told.
+/// The longest part of its output that is reported.
 const LONGEST_ANSWER: usize = 1000;
 
 /// A program that looks at the state.
@@ -42,7 +42,7 @@ impl Daemon {
         let shown = program.display();
         match std::fs::metadata(&program) {
             Err(error) => return Err(("program", format!("{shown}: {error}"))),
-            Ok(data) if !data.is_file() => return Err(("program", format!("{shown} is no file"))),
+            Ok(data) if !data.is_file() => return Err(("program", format!("{shown} is not a file"))),
             Ok(_) => {}
         }
         let bytes = self.state_for_a_look()?;
@@ -66,7 +66,7 @@ impl Daemon {
         Ok(Check { pid, program, said, until: self.core.now.mono.after(CHECK_LIMIT) })
     }
 
-    /// The state as it is now, without what only the last moment can tell.
+    /// The present state, without the parts that are known only at the last moment.
     fn state_for_a_look(&mut self) -> Result<Vec<u8>, Failure> {
         let paused = self.launcher.output.pause(state::PAUSE_LIMIT);
         let paused = paused.ok_or(("state", "the output thread does not answer".to_owned()))?;

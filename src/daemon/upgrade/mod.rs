@@ -1,4 +1,4 @@
-//! circusd becomes another build of itself, in the same process: its children stay its children.
+//! The upgrade: circusd executes another build of itself in the same process, so its children stay its children.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -8,11 +8,11 @@
 //! | `resume` | the other end: a daemon from a state |
 //!
 //! The state is a sealed file in memory, with version and checksum. Every descriptor keeps its number. Until the check
-//! has succeeded nothing is touched. Where execve itself fails, the daemon that tried resumes its own state.
+//! has succeeded, nothing changes. If execve itself fails, the old program resumes its own state.
 //!
-//! What cannot cross is libzmq's: connections and what is in its queues. Requests that have been received are in the
-//! state; answers are flushed; clients come back by themselves, under the names that they have given themselves, and
-//! their answers and events wait for them for a while.
+//! The state of libzmq is lost: connections and what is in its queues. Requests that have been received are in the
+//! state; answers are flushed; clients reconnect by themselves with their routing ids, and their answers and events wait
+//! for them for a while.
 
 mod check;
 mod exec;

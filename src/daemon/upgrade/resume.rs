@@ -1,4 +1,4 @@
-//! The other end: a daemon from the state that the program before has written down.
+//! The other end: a daemon from the state that the previous program has written.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -50,7 +50,7 @@ pub fn go_on(state: RawFd) -> ExitCode {
     match daemon {
         Ok(daemon) => ExitCode::from(turn(daemon)),
         Err(error) => {
-            write_stderr(format!("circusd: error: the state of the circusd before cannot be gone on with: {error}\n"));
+            write_stderr(format!("circusd: error: cannot go on with the state of the previous circusd: {error}\n"));
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,4 @@
-//! What is put around a worker's lines: nothing, `<time> [<pid>] | ` before each, or that and a colour.
+//! What is added to a worker's lines: nothing, `<time> [<pid>] | ` before each, or that and a colour.
 //!
 //! Pure: the time is an argument. The text of a second is made once.
 

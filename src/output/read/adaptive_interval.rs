@@ -1,4 +1,4 @@
-//! Whether a source tells us when it has something, or is asked from time to time.
+//! Whether a source wakes the thread when it is readable, or is read at intervals.
 //!
 //! A pipe that is watched wakes its readers at every single write: with a worker that writes line by line that costs
 //! the worker more than the write itself, and us a turn for a handful of lines. So a source that is busy for a while is

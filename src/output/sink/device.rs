@@ -163,7 +163,7 @@ fn piece(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// An error counts as writable: the write will tell what it is.
+/// An error counts as writable: the write returns the error.
 fn writable(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
@@ -190,7 +190,7 @@ impl Sink for Device {
         let Some(path) = self.named.clone() else { return Ok(()) };
         let place = open_for_append(&path)?;
         if place.file.metadata()?.is_file() {
-            return Err(io::Error::other("it is a regular file now; restart the watcher to have it written"));
+            return Err(io::Error::other("it is a regular file now; restart the watcher to write to it"));
         }
         *self = Self::named(path, place.file)?;
         Ok(())

@@ -130,7 +130,8 @@ impl LogFile {
             Rotation::ByTime(schedule) => self.roll_by_time(schedule, now, messages),
         };
         self.roll_not_before = rolled.err().map(|error| {
-            messages.push(Message::Warning(format!("cannot rotate '{}', it grows on: {error}", self.real.display())));
+            messages
+                .push(Message::Warning(format!("cannot rotate '{}', it keeps growing: {error}", self.real.display())));
             now.mono.after(ROLL_AGAIN)
         });
     }
@@ -175,7 +176,8 @@ impl LogFile {
         if self.lost_not_before.is_none_or(|then| then <= now.mono) {
             self.lost_not_before = Some(now.mono.after(LOG_AGAIN));
             let name = self.named.display();
-            let text = format!("'{name}' was moved away and cannot be opened, the old file is written on: {error}");
+            let text =
+                format!("'{name}' was moved away and cannot be opened again, writing on to the old file: {error}");
             messages.push(Message::Warning(text));
         }
     }
@@ -203,7 +205,7 @@ impl Sink for LogFile {
         let place = open_for_append(&self.named)?;
         let found = place.file.metadata()?;
         if !found.is_file() {
-            return Err(io::Error::other("it is no regular file any more"));
+            return Err(io::Error::other("it is no longer a regular file"));
         }
         if identity(&found) != identity(&self.file.metadata()?) {
             self.mid_line = false;

@@ -1,4 +1,4 @@
-//! Opening a log file by name, without being led astray.
+//! Opening a log file by name, without following the links of other users.
 //!
 //! The name is walked part by part. A symbolic link is followed only if root or circusd's own user made it: an
 //! administrator's link is followed, one that a worker's user planted is refused, be it the file or one of its
@@ -91,7 +91,7 @@ pub(crate) fn pin(path: &Path) -> io::Result<Pinned> {
     resolve(path)
 }
 
-/// Whether a stream could write to a file of this name, as far as that can be told without making it. The error says
+/// Whether a stream could write to a file of this name, as far as that is known without creating it. The error says
 /// why not.
 pub fn check_file(name: &str) -> Result<(), String> {
     look_at(Path::new(name)).map_err(|error| format!("cannot write to '{name}': {error}"))

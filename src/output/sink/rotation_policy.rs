@@ -1,4 +1,4 @@
-//! What becomes of a file beside that it grows, as the streams that write to it have asked.
+//! Rotation and watching of a file, as the streams that write to it are configured.
 //!
 //! Several streams may name one file. It is watched if one of them wants that, and rolled as the one says that was
 //! configured last and says anything; when a stream goes, so does what it asked for.

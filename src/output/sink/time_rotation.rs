@@ -1,4 +1,4 @@
-//! TimedRotatingFileStream: when a file's time is over, and which time its name then tells.
+//! TimedRotatingFileStream: when a file is rotated, and which time its new name has.
 //!
 //! Pure: times and time zones are arguments. The rules are Circus's: S, M, H and D count from when the file was begun; MIDNIGHT and W0 to W6 end with the day, in the calendar of the time zone,
 //! so that a day of 23 or 25 hours is a day. A file is rolled by the first line behind its deadline, never by the clock
@@ -36,7 +36,7 @@ impl TimeRotation {
         if self.utc { TimeZone::UTC } else { TimeZone::system() }
     }
 
-    /// When the time of a file that begins (or was last written) at `begun` is over. Whole seconds, as names tell them.
+    /// When the time of a file that begins (or was last written) at `begun` is over. Whole seconds, as in the names.
     pub(crate) fn deadline(&self, begun: Timestamp, zone: &TimeZone) -> Timestamp {
         let begun = whole_seconds(begun);
         let midnight = |days| midnight_in(days, begun.to_zoned(zone.clone()));

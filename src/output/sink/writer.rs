@@ -348,7 +348,7 @@ impl SinkWriter {
             Stop::Blocked => self.state = State::Blocked,
             Stop::Failed(error) => self.fail(&error, now, messages),
             Stop::Gone(error) => {
-                let text = format!("{} is gone ({error}), what is written to it is dropped", self.name);
+                let text = format!("{} is gone ({error}), output to it is dropped", self.name);
                 messages.push(Message::Warning(text));
                 let queued = std::mem::take(&mut self.queue);
                 self.lose(queued.len(), queued.iter().filter(|byte| **byte == b'\n').count());
@@ -387,7 +387,7 @@ impl SinkWriter {
     /// Opens the sink again by its name. Where that fails the old one stays.
     pub(crate) fn reopen(&mut self, now: Now, cx: &mut SinkCx) {
         if let Err(error) = self.sink.reopen() {
-            let text = format!("cannot reopen {}, the old one is written on: {error}", self.name);
+            let text = format!("cannot reopen {}, writing on to the old one: {error}", self.name);
             return cx.messages.push(Message::Warning(text));
         }
         self.begin_again(now, cx);
@@ -423,7 +423,7 @@ mod tests {
     use crate::output::format::line_format::TimestampPrefix;
     use crate::output::sink::interface::Written;
 
-    /// A sink that takes so many bytes and then stops as it is told.
+    /// A sink that takes so many bytes and then stops in the given way.
     #[derive(Default)]
     struct Fake {
         text: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What the output thread does when the daemon asks for something.
+//! Commands of the daemon, carried out by the output thread.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -124,7 +124,7 @@ impl Pump {
         let other = others.rfind(|other| *other != Rotation::Never && *other != rotation);
         if let (Some(other), Some(writer)) = (other, self.writers.get(&id)) {
             let name = writer.name();
-            self.cx.warn(format!("{name} is rolled {other} for another stream; from now on {rotation}"));
+            self.cx.warn(format!("{name} is rotated {other} for another stream; from now on {rotation}"));
         }
     }
 

@@ -1,7 +1,6 @@
 //! The thread: wait, read the clocks, apply_command, read and write, settle.
 //!
-//! This is the licensed home of the clock for deadlines and prefixes; everything else here takes the time as an
-//! argument.
+//! Only this file reads the clock, for deadlines and prefixes; everything else here takes the time as an argument.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -104,7 +103,7 @@ fn run(mut poll: Poll, channels: &Channels, before: Option<Before>) {
     }
 }
 
-/// Carries out what was asked. Returns how long the thread has left if it was told to end.
+/// Carries out the commands. Returns the time that the thread has left if it has to end.
 fn apply_command(pump: &mut Pump, channels: &Channels, now: Now) -> Option<Duration> {
     // First the flag, then the channel: a command that comes in between wakes us once more for nothing.
     if !channels.woken.swap(false, Ordering::AcqRel) {

@@ -299,7 +299,7 @@ impl Pump {
         {
             let (name, pid) = (reader.source.name, reader.source.pid);
             self.cx.warn(format!(
-                "the {name:?} of pid {pid}, which has died, is closed: its descendants still hold it, and more than \
+                "the {name:?} of pid {pid}, which has exited, is closed: its descendants still hold it, and more than \
                  {INHERITED_BY_SINK} such pipes of a stream are not kept"
             ));
         }

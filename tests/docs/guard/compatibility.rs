@@ -1,7 +1,7 @@
 //! `docs/compatibility.md`: everything that Circus 0.19 has, and what became of it here.
 //!
 //! What 0.19 has is a list of facts; what became of it follows from the tables of the library and from the manual pages.
-//! The names beside a thing are those of the rows of "Differences from Circus" that tell how it was mended.
+//! The names beside a thing are those of the rows of "Differences from Circus" that say what has changed.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,17 @@ use circus::config::options::{CIRCUS_OPTIONS, SOCKET_OPTIONS, Support, WATCHER_O
 
 use crate::tree;
 
-/// A thing of 0.19, and the differences that mend it, with spaces between them.
+/// A thing of 0.19, and the differences that concern it, with spaces between them.
 type Thing = (&'static str, &'static str);
 
-/// A kind of things, where it is seen whether we have them, and the things.
+/// A kind of things, where to look whether they are here, and the things.
 struct Kind {
     title: &'static str,
     found: Found,
     things: &'static [Thing],
 }
 
-/// What tells that a thing is here.
+/// Where to look whether a thing is here.
 enum Found {
     Commands,
     WatcherOptions,
@@ -34,7 +34,7 @@ enum Found {
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
     Same,
-    Mended(&'static str),
+    Changed(&'static str),
     /// It is not here, for this reason.
     Refused(String),
     /// It is accepted and does nothing, for this reason.
@@ -56,7 +56,7 @@ const KINDS: &[Kind] = &[
             ("ipython", "no-ipython"),
             ("kill", "one-reap always-answered"),
             ("list", ""),
-            ("listen", ""),
+            ("listen", "ctl-options"),
             ("listsockets", ""),
             ("numprocesses", ""),
             ("numwatchers", ""),
@@ -70,7 +70,7 @@ const KINDS: &[Kind] = &[
             ("signal", ""),
             ("start", "start-tops-up queueing"),
             ("stats", "child-cpu ctime"),
-            ("status", ""),
+            ("status", "status-reason outcomes"),
             ("stop", "deadlines queueing"),
         ],
     },
@@ -79,7 +79,7 @@ const KINDS: &[Kind] = &[
         found: Found::WatcherOptions,
         things: &[
             ("args", ""),
-            ("autostart", ""),
+            ("autostart", "reload-stopped"),
             ("close_child_stderr", ""),
             ("close_child_stdin", ""),
             ("close_child_stdout", ""),
@@ -94,7 +94,7 @@ const KINDS: &[Kind] = &[
             ("max_age", "max-age"),
             ("max_age_variance", "max-age"),
             ("max_retry", "max-retry"),
-            ("numprocesses", ""),
+            ("numprocesses", "empty-incr"),
             ("on_demand", "on-demand"),
             ("priority", "stop-order"),
             ("respawn", "respawn slow-crashes"),
@@ -102,7 +102,7 @@ const KINDS: &[Kind] = &[
             ("send_hup", "reload-options"),
             ("shell", "shell-script"),
             ("shell_args", "shell-script"),
-            ("singleton", ""),
+            ("singleton", "singleton-reload"),
             ("stderr_stream.*", "set-stream-class stream-keys"),
             ("stdin_socket", ""),
             ("stdout_stream.*", "set-stream-class stream-keys"),
@@ -124,26 +124,26 @@ const KINDS: &[Kind] = &[
             ("debug", ""),
             ("debug_gc", ""),
             ("endpoint", "no-strangers"),
-            ("endpoint_owner", ""),
-            ("fqdn_prefix", ""),
+            ("endpoint_owner", "endpoint-owner"),
+            ("fqdn_prefix", "no-web-console"),
             ("httpd", ""),
             ("httpd_close_outputs", ""),
-            ("httpd_host", ""),
-            ("httpd_port", ""),
-            ("include", ""),
-            ("include_dir", ""),
+            ("httpd_host", "no-web-console"),
+            ("httpd_port", "no-web-console"),
+            ("include", "all-errors"),
+            ("include_dir", "all-errors"),
             ("loggerconfig", ""),
             ("loglevel", ""),
             ("logoutput", "syslog"),
             ("multicast_endpoint", "no-discovery"),
-            ("pidfile", ""),
+            ("pidfile", "reused-pid"),
             ("prereload_fn", ""),
             ("proc_name", ""),
-            ("pubsub_endpoint", ""),
+            ("pubsub_endpoint", "no-strangers"),
             ("ssh_server", ""),
             ("statsd", ""),
             ("statsd_close_outputs", ""),
-            ("stats_endpoint", ""),
+            ("stats_endpoint", "no-strangers"),
             ("stream_backend", ""),
             ("umask", ""),
             ("warmup_delay", ""),
@@ -158,11 +158,11 @@ const KINDS: &[Kind] = &[
             ("family", "inet6"),
             ("host", ""),
             ("interface", "interface"),
-            ("path", ""),
+            ("path", "stale-socket"),
             ("port", ""),
             ("proto", ""),
-            ("replace", ""),
-            ("so_reuseport", ""),
+            ("replace", "stale-socket"),
+            ("so_reuseport", "reuseport-queue"),
             ("type", ""),
             ("umask", "socket-umask"),
         ],
@@ -180,7 +180,7 @@ const KINDS: &[Kind] = &[
             ("remove", ""),
             ("spawn", ""),
             ("start", ""),
-            ("stop", ""),
+            ("stop", "outcomes"),
             ("updated", ""),
         ],
     },
@@ -230,12 +230,12 @@ const KINDS: &[Kind] = &[
         title: "Flags of circusd",
         found: Found::Page("man/circusd.1"),
         things: &[
-            ("--daemon", ""),
+            ("--daemon", "bind-failure"),
             ("--help", ""),
             ("--log-level", ""),
             ("--log-output", "syslog"),
             ("--logger-config", "no-loggerconfig"),
-            ("--pidfile", ""),
+            ("--pidfile", "reused-pid"),
             ("--version", ""),
         ],
     },
@@ -266,19 +266,23 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// Differences that tell of something that is not here.
+/// The difference of options that only the web console and embedding programs read.
+const NO_WEB_CONSOLE: &str = "no-web-console";
+
+/// Differences that explain why something is not here.
 const ABSENT: &[&str] = &["no-ipython", "no-queue", "no-loggerconfig", "no-stats-ssh"];
 
 impl Kind {
-    fn fate(&self, (name, mended): Thing) -> Fate {
+    fn fate(&self, (name, changes): Thing) -> Fate {
         let (here, support) = self.look(name);
         match support {
             Support::Refused(reason) => Fate::Refused(reason.to_owned()),
             Support::Ignored(reason) => Fate::Idle(reason),
-            Support::Works if ABSENT.contains(&mended) => Fate::Refused(format!("`{mended}`")),
+            Support::Works if ABSENT.contains(&changes) => Fate::Refused(format!("`{changes}`")),
+            Support::Works if changes == NO_WEB_CONSOLE => Fate::Idle("has no effect: see `no-web-console`"),
             Support::Works if !here => Fate::Missing,
-            Support::Works if mended.is_empty() => Fate::Same,
-            Support::Works => Fate::Mended(mended),
+            Support::Works if changes.is_empty() => Fate::Same,
+            Support::Works => Fate::Changed(changes),
         }
     }
 
@@ -308,7 +312,7 @@ impl Kind {
         ours.into_iter().filter(|name| !theirs.contains(name) && !is_whole(name)).collect()
     }
 
-    fn told(&self) -> String {
+    fn section(&self) -> String {
         let fates: Vec<(&str, Fate)> = self.things.iter().map(|thing| (thing.0, self.fate(*thing))).collect();
         let named = |wanted: fn(&Fate) -> bool| -> String {
             let names = fates.iter().filter(|(_, fate)| wanted(fate)).map(|(name, _)| format!("`{name}`"));
@@ -327,9 +331,9 @@ impl Kind {
         let changed: Vec<String> = fates
             .iter()
             .filter_map(|(name, fate)| match fate {
-                Fate::Mended(by) => {
+                Fate::Changed(by) => {
                     let by: Vec<String> = by.split(' ').map(|id| format!("`{id}`")).collect();
-                    Some(format!("| `{name}` | mended | {} |\n", by.join(", ")))
+                    Some(format!("| `{name}` | changed | {} |\n", by.join(", ")))
                 }
                 Fate::Refused(reason) => Some(format!("| `{name}` | refused | {reason} |\n")),
                 Fate::Idle(reason) => Some(format!("| `{name}` | accepted without effect | {reason} |\n")),
@@ -337,7 +341,7 @@ impl Kind {
             })
             .collect();
         if !changed.is_empty() {
-            text += &format!("| name | here | how |\n| --- | --- | --- |\n{}\n", changed.concat());
+            text += &format!("| name | here | see |\n| --- | --- | --- |\n{}\n", changed.concat());
         }
         text
     }
@@ -356,13 +360,13 @@ fn says(page: &str, name: &str) -> bool {
 
 /// The section's text.
 pub(crate) fn block() -> String {
-    let text: String = KINDS.iter().map(Kind::told).collect();
+    let text: String = KINDS.iter().map(Kind::section).collect();
     format!("{}\n", text.trim_end())
 }
 
 /// Names of differences that no row of `docs/differences.md` explains.
 pub(crate) fn unexplained(section: &str) -> Vec<String> {
-    let ids = KINDS.iter().flat_map(|kind| kind.things).flat_map(|(_, mended)| mended.split_whitespace());
+    let ids = KINDS.iter().flat_map(|kind| kind.things).flat_map(|(_, changes)| changes.split_whitespace());
     let missing: BTreeSet<&str> = ids.filter(|id| !section.contains(&format!("| `{id}` |"))).collect();
     missing.into_iter().map(|id| format!("docs/differences.md has no row `{id}`")).collect()
 }
@@ -375,7 +379,7 @@ mod tests {
     fn a_thing_is_what_the_tables_say() {
         let kind = |found| Kind { title: "", found, things: &[] };
         assert_eq!(kind(Found::Commands).fate(("list", "")), Fate::Same);
-        assert_eq!(kind(Found::Commands).fate(("list", "queueing")), Fate::Mended("queueing"));
+        assert_eq!(kind(Found::Commands).fate(("list", "queueing")), Fate::Changed("queueing"));
         assert_eq!(kind(Found::Commands).fate(("nonsense", "")), Fate::Missing);
         assert_eq!(kind(Found::Commands).fate(("nonsense", "no-queue")), Fate::Refused("`no-queue`".into()));
         assert!(matches!(kind(Found::CircusOptions).fate(("httpd", "")), Fate::Idle(_)));
@@ -384,13 +388,13 @@ mod tests {
     }
 
     #[test]
-    fn new_things_are_told() {
+    fn new_things_are_listed() {
         let kind = Kind { title: "", found: Found::SocketOptions, things: &[("host", "")] };
         assert!(kind.new_things().contains(&"port") && !kind.new_things().contains(&"host"));
     }
 
     #[test]
-    fn what_nobody_explains_is_found() {
+    fn unexplained_difference_is_found() {
         assert!(unexplained("").iter().any(|complaint| complaint.contains("`one-reap`")));
     }
 }

@@ -1,7 +1,7 @@
 //! What the compiler and its lints cannot check: that README and the tables agree, and what stands at the top.
 //!
 //! Each rule is a pure function over the text of files, in a module of its own, with tests that it finds what it is for.
-//! Here the rules meet the checkout. `BLESS=1 cargo test --test guard` rewrites README's generated tables.
+//! Here the rules meet the checkout. `BLESS=1 cargo test -p circus-docs` rewrites README's generated tables.
 
 mod block;
 mod compatibility;
@@ -58,7 +58,7 @@ fn every_deliberate_difference_is_told() {
     expect_none(readme::untold(&tree::read("tests/conformance/divergences.toml").text, &text));
 }
 
-/// A first page that nobody reads to its end tells nothing.
+/// A first page that is too long is not read.
 #[test]
 fn the_readme_is_short() {
     let bytes = tree::read("README.md").text.len();

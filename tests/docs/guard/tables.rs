@@ -38,10 +38,10 @@ fn watcher_options(specs: &[OptionSpec]) -> String {
         let meaning = meaning(spec.doc, spec.support);
         let changed = match spec.effect {
             _ if matches!(spec.support, Support::Refused(_)) => "",
-            Effect::Nothing => "counts from now on",
+            Effect::Nothing => "keeps the workers",
             Effect::Numprocesses => "starts or stops workers",
             Effect::Reload => "replaces the workers",
-            Effect::Stream => "opens the stream anew",
+            Effect::Stream => "reopens the stream",
         };
         [code(spec.key), measured(spec), default(spec.default), meaning, changed.to_owned()]
     });
@@ -59,7 +59,7 @@ fn settings<C>(settings: &[Setting<C>]) -> String {
 fn meaning(doc: &str, support: Support) -> String {
     match support {
         Support::Works => doc.to_owned(),
-        Support::Ignored(reason) => format!("{doc} *Accepted without effect: \"{reason}\".*"),
+        Support::Ignored(reason) => format!("{doc} *Accepted, but it {reason}.*"),
         Support::Refused(reason) => format!("{doc} *Refused: \"{reason}\".*"),
     }
 }
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_refused_says_so() {
         assert_eq!(meaning("A.", Support::Refused("not yet")), "A. *Refused: \"not yet\".*");
-        assert_eq!(meaning("A.", Support::Ignored("dead")), "A. *Accepted without effect: \"dead\".*");
+        assert_eq!(meaning("A.", Support::Ignored("has no effect")), "A. *Accepted, but it has no effect.*");
     }
 
     #[test]

@@ -71,10 +71,10 @@ fn watcher_option(spec: &OptionSpec) -> String {
     let mut body = meaning(spec.doc, spec.support);
     if !matches!(spec.support, Support::Refused(_)) {
         body.push_str(&line(match spec.effect {
-            Effect::Nothing => "When it is set, the new value counts from now on.",
-            Effect::Numprocesses => "When it is set, workers are started or stopped.",
-            Effect::Reload => "When it is set, the workers are replaced.",
-            Effect::Stream => "When it is set, the stream is opened anew.",
+            Effect::Nothing => "Changing it with set needs no new workers.",
+            Effect::Numprocesses => "Changing it with set starts or stops workers.",
+            Effect::Reload => "Changing it with set replaces the workers.",
+            Effect::Stream => "Changing it with set reopens the stream.",
         }));
         body.push_str(&match examples::written(spec) {
             Some((key, value)) => nested_example(&format!("{key} = {value}")),
@@ -121,7 +121,7 @@ fn term(key: &str, kind: Kind, unit: &str, default: &str) -> String {
 fn meaning(doc: &str, support: Support) -> String {
     match support {
         Support::Works => line(doc),
-        Support::Ignored(reason) => line(&format!("{doc} Accepted without effect: {reason}.")),
+        Support::Ignored(reason) => line(&format!("{doc} Accepted, but it {reason}.")),
         Support::Refused(reason) => line(&format!("{doc} Refused: {reason}.")),
     }
 }

@@ -1,6 +1,6 @@
 //! The manual pages: what can be generated is in step with the tables, and what they show works.
 //!
-//! `BLESS=1 cargo test --test man` rewrites the generated blocks, each between two comments in a page:
+//! `BLESS=1 cargo test -p circus-docs` rewrites the generated blocks, each between two comments in a page:
 //! `.\" begin NAME` and `.\" end NAME`.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -67,7 +67,7 @@ fn the_generated_parts_are_in_step() {
         if blessing() {
             fs::write(path(page), wanted).unwrap();
         } else {
-            assert!(text == wanted, "man/{page} is not in step with the tables: BLESS=1 cargo test --test man");
+            assert!(text == wanted, "man/{page} is not in step with the tables: BLESS=1 cargo test -p circus-docs");
         }
     }
 }

@@ -22,7 +22,7 @@ fn command(spec: &CommandSpec) -> String {
     out.push_str(".PP\n");
     out.push_str(match spec.console.action {
         Action::Call { .. } => "Request and reply:\n",
-        Action::Subscribe | Action::Await => "On the control endpoint it is refused:\n",
+        Action::Subscribe | Action::Await => "The control endpoint refuses it:\n",
     });
     out.push_str(&example(&format!("{}\n{}", spec.doc.message, spec.doc.answer)));
     out.push_str(".PP\n");
@@ -69,7 +69,7 @@ fn kinds() -> Vec<EventKind> {
             reason: "unhealthy (tcp:127.0.0.1:8000: 3 times in a row: connection refused)".into(),
         },
         EventKind::Reap { process_pid: 4711, exit_code: -15 },
-        EventKind::Stop { reason: Some("hook after_start said no".into()) },
+        EventKind::Stop { reason: Some("hook after_start returned false".into()) },
         EventKind::RunBegin { trigger: RunTrigger::Start },
         EventKind::RunEnd(RunReport {
             result: RunResult::Failure,
@@ -91,44 +91,60 @@ fn about(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Add => "A watcher was added by the command add.",
         EventKind::Spawn { .. } => "A process was started.",
-        EventKind::Ready { .. } => "A worker has shown that it is ready, as the option ready asks.",
+        EventKind::Ready { .. } => "A worker has become ready, as its option ready defines.",
         EventKind::Unhealthy { .. } => {
-            "A worker has failed its health checks, and is told to stop; reason says which and how."
+            "A worker has failed its health checks and is being stopped. reason has the check and its error."
         }
-        EventKind::Start => "A watcher went active.",
-        EventKind::Updated => "An option was set; one event for each option.",
-        EventKind::Reload => "A graceful reload is done.",
+        EventKind::Start => "A watcher has become active.",
+        EventKind::Updated => "An option was changed by the command set. Each option has its own event.",
+        EventKind::Reload => "A graceful reload has ended.",
         EventKind::ReloadFailed { .. } => {
-            "A graceful reload has failed: the new processes go, and the old ones that were not told to stop yet stay. \
-             wid is the number of the worker that did not come up, reason says why, and lines are the last 10 that it has \
-             printed, as far as stdout_stream and stderr_stream keep them; wid may be null."
+            "A graceful reload has failed: the new processes are stopped, and the old ones that were not being stopped yet \
+             stay. wid is the number of the worker that did not come up (it may be null), reason the reason, and lines \
+             its last 10 lines, as far as stdout_stream and stderr_stream keep them."
         }
         EventKind::Kill { .. } => {
-            "A stop signal was sent to a process, or SIGKILL because it did not end in time. The command signal \
-             publishes none."
+            "A process was sent its stop signal, or SIGKILL because it did not exit in time. The command signal \
+            publishes no such event."
         }
         EventKind::Reap { .. } => {
-            "A process ended: each death gives exactly one. exit_code is the exit status, or minus the signal that \
-             ended it."
+            "A process has exited. Each exit gives exactly one event. exit_code is the exit status, or minus the \
+            number of the signal that ended it."
         }
-        EventKind::HookSuccess { .. } => "A hook has answered, yes or no. Those of extended_stats publish nothing.",
-        EventKind::HookFailure { .. } => "A hook gave no answer; error says why.",
+        EventKind::HookSuccess { .. } => {
+            "A hook has returned true or false. The hook extended_stats publishes \
+                                         nothing."
+        }
+        EventKind::HookFailure { .. } => "A hook has failed; error is the reason.",
         EventKind::Stop { .. } => {
-            "A watcher has stopped, or did not succeed in starting. reason says why it stopped where it was not told to."
+            "A watcher has stopped, or could not start. reason is there if it stopped without a command."
+        }
+        EventKind::Remove => {
+            "A watcher was removed by the command rm. Events of its processes may follow while they \
+                             stop."
         }
         EventKind::RunBegin { .. } => {
-            "A watcher that is no service (kind) begins to run. trigger says why: start (the watcher was started), \
-             request (the command run), schedule, or missed (the schedule, which could not be followed in time)."
+            "A watcher that is no service (see kind) begins a run. trigger is the cause: start (the watcher was started), \
+             request (the command run), schedule, or missed (a run of the schedule that is made up for later)."
         }
         EventKind::RunEnd(_) => {
-            "The run is over. result is success, failure or stopped; exit_code is the exit status of its last process, or \
-             minus the signal that ended it, or null where none has run; attempts is the number of its processes, began \
-             the time of its begin and duration how long it took, in seconds. reason says why it has failed."
+            "A run has ended. result is success, failure or stopped; exit_code is the exit status of its last process, or \
+             minus the number of the signal that ended it, or null if no process has run. attempts is the number of its \
+             processes, began its start time and duration its length in seconds. reason is why it has failed."
         }
-        EventKind::Remove => "A watcher was removed by the command rm. Events of its stop may follow.",
         EventKind::Upgrade { .. } => {
-            "circusd has become another build of itself. A subscription to everything does not include it: subscribe to \
-             circusd."
+            "circusd was upgraded. The empty subscription does not include this event: subscribe to circusd.upgrade."
         }
+    }
+}
+
+#[test]
+fn listen_names_every_event_of_watchers() {
+    let listen = COMMANDS.iter().find(|spec| spec.name == "listen").expect("a command of Circus");
+    let of_watchers = kinds().into_iter().filter(|kind| !matches!(kind, EventKind::Upgrade { .. }));
+    for kind in of_watchers {
+        let named =
+            listen.doc.purpose.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|word| word == kind.name());
+        assert!(named, "{}", kind.name());
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
 }
 
-/// A circusd and its site. When it is dropped it is told to end, and has to leave nothing behind.
+/// A circusd and its site. When it is dropped it is stopped, and has to leave nothing behind.
 pub(crate) struct Circusd {
     child: Child,
     context: Context,

@@ -1,4 +1,4 @@
-//! A client of HTTP that tells how a request ended.
+//! A client of HTTP that returns the result of a request.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

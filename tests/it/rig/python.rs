@@ -1,4 +1,4 @@
-//! What the environment tells the tests: the interpreter with the programs of the original, and numbers.
+//! What the environment gives the tests: the interpreter with the programs of the original, and numbers.
 
 use std::io::Write as _;
 use std::path::PathBuf;

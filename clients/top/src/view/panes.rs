@@ -35,7 +35,7 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, state: &State) {
     frame.render_widget(Paragraph::new(line), area);
 }
 
-/// The end of an endpoint that is too long, which tells it from others better than its beginning.
+/// The end of an endpoint that is too long, which distinguishes it better than its beginning.
 fn end_of(endpoint: &str, room: usize) -> String {
     let count = endpoint.chars().count();
     if count <= room {

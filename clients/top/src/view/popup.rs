@@ -1,4 +1,4 @@
-//! What lies over everything else: a question, or the help.
+//! The popup: a question, or the help.
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Flex, Layout, Rect};

@@ -1,4 +1,4 @@
-//! What the core wants done.
+//! Actions: what the core decides, for the daemon to do.
 
 use std::sync::Arc;
 

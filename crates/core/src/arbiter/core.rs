@@ -1,4 +1,4 @@
-//! The arbiter itself: what it knows, and the five calls it is driven by.
+//! The arbiter: its state, and the five calls that drive it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -193,7 +193,7 @@ impl Cx<'_> {
         self.follow_ups.push_back(FollowUp::JobPart { job, changes, fault });
     }
 
-    /// Tells those that wait for an operation what became of it.
+    /// Gives those that wait for an operation its result.
     pub(in crate::arbiter) fn notify(
         &mut self,
         waiters: Vec<Waiter>,

@@ -1,4 +1,4 @@
-//! What happens outside, as the core hears of it.
+//! Events: what happens outside the core.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Names of our own for what lives and dies. None is ever used again, so a late event cannot hit a newcomer.
+//! Identifiers that are never reused, so that a late event cannot reach a newer worker.
 
 use serde::{Deserialize, Serialize};
 

@@ -3,8 +3,8 @@
 //!
 //! # Watchers
 //!
-//! What is wanted of a watcher is its options (`numprocesses` above all) and the operation it carries out; what it is
-//! is its state and its workers. `reconcile` is the one place where the two are compared.
+//! The options of a watcher (`numprocesses` above all) and its operation are the desired state; its state and its workers
+//! are the actual one. Only `reconcile` compares the two.
 //!
 //! ```text
 //!                    start, reload                 all tried, one has run
@@ -19,19 +19,19 @@
 //!
 //! | state | event | what happens |
 //! |---|---|---|
-//! | Stopped | start, reload | Starting: launches are asked for, `warmup_delay` apart |
+//! | Stopped | start, reload | Starting: launches are requested, `warmup_delay` apart |
 //! | Stopped | stop, quit | nothing; the request is answered |
-//! | Stopped | incr, decr, set | the options change, no worker starts |
-//! | Starting | every place tried, one has run | Active, event `start` |
-//! | Starting | every place tried, none has run, some wait out a back-off | the operation ends; goes on trying |
+//! | Stopped | incr, decr, set | the options change; a watcher that has stopped because it wanted no worker starts |
+//! | Starting | every slot tried, one has run | Active, event `start` |
+//! | Starting | every slot tried, none has run, some wait for their back-off | the operation ends; the slots are tried again |
 //! | Starting | nothing runs and nothing will (`numprocesses = 0`) | Stopping, and so Stopped, event `stop` |
 //! | Starting, Active | a launch failed `max_retry` times | Stopping (a graceful reload keeps the old processes instead) |
-//! | Active | a worker died | its place is filled: at once, or after a back-off if it died young |
-//! | Active | a worker died, `respawn = False` | its place stays empty; with the last one Stopping |
+//! | Active | a worker died | its slot is filled: at once, or after a back-off if it exited early |
+//! | Active | a worker died, `respawn = no` | its slot stays empty; with the last one Stopping |
 //! | Active | a worker succeeded, `respawn = on-failure` | likewise |
-//! | Active | a worker died, `on_demand` | its place stays empty until the next connection; with the last one Stopped, without an event |
+//! | Active | a worker died, `on_demand` | its slot stays empty until the next connection; with the last one Stopped, without an event |
 //! | Stopped | a connection, `on_demand` | Starting |
-//! | Active | start | empty places are filled, back-offs end |
+//! | Active | start | empty slots are filled, back-offs end |
 //! | any | reloadconfig | `requests::reloadconfig` has the plan; it is carried out by start, stop, reload and rm |
 //! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to those that remain |
 //! | Stopping | the last worker is reaped | Stopped, event `stop`; a restart starts, a removed watcher is forgotten |
@@ -40,22 +40,22 @@
 //! # Workers
 //!
 //! ```text
-//!     Queued ──taken up──▶ Starting ──spawned──▶ Running ──told to stop──▶ Terminating ──reaped──▶ (no record)
+//!     Queued ──taken up──▶ Starting ──spawned──▶ Running ──stop signal──▶ Terminating ──reaped──▶ (no record)
 //!        │                    │ ▲                   │                                                  ▲
 //!        └─ not wanted any    │ └ doomed: a stop    └──────────────── died by itself ──────────────────┘
 //!           more: no record   │   came meanwhile
 //!                             └─ launch failed: no record, the place is due again or waits
 //! ```
 //!
-//! A worker's pid is data; it is known by a [`WorkerId`] of ours that is never used again, so a late or unknown pid
-//! is ignored by construction. Where the watcher says how readiness shows (`ready`), a worker that runs its program is
-//! Unready until it does, and counts among those on their way: starts, walks and reloads wait for it
-//! (`lifecycle::readiness`). With `health` it is looked at from then on (`lifecycle::liveness`).
+//! A worker's pid is data; the core identifies a worker by a [`WorkerId`] that is never used again, so a late or unknown
+//! pid is ignored by construction. With `ready`, a worker that runs its program is Unready until its check succeeds:
+//! starts, walks and reloads wait for it (`lifecycle::readiness`). With `health` it is checked from then on
+//! (`lifecycle::liveness`).
 //!
 //! # Hooks
 //!
-//! At eleven points of these lives a watcher's own program may be asked. `lifecycle::purpose` has the points, what waits there and
-//! what a no means; nothing else waits, and a watcher without hooks knows nothing of it. Between Queued and Starting,
+//! At eleven points a watcher may have a hook. `lifecycle::purpose` has the points, what waits there and what a false
+//! result means; nothing else waits, and a watcher without hooks is not affected. Between Queued and Starting,
 //! before Running, before Terminating and after the end there is a state, or a purpose kept with the watcher, for the
 //! time that the answer takes.
 //!
@@ -63,17 +63,17 @@
 //!
 //! The commands that streams are written to (`lifecycle::sink_commands`) and the Pythons that run hooks
 //! (`lifecycle::python_hosts`) belong to no watcher, and clients see none of them. The daemon starts them and reports
-//! what happens to them; when they are started again, and ended, is decided here.
+//! what happens to them; the core decides when they are started again and ended.
 //!
 //! # Hand-over
 //!
-//! Between two turns all of this is plain data, which another daemon can read and go on with: `resume` says what becomes
-//! of what was under way.
+//! Between two turns all of this is plain data, which another daemon can read and continue: `resume` says what happens to
+//! operations in progress.
 //!
 //! # Time
 //!
-//! Every deadline stands in one table (`timers`) and belongs to what set it: a worker told to stop, a worker with a
-//! max_age, a place that waits out a back-off, a hook, a command of a stream, a watcher or a rollout that pauses. With
+//! Every deadline stands in one table (`timers`) and belongs to what set it: a worker that is stopping, a worker with a
+//! max_age, a slot that waits for its back-off, a hook, a command of a stream, a watcher or a rollout that pauses. With
 //! nothing due, nothing wakes up.
 
 mod action;

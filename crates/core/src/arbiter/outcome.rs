@@ -1,4 +1,4 @@
-//! What did not come up, and why: one model for the answers to requests that wait, for `status`, the log and the events.
+//! What did not come up, and the reason: one model for the answers to requests that wait, for `status`, the log and the events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,10 +28,10 @@ pub(in crate::arbiter) enum Cause {
     Hook {
         /// `None`: the watcher's Python hooks cannot be loaded.
         point: Option<HookPoint>,
-        /// Why the hook gave no answer; `None` if it said no.
+        /// Why the hook has failed; `None` if it returned false.
         error: Option<String>,
     },
-    /// The worker exists and has not got to its program in this time.
+    /// The worker exists and has not executed its program in this time.
     Stuck { after: Duration },
     /// It was not ready in time.
     NotReady {
@@ -68,7 +68,7 @@ impl Cause {
                 format!("{worker} {} after {}", ended(*exit_code), span(*lived))
             }
             (Self::Hook { .. }, Some(worker)) => format!("{worker} was refused: {}", self.words(None)),
-            (Self::Hook { point: Some(point), error: None }, None) => format!("hook {} said no", point.name()),
+            (Self::Hook { point: Some(point), error: None }, None) => format!("hook {} returned false", point.name()),
             (Self::Hook { point: Some(point), error: Some(error) }, None) => {
                 format!("hook {} failed: {error}", point.name())
             }
@@ -85,9 +85,9 @@ impl Cause {
             }
             (Self::Stuck { after }, worker) => {
                 let worker = worker.as_deref().unwrap_or("a worker");
-                format!("{worker} has not got to its program within {}", span(*after))
+                format!("{worker} has not executed its program within {}", span(*after))
             }
-            (Self::HeldBack { by }, _) => format!("not started, since {by}, of a higher priority, has not come up"),
+            (Self::HeldBack { by }, _) => format!("not started: {by}, which has a higher priority, has not come up"),
             (Self::Waits { on, health }, _) => format!("waits for {on} ({health})"),
         }
     }
@@ -183,7 +183,7 @@ impl Failures {
         self.next += 1;
     }
 
-    /// Tells the failures that come from those that were.
+    /// A number that separates later failures from earlier ones.
     pub(in crate::arbiter) fn mark(&self) -> u64 {
         self.next
     }
@@ -299,10 +299,14 @@ mod tests {
                 Some(Wid(2)),
                 "worker 2 was ended by SIGSEGV after 2.5 s",
             ),
-            (hook(None), None, "hook after_start said no"),
+            (hook(None), None, "hook after_start returned false"),
             (hook(Some("no broker")), None, "hook after_start failed: no broker"),
-            (hook(None), Some(Wid(3)), "worker 3 was refused: hook after_start said no"),
-            (Cause::HeldBack { by: "db".into() }, None, "not started, since db, of a higher priority, has not come up"),
+            (hook(None), Some(Wid(3)), "worker 3 was refused: hook after_start returned false"),
+            (
+                Cause::HeldBack { by: "db".into() },
+                None,
+                "not started: db, which has a higher priority, has not come up",
+            ),
             (Cause::Waits { on: "db".into(), health: "starting".into() }, None, "waits for db (starting)"),
         ] {
             assert_eq!(cause.words(wid), words);

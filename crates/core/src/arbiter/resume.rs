@@ -11,11 +11,11 @@
 //! | launches that no daemon has taken up | are still to be taken up |
 //! | launches that were taken up and not confirmed | launched again: the first daemon ends their processes; one that was only to be stopped is given up |
 //! | figures, lines of output, the configuration file, taking over a configuration | asked for again |
-//! | hooks that run | run again, with the whole `hook_timeout`: a hook must bear being cut short and run twice |
+//! | hooks that run | run again, with the whole `hook_timeout`: a hook may be cut short and run twice |
 //! | hooks that wait, in the pause between two attempts | pause on |
-//! | a look at a watcher's connections | made again |
-//! | attempts to see whether a worker is ready, or at work | made again |
-//! | a `before_signal` about a worker that is gone, a hook that was unset meanwhile | count as a yes |
+//! | a check of a watcher's connections | made again |
+//! | readiness and health checks | run again |
+//! | a `before_signal` about a worker that is gone, a hook that was unset meanwhile | count as true |
 //! | commands of streams | run on, or are started again when their pause is over |
 //! | `signal` requests that were not reported on | have failed: the signal may have been sent |
 //! | deadlines | stand; one that has passed is due at once |
@@ -69,7 +69,7 @@ impl Arbiter {
             self.outbox.act(Action::WatchClock);
         }
         for job in std::mem::take(&mut self.outbox.signal_requests) {
-            let fault = Fault::command("circusd was replaced meanwhile: the signal may have been sent or not");
+            let fault = Fault::command("circusd was upgraded meanwhile: the signal may or may not have been sent");
             self.job_part_done(job, None, Some(fault));
         }
         self.outbox.actions.extend(self.pending_stats.sample_again());

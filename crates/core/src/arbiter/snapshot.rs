@@ -1,4 +1,4 @@
-//! A look at the core from outside, for tests and for callers that know a process by its worker.
+//! A view of the core from outside, for tests and for callers that identify a process by its worker.
 
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};

@@ -1,4 +1,4 @@
-//! Everything that is due at some time. A deadline belongs to what set it and is cancelled with it.
+//! All deadlines. A deadline belongs to the part that set it and is cancelled with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::arbiter::time::Mono;
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::arbiter) enum Timer {
-    /// A worker that was told to stop has had its time: SIGKILL.
+    /// The graceful_timeout of a stopping worker is over: SIGKILL.
     Kill(WorkerId),
     /// A worker reaches its max_age.
     Expire(WorkerId),

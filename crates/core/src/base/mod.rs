@@ -1,4 +1,4 @@
-//! Words that all layers share: the clock's time, process ids, levels of the log, error numbers, how Python writes
+//! Types that all layers share: the clock's time, process ids, levels of the log, error numbers, how Python writes
 //! values, and the frame of saved state. Nothing here knows a watcher.
 
 pub mod errno;

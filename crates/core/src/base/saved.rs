@@ -1,7 +1,7 @@
 //! State that one process writes and the next one reads: a header, then the state as MessagePack.
 //!
 //! The header names the version and has a checksum, so that a state of another version, one that was cut off and one
-//! that was damaged are told apart before anything of them is believed. Structs are written with the names of their
+//! that was damaged are recognized before any of it is used. Structs are written with the names of their
 //! fields.
 
 use std::fmt;
@@ -54,7 +54,7 @@ impl fmt::Display for SavedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unwritable(reason) => write!(f, "the state cannot be written: {reason}"),
-            Self::NoState => f.write_str("this is no state of circusd"),
+            Self::NoState => f.write_str("this is not a state of circusd"),
             Self::Version { found, expected } if found > expected => {
                 write!(f, "the state is of version {found}, which is newer than this circusd (version {expected})")
             }

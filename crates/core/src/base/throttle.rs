@@ -1,7 +1,7 @@
 //! Messages that others can cause as often as they like: some pass, the others are counted.
 //!
-//! A [back-off](crate::arbiter) is another matter: it delays work, the longer the more often it has failed in a row. This
-//! leaves out words only, and judges nothing but how many there were of late.
+//! This is not a [back-off](crate::arbiter), which delays work longer the more often it has failed in a row. It only
+//! leaves out messages, and depends only on how many there were recently.
 
 use std::time::Duration;
 

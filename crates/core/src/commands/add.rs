@@ -22,11 +22,11 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     },
     properties: &[
         PropertySpec::required("name", Kind::Text, "The watcher's name. Names are unique, regardless of case."),
-        PropertySpec::required("cmd", Kind::Text, "The program; without args also its arguments."),
+        PropertySpec::required("cmd", Kind::Text, "The command. Without args it also has the arguments."),
         PropertySpec::optional(
             "args",
             Kind::Words,
-            "The arguments: a string is split into words as by a shell, a list is taken as it is.",
+            "The arguments. A string is split into words as by a shell; a list is taken as it is.",
         ),
         PropertySpec::optional("options", Kind::Object, "Options of the watcher, as for set."),
         PropertySpec::optional("start", Kind::Boolean, "Start the watcher at once; default false."),

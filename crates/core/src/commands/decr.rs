@@ -6,12 +6,12 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "decr",
-    summary: "Decrement the number of processes in a watcher",
+    summary: "Stop processes of a watcher and lower its numprocesses",
     doc: Doc {
         purpose: "Decreases the number of processes of a watcher, to zero at the lowest, and stops the oldest ones. \
-                  If the watcher is stopped, only the number changes. A singleton keeps its one process.",
-        reply: "With waiting, and for a singleton: numprocesses, the number of processes that the watcher should \
-                have.",
+                  circusctl refuses an N that is larger than the number. If the watcher is stopped, only the number \
+                  changes. A singleton keeps its one process.",
+        reply: "With waiting, and for a singleton: numprocesses, the number of processes that the watcher now wants.",
         message: r#"{"command": "decr", "properties": {"name": "web", "nb": 2, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "numprocesses": 3}"#,
         example: "decr web 2 --waiting",

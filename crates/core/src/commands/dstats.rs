@@ -7,7 +7,7 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "dstats",
-    summary: "Get circusd stats",
+    summary: "Show what circusd itself uses",
     doc: Doc {
         purpose: "Reports what circusd itself uses. cpu is its share of one processor since the previous dstats, or \
                   since circusd started.",

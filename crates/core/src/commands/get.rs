@@ -10,17 +10,17 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "get",
-    summary: "Get the value of specific watcher options",
+    summary: "Show some options of a watcher",
     doc: Doc {
-        purpose: "Reads some options of a watcher. Every key that options lists can be asked for.",
-        reply: "The options and their values, in the order in which they were asked for.",
+        purpose: "Reads options of a watcher: any key that the command options shows.",
+        reply: "The options and their values, in the order of the request.",
         message: r#"{"command": "get", "properties": {"name": "web", "keys": ["cmd", "numprocesses"]}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "options": {"cmd": "sleep 60", "numprocesses": 2}}"#,
         example: "get web cmd numprocesses",
     },
     properties: &[
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
-        PropertySpec::required("keys", Kind::Texts, "The options' names. A string is one name."),
+        PropertySpec::required("keys", Kind::Texts, "The names of the options. A string is a list of one name."),
     ],
     waiting: Waiting::No,
     role: Role::Read,

@@ -7,7 +7,7 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "globaloptions",
-    summary: "Get the arbiter options",
+    summary: "Show options of circusd itself",
     doc: Doc {
         purpose: "Reads the options of circusd itself: endpoint, stats_endpoint, pubsub_endpoint, check_delay and \
                   multicast_endpoint.",

@@ -1,11 +1,11 @@
-//! How a watcher fares, in one word.
+//! The health of a watcher, in one word.
 //!
 //! The wire's states are the original's four, and say what circusd is doing: a watcher whose workers die at once, for ever,
 //! is `active`. People want to know whether it works. The arbiter decides that, and `status` with `verbose` says it.
 
 use serde_json::{Map, Value};
 
-/// How a watcher fares.
+/// The health of a watcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// It has never been started: `autostart = no`, or it is about to be.
@@ -20,12 +20,12 @@ pub enum Health {
     Ready,
     /// Some of its workers run, not all.
     Degraded,
-    /// No worker runs that has proved itself; the next try waits until a back-off is over.
+    /// No worker is up; the next start waits until a back-off is over.
     BackingOff,
     /// It has stopped of its own accord: its workers could not be started, or failed and are not replaced, or a hook
     /// refused it.
     Failed,
-    /// It was not started, since a watcher of a higher priority has not come up.
+    /// It was not started: a watcher of a higher priority has not come up.
     HeldBack,
     /// A process of a watcher that is no service does its work.
     Running,
@@ -38,7 +38,7 @@ pub enum Health {
 }
 
 impl Health {
-    /// Every way to fare.
+    /// Every value.
     pub const ALL: [Self; 13] = [
         Self::Disabled,
         Self::Stopped,
@@ -86,7 +86,7 @@ impl Health {
     }
 }
 
-/// How a watcher with these `details` of `status` fares: as they say or, where they do not, as its state suggests.
+/// The health of a watcher with these `details` of `status`: as they say or, where they do not, as its state suggests.
 pub fn health(details: &Map<String, Value>) -> Health {
     let text = |key: &str| details.get(key).and_then(Value::as_str);
     let said = text("health").and_then(|word| Health::ALL.into_iter().find(|health| health.name() == word));

@@ -95,8 +95,7 @@ mod tests {
     #[test]
     fn help_has_every_section_and_narrow_prose() {
         let help = command_help(find("decr").unwrap());
-        let begin =
-            "Decrement the number of processes in a watcher\n==============================================\n\n";
+        let begin = "Stop processes of a watcher and lower its numprocesses\n======================================================\n\n";
         assert!(help.starts_with(begin), "{help}");
         for part in [
             "    circusctl decr NAME... [N] [--waiting]\n",
@@ -115,6 +114,6 @@ mod tests {
         let list = command_list();
         assert_eq!(list.lines().count(), COMMANDS.len());
         assert!(list.contains("  add                   Add a watcher\n"));
-        assert!(list.contains("  listsockets           Get the list of sockets\n"));
+        assert!(list.contains("  listsockets           List the managed sockets\n"));
     }
 }

@@ -6,12 +6,12 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "incr",
-    summary: "Increment the number of processes in a watcher",
+    summary: "Start more processes of a watcher",
     doc: Doc {
-        purpose: "Increases the number of processes of a watcher and starts the new ones. If the watcher is stopped, \
-                  only the number changes. A singleton keeps its one process.",
-        reply: "With waiting, and for a singleton: numprocesses, the number of processes that the watcher should \
-                have.",
+        purpose: "Increases the number of processes of a watcher and starts the new ones. If a command has stopped \
+                  the watcher, only the number changes; if the watcher has stopped because the number was 0, it \
+                  starts. A singleton keeps its one process.",
+        reply: "With waiting, and for a singleton: numprocesses, the number of processes that the watcher now wants.",
         message: r#"{"command": "incr", "properties": {"name": "web", "nb": 2, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "numprocesses": 5}"#,
         example: "incr web 2 --waiting",

@@ -8,12 +8,12 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "kill",
-    summary: "Kill a specific process",
+    summary: "Stop processes of a watcher; they are replaced",
     doc: Doc {
-        purpose: "Ends processes of a watcher as stop does: they get the stop signal, and SIGKILL if they have not \
-                  exited after graceful_timeout. They are replaced, like all processes that exit. Use signal to send \
-                  a signal and nothing else.",
-        reply: "Nothing more.",
+        purpose: "Stops processes of a watcher, as stop does: each gets the stop signal, and SIGKILL if it has not \
+                  exited after graceful_timeout. circusd replaces them, like all processes that exit. To send only a \
+                  signal, use the command signal.",
+        reply: "No further keys.",
         message: r#"{"command": "kill", "properties": {"name": "web", "pid": 4711, "signum": "INT", "graceful_timeout": 2.5, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
         example: "kill web 4711 --signum INT --waiting",

@@ -7,7 +7,7 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "list",
-    summary: "Get list of watchers or processes in a watcher",
+    summary: "List the watchers, or the processes of a watcher",
     doc: Doc {
         purpose: "Lists the watchers, or the processes of one watcher.",
         reply: "Without a name: watchers, the names of all watchers, in lower case and sorted. With a name: pids.",
@@ -18,7 +18,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     properties: &[PropertySpec::optional(
         "name",
         Kind::Text,
-        "The watcher whose processes are listed; without it the watchers are.",
+        "The watcher whose processes are listed. Without it, the watchers are listed.",
     )],
     waiting: Waiting::No,
     role: Role::Read,

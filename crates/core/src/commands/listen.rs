@@ -5,14 +5,16 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "listen",
-    summary: "Subscribe to a watcher event",
+    summary: "Print events as they happen",
     doc: Doc {
-        purpose: "Prints events as they happen, until it is interrupted. Events are published on the pubsub endpoint, \
-                  not on the control endpoint; circusctl subscribes there, and --endpoint names it (default \
-                  tcp://127.0.0.1:5556). A topic is watcher.NAME.EVENT, with NAME in lower case and underscores for \
-                  spaces; a prefix matches all topics that begin with it. EVENT is one of spawn, start, stop, kill, \
-                  reap, ready, unhealthy, run_begin, run_end, reload, reload_failed, updated, add and remove.",
-        reply: "The control endpoint always refuses the message: a subscription needs a socket of its own.",
+        purpose: "Prints events as they happen, until it is interrupted. circusd publishes events on the pubsub \
+                  endpoint, not on the control endpoint; --endpoint of this command names the pubsub endpoint \
+                  (default tcp://127.0.0.1:5556). A topic is watcher.NAME.EVENT, with NAME in lower case and \
+                  underscores for spaces. A prefix matches all topics that begin with it. EVENT is one of add, spawn, \
+                  ready, start, updated, reload, reload_failed, kill, unhealthy, reap, stop, run_begin, run_end, \
+                  hook_success, hook_failure and remove. The event circusd.upgrade has its own topic, which has to be named.",
+        reply: "The control endpoint always refuses this message: to receive events, connect a SUB socket to the \
+                pubsub endpoint.",
         message: r#"{"command": "listen", "properties": {"topic": "watcher.web."}}"#,
         answer: r#"{"status": "error", "reason": "invalid message. use a pub/sub socket", "tb": null, "time": 1700000000.0, "errno": 3}"#,
         example: "listen watcher.web.",

@@ -7,7 +7,7 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "listsockets",
-    summary: "Get the list of sockets",
+    summary: "List the managed sockets",
     doc: Doc {
         purpose: "Lists the sockets that circusd has opened for its watchers.",
         reply: "The sockets, by descriptor: fd, name and backlog, and either host and port or path.",

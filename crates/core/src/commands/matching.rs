@@ -12,7 +12,7 @@ pub fn matcher(selection: &Selection) -> Result<impl Fn(&str) -> bool, Fault> {
     let regex = match selection.method {
         MatchMethod::Regex => {
             let anchored = Regex::new(&format!("^(?:{wanted})"));
-            Some(anchored.map_err(|_| Fault::command(format!("'{wanted}' is no regular expression")))?)
+            Some(anchored.map_err(|_| Fault::command(format!("'{wanted}' is not a regular expression")))?)
         }
         MatchMethod::Glob | MatchMethod::Simple => None,
     };

@@ -7,7 +7,7 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "numprocesses",
-    summary: "Get the number of processes",
+    summary: "Count the processes of a watcher, or all",
     doc: Doc {
         purpose: "Counts the processes of one watcher, or of all.",
         reply: "numprocesses; with a name also watcher_name, as it was given.",

@@ -7,7 +7,7 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "numwatchers",
-    summary: "Get the number of watchers",
+    summary: "Count the watchers",
     doc: Doc {
         purpose: "Counts the watchers.",
         reply: "numwatchers.",

@@ -8,11 +8,11 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "options",
-    summary: "Get the value of all options for a watcher",
+    summary: "Show all options of a watcher",
     doc: Doc {
-        purpose: "Reads the options of a watcher, including those that only plugins use: those that Circus has, and of \
-                  the others those that are set. See circus.ini(5) for what they mean. env is what the workers get, \
-                  with what virtualenv adds to it.",
+        purpose: "Reads the options of a watcher: all options of Circus, the options new in this circusd that are \
+                  set, and the keys that only plugins use. circus.ini(5) describes them. env is the environment that \
+                  the workers get, with what virtualenv adds.",
         reply: "The options and their values, in the order of their names.",
         message: r#"{"command": "options", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "options": {"cmd": "sleep 60", "graceful_timeout": 30.0, "numprocesses": 2}}"#,

@@ -7,12 +7,13 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "quit",
-    summary: "Quit the arbiter immediately",
+    summary: "Stop all watchers and end circusd",
     doc: Doc {
-        purpose: "Stops all watchers gracefully, each before those that it needs, and ends circusd. What has not stopped \
-                  within timeout is killed. A second quit, or a SIGTERM to circusd, stops all that still wait for others \
-                  at once. With circusctl, timeout is the --timeout behind quit.",
-        reply: "Nothing more. With waiting it is sent when all processes have exited.",
+        purpose: "Stops all watchers gracefully, each before the watchers that it needs, and ends circusd. With timeout, \
+                  circusd then kills the workers that have not exited. A second quit, or a SIGTERM to circusd, stops all \
+                  watchers that still wait for others at once. In circusctl, the option --timeout after quit is this \
+                  timeout.",
+        reply: "No further keys. With waiting, the answer comes when all processes have exited.",
         message: r#"{"command": "quit", "properties": {"timeout": 60, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
         example: "quit --waiting --timeout 60",
@@ -20,7 +21,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     properties: &[PropertySpec::optional(
         "timeout",
         Kind::Number,
-        "Seconds until what has not stopped is killed; without it each process has its graceful_timeout.",
+        "Seconds until workers that have not exited are killed. Without it, each worker has its graceful_timeout.",
     )],
     waiting: Waiting::Done,
     role: Role::Admin,

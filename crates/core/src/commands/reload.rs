@@ -8,13 +8,13 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "reload",
-    summary: "Reload the arbiter or a watcher",
+    summary: "Replace the processes of watchers",
     doc: Doc {
         purpose: "Replaces the processes of a watcher, or of all watchers. A graceful reload starts the new processes \
-                  before it stops the old ones; with send_hup the processes get SIGHUP instead and are kept. A reload \
-                  that is not graceful is a restart. A singleton always stops before its successor starts. A stopped \
-                  watcher is started if it is named; without a name, watchers that were stopped by a command or have \
-                  autostart = no stay stopped.",
+                  before it stops the old ones; with send_hup the processes get SIGHUP instead and stay. The option \
+                  reload of the watcher can choose another way. A reload that is not graceful is a restart. A \
+                  singleton always stops before its successor starts. A stopped watcher that is named is started. \
+                  Without a name, watchers that a command has stopped and watchers with autostart = no stay stopped.",
         reply: "With name and waiting: info, the pids that were stopped, started and kept.",
         message: r#"{"command": "reload", "properties": {"name": "web", "graceful": true, "sequential": true, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": {"stopped": [4711], "started": [4712], "kept": []}}"#,
@@ -25,7 +25,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::optional(
             "graceful",
             Kind::Boolean,
-            "Start new processes before the old ones are stopped; default true.",
+            "Start the new processes before the old ones are stopped; default true.",
         ),
         PropertySpec::optional("sequential", Kind::Boolean, "Replace one process at a time; default false."),
     ],

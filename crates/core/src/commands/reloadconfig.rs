@@ -12,24 +12,24 @@ const DRY_RUN: &str = "dry-run";
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "reloadconfig",
-    summary: "Reload the configuration file",
+    summary: "Read the configuration file again and apply it",
     doc: Doc {
-        purpose: "Reads the configuration file again and applies what has changed. New watchers are started. Watchers \
-                  that are no longer in the file are stopped and removed. If only numprocesses of a watcher differs, \
-                  processes are added or stopped; options that set changes without new processes take effect at \
-                  once; a watcher with other differences is stopped and started. All \
-                  watchers to be stopped are stopped before the first is started; then they start in order of \
-                  priority, except those with autostart = no. Watchers made by add are kept unless prune is given. \
-                  The new file is compared with the previous version of the file; changes made with set are kept. \
-                  Sockets are opened before any is closed. A socket whose address is the same is adjusted while it is \
-                  open; if another socket has changed, the watchers that use it are reloaded gracefully. If the file \
-                  has a new error, or a socket cannot be opened, nothing is changed.",
-        reply: "watchers: name and change of each; change is one of kept, scaled (with from and to), adjusted (with \
-                why), replaced (with why: the options and sockets that differ; gracefully; starts), added (with starts) and removed. \
-                sockets: name and change of each; change is one of kept, adjusted, replaced (with why), added and \
-                removed. circus: the options of [circus] that were applied, and under needs_restart those that take \
-                effect when circusd is restarted. warnings: what looks wrong in the file. An error has errno 6 and \
-                details.",
+        purpose: "Reads the configuration file again and applies what has changed. It starts new watchers, and stops \
+                  and removes watchers that are no longer in the file. If only numprocesses of a watcher differs, \
+                  processes are started or stopped. Options that set changes without new workers take effect at once. \
+                  A watcher with other differences is stopped and started. circusd stops all watchers that have to \
+                  stop before it starts the first one; then they start in order of priority, except those with \
+                  autostart = no. Watchers that were added by the command add are kept unless prune is given. The new \
+                  file is compared with the previous version of the file, so values from the command set stay. New \
+                  sockets are opened before old ones are closed. If the address of a socket is the same, the open \
+                  socket is adjusted; if another socket has changed, the watchers that use it are reloaded \
+                  gracefully. If the file has a new error, or a socket cannot be opened, nothing is changed.",
+        reply: "watchers has name and change of each watcher; change is kept, scaled (with from and to), adjusted \
+                (with why), replaced (with why: the options and sockets that differ; gracefully; starts), added (with \
+                starts) or removed. sockets has name and change of each socket; change is kept, adjusted, replaced \
+                (with why), added or removed. circus has two lists of options of [circus]: applied, and needs_restart \
+                for those that take effect when circusd is restarted. warnings lists problems in the file that are no \
+                errors. An error has errno 6, and details, a list of the errors.",
         message: r#"{"command": "reloadconfig", "properties": {"waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "watchers": [{"name": "web", "change": "scaled", "from": 2, "to": 4}], "sockets": [], "circus": {"applied": ["check_delay"], "needs_restart": []}, "warnings": []}"#,
         example: "reloadconfig --dry-run",

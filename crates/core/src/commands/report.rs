@@ -120,7 +120,7 @@ fn waiting(details: &Details) -> Option<String> {
     Some(match details.get("rests").and_then(Value::as_f64) {
         None => format!("the next connection to {sockets} starts it"),
         Some(rest) => {
-            format!("not activated for {} more; then the next connection to {sockets} starts it", duration(rest))
+            format!("no connection starts it for {}; then the next connection to {sockets} does", duration(rest))
         }
     })
 }
@@ -207,7 +207,7 @@ fn failed_start(row: &Details) -> String {
             SpawnError { stage, errno: errno.unwrap_or_default(), detail: detail.to_owned() }.describe()
         }
         (None, Some(hook)) => match text(row, "error") {
-            "" => format!("hook {hook} said no"),
+            "" => format!("hook {hook} returned false"),
             error => format!("hook {hook} failed: {error}"),
         },
         (None, None) => format!("{stage} failed: {detail}"),
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(of(json!(["api", "web"]), json!(null)), "  the next connection to api, web starts it");
         assert_eq!(
             of(json!(["web"]), json!(0.25)),
-            "  not activated for 250 ms more; then the next connection to web starts it"
+            "  no connection starts it for 250 ms; then the next connection to web does"
         );
         assert_eq!(of(json!([]), json!(null)), "  on demand, but no socket activates it; start it explicitly");
     }

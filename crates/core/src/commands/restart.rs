@@ -5,13 +5,14 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "restart",
-    summary: "Restart the arbiter or a watcher",
+    summary: "Restart watchers, or circusd itself",
     doc: Doc {
-        purpose: "Stops watchers and starts them again. Without a name circusd itself starts anew: it reads its \
-                  configuration and opens its sockets again, and watchers made by add are gone.",
-        reply: "With one watcher and waiting: info, the pids that were stopped, started and kept. Without a name and with \
-                waiting: when the watchers that start by themselves have come up; an error, if circusd goes on with the \
-                configuration before, since the file cannot be used.",
+        purpose: "Stops watchers and starts them again. Without a name circusd itself is restarted: it stops all \
+                  watchers, reads its configuration and opens its sockets again. Watchers that were added by the \
+                  command add are then gone.",
+        reply: "With one watcher and waiting: info, the pids that were stopped, started and kept. Without a name and \
+                with waiting, the answer comes when the watchers that start by themselves are up. It is an error if \
+                the file cannot be used and circusd goes on with the previous configuration.",
         message: r#"{"command": "restart", "properties": {"name": "web*", "match": "glob", "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": {"stopped": [4711], "started": [4712], "kept": []}}"#,
         example: "restart 'web*' --waiting",

@@ -10,23 +10,23 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "rm",
     summary: "Remove a watcher",
     doc: Doc {
-        purpose: "Removes a watcher and stops its processes. With nostop the processes run on, and circusd no longer \
-                  manages them.",
-        reply: "Nothing more.",
+        purpose: "Removes a watcher and stops its processes. With nostop the processes go on running, and circusd no \
+                  longer manages them.",
+        reply: "No further keys.",
         message: r#"{"command": "rm", "properties": {"name": "web", "nostop": false, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
         example: "rm web --waiting",
     },
     properties: &[
         PropertySpec::required("name", Kind::Text, "The watcher's name."),
-        PropertySpec::optional("nostop", Kind::Boolean, "Let the processes run on; default false."),
+        PropertySpec::optional("nostop", Kind::Boolean, "Let the processes go on running; default false."),
     ],
     waiting: Waiting::Done,
     role: Role::Admin,
     decode,
     console: ConsoleSpec::call(
         "NAME...",
-        &[ConsoleOption::flag("nostop", "Let the processes run on.")],
+        &[ConsoleOption::flag("nostop", "Let the processes go on running.")],
         message,
         show::ok,
     )

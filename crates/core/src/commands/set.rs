@@ -12,12 +12,12 @@ use crate::proto::{Fault, Object, Request, Signal};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "set",
-    summary: "Set a watcher option",
+    summary: "Change options of a watcher",
     doc: Doc {
         purpose: "Changes options of a watcher. All values are checked before any is applied. If a change needs new \
-                  processes, the watcher is reloaded gracefully; if the new processes do not come up, the old ones go on, and \
-                  the values stay as they were set. No file is changed.",
-        reply: "Nothing more.",
+                  processes, the watcher is reloaded gracefully. If the new processes do not come up, the old ones go \
+                  on running, but the watcher keeps the new values. No file is changed.",
+        reply: "No further keys.",
         message: r#"{"command": "set", "properties": {"name": "web", "options": {"numprocesses": 3, "graceful_timeout": 2.5}, "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
         example: "set web numprocesses 3 graceful_timeout 2.5 --waiting",

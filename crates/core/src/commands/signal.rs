@@ -8,11 +8,12 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "signal",
-    summary: "Send a signal",
+    summary: "Send a signal to processes of a watcher",
     doc: Doc {
-        purpose: "Sends a signal to processes of a watcher, or to their children, and does nothing else: no event is \
-                  published, and a process that does not exit is not killed. Use kill to end processes.",
-        reply: "Nothing more. If the watcher has no process of that pid, nothing happens.",
+        purpose: "Sends a signal to processes of a watcher, or to their children, and does nothing else: circusd \
+                  publishes no event, and does not kill a process that does not exit. To stop processes, use the \
+                  command kill.",
+        reply: "No further keys. A pid that is no process of the watcher is ignored; circusctl refuses it.",
         message: r#"{"command": "signal", "properties": {"name": "web", "pid": 4711, "signum": "HUP", "recursive": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0}"#,
         example: "signal web 4711 HUP --recursive",

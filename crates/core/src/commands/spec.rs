@@ -87,7 +87,7 @@ pub enum Kind {
     Pid,
 }
 
-/// What a client will have to be allowed to do, once clients are told apart by keys. Each role includes the ones before it.
+/// What a client will have to be allowed to do, once keys distinguish clients. Each role includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Ask.
@@ -109,8 +109,8 @@ const DONE: PropertySpec = PropertySpec::optional(
 const UP: PropertySpec = PropertySpec::optional(
     "waiting",
     Kind::Boolean,
-    "Answer when the work is done, not when it has begun; an error where workers did not come up, with failed, a list of \
-     which and why. Default false.",
+    "Answer when the work is done, not when it has begun. If workers did not come up, the answer is an error, and its \
+    key failed lists them with the reasons. Default false.",
 );
 
 impl CommandSpec {

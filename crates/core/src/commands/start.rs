@@ -5,14 +5,14 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "start",
-    summary: "Start the arbiter or a watcher",
+    summary: "Start watchers",
     doc: Doc {
         purpose: "Starts watchers. A running watcher gets the processes that it lacks. If the name matches several \
-                  watchers, or is left out, watchers with autostart = False are not started. A watcher with kind = oneshot runs once; with \
-                  waiting the answer comes when the run is over. One with kind = cron runs at the times of its schedule from \
-                  then on.",
+                  watchers, or is left out, watchers with autostart = no are not started. A watcher with kind = \
+                  oneshot runs once; with waiting, the answer comes when the run has ended. A watcher with kind = cron \
+                  then runs at the times of its schedule.",
         reply: "With one watcher and waiting: info, the pids that were started and kept, and for a watcher with kind = \
-                oneshot run, what the run came to (see run).",
+                oneshot run, the result of the run (see run).",
         message: r#"{"command": "start", "properties": {"name": "web*", "match": "glob", "waiting": true}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "info": {"started": [4711], "kept": []}}"#,
         example: "start 'web*' --waiting",

@@ -10,15 +10,16 @@ use crate::proto::{Fault, Object, ProcessSelector, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "stats",
-    summary: "Get process infos",
+    summary: "Show what processes use",
     doc: Doc {
-        purpose: "Reports what processes use: those of all watchers, of one watcher, or one process; each with its \
-                  direct children. cpu is the share of one processor since the previous stats of the process, and 0 \
-                  the first time.",
-        reply: "Without a name: infos, which has for each watcher what info has for one. With a name: info, by \
-                process id. With a process as well: info of that process. For a process that has exited meanwhile \
-                there is a message in place of its figures. Where ready or health is set or the worker reports, also \
-                ready, status, which is what the worker says of itself, and check_error.",
+        purpose: "Reports how much memory and processor time processes use: all processes, those of one watcher, or \
+                  one process, each with its direct children. cpu is the share of one processor since the previous \
+                  stats of the process, and 0 the first time.",
+        reply: "Without a name: infos, an object with the info of each watcher. With a name: info, an object with the \
+                figures of each process, by process id. With a process as well: info, the figures of that process. A \
+                process that has exited meanwhile has a message in place of figures. Where ready or health is set or \
+                the worker reports its status, also ready, status (the text that the worker reports) and check_error \
+                (why the last check failed).",
         message: r#"{"command": "stats", "properties": {"name": "web", "process": 4711}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "process": 4711, "info": {"mem_info1": "1.47M", "mem_info2": "2.44M", "cpu": 0.0, "mem": 0.006, "ctime": "0:00.05", "pid": 4711, "username": "root", "nice": 0, "create_time": 1699999990.5, "age": 9.5, "cmdline": "sleep", "children": [], "started": 1699999990.5, "wid": 1}}"#,
         example: "stats web",

@@ -10,40 +10,40 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "status",
-    summary: "Get the status of a watcher or all watchers",
+    summary: "Show the state of watchers",
     doc: Doc {
         purpose: "Reports the state of one watcher, or of all: stopped, starting, active or stopping. With verbose it \
-                  also explains the state: current back-offs and their causes, the last exit, the last failed start. \
+                  also gives the reasons: current back-offs and their causes, the last exit, the last failed start. \
                   At a terminal circusctl shows a table of all watchers, with a more precise STATE: ready, starting, \
-                  degraded, backing off, failed, held back, on demand, scheduled, running, succeeded, disabled, stopped or \
-                  stopping.",
-        reply: "With a name the state stands in status itself, in place of ok. Without a name: statuses, by name. \
+                  degraded, backing off, failed, held back, on demand, scheduled, running, succeeded, disabled, \
+                  stopped or stopping.",
+        reply: "With a name, the key status is the state instead of ok. Without a name: statuses, the states by name. \
                 With verbose also details, of the watcher or of each by name. health is one of disabled, stopped, on \
-                demand, starting, ready, degraded, backing off, failed, held back, running, succeeded, \
-                scheduled and stopping. reason says why, in \
-                words, and is null if nothing has failed. enabled tells whether it starts with circusd; starts_by_itself, \
-                of one that is held back, whether it needs no further command. failures lists what has failed since the start, each with wid \
-                (null for the watcher itself), stage, reason and time. wanted, running, starting, stopping and \
-                not_replaced count workers. operation and queued name what is in progress and what follows. \
+                demand, starting, ready, degraded, backing off, failed, held back, running, succeeded, scheduled and \
+                stopping. reason is a text that explains health, and null if nothing has failed. enabled is true if \
+                the watcher starts with circusd; starts_by_itself, of a watcher that is held back, is true if it needs \
+                no further command. failures lists what has failed since the start, each with wid (null for the \
+                watcher itself), stage, reason and time. wanted, running, starting, stopping and not_replaced are \
+                numbers of workers. operation is the operation in progress, queued lists those that follow. \
                 backing_off lists the workers whose next start waits: wid, times in a row, wait and left in seconds, \
                 and either exit_code or stage, errno, error and detail. waits_for lists the sockets whose next \
-                connection starts the watcher, after rests seconds. spawned, reaped, failed and restarts (workers \
-                that exited unexpectedly and were replaced) are totals since circusd knows the watcher, \
-                ended_cpu_time is the processor time of its workers that have exited, in seconds. uptime is the time \
-                since it was started, processes lists its workers (pid, wid and uptime; \
-                where ready or health is set or the worker reports, also ready, status, which is what the worker says of \
-                itself, and check_error, why the last look at it has failed). last_exit and last_failure \
-                are null if there was none; hint in last_failure says what can be done. A watcher that is no service \
-                also has kind, last_run (null before the first, else as run answers it) and runs, how many have \
-                succeeded, failed and were skipped; one with kind = cron also schedule, timezone, next_run (seconds \
-                since the epoch) and next_run_in (seconds).",
+                connection starts the watcher, after rests seconds. spawned, reaped, failed and restarts (workers that \
+                exited unexpectedly and were replaced) are totals since the watcher was added. ended_cpu_time is the \
+                processor time, in seconds, of its workers that have exited. uptime is the time since the watcher was \
+                started. processes lists its workers: pid, wid and uptime; where ready or health is set or the worker \
+                reports its status, also ready, status (the text that the worker reports) and check_error (why the \
+                last check failed). last_exit and last_failure are null if there was none; hint in last_failure is a \
+                way to correct it. A watcher that is no service also has kind, last_run (null before the first run, \
+                otherwise as in the answer to run) and runs, the numbers of runs that have succeeded, failed and were \
+                skipped. With kind = cron it also has schedule, timezone, next_run (seconds since the epoch) and \
+                next_run_in (seconds).",
         message: r#"{"command": "status", "properties": {"name": "web"}}"#,
         answer: r#"{"status": "active", "time": 1700000000.0}"#,
         example: "status web",
     },
     properties: &[
         PropertySpec::optional("name", Kind::Text, "The watcher's name; all watchers without it."),
-        PropertySpec::optional("verbose", Kind::Boolean, "Also explain the state; default false."),
+        PropertySpec::optional("verbose", Kind::Boolean, "Also give the reasons for the state; default false."),
     ],
     waiting: Waiting::No,
     role: Role::Read,
@@ -51,10 +51,15 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     console: ConsoleSpec::call(
         "[NAME...]",
         &[
-            ConsoleOption::flag("verbose", "Also explain: workers, back-offs, the last exit and failed start, totals."),
+            ConsoleOption::flag(
+                "verbose",
+                "Also show workers, back-offs, the last exit, the last failed start and \
+                                           totals.",
+            ),
             ConsoleOption::flag(
                 "exit-code",
-                "Exit with 3 if a watcher is degraded, backing off or failed, or if one that was named is not ready.",
+                "Exit with 3 if a watcher is degraded, backing off, failed or held back, or if a named watcher is \
+                neither ready nor on demand.",
             ),
         ],
         message,

@@ -15,20 +15,20 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "tail",
     summary: "Show what workers print",
     doc: Doc {
-        purpose: "Shows the last lines that a watcher's workers have printed, and with -f new lines as they come, \
-                  until it is interrupted. Without a name it shows those of all watchers. Output that passes through \
-                  a stdout_stream or stderr_stream, of any class, is also kept in memory, up to tail_bytes, and stays \
-                  available when the watcher has stopped. The workers of a watcher without a stream write to \
-                  circusd's own output, which circusd does not read. Lines are shown whole: an unfinished line is \
-                  shown when it is completed or when its worker exits; a line of more than 64 KiB counts as several. \
-                  New lines are published under output.WATCHER.stdout and output.WATCHER.stderr (circus-protocol(7)) \
-                  while there is a subscriber. Workers never wait for readers: a reader that is too slow misses \
-                  lines, and circusctl reports on standard error how many.",
-        reply: "lines: the lines, oldest first, each with pid, wid, time and the line without its line end; bytes \
-                that are not UTF-8 are replaced. cursor: the number of bytes that the stream has had. missed: the \
-                number of bytes behind after that are no longer kept. next: the number of the line that will be \
-                published next. began: the time since which cursor and next are counted. If nothing has been printed, \
-                lines is empty.",
+        purpose: "Shows the last lines that the workers of a watcher have printed, and with -f new lines as they \
+                  come, until it is interrupted. Without a name it shows the lines of all watchers. circusd keeps in \
+                  memory the last tail_bytes of output that passes through a stdout_stream or stderr_stream of any \
+                  class, also after the watcher has stopped. Workers of a watcher without a stream write to the \
+                  output of circusd itself, which circusd does not read. Lines are shown whole: an unfinished line is \
+                  shown when it is completed or when its worker exits; a line of more than 64 KiB is shown as several \
+                  lines. circusd publishes new lines under output.WATCHER.stdout and output.WATCHER.stderr (see \
+                  circus-protocol(7)) while a client subscribes. Workers never wait for readers: a reader that is too \
+                  slow misses lines, and circusctl reports on standard error how many.",
+        reply: "lines: the lines, oldest first, each with pid, wid, time and line, the text without its line end; \
+                bytes that are not UTF-8 are replaced. cursor: the number of bytes that the stream has had so far. \
+                missed: the number of bytes after the given cursor that are no longer kept. next: the number of the \
+                line that will be published next. began: the time from which cursor and next are counted. If nothing \
+                was printed, lines is empty.",
         message: r#"{"command": "tail", "properties": {"name": "web", "stream": "stderr", "lines": 2}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "name": "web", "stream": "stderr", "lines": [{"pid": 4711, "wid": 1, "time": 1699999999.5, "line": "ready"}], "cursor": 6, "missed": 0, "next": 0, "began": 1699999990.5}"#,
         example: "tail -n 20 web",
@@ -38,7 +38,12 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         PropertySpec::optional("wid", Kind::Integer, "Only the worker with this number; all without it."),
         PropertySpec::optional("stream", Kind::Text, "stdout or stderr; default stdout."),
         PropertySpec::optional("lines", Kind::Integer, "The number of lines, counted from the end; default 10."),
-        PropertySpec::optional("after", Kind::Integer, "Only lines behind this cursor, of an answer or an event."),
+        PropertySpec::optional(
+            "after",
+            Kind::Integer,
+            "Only lines after this cursor, from an earlier answer or an \
+                                                       event.",
+        ),
     ],
     waiting: Waiting::No,
     role: Role::Read,
@@ -47,9 +52,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         "[WATCHER...] [WID]",
         &[
             ConsoleOption::flag("follow", "Also show new lines as they come.").or('f'),
-            ConsoleOption::value("lines", "N", "Show the last N lines, not the last 10.").or('n'),
-            ConsoleOption::flag("stderr", "Show standard error, not standard output."),
-            ConsoleOption::flag("raw", "Print control characters as they are, for programs or colours."),
+            ConsoleOption::value("lines", "N", "Show the last N lines; default 10.").or('n'),
+            ConsoleOption::flag("stderr", "Show standard error instead of standard output."),
+            ConsoleOption::flag("raw", "Print control characters unchanged, for programs or colours."),
         ],
         message,
         show,

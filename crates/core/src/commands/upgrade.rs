@@ -12,15 +12,16 @@ const BINARY: &str = "binary";
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "upgrade",
-    summary: "Replace the program of circusd while its workers go on",
+    summary: "Replace the program of circusd; workers go on running",
     doc: Doc {
-        purpose: "circusd becomes another build of itself. Its pid, its sockets, its workers and what they print are \
-                  kept, and so are requests that wait for an answer; hooks that do not end within a second are run \
-                  again. First the new program is run with --check-state: it has to read the state of this circusd. On \
-                  any doubt nothing happens, and the error says at which stage and why. Clients are disconnected for a \
-                  moment and reconnect by themselves; then the event circusd.upgrade is published. SIGUSR2 does the \
-                  same. Only for circusd's own user and root.",
-        reply: "When the new program is at work: its version, and the pid, which has not changed. The reason of an error \
+        purpose: "Replaces the program of circusd, for example by a newer version. circusd keeps its pid, its \
+                  sockets, its workers, their output and the requests that wait for an answer. Hooks that do not end \
+                  within a second are run again. circusd first runs the new program with --check-state, to check that \
+                  it can read the state of this circusd. If anything fails, nothing changes, and the error names the \
+                  stage and the reason. Clients are disconnected for a moment and reconnect by themselves; then \
+                  circusd publishes the event circusd.upgrade. The signal USR2 does the same. Only the user of \
+                  circusd and root may do this.",
+        reply: "When the new program runs: its version, and the pid, which has not changed. The reason of an error \
                 names the stage: program, check, state or exec.",
         message: r#"{"command": "upgrade", "properties": {"binary": "/usr/local/bin/circusd"}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "version": "0.1.0", "pid": 4711}"#,
@@ -29,14 +30,14 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     properties: &[PropertySpec::optional(
         BINARY,
         Kind::Text,
-        "The path of the new program; without it the file that circusd was started from, as it is now.",
+        "The path of the new program. Without it, the file from which circusd was started, as it is now.",
     )],
     waiting: Waiting::No,
     role: Role::Admin,
     decode,
     console: ConsoleSpec::call(
         "",
-        &[ConsoleOption::value(BINARY, "PATH", "The new program; without it circusd's own file, as it is now.")],
+        &[ConsoleOption::value(BINARY, "PATH", "The new program; without it, the file of circusd as it is now.")],
         message,
         shown,
     ),

@@ -7,15 +7,16 @@ use crate::proto::{Fault, Object, Request};
 
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "wait",
-    summary: "Wait until watchers are ready, stopped or without workers",
+    summary: "Wait until watchers are ready, stopped or have no workers",
     doc: Doc {
-        purpose: "Waits until each of the watchers is ready: all its workers run, and are ready where the option ready is \
-                  set, or its run has succeeded where kind = oneshot. With --for stopped it waits until they are stopped, with --for exited until they have no worker \
-                  left. It ends with exit status 0 when that is so, and with 3 when it is not within --timeout or cannot \
-                  come about, as a watcher has failed; standard error says why. Without --timeout it waits as long as \
-                  it takes. circusctl subscribes to the watchers' events, so it notices at once. Of a \
-                  watcher with kind = oneshot it prints what the run came to.",
-        reply: "The control endpoint always refuses the message: circusctl asks for status, and listens to events.",
+        purpose: "Waits until all of the watchers are ready: all their workers run and, where the option ready is \
+                  set, are ready; with kind = oneshot, the run has succeeded. With --for stopped it waits until they \
+                  are stopped, with --for exited until they have no worker left. The exit status is 0 then. It is 3 if \
+                  that does not happen within --timeout, or cannot happen because a watcher has failed; standard error \
+                  has the reason. Without --timeout it waits without limit. circusctl subscribes to the events of the \
+                  watchers, so it does not poll. For a watcher with kind = oneshot it prints the result of the run.",
+        reply: "The control endpoint always refuses this message: a client subscribes to events and requests status, \
+                as circusctl does.",
         message: r#"{"command": "wait", "properties": {}}"#,
         answer: r#"{"status": "error", "reason": "invalid message. subscribe to events, and ask for status", "tb": null, "time": 1700000000.0, "errno": 3}"#,
         example: "wait web --for ready --timeout 30",
@@ -51,9 +52,9 @@ pub enum WaitGoal {
 pub enum Outlook {
     /// It is so.
     Reached,
-    /// It is not so yet: this is how the watcher fares.
+    /// It is not so yet: the health of the watcher.
     NotYet(String),
-    /// It will not be so unless somebody does something: why.
+    /// It will not be so without a command: why.
     Hopeless(String),
 }
 

@@ -17,7 +17,7 @@ pub(super) fn read(source: &mut Source<'_>) -> CircusConfig {
         && !entry.value.eq_ignore_ascii_case("info")
     {
         let text =
-            format!("[circus] loglevel: '{}' is no level, so it is info", source.environment.expand(&entry.value));
+            format!("[circus] loglevel: '{}' is not a level; using info", source.environment.expand(&entry.value));
         source.problems.push(Problem::warning(&entry.place, text));
     }
     if let Some(output) = &circus.logoutput {
@@ -43,14 +43,15 @@ fn log_problem(output: &str, place: &Place) -> Option<Problem> {
     }
     let unknown = unknown_facility(output)?;
     let hint = suggestion(unknown, facilities());
-    let text = format!("[circus] logoutput: no facility is called '{unknown}', so it is user{hint}");
+    let text = format!("[circus] logoutput: unknown facility '{unknown}'; using user{hint}");
     Some(Problem::warning(place, text))
 }
 
 fn endpoint_problem(key: &str, endpoint: &str, circus: &CircusConfig, place: &Place) -> Option<Problem> {
     if !endpoint.contains("://") {
-        let text =
-            format!("[circus] {key}: '{endpoint}' is no endpoint such as tcp://127.0.0.1:5555 or ipc:///run/circus");
+        let text = format!(
+            "[circus] {key}: '{endpoint}' is not an endpoint such as tcp://127.0.0.1:5555 or ipc:///run/circus"
+        );
         return Some(Problem::fatal(place, text));
     }
     if endpoint.starts_with("ipc://@") && circus.endpoint_owner.is_some() {
@@ -67,9 +68,9 @@ fn endpoint_problem(key: &str, endpoint: &str, circus: &CircusConfig, place: &Pl
         let risk =
             if key == "endpoint" { "to run any command" } else { "to read events, figures and what workers print" };
         let text = format!(
-            "[circus] {key}: {endpoint} can be reached from other machines, without a password, {risk}. For this machine \
-             alone, write {key} = tcp://127.0.0.1:{port} or {key} = ipc:///run/circus/{key}; to let every machine in, \
-             allow_anyone_on_the_network_to_control_this_machine = yes"
+            "[circus] {key}: {endpoint} can be reached from other machines, without a password, {risk}. For this \
+            machine alone, write {key} = tcp://127.0.0.1:{port} or {key} = ipc:///run/circus/{key}; to let every \
+            machine in, allow_anyone_on_the_network_to_control_this_machine = yes"
         );
         Problem::fatal(place, text)
     })
@@ -99,7 +100,7 @@ mod tests {
         let said = |output| log_problem(output, &place).map(|problem| (problem.severity, problem.text));
         assert_eq!(said("/var/log/circus.log"), None);
         assert_eq!(said("syslog:///dev/log?local0"), None);
-        let text = "[circus] logoutput: no facility is called 'locl0', so it is user; did you mean 'local0'?";
+        let text = "[circus] logoutput: unknown facility 'locl0'; using user; did you mean 'local0'?";
         assert_eq!(said("syslog:///dev/log?locl0"), Some((Severity::Warning, text.into())));
         assert!(said("syslog://host:x").is_some_and(|(severity, _)| severity == Severity::Fatal));
     }

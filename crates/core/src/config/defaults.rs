@@ -1,4 +1,4 @@
-//! A configuration in which nothing was written.
+//! The configuration without any option set: the defaults.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! What reading and judging a configuration needs to know of the machine.
+//! What reading and checking a configuration needs to know of the machine.
 //!
-//! The core asks, and never looks itself: the caller hands in an implementation (`circus_sys::Machine` looks at the real
-//! machine, tests describe one).
+//! The core makes no system call itself: the caller passes an implementation (`circus_sys::Machine` for the real machine,
+//! a description in tests).
 
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,7 @@ use super::{python, words};
 pub struct Hook {
     /// What runs: see [`HookKind`].
     pub run: String,
-    /// Whether a hook that gives no answer counts as one that says yes.
+    /// Whether a hook that fails counts as one that returns true.
     pub ignore_failure: bool,
 }
 
@@ -58,10 +58,10 @@ impl Hook {
             Value::String(text) => Self::read(text),
             Value::Array(pair) => match pair.as_slice() {
                 [Value::String(run), Value::Bool(flag)] => Self::new(run, *flag),
-                _ => Err(format!("{} is no hook: it takes a name and a boolean", python::repr(value))),
+                _ => Err(format!("{} is not a hook: it takes a name and a boolean", python::repr(value))),
             },
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
-                Err(format!("{} is no hook", python::repr(value)))
+                Err(format!("{} is not a hook", python::repr(value)))
             }
         }
     }
@@ -71,7 +71,7 @@ impl Hook {
         hook.kind().map(|_| hook)
     }
 
-    /// Whether it waits for a service: where it says yes, the service is there.
+    /// Whether it waits for a service: when it returns true, the service is there.
     pub fn waits_for_service(&self) -> bool {
         matches!(
             self.kind(),
@@ -116,7 +116,7 @@ impl Hook {
         }
         match text.split_once(':') {
             Some((prefix, _)) if prefix.starts_with("wait_") => {
-                Err(format!("nothing is called {prefix}: there are wait_tcp, wait_http, wait_unix and wait_cmd"))
+                Err(format!("unknown prefix {prefix} (there are wait_tcp:, wait_http:, wait_unix: and wait_cmd:)"))
             }
             _ if is_dotted(text) => Ok(HookKind::Python(text.into())),
             _ => Err(format!(
@@ -151,7 +151,7 @@ pub(super) fn address(text: &str, default: Option<u16>) -> Result<(String, u16),
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
     };
-    let wrong = || format!("'{text}' is no HOST:PORT");
+    let wrong = || format!("'{text}' is not HOST:PORT");
     let port = match port {
         Some(port) => port.parse().map_err(|_| wrong())?,
         None => default.ok_or_else(wrong)?,
@@ -162,7 +162,9 @@ pub(super) fn address(text: &str, default: Option<u16>) -> Result<(String, u16),
 
 fn http(url: &str) -> Result<HookKind, String> {
     if url.starts_with("https:") {
-        return Err("wait_http: speaks no TLS; use wait_cmd: with a program that does, such as curl -sf URL".into());
+        return Err(
+            "wait_http: does not support TLS; use wait_cmd: with a program that does, such as curl -sf URL".into()
+        );
     }
     http_address(url).map(|(host, port, path)| HookKind::WaitHttp { host, port, path })
 }
@@ -176,7 +178,7 @@ pub(super) fn http_address(url: &str) -> Result<(String, u16, String), String> {
     let (host, port) = address(place, Some(80))?;
     let path = format!("/{path}");
     if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(format!("'{path}' is no path of a URL"));
+        return Err(format!("'{path}' is not a path of a URL"));
     }
     Ok((host, port, path))
 }
@@ -221,11 +223,11 @@ mod tests {
             ("a..b", "'a..b' is neither"),
             ("exec:", "a command is missing"),
             ("exec:'x", "a single quote (') is never closed"),
-            ("wait_tcp:80", "'80' is no HOST:PORT"),
-            ("wait_tcp:h:99999", "'h:99999' is no HOST:PORT"),
+            ("wait_tcp:80", "'80' is not HOST:PORT"),
+            ("wait_tcp:h:99999", "'h:99999' is not HOST:PORT"),
             ("wait_unix:", "wait_unix: needs a path"),
-            ("wait_http:https://h/", "wait_http: speaks no TLS"),
-            ("wait_dns:h", "nothing is called wait_dns"),
+            ("wait_http:https://h/", "wait_http: does not support TLS"),
+            ("wait_dns:h", "unknown prefix wait_dns"),
         ] {
             let found = Hook::read(text).unwrap_err();
             assert!(found.starts_with(reason), "{text}: {found}");

@@ -1,7 +1,7 @@
 //! The dialect: text to sections of keys, each with its place. What keys mean is not known here.
 //!
 //! Within a section the first definition of a key wins, and so does the file that was merged first. A line that
-//! cannot be understood is noted, and reading goes on, so that one look shows everything that is wrong.
+//! is invalid is noted, and reading goes on, so that one run shows all errors.
 
 use std::collections::HashMap;
 use std::sync::Arc;

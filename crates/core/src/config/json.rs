@@ -34,7 +34,7 @@ pub(super) fn parse(file: &str, text: &str) -> (Ini, Vec<Problem>) {
     match serde_json::from_str::<Object>(text) {
         Err(error) => {
             let line = u32::try_from(error.line()).unwrap_or(0);
-            (Ini::default(), vec![Problem::fatal(&Place { file, line }, format!("is no JSON object: {error}"))])
+            (Ini::default(), vec![Problem::fatal(&Place { file, line }, format!("is not a JSON object: {error}"))])
         }
         Ok(object) => {
             let ini = Ini::in_order();

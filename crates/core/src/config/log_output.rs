@@ -105,7 +105,7 @@ fn address(target: &str) -> Result<SyslogAddress, String> {
     }
     let port = match port {
         "" => SYSLOG_PORT,
-        port => port.parse().map_err(|_| format!("'{port}' is no port"))?,
+        port => port.parse().map_err(|_| format!("'{port}' is not a port"))?,
     };
     Ok(SyslogAddress::Host(host.into(), port))
 }
@@ -147,9 +147,9 @@ mod tests {
         for (text, problem) in [
             ("syslog://", "there is no host and no path"),
             ("syslog://:514?user", "there is no host and no path"),
-            ("syslog://host:port", "'port' is no port"),
-            ("syslog://host:70000", "'70000' is no port"),
-            ("syslog://[::1]x", "'x' is no port"),
+            ("syslog://host:port", "'port' is not a port"),
+            ("syslog://host:70000", "'70000' is not a port"),
+            ("syslog://[::1]x", "'x' is not a port"),
         ] {
             let error = LogOutput::parse(text).unwrap_err();
             assert!(error.starts_with(&format!("{text}: {problem}; write syslog://HOST")), "{error}");

@@ -12,7 +12,7 @@
 //! reports what means something else than in Circus 0.19.
 //!
 //! At each start of a worker [`argv`] makes its words; a running watcher is changed through [`options`]. When the file
-//! is read again, [`plan`] says what lies between the configuration in force and the new one.
+//! is read again, [`plan`] has the difference between the current configuration and the new one.
 
 mod assemble;
 mod check;

@@ -72,7 +72,7 @@ pub struct CircusConfig {
     pub log_format: LogFormat,
     /// Held for clients that ask; has no effect.
     pub fqdn_prefix: Option<String>,
-    /// Accept endpoints that strangers can reach.
+    /// Accept endpoints that other machines can reach.
     pub allow_anyone_on_the_network_to_control_this_machine: bool,
     /// The Python that runs hooks.
     pub python: Option<String>,
@@ -80,7 +80,7 @@ pub struct CircusConfig {
     pub strict: bool,
     /// Which end of an essential watcher ends circusd.
     pub exit_on: ExitOn,
-    /// Whether workers are told to stop when circusd is killed.
+    /// Whether workers get SIGTERM when circusd is killed.
     pub workers_end_with_circusd: bool,
     /// Where it is written down which workers live.
     #[serde(default)]

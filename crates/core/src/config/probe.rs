@@ -73,7 +73,7 @@ impl Probe {
             (None, ProbeUse::Health) if text.eq_ignore_ascii_case("watchdog") => ProbeKind::Watchdog,
             (Some(("log", pattern)), ProbeUse::Ready) => {
                 let pattern = python::trim(pattern);
-                Regex::new(pattern).map_err(|error| format!("'{pattern}' is no regular expression: {error}"))?;
+                Regex::new(pattern).map_err(|error| format!("'{pattern}' is not a regular expression: {error}"))?;
                 ProbeKind::Log(pattern.into())
             }
             (Some(("tcp", place)), _) => {
@@ -86,10 +86,10 @@ impl Probe {
                 ProbeKind::Http { host, port, path }
             }
             (Some(("https", _)), _) => {
-                return Err("it speaks no TLS; use exec: with a program that does, such as curl -sf URL".into());
+                return Err("TLS is not supported; use exec: with a program that does, such as curl -sf URL".into());
             }
             (Some(("exec", command)), _) => ProbeKind::Exec(words_of(python::trim(command))?),
-            _ => return Err(format!("'{text}' is none of its forms: {}", of.forms())),
+            _ => return Err(format!("'{text}' is not one of {}", of.forms())),
         };
         Ok(Some(Self { text: text.to_owned(), kind }))
     }
@@ -186,16 +186,16 @@ mod tests {
     #[test]
     fn other_texts_are_refused_with_the_forms() {
         for (text, of, reason) in [
-            ("yes", ProbeUse::Ready, "'yes' is none of its forms: none, notify, log:REGEX, tcp"),
-            ("watchdog", ProbeUse::Ready, "'watchdog' is none of its forms"),
-            ("notify", ProbeUse::Health, "'notify' is none of its forms: none, watchdog"),
-            ("unix:", ProbeUse::Ready, "'unix:' is none of its forms"),
-            ("tcp:80", ProbeUse::Ready, "'80' is no HOST:PORT"),
-            ("https://h/", ProbeUse::Health, "it speaks no TLS"),
+            ("yes", ProbeUse::Ready, "'yes' is not one of none, notify, log:REGEX, tcp"),
+            ("watchdog", ProbeUse::Ready, "'watchdog' is not one of"),
+            ("notify", ProbeUse::Health, "'notify' is not one of none, watchdog"),
+            ("unix:", ProbeUse::Ready, "'unix:' is not one of"),
+            ("tcp:80", ProbeUse::Ready, "'80' is not HOST:PORT"),
+            ("https://h/", ProbeUse::Health, "TLS is not supported"),
             ("exec:", ProbeUse::Health, "a command is missing"),
-            ("log:(", ProbeUse::Ready, "'(' is no regular expression: "),
-            ("log:x", ProbeUse::Health, "'log:x' is none of its forms"),
-            ("http://h/a b", ProbeUse::Ready, "'/a b' is no path of a URL"),
+            ("log:(", ProbeUse::Ready, "'(' is not a regular expression: "),
+            ("log:x", ProbeUse::Health, "'log:x' is not one of"),
+            ("http://h/a b", ProbeUse::Ready, "'/a b' is not a path of a URL"),
         ] {
             let found = Probe::read(text, of).unwrap_err();
             assert!(found.starts_with(reason), "{text}: {found}");

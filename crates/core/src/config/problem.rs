@@ -145,8 +145,8 @@ mod tests {
         assert_eq!(Problem::fatal(&place(0), "is a directory").to_string(), "web.ini: is a directory");
         assert_eq!(Problem::note(&place(7), "x").diagnostic(), "web.ini:7: note: x");
         assert_eq!(Problem::fatal(&place(0), "x").diagnostic(), "web.ini: error: x");
-        let forged = Problem::fatal(&place(3), "'9\nweb.ini:4: note: all is well' is no signal\u{1b}[2J");
-        let shown = "web.ini:3: error: '9\\nweb.ini:4: note: all is well' is no signal\\u001b[2J";
+        let forged = Problem::fatal(&place(3), "'9\nweb.ini:4: note: all is well' is not a signal\u{1b}[2J");
+        let shown = "web.ini:3: error: '9\\nweb.ini:4: note: all is well' is not a signal\\u001b[2J";
         assert_eq!(forged.diagnostic(), shown);
     }
 }

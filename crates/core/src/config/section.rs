@@ -62,7 +62,7 @@ impl Source<'_> {
         let name = super::python::trim(&entry.key);
         if name.len() < entry.key.len() {
             let text =
-                format!("'{name}' in [{}] is indented, so it is no key; begin it in the first column", section.name);
+                format!("'{name}' in [{}] is indented, so it is not a key; begin it in the first column", section.name);
             self.problems.push(Problem::warning(&entry.place, text));
             return;
         }

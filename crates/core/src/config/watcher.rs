@@ -134,7 +134,7 @@ pub(super) fn option(
             source.problems.extend(entry.json.as_ref().and_then(env_problem).map(error));
         }
         Some((spec, _)) if spec.key == "env" => {
-            let text = format!("{}: is ignored; variables stand in sections [env] and [env:NAME]", named(section, key));
+            let text = format!("{}: is ignored; write variables in sections [env] and [env:NAME]", named(section, key));
             source.problems.push(Problem::warning(&entry.place, text));
         }
         Some((spec, point)) if spec.kind == Kind::Hook && HookPoint::parse(point).is_none() => {
@@ -157,7 +157,7 @@ pub(super) fn option(
             let (stream, _) = key.split_at_checked("stdout_stream".len()).unwrap_or((key, ""));
             source
                 .problems
-                .push(error(format!("is no key of a stream; write {stream}.KEY, such as {stream}.filename")));
+                .push(error(format!("is not a key of a stream; write {stream}.KEY, such as {stream}.filename")));
         }
         None => {
             warn_of_freeform(source, section, entry);
@@ -181,9 +181,9 @@ pub(super) fn environment(mut variables: BTreeMap<String, String>, entry: Option
 }
 
 fn env_problem(value: &Value) -> Option<String> {
-    let Some(variables) = value.as_object() else { return Some("is not an object of texts".into()) };
+    let Some(variables) = value.as_object() else { return Some("is not an object of strings".into()) };
     let wrong = variables.iter().find(|(_, value)| !value.is_string() && !value.is_null());
-    wrong.map(|(name, _)| format!("the variable {name} is neither a text nor null"))
+    wrong.map(|(name, _)| format!("the variable {name} is neither a string nor null"))
 }
 
 fn typed(source: &Source<'_>, spec: &OptionSpec, entry: &Entry, env: &WatcherEnv<'_>) -> Result<Value, String> {
@@ -242,7 +242,7 @@ fn warn_of_namesakes(source: &mut Source<'_>, watchers: &[Watcher<'_>]) {
         let name = watcher.config.name.to_lowercase();
         if let Some(other) = seen.insert(name, &watcher.config.name) {
             let text =
-                format!("'{}' and '{other}' differ in case at most: commands reach only one", watcher.config.name);
+                format!("'{}' and '{other}' differ only in case: commands reach only one of them", watcher.config.name);
             source.problems.push(Problem::warning(&watcher.section.place, text));
         }
     }

@@ -13,7 +13,7 @@ pub enum HookPoint {
     BeforeSpawn,
     /// When a process runs; no ends it and stops the watcher.
     AfterSpawn,
-    /// Before the processes are told to stop.
+    /// Before the processes get the stop signal.
     BeforeStop,
     /// When the last process is gone.
     AfterStop,
@@ -67,7 +67,7 @@ impl HookPoint {
         Self::ALL.into_iter().find(|point| point.name() == name)
     }
 
-    /// Whether a hook that gives no answer here counts as one that says yes, whatever its flag says. In
+    /// Whether a hook that fails here counts as one that returns true, whatever its flag is. In
     /// Circus a broken hook does not stand in the way of a stop.
     pub fn forgives(self) -> bool {
         match self {

@@ -19,13 +19,13 @@ pub enum EventKind {
         /// Its number within the watcher.
         wid: u32,
     },
-    /// A worker is not at work any more, and is told to stop.
+    /// A worker is unhealthy, and is being stopped.
     Unhealthy {
         /// Its pid.
         process_pid: i32,
         /// Its number within the watcher.
         wid: u32,
-        /// What has shown it.
+        /// The check that failed, and its error.
         reason: String,
     },
     /// A watcher went active.

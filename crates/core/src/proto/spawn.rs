@@ -94,7 +94,7 @@ impl Stage {
     /// What the program was doing, as in "failed to ...".
     pub fn doing(self) -> &'static str {
         match self {
-            Self::Command => "understand the command line",
+            Self::Command => "parse the command line",
             Self::Environment => "prepare the environment",
             Self::User => "look up the user or group",
             Self::Socket => "open the socket",

@@ -1,4 +1,4 @@
-//! What was seen before: the processor's share is a difference.
+//! Earlier samples: the share of the processor is a difference.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,11 +12,11 @@ struct Look {
     busy: u64,
     /// Since boot.
     at: Duration,
-    /// What was told then.
+    /// The figures reported then.
     percent: f64,
 }
 
-/// Two looks that are closer tell nothing: processor time is counted in ticks of some ten milliseconds, and a process
+/// Two samples that are closer say nothing: processor time is counted in ticks of some ten milliseconds, and a process
 /// that happened to pass one would seem to have used several processors.
 const TOO_CLOSE: Duration = Duration::from_millis(100);
 

@@ -1,4 +1,4 @@
-//! What is the same for every process: the units, the machine, and how figures become what is told.
+//! What is the same for every process: the units, the machine, and how raw figures are converted.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Machine {
         }
     }
 
-    /// Figures as they are told, but for the share of the processor: that takes two looks.
+    /// Figures as they are reported, except the share of the processor, which takes two samples.
     pub(super) fn usage(&self, figures: Figures, units: Units, now: Duration) -> Usage {
         let ticks = units.ticks_per_second as f64;
         let resident = figures.resident.saturating_mul(units.page);

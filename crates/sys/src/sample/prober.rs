@@ -1,7 +1,7 @@
-//! Looking at the same processes again and again, at the least cost.
+//! Sampling the same processes repeatedly, at the least cost.
 //!
 //! The two files that are wanted each time stay open: reading on costs the kernel less than finding them again, and what
-//! was opened of one process never tells of another that got its pid. What changes slowly, or costs much, is read when
+//! was opened of one process never reports another process that got its pid. What changes slowly, or costs much, is read when
 //! it is asked for.
 
 use std::fs::File;
@@ -35,10 +35,10 @@ impl Probe {
     }
 }
 
-/// What each look tells.
+/// What each sample has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metrics {
-    /// The figures that `stats` tells, but `cpu`, which is 0: that takes two looks.
+    /// The figures of `stats`, with 0 for `cpu`, which takes two samples.
     pub usage: Usage,
     /// Processor time of its own.
     pub busy: Duration,
@@ -48,7 +48,7 @@ pub struct Metrics {
     pub threads: u64,
 }
 
-/// What is asked for now and then. `None`: the kernel does not tell us.
+/// Figures that are read now and then. `None`: the kernel does not report it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Details {
     /// The name of the user it runs as, or the number.

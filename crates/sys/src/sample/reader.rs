@@ -16,7 +16,7 @@ const LARGEST: usize = 1 << 20;
 pub(super) enum Unreadable {
     /// There is no such process (any more).
     Gone,
-    /// The kernel does not tell us.
+    /// The kernel does not report it.
     Refused,
 }
 
@@ -91,7 +91,7 @@ impl Reader {
         Ok(self.contents.get(..length).unwrap_or_default())
     }
 
-    /// How many entries a directory of a process has. Newer kernels tell that as its size; before 6.2 that is 0.
+    /// How many entries a directory of a process has. Newer kernels report that as its size; before 6.2 the size is 0.
     pub(super) fn entries(&mut self, pid: i32, directory: &str) -> Result<u64, Unreadable> {
         self.reads += 1;
         self.path.truncate(self.root);

@@ -1,4 +1,4 @@
-//! One look at a process.
+//! One sample of a process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl Sampler {
         Some((figures, ProcessInfo { pid, usage, username, command, children: Vec::new() }))
     }
 
-    /// What the kernel tells of a process, which may be nothing; an error where there is no such process.
+    /// What the kernel reports of a process, which may be nothing; an error if there is no such process.
     fn figures(&mut self, pid: i32) -> Result<Option<Figures>, Unreadable> {
         match self.reader.of_process(pid, "stat", 4096) {
             Ok(text) => Ok(parse::figures(text)),

@@ -1,4 +1,4 @@
-//! What a process is called among people: an interpreter by what it runs.
+//! The title of a process: its program, or for an interpreter the script that it runs.
 
 use std::iter::Peekable;
 
@@ -26,7 +26,7 @@ fn base(path: &str) -> &str {
     path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(path)
 }
 
-/// How an interpreter is told what to run.
+/// How the command line of an interpreter names what it runs.
 struct Interpreter {
     /// What follows is a name of its own: a module, an archive.
     named_by: &'static [&'static str],

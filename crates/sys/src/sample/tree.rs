@@ -7,7 +7,7 @@ use super::Prober;
 /// Descendants of a process that are looked at; the figures of one that has more are of these.
 const MOST: usize = 10_000;
 
-/// What of a tree is looked at besides what one file tells of each process.
+/// The figures of a tree that are read besides those that one file has of each process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TreeOptions {
     /// Open descriptors.
@@ -27,11 +27,11 @@ pub struct TreeUsage {
     pub cpu: Duration,
     /// Memory in RAM, in bytes; pages that processes share count for each of them.
     pub resident: u64,
-    /// The same with shared pages in proportion, where it was asked for and the kernel tells it of all.
+    /// The same with shared pages in proportion, where it was requested and the kernel reports it of all.
     pub proportional: Option<u64>,
     /// Threads.
     pub threads: u64,
-    /// Open descriptors, where they were asked for and the kernel tells them of all.
+    /// Open descriptors, where they were requested and the kernel reports them of all.
     pub fds: Option<u64>,
 }
 

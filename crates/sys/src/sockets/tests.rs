@@ -153,7 +153,7 @@ fn stale_socket_file_is_taken_over_and_nothing_else() {
         UnixStream::connect(&path).unwrap();
         drop(first);
         std::fs::write(&path, "precious").unwrap();
-        assert!(open(&config).unwrap_err().reason.contains("is no socket"));
+        assert!(open(&config).unwrap_err().reason.contains("is not a socket"));
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
         std::fs::remove_file(&path).unwrap();
     }

@@ -11,7 +11,7 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// The states of a watcher.
 const STATES: [&str; 4] = ["active", "starting", "stopping", "stopped"];
 
-/// The page that tells this.
+/// The page with these metrics.
 pub(crate) fn render(snapshot: &Snapshot) -> String {
     let mut page = Page::default();
     let watchers = &snapshot.watchers;
@@ -36,7 +36,7 @@ fn states(page: &mut Page, watchers: &[Watcher]) {
             sample(&labels, f64::from(u8::from(watcher.state == state)))
         })
     };
-    let help = "The state of each watcher: 1 at the one that it is in.";
+    let help = "1 for the state that each watcher is in, 0 for the others.";
     page.family("circus_watcher_state", Kind::StateSet, "", help, watchers.iter().flat_map(of));
     let of = |watcher: &Watcher| {
         Health::ALL.map(Health::name).map(|health| {
@@ -67,8 +67,10 @@ fn workers(page: &mut Page, watchers: &[Watcher]) {
     let mut gauge = |name, unit, help, of: fn(&Watcher) -> Option<f64>| {
         page.family(name, Kind::Gauge, unit, help, each(watchers, of));
     };
-    gauge("circus_watcher_processes_wanted", "", "How many there are to be: numprocesses.", |w| Some(w.wanted as f64));
-    gauge("circus_watcher_backing_off", "", "Processes that are not started again before a pause has passed.", |w| {
+    gauge("circus_watcher_processes_wanted", "", "Processes that each watcher wants: numprocesses.", |w| {
+        Some(w.wanted as f64)
+    });
+    gauge("circus_watcher_backing_off", "", "Processes that are started again after a pause.", |w| {
         Some(w.backing_off as f64)
     });
     gauge("circus_watcher_back_off_seconds", "seconds", "The longest of these pauses.", |w| Some(w.back_off));
@@ -77,16 +79,23 @@ fn workers(page: &mut Page, watchers: &[Watcher]) {
 
 fn used(page: &mut Page, watchers: &[Watcher]) {
     let cpu = each(watchers, |w| Some(w.usage?.cpu));
-    let help = "Processor time of each watcher's processes and their descendants, those that have ended among them.";
+    let help = "Processor time of each watcher's processes and their descendants, including those that have exited.";
     page.family("circus_watcher_cpu_seconds", Kind::Counter, "seconds", help, cpu);
     let mut gauge = |name, unit, help, of: fn(&Watcher) -> Option<f64>| {
         page.family(name, Kind::Gauge, unit, help, each(watchers, of));
     };
-    gauge("circus_watcher_resident_memory_bytes", "bytes", "Memory that these have in RAM, each by itself.", |w| {
-        Some(w.usage?.resident as f64)
+    gauge(
+        "circus_watcher_resident_memory_bytes",
+        "bytes",
+        "Resident memory of each watcher's processes and their descendants; shared memory counts for each.",
+        |w| Some(w.usage?.resident as f64),
+    );
+    gauge("circus_watcher_open_fds", "", "Open descriptors of each watcher's processes and their descendants.", |w| {
+        Some(w.usage?.fds? as f64)
     });
-    gauge("circus_watcher_open_fds", "", "Descriptors that these have open.", |w| Some(w.usage?.fds? as f64));
-    gauge("circus_watcher_threads", "", "Threads of these.", |w| Some(w.usage?.threads as f64));
+    gauge("circus_watcher_threads", "", "Threads of each watcher's processes and their descendants.", |w| {
+        Some(w.usage?.threads as f64)
+    });
 }
 
 fn past(page: &mut Page, watchers: &[Watcher]) {
@@ -95,11 +104,15 @@ fn past(page: &mut Page, watchers: &[Watcher]) {
     };
     counter("circus_watcher_spawns", "Processes that were started.", |w| Some(w.spawned as f64));
     counter("circus_watcher_spawn_failures", "Starts that failed.", |w| Some(w.failed as f64));
-    counter("circus_watcher_restarts", "Processes that exited unasked and were replaced.", |w| Some(w.restarts as f64));
-    counter("circus_watcher_reloads", "Graceful reloads, since the plugin began.", |w| Some(w.tally.reloads as f64));
+    counter("circus_watcher_restarts", "Workers that exited unexpectedly and were replaced.", |w| {
+        Some(w.restarts as f64)
+    });
+    counter("circus_watcher_reloads", "Graceful reloads since the plugin was started.", |w| {
+        Some(w.tally.reloads as f64)
+    });
     counter(
         "circus_watcher_unhealthy_workers",
-        "Workers that have failed their health checks, since the plugin began.",
+        "Workers that failed their health checks since the plugin was started.",
         |w| Some(w.tally.unhealthy as f64),
     );
     let exits = watchers.iter().flat_map(|watcher| {
@@ -108,7 +121,7 @@ fn past(page: &mut Page, watchers: &[Watcher]) {
             sample(&[("watcher", &watcher.name), (how, &which)], *count as f64)
         })
     });
-    let help = "Processes that ended, by their exit status or the signal that ended them, since the plugin began.";
+    let help = "Processes that exited since the plugin was started, by exit status or signal.";
     page.family("circus_watcher_exits", Kind::Counter, "", help, exits);
 }
 
@@ -146,8 +159,8 @@ fn ended(code: i64) -> (&'static str, String) {
 fn respawns(page: &mut Page, watchers: &[Watcher]) {
     let seen = watchers.iter().filter(|watcher| watcher.tally.respawns.count > 0);
     let samples = seen.flat_map(|watcher| histogram(&watcher.name, &watcher.tally.respawns));
-    let help = "The time from an unexpected exit to the next process of its watcher, since the plugin began. \
-                One that was replaced in the turn in which its death was noticed counts as 0.";
+    let help = "The time from an unexpected exit to the next process of the watcher, since the plugin was started. A \
+        process that is replaced in the turn of circusd's loop that notices its exit counts as 0.";
     page.family("circus_watcher_respawn_seconds", Kind::Histogram, "seconds", help, samples);
 }
 
@@ -172,7 +185,8 @@ fn sockets(page: &mut Page, sockets: &[Socket]) {
     };
     let help = "Connections that wait to be accepted.";
     page.family("circus_socket_queue_length", Kind::Gauge, "", help, of(|socket| socket.queue));
-    let help = "How many may wait: the socket's backlog, which the kernel may cut to net.core.somaxconn.";
+    let help = "The maximum number of waiting connections: the backlog of the socket, which the kernel limits to \
+        net.core.somaxconn.";
     page.family("circus_socket_backlog", Kind::Gauge, "", help, of(|socket| socket.backlog));
 }
 
@@ -183,11 +197,11 @@ fn daemon(page: &mut Page, usage: Option<Usage>) {
     let cpu = |usage: Usage| Some(usage.cpu);
     figure("circus_daemon_cpu_seconds", Kind::Counter, "seconds", "Processor time of circusd itself.", cpu);
     let resident = |usage: Usage| Some(usage.resident as f64);
-    figure("circus_daemon_resident_memory_bytes", Kind::Gauge, "bytes", "Memory that it has in RAM.", resident);
+    figure("circus_daemon_resident_memory_bytes", Kind::Gauge, "bytes", "Resident memory of circusd itself.", resident);
     let fds = |usage: Usage| usage.fds.map(|fds| fds as f64);
-    figure("circus_daemon_open_fds", Kind::Gauge, "", "Descriptors that it has open.", fds);
+    figure("circus_daemon_open_fds", Kind::Gauge, "", "Open descriptors of circusd itself.", fds);
     let threads = |usage: Usage| Some(usage.threads as f64);
-    figure("circus_daemon_threads", Kind::Gauge, "", "Its threads.", threads);
+    figure("circus_daemon_threads", Kind::Gauge, "", "Threads of circusd itself.", threads);
 }
 
 /// A figure of each watcher that has it.
@@ -248,7 +262,7 @@ fn escaped(value: &str) -> String {
 struct Page(String);
 
 impl Page {
-    /// Adds a family, unless there is nothing to tell.
+    /// Adds a family, unless it has no metrics.
     fn family(&mut self, name: &str, kind: Kind, unit: &str, help: &str, samples: impl IntoIterator<Item = Sample>) {
         let mut samples = samples.into_iter().peekable();
         if samples.peek().is_none() {

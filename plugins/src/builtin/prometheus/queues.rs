@@ -1,4 +1,4 @@
-//! How many connections wait at circusd's sockets. The kernel tells it of TCP only: /proc/net/unix has no such figure.
+//! How many connections wait at circusd's sockets. The kernel reports it for TCP only: /proc/net/unix has no such figure.
 
 use std::collections::HashMap;
 use std::fs::{File, read_link};
@@ -52,10 +52,11 @@ mod tests {
 
     #[test]
     fn a_table() {
-        let text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-            0: 0100007F:1F90 00000000:0000 0A 00000000:0000001F 00:00000000 00000000     0        0 9001 1 0 100 0 0 10 0\n   \
-            1: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 9002 1 0 100 0 0 10 0\n   \
-            2: 0100007F:1F90 0100007F:9999 01 00000000:00000007 00:00000000 00000000     0        0 9003 1 0 20 4 30 10 -1\n";
+        let text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout \
+            inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:0000001F 00:00000000 00000000     0        0 9001 1 \
+            0 100 0 0 10 0\n   1: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        \
+            0 9002 1 0 100 0 0 10 0\n   2: 0100007F:1F90 0100007F:9999 01 00000000:00000007 00:00000000 00000000     \
+            0        0 9003 1 0 20 4 30 10 -1\n";
         assert_eq!(listening(text.lines().map(str::to_owned)), [(9001, 31), (9002, 0)]);
         assert_eq!(listening(std::iter::empty()), []);
     }

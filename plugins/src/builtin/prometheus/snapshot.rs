@@ -1,4 +1,4 @@
-//! What the page tells, read from circusd's answers. Plain data.
+//! The contents of the page, read from circusd's answers. Plain data.
 
 use circus_core::proto::Object;
 use serde_json::Value;
@@ -78,7 +78,7 @@ pub(crate) struct Usage {
     /// Memory in RAM, in bytes.
     pub(crate) resident: u64,
     pub(crate) threads: u64,
-    /// Open descriptors, where the kernel tells.
+    /// Open descriptors, if the kernel reports them.
     pub(crate) fds: Option<u64>,
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct Socket {
     pub(crate) fd: i64,
     /// How many connections may wait.
     pub(crate) backlog: Option<u64>,
-    /// How many wait, where the kernel tells.
+    /// The number of waiting connections, if the kernel reports it.
     pub(crate) queue: Option<u64>,
 }
 

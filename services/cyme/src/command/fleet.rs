@@ -26,7 +26,7 @@ pub(super) fn order(args: &Args) -> Option<Result<Order, Failure>> {
         ("signal", Some(number)) => vec![("signum".to_owned(), number.to_owned())],
         ("signal", None) => return Some(usage("fleet signal needs a number")),
         (_, Some(value)) => return Some(usage(&format!("'{value}' is too much"))),
-        (action, None) => return Some(usage(&format!("'fleet {action}' is no command: see --help"))),
+        (action, None) => return Some(usage(&format!("'fleet {action}' is not a command: see --help"))),
     };
     Some(Ok(Order { action, params }))
 }
@@ -184,7 +184,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (line, reason) in [
             ("fleet signal", "fleet signal needs a number"),
-            ("fleet dance", "'fleet dance' is no command: see --help"),
+            ("fleet dance", "'fleet dance' is not a command: see --help"),
             ("fleet stop now", "'now' is too much"),
         ] {
             assert_eq!(order(&args(line)).unwrap().unwrap_err(), Failure(USAGE, reason.into()), "{line}");

@@ -41,7 +41,7 @@ pub fn parse(method: &str, target: &str, content_type: &str, body: &[u8]) -> Res
     let request = Request { method: Method::of(method)?, params: Params(pairs) };
     let op = request.route(&parts)?;
     if nowait && request.method == Method::Get {
-        return Err(Reply::refused(501, "what is only read cannot be asked for asynchronously"));
+        return Err(Reply::refused(501, "a request that only reads cannot be asynchronous"));
     }
     Ok(Parsed { op, nowait })
 }
@@ -89,7 +89,7 @@ impl Params {
 
     fn count(&self, name: &'static str) -> Result<Option<u32>, FieldError> {
         let Some(text) = self.filled(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| FieldError::new(name, format!("'{text}' is no number of processes")))
+        text.parse().map(Some).map_err(|_| FieldError::new(name, format!("'{text}' is not a number of processes")))
     }
 }
 
@@ -154,12 +154,12 @@ impl Request {
     fn broker_of_parts(&self, hostname: &str) -> Result<String, FieldError> {
         let part = |name, default: &str| self.params.filled(name).unwrap_or_else(|| default.to_owned());
         if !hostname.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':')) {
-            return Err(FieldError::new("hostname", format!("'{hostname}' is no host")));
+            return Err(FieldError::new("hostname", format!("'{hostname}' is not a host")));
         }
         let port = part("port", "5672");
         let url = model_url(hostname, &port, &part("userid", "guest"), &part("password", "guest"));
         let host = self.params.filled("virtual_host").or_else(|| self.params.filled("vhost")).unwrap_or("/".into());
-        port.parse::<u16>().map_err(|_| FieldError::new("port", format!("'{port}' is no port")))?;
+        port.parse::<u16>().map_err(|_| FieldError::new("port", format!("'{port}' is not a port")))?;
         Ok(format!("{url}/{host}"))
     }
 
@@ -224,7 +224,7 @@ impl Request {
     fn signal(&self) -> Result<u32, FieldError> {
         let text = self.params.filled("signum").ok_or_else(|| FieldError::new("signum", "missing"))?;
         let number = text.parse().ok().filter(|number| (1..=64).contains(number));
-        number.ok_or_else(|| FieldError::new("signum", format!("'{text}' is no number of a signal")))
+        number.ok_or_else(|| FieldError::new("signum", format!("'{text}' is not a number of a signal")))
     }
 
     fn queue_name(&self, name: &str) -> Result<String, FieldError> {
@@ -285,7 +285,7 @@ impl Request {
     fn timeout(&self) -> Result<Option<f64>, FieldError> {
         let Some(text) = self.params.filled("timeout") else { return Ok(None) };
         let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=1e6).contains(seconds));
-        seconds.map(Some).ok_or_else(|| FieldError::new("timeout", format!("'{text}' is no number of seconds")))
+        seconds.map(Some).ok_or_else(|| FieldError::new("timeout", format!("'{text}' is not a number of seconds")))
     }
 }
 
@@ -304,7 +304,7 @@ fn options(text: &str) -> Result<Map<String, Value>, FieldError> {
     if text.len() > model::TEXT {
         return Err(FieldError::new("options", format!("longer than {} characters", model::TEXT)));
     }
-    serde_json::from_str(text).map_err(|_| FieldError::new("options", "no JSON object"))
+    serde_json::from_str(text).map_err(|_| FieldError::new("options", "not a JSON object"))
 }
 
 /// The application and what follows, of a path of the form `/APP/queue/REST`.

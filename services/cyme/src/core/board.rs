@@ -82,7 +82,7 @@ pub struct Presence {
     pub url: String,
     /// How many instances it has.
     pub instances: usize,
-    /// What tells it from others, for those who place instances.
+    /// Its labels, for placing instances.
     pub labels: Vec<String>,
 }
 

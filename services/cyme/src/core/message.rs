@@ -26,7 +26,7 @@ pub enum Payload {
         op: Op,
         /// The answer is not to wait until it is done.
         nowait: bool,
-        /// After this time, in seconds since the epoch, it is not to be done: the client has been told so.
+        /// After this time, in seconds since the epoch, it is not to be done: the client has got an error.
         expires: f64,
     },
     /// The answer.

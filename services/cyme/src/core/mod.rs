@@ -1,6 +1,6 @@
 //! The part of a branch that decides: it sees no clock, no network and no disk.
 //!
-//! [`Branch`] is a state machine. It is told what happened ([`Event`]) and when ([`Now`]), and says what to do
+//! [`Branch`] is a state machine. It takes events ([`Event`]) with their time ([`Now`]), and returns what to do
 //! ([`Action`]). [`Supervised`] is the part of it that keeps one worker as the model says. [`Board`] is what a broker does
 //! for branches, as a plain structure: the broker in memory, and the broker of the simulation.
 

@@ -247,7 +247,7 @@ impl Queue {
         match self.exchange_type.as_deref() {
             None | Some("direct" | "fanout" | "headers" | "topic") => Ok(()),
             Some(other) => {
-                Err(FieldError::new("exchange_type", format!("'{other}' is none of direct, fanout, headers, topic")))
+                Err(FieldError::new("exchange_type", format!("'{other}' is not one of direct, fanout, headers, topic")))
             }
         }
     }
@@ -386,7 +386,7 @@ pub fn words(field: &'static str, value: Option<&str>) -> Result<Vec<String>, Fi
 pub fn settings(value: Option<&str>) -> Result<Vec<(String, String)>, FieldError> {
     let pair = |word: String| match word.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.replace('.', "_"), value.to_owned())),
-        _ => Err(FieldError::new("extra_config", format!("'{word}' is no name=value"))),
+        _ => Err(FieldError::new("extra_config", format!("'{word}' is not name=value"))),
     };
     words("extra_config", value)?.into_iter().map(pair).collect()
 }

@@ -128,7 +128,7 @@ pub enum InstanceOp {
 /// What is asked of one machine's circusd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MachineOp {
-    /// How watchers fare.
+    /// The states of watchers.
     Status,
     /// What their processes use.
     Stats,

@@ -1,8 +1,8 @@
 //! What keeps one worker as the model says.
 //!
-//! circusd keeps the process; this keeps the watcher, and what the worker was told. It compares what is wanted with what
+//! circusd keeps the process running; this keeps the watcher, and the settings of the worker. It compares what is wanted with what
 //! is known, and gives one [`Order`] at a time, until nothing differs. What is known is asked for anew at an interval, and
-//! whenever circusd tells of a new process: a worker that was started again has forgotten what it was told.
+//! whenever circusd reports a new process: a worker that was started again has lost its settings.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -161,7 +161,7 @@ impl Supervised {
         }
     }
 
-    /// What comes next. `fingerprint` tells whether the watcher is made from what is wanted; see [`Order::Fingerprint`].
+    /// What comes next. `fingerprint` shows whether the watcher has the wanted settings; see [`Order::Fingerprint`].
     pub fn step(&mut self, now: Duration, wanted: &Instance, world: &World) -> Step {
         if self.busy.is_some() || now < self.not_before {
             return Step::Wait;
@@ -210,7 +210,7 @@ impl Supervised {
         self.converse(now, wanted, world.interval)
     }
 
-    /// What the worker is asked or told next.
+    /// The next request to the worker.
     fn converse(&mut self, now: Duration, wanted: &Instance, interval: Duration) -> Step {
         match self.health {
             Health::Unknown => return control("ping", json!({}), REPLY),
@@ -342,7 +342,7 @@ impl Supervised {
         }
     }
 
-    /// A process has begun: what it was told before, it has forgotten.
+    /// A process has begun: it has lost earlier settings.
     fn started(&mut self, now: Duration) {
         self.process += 1;
         self.watcher = Watcher::Active;
@@ -433,7 +433,7 @@ impl Supervised {
         }
     }
 
-    /// circusd tells of an event of the watcher.
+    /// circusd reports an event of the watcher.
     pub fn event(&mut self, now: Duration, event: &str, world: &World) {
         match event {
             "spawn" => self.started(now),
@@ -441,7 +441,7 @@ impl Supervised {
                 self.watcher = Watcher::Active;
                 self.not_before = now;
             }
-            // Unless it was told to, the watcher is not started again at once.
+            // Without a request, the watcher is not started again at once.
             "stop" if self.watcher == Watcher::Active => {
                 self.watcher = Watcher::Stopped;
                 self.health = Health::Unknown;

@@ -5,7 +5,7 @@ use super::*;
 
 const MADE_FROM: &str = "f";
 
-/// A worker that does what it is told, its watcher, and the clock.
+/// A worker that carries out its requests, its watcher, and the clock.
 struct Machine {
     now: Duration,
     supervised: Supervised,

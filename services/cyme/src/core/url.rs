@@ -28,9 +28,9 @@ const SCHEMES: &[(&str, u16)] =
 impl BrokerUrl {
     /// The parts of a URL, or what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("'{text}' is no URL"))?;
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("'{text}' is not a URL"))?;
         let default = SCHEMES.iter().find(|(name, _)| *name == scheme).map(|(_, port)| *port);
-        let default = default.ok_or_else(|| format!("'{scheme}' is no scheme of a broker"))?;
+        let default = default.ok_or_else(|| format!("'{scheme}' is not a scheme of a broker"))?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, place) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (userid, password) = user.split_once(':').unwrap_or((user, ""));
@@ -67,7 +67,7 @@ fn host_and_port(place: &str) -> Result<(String, Option<u16>), String> {
         return Ok(("localhost".into(), None));
     }
     if let Some(rest) = place.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or_else(|| format!("'{place}' is no host"))?;
+        let (host, rest) = rest.split_once(']').ok_or_else(|| format!("'{place}' is not a host"))?;
         return Ok((host.into(), rest.strip_prefix(':').map(port).transpose()?));
     }
     match place.split_once(':') {
@@ -77,7 +77,7 @@ fn host_and_port(place: &str) -> Result<(String, Option<u16>), String> {
 }
 
 fn port(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| format!("'{text}' is no port"))
+    text.parse().map_err(|_| format!("'{text}' is not a port"))
 }
 
 /// A text with its `%xx` replaced; bytes that are not UTF-8 become replacement characters.
@@ -133,10 +133,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (text, reason) in [
-            ("localhost", "'localhost' is no URL"),
-            ("http://x", "'http' is no scheme of a broker"),
-            ("redis://x:y", "'y' is no port"),
-            ("redis://[::1", "'[::1' is no host"),
+            ("localhost", "'localhost' is not a URL"),
+            ("http://x", "'http' is not a scheme of a broker"),
+            ("redis://x:y", "'y' is not a port"),
+            ("redis://[::1", "'[::1' is not a host"),
         ] {
             assert_eq!(BrokerUrl::parse(text).unwrap_err(), reason);
         }

@@ -1,6 +1,6 @@
 //! Branches of many machines, with a broker, circusds and workers that exist in memory only, and a clock of their own.
 //!
-//! Every run follows from its seed. What must hold: no instance is owned by two branches, none that a client was told of is
+//! Every run follows from its seed. What must hold: no instance is owned by two branches, none that a client knows of is
 //! lost, and what runs in the end is what the branches keep.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 

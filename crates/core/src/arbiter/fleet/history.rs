@@ -1,4 +1,4 @@
-//! What is remembered of a watcher's workers, to explain its state.
+//! The history of a watcher's workers, which explains its state.
 
 use std::time::Duration;
 

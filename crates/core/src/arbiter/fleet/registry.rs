@@ -69,7 +69,7 @@ impl Fleet {
         keys
     }
 
-    /// Those of them that a reload of all means: not those that were told to stop, or do not start by themselves.
+    /// Those of them that a reload of all means: not those that a command has stopped, or that do not start by themselves.
     pub(in crate::arbiter) fn wanted(&self, mut keys: Vec<WatcherKey>) -> Vec<WatcherKey> {
         keys.retain(|key| {
             self.get(*key).is_some_and(|watcher| !watcher.removed && (watcher.is_up() || watcher.wanted))

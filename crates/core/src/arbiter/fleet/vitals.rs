@@ -62,6 +62,6 @@ pub(in crate::arbiter) struct Vitals {
     pub(in crate::arbiter) status: Option<String>,
     /// The longest time between two reports of a watchdog.
     pub(in crate::arbiter) watchdog: Option<Duration>,
-    /// Why it was told to stop.
+    /// Why it is being stopped.
     pub(in crate::arbiter) verdict: Option<Cause>,
 }

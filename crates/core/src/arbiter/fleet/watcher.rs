@@ -137,15 +137,15 @@ pub(in crate::arbiter) struct Watcher {
     /// Requests that wait until new workers have proved that they run.
     pub(in crate::arbiter) proofs: Vec<Proof>,
     pub(in crate::arbiter) failures: Failures,
-    /// Why it has stopped, where it was not told to.
+    /// Why it has stopped without a command.
     pub(in crate::arbiter) gave_up: Option<Failure>,
-    /// When a hook that waits for its service has said yes in this start.
+    /// When a hook that waits for its service has returned true in this start.
     pub(in crate::arbiter) service_ready: Option<Mono>,
     /// No spawn before this: warmup_delay.
     pub(in crate::arbiter) next_spawn: Mono,
-    /// Told to go for good: no name leads here any more.
+    /// It is being removed: no name leads here any more.
     pub(in crate::arbiter) removed: bool,
-    /// It was started, or starts by itself, and was not told to stop since.
+    /// It was started, or starts by itself, and no command has stopped it since.
     pub(in crate::arbiter) wanted: bool,
     /// `enable` or `disable`, in place of what the file's `autostart` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,7 +20,7 @@ pub enum WorkerState {
     Queued,
     /// Its launch was taken up; it is not at work yet.
     Starting {
-        /// A stop came meanwhile: it is told to stop as soon as it exists.
+        /// A stop came meanwhile: it gets the stop signal as soon as it exists.
         stop_pending: bool,
     },
     /// It runs its program, and after_spawn has not answered yet.
@@ -29,7 +29,7 @@ pub enum WorkerState {
     Unready,
     /// At work.
     Running,
-    /// Told to stop.
+    /// It has got the stop signal.
     Terminating {
         /// By this signal.
         signal: Signal,
@@ -73,7 +73,7 @@ pub(in crate::arbiter) struct Worker {
     pub hands_over: bool,
     /// Its death was asked for, so it is never an early one.
     pub exit_expected: bool,
-    /// `after_spawn` has said no to it.
+    /// `after_spawn` has returned false for it.
     pub refused: bool,
     /// Requests that wait for its death.
     pub awaited_by: Vec<JobId>,
@@ -88,7 +88,7 @@ pub(in crate::arbiter) enum WorkerClass {
     Starting,
     Unready,
     Running,
-    /// Told to stop before it was ready: its launch has come to nothing when it is gone.
+    /// Stopped before it was ready: its launch has failed when it is gone.
     Failing,
     /// Terminating; its place is filled when it is gone.
     Dying,
@@ -154,7 +154,7 @@ impl Worker {
         self.vitals.as_ref().is_some_and(|vitals| vitals.is_adopted)
     }
 
-    /// Why it was told to stop, where a probe has condemned it.
+    /// Why it is being stopped, if a probe has failed.
     pub(in crate::arbiter) fn verdict(&self) -> Option<&Cause> {
         self.vitals.as_ref().and_then(|vitals| vitals.verdict.as_ref())
     }
@@ -169,7 +169,7 @@ impl Worker {
         }
     }
 
-    /// Whether it has been told to stop, or will be.
+    /// Whether it is stopping, or will be.
     pub(in crate::arbiter) fn is_ending(&self) -> bool {
         match self.state {
             WorkerState::Starting { stop_pending } => stop_pending,

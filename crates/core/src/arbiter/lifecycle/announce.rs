@@ -39,8 +39,7 @@ impl crate::arbiter::core::Arbiter {
         self.timers.cancel(Timer::LogLimit);
         let count = self.outbox.log_limit.take_left_out();
         if count > 0 {
-            self.outbox
-                .log(Level::Info, format!("more workers started or exited than are logged lines_left_out={count}"));
+            self.outbox.log(Level::Info, format!("workers start and exit too fast to log each lines_left_out={count}"));
         }
     }
 }
@@ -70,7 +69,7 @@ pub(in crate::arbiter) fn killed(w: &Watcher, worker: &Worker, pid: Pid, cx: &mu
     let timeout = w.stop_policy().timeout;
     let text = || {
         format!(
-            "{}: worker killed, it has not stopped in time wid={} pid={} graceful_timeout={timeout}",
+            "{}: worker did not stop in time and was killed wid={} pid={} graceful_timeout={timeout}",
             w.name(),
             worker.wid.0,
             pid.0
@@ -89,14 +88,13 @@ pub(in crate::arbiter) fn ready(w: &Watcher, id: WorkerId, cx: &mut Cx<'_>) {
     cx.publish(w, EventKind::Ready { process_pid: pid.0, wid });
 }
 
-/// A worker is told to stop, as it is not ready in time or not at work any more.
+/// A worker is being stopped because it is not ready in time or unhealthy.
 pub(in crate::arbiter) fn condemned(w: &Watcher, worker: &Worker, cause: &Cause, cx: &mut Cx<'_>) {
     let (Some(pid), wid) = (worker.pid, worker.wid.0) else { return };
     let reason = cause.words(None);
     let what = if worker.is_short_of_ready() { "not ready in time" } else { "unhealthy" };
-    let text = || {
-        line(format_args!("{}: worker {what}, it is told to stop wid={wid} pid={} reason={reason:?}", w.name(), pid.0))
-    };
+    let text =
+        || line(format_args!("{}: worker {what}, stopping it wid={wid} pid={} reason={reason:?}", w.name(), pid.0));
     log(Level::Warning, text, cx);
     if !worker.is_short_of_ready() {
         cx.publish(w, EventKind::Unhealthy { process_pid: pid.0, wid, reason });
@@ -120,7 +118,7 @@ pub(in crate::arbiter) fn unable(w: &Watcher, id: WorkerId, error: &str, cx: &mu
     let (Some(pid), wid) = (worker.pid, worker.wid.0) else { return };
     let text = || {
         let (name, pid) = (w.name(), pid.0);
-        line(format_args!("{name}: health cannot be checked, the worker lives on wid={wid} pid={pid} error={error:?}"))
+        line(format_args!("{name}: health check cannot run, the worker is kept wid={wid} pid={pid} error={error:?}"))
     };
     log(Level::Warning, text, cx);
 }
@@ -144,13 +142,14 @@ pub(in crate::arbiter) fn backs_off(
         };
         let name = w.name();
         format!(
-            "{name}: worker {what}{hint}, the next one waits wid={wid} {how} after={lived} times={times} wait={wait}"
+            "{name}: worker {what}{hint}, the next start is delayed wid={wid} {how} after={lived} times={times} \
+            wait={wait}"
         )
     };
     log(Level::Warning, text, cx);
 }
 
-/// A watcher with on_demand rests, since its worker exited early: no connection starts another meanwhile.
+/// A watcher with on_demand rests, since its worker exited early: connections start no worker meanwhile.
 pub(in crate::arbiter) fn rests(
     w: &Watcher,
     wid: Wid,
@@ -161,7 +160,8 @@ pub(in crate::arbiter) fn rests(
     let text = || {
         let (name, wid, how, lived, rest) = (w.name(), wid.0, How(exit_code), Seconds(lived), Seconds(rest));
         format!(
-            "{name}: worker exited too soon, no connection starts another wid={wid} {how} after={lived} wait={rest}"
+            "{name}: worker exited too soon, connections start no worker for a while wid={wid} {how} after={lived} \
+            wait={rest}"
         )
     };
     log(Level::Warning, text, cx);
@@ -170,7 +170,7 @@ pub(in crate::arbiter) fn rests(
 /// What the first early exit with status 0 suggests: nothing else that is so quick succeeds.
 fn daemonizing(exit_code: i32, times: u32) -> &'static str {
     if exit_code == 0 && times == 1 {
-        " (a program that goes into the background cannot be watched: have it stay in the foreground)"
+        " (circusd cannot supervise a program that goes into the background; run it in the foreground)"
     } else {
         ""
     }

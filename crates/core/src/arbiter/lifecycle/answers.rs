@@ -1,4 +1,4 @@
-//! What follows from a hook's answer, or from its not coming.
+//! What follows from a hook's answer, or from its failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(in crate::arbiter) fn overdue(w: &mut Watcher, id: HookId, cx: &mut Cx<'_>) 
 /// Ends every hook as if it had failed.
 pub(in crate::arbiter) fn force(w: &mut Watcher, cx: &mut Cx<'_>) {
     for id in w.hooks.of(|_| true) {
-        fail(w, id, "circusd was asked to stop once more".into(), cx);
+        fail(w, id, "circusd got a second request to stop".into(), cx);
     }
 }
 
@@ -85,10 +85,10 @@ pub(in crate::arbiter) fn lost(w: &mut Watcher, id: HookId, error: &str, cx: &mu
         return drop_moot(w, id, cx);
     }
     if again {
-        let error = format!("the Python that ran it is gone: {error}");
+        let error = format!("its Python process has ended: {error}");
         return done(w, id, HookOutcome::answer(Err(error)), cx);
     }
-    let text = format!("{}: the Python that ran its hook has ended; running it again", w.name());
+    let text = format!("{}: the Python process of a hook has ended; running the hook again", w.name());
     cx.log(Level::Warning, text);
     hooks::attempt(w, id, cx);
 }
@@ -116,7 +116,7 @@ fn decide(w: &mut Watcher, purpose: Purpose, outcome: HookOutcome, cx: &mut Cx<'
     follow(w, purpose, refusal, outcome, cx);
 }
 
-/// Why a hook did not say yes.
+/// Why a hook did not return true.
 fn refusal(task: HookTask, answer: &Result<bool, String>) -> Cause {
     let point = match task {
         HookTask::Load => None,
@@ -131,7 +131,7 @@ fn take_settings(w: &mut Watcher, set: &Object, cx: &mut Cx<'_>) {
         return;
     }
     if let Err(fault) = options::apply(Arc::make_mut(&mut w.config), set, cx.host) {
-        cx.log(Level::Error, format!("{}: what a hook set is not taken over: {}", w.name(), fault.reason));
+        cx.log(Level::Error, format!("{}: options that a hook set are refused: {}", w.name(), fault.reason));
     }
 }
 
@@ -176,7 +176,7 @@ fn start_refused(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
     cx.follow_ups.push_back(FollowUp::GaveUp);
 }
 
-/// `after_start` has said no, or failed: the watcher stops.
+/// `after_start` has returned false, or has failed: the watcher stops.
 fn not_ready(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
     note_refusal(w, cause, cx);
     stop::begin(w, cx);

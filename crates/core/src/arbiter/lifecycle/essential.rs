@@ -43,8 +43,8 @@ impl Arbiter {
             gave_up |= w.gave_up.is_some();
         }
         if self.phase.is_running() && !self.schedule.is_starting() && all_rest && gave_up {
-            let text = "no watcher runs: each has stopped, failed or was never started; circusd goes on and waits for \
-                        commands (an essential watcher would end it)";
+            let text = "no watcher runs: each has stopped, failed or was never started; circusd waits for commands \
+                (with essential = yes, a watcher ends circusd)";
             self.outbox.log(Level::Error, text);
         }
     }

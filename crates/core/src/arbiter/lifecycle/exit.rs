@@ -64,7 +64,7 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
     if errno::is_transient(error.errno) || tries < 0 {
         w.slots.tried(wid);
         let wait = backoff::begin(w, wid, Cause::Launch(error.clone()), (failures, failures), cx);
-        cx.log(Level::Warning, format!("{text}; it is tried again {keys} wait={}", announce::Seconds(wait)));
+        cx.log(Level::Warning, format!("{text}; trying again {keys} wait={}", announce::Seconds(wait)));
     } else if i64::from(failures) < tries {
         w.slots.make_due(wid);
         // The tries follow each other at once, so one line is enough for all that fail alike.
@@ -91,7 +91,7 @@ pub(in crate::arbiter) fn give_up(w: &mut Watcher, wid: Wid, cause: Cause, cx: &
     reload::keep_old(w, cx);
 }
 
-/// `before_spawn` has said no to a worker that was to take the place of another: its slot is tried again later.
+/// `before_spawn` has returned false for a worker that was to replace another: its slot is tried again later.
 pub(in crate::arbiter) fn refused(w: &mut Watcher, wid: Wid, cause: Cause, cx: &mut Cx<'_>) {
     let times = w.slots.count_early_death(wid);
     backoff::begin(w, wid, cause, (times, times), cx);

@@ -1,4 +1,4 @@
-//! How a watcher fares: whether it works, beside the state that says what circusd is doing with it.
+//! The health of a watcher: whether it works, beside the state, which says what circusd does with it.
 
 use crate::arbiter::fleet::slots::TRUSTED;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
@@ -8,7 +8,7 @@ use crate::arbiter::lifecycle::runs;
 use crate::arbiter::time::{Mono, seconds};
 use crate::commands::Health;
 
-/// How a watcher fares. `waits`: whether a connection starts it.
+/// The health of a watcher. `waits`: whether a connection starts it.
 pub(in crate::arbiter) fn health(w: &Watcher, waits: bool, now: Mono) -> Health {
     match w.state {
         WatcherState::Stopping => Health::Stopping,

@@ -117,7 +117,7 @@ pub(in crate::arbiter) fn report(w: &Watcher, task: HookTask, answer: &Result<bo
     };
     match answer {
         Ok(true) => {}
-        Ok(false) => cx.log(Level::Warning, format!("{name}: hook {} said no", hook.name())),
+        Ok(false) => cx.log(Level::Warning, format!("{name}: hook {} returned false", hook.name())),
         Err(error) => cx.log(Level::Error, format!("{name}: hook {} failed: {error}", hook.name())),
     }
     if hook == HookPoint::ExtendedStats {

@@ -1,7 +1,7 @@
-//! Whether a worker is still at work: `health` and its kin.
+//! Health checks of workers: `health` and the options that belong to it.
 //!
-//! A worker that fails `health_retries` checks in a row, or whose watchdog is silent, is told to stop, and its successor
-//! waits out a back-off, so that a program that is never well does not spin. Where circusd cannot look, the worker lives.
+//! A worker that fails `health_retries` checks in a row, or whose watchdog is silent, is stopped, and its successor
+//! waits out a back-off, so that a program that is never healthy does not spin. If a check cannot run, the worker is kept.
 
 use std::time::Duration;
 

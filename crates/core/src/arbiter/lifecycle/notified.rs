@@ -45,8 +45,12 @@ fn take(w: &mut Watcher, id: WorkerId, said: Notification, cx: &mut Cx<'_>) {
         Notification::Status(text) => {
             probes::change(w, id, |vitals| vitals.status = Some(text).filter(|text| !text.is_empty()));
         }
-        Notification::Stopping => cx.log(Level::Info, format!("{}: worker says it is stopping wid={wid}", w.name())),
-        Notification::Reloading => cx.log(Level::Info, format!("{}: worker says it reloads wid={wid}", w.name())),
+        Notification::Stopping => {
+            cx.log(Level::Info, format!("{}: worker reports that it is stopping wid={wid}", w.name()))
+        }
+        Notification::Reloading => {
+            cx.log(Level::Info, format!("{}: worker reports that it is reloading wid={wid}", w.name()))
+        }
         Notification::Ping => liveness::pinged(w, id, cx),
         Notification::Trigger if state == WorkerState::Running && of(w, &ProbeKind::Watchdog) => {
             liveness::condemn(w, id, "it says so".into(), 1, cx);

@@ -1,5 +1,5 @@
-//! Attempts to find out whether a worker is ready, or still at work: one at a time for a worker, with a pause between
-//! two. What an attempt means is `readiness`'s and `liveness`'s to say.
+//! Readiness and health checks of a worker: one at a time, with a pause between two. `readiness` and `liveness` decide
+//! what a result means.
 
 use std::time::Duration;
 

@@ -1,22 +1,22 @@
 //! Hooks as data: what is to be run, what waits for it, and its result.
 //!
-//! A hook is never a call: what needs its answer becomes a [`Purpose`], kept with the watcher until the answer or the
-//! deadline comes. The rules are Circus's, save that a hook has an end. A hook that waits for a service or a command is
+//! A hook is never a call: what waits for its answer is a [`Purpose`], which the watcher keeps until the answer or the
+//! deadline comes. The rules are those of Circus, except that a hook has a time limit. A hook that waits for a service or a command is
 //! one attempt after the other, with a pause between them.
 //!
-//! | purpose | meanwhile | no, or no answer |
+//! | purpose | meanwhile | false, or a failure |
 //! |---|---|---|
-//! | before_start | starting, no process | as if the start had not been asked for |
+//! | before_start | starting, no process | as if the start had not been requested |
 //! | after_start | starting | the watcher stops |
-//! | before_spawn | the place is taken, no process | the watcher stops (a graceful reload keeps the old processes) |
-//! | after_spawn | the process is up, and not announced | likewise |
+//! | before_spawn | the slot is taken, no process | at a start the watcher stops; a graceful reload keeps the old processes; otherwise the slot is tried again later |
+//! | after_spawn | the process runs, and is not announced | the process is stopped, then as for before_spawn |
 //! | before_stop | stopping, the processes run on | nothing |
 //! | before_signal | the process gets no signal | no signal, except SIGKILL; graceful_timeout runs from here |
 //! | before_reap | the death is not announced | nothing |
 //! | after_signal, after_reap | everything goes on | nothing |
 //! | after_stop | stopping still | nothing |
 //!
-//! A watcher is stopped when the last of its hooks is done, so that nothing of one life reaches into the next.
+//! A watcher is stopped when the last of its hooks is done, so that no hook of one run reaches into the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

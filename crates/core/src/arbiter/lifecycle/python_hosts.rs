@@ -1,4 +1,4 @@
-//! The Pythons that run hooks which are Python functions.
+//! The Python processes that run hooks which are Python functions.
 //!
 //! One takes every hook. A function cannot be ended, only the Python that runs it: when the core ends such a hook, its
 //! host gets nothing more, is ended as soon as the others that it runs have answered, and the next hook starts another.

@@ -1,6 +1,6 @@
 //! From a worker that runs its program to one that is ready: `ready`, `ready_interval` and `ready_timeout`.
 //!
-//! A worker that is not ready in time is told to stop, and its launch has failed: its slot is tried again after a
+//! A worker that is not ready in time is stopped, and its launch has failed: its slot is tried again after a
 //! back-off, `max_retry` times in all. A reload that brings up such a worker ends, and the old workers stay.
 
 use std::time::Duration;

@@ -15,7 +15,7 @@ const MAX_LAUNCHES_AHEAD: usize = 256;
 /// changes nothing.
 pub(in crate::arbiter) fn reconcile(w: &mut Watcher, cx: &mut Cx<'_>) {
     match w.state {
-        // Every worker has been told to stop, and none is launched.
+        // Every worker is stopping, and none is launched.
         WatcherState::Stopped | WatcherState::Stopping => {}
         WatcherState::Starting { .. } | WatcherState::Active => {
             end_surplus(w, cx);

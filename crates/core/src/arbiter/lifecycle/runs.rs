@@ -40,7 +40,7 @@ pub(in crate::arbiter) fn spawned(w: &mut Watcher) {
     }
 }
 
-/// The process of a run has ended before the watcher was told to stop.
+/// The process of a run has ended before the watcher was stopped.
 pub(in crate::arbiter) fn exited(w: &mut Watcher, worker: &Worker, lived: Duration, exit_code: i32, cx: &mut Cx<'_>) {
     let wid = worker.wid;
     let has_succeeded = w.is_success(exit_code);

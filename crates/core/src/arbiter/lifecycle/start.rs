@@ -32,7 +32,7 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
     }
 }
 
-/// Every slot has been tried, one worker at least has run, and `after_start` said yes.
+/// Every slot has been tried, one worker at least has run, and `after_start` returned true.
 pub(in crate::arbiter) fn started(w: &mut Watcher, cx: &mut Cx<'_>) {
     w.state = WatcherState::Active;
     if w.config.hooks.get(&HookPoint::AfterStart).is_some_and(|hook| hook.waits_for_service()) {

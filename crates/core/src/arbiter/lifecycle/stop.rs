@@ -22,7 +22,7 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
     }
     w.state = WatcherState::Stopping;
     clear_slots(w, cx);
-    hooks::cancel(w, Purpose::serves_start, "the watcher was told to stop", cx);
+    hooks::cancel(w, Purpose::serves_start, "the watcher was stopped", cx);
     drop_unlaunched(w, cx);
     if !hooks::run(w, Purpose::BeforeStop, HookSubject::default(), cx) {
         signal_all(w, cx);
@@ -31,7 +31,7 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
 
 /// A watcher that was asked to start, and has no process yet, does not start.
 pub(in crate::arbiter) fn call_off_start(w: &mut Watcher, cx: &mut Cx<'_>) {
-    hooks::cancel(w, Purpose::serves_start, "the watcher was told to stop", cx);
+    hooks::cancel(w, Purpose::serves_start, "the watcher was stopped", cx);
     w.state = WatcherState::Stopped;
     w.set_stop_policy(None);
     clear_slots(w, cx);

@@ -1,4 +1,4 @@
-//! Telling a worker to stop, and SIGKILL where it does not.
+//! Stopping a worker: the stop signal, and SIGKILL if it does not exit.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::proto::{EventKind, Signal};
 
-/// Tells a worker to stop as its watcher's options say.
+/// Stops a worker as its watcher's options say.
 pub(in crate::arbiter) fn by_policy(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
     let (signal, timeout) = w.stop_policy().ask();
     with_signal(w, id, signal, timeout, cx);
@@ -37,7 +37,7 @@ pub(in crate::arbiter) fn with_signal(
             if let Some(worker) = w.dismiss(id) {
                 w.leave_slot(&worker);
             }
-            return cancel_spawn_hooks(w, id, "the process is not wanted any more", cx);
+            return cancel_spawn_hooks(w, id, "the process is no longer wanted", cx);
         }
         WorkerState::Starting { .. } => {
             w.change(id, |worker| {
@@ -50,7 +50,7 @@ pub(in crate::arbiter) fn with_signal(
             return;
         }
         WorkerState::Accepting => {
-            cancel_spawn_hooks(w, id, "the process was told to stop", cx);
+            cancel_spawn_hooks(w, id, "the process was stopped", cx);
             // Clients hear of its exit, so they hear of it first.
             announce::spawned(w, id, cx);
         }
@@ -144,7 +144,7 @@ pub(in crate::arbiter) fn leader_exited(w: &mut Watcher, id: WorkerId, cx: &mut 
     cx.act(Action::Signal { pid, signal, reach, watcher: w.key });
 }
 
-/// A worker that was told to stop has had its time.
+/// The graceful_timeout of a stopping worker is over.
 pub(in crate::arbiter) fn kill_overdue(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
     let Some(worker) = w.workers().get(&id) else { return };
     match (worker.state, worker.pid) {

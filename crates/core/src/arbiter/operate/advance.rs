@@ -1,4 +1,4 @@
-//! Going on with a watcher: each step ends an operation, begins one, or changes the state.
+//! Advancing a watcher: each step ends an operation, begins one, or changes the state.
 
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Resizing, Watcher, WatcherState};

@@ -1,4 +1,4 @@
-//! What is done with watchers: operations and their queue, the order of starts and stops, shutdown.
+//! Operations on watchers and their queue, the order of starts and stops, shutdown.
 
 pub(in crate::arbiter) mod advance;
 pub(in crate::arbiter) mod dependence;

@@ -1,11 +1,11 @@
 //! Requests that wait until new workers have proved that they run.
 //!
-//! An operation ends when each worker has got to its program: the next watcher may start, the next operation may begin.
-//! A request with `waiting` is answered later, when each new worker has proved itself or has failed. A worker has proved
-//! itself when it has lived for min_uptime, or as soon as a hook that waits for its service (`wait_tcp:` and the like, at
-//! `after_start` or `after_spawn`) has said yes, or as soon as it is ready where the watcher
-//! says how that shows (`ready`). A run of a watcher that is no service has to come to its end. It has failed when its launch was given up, when it exited early, or when
-//! a hook refused it: that its slot is tried again later is no success of this request.
+//! An operation ends when each worker has executed its program: the next watcher may start, the next operation may begin.
+//! A request with `waiting` is answered later, when each new worker has proved itself (is up) or has failed. A worker has
+//! proved itself when it has run for min_uptime, or as soon as a hook that waits for its service (`wait_tcp:` and the like,
+//! at `after_start` or `after_spawn`) has returned true, or, with `ready`, as soon as it is ready. A run of a watcher that
+//! is no service has to end. A worker has failed when its launch was given up, when it exited early, or when a hook
+//! returned false for it, even if its slot is tried again later.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What is being done with a watcher, and which operation may begin, wait, join or overtake another.
+//! The operations of a watcher: which one may begin, wait, join or overtake another.
 //!
 //! A watcher carries out one operation at a time. The rules, decided by [`admit`] alone:
 //!

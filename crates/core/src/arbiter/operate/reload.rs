@@ -136,7 +136,7 @@ pub(in crate::arbiter) fn surge(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     }
 }
 
-/// How long the new processes of a reload still have to live before the next old ones are told to stop: a new command may
+/// How long the new processes of a reload still have to live before the next old ones are stopped: a new command may
 /// not run at all, or end as soon as it is ready.
 pub(in crate::arbiter) fn left_to_prove(w: &Watcher, now: Mono) -> Duration {
     let is_new = |id: &WorkerId| match w.running.as_ref().map(|operation| &operation.progress) {
@@ -214,7 +214,7 @@ pub(in crate::arbiter) fn send_hup_to_all(w: &mut Watcher, cx: &mut Cx<'_>) {
     reloaded(w, cx);
 }
 
-/// The new processes are up: the old ones are told to stop. Whether there were any.
+/// The new processes are up: the old ones are stopped. Returns whether there were any.
 fn end_retiring(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
     let stays = |worker: &Worker| worker.retiring && !worker.is_ending();
     let old: Vec<WorkerId> = w.workers().iter().filter(|(_, worker)| stays(worker)).map(|(id, _)| *id).collect();
@@ -247,7 +247,7 @@ fn succeeds_first(w: &Watcher) -> bool {
     w.may_run_twice() && replaced && w.state == WatcherState::Active
 }
 
-/// Workers that have reached max_age are told to stop when their successors have shown that they run.
+/// Workers that have reached max_age are stopped when their successors have shown that they run.
 pub(in crate::arbiter) fn end_aged(w: &mut Watcher, cx: &mut Cx<'_>) {
     if w.counts().retiring == 0 || !w.is_settled() || w.slots.waiting() > 0 {
         return;

@@ -340,7 +340,7 @@ impl Arbiter {
     }
 
     /// Where a hook has kept a watcher from coming up, or has failed, the watchers of lower priority in the walk do not
-    /// start: they may need it. A `before_start` that says no means that the watcher is not wanted, and holds back none.
+    /// start: they may need it. A `before_start` that returns false means that the watcher is not wanted, and holds back none.
     fn hold_back(&mut self, id: WalkId, key: WatcherKey, now: Now) {
         let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
         let Course::Up { kind: OperationKind::Start, which, .. } = walk.course else { return };
@@ -470,7 +470,7 @@ impl Arbiter {
         self.submit_operation(key, Operation::new(kind, waiters, reason), now);
     }
 
-    /// Takes a watcher out of everything that has not started it yet: it was told to stop, or is gone.
+    /// Takes a watcher out of all walks that have not started it yet: it was stopped, or is gone.
     pub(in crate::arbiter) fn withdraw_from_starts(&mut self, key: WatcherKey) {
         let mut cheated = Vec::new();
         for (id, walk) in self.schedule.walks.iter_mut().filter(|(_, walk)| walk.is_up() && walk.is_to_come(key)) {

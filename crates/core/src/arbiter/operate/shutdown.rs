@@ -1,4 +1,4 @@
-//! The end of the daemon, or of this life of it.
+//! The end of the daemon, or its restart.
 
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,7 @@ impl Arbiter {
         if let Phase::Ending { by_signal, .. } = &mut self.phase
             && std::mem::replace(by_signal, true)
         {
-            self.force_stop("asked to stop once more", now);
+            self.force_stop("second request to stop", now);
         }
     }
 
@@ -122,7 +122,7 @@ impl Arbiter {
     /// The end has had its time: what is still to be stopped is, and killed.
     pub(in crate::arbiter) fn end_overdue(&mut self, now: Now) {
         self.hurry_all_stops(now);
-        self.force_stop("the time for the end is over", now);
+        self.force_stop("the timeout of quit is over", now);
     }
 
     /// Stops everything, then starts anew from the configuration file.
@@ -159,7 +159,7 @@ impl Arbiter {
         self.update_activations(now);
     }
 
-    /// Kills what was told to stop and has not gone yet.
+    /// Kills workers that are stopping and have not exited yet.
     fn force_stop(&mut self, why: &str, now: Now) {
         self.outbox.log(Level::Warning, format!("{why}: killing the workers that are still stopping"));
         if let Phase::Ending { force, .. } = &mut self.phase {
@@ -187,7 +187,7 @@ impl Arbiter {
         self.refuse_stats(now);
         self.refuse_tails(now);
         self.publish_failed_reloads(now);
-        self.upgrade_failed("check", "circusd has stopped everything meanwhile", now);
+        self.upgrade_failed("check", "circusd has stopped all watchers meanwhile", now);
         for key in self.fleet.keys() {
             self.with(key, now, hooks::drop_all);
         }

@@ -1,4 +1,5 @@
-//! Workers that exist and do not get to their program: their working directory is on a file system that hangs, say.
+//! Workers that exist and do not execute their program, for example because their working directory is on a file system
+//! that hangs.
 //!
 //! Their start goes on, since it may still succeed. What waits for it goes on without them after [`START_TIMEOUT`]: a walk
 //! turns to the next watcher, and a request with `waiting` is answered with an error that names them, as soon as the
@@ -43,7 +44,7 @@ pub(in crate::arbiter) fn report(w: &mut Watcher, cx: &mut Cx<'_>) {
         if w.failures.cause(wid) != Some(&cause) {
             let (name, pid) = (w.name(), pid.map_or_else(String::new, |pid| format!(" pid={}", pid.0)));
             let after = START_TIMEOUT.as_secs();
-            let text = format!("{name}: worker has not got to its program wid={}{pid} after={after}s", wid.0);
+            let text = format!("{name}: worker has not executed its program wid={}{pid} after={after}s", wid.0);
             cx.log(Level::Warning, text);
         }
         w.failures.note(Some(wid), cause.clone(), cx.now);

@@ -30,7 +30,7 @@ impl Arbiter {
     pub(in crate::arbiter) fn upgrade(&mut self, to: &ReplyTo, binary: Option<String>) -> Dispatch {
         self.may_be_upgraded().map_err(|reason| Fault::command(format!("not upgraded: {reason}")))?;
         if self.upgrade.is_some() {
-            return Err(Fault::command("not upgraded: another upgrade is under way"));
+            return Err(Fault::command("not upgraded: another upgrade is in progress"));
         }
         self.upgrade = Some(to.clone());
         self.outbox.act(Action::Upgrade(binary));

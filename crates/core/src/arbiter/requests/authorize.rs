@@ -1,9 +1,9 @@
-//! Which client may ask for what: one pure function that every request passes before anything is looked up for it.
+//! Authorization: one pure function that every request passes before anything is looked up for it.
 //!
 //! With root's circusd and `endpoint_owner = alice`, alice reaches the control endpoint, and so do the programs that
-//! connect to it. A request that arrives there is made for alice: it must not make anything run, open or signal with the
-//! rights of another user. What decides is the user that the workers of a watcher really run as, and the authority that
-//! each option declares in `WATCHER_OPTIONS`. What this file does not know is denied.
+//! connect to it. A request that arrives there acts for alice: it must not run, open or signal anything with the rights
+//! of another user. The decision depends on the user that the workers of a watcher really run as, and on the authority
+//! that each option declares in `WATCHER_OPTIONS`. What this file does not know is denied.
 
 use serde_json::Value;
 
@@ -126,13 +126,13 @@ fn add(user: &User, options: &Object) -> Result<(), Denial> {
 /// One option of a watcher that runs as the user already, or will.
 fn change(user: &User, facts: &Facts<'_>, key: &str, value: &Value) -> Result<(), Denial> {
     let Some((spec, _)) = find(key) else {
-        return deny(&format!("'{}' is no option that is known to be harmless", escaped(key)));
+        return deny(&format!("'{}' is not an option that the owner of the endpoint may change", escaped(key)));
     };
     match spec.authority {
         Authority::Safe => Ok(()),
         Authority::RunsAsWorker => match key {
             "uid" if !user.is(value) => deny(OTHER_UID),
-            "gid" if !user.is_in(value) => deny("gid is no group of endpoint_owner"),
+            "gid" if !user.is_in(value) => deny("gid is not a group of endpoint_owner"),
             _ => facts.watchers.iter().try_for_each(|watcher| runs_only_as(user, watcher, key)),
         },
         Authority::OpensAsDaemon if opens_nothing(key, value) => Ok(()),

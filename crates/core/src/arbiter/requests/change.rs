@@ -1,4 +1,4 @@
-//! Requests that change something. Those that only ask are in `query` and `stats`.
+//! Requests that change something. Requests that only read are in `query` and `stats`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What clients ask: requests that change something, and those that only ask.
+//! Requests of clients: those that change something, and those that only read.
 
 pub(in crate::arbiter) mod authorize;
 pub(in crate::arbiter) mod change;

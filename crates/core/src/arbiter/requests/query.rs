@@ -1,5 +1,5 @@
-//! Requests that only ask. They are answered at once, whatever else is going on; `stats` has those that the kernel must
-//! be asked for.
+//! Requests that only read. They are answered at once, whatever else is in progress; `stats` has those that need the
+//! kernel.
 
 use serde_json::Value;
 

@@ -11,7 +11,7 @@
 //! rules of operations hold: the configuration in force is the new one already, so that a request that comes now finds
 //! only what differs from it, and a stop that comes now stops.
 //!
-//! What is compared is what the file said, not what `set` made of it.
+//! The comparison uses the previous version of the file, without the changes of `set`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -220,8 +220,10 @@ impl Arbiter {
         let Some(current) = self.next_reconfiguration() else { return };
         self.outbox.log(Level::Info, format!("reloadconfig: {}", plan.summary()));
         for option in &plan.needs_restart {
-            self.outbox
-                .log(Level::Warning, format!("[circus] {option} has changed, which counts when circusd is restarted"));
+            self.outbox.log(
+                Level::Warning,
+                format!("[circus] {option} has changed and takes effect when circusd is restarted"),
+            );
         }
         self.circus = in_force(&self.circus, &config.circus);
         self.sockets.configs = config.sockets;

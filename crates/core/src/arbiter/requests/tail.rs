@@ -54,12 +54,12 @@ impl Arbiter {
         if configured.is_none() && !to_log || closed {
             let stream = stream.name();
             return Err(Fault::command(format!(
-                "{name} has no {stream}_stream, so its {stream} does not pass through circusd: give it one \
-                 ({stream}_stream.class = MemoryStream keeps it for tail alone)"
+                "{name} has no {stream}_stream, so its {stream} does not pass through circusd: set \
+                {stream}_stream.class = MemoryStream to keep it for tail"
             )));
         }
         if config.tail_bytes == 0 && range.lines > 0 {
-            return Err(Fault::command(format!("nothing is kept of what {name} prints: its tail_bytes is 0")));
+            return Err(Fault::command(format!("the output of {name} is not kept: its tail_bytes is 0")));
         }
         if self.tails.len() >= MOST_WAITING {
             return Err(Fault::command("too many tail requests wait for their answer"));

@@ -1,4 +1,4 @@
-//! `status` with `verbose`: how each watcher is, and why.
+//! `status` with `verbose`: the health of each watcher, and the reason.
 
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ impl Arbiter {
     }
 }
 
-/// Why a watcher does not fare well, in words: why it has stopped of its own accord, or the last failure of a slot that
+/// Why a watcher is not ready, in words: why it has stopped without a command, or the last failure of a slot that
 /// waits.
 fn reason(watcher: &Watcher) -> Option<String> {
     let waits = |failure: &&Failure| watcher.slots.backoffs().any(|(wid, _)| failure.wid == Some(wid));

@@ -282,8 +282,8 @@ fn early_exit_of_a_worker_on_demand_is_logged_with_keys() {
     rig.pass(250);
     rig.exit(101, 7);
     let logs = rig.logs();
-    let line = logs.iter().find(|line| line.contains("no connection starts another")).unwrap();
-    let begin = "w: worker exited too soon, no connection starts another wid=1 status=7 after=0.250s wait=";
+    let line = logs.iter().find(|line| line.contains("connections start no worker for a while")).unwrap();
+    let begin = "w: worker exited too soon, connections start no worker for a while wid=1 status=7 after=0.250s wait=";
     assert!(line.starts_with(begin), "{line}");
     rig.assert_quiescent();
 }

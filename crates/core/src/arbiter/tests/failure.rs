@@ -150,7 +150,7 @@ fn early_exit_with_success_hints_at_daemonizing() {
     rig.exit(101, 0);
     let logs = rig.logs();
     let line = logs.iter().find(|line| line.contains("worker exited too soon")).unwrap();
-    assert!(line.contains("have it stay in the foreground"), "{line}");
+    assert!(line.contains("run it in the foreground"), "{line}");
     rig.pass(1000);
     rig.exit(102, 1);
     assert!(!rig.logs().iter().any(|line| line.contains("foreground")), "a failure has other causes");

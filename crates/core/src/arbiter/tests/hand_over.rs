@@ -354,7 +354,7 @@ fn one_upgrade_at_a_time_and_none_while_everything_stops() {
     let second = rig.send_command("upgrade", json!({}));
     rig.tell(Event::Intent(Intent::Upgrade));
     rig.expect(["upgrade"]);
-    assert_eq!(refusal(&mut rig, second), "not upgraded: another upgrade is under way");
+    assert_eq!(refusal(&mut rig, second), "not upgraded: another upgrade is in progress");
     rig.tell(Event::UpgradeFailed { stage: "check", reason: "exit status 1".into() });
     assert_eq!(refusal(&mut rig, first), "not upgraded, at the stage 'check': exit status 1");
     rig.tell(Event::Intent(Intent::Upgrade));

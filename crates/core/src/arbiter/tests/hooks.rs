@@ -87,7 +87,7 @@ fn a_stop_does_not_wait_for_a_start() {
     rig.said();
     let start = rig.send_command("start", json!({"name": "w", "waiting": true}));
     let stop = rig.send_command("stop", json!({"name": "w", "waiting": true}));
-    rig.expect(["end before_start", "w.hook_failure \"before_start\" \"the watcher was told to stop\""]);
+    rig.expect(["end before_start", "w.hook_failure \"before_start\" \"the watcher was stopped\""]);
     assert!(rig.answer_to(start).unwrap().get("reason").is_some());
     assert_eq!(rig.answer_to(stop), Some(json!({"info": null})));
     assert_eq!(rig.state("w"), WatcherState::Stopped);
@@ -588,7 +588,7 @@ fn function_whose_python_ends_is_run_once_more_and_no_more() {
     assert_eq!(rig.hooks[0].host, Some(1));
     rig.hooks.clear();
     rig.tell(Event::PythonHostLost { host: 1, error: "it ended (by SIGKILL)".into() });
-    let failure = "w.hook_failure \"after_start\" \"the Python that ran it is gone: it ended (by SIGKILL)\"";
+    let failure = "w.hook_failure \"after_start\" \"its Python process has ended: it ended (by SIGKILL)\"";
     assert_eq!(rig.said(), [failure, "SIGTERM 101", "w.kill 101"]);
     rig.exit(101, -15);
     rig.assert_quiescent();

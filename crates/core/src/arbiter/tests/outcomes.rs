@@ -274,7 +274,7 @@ fn failed_hook_holds_back_lower_priorities() {
     rig.exit(101, -15);
     assert_eq!(rig.state("api"), WatcherState::Stopped);
     assert_eq!(health(&mut rig, "api"), "held back");
-    assert_eq!(details(&mut rig, "api")["reason"], "not started, since db, of a higher priority, has not come up");
+    assert_eq!(details(&mut rig, "api")["reason"], "not started: db, which has a higher priority, has not come up");
     assert_eq!(rig.command("start", json!({"name": "db"})), Some(json!({})));
     assert_eq!(rig.state("api"), WatcherState::Stopped);
     rig.hook(Ok(true));

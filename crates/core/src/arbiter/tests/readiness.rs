@@ -214,7 +214,7 @@ fn check_that_cannot_run_is_no_death_and_is_told_once() {
         rig.tell(Event::Probed { probe, outcome: ProbeOutcome::Unable("no such file".into()) });
     }
     let told: Vec<String> = rig.logs();
-    assert_eq!(told, ["w: health cannot be checked, the worker lives on wid=1 pid=101 error=\"no such file\""]);
+    assert_eq!(told, ["w: health check cannot run, the worker is kept wid=1 pid=101 error=\"no such file\""]);
     assert_eq!(rig.running("w"), [101]);
     rig.assert_quiescent();
 }

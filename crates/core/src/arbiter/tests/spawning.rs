@@ -188,10 +188,10 @@ fn request_for_a_worker_that_is_stuck_is_answered_in_time() {
         rig.pass(200);
         let answer = rig.answer_to(request).unwrap_or_else(|| panic!("{command} is not answered"));
         let words = answer["reason"].as_str().unwrap_or_default();
-        assert!(words.contains("has not got to its program within 10.0 s"), "{command}: {answer}");
+        assert!(words.contains("has not executed its program within 10.0 s"), "{command}: {answer}");
         assert_eq!((&answer["failed"][0]["stage"], &answer["failed"][0]["watcher"]), (&json!("start"), &json!("w")));
         let logged =
-            |rig: &mut Rig| rig.logs().iter().filter(|line| line.contains("has not got to its program")).count();
+            |rig: &mut Rig| rig.logs().iter().filter(|line| line.contains("has not executed its program")).count();
         assert_eq!(logged(&mut rig), 1, "{command}");
         rig.pass(60_000);
         assert_eq!(logged(&mut rig), 0, "it is logged once");
@@ -226,7 +226,7 @@ fn workers_beside_a_stuck_one_have_to_prove_themselves() {
         Duration::from_secs(1),
         "the second worker has lived for min_uptime"
     );
-    assert_eq!(answer["reason"], "w: worker 1 has not got to its program within 10.0 s");
+    assert_eq!(answer["reason"], "w: worker 1 has not executed its program within 10.0 s");
     assert_eq!(answer["failed"].as_array().unwrap().len(), 1);
     rig.exit(500, -9);
     rig.hold_launches = false;

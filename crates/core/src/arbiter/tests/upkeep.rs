@@ -33,7 +33,7 @@ fn a_slow_crash_loop_backs_off() {
     assert_eq!(spawns(&mut rig, "w"), 0);
     let status = rig.command("status", json!({"name": "w", "verbose": true})).unwrap();
     assert_eq!(status["details"]["backing_off"][0]["times"], 4);
-    assert!(rig.logs().iter().any(|line| line.contains("the next one waits wid=1 status=1")), "it is logged");
+    assert!(rig.logs().iter().any(|line| line.contains("the next start is delayed wid=1 status=1")), "it is logged");
     rig.pass(120);
     assert_eq!(spawns(&mut rig, "w"), 1);
     // One that lasts is no part of it.
@@ -278,7 +278,7 @@ fn a_workers_life_is_logged() {
         "w: worker started wid=1 pid=101",
         "w: worker exited wid=1 pid=101 signal=SIGKILL after=2.500s asked=no",
         "w: worker started wid=1 pid=102",
-        "w: worker killed, it has not stopped in time wid=1 pid=102 graceful_timeout=5",
+        "w: worker did not stop in time and was killed wid=1 pid=102 graceful_timeout=5",
         "w: worker exited wid=1 pid=102 signal=SIGKILL after=5.000s asked=yes",
     ];
     assert_eq!(lines, expected);

@@ -135,7 +135,8 @@ fn names_of_watchers() {
 #[test]
 fn default_reaches_every_watcher() {
     let (config, problems) = read(
-        "[DEFAULT]\nnumprocesses = 2\ntag = everywhere\n[circus]\n[watcher:a]\ncmd=x\n[watcher:b]\ncmd=x\nnumprocesses = 1\n",
+        "[DEFAULT]\nnumprocesses = 2\ntag = \
+        everywhere\n[circus]\n[watcher:a]\ncmd=x\n[watcher:b]\ncmd=x\nnumprocesses = 1\n",
     );
     let watchers = config.unwrap().watchers;
     assert_eq!(watchers.iter().map(|watcher| watcher.numprocesses).collect::<Vec<_>>(), [2, 1]);
@@ -145,11 +146,11 @@ fn default_reaches_every_watcher() {
 
 #[test]
 fn which_variables_a_key_can_name() {
-    let text = "[env]\nSIZE = 2\n[env:w]\nSIZE = 3\nDIR = /d\n[circus]\ncheck_delay = $(circus.env.size)\n\
-                pidfile = $(circus.env.dir)\n[watcher:w]\nnumprocesses = $(circus.env.SIZE)\nmax_age = $(circus.env.size)\n\
-                cmd = $(circus.env.dir)/x ((circus.env.outer)) $(circus.wid) $(circus.nope)\n\
-                stdout_stream.filename = $(circus.env.dir)/log\nworking_dir = $(circus.env.dir)\n\
-                uid = $(circus.env.outer)\ncolour = $(circus.env.dir)\nname = w\n";
+    let text = "[env]\nSIZE = 2\n[env:w]\nSIZE = 3\nDIR = /d\n[circus]\ncheck_delay = $(circus.env.size)\npidfile = \
+        $(circus.env.dir)\n[watcher:w]\nnumprocesses = $(circus.env.SIZE)\nmax_age = $(circus.env.size)\ncmd = \
+        $(circus.env.dir)/x ((circus.env.outer)) $(circus.wid) $(circus.nope)\nstdout_stream.filename = \
+        $(circus.env.dir)/log\nworking_dir = $(circus.env.dir)\nuid = $(circus.env.outer)\ncolour = \
+        $(circus.env.dir)\nname = w\n";
     let config = read(text).0.unwrap();
     assert_eq!((config.circus.check_delay, config.circus.pidfile.as_deref()), (2.0, Some("$(circus.env.dir)")));
     let watcher = watcher(text);
@@ -175,10 +176,10 @@ fn signals_and_limits_know_no_variables() {
 
 #[test]
 fn every_error_of_a_file_is_reported_at_once() {
-    let text = "[circus]\ncheck_delay = fast\nwarmup_delay = 0.5\numask = 9\ndebug =\n\
-                [watcher:a]\ncmd=x\nnumprocesses = two\nshell = perhaps\nstop_signal = NOSUCH\nrlimit_nofile = lots\n\
-                rlimit_zork = 1\ngraceful_timeout = long\nmax_age = soon\nstdout_stream = File\n\
-                stderr_stream_foo.x = 1\npriority = 99999999999999999999\n[watcher:b]\ncmd=x\nnumprocesses = 4294967296\n";
+    let text = "[circus]\ncheck_delay = fast\nwarmup_delay = 0.5\numask = 9\ndebug \
+        =\n[watcher:a]\ncmd=x\nnumprocesses = two\nshell = perhaps\nstop_signal = NOSUCH\nrlimit_nofile = \
+        lots\nrlimit_zork = 1\ngraceful_timeout = long\nmax_age = soon\nstdout_stream = File\nstderr_stream_foo.x = \
+        1\npriority = 99999999999999999999\n[watcher:b]\ncmd=x\nnumprocesses = 4294967296\n";
     let (config, problems) = read(text);
     assert_eq!(config, None);
     assert_eq!(
@@ -196,7 +197,7 @@ fn every_error_of_a_file_is_reported_at_once() {
             "skipped 13: [watcher:a] graceful_timeout: 'long' is not a number",
             "skipped 14: [watcher:a] max_age: 'soon' is not a whole number",
             "skipped 15: [watcher:a] stdout_stream: needs a key, as in stdout_stream.filename or hooks.before_start",
-            "skipped 16: [watcher:a] stderr_stream_foo.x: is no key of a stream; write stderr_stream.KEY, such as \
+            "skipped 16: [watcher:a] stderr_stream_foo.x: is not a key of a stream; write stderr_stream.KEY, such as \
              stderr_stream.filename",
             "skipped 17: [watcher:a] priority: 99999999999999999999 is out of range",
             "skipped 20: [watcher:b] numprocesses: 4294967296 is out of range",
@@ -235,7 +236,8 @@ fn watchers_that_cannot_be_built_are_left_out() {
             "skipped 5: [watcher:badstream] stdout_stream.class: there is no stream class 'NoSuchStream'",
             "skipped 6: [watcher:badsingle] Singleton watcher has a single process",
             "skipped 10: [watcher:badpath] copy_env and copy_path must have the same value",
-            "skipped 13: [watcher:badconf] stream configuration invalid: stdout_stream has neither a class nor a filename",
+            "skipped 13: [watcher:badconf] stream configuration invalid: stdout_stream has neither a class nor a \
+            filename",
             "skipped 15: [watcher:badsocket] stdin_socket: no valid [socket:web] section was found",
             "skipped 16: [watcher:badsocket] sockets: no valid [socket:api] section was found",
         ]
@@ -254,7 +256,7 @@ fn unused_keys_of_a_stream_are_reported() {
         problems,
         [
             "warning 7: [watcher:w] stdout_stream.backup_count: has no effect with WatchedFileStream",
-            "warning 8: [watcher:w] stdout_stream.time_fromat: is no key of a stream; did you mean 'time_format'?",
+            "warning 8: [watcher:w] stdout_stream.time_fromat: is not a key of a stream; did you mean 'time_format'?",
             "skipped 11: [watcher:t] stderr_stream.rotate_when: 'noon' is not S, M, H, D, MIDNIGHT or W0 to W6",
         ]
     );
@@ -274,7 +276,7 @@ fn what_has_no_part_yet_is_refused_by_name() {
         texts.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
         ["warning 3", "warning 5", "warning 6", "skipped 10", "skipped 12", "skipped 14"]
     );
-    for key in ["multicast_endpoint", "ssh_server", "hooks.before_start", "no plugin is called 'x'"] {
+    for key in ["multicast_endpoint", "ssh_server", "hooks.before_start", "there is no plugin 'x'"] {
         assert!(texts.iter().any(|(_, text)| text.contains(key)), "{key}");
     }
     for line in ["httpd = on", "loggerconfig = x.yaml"] {
@@ -302,7 +304,7 @@ fn unknown_names_are_warned_of_with_the_nearest_known_one() {
             "warning 6: unknown key 'numproceses' in [watcher:a]; did you mean 'numprocesses'?",
             "warning 8: unknown key 'hook.before_start' in [watcher:a]; did you mean 'hooks'?",
             "warning 9: unknown key 'colour' in [watcher:a]",
-            "warning 11: [watcher:a] env: is ignored; variables stand in sections [env] and [env:NAME]",
+            "warning 11: [watcher:a] env: is ignored; write variables in sections [env] and [env:NAME]",
             "warning 17: [watcher:none] has no keys, so there is no such watcher",
         ]
     );
@@ -311,8 +313,9 @@ fn unknown_names_are_warned_of_with_the_nearest_known_one() {
 #[test]
 fn everything_about_a_socket() {
     let config = sound(
-        "[socket:Web]\nhost = 127.0.0.1\nport = 0\nfamily = af_inet6\ntype = SOCK_DGRAM\nbacklog = 5\nblocking = yes\n\
-         [socket:api]\npath = /run/$(circus.env.outer)\numask = 022\nreplace = yes\nproto = tcp\n[socket:plain]\npath = /p\n",
+        "[socket:Web]\nhost = 127.0.0.1\nport = 0\nfamily = af_inet6\ntype = SOCK_DGRAM\nbacklog = 5\nblocking = \
+        yes\n[socket:api]\npath = /run/$(circus.env.outer)\numask = 022\nreplace = yes\nproto = \
+        tcp\n[socket:plain]\npath = /p\n",
     );
     let [api, plain, web] = config.sockets.as_slice() else { panic!("{:?}", config.sockets) };
     assert_eq!((web.name.as_str(), web.host.as_str(), web.port, web.backlog), ("web", "127.0.0.1", 0, 5));
@@ -325,7 +328,8 @@ fn everything_about_a_socket() {
 #[test]
 fn sockets_with_errors_are_left_out() {
     let (config, problems) = read(
-        "[socket:a]\nport = 99999\nfamily = AF_X25\n[socket:b]\nfamily = AF_UNIX\n[socket:C]\nport = 1\n[socket:c]\nport = 2\n",
+        "[socket:a]\nport = 99999\nfamily = AF_X25\n[socket:b]\nfamily = AF_UNIX\n[socket:C]\nport = \
+        1\n[socket:c]\nport = 2\n",
     );
     assert_eq!(config.unwrap().sockets.iter().map(|socket| socket.port).collect::<Vec<_>>(), [1]);
     assert_eq!(
@@ -342,9 +346,9 @@ fn sockets_with_errors_are_left_out() {
 #[test]
 fn everything_about_circus() {
     let (config, problems) = read(
-        "[circus]\ncheck_delay = 1_0.5\nendpoint = ipc:///run/x\nendpoint_owner = me\nendpoint_mode = 0660\numask = 027\n\
-         warmup_delay = 2\ndebug = no\npidfile = /p\nloglevel = DEBUG\nlogoutput = -\nfqdn_prefix = x\nstrict = on\n\
-         pubsub_endpoint = ipc:///run/y\nhttpd_host = x\n",
+        "[circus]\ncheck_delay = 1_0.5\nendpoint = ipc:///run/x\nendpoint_owner = me\nendpoint_mode = 0660\numask = \
+        027\nwarmup_delay = 2\ndebug = no\npidfile = /p\nloglevel = DEBUG\nlogoutput = -\nfqdn_prefix = x\nstrict = \
+        on\npubsub_endpoint = ipc:///run/y\nhttpd_host = x\n",
     );
     assert_eq!(problems, [""; 0]);
     let circus = config.unwrap().circus;
@@ -386,7 +390,7 @@ fn shell_args_need_a_shell() {
 fn namesakes_are_warned_of() {
     let (config, problems) = read("[watcher:A]\ncmd=x\n[watcher:a]\ncmd=y\n");
     assert_eq!(config.unwrap().watchers.len(), 2);
-    assert_eq!(problems, ["warning 3: 'a' and 'A' differ in case at most: commands reach only one"]);
+    assert_eq!(problems, ["warning 3: 'a' and 'A' differ only in case: commands reach only one of them"]);
 }
 
 #[test]
@@ -432,16 +436,13 @@ fn on_demand_needs_a_socket_that_listens_without_workers() {
     assert_eq!(warned("cmd = x\nstdin_socket = web"), [""; 0]);
     assert_eq!(
         warned("cmd = x"),
-        [
-            "warning 2: [watcher:w] on_demand: the watcher names no managed socket; no socket activates it, so start it explicitly"
-        ]
+        ["warning 2: [watcher:w] on_demand: the watcher names no managed socket; no socket activates it, so start \
+            it explicitly"]
     );
     assert_eq!(
         warned("cmd = x ${socket:own}"),
-        [
-            "warning 2: [watcher:w] on_demand: with so_reuseport no socket listens while no worker runs; no socket activates it, \
-             so start it explicitly"
-        ]
+        ["warning 2: [watcher:w] on_demand: with so_reuseport no socket listens while no worker runs; no socket \
+            activates it, so start it explicitly"]
     );
 }
 
@@ -534,20 +535,17 @@ fn which_program_a_plugin_is() {
 fn problems_of_a_plugin_are_reported() {
     let said = |section: &str| problems(&format!("[watcher:w]\ncmd = x\n[plugin:p]\n{section}"));
     for (section, text) in [
-        ("use = flaping", "skipped 4: [plugin:p] use: no plugin is called 'flaping'; did you mean 'flapping'?"),
+        ("use = flaping", "skipped 4: [plugin:p] use: there is no plugin 'flaping'; did you mean 'flapping'?"),
         (
             "attempts = 2",
             "skipped 3: [plugin:p] use: is missing: the name of a plugin, of a Python class, or cmd with a command",
         ),
-        (
-            "use = logger\ncmd = x",
-            "skipped 5: [plugin:p] cmd: use says already which plugin it is; write one of the two",
-        ),
+        ("use = logger\ncmd = x", "skipped 5: [plugin:p] cmd: use already names the plugin; write only one of the two"),
         ("use = logger\nactive = perhaps", "skipped 5: [plugin:p] active: 'perhaps' is neither yes nor no"),
         ("use = flapping\natempts = 2", "warning 5: unknown key 'atempts' in [plugin:p]; did you mean 'attempts'?"),
         (
             "use = logger\npython_runner = yes",
-            "skipped 5: [plugin:p] python_runner: logger is no plugin of the original, so Python has none of this name",
+            "skipped 5: [plugin:p] python_runner: logger is not a plugin of Circus, so Python has no such class",
         ),
     ] {
         assert_eq!(said(section), [text]);

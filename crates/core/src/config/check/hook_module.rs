@@ -1,4 +1,4 @@
-//! Whether a hook that is a Python function is there: its module is looked for as Python would, and nothing is imported.
+//! Whether a hook that is a Python function exists: its module is looked for as Python would, and nothing is imported.
 
 use std::path::{Path, PathBuf};
 
@@ -81,8 +81,8 @@ impl ImportPaths<'_> {
             }
         }
         format!(
-            "there is no Python module '{module}' in {}, nor where {} imports from; put it beside the configuration file, \
-             or set PYTHONPATH in [env:NAME]",
+            "there is no Python module '{module}' in {}, nor where {} imports from; put it beside the configuration \
+            file, or set PYTHONPATH in [env:NAME]",
             places.join(", "),
             self.subject.python()
         )

@@ -105,7 +105,7 @@ impl Subject<'_> {
         let path = self.absolute(path);
         self.directory_objection(&path).or_else(|| {
             let file = self.facts.file(&path).ok().filter(|file| file.kind != FileKind::Socket && !replace)?;
-            let what = if file.kind == FileKind::Directory { "a directory" } else { "a file that is no socket" };
+            let what = if file.kind == FileKind::Directory { "a directory" } else { "a file that is not a socket" };
             Some(format!("{} is {what}; remove it or use another path", path.display()))
         })
     }

@@ -50,7 +50,7 @@ impl Search<'_> {
 
     fn missing(&self, program: &str) -> String {
         let advice = if program.split_once('=').is_some_and(|(name, _)| is_variable(name)) {
-            "variables of the environment stand in a section [env:NAME]".to_owned()
+            "write variables of the environment in a section [env:NAME]".to_owned()
         } else if program == "cd" {
             "it is a word of the shell; write working_dir = DIRECTORY instead".to_owned()
         } else if SHELL_BUILTINS.contains(&program) {
@@ -120,8 +120,8 @@ mod tests {
             ),
             (
                 "A=1",
-                "there is no program 'A=1' in the worker's PATH (/bin:/usr/bin); variables of the environment \
-                     stand in a section [env:NAME]",
+                "there is no program 'A=1' in the worker's PATH (/bin:/usr/bin); write variables of the environment \
+                in a section [env:NAME]",
             ),
         ] {
             assert_eq!(objection(DEFAULT_PATH, program).as_deref(), Some(text));

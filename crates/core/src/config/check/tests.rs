@@ -85,9 +85,8 @@ fn a_program_that_is_not_there() {
     expect("cmd = app/notes", "2: error: cmd: /srv/app/notes is not executable; chmod +x makes it so");
     expect(
         "cmd = uvicorn app",
-        "2: error: cmd: there is no program 'uvicorn' in the worker's PATH (/bin:/usr/bin); \
-                                 circusd's own PATH has /opt/python/bin/uvicorn: write that path, or copy_env = yes, or \
-                                 PATH in [env:NAME]",
+        "2: error: cmd: there is no program 'uvicorn' in the worker's PATH (/bin:/usr/bin); circusd's own PATH has \
+        /opt/python/bin/uvicorn: write that path, or copy_env = yes, or PATH in [env:NAME]",
     );
     expect("cmd = name\nexecutable = ./none", "3: error: executable: there is no file /srv/./none");
 }
@@ -212,7 +211,7 @@ fn variables_that_a_comment_cuts() {
 fn references_to_nothing() {
     expect(
         "cmd = sleep $(circus.sockets.wob)\nuse_sockets = yes\n[socket:web]\nport = 1",
-        "2: warning: cmd: no valid [socket:wob] section was found, so $(circus.sockets.wob) stays as it is; did you \
+        "2: warning: cmd: no valid [socket:wob] section was found, so $(circus.sockets.wob) stays unchanged; did you \
          mean 'web'?",
     );
     expect(
@@ -222,16 +221,16 @@ fn references_to_nothing() {
     );
     expect(
         "cmd = sleep $(circus.env.prt)\n[env]\nPORT = 1",
-        "2: warning: cmd: the watcher's environment has no PRT, so $(circus.env.prt) stays as it is; did you mean \
+        "2: warning: cmd: the watcher's environment has no PRT, so $(circus.env.prt) stays unchanged; did you mean \
          'PORT'?",
     );
     expect(
         "cmd = sleep $(circus.widd)",
-        "2: warning: cmd: nothing is called $(circus.widd), so it stays as it is; did you mean 'wid'?",
+        "2: warning: cmd: $(circus.widd) is unknown, so it stays unchanged; did you mean 'wid'?",
     );
     let dir = of_watcher("cmd = sleep\nnumprocesses = 1\nuid = $(circus.env.who)");
     assert!(
-        dir.contains(&"4: warning: uid: no variable WHO is known here, so $(circus.env.who) stays as it is".into())
+        dir.contains(&"4: warning: uid: no variable WHO is known here, so $(circus.env.who) stays unchanged".into())
     );
 }
 
@@ -264,8 +263,8 @@ fn comments_that_cut_and_comments_that_do_not() {
     );
     expect(
         "cmd = sleep 100 # the web",
-        "2: warning: cmd: '#' begins no comment behind a value: it and all that follows are arguments; write the comment \
-         in a line of its own",
+        "2: warning: cmd: '#' begins no comment behind a value: it and all that follows are arguments; write the \
+        comment in a line of its own",
     );
     assert_eq!(of_watcher("cmd = sleep a;b c#d\nnumprocesses = 1 ; one"), [""; 0]);
 }
@@ -274,12 +273,12 @@ fn comments_that_cut_and_comments_that_do_not() {
 fn keys_in_the_wrong_column_or_twice() {
     let indented = of_watcher("\tcmd = sleep 1");
     assert_eq!(indented[0], "1: error: cmd: is missing; write cmd = COMMAND");
-    let cause = "2: warning: 'cmd' in is indented, so it is no key; begin it in the first column";
+    let cause = "2: warning: 'cmd' in is indented, so it is not a key; begin it in the first column";
     assert!(indented.contains(&cause.to_owned()), "{indented:?}");
     expect(
         "cmd = sleep 1\n  numprocesses = 3",
-        "2: warning: cmd: the indented line 'numprocesses = ...' continues this value instead of being a key of its own; \
-         begin it in the first column",
+        "2: warning: cmd: the indented line 'numprocesses = ...' continues this value instead of being a key of its \
+        own; begin it in the first column",
     );
     expect(
         "cmd = sleep 1\n[watcher:v]\ncmd = sleep\n[watcher:w]\ncmd = sleep 2",
@@ -290,8 +289,8 @@ fn keys_in_the_wrong_column_or_twice() {
 
 #[test]
 fn nothing_to_start() {
-    let supervisor = "2: error: no watcher is defined: [program:web] is not a watcher section; write [watcher:web]; circusd will not \
-                      start";
+    let supervisor = "2: error: no watcher is defined: [program:web] is not a watcher section; write [watcher:web]; \
+        circusd will not start";
     let lines = found("[supervisord]\n[program:web]\ncommand = sleep 1\n");
     assert!(lines.contains(&supervisor.to_owned()), "{lines:?}");
     assert!(lines.iter().any(|line| line.ends_with("[supervisord], which is ignored; here it is [circus]")));
@@ -324,7 +323,7 @@ fn places_of_circusd_itself() {
         ("endpoint = ipc:///gone/ctl", "endpoint: the directory /gone does not exist; create it"),
         (
             "endpoint = ipc:///srv/app/notes",
-            "endpoint: /srv/app/notes is a file that is no socket; remove it or use \
+            "endpoint: /srv/app/notes is a file that is not a socket; remove it or use \
                                              another path",
         ),
         ("endpoint = tcp://127.0.0.1", "endpoint: tcp://127.0.0.1 has no port; write tcp://HOST:PORT"),
@@ -350,7 +349,7 @@ fn sockets_that_cannot_be_opened() {
     assert_eq!(socket("path = /gone/s"), ["4: error: [socket:s] path: the directory /gone does not exist; create it"]);
     assert_eq!(
         socket("path = /srv/app/notes"),
-        ["4: error: [socket:s] path: /srv/app/notes is a file that is no socket; remove it or use another path"]
+        ["4: error: [socket:s] path: /srv/app/notes is a file that is not a socket; remove it or use another path"]
     );
     assert_eq!(socket("path = /run/circus/old"), [""; 0]);
     assert_eq!(
@@ -381,7 +380,7 @@ fn an_open_endpoint_is_refused_with_the_lines_that_mend_it() {
 #[test]
 fn a_signal_that_does_not_exist() {
     let lines = of_watcher("cmd = sleep\nstop_signal = 99");
-    assert!(lines.contains(&"3: error: stop_signal: 99 is no signal; they go from 1 to 64".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"3: error: stop_signal: 99 is not a signal; signals are 1 to 64".to_owned()), "{lines:?}");
 }
 
 #[test]

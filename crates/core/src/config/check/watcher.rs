@@ -239,19 +239,19 @@ impl Judge<'_> {
         let text = match name.split_once('.') {
             Some(("sockets", socket)) => {
                 let hint = suggestion(socket, self.subject.assembled.sockets.iter().map(|known| known.name.as_str()));
-                format!("no valid [socket:{socket}] section was found, so $(circus.{name}) stays as it is{hint}")
+                format!("no valid [socket:{socket}] section was found, so $(circus.{name}) stays unchanged{hint}")
             }
             Some(("env", variable)) => {
                 let known = self.config.env.iter().flatten().map(|(name, _)| name.as_str());
                 let hint = suggestion(variable, known);
                 format!(
-                    "the watcher's environment has no {}, so $(circus.{name}) stays as it is{hint}",
+                    "the watcher's environment has no {}, so $(circus.{name}) stays unchanged{hint}",
                     variable.to_uppercase()
                 )
             }
             _ => {
                 let known = WATCHER_OPTIONS.iter().map(|spec| spec.key).chain(["wid"]);
-                format!("nothing is called $(circus.{name}), so it stays as it is{}", suggestion(name, known))
+                format!("$(circus.{name}) is unknown, so it stays unchanged{}", suggestion(name, known))
             }
         };
         self.watcher.warning(key, &text)
@@ -272,7 +272,7 @@ impl Judge<'_> {
         });
         let name = unknown.into_inner()?;
         let variable = name.strip_prefix("env.").unwrap_or(&name).to_uppercase();
-        let text = format!("no variable {variable} is known here, so $(circus.{name}) stays as it is");
+        let text = format!("no variable {variable} is known here, so $(circus.{name}) stays unchanged");
         Some(self.watcher.warning(&entry.key, &text))
     }
 

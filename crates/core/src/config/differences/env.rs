@@ -29,7 +29,7 @@ fn reference(section: &Section, entry: &Entry) -> Option<Problem> {
     let replaced = expand(&entry.value, |name| name.starts_with("env.").then_some(Cow::Borrowed("")));
     (replaced != entry.value).then(|| {
         let key = named(section, &entry.key);
-        let text = format!("{key}: $(circus.env.NAME) is replaced; 0.19 left it in sections [env:NAME] as it stands");
+        let text = format!("{key}: $(circus.env.NAME) is replaced; 0.19 did not replace it in sections [env:NAME]");
         Problem::note(&entry.place, text)
     })
 }
@@ -37,12 +37,13 @@ fn reference(section: &Section, entry: &Entry) -> Option<Problem> {
 fn dollars(section: &Section, entry: &Entry, host: &Host, defined: &BTreeSet<&str>) -> Option<Problem> {
     let key = named(section, &entry.key);
     if entry.value.contains("$$") {
-        let text = format!("{key}: $$ is one dollar; 0.19 left both");
+        let text = format!("{key}: $$ stands for one dollar sign; 0.19 kept both");
         return Some(Problem::note(&entry.place, text));
     }
     let name = references(&entry.value).find(|name| !host.env.contains_key(*name) && defined.contains(name))?;
     let text = format!(
-        "{key}: ${name} is what the env sections say; 0.19 looked at circusd's own environment alone, and put nothing"
+        "{key}: ${name} is replaced by the value of the env sections; 0.19 used only circusd's own environment, \
+        which lacks it"
     );
     Some(Problem::note(&entry.place, text))
 }

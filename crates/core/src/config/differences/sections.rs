@@ -55,7 +55,7 @@ impl Reader<'_> {
 
     fn circus(&self, notes: &mut Vec<Problem>) {
         if python::float(&self.text("check_delay")).is_ok_and(|delay| delay <= 0.0) {
-            let text = "dead workers are replaced all the same, with pauses of at most 5 s in a crash loop; 0.19 then \
+            let text = "workers that exit are replaced anyway, with pauses of at most 5 s in a crash loop; 0.19 then \
                         replaced none";
             notes.extend(self.note("check_delay", text));
         }
@@ -83,8 +83,8 @@ impl Reader<'_> {
             notes.extend(self.entry("copy_env").and_then(|entry| env::copied(self.section, entry, host)));
         }
         if self.is("copy_path") {
-            let text = "PYTHONPATH is what python3 in circusd's own PATH imports from; 0.19, a Python program, took what \
-                        it imported from itself";
+            let text =
+                "PYTHONPATH is the import path of the python3 in circusd's own PATH; 0.19 used its own import path";
             notes.extend(self.note("copy_path", text));
         }
         if !self.text("executable").is_empty() {
@@ -92,11 +92,11 @@ impl Reader<'_> {
         }
         if self.is("on_demand") {
             let text = "the first connection to a socket of this watcher starts it, and so does the start command; \
-                        0.19 looked at all sockets, every check_delay, for the first watcher alone";
+                        0.19 polled all sockets every check_delay, and only for the first watcher";
             notes.extend(self.note("on_demand", text));
         }
         if python::int(&self.text("max_retry")) == Ok(-1) {
-            let text = "a command that cannot be executed is tried for ever, with pauses; 0.19 stood still over it";
+            let text = "a command that cannot be executed is tried for ever, with pauses; 0.19 froze";
             notes.extend(self.note("max_retry", text));
         }
     }
@@ -106,7 +106,7 @@ impl Reader<'_> {
         let active = script::active(&script).filter(|_| self.is("shell"))?;
         let there = match active {
             '\n' => "a new line was a blank".to_owned(),
-            active => format!("the program got '{active}' as it stands"),
+            active => format!("the program got '{active}' unchanged"),
         };
         let shown = active.escape_debug();
         let text = format!(
@@ -124,12 +124,12 @@ impl Reader<'_> {
         };
         let mut spelt = text.split("${socket:").skip(1).filter_map(|rest| rest.split_once('}'));
         if let Some((name, _)) = spelt.find(|(name, _)| is_socket(name)) {
-            let text = format!("${{socket:{name}}} is the number of the socket; 0.19 left it as it stands");
+            let text = format!("${{socket:{name}}} is the number of the socket; 0.19 did not replace it");
             return self.note(key, &text);
         }
         let gone = ["$(circus.__name__)", "((circus.__name__))"];
         gone.iter().find(|name| text.contains(*name)).and_then(|name| {
-            let text = format!("{name} stays as it stands; 0.19 put the name of the section");
+            let text = format!("{name} is not replaced; 0.19 replaced it by the name of the section");
             self.note(key, &text)
         })
     }
@@ -145,7 +145,7 @@ impl Reader<'_> {
 
     fn local_time(&self, stream: &str) -> Option<Problem> {
         let key = format!("{stream}.utc");
-        let text = "means what it says; in 0.19 any text meant yes";
+        let text = "is read as yes or no; in 0.19 any text meant yes";
         self.note(&key, text).filter(|_| python::boolean(&self.text(&key)) == Some(false))
     }
 
@@ -226,7 +226,7 @@ mod tests {
             of("[watcher:w]\ncmd = x ${socket:Web}\nargs = ${socket:no} $(circus.__NAME__)\n[socket:web]\nport=1\n"),
             [
                 "2: [watcher:w] cmd: ${socket:web} is the number of the socket",
-                "3: [watcher:w] args: $(circus.__name__) stays as it stands"
+                "3: [watcher:w] args: $(circus.__name__) is not replaced"
             ]
         );
     }
@@ -236,10 +236,10 @@ mod tests {
         assert_eq!(
             of("[env]\nB = $A\nA = 1\nC = $A$HOME\nD = 5$$\n[env:w]\nE = $(circus.env.home)\nF=$C\n"),
             [
-                "4: [env] C: $A is what the env sections say",
-                "5: [env] D: $$ is one dollar",
+                "4: [env] C: $A is replaced by the value of the env sections",
+                "5: [env] D: $$ stands for one dollar sign",
                 "7: [env:w] E: $(circus.env.NAME) is replaced",
-                "8: [env:w] F: $C is what the env sections say",
+                "8: [env:w] F: $C is replaced by the value of the env sections",
             ]
         );
         assert_eq!(
@@ -277,10 +277,10 @@ mod tests {
         assert_eq!(
             of(text),
             [
-                "2: [circus] check_delay: dead workers are replaced all the same",
+                "2: [circus] check_delay: workers that exit are replaced anyway",
                 "10: [watcher:w] stdout_stream.max_bytes: a full file is emptied",
-                "12: [watcher:w] stderr_stream.utc: means what it says",
-                "7: [watcher:w] copy_path: PYTHONPATH is what python3 in circusd's own PATH imports from",
+                "12: [watcher:w] stderr_stream.utc: is read as yes or no",
+                "7: [watcher:w] copy_path: PYTHONPATH is the import path of the python3 in circusd's own PATH",
                 "8: [watcher:w] executable: is executed in place of the first word of cmd",
                 "6: [watcher:w] on_demand: the first connection to a socket of this watcher starts it",
                 "5: [watcher:w] max_retry: a command that cannot be executed is tried for ever",

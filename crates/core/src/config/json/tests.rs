@@ -97,7 +97,7 @@ fn problems_name_their_key() {
         ),
         (
             json!({"watchers": [{"name": "a", "cmd": "x", "env": {"A": 1}}, {"name": "b", "cmd": "x"}]}),
-            "Skipped fd: [watcher:a] env: the variable A is neither a text nor null",
+            "Skipped fd: [watcher:a] env: the variable A is neither a string nor null",
         ),
         (
             json!({"watchers": [{"name": "a", "cmd": "x", "shell": 2}, {"name": "b", "cmd": "x"}]}),
@@ -108,7 +108,7 @@ fn problems_name_their_key() {
     }
     let text = Origin::Text { name: "fd".into(), text: "{\n 1".into() };
     let said = text.load(&host(), &machine()).problems.remove(0).to_string();
-    assert!(said.starts_with("fd:2: is no JSON object: "), "{said}");
+    assert!(said.starts_with("fd:2: is not a JSON object: "), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `set` and `add`: checking what a client asks for, and doing it to a configuration.
+//! `set` and `add`: checking the options of a request, and applying them to a configuration.
 
 use serde_json::Value;
 
@@ -298,9 +298,9 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_refused_with_the_reason() {
         for (key, value, reason) in [
-            ("hooks", json!({"before_start": 1}), "'hooks': 1 is no hook"),
+            ("hooks", json!({"before_start": 1}), "'hooks': 1 is not a hook"),
             ("hooks.before_start", json!("exec:"), "'hooks.before_start': a command is missing"),
-            ("hook_timeout", json!(0), "'hook_timeout': 0 leaves a hook no time"),
+            ("hook_timeout", json!(0), "'hook_timeout': 0 is not greater than 0"),
             ("virtualenv", json!("/v"), "copy_env must be True to use virtualenv"),
             ("rlimit_core", json!(-2), "'rlimit_core': -2 is out of range"),
             ("uid", json!(-1), "'uid': -1 is out of range"),

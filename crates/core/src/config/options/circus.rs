@@ -15,42 +15,65 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Bool,
         "no",
         "yes",
-        "Let other machines reach the endpoints: anyone can then control circusd, without a password."
+        "Allow endpoints that other machines can reach. Every client that reaches them controls circusd, without a \
+        password."
     ),
-    live!(check_delay, Seconds, "5", "2", "Seconds; the longest pause of the back-off that crash loops get."),
-    live!(debug, Bool, "no", "yes", "Let plugins log everything."),
+    live!(check_delay, Seconds, "5", "2", "The longest pause before the next start of a worker in a crash loop."),
+    live!(debug, Bool, "no", "yes", "Make plugins log everything."),
     unused!(debug_gc, Bool, "no", "yes", "A switch of Python's garbage collector.", DEAD),
-    field!(endpoint, Text, "tcp://127.0.0.1:5555", "ipc:///run/circus/control", "Where requests are answered."),
+    field!(
+        endpoint,
+        Text,
+        "tcp://127.0.0.1:5555",
+        "ipc:///run/circus/control",
+        "The address at which circusd answers \
+                                                                                requests."
+    ),
     field!(endpoint_mode, Octal, "0600", "0660", "The mode of the socket file of an ipc endpoint."),
     field!(
         endpoint_owner,
         Text,
         "",
         "deploy",
-        "The user that owns the socket file of an ipc endpoint, by name or number. Requests that arrive there act for \
-         this user: add has to name it as uid, and only watchers that run as this user can be changed, started, \
-         stopped, signalled and read, by options that take no effect with circusd's own rights."
+        "The user that owns the socket file of an ipc endpoint: a name or a number. Requests at that endpoint act for \
+        this user. They can add only watchers that have this user as uid, and can change, start, stop, signal and \
+        read only watchers that run as this user. Options that take effect with the rights of circusd are refused."
     ),
     live!(
         exit_on,
         Text,
         "end",
         "failure",
-        "Which end of a watcher with essential = yes ends circusd: end, whatever its last worker's exit status, or \
-         failure, an end by a signal or with an exit status that is not in success_codes. circusd stops the other \
-         watchers in order, and exits with that status; 128 and the number of a signal; 1 if no worker could be started."
+        "When a watcher with essential = yes ends circusd. end: when its last worker has exited, whatever the exit \
+        status. failure: only if a signal ended that worker or its exit status is not in success_codes. circusd stops \
+        the other watchers in order and then exits with the exit status of that worker, with 128 plus the number of \
+        the signal, or with 1 if no worker could be started."
     ),
-    live!(fqdn_prefix, Text, "", "web", "A name that is put before that of the machine."),
+    live!(
+        fqdn_prefix,
+        Text,
+        "",
+        "web",
+        "Stored for programs that embed Circus, which put it before the name of the \
+                                        machine. circusd does not use it."
+    ),
     unused!(httpd, Bool, "no", "yes", "Start the web console.", NO_HTTPD),
     unused!(httpd_close_outputs, Bool, "no", "yes", "Discard the output of the web console.", DEAD),
-    unused!(httpd_host, Text, "localhost", "127.0.0.1", "Where the web console listens.", Support::Works),
-    unused!(httpd_port, Int, "8080", "8081", "Where the web console listens.", Support::Works),
+    unused!(
+        httpd_host,
+        Text,
+        "localhost",
+        "127.0.0.1",
+        "The host of the web console; without effect, as httpd.",
+        Support::Works
+    ),
+    unused!(httpd_port, Int, "8080", "8081", "The port of the web console; without effect, as httpd.", Support::Works),
     unused!(
         include,
         Text,
         "",
         "conf.d/*.ini more.ini",
-        "Files or patterns of files to read after this one, relative to it.",
+        "Files, or patterns of files, to read after this file. A relative path starts at the directory of this file.",
         Support::Works
     ),
     unused!(
@@ -58,7 +81,7 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Text,
         "",
         "conf.d",
-        "Directories whose *.ini to read after this one, relative to it.",
+        "Directories whose *.ini files to read after this file. A relative path starts at the directory of this file.",
         Support::Works
     ),
     unused!(
@@ -76,8 +99,8 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Text,
         "text",
         "json",
-        "How the log is written: text, as Circus has it, or json, an object in each line with time, level, process, \
-         message, and a key for each key=value of the text."
+        "The format of the log. text: lines as in Circus. json: one object in each line with time, level, process and \
+        message, and with a key for each key=value of the text."
     ),
     Setting {
         put: |circus, value| {
@@ -92,15 +115,22 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             circus.loglevel = level;
             Ok(())
         },
-        ..live!(loglevel, Text, "", "debug", "critical, error, warning, info or debug; without, info.")
+        ..live!(
+            loglevel,
+            Text,
+            "",
+            "debug",
+            "The lowest level that is logged: critical, error, warning, info or \
+                                             debug; by default info."
+        )
     },
     live!(
         logoutput,
         Text,
         "",
         "/var/log/circusd.log",
-        "Where to log: - is standard error; a file, opened again when it was moved; syslog://HOST:PORT?FACILITY; \
-         syslog:///dev/log?FACILITY."
+        "The destination of the log: - for standard error; a file, which is opened again when it was moved; \
+        syslog://HOST:PORT?FACILITY; syslog:///dev/log?FACILITY."
     ),
     Setting {
         support: Support::Ignored("is not supported yet: no client will discover this circusd"),
@@ -117,19 +147,27 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Text,
         "end",
         "adopt",
-        "What is done with workers that a killed circusd has left, where state_file tells of them: end, they are stopped \
-         before anything is started; adopt, they go on as workers of the new circusd, with the sockets that they listen at."
+        "What happens to workers that a killed circusd has left behind, if state_file lists them. end: they are \
+        stopped before anything is started. adopt: they become workers of the new circusd and keep the sockets that \
+        they listen on."
     ),
-    field!(pidfile, Text, "", "/run/circusd.pid", "The file for circusd's process id."),
+    field!(pidfile, Text, "", "/run/circusd.pid", "The file to which circusd writes its process id."),
     unused!(prereload_fn, Text, "", "module.function", "A Python function.", DEAD),
     unused!(proc_name, Text, "", "circusd", "The name of circusd in process listings.", DEAD),
-    field!(pubsub_endpoint, Text, "tcp://127.0.0.1:5556", "ipc:///run/circus/events", "Where events are published."),
+    field!(
+        pubsub_endpoint,
+        Text,
+        "tcp://127.0.0.1:5556",
+        "ipc:///run/circus/events",
+        "The address at which circusd \
+                                                                                      publishes events."
+    ),
     live!(
         python,
         Text,
         "",
         "/opt/venv/bin/python",
-        "The Python that runs hooks that are Python functions; without, python3 as circusd's own PATH finds it."
+        "The Python that runs hooks that are Python functions; by default the python3 in circusd's own PATH."
     ),
     unused!(ssh_server, Text, "", "me@example.org", "A host to tunnel through.", DEAD),
     field!(
@@ -137,22 +175,16 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Text,
         "",
         "/run/circusd.state",
-        "The file in which circusd writes down which workers live, for the circusd after one that was killed; without, it \
-         only warns of those that it recognizes."
+        "The file in which circusd records its running workers. If circusd is killed, the next circusd finds them \
+        there. Without it, the next circusd only warns of workers that it recognizes."
     ),
-    live!(
-        stats_always,
-        Bool,
-        "no",
-        "yes",
-        "Let circusd-stats sample processes even without a subscriber to its figures."
-    ),
+    live!(stats_always, Bool, "no", "yes", "Let circusd-stats sample processes even if no client subscribes."),
     live!(
         stats_endpoint,
         Text,
         "tcp://127.0.0.1:5557",
         "ipc:///run/circus/stats",
-        "Where circusd-stats publishes. Setting this also enables circusd-stats, regardless of statsd."
+        "The address at which circusd-stats publishes. If it is set, circusd-stats is started even with statsd = no."
     ),
     Setting {
         put: |circus, value| {
@@ -168,10 +200,18 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             Seconds,
             "1",
             "0.5",
-            "Seconds between two looks of circusd-stats at a process, and two messages about it; 0.1 at least."
+            "The time between two samples of a process by circusd-stats, and between two messages about it; at least \
+            0.1."
         )
     },
-    live!(statsd, Bool, "no", "yes", "Start circusd-stats, which publishes what processes use."),
+    live!(
+        statsd,
+        Bool,
+        "no",
+        "yes",
+        "Start circusd-stats, which publishes how much processor time and memory \
+                                     processes use."
+    ),
     live!(
         statsd_close_outputs,
         Bool,
@@ -185,8 +225,8 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         Bool,
         "no",
         "yes",
-        "Refuse to start if a watcher, socket or included file has an error; otherwise only the watcher or socket is \
-         skipped."
+        "Refuse to start if a watcher, socket or included file has an error. Otherwise circusd skips only what has \
+        the error."
     ),
     Setting {
         put: |circus, value| {
@@ -202,17 +242,17 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
             Octal,
             "",
             "027",
-            "The umask of circusd and its workers; without, the one circusd was started with."
+            "The umask of circusd and its workers; by default the umask with which circusd was started."
         )
     },
-    live!(warmup_delay, WholeSeconds, "0", "1", "Seconds between the starts of two watchers."),
+    live!(warmup_delay, WholeSeconds, "0", "1", "The pause between the starts of two watchers."),
     live!(
         workers_end_with_circusd,
         Bool,
         "no",
         "yes",
-        "Let the kernel send SIGTERM to workers when circusd ends without having stopped them, as after a SIGKILL. It \
-         applies to workers that start later, and not to processes that workers have started."
+        "Let the kernel send SIGTERM to the workers when circusd ends without having stopped them, for example after \
+        SIGKILL. A change applies to workers that start later. Processes that workers have started get no signal."
     ),
 ];
 

@@ -1,4 +1,4 @@
-//! Which options two configurations of a watcher disagree about.
+//! The options in which two configurations of a watcher differ.
 
 use std::collections::BTreeSet;
 

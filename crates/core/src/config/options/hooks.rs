@@ -17,7 +17,7 @@ pub(super) fn get_all(watcher: &WatcherConfig, _: &str) -> Option<Value> {
     Some(Value::Object(watcher.hooks.iter().map(pair).collect()))
 }
 
-/// An empty text is no hook.
+/// An empty text is not a hook.
 pub(super) fn put(watcher: &mut WatcherConfig, point: &str, value: &Value) -> Result<(), String> {
     let point = HookPoint::parse(point).ok_or_else(|| {
         let known = HookPoint::ALL.map(HookPoint::name).join(", ");
@@ -41,7 +41,7 @@ pub(super) fn put_all(watcher: &mut WatcherConfig, _: &str, value: &Value) -> Re
 pub(super) fn put_timeout(watcher: &mut WatcherConfig, _: &str, value: &Value) -> Result<(), String> {
     match f64::read(value)? {
         seconds if seconds > 0.0 => store(&mut watcher.hook_timeout, value),
-        _ => Err(format!("{} leaves a hook no time", python::repr(value))),
+        _ => Err(format!("{} is not greater than 0", python::repr(value))),
     }
 }
 
@@ -71,6 +71,6 @@ mod tests {
         let reason = put(&mut watcher(), "before_lunch", &json!("a.b")).unwrap_err();
         assert!(reason.starts_with("there is no hook 'before_lunch'; there are before_start, "), "{reason}");
         assert!(put(&mut watcher(), "before_start", &json!("a b")).is_err());
-        assert_eq!(put_timeout(&mut watcher(), "", &json!(0)), Err("0 leaves a hook no time".into()));
+        assert_eq!(put_timeout(&mut watcher(), "", &json!(0)), Err("0 is not greater than 0".into()));
     }
 }

@@ -247,7 +247,7 @@ pub(super) fn bounded_seconds(value: &Value) -> Option<f64> {
 
 fn signal(text: &str) -> Result<Value, String> {
     match Signal::parse(text) {
-        Ok(signal) if !signal.exists() => Err(format!("{} is no signal; they go from 1 to 64", signal.0)),
+        Ok(signal) if !signal.exists() => Err(format!("{} is not a signal; signals are 1 to 64", signal.0)),
         Ok(signal) => Ok(signal.0.into()),
         Err(SignalError::Invalid) => Err(format!("'{text}' is not a signal such as QUIT, SIGTERM or 15")),
         Err(SignalError::Unknown(name)) => Err(format!("no signal is called {name}")),

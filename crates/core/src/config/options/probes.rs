@@ -41,7 +41,7 @@ pub(super) fn put_pause(pause: &mut f64, value: &Value) -> Result<(), String> {
 pub(super) fn put_retries(retries: &mut u32, value: &Value) -> Result<(), String> {
     let number = u32::read(value)?;
     if number == 0 {
-        return Err("0 is no number of failures".into());
+        return Err("0 is not possible; write 1 or more".into());
     }
     *retries = number;
     Ok(())

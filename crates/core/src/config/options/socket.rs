@@ -18,13 +18,13 @@ const TYPES: [(&str, SocketType); 5] = [
 
 /// Every option of a managed socket.
 pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
-    live!(backlog, Int, "2048", "128", "How many connections may wait to be accepted."),
-    live!(blocking, Bool, "no", "yes", "Make accept block."),
+    live!(backlog, Int, "2048", "128", "The number of connections that may wait to be accepted."),
+    live!(blocking, Bool, "no", "yes", "Make the socket blocking: accept(2) waits for a connection."),
     Setting {
         key: "family",
         kind: Kind::Text,
         default: "AF_INET",
-        doc: "AF_INET, AF_INET6 or AF_UNIX.",
+        doc: "The address family: AF_INET, AF_INET6 or AF_UNIX.",
         example: "AF_INET6",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.family, &FAMILIES, &String::read(value)?),
@@ -32,32 +32,33 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         differs: |one, other| one.family != other.family,
         copy: |to, from| to.family = from.family,
     },
-    field!(host, Text, "localhost", "127.0.0.1", "The host name or address to listen at."),
-    field!(interface, Text, "", "eth0", "The network interface to listen at (SO_BINDTODEVICE)."),
+    field!(host, Text, "localhost", "127.0.0.1", "The host name or address to listen on."),
+    field!(interface, Text, "", "eth0", "The network interface to listen on (SO_BINDTODEVICE)."),
     field!(path, Text, "", "/run/web.sock", "The path of a unix socket; it makes the family AF_UNIX."),
-    field!(port, Int, "8080", "8000", "The port to listen at; 0 lets the kernel choose."),
+    field!(port, Int, "8080", "8000", "The port to listen on; 0 lets the kernel choose."),
     field!(proto, Text, "", "tcp", "The protocol, by its name in /etc/protocols."),
     live!(
         replace,
         Bool,
         "no",
         "yes",
-        "A socket file that no process listens at is removed first, with or without this; any other file stays."
+        "Accepted as in Circus, without effect. circusd always removes a socket file on which no process listens, and \
+        never any other file."
     ),
     field!(
         so_reuseport,
         Bool,
         "no",
         "yes",
-        "Give each worker of a watcher that names the socket a socket of its own, bound with SO_REUSEPORT. A worker that \
-         exits leaves it to its successor, with the connections that wait in it: a worker that is stopped need not accept \
-         them, and must not shut the socket down (shutdown(2)), but may close it."
+        "Give each worker of a watcher that names the socket a socket of its own, bound with SO_REUSEPORT. When the \
+        worker exits, its successor gets that socket with the connections that wait in it. A worker that is stopped \
+        need not accept them. It may close the socket, but must not shut it down (shutdown(2))."
     ),
     Setting {
         key: "type",
         kind: Kind::Text,
         default: "SOCK_STREAM",
-        doc: "SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM or SOCK_SEQPACKET.",
+        doc: "The socket type: SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM or SOCK_SEQPACKET.",
         example: "SOCK_DGRAM",
         support: Support::Works,
         put: |socket, value| choose(&mut socket.kind, &TYPES, &String::read(value)?),
@@ -65,7 +66,14 @@ pub static SOCKET_OPTIONS: &[Setting<SocketConfig>] = &[
         differs: |one, other| one.kind != other.kind,
         copy: |to, from| to.kind = from.kind,
     },
-    live!(umask, Octal, "010", "007", "The bits that the mode of a unix socket lacks."),
+    live!(
+        umask,
+        Octal,
+        "010",
+        "007",
+        "The permission bits that are removed from the mode of the file of a unix \
+                                      socket."
+    ),
 ];
 
 fn choose<T: Copy>(field: &mut T, choices: &[(&str, T)], text: &str) -> Result<(), String> {

@@ -19,7 +19,7 @@ struct Class {
 const EXEC: &str = "exec";
 
 const ONLY_IN_PYTHON: Support =
-    Support::Refused("is a queue in the memory of the Python program that embeds Circus, and circusd is none");
+    Support::Refused("is a queue in a Python program that embeds Circus, so circusd alone cannot have it");
 
 /// The classes that Circus has, the one that takes the place of a class of one's own, and MemoryStream.
 const CLASSES: [Class; 8] = [
@@ -157,7 +157,7 @@ pub(in crate::config) fn idle_key(stream: &StreamConfig, name: &str) -> Option<S
     } else if known.any(|key| key == name) {
         Some(format!("has no effect with {}", class.name))
     } else {
-        Some(format!("is no key of a stream{}", suggestion(name, class.keys.iter().copied())))
+        Some(format!("is not a key of a stream{}", suggestion(name, class.keys.iter().copied())))
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
         );
         assert!(
             settled(json!({"class": "QueueStream"}))
-                .is_err_and(|e| e.starts_with("stdout_stream.class = QueueStream is a queue in the memory"))
+                .is_err_and(|e| e.starts_with("stdout_stream.class = QueueStream is a queue in a Python program"))
         );
         assert_eq!(settled(json!({"class": "exec", "command": "logger -t web"})), Ok("exec".into()));
         for (stream, reason) in [
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(idle("FileStream", "max_bytes"), None);
         assert_eq!(idle("FileStream", "class"), None);
         assert_eq!(idle("WatchedFileStream", "max_bytes"), Some("has no effect with WatchedFileStream".into()));
-        assert_eq!(idle("FileStream", "max_byte"), Some("is no key of a stream; did you mean 'max_bytes'?".into()));
+        assert_eq!(idle("FileStream", "max_byte"), Some("is not a key of a stream; did you mean 'max_bytes'?".into()));
         assert_eq!(idle("FileStream", "refresh_time"), Some("has no effect, as in Circus 0.19".into()));
     }
 

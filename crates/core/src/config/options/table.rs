@@ -75,8 +75,8 @@ macro_rules! cron {
 pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Names,
-        doc: "Watchers that have to be active before this one starts, by name or by pattern (db-*); until then it is held \
-              back. When several are stopped, and at the end, this one stops before them.",
+        doc: "Watchers that have to be active before this one starts, by name or by pattern (db-*). Until then \
+              circusd holds this watcher back. When several watchers stop, this one stops before them.",
         example: "broker, db-*",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -84,7 +84,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         kind: Kind::Args,
-        doc: "Arguments, appended to cmd. A text is split into words as by a shell.",
+        doc: "Arguments that are appended to cmd. A text is split into words as by a shell.",
         example: "--port 8000",
         scope: Scope::Watcher,
         ..field!(args, RunsAsWorker)
@@ -108,7 +108,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "yes",
-        doc: "Connect standard input to /dev/null; otherwise it is that of circusd.",
+        doc: "Connect standard input to /dev/null. With no, workers share the standard input of circusd.",
         example: "no",
         ..field!(close_child_stdin, OpensAsDaemon)
     },
@@ -120,7 +120,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(close_child_stdout, Safe)
     },
     OptionSpec {
-        doc: "The command. It is split into words and executed; with shell it is the script.",
+        doc: "The command. It is split into words and executed; with shell = yes it is a script instead.",
         example: "gunicorn app:main",
         scope: Scope::Watcher,
         ..field!(cmd, RunsAsWorker)
@@ -128,45 +128,45 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Give workers circusd's own environment; the env sections override it.",
+        doc: "Give workers the environment of circusd. Variables of the env sections override it.",
         example: "yes",
         ..field!(copy_env, OpensAsDaemon)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Set PYTHONPATH, unless it is set otherwise, to the import path of the python3 in circusd's own PATH. \
-              Needs copy_env.",
+        doc: "Set PYTHONPATH to the import path of the python3 in circusd's own PATH, unless an env section sets \
+              PYTHONPATH. Needs copy_env.",
         example: "yes",
         listed: Listed::Never,
         ..field!(copy_path, RunsAsDaemon)
     },
     OptionSpec {
         kind: Kind::Env,
-        doc: "The environment of the workers. In a file it is set by the sections [env] and [env:NAME].",
+        doc: "The environment of the workers. In a file, the sections [env] and [env:NAME] set it.",
         example: "A=1",
         ..field!(env, RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "End circusd when the watcher has no worker left and none will be started: see exit_on of [circus]. A \
-              stop by a command does not count. With respawn = yes only a command that cannot be executed does.",
+        doc: "End circusd when this watcher has no worker left and will start none (see exit_on of [circus]). A stop \
+              by a command does not count. With respawn = yes, only a command that cannot be executed ends circusd.",
         example: "yes",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
         ..field!(essential, SignalsAsDaemon)
     },
     OptionSpec {
-        doc: "The program to execute instead of the first word of cmd, which stays its name; with shell, instead of \
-              /bin/sh.",
+        doc: "The program to execute in place of the first word of cmd; that word stays argv[0]. With shell = yes, \
+              the shell to execute in place of /bin/sh.",
         example: "/bin/busybox",
         scope: Scope::Watcher,
         ..field!(executable, RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Account,
-        doc: "The group of the workers, by name or number.",
+        doc: "The group of the workers: a name or a number.",
         example: "www-data",
         scope: Scope::Watcher,
         ..field!(gid, RunsAsWorker)
@@ -175,7 +175,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "30",
         unit: "seconds",
-        doc: "The time that a worker has to exit after the stop signal; then it is killed.",
+        doc: "The time that a worker has to exit after the stop signal. After that it gets SIGKILL.",
         example: "5",
         effect: Effect::Nothing,
         ..field!(graceful_timeout, Safe)
@@ -183,11 +183,12 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "health",
         default: "none",
-        doc: "How it is seen that a worker is still at work. tcp:HOST:PORT and unix:PATH: a connection is accepted; \
-              http:URL: a GET is answered with a status from 200 to 399; exec:COMMAND: it exits with status 0; it runs \
-              as the worker's user, with the worker's environment and in its directory. watchdog: the worker says \
-              WATCHDOG=1 to the socket that NOTIFY_SOCKET names, at least every health_interval. A worker that fails \
-              is told to stop, and is replaced.",
+        doc: "The check that shows that a worker still works. With tcp:HOST:PORT and unix:PATH, the check succeeds \
+              when a connection is accepted. With http:URL, the check succeeds when a GET request is answered with a \
+              status from 200 to 399. With exec:COMMAND, the check succeeds when the command exits with status 0; the \
+              command runs with the user, the environment and the directory of the worker. With watchdog, the worker \
+              has to send WATCHDOG=1 to the socket in NOTIFY_SOCKET at least once per health_interval. A worker that \
+              fails the check is stopped and replaced.",
         example: "http://127.0.0.1:8000/health",
         effect: Effect::Reload,
         listed: Listed::WhenSet,
@@ -200,8 +201,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "10",
         unit: "seconds",
-        doc: "The pause between two health checks. With health = watchdog the longest time between two messages, which \
-              new workers find in WATCHDOG_USEC.",
+        doc: "The pause between two health checks. With health = watchdog, the longest time between two messages of a \
+              worker; new workers get it in WATCHDOG_USEC.",
         example: "30",
         put: |watcher, _, value| probes::put_pause(&mut watcher.checks.health_interval, value),
         ..check!(health_interval, Safe)
@@ -210,8 +211,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "3",
         unit: "failures",
-        doc: "The number of health checks in a row that have to fail before a worker is replaced. It has no effect with \
-              health = watchdog.",
+        doc: "The number of health checks that have to fail in a row before a worker is replaced. It has no effect \
+              with health = watchdog.",
         example: "5",
         put: |watcher, _, value| probes::put_retries(&mut watcher.checks.health_retries, value),
         ..check!(health_retries, Safe)
@@ -220,7 +221,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "0",
         unit: "seconds",
-        doc: "The time between the start of a worker, or the time that it is ready, and its first health check.",
+        doc: "The time from the start of a worker to its first health check. With ready set, the time counts from \
+              when the worker is ready.",
         example: "20",
         ..check!(health_start_delay, Safe)
     },
@@ -228,7 +230,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "5",
         unit: "seconds",
-        doc: "The time that a health check may take; one that takes longer has failed.",
+        doc: "The time limit of a health check. A check that takes longer has failed.",
         example: "2",
         put: |watcher, _, value| probes::put_pause(&mut watcher.checks.health_timeout, value),
         ..check!(health_timeout, Safe)
@@ -237,7 +239,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "60",
         unit: "seconds",
-        doc: "The time limit of a hook; one that takes longer is ended and has failed.",
+        doc: "The time limit of a hook. A hook that takes longer is ended and has failed.",
         example: "5",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -247,7 +249,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "hooks",
         kind: Kind::Hooks,
-        doc: "All hooks, by name.",
+        doc: "All hooks of the watcher, by name, for the commands add and set.",
         example: "{\"before_start\": [\"module.function\", false]}",
         effect: Effect::Nothing,
         listed: Listed::Never,
@@ -259,8 +261,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "hooks.*",
         kind: Kind::Hook,
-        doc: "The hook of this name: what is run, and after a comma whether the watcher goes on if the hook fails: see \
-              HOOKS. Empty means no hook.",
+        doc: "The hook at this point: a command or a Python function. With True after a comma, the watcher goes on if \
+              the hook fails. An empty value means no hook. See HOOKS in circus.ini(5).",
         example: "exec:/usr/local/bin/prepare --now, True",
         effect: Effect::Nothing,
         listed: Listed::Never,
@@ -308,8 +310,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "0",
         unit: "seconds",
-        doc: "The age at which a worker is replaced, one at a time; 0 means never. Where the workers share managed \
-              sockets, or with reload = overlap, the successor starts first.",
+        doc: "The age at which a worker is replaced; 0 means never. Workers are replaced one at a time. If they share \
+              managed sockets, or with reload = overlap, the new worker starts before the old one stops.",
         example: "3600",
         scope: Scope::Watcher,
         ..field!(max_age, Safe)
@@ -318,7 +320,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "30",
         unit: "seconds",
-        doc: "The upper limit of a random time added to max_age, so that workers are not all replaced at once.",
+        doc: "The upper limit of a random time that is added to max_age, so that the workers are not all replaced at \
+              once.",
         example: "60",
         scope: Scope::Watcher,
         ..field!(max_age_variance, Safe)
@@ -327,8 +330,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Int,
         default: "5",
         unit: "attempts",
-        doc: "The number of attempts to start a command that cannot be executed, before the watcher is stopped; -1 \
-              means no limit. With kind = oneshot or cron, processes that fail count as well.",
+        doc: "The number of attempts to start a command that cannot be executed; then the watcher stops. -1 means no \
+              limit. With kind = oneshot or cron, processes that fail count as well.",
         example: "-1",
         effect: Effect::Nothing,
         ..field!(max_retry, Safe)
@@ -337,10 +340,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "1",
         unit: "seconds",
-        doc: "A worker that has run for this time has come up: requests with waiting are answered then, and when it exits \
-              later it is replaced at once, until that happens for the fourth time in a row within 300 seconds of running. \
-              A worker that exits earlier is replaced after a pause. The pause grows with each such exit. 0 switches these \
-              pauses off.",
+        doc: "The time that a worker has to run before it counts as up. Requests with waiting are answered then. A \
+              worker that exits earlier is replaced after a pause, which grows with each such exit. A worker that \
+              exits later is replaced at once, but only three times in a row within 300 seconds of running; then \
+              there is a pause too. 0 switches these pauses off.",
         example: "10",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -372,10 +375,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Start the watcher at the first connection to one of its sockets: those named in cmd, args, sockets or \
-              stdin_socket, or all of them if only use_sockets is set. When its workers have exited, also after a \
-              stop, it waits for a connection again. Otherwise only a start command that names the watcher starts it; \
-              with autostart = no, connections do not start it either.",
+        doc: "Start the watcher at the first connection to one of its sockets: the sockets named in cmd, args, \
+              sockets or stdin_socket, or all sockets if only use_sockets is set. When its workers have exited, also \
+              after a stop, the watcher waits for the next connection. A start command that names the watcher starts \
+              it too. With autostart = no, connections do not start it.",
         example: "yes",
         effect: Effect::Nothing,
         ..field!(on_demand, OpensAsDaemon)
@@ -383,11 +386,12 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Orphans,
         default: "end",
-        doc: "What happens to processes that a worker leaves behind when it exits: its process group, its session and, \
-              if it was stopped, all its descendants. end: they get stop_signal, and SIGKILL after graceful_timeout; \
-              the worker counts as exited, and its successor starts, when they are gone. keep: they live on. A daemon \
-              that makes a session of its own as its worker exits by itself cannot be told from others' children: it \
-              ends when circusd does, not with a stop or rm, which names it in the log. Have it stay in the foreground.",
+        doc: "What happens to processes that a worker leaves behind when it exits: those of its process group, those \
+              of its session and, if the worker was stopped, all its descendants. end: they get stop_signal, and \
+              SIGKILL after graceful_timeout; only when they are gone does the worker count as exited and its \
+              successor start. keep: they live on. circusd cannot recognize a process that started a session of its \
+              own before its worker exited unasked: such a process ends with circusd, not with stop or rm, which name \
+              it in the log. Run such programs in the foreground.",
         example: "keep",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -413,9 +417,9 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Propagate,
         default: "restart",
-        doc: "What a stop of a watcher in requires does to this one. restart: this one stops before it, starts again when \
-              that one is up again, and restarts when no process of that one was left and new ones run. stop: this one \
-              stops before it, and stays so. none: nothing.",
+        doc: "What happens to this watcher when a watcher in requires stops. restart: this watcher stops before the \
+              other one, starts when the other one is up again, and restarts when all processes of the other one were \
+              replaced. stop: this watcher stops before the other one and stays stopped. none: nothing.",
         example: "stop",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -424,12 +428,13 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "ready",
         default: "none",
-        doc: "What shows that a worker is ready: requests with waiting, the next watcher and a reload wait for it. \
-              tcp:HOST:PORT and unix:PATH: a connection is accepted; http:URL: a GET is answered with a status from 200 \
-              to 399; exec:COMMAND: it exits with status 0; it runs as the worker's user, with the worker's environment \
-              and in its directory. notify: the worker says READY=1 to the socket that NOTIFY_SOCKET names. log:REGEX: \
-              a line that it prints matches, which needs stdout_stream or stderr_stream. none: a \
-              worker is ready when it runs.",
+        doc: "What shows that a worker is ready. Requests with waiting, watchers that start later and reloads wait \
+              for it. With none, a worker is ready when it runs. With notify, it is ready when it sends READY=1 to \
+              the socket in NOTIFY_SOCKET. With log:REGEX, it is ready when it prints a line that matches; this needs \
+              stdout_stream or stderr_stream. With tcp:HOST:PORT and unix:PATH, it is ready when a connection is \
+              accepted. With http:URL, it is ready when a GET request is answered with a status from 200 to 399. With \
+              exec:COMMAND, it is ready when the command exits with status 0; the command runs with the user, the \
+              environment and the directory of the worker.",
         example: "tcp:127.0.0.1:8000",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -442,7 +447,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "0.5",
         unit: "seconds",
-        doc: "The pause between two attempts to see whether a worker is ready.",
+        doc: "The pause between two readiness checks.",
         example: "0.1",
         put: |watcher, _, value| probes::put_pause(&mut watcher.checks.ready_interval, value),
         ..check!(ready_interval, Safe)
@@ -451,18 +456,19 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::Seconds,
         default: "60",
         unit: "seconds",
-        doc: "The time in which a worker has to be ready. One that is not is told to stop, and counts as a start that has \
-              failed: see max_retry.",
+        doc: "The time that a worker has to become ready. A worker that takes longer is stopped, and its start has \
+              failed (see max_retry).",
         example: "10",
         ..check!(ready_timeout, Safe)
     },
     OptionSpec {
         kind: Kind::Reload,
-        doc: "How a reload replaces the workers. overlap: the new ones start, and the old ones are told to stop when the \
-              new ones are ready and have lived for min_uptime; see reload_batch and reload_surge. exclusive: one \
-              after the other, each stops before its successor starts, for programs that open their own port or lock. hup: \
-              they get SIGHUP, and stay. Unset: hup with send_hup, exclusive with singleton, else overlap; a reload with \
-              --sequential is exclusive then unless the workers share managed sockets. A singleton is never there twice.",
+        doc: "How a reload replaces the workers. overlap: the new workers start first, and the old ones stop when the \
+              new ones are ready and have run for min_uptime; see reload_batch and reload_surge. exclusive: one worker \
+              after the other, and each stops before its successor starts; for programs that open a port or a lock of \
+              their own. hup: the workers get SIGHUP and stay. Unset: hup with send_hup, exclusive with singleton, \
+              otherwise overlap; then a reload with --sequential is exclusive unless the workers share managed \
+              sockets. Two workers of a singleton never run at the same time.",
         example: "exclusive",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -507,8 +513,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         kind: Kind::Names,
-        doc: "Watchers without which this one is of no use, by name or by pattern: as after, and what happens to them \
-              reaches this one as propagate says.",
+        doc: "Watchers that this one needs, by name or by pattern. It orders starts and stops as after does. In \
+              addition, propagate defines what happens to this watcher when they stop.",
         example: "broker",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -517,9 +523,9 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Respawn,
         default: "yes",
-        doc: "Replace workers that exit. If false, the watcher stops with its last worker. With on-failure only \
-              workers that fail are replaced: those ended by a signal or with an exit status that is not in \
-              success_codes.",
+        doc: "Replace workers that exit. With no, the watcher stops when its last worker has exited. With on-failure, \
+              only workers that fail are replaced: those that were ended by a signal and those whose exit status is \
+              not in success_codes.",
         example: "on-failure",
         effect: Effect::Nothing,
         ..field!(respawn, Safe)
@@ -528,7 +534,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         key: "retry_in",
         kind: Kind::Seconds,
         unit: "seconds",
-        doc: "Kept for clients and plugins that set it; circusd does not use it.",
+        doc: "Stored for clients and plugins that set it. circusd does not use it.",
         example: "7",
         effect: Effect::Nothing,
         listed: Listed::Never,
@@ -543,7 +549,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "rlimit_*",
         kind: Kind::Limit,
-        doc: "A resource limit of the workers, soft and hard; empty means unlimited.",
+        doc: "A resource limit of the workers, soft and hard, such as rlimit_nofile. An empty value means unlimited.",
         example: "1024",
         listed: Listed::Never,
         scope: Scope::Literal,
@@ -573,7 +579,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "On a graceful reload, send SIGHUP to the workers in place of replacing them, as reload = hup does.",
+        doc: "On a graceful reload, send SIGHUP to the workers instead of replacing them, as reload = hup does.",
         example: "yes",
         effect: Effect::Nothing,
         ..field!(send_hup, Safe)
@@ -586,7 +592,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(shell, RunsAsWorker)
     },
     OptionSpec {
-        doc: "With shell, the script's $0, $1 and so on.",
+        doc: "With shell = yes, the values of $0, $1 and so on in the script.",
         example: "name first second",
         scope: Scope::Watcher,
         ..field!(shell_args, RunsAsWorker)
@@ -601,8 +607,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         kind: Kind::Names,
-        doc: "The managed sockets passed to the workers, as descriptors 3, 4 and so on in this order, with LISTEN_FDS \
-              and LISTEN_FDNAMES. Overrides use_sockets.",
+        doc: "The managed sockets that workers get, as descriptors 3, 4 and so on in this order, with LISTEN_FDS and \
+              LISTEN_FDNAMES in the environment. Overrides use_sockets.",
         example: "web, api",
         listed: Listed::WhenSet,
         scope: Scope::Watcher,
@@ -611,7 +617,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "stderr_stream",
         kind: Kind::Stream,
-        doc: "The destination of standard error; by default it is that of circusd.",
+        doc: "The destination of standard error; by default circusd's own standard error.",
         example: "{\"class\": \"StdoutStream\"}",
         effect: Effect::Stream,
         listed: Listed::As("stderr_stream_conf"),
@@ -652,7 +658,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "stdout_stream",
         kind: Kind::Stream,
-        doc: "The destination of standard output; by default it is that of circusd.",
+        doc: "The destination of standard output; by default circusd's own standard output.",
         example: "{\"class\": \"StdoutStream\"}",
         effect: Effect::Stream,
         listed: Listed::As("stdout_stream_conf"),
@@ -667,13 +673,13 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "stdout_stream.*",
         kind: Kind::StreamKey,
-        doc: "What the stream is made of. class: FileStream (where only a filename is given), WatchedFileStream, \
-              TimedRotatingFileStream, StdoutStream, FancyStdoutStream or MemoryStream, which is for circusctl tail \
-              alone. Of files: filename, time_format; \
-              FileStream: max_bytes, backup_count, and framed, for a program that reads a FIFO: each piece of output \
-              stands behind a line with the worker's pid and the piece's length, and nothing is added to it; \
-              TimedRotatingFileStream: rotate_when (S, M, H, D, MIDNIGHT, W0 to \
-              W6), rotate_interval, utc, backup_count. FancyStdoutStream: color, time_format.",
+        doc: "The settings of the stream. class is FileStream (the default if filename is given), WatchedFileStream, \
+              TimedRotatingFileStream, StdoutStream, FancyStdoutStream, MemoryStream (output is kept for circusctl \
+              tail only) or exec. All files have filename and time_format. FileStream also has max_bytes, \
+              backup_count and framed (each piece of output follows a line with the pid of the worker and the length \
+              of the piece, and is written unchanged; for a program that reads a FIFO). TimedRotatingFileStream also \
+              has rotate_when (S, M, H, D, MIDNIGHT, W0 to W6), rotate_interval, utc and backup_count. \
+              FancyStdoutStream has color and time_format. exec has command. See OUTPUT in circus.ini(5).",
         example: "/var/log/web.log",
         effect: Effect::Stream,
         listed: Listed::Never,
@@ -696,7 +702,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Signal,
         default: "TERM",
-        doc: "The signal that asks a worker to end: a name or a number, in requests a number.",
+        doc: "The signal that asks a worker to exit: a name or a number; in requests to circusd a number.",
         example: "QUIT",
         effect: Effect::Nothing,
         scope: Scope::Literal,
@@ -737,8 +743,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         kind: Kind::Account,
-        doc: "The user of the workers, by name or number. Without a gid, also the user's group, or group 65534 where a \
-              number has no entry in passwd.",
+        doc: "The user of the workers: a name or a number. Without gid, the workers also get that user's group, or \
+              group 65534 if the number has no entry in passwd.",
         example: "www-data",
         scope: Scope::Watcher,
         ..field!(uid, RunsAsWorker)
@@ -746,20 +752,22 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Bool,
         default: "no",
-        doc: "Let workers inherit all managed sockets, at the descriptors that $(circus.sockets.NAME) gives.",
+        doc: "Let workers inherit all managed sockets. $(circus.sockets.NAME) in cmd and args stands for the \
+              descriptor.",
         example: "yes",
         ..field!(use_sockets, OpensAsDaemon)
     },
     OptionSpec {
-        doc: "The Python virtual environment of the workers: its bin directory is put first in PATH, and its packages \
-              into PYTHONPATH. Needs copy_env.",
+        doc: "The Python virtual environment of the workers. Its bin directory comes first in PATH, and its packages \
+              are added to PYTHONPATH. Needs copy_env.",
         example: "venv",
         listed: Listed::Never,
         scope: Scope::Watcher,
         ..field!(virtualenv, OpensAsDaemon)
     },
     OptionSpec {
-        doc: "The version of Python whose packages in the virtual environment are used; by default the latest.",
+        doc: "The version of Python whose packages in the virtual environment are used; by default the latest one \
+              there.",
         example: "3.11",
         listed: Listed::Never,
         scope: Scope::Watcher,
@@ -782,7 +790,7 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(warmup_delay, Safe)
     },
     OptionSpec {
-        doc: "The working directory of the workers; by default that of circusd.",
+        doc: "The working directory of the workers; by default the one of circusd.",
         example: "/srv/web",
         scope: Scope::Watcher,
         ..field!(working_dir, OpensAsDaemon)

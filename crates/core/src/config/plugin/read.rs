@@ -116,7 +116,7 @@ fn runner(source: &mut Source<'_>, section: &Section, words: &Words<'_, '_>) -> 
         (None, true) => return Some(Runner::Command),
         (Some(name), false) => name,
         (Some(_), true) => {
-            refuse("cmd", "use says already which plugin it is; write one of the two");
+            refuse("cmd", "use already names the plugin; write only one of the two");
             return None;
         }
         (None, false) => {
@@ -133,11 +133,11 @@ fn runner(source: &mut Source<'_>, section: &Section, words: &Words<'_, '_>) -> 
         }
         (_, Some(_)) if !by_python => Some(Runner::Builtin(name)),
         (_, Some(_)) => {
-            refuse("python_runner", &format!("{name} is no plugin of the original, so Python has none of this name"));
+            refuse("python_runner", &format!("{name} is not a plugin of Circus, so Python has no such class"));
             None
         }
         (_, None) => {
-            refuse("use", &format!("no plugin is called '{name}'{}", Builtin::nearest(&name)));
+            refuse("use", &format!("there is no plugin '{name}'{}", Builtin::nearest(&name)));
             None
         }
     }

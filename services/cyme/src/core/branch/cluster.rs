@@ -256,7 +256,7 @@ impl Branch {
         self.ask_broker(Purpose::Nothing, BrokerCall::Send(to, message));
     }
 
-    /// Tells the others; nothing waits for them.
+    /// Notifies the others; nothing waits for them.
     pub(super) fn tell_others(&mut self, payload: Payload) {
         let id = self.random.uuid();
         self.send(To::Others, id, payload);

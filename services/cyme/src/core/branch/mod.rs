@@ -23,7 +23,7 @@ pub const HEARTBEAT: Duration = secs(10);
 /// After this time without an announcement, the others take it for gone.
 pub const PRESENCE: Duration = secs(25);
 
-/// What a branch is told when it starts.
+/// The arguments of a branch at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Its id: no other branch has it.
@@ -46,7 +46,7 @@ pub struct Settings {
     pub interval: Duration,
     /// How long a worker that is to go may finish what it has begun.
     pub drain: Duration,
-    /// What tells it from others.
+    /// Its labels.
     pub labels: Vec<String>,
     /// Its folder.
     pub root: String,
@@ -92,7 +92,7 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
-    /// circusd tells of a watcher.
+    /// circusd reports on a watcher.
     Watcher {
         /// The name, in small letters.
         name: String,
@@ -234,7 +234,7 @@ enum Purpose {
     Request(u64),
     Supervision(String),
     Round(Vec<Key>),
-    /// A claim of something that was there before; its answer tells whether it still is.
+    /// A claim of something that was there before; its answer shows whether it still is.
     Assertion(Key),
     Release(Key),
     Owned,

@@ -17,7 +17,7 @@ use crate::core::{Now, secs};
 const FORWARDED: Duration = secs(60);
 /// How long all branches may take together.
 const SCATTER: Duration = secs(2);
-/// How long a worker may take for its first answer, before a new instance is told of anyway.
+/// How long a worker may take for its first answer, before a new instance is reported anyway.
 const CREATED: Duration = secs(30);
 /// How long a worker may take to begin or end with a queue, or to take other bounds.
 const TOLD: Duration = secs(2);
@@ -129,7 +129,7 @@ impl Branch {
         }
     }
 
-    /// The broker knows of a change: this branch carries it out, and tells the others to look.
+    /// The broker knows of a change: this branch carries it out, and notifies the others.
     fn written(&mut self, now: Now, change: Change) {
         match change {
             Change::PutApp(app) => {
@@ -353,7 +353,7 @@ impl Branch {
             return self.claim_instance(now, id, &name, &fields, found);
         }
         let Some(branch) = self.choose(&place, present(answer)) else {
-            return self.finish(id, Reply::refused(409, "no branch that is alive is such a place"));
+            return self.finish(id, Reply::refused(409, "no running branch fits this placement"));
         };
         if branch == self.settings.id {
             return self.claim_instance(now, id, &name, &fields, found);
@@ -449,7 +449,7 @@ impl Branch {
                 let held = serde_json::from_value(entry.body).unwrap_or(queue);
                 self.finish(id, self.shown_queue(id, &held));
             }
-            (_, _) => self.finish(id, Reply::no_broker("it has answered something else")),
+            (_, _) => self.finish(id, Reply::no_broker("its answer is not of the expected form")),
         }
     }
 
@@ -667,7 +667,7 @@ impl Branch {
         let Some(id) = self.pending.iter().find(|(_, pending)| deletes(pending)).map(|(id, _)| *id) else {
             return self.release(key);
         };
-        // If the broker cannot be reached now, it is told later.
+        // If the broker cannot be reached now, it gets this later.
         self.unsure.insert(key.clone());
         self.stage(id, Stage::Writing(Reply::done(200), Vec::new()), None);
         self.ask_broker(Purpose::Request(id), BrokerCall::Release(key, self.settings.id.clone()));

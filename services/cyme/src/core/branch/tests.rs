@@ -7,7 +7,7 @@ use crate::core::board::Board;
 use crate::core::message::Payload;
 use crate::core::{parse, secs};
 
-/// Branches b0, b1, ... whose broker answers at once, and whose circusds and workers do what they are told.
+/// Branches b0, b1, ... whose broker answers at once, and whose circusds and workers carry out all requests.
 struct Cluster {
     now: Now,
     board: Board,
@@ -208,7 +208,7 @@ fn a_request_that_comes_twice_is_done_once() {
         Message { id: format!("m{expires}"), from: "b0".into(), payload }
     };
     let enabled = |cluster: &Cluster| cluster.branches[1].model.instances["i"].is_enabled;
-    // One whose time has passed is not done: its client was told so.
+    // One whose time has passed is not done: its client got an error.
     cluster.feed(1, Event::Message(request(cluster.now.unix - 1.0)));
     assert!(enabled(&cluster));
     let late = request(cluster.now.unix + 60.0);

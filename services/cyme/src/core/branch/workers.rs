@@ -14,7 +14,7 @@ use crate::core::{BrokerUrl, Now, secs};
 const WATCHER: &str = "cyme-";
 /// How long circusd may take for what is ordered.
 const CIRCUSD: Duration = secs(10);
-/// How long circusd waits for a worker that was told to stop.
+/// How long circusd waits for a worker that is stopping.
 const GRACEFUL: u64 = 60;
 /// The size at which the log of a worker is rotated, and how many old ones are kept.
 const LOG_BYTES: u64 = 10_000_000;

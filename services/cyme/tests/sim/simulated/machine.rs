@@ -61,7 +61,7 @@ impl Machine {
         branch.has_broker() && branch.model().instances.keys().all(|name| settled(name))
     }
 
-    /// What circusd does, and what it tells, after so many milliseconds.
+    /// What circusd does, and reports, after so many milliseconds.
     pub(crate) fn circus(&mut self, call: u64, command: &str, properties: &Map<String, Value>) -> Vec<(u64, Event)> {
         let name = properties["name"].as_str().unwrap().to_owned();
         let watcher = self.watchers.get_mut(&name);
