@@ -41,6 +41,8 @@ struct Run {
     last: Option<(i32, bool, bool)>,
     /// It was told to stop.
     stopped: bool,
+    /// Another was due meanwhile that takes its place.
+    replaced: bool,
 }
 
 /// A watcher.
@@ -58,8 +60,10 @@ struct Job {
     unsure: bool,
     /// A run is to begin as soon as the one under way is over.
     follows: bool,
-    /// When the last run by the schedule began.
-    began: u64,
+    /// A stop or restart may wait behind other commands: it is for processes that those start, too.
+    stop_waits: bool,
+    /// The time that was due when the last run by the schedule began; none where that run had followed another.
+    ran_for: Option<u64>,
     ended: u64,
 }
 
@@ -115,7 +119,8 @@ fn config(rng: &mut Rng, name: &str) -> (WatcherConfig, Job) {
         due: None,
         unsure: true,
         follows: false,
-        began: 0,
+        stop_waits: false,
+        ran_for: None,
         ended: 0,
     };
     (config, job)
@@ -238,6 +243,7 @@ impl Jobs {
         }
         job.follows &= command != "stop";
         let stops = matches!(command, "stop" | "restart");
+        job.stop_waits |= stops;
         for process in self.processes.values_mut().filter(|process| process.watcher == name) {
             process.stopped |= stops;
             process.killed |= command == "kill";
@@ -316,8 +322,9 @@ impl Jobs {
             Action::Signal { pid, signal, .. } => {
                 let later = self.now + self.rng.below(1500 * MS);
                 let process = self.processes.get_mut(&pid.0).expect("a signal to a process that is gone");
-                let is_asked = process.stopped || process.killed || self.quitting;
-                let replaces = self.jobs[process.watcher].overlap == "kill" && process.watcher == "cron";
+                let job = &self.jobs[process.watcher];
+                let is_asked = process.stopped || process.killed || job.stop_waits || self.quitting;
+                let replaces = job.overlap == "kill" && process.watcher == "cron";
                 assert!(is_asked || replaces, "{} is sent {signal}, and goes on", process.watcher);
                 process.stopped |= !process.killed;
                 if signal == Signal::KILL {
@@ -358,7 +365,8 @@ impl Jobs {
                 let follows = std::mem::take(&mut job.follows) && now == job.ended;
                 let is_due = job.due.is_some_and(|due| now.abs_diff(due) <= SLACK);
                 assert!(follows || is_due || job.unsure, "{name} begins, and is due at {:?}", job.due);
-                job.began = now;
+                // One that has waited for its turn is not the one that is due now, should both come at the same moment.
+                job.ran_for = job.due.filter(|_| is_due && !follows);
             }
             RunTrigger::Missed => panic!("{name}: an interval is never missed"),
         }
@@ -375,16 +383,20 @@ impl Jobs {
         let (failures, max_retry) = (run.failures, job.max_retry);
         let used_up = !job.retries || max_retry >= 0 && failures >= max_retry || run.uncounted;
         let replaces = job.overlap == "kill" && name == "cron";
+        // Another run takes the place of one that pauses before another try.
+        let is_replaced = replaces && job.due.is_some_and(|due| self.now.abs_diff(due) <= SLACK);
         let expected = match run.last {
             Some((_, true, _)) => RunResult::Stopped,
+            // Another run was due while it was dying.
+            Some((_, false, true)) if run.replaced => RunResult::Stopped,
             Some((0, false, _)) => RunResult::Success,
-            // Another run may have been due while it was dying.
-            Some((_, false, true)) if replaces && report.result == RunResult::Stopped => RunResult::Stopped,
             Some((_, false, true)) => RunResult::Failure,
             // It was told to stop in the pause before another try.
             _ if run.stopped || self.quitting => RunResult::Stopped,
+            // How many tries a start has left it is not known.
+            Some(_) if run.uncounted && is_replaced && report.result == RunResult::Stopped => RunResult::Stopped,
             Some(_) if used_up => RunResult::Failure,
-            Some(_) if replaces => RunResult::Stopped,
+            Some(_) if is_replaced => RunResult::Stopped,
             other => panic!("{name}: the run is over after {failures} failures, the last of them {other:?}"),
         };
         assert_eq!(report.result, expected, "{name}: {run:?}");
@@ -419,16 +431,20 @@ impl Jobs {
             let next = view.next_run.map(|at| at.0);
             let here = self.processes.values().any(|process| process.watcher == name && !process.stopped);
             let job = self.jobs.get_mut(name).unwrap();
+            job.stop_waits &= view.busy;
+            let was_due = job.due.filter(|due| now >= *due && job.ran_for != Some(*due));
+            if let (Some(run), Some(due)) = (&mut job.run, was_due) {
+                run.replaced |= job.overlap == "kill" && run.began <= due;
+            }
             if job.unsure {
                 // From a rest on, everything is predicted.
                 (job.unsure, job.follows, job.due) = (!idle, job.follows && !idle, next);
                 continue;
             }
             if let Some(due) = job.due.filter(|due| now >= *due) {
-                let began = job.began.abs_diff(due) <= SLACK;
                 match &job.run {
-                    _ if began => {}
-                    Some(run) if run.began < due => match job.overlap {
+                    _ if job.ran_for == Some(due) => {}
+                    Some(run) if run.began <= due => match job.overlap {
                         "skip" => {}
                         "queue" => job.follows = true,
                         _ => {
