@@ -69,6 +69,24 @@ def load(name: str) -> tuple[Any, Callable[..., Any], Any]:
         )
 
 
+def use_keys() -> None:
+    """Has sockets use the keys that circusd hands over, where it has some, at each endpoint of TCP."""
+    number = os.environ.get("CIRCUS_CURVE_FD")
+    if not number:
+        return
+    import zmq
+
+    server, public, secret = os.pread(int(number), 4096, 0).split()[:3]
+    plain: Any = zmq.Socket.connect
+
+    def connect(socket: Any, endpoint: str) -> Any:
+        if endpoint.startswith("tcp://"):
+            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
+        return plain(socket, endpoint)
+
+    zmq.Socket.connect = connect  # type: ignore[method-assign]
+
+
 def call(name: str, factory: Any, args: argparse.Namespace, settings: dict[str, Any]) -> Callable[[], Any]:
     """How the class is to be called."""
     values = (args.endpoint, args.pubsub, args.check_delay, args.ssh)
@@ -128,6 +146,7 @@ def run(make: Callable[[], Any]) -> NoReturn:
 def main() -> None:
     """A plugin's process, from its command line to its end."""
     args = parse()
+    use_keys()
     factory, configure_logger, logger = load(args.plugin)
     name = getattr(factory, "name", "") or args.plugin
     configure_logger(logger, args.log_level or "info", args.log_output or "-", name=name)

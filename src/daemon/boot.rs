@@ -22,6 +22,7 @@ use super::events::EventPublisher;
 use super::exec_sink::{ExecSinks, SpawnContext};
 use super::fd_table::FdTable;
 use super::hooks::{HookRunner, Hooks};
+use super::keys::{Door, Keys};
 use super::launch::Launcher;
 use super::leftovers::Leftovers;
 use super::log::{self, Log};
@@ -38,6 +39,8 @@ use super::state_file::{self, StateFile};
 use super::survivors::{self, Survivors};
 use super::upgrade::Upgrade;
 use super::worker_sockets::WorkerSockets;
+use circus_core::access::KeyRing;
+
 use crate::arbiter::{Arbiter, Level, Principal, TimeZones};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
 use crate::net::{Context, Publisher, Router};
@@ -115,6 +118,8 @@ pub(super) struct Resources {
     pub(super) problems: Vec<Problem>,
     /// What is wrong with the file that was read last.
     pub(super) problems_read: Vec<Problem>,
+    /// The keys of clients in the files that were read last.
+    pub(super) ring_read: Option<KeyRing>,
     /// The umask that circusd was started with, once it was changed.
     pub(super) own_umask: Option<u32>,
     /// What the command line overrides.
@@ -163,6 +168,7 @@ pub(super) fn boot(
     // A circusd that was killed has left its files, if it had any.
     let may_follow_another = survivors::may_exist(args.pidfile.as_deref().or(circus.pidfile.as_deref()), circus);
     let pidfile = claim_pidfile(args.pidfile.as_deref().or(circus.pidfile.as_deref()))?;
+    let keys = Keys::load(circus).map_err(StartupError::Error)?;
     let Endpoints { control, events, peers } = bind(circus)?;
     drop(placeholders);
     let Survivors { adopted, taken } = survivors::deal_with(&config, &mut log, now).map_err(StartupError::Error)?;
@@ -187,7 +193,8 @@ pub(super) fn boot(
     let hooks = HookRunner::new(waker, host.clone(), nofile);
     let context = Context::new().map_err(error)?;
     let fds = FdTable::new(sockets, control, events);
-    let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events)?;
+    let door = Door::open(keys, &context, &mut sources).map_err(StartupError::Error)?;
+    let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events, &door)?;
     sources.add(Source::Control, &mut router, Interest::READABLE).map_err(error)?;
     sources.add(Source::Events, &mut publisher, Interest::READABLE).map_err(error)?;
     sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(error)?;
@@ -215,7 +222,8 @@ pub(super) fn boot(
         poll,
         sources,
         signals,
-        control: Control::new(router, peers),
+        control: Control::new(router, peers, &door),
+        door,
         events: EventPublisher::new(publisher),
         children: Children::new(spawner),
         leftovers: Leftovers::default(),
@@ -253,6 +261,7 @@ pub(super) fn boot(
             config,
             problems,
             problems_read: Vec::new(),
+            ring_read: None,
             own_umask,
             log_level: args.log_level.clone(),
             log_output: args.log_output.clone(),
@@ -305,11 +314,12 @@ pub(super) fn bind_one(
     owner: Option<u32>,
 ) -> Result<sys::BoundEndpoint, StartupError> {
     let bound = sys::bind_endpoint(endpoint, Some(circus.endpoint_mode), owner).map_err(error)?;
-    if sys::is_exposed(&bound.endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine {
+    let is_safe = circus.curve_server_key.is_some();
+    if sys::is_exposed(&bound.endpoint) && !is_safe && !circus.allow_anyone_on_the_network_to_control_this_machine {
         let risk = if key == "endpoint" { "run any command as this user" } else { "read what workers print" };
         return Err(error(format!(
             "{key} = {endpoint} can be reached from other machines, which could {risk}: use an ipc:// or a loopback \
-             address (or set allow_anyone_on_the_network_to_control_this_machine = True)"
+             address, or keys (curve_server_key and curve_authorized_keys) (or set allow_anyone_on_the_network_to_control_this_machine = True)"
         )));
     }
     Ok(bound)
@@ -319,12 +329,16 @@ pub(super) fn open_network(
     context: &Context,
     control: &sys::BoundEndpoint,
     events: &sys::BoundEndpoint,
+    door: &Door,
 ) -> Result<(Router, Publisher), StartupError> {
     // libzmq closes what it is given.
     let listener = control.fd.try_clone().map_err(error)?;
-    let router = Router::new(context, listener, &control.endpoint).map_err(error)?;
+    let key = door.key_for(&control.endpoint);
+    let router = Router::new(context, listener, &control.endpoint, key).map_err(error)?;
     let listener = events.fd.try_clone().map_err(error)?;
-    let publisher = Publisher::of_events(context, listener, &events.endpoint).map_err(error)?;
+    let key = door.key_for(&events.endpoint);
+    let mut publisher = Publisher::of_events(context, listener, &events.endpoint, key).map_err(error)?;
+    door.judge(&mut publisher);
     Ok((router, publisher))
 }
 

@@ -1,20 +1,23 @@
 //! The control endpoint: decodes requests into events. It answers invalid messages itself; the arbiter answers all others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::core::Core;
 use super::environment;
+use super::keys::{self, Door};
 use crate::arbiter::{Arbiter, Event, Level, Principal};
 use crate::commands::{self, Role};
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
-use crate::net::{Incoming, Payload, RETRY_EVERY, Router};
+use crate::net::{Incoming, Payload, Peer, RETRY_EVERY, Router};
 use crate::output::check_file;
 use crate::proto::{
     Body, ClientAddress, Envelope, ErrNo, Fault, Object, ReplyTo, Request, RequestId, decode, encode_reply,
 };
 use crate::sys;
+use circus_core::access::{KeyRing, redacted};
 use circus_core::base::Throttle;
 
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
@@ -28,6 +31,8 @@ pub(super) struct Control {
     pub(super) router: Router,
     /// The user that requests which arrive are made for.
     pub(super) peers: Principal,
+    /// The keys of clients, where the endpoint asks for keys.
+    pub(super) ring: Option<Arc<KeyRing>>,
     /// Answers that were dropped, as far as they were counted.
     dropped: u64,
     dropped_log: Throttle,
@@ -43,11 +48,15 @@ pub(super) struct UnreadRequest {
     frame: Vec<u8>,
     /// The client's address.
     peer: Option<String>,
+    /// The client's key.
+    #[serde(default)]
+    key: Option<String>,
 }
 
 impl Control {
-    pub(super) fn new(router: Router, peers: Principal) -> Self {
-        Self { router, peers, dropped: 0, dropped_log: Throttle::default(), had_large_frame: false }
+    pub(super) fn new(router: Router, peers: Principal, door: &Door) -> Self {
+        let ring = door.ring_for(router.endpoint());
+        Self { router, peers, ring, dropped: 0, dropped_log: Throttle::default(), had_large_frame: false }
     }
 
     /// Logs how many answers were dropped, at most every few seconds.
@@ -65,10 +74,10 @@ impl Control {
     }
 
     /// Takes up requests. Whether more are left.
-    pub(super) fn take_requests(&mut self, core: &mut Core) -> bool {
+    pub(super) fn take_requests(&mut self, door: &mut Door, core: &mut Core) -> bool {
         for _ in 0..REQUESTS_A_TURN {
             let Some(incoming) = self.router.recv() else { return false };
-            self.take(incoming, None, core);
+            self.take(incoming, None, door, core);
         }
         true
     }
@@ -78,33 +87,61 @@ impl Control {
         let mut unread = Vec::new();
         while let Some(Incoming { identity, delimiter, payload }) = self.router.recv() {
             if let Payload::Frame(frame) = payload {
-                unread.push(UnreadRequest { identity, delimiter, frame, peer: self.router.peer() });
+                let Peer { address: peer, key } = self.router.peer();
+                unread.push(UnreadRequest { identity, delimiter, frame, peer, key });
             }
         }
         unread
     }
 
     /// Takes up requests that another process has taken out of the endpoint.
-    pub(super) fn take_up(&mut self, unread: Vec<UnreadRequest>, core: &mut Core) {
-        for UnreadRequest { identity, delimiter, frame, peer } in unread {
-            self.take(Incoming { identity, delimiter, payload: Payload::Frame(frame) }, peer, core);
+    pub(super) fn take_up(&mut self, unread: Vec<UnreadRequest>, door: &mut Door, core: &mut Core) {
+        for UnreadRequest { identity, delimiter, frame, peer, key } in unread {
+            let peer = Some(Peer { key, address: peer });
+            self.take(Incoming { identity, delimiter, payload: Payload::Frame(frame) }, peer, door, core);
         }
     }
 
-    fn take(&mut self, incoming: Incoming, known_peer: Option<String>, core: &mut Core) {
+    fn take(&mut self, incoming: Incoming, known: Option<Peer>, door: &mut Door, core: &mut Core) {
         let Incoming { identity, delimiter, payload: Payload::Frame(frame) } = incoming else { return };
         self.had_large_frame |= frame.len() > LARGE_FRAME;
         let (format, decoded) = decode(&frame);
-        let address = |id: RequestId| ClientAddress { identity, delimiter, id, format };
+        // Without keys nothing is asked about the client: each question costs.
+        let known = known.or_else(|| self.ring.is_some().then(|| self.router.peer()));
+        let granted = match &self.ring {
+            None => None,
+            Some(ring) => {
+                known.as_ref().map(|peer| keys::grant(ring, peer).map(|grant| Principal::Granted(Arc::clone(grant))))
+            }
+        };
+        let revoked = granted == Some(None);
+        let principal = granted.flatten();
+        let redacted = revoked || principal.as_ref().is_some_and(|principal| !principal.sees_everything());
+        let address = |id: RequestId| ClientAddress { identity, delimiter, id, format, redacted };
         let to = |id: RequestId, cast: bool| if cast { ReplyTo::Discard } else { ReplyTo::Client(address(id)) };
+        if revoked {
+            let at = peer(known.and_then(|peer| peer.address));
+            door.log_refused(&format!("a request of {at}, whose key is not authorized any more"), core);
+            let (id, cast) = match decoded {
+                Ok(envelope) => (envelope.id, envelope.cast),
+                Err(undecodable) => (undecodable.id, undecodable.cast),
+            };
+            return self.refuse(&to(id, cast), keys::revoked(), core);
+        }
         let envelope = match decoded {
             Ok(envelope) => envelope,
             Err(undecodable) => {
                 return self.refuse(&to(undecodable.id, undecodable.cast), undecodable.fault, core);
             }
         };
-        log_change(&envelope, core, || peer(known_peer.or_else(|| self.router.peer())));
-        let request = accept(&envelope, &self.peers, &core.arbiter);
+        log_change(&envelope, core, || {
+            let at = peer(known.unwrap_or_else(|| self.router.peer()).address);
+            match &principal {
+                Some(Principal::Granted(grant)) => format!("{} at {at}", grant.name),
+                _ => at,
+            }
+        });
+        let request = accept(&envelope, principal.as_ref().unwrap_or(&self.peers), &core.arbiter);
         let to = to(envelope.id, envelope.cast);
         match request {
             Ok(request) => {
@@ -125,7 +162,11 @@ impl Control {
 
     /// Sends a client its reply.
     pub(super) fn reply(&mut self, client: &ClientAddress, body: &Body, time: f64) {
-        let frame = encode_reply(client, body, time);
+        let frame = if client.redacted {
+            encode_reply(client, &redacted(body), time)
+        } else {
+            encode_reply(client, body, time)
+        };
         self.had_large_frame |= frame.len() > LARGE_FRAME;
         self.router.send(&client.identity, client.delimiter, frame);
     }
@@ -140,7 +181,9 @@ impl Control {
 /// not authorized: the answers would reveal what circusd's user can see.
 pub(super) fn accept(envelope: &Envelope, principal: &Principal, arbiter: &Arbiter) -> Result<Request, Fault> {
     let request = commands::decode(envelope)?;
-    arbiter.authorize(principal, &request)?;
+    // What is no command of the table was refused by now.
+    let role = commands::find(&envelope.command).map_or(Role::Admin, |spec| spec.role);
+    arbiter.authorize(principal, role, &request)?;
     looked_up(with_environment(request, arbiter)).and_then(with_files)
 }
 

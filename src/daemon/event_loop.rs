@@ -25,6 +25,7 @@ use super::core::Core;
 use super::events::EventPublisher;
 use super::fd_table::FdTable;
 use super::hooks::{Hooks, Parts};
+use super::keys::Door;
 use super::launch::Launcher;
 use super::leftovers::Leftovers;
 use super::notify::Notify;
@@ -62,6 +63,7 @@ pub(super) struct Daemon {
     pub(super) sources: Sources,
     pub(super) signals: sys::Signals,
     pub(super) control: Control,
+    pub(super) door: Door,
     pub(super) events: EventPublisher,
     pub(super) children: Children,
     pub(super) leftovers: Leftovers,
@@ -145,6 +147,7 @@ impl Daemon {
         for intent in intents {
             self.core.feed(Event::Intent(intent));
         }
+        let more_clients = (ready.contains(&Source::Door) || polled_now) && self.door.answer(&mut self.core);
         if ready.contains(&Source::Events) || polled_now {
             self.events.publisher.ready();
             self.events.take_subscriptions(&mut self.launcher.output);
@@ -159,7 +162,7 @@ impl Daemon {
         self.notify.read(ready, &self.children, &mut self.core);
         self.probes.look(ready, &mut self.sources, &mut self.core);
         let asked = ready.contains(&Source::Control) || polled_now;
-        let more_requests = asked && self.control.take_requests(&mut self.core);
+        let more_requests = asked && self.control.take_requests(&mut self.door, &mut self.core);
         for name in self.fds.acceptable(ready) {
             self.core.feed(Event::Acceptable(name));
         }
@@ -179,11 +182,11 @@ impl Daemon {
         self.launcher.worker_sockets.close_unused(&self.core.arbiter, self.core.now.mono);
         self.parent.report_started(&self.core);
         self.events.take_subscriptions(&mut self.launcher.output);
-        self.events.log_ended(&mut self.core);
+        self.events.log_ended(&mut self.door, &mut self.core);
         self.control.log_dropped(&mut self.core);
         self.trim_when_idle |= self.control.take_large_frame();
         let more = self.hooks.0.has_pending() || self.notify.has_pending() || self.output_messages.are_pending();
-        self.control.router.ready() || more_requests || more_launches || more
+        self.control.router.ready() || more_requests || more_clients || more_launches || more
     }
 
     /// From now on the loop wakes up when the clock on the wall was set.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
+use super::keys::{Door, grant};
 use crate::arbiter::{Level, Mono};
-use crate::net::{News, Publisher};
+use crate::net::{News, Peer, Publisher};
 use crate::output::OutputHandle;
 use crate::proto::{Notice, OUTPUT_GREETING, OUTPUT_TOPICS, encode_notice};
 use circus_core::base::Throttle;
@@ -18,6 +19,8 @@ pub(super) struct EventPublisher {
     /// Connections that subscribed to too much, not logged yet.
     ended: u64,
     ended_log: Throttle,
+    /// Subscriptions that were refused, not logged yet.
+    refused: Vec<(Peer, Vec<u8>)>,
     held: Option<Held>,
 }
 
@@ -38,7 +41,7 @@ const MOST_HELD: usize = 20_000;
 
 impl EventPublisher {
     pub(super) fn new(publisher: Publisher) -> Self {
-        Self { publisher, queue: Vec::new(), ended: 0, ended_log: Throttle::default(), held: None }
+        Self { publisher, queue: Vec::new(), ended: 0, ended_log: Throttle::default(), refused: Vec::new(), held: None }
     }
 
     /// Holds back what is published until there are so many subscriptions again, in a bounded time.
@@ -79,7 +82,14 @@ impl EventPublisher {
     }
 
     /// Logs which subscribers were disconnected, at most every few seconds.
-    pub(super) fn log_ended(&mut self, core: &mut Core) {
+    pub(super) fn log_ended(&mut self, door: &mut Door, core: &mut Core) {
+        let ring = door.ring_for(self.publisher.endpoint()).unwrap_or_default();
+        for (peer, prefix) in std::mem::take(&mut self.refused) {
+            let name = grant(&ring, &peer).map_or("a revoked key", |grant| grant.name.as_str());
+            let address = peer.address.as_deref().unwrap_or("an unknown address");
+            let prefix = String::from_utf8_lossy(&prefix);
+            door.log_refused(&format!("a subscription to {prefix:?} of {name} at {address}"), core);
+        }
         if let Some(count) = self.ended_log.count(std::mem::take(&mut self.ended), core.now.mono) {
             let text = format!("disconnected {count} subscribers of pubsub_endpoint that subscribed to too much");
             core.log(Level::Warning, text);
@@ -106,8 +116,9 @@ impl EventPublisher {
         loop {
             // Again after the greetings: to send them may have eaten news.
             self.publisher.settle();
-            let Some(News { subscribed, ended }) = self.publisher.take_news() else { break };
+            let Some(News { subscribed, ended, refused }) = self.publisher.take_news() else { break };
             self.ended += ended;
+            self.refused.extend(refused);
             let topics = self.publisher.subscriptions().filter(|prefix| concerns_output(prefix)).map(<[u8]>::to_vec);
             output.follow(topics.collect());
             // The thread hears of it before anything that the subscriber asks for from now on.

@@ -85,7 +85,10 @@ impl Daemon {
             }
             Action::TakeOver(config) => {
                 let result = take_over(*config, &mut self.resources, fds, launcher, self.state_file.as_ref(), core);
-                core.feed(Event::TakenOver(result));
+                if result.is_ok() {
+                    self.resources.apply_keys(&mut self.door, &mut self.control, &mut self.events);
+                }
+                self.core.feed(Event::TakenOver(result));
             }
             Action::Remember(memories) => {
                 if let Some(file) = &self.state_file {
@@ -103,7 +106,7 @@ impl Daemon {
         if let Some(survivor) = self.adopted.take(&launch.config.name, launch.wid.0) {
             return self.adopt(&launch, survivor);
         }
-        let Self { core, launcher, children, leftovers, fds, sources, starting, notify, .. } = self;
+        let Self { core, launcher, children, leftovers, fds, sources, starting, notify, door, .. } = self;
         let worker = launch.worker;
         let (wid, config) = (launch.wid, std::sync::Arc::clone(&launch.config));
         let address = match config.checks.are_notified().then(|| notify.address(sources)).transpose() {
@@ -114,7 +117,7 @@ impl Daemon {
             }
         };
         let reporting = Reporting { address: address.as_deref(), stored: notify.stored(worker.watcher, wid) };
-        let spawned = match launcher.start(launch, reporting, fds, children, core) {
+        let spawned = match launcher.start(launch, reporting, door.keys.as_ref(), fds, children, core) {
             Ok(spawned) => spawned,
             Err(error) => return core.feed(Event::SpawnFailed { worker, error }),
         };

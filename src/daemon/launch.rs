@@ -14,6 +14,7 @@ use super::descriptors::Reserve;
 use super::environment::Environments;
 use super::exec_sink::{ExecSinks, is_command};
 use super::fd_table::FdTable;
+use super::keys::Keys;
 use super::passed_sockets::PassedSockets;
 use super::worker_sockets::WorkerSockets;
 use crate::arbiter::{Launch, Pid, WatcherKey};
@@ -80,6 +81,7 @@ impl Launcher {
         &mut self,
         launch: Launch,
         reporting: Reporting<'_>,
+        keys: Option<&Keys>,
         fds: &FdTable,
         children: &mut Children,
         core: &mut Core,
@@ -98,6 +100,8 @@ impl Launcher {
         let set =
             self.worker_sockets.choose((launch.worker.watcher, launch.wid), config, &fds.sockets, core.now.mono)?;
         let sockets = PassedSockets { shared: &fds.sockets, own: &self.worker_sockets, set };
+        let passed =
+            sockets.passed(config, reporting.stored, keys.and_then(|keys| keys.passed_to(config)), &mut env)?;
         let spawned = children.spawner.spawn(&sys::Launch {
             executable: config.executable.clone().or_else(|| self.program_of(config)),
             env,
@@ -108,7 +112,7 @@ impl Launcher {
             stdin: sockets.stdin(config)?,
             stdout: stdio(config.close_child_stdout, stdout.as_ref()),
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
-            sockets: sockets.passed(config, reporting.stored)?,
+            sockets: passed,
             nofile: Some(self.nofile),
             // When circusd is killed, nothing else would end them, and they are of no use to the next.
             ends_with_us: self.workers_end_with_circusd || config.origin != WatcherOrigin::User,

@@ -44,6 +44,7 @@ mod exec_sink;
 mod execute;
 mod fd_table;
 mod hooks;
+mod keys;
 mod launch;
 mod leftovers;
 mod log;

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd, RawFd};
 
+use super::keys;
 use super::worker_sockets::{SetId, WorkerSockets};
 use crate::config::WatcherConfig;
 use crate::proto::{SpawnError, Stage};
@@ -23,21 +24,38 @@ impl PassedSockets<'_> {
         }
     }
 
-    /// `stored`: what a predecessor has kept. With use_sockets, whose numbers are circusd's own, there is no room for it.
+    /// `stored`: what a predecessor has kept. `keys`: the file with the keys of a program of our own, of which `env` tells
+    /// it. With use_sockets, whose numbers are circusd's own, there is no room for it.
     pub(super) fn passed<'fd>(
         &'fd self,
         config: &WatcherConfig,
         stored: Vec<(String, BorrowedFd<'fd>)>,
+        keys: Option<(RawFd, BorrowedFd<'fd>)>,
+        env: &mut Vec<(String, String)>,
     ) -> Result<sys::SocketPassing<'fd>, SpawnError> {
         if !config.sockets.is_empty() {
             let named = config.sockets.iter().map(|name| Ok((name.clone(), self.socket(name)?.1)));
             let mut named: Vec<_> = named.collect::<Result<_, SpawnError>>()?;
             named.extend(stored);
+            if let Some((_, file)) = keys {
+                // The first of them is descriptor 3.
+                keys::tell(3 + named.len() as RawFd, env);
+                named.push(("keys".to_owned(), file));
+            }
             return Ok(sys::SocketPassing::Listen(named));
         }
         if config.use_sockets {
             let all = self.shared.iter().map(|socket| self.socket(&socket.name));
-            return Ok(sys::SocketPassing::SameNumbers(all.collect::<Result<_, _>>()?));
+            let mut all: Vec<_> = all.collect::<Result<_, _>>()?;
+            if let Some(file) = keys {
+                keys::tell(file.0, env);
+                all.push(file);
+            }
+            return Ok(sys::SocketPassing::SameNumbers(all));
+        }
+        if let Some(file) = keys {
+            keys::tell(file.0, env);
+            return Ok(sys::SocketPassing::SameNumbers(vec![file]));
         }
         Ok(if stored.is_empty() { sys::SocketPassing::None } else { sys::SocketPassing::Listen(stored) })
     }

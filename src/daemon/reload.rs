@@ -1,8 +1,11 @@
 //! Reading the configuration file again while circusd runs: the part that concerns the daemon itself.
 
 use super::boot::{Resources, open_log};
+use super::control::Control;
 use super::core::Core;
+use super::events::EventPublisher;
 use super::fd_table::FdTable;
+use super::keys::{Door, read_ring};
 use super::launch::Launcher;
 use super::state_file::StateFile;
 use crate::arbiter::{Event, Level, SocketInfo};
@@ -53,10 +56,22 @@ impl Resources {
         let loaded = self.origin.load(&self.host, &sys::Machine);
         self.problems_read.clone_from(&loaded.problems);
         let (mut config, warnings) = loaded.replacing(&self.problems)?;
+        // The options of keys stay what they are until circusd is started again; the files are read anew.
+        self.ring_read =
+            self.config.circus.curve_server_key.as_ref().map(|_| read_ring(&self.config.circus)).transpose()?;
         // Plugins reach the circusd that runs, whose endpoints stay what they are until it is started again.
         let circus = config::in_force(&self.config.circus, &config.circus);
         config::settle_plugins(&mut config, &circus);
         Ok((config, warnings))
+    }
+
+    /// Lets the keys count that were read last: at once, also for clients that are connected.
+    pub(super) fn apply_keys(&mut self, door: &mut Door, control: &mut Control, events: &mut EventPublisher) {
+        if let (Some(ring), Some(keys)) = (self.ring_read.take(), &mut door.keys) {
+            keys.replace_ring(ring);
+            control.ring = door.ring_for(control.router.endpoint());
+            door.judge(&mut events.publisher);
+        }
     }
 
     /// The log that `[circus]` asks for, where the command line does not say otherwise.

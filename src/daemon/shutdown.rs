@@ -8,13 +8,14 @@ use super::core::Core;
 use super::event_loop::Daemon;
 use super::events::EventPublisher;
 use super::fd_table::FdTable;
+use super::keys::{Door, Keys};
 use super::main::log_level_of;
 use super::plugins::log_speaker;
 use super::sources::{Source, Sources};
 use super::state_file;
 use crate::arbiter::{Arbiter, Event, Level, SinkEvent, TimeZones};
 use crate::config::{CircusConfig, Config, Problem, Severity, WatcherConfig};
-use crate::net::Context;
+use crate::net::{Context, Publisher, Router};
 use crate::output::Message;
 use crate::sys;
 
@@ -67,7 +68,8 @@ pub(super) fn close(mut daemon: Daemon) {
 /// Begins another life with this configuration, or with the last one that worked.
 pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[Problem]) {
     stop_hooks(daemon);
-    let Daemon { core, control, events, children, launcher, sources, starting, fds, notify, resources, .. } = daemon;
+    let Daemon { core, control, door, events, children, launcher, sources, starting, fds, notify, resources, .. } =
+        daemon;
     for problem in problems {
         core.log(log_level_of(problem.severity), problem.to_string());
     }
@@ -93,7 +95,7 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
         Ok(log) => core.replace_log(log),
         Err(error) => core.log(Level::Error, error),
     }
-    let mut network = Network { context: &resources.context, control, events, fds, sources };
+    let mut network = Network { context: &resources.context, control, door, events, fds, sources };
     network.follow(circus, &resources.config.circus, core);
     launcher.workers_end_with_circusd = circus.workers_end_with_circusd;
     for error in fds.replace_sockets(&config.sockets) {
@@ -131,6 +133,7 @@ pub(super) fn stop_hooks(daemon: &mut Daemon) {
 struct Network<'a> {
     context: &'a Context,
     control: &'a mut Control,
+    door: &'a mut Door,
     events: &'a mut EventPublisher,
     fds: &'a mut FdTable,
     sources: &'a mut Sources,
@@ -140,17 +143,22 @@ impl Network<'_> {
     /// Moves the endpoints to where `[circus]` has them now; where that fails they stay as they are, and are tried
     /// again the next time.
     fn follow(&mut self, circus: &mut CircusConfig, before: &CircusConfig, core: &mut Core) {
-        if (&circus.endpoint, &circus.pubsub_endpoint) != (&before.endpoint, &before.pubsub_endpoint)
+        let places = |circus: &CircusConfig| (circus.endpoint.clone(), circus.pubsub_endpoint.clone());
+        let has_keys = circus.curve_server_key.is_some() || before.curve_server_key.is_some();
+        if (has_keys || places(circus) != places(before))
             && let Err(refusal) = self.change(circus, before)
         {
             core.log(Level::Error, format!("the endpoints stay as they are: {refusal}"));
             circus.endpoint.clone_from(&before.endpoint);
             circus.pubsub_endpoint.clone_from(&before.pubsub_endpoint);
+            circus.curve_server_key.clone_from(&before.curve_server_key);
+            circus.curve_authorized_keys.clone_from(&before.curve_authorized_keys);
         }
     }
 
     /// Binds what is new, and only when all of it works lets go of the old.
     fn change(&mut self, circus: &CircusConfig, before: &CircusConfig) -> Result<(), StartupError> {
+        let keys = Keys::load(circus).map_err(StartupError::Error)?;
         let owner = owner(circus)?;
         let bind = |key, new: &str, old: &str| {
             if new == old { Ok(None) } else { bind_one(circus, key, new, owner).map(Some) }
@@ -158,15 +166,16 @@ impl Network<'_> {
         let control = bind("endpoint", &circus.endpoint, &before.endpoint)?;
         let events = bind("pubsub_endpoint", &circus.pubsub_endpoint, &before.pubsub_endpoint)?;
         let peers = peers_of(circus)?;
-        let (mut router, mut publisher) = open_network(
-            self.context,
-            control.as_ref().unwrap_or(&self.fds.control),
-            events.as_ref().unwrap_or(&self.fds.events),
-        )?;
-        let watched = self.sources.replace(Source::Control, &mut self.control.router, &mut router);
-        watched
-            .and_then(|()| self.sources.replace(Source::Events, &mut self.events.publisher, &mut publisher))
-            .map_err(|error| StartupError::Error(error.to_string()))?;
+        let previous = self.door.keys.take();
+        let (router, publisher) = match self.open(keys, control.as_ref(), events.as_ref()) {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                // The endpoints that stay let in the clients that they let in before.
+                self.door.keys = previous;
+                return Err(refusal);
+            }
+        };
+        self.control.ring = self.door.ring_for(router.endpoint());
         std::mem::replace(&mut self.control.router, router).close(FLUSH_TIMEOUT);
         std::mem::replace(&mut self.events.publisher, publisher).close(FLUSH_TIMEOUT);
         if let Some(control) = control {
@@ -177,6 +186,24 @@ impl Network<'_> {
             self.fds.events = events;
         }
         Ok(())
+    }
+
+    /// Opens the endpoints with these keys, at new sockets or at those that are there, and has the loop watch them.
+    fn open(
+        &mut self,
+        keys: Option<Keys>,
+        control: Option<&sys::BoundEndpoint>,
+        events: Option<&sys::BoundEndpoint>,
+    ) -> Result<(Router, Publisher), StartupError> {
+        self.door.replace(keys, self.context, self.sources).map_err(StartupError::Error)?;
+        let (control, events) = (control.unwrap_or(&self.fds.control), events.unwrap_or(&self.fds.events));
+        let (mut router, mut publisher) = open_network(self.context, control, events, self.door)?;
+        let watched = self.sources.replace_both(
+            (Source::Control, &mut self.control.router, &mut router),
+            (Source::Events, &mut self.events.publisher, &mut publisher),
+        );
+        watched.map_err(|error| StartupError::Error(error.to_string()))?;
+        Ok((router, publisher))
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Source {
     Control,
     /// The publisher's socket: subscriptions.
     Events,
+    /// The handler of ZAP: clients with keys that want to connect.
+    Door,
     /// Other threads have something: the output thread, and those that wait for services.
     Threads,
     /// The clock on the wall was set.
@@ -110,6 +112,20 @@ impl Sources {
         self.registry.deregister(old)
     }
 
+    /// Replaces two sources, or none where one of them fails.
+    pub(super) fn replace_both<A: mio::event::Source, B: mio::event::Source>(
+        &mut self,
+        (one, old_one, new_one): (Source, &mut A, &mut A),
+        (other, old_other, new_other): (Source, &mut B, &mut B),
+    ) -> io::Result<()> {
+        self.replace(one, old_one, new_one)?;
+        let replaced = self.replace(other, old_other, new_other);
+        if replaced.is_err() {
+            self.replace(one, new_one, old_one)?;
+        }
+        replaced
+    }
+
     /// The sources that these events are about.
     pub(super) fn ready(&self, events: &Events) -> Vec<Source> {
         events.iter().filter_map(|event| *self.slots.get(event.token().0)?).collect()
@@ -152,6 +168,28 @@ mod tests {
         into_one.write_all(b"x").unwrap();
         into_two.write_all(b"x").unwrap();
         assert_eq!(ready(&mut poll, &sources), [second]);
+    }
+
+    #[test]
+    fn two_sources_stay_where_one_cannot_be_replaced() {
+        let mut poll = mio::Poll::new().unwrap();
+        let mut sources = Sources::new(poll.registry().try_clone().unwrap());
+        let [(one, mut into_one), (two, mut into_two), (new, mut into_new)] = [(); 3].map(|()| io::pipe().unwrap());
+        let file = tempfile::tempfile().unwrap();
+        sources.add_fd(Source::Control, one.as_raw_fd()).unwrap();
+        sources.add_fd(Source::Events, two.as_raw_fd()).unwrap();
+        let (one, two, new, file) = (one.as_raw_fd(), two.as_raw_fd(), new.as_raw_fd(), file.as_raw_fd());
+        let replaced = sources.replace_both(
+            (Source::Control, &mut SourceFd(&one), &mut SourceFd(&new)),
+            (Source::Events, &mut SourceFd(&two), &mut SourceFd(&file)),
+        );
+        replaced.unwrap_err();
+        into_new.write_all(b"x").unwrap();
+        assert_eq!(ready(&mut poll, &sources), []);
+        into_one.write_all(b"x").unwrap();
+        assert_eq!(ready(&mut poll, &sources), [Source::Control]);
+        into_two.write_all(b"x").unwrap();
+        assert_eq!(ready(&mut poll, &sources), [Source::Events]);
     }
 
     #[test]

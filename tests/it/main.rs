@@ -21,6 +21,7 @@ mod crowd;
 mod descriptors;
 mod hooks;
 mod independence;
+mod keys;
 mod launch;
 mod log;
 mod munin;

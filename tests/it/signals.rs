@@ -178,7 +178,7 @@ fn a_program_reaches_the_daemon_that_comes_after_a_killed_one() {
     let context = circus::net::Context::new().unwrap();
     let mut circusd = Site::new().start("");
     for _ in 0..20 {
-        let mut client = circus::net::Dealer::connect(&context, &circusd.endpoint()).unwrap();
+        let mut client = circus::net::Dealer::connect(&context, &circusd.endpoint(), None).unwrap();
         ask(&mut client, "status", json!({}));
         drop(client);
         circusd.send(Signal::SIGKILL);

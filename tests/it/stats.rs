@@ -26,7 +26,7 @@ impl Figures {
     fn of(circusd: &Circusd, topic: &str) -> Self {
         let context = Context::new().unwrap();
         let endpoint = format!("ipc://{}", circusd.path("stats").display());
-        Self { subscriber: Subscriber::connect(&context, &endpoint, &[topic]).unwrap(), _context: context }
+        Self { subscriber: Subscriber::connect(&context, &endpoint, None, &[topic]).unwrap(), _context: context }
     }
 
     /// The next message, in whichever form.

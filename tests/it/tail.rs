@@ -199,7 +199,7 @@ fn slow_reader_misses_counted_lines_delays_none() {
     let follower = Follower::start(&circusd, "f", &["w"], "ready");
     let context = Context::new().unwrap();
     let topic = ["output.w.stdout"];
-    let mut reader = Subscriber::connect(&context, &circusd.pubsub_endpoint(), &topic).unwrap();
+    let mut reader = Subscriber::connect(&context, &circusd.pubsub_endpoint(), None, &topic).unwrap();
     assert_eq!(reader.recv(PATIENCE).unwrap().1, OUTPUT_GREETING);
     follower.send(Signal::SIGSTOP);
     go(&circusd, "go");

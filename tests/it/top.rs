@@ -298,7 +298,7 @@ fn missed_output_is_counted_on_a_large_terminal() {
     let screen = terminal.until("the last lines are shown", |screen| screen.matches(" ready\n").count() > 10);
     assert!(screen.contains("─ Output of flood ─") && screen.contains("─ Events ─"), "{screen}");
     let context = Context::new().unwrap();
-    let mut reader = Subscriber::connect(&context, &circusd.pubsub_endpoint(), &["output.flood.stdout"]).unwrap();
+    let mut reader = Subscriber::connect(&context, &circusd.pubsub_endpoint(), None, &["output.flood.stdout"]).unwrap();
     assert_eq!(reader.recv(PATIENCE).unwrap().1, OUTPUT_GREETING);
     let top = top_itself(&circusd);
     top.send(Signal::SIGSTOP);

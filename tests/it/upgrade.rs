@@ -314,7 +314,8 @@ fn subscriber_hears_of_the_upgrade_and_of_everything_after_it() {
     let circusd = Site::new().start("[watcher:w]\ncmd = {knobs}");
     let worker = circusd.wait_for_workers("w", 1)[0];
     let context = Context::new().unwrap();
-    let mut subscriber = Subscriber::connect(&context, &circusd.pubsub_endpoint(), &["watcher.", "circusd."]).unwrap();
+    let mut subscriber =
+        Subscriber::connect(&context, &circusd.pubsub_endpoint(), None, &["watcher.", "circusd."]).unwrap();
     wait_until("the subscription stands", || {
         circusd.tell("set", json!({"name": "w", "options": {"max_retry": 5}}));
         subscriber.recv(Duration::from_millis(20)).is_some()

@@ -6,7 +6,10 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::globals::{ENDPOINT, GLOBAL_OPTIONS, HELP, JSON, PRETTIFY, SSH, SSH_KEYFILE, TIMEOUT, VERSION};
+use super::globals::{
+    CURVE_KEY, CURVE_SERVER_KEY, ENDPOINT, GLOBAL_OPTIONS, HELP, JSON, PRETTIFY, SSH, SSH_KEYFILE, TIMEOUT, VERSION,
+};
+use super::keygen::Keygen;
 use super::{Completion, Globals};
 use circus_core::commands::{COMMANDS, CommandSpec, ConsoleOption, Invocation};
 use circus_core::config::{nearest, suggestion};
@@ -27,6 +30,8 @@ pub enum Parsed {
     Version,
     /// A script for a shell, or what the script asks for.
     Completion(Completion),
+    /// A pair of keys.
+    Keygen(Keygen),
 }
 
 /// A command line that is not of the grammar, and the command that it is about: exit status 2.
@@ -48,6 +53,11 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Pars
         // What follows may be any line, so it is not for the grammar.
         let words = rest.iter().map(|word| word.to_string_lossy().into_owned());
         return Ok(Parsed::Completion(Completion(words.collect())));
+    }
+    if let [first, rest @ ..] = args.as_slice()
+        && first == "keygen"
+    {
+        return Keygen::parse(rest).map(Parsed::Keygen);
     }
     let matches = grammar().try_get_matches_from(&args).map_err(|error| explain(&error, &args))?;
     let (name, inner) = match matches.subcommand() {
@@ -159,6 +169,8 @@ fn globals(levels: &Levels<'_>) -> Result<Globals, SyntaxError> {
         prettify: levels.flag(PRETTIFY),
         ssh: levels.value(SSH).cloned(),
         ssh_keyfile: levels.value(SSH_KEYFILE).cloned(),
+        curve_key: levels.value(CURVE_KEY).cloned(),
+        curve_server_key: levels.value(CURVE_SERVER_KEY).cloned(),
     })
 }
 
@@ -203,7 +215,7 @@ fn explain(error: &clap::Error, args: &[OsString]) -> SyntaxError {
     let reason = match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = context(ContextKind::InvalidSubcommand);
-            let known = COMMANDS.iter().map(|spec| spec.name).chain(["help", "completion"]);
+            let known = COMMANDS.iter().map(|spec| spec.name).chain(["help", "completion", "keygen"]);
             format!("unrecognized arguments: {word}{}", suggestion(&word, known))
         }
         ErrorKind::UnknownArgument => {
@@ -270,6 +282,7 @@ mod tests {
             prettify: true,
             ssh: Some("me@there".into()),
             ssh_keyfile: Some("key".into()),
+            ..Globals::default()
         };
         for line in [
             "--endpoint ipc://x --timeout 7 --json --prettify --ssh me@there --ssh_keyfile key list a1",

@@ -7,6 +7,16 @@ use circus_core::commands::ConsoleOption;
 /// The options of circusctl itself. They stand before or after the command.
 pub const GLOBAL_OPTIONS: &[ConsoleOption] = &[
     ConsoleOption::value(
+        CURVE_KEY,
+        "FILE",
+        "the file of our secret key, where circusd asks for keys (default CIRCUS_CURVE_KEY)",
+    ),
+    ConsoleOption::value(
+        CURVE_SERVER_KEY,
+        "KEY",
+        "the file of circusd's public key, or that key (default CIRCUS_CURVE_SERVER_KEY)",
+    ),
+    ConsoleOption::value(
         ENDPOINT,
         "ENDPOINT",
         "the endpoint of circusd (default CIRCUSCTL_ENDPOINT, or else tcp://127.0.0.1:5555)",
@@ -20,6 +30,8 @@ pub const GLOBAL_OPTIONS: &[ConsoleOption] = &[
     ConsoleOption::flag(VERSION, "print the version and exit"),
 ];
 
+pub(super) const CURVE_KEY: &str = "curve-key";
+pub(super) const CURVE_SERVER_KEY: &str = "curve-server-key";
 pub(super) const ENDPOINT: &str = "endpoint";
 pub(super) const HELP: &str = "help";
 pub(super) const JSON: &str = "json";
@@ -44,6 +56,10 @@ pub struct Globals {
     pub ssh: Option<String>,
     /// The key for it.
     pub ssh_keyfile: Option<String>,
+    /// The file of our secret key.
+    pub curve_key: Option<String>,
+    /// The file of circusd's public key, or that key.
+    pub curve_server_key: Option<String>,
 }
 
 impl Globals {
@@ -56,6 +72,8 @@ impl Globals {
             prettify: self.prettify || other.prettify,
             ssh: self.ssh.or_else(|| other.ssh.clone()),
             ssh_keyfile: self.ssh_keyfile.or_else(|| other.ssh_keyfile.clone()),
+            curve_key: self.curve_key.or_else(|| other.curve_key.clone()),
+            curve_server_key: self.curve_server_key.or_else(|| other.curve_server_key.clone()),
         }
     }
 }

@@ -20,10 +20,16 @@ impl Network {
     }
 }
 
+/// The near end of the way to a target, whose keys are used from now on.
+fn prepare(client: &mut Client, target: &Target) -> Result<String, ClientError> {
+    client.use_keys(target.keys.read()?);
+    client.route(target.ssh.as_ref(), &target.endpoint)
+}
+
 impl Connector for Network {
     fn call(&mut self, target: &Target, requests: &[Request], wait: Wait) -> Vec<Result<Vec<u8>, ClientError>> {
         let Self(client) = self;
-        let control = client.route(target.ssh.as_ref(), &target.endpoint).and_then(|near| client.control(&near));
+        let control = prepare(client, target).and_then(|near| client.control(&near));
         match control {
             Ok(mut control) => control.exchange(requests, wait),
             Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
@@ -32,7 +38,7 @@ impl Connector for Network {
 
     fn subscribe(&mut self, target: &Target, topics: &[String]) -> Result<Box<dyn Subscription>, ClientError> {
         let Self(client) = self;
-        let near = client.route(target.ssh.as_ref(), &target.endpoint)?;
+        let near = prepare(client, target)?;
         Ok(Box::new(client.subscribe(&near, topics)?))
     }
 

@@ -9,7 +9,7 @@ use super::{
     AutoComplete, Connector, Globals, Look, Outcome, Parsed, Subscription, SyntaxError, Target, answer, args,
     completion, listen, look, shell, tail, targets, text, wait,
 };
-use circus_client::{ClientError, Request, Ssh, Wait, endpoint};
+use circus_client::{ClientError, KeyNames, Request, Ssh, Wait, endpoint};
 use circus_core::commands::{self, Action, CommandSpec, Invocation, Table};
 use circus_core::escape::escaped_value;
 use circus_core::proto::Object;
@@ -47,6 +47,8 @@ impl Exit {
 pub struct Environment {
     /// `CIRCUSCTL_ENDPOINT`.
     pub endpoint: Option<String>,
+    /// `CIRCUS_CURVE_KEY` and what goes with it.
+    pub keys: KeyNames,
     /// The beginning of request ids, which no other client of the daemon has.
     pub id_prefix: String,
     /// Whether standard input and output are a terminal.
@@ -108,6 +110,7 @@ impl Session<'_> {
             Ok(Parsed::Version) => Outcome::done(text::VERSION),
             Ok(Parsed::Help(Some(spec))) => Outcome::done(commands::command_help(spec).trim_end()),
             Ok(Parsed::Completion(asked)) => completion::complete(self, &asked),
+            Ok(Parsed::Keygen(keygen)) => keygen.run(),
             Ok(Parsed::Help(None) | Parsed::Shell(_)) => Outcome::done(text::help().trim_end()),
             Ok(Parsed::Command(globals, spec, invocation)) => {
                 let globals = globals.or(defaults);
@@ -224,7 +227,7 @@ impl Session<'_> {
         endpoint: &str,
         topics: &[String],
     ) -> Result<Box<dyn Subscription>, Outcome> {
-        let subscribed = self.connector.subscribe(&target(globals, endpoint.to_owned()), topics);
+        let subscribed = self.connector.subscribe(&self.target(globals, endpoint.to_owned()), topics);
         subscribed.map_err(|error| Outcome::failed(Exit::Failure, text::unusable(endpoint, &error)))
     }
 
@@ -240,7 +243,7 @@ impl Session<'_> {
 
     /// An error if no connection to this endpoint comes about.
     pub(super) fn find_trouble(&mut self, globals: &Globals, endpoint: &str) -> Result<(), Outcome> {
-        match self.connector.trouble(&target(globals, endpoint.to_owned()), timeout(globals)) {
+        match self.connector.trouble(&self.target(globals, endpoint.to_owned()), timeout(globals)) {
             Some(error) => Err(Outcome::failed(Exit::Failure, text::unusable(endpoint, &error))),
             None => Ok(()),
         }
@@ -266,7 +269,7 @@ impl Session<'_> {
         let for_work = requests.iter().any(|(_, properties)| properties.get("waiting") == Some(&true.into()));
         let request = |(command, properties)| Request::new(&self.next_id(), command, properties);
         let requests: Vec<Request> = requests.into_iter().map(request).collect();
-        let target = target(globals, self.endpoint(globals));
+        let target = self.target(globals, self.endpoint(globals));
         self.connector.call(&target, &requests, wait(globals, for_work))
     }
 
@@ -290,17 +293,19 @@ impl Session<'_> {
         format!("{}-{}", self.environment.id_prefix, self.requests)
     }
 
+    /// An endpoint, the server to go through, and the keys.
+    fn target(&self, globals: &Globals, endpoint: String) -> Target {
+        let ssh = globals.ssh.clone().map(|server| Ssh { server, keyfile: globals.ssh_keyfile.clone() });
+        let (own, server) = (globals.curve_key.clone(), globals.curve_server_key.clone());
+        let keys = KeyNames { own, server, descriptor: None }.or(&self.environment.keys);
+        Target { endpoint, ssh, keys }
+    }
+
     /// The control endpoint.
     pub(super) fn endpoint(&self, globals: &Globals) -> String {
         let given = globals.endpoint.clone().or_else(|| self.environment.endpoint.clone());
         given.unwrap_or_else(|| endpoint::CONTROL.into())
     }
-}
-
-/// An endpoint, and the server to go through.
-pub(super) fn target(globals: &Globals, endpoint: String) -> Target {
-    let ssh = globals.ssh.clone().map(|server| Ssh { server, keyfile: globals.ssh_keyfile.clone() });
-    Target { endpoint, ssh }
 }
 
 /// How long an answer is waited for, where no option says it or for a look whether the daemon is there.

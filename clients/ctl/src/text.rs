@@ -44,7 +44,9 @@ pub(super) fn no_reply(error: &ClientError, endpoint: &str, limit: Option<Durati
         // A limit was given, and the whole of it was waited.
         ClientError::Unreachable { .. } if limit.is_some() => format!("{TIMED_OUT}\n{error}. {ANOTHER}\n"),
         ClientError::Unreachable { .. } => format!("error: {error}. {ANOTHER}\n"),
-        ClientError::Interrupted { .. } => format!("error: {error}.\n"),
+        ClientError::Interrupted { .. } | ClientError::Barred { .. } | ClientError::NoKeys(_) => {
+            format!("error: {error}.\n")
+        }
         ClientError::Garbled { .. } | ClientError::Unusable(_) | ClientError::NoTunnel(_) => unusable(endpoint, error),
     }
 }
@@ -56,6 +58,7 @@ pub(super) fn unusable(endpoint: &str, error: &ClientError) -> String {
             format!("error: cannot use the endpoint {endpoint}: {reason}. {ANOTHER}\n")
         }
         ClientError::NoTunnel(_) => format!("error: {error}\n"),
+        ClientError::Barred { .. } | ClientError::NoKeys(_) => format!("error: {error}.\n"),
         error => format!("error: {error}. {ANOTHER}\n"),
     }
 }
@@ -69,6 +72,7 @@ pub(super) fn help() -> String {
     for (name, summary) in [
         ("completion", "Print the completion script for bash, fish or zsh"),
         ("help", "Show the help of a command, or this"),
+        super::keygen::SUMMARY,
     ] {
         out.push_str(&format!("  {name:<21} {summary}\n"));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use circus_client::{ClientError, Request, Ssh, Wait};
+use circus_client::{ClientError, KeyNames, Request, Ssh, Wait};
 
 /// Where a daemon is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Target {
     pub endpoint: String,
     /// The server to go through.
     pub ssh: Option<Ssh>,
+    /// Where the keys are.
+    pub keys: KeyNames,
 }
 
 /// Events as they come.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::graph::{Graph, Memory};
 use super::queues;
 use super::replies::{self, Replies};
-use circus_client::{Client, ClientError, endpoint::reachable};
+use circus_client::{Client, ClientError, KeyNames, endpoint::reachable};
 use circus_core::proto::Object;
 use circus_sys::{self as sys, TreeOptions};
 
@@ -14,9 +14,9 @@ use circus_sys::{self as sys, TreeOptions};
 const TIMEOUT: Duration = Duration::from_millis(1200);
 
 /// What circusd says, and what its workers use; nothing of what it does not say in time.
-pub(super) fn ask(endpoint: &str, graphs: &[Graph], memory: Memory) -> Result<Replies, ClientError> {
+pub(super) fn ask(endpoint: &str, keys: &KeyNames, graphs: &[Graph], memory: Memory) -> Result<Replies, ClientError> {
     let commands = commands(graphs);
-    let answers = answers(endpoint, &commands)?;
+    let answers = answers(endpoint, keys, &commands)?;
     let tables = queues::read();
     let proportional = memory == Memory::Proportional && graphs.contains(&Graph::Memory);
     let mut prober = sys::Prober::default();
@@ -42,9 +42,13 @@ fn commands(graphs: &[Graph]) -> Vec<&'static str> {
     commands
 }
 
-fn answers(endpoint: &str, commands: &[&'static str]) -> Result<BTreeMap<&'static str, Object>, ClientError> {
+fn answers(
+    endpoint: &str,
+    keys: &KeyNames,
+    commands: &[&'static str],
+) -> Result<BTreeMap<&'static str, Object>, ClientError> {
     let end = sys::since_boot() + TIMEOUT;
-    let mut control = Client::new()?.control(&reachable(endpoint))?;
+    let mut control = Client::new()?.with_keys(keys.read()?).control(&reachable(endpoint))?;
     for command in commands {
         let verbose = (*command == "status").then(|| ("verbose".to_owned(), true.into()));
         // One that is not sent is not answered.

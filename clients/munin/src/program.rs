@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::ask::ask;
 use super::graph::{Graph, Memory, config, values};
 use super::replies::Replies;
+use circus_client::{KEY_VARIABLE, KeyNames, SERVER_KEY_VARIABLE};
 use circus_sys as sys;
 
 const ENDPOINT: &str = "tcp://127.0.0.1:5555";
@@ -23,6 +24,8 @@ usage: circus-munin [fetch|config|autoconf|suggest|--version|--help]
 
 environment (env.NAME in a file of /etc/munin/plugin-conf.d):
   endpoint                 where circusd answers (tcp://127.0.0.1:5555)
+  curve_key                the file of our secret key, where circusd asks for keys
+  curve_server_key         the file of circusd's public key, or that key
   memory                   rss (shared pages count for each process) or pss (in
                            proportion; as root or the user of the workers)
   warning, FIELD_warning   limits; so do critical and FIELD_critical
@@ -37,6 +40,13 @@ pub fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
     let name = called.rsplit('/').next().unwrap_or_default();
     let word = words.next().unwrap_or_default();
     let env = sys::host().env;
+    let variable = |name: &str, short: &str| env.get(short).or_else(|| env.get(name)).filter(|value| !value.is_empty());
+    let keys = KeyNames {
+        own: variable(KEY_VARIABLE, "curve_key").cloned(),
+        server: variable(SERVER_KEY_VARIABLE, "curve_server_key").cloned(),
+        descriptor: None,
+    };
+    let ask = |endpoint: &str, graphs: &[Graph], memory| ask(endpoint, &keys, graphs, memory);
     match answer(name, &word, &env, ask) {
         Ok(text) => {
             // A closed pipe means that the reader has seen enough.

@@ -13,6 +13,12 @@ pub struct Args {
     /// The endpoint at which circusd publishes events
     #[arg(long, default_value = "tcp://127.0.0.1:5556")]
     pub pubsub: String,
+    /// The file of our secret key, where circusd asks for keys (or CIRCUS_CURVE_KEY)
+    #[arg(long, value_name = "FILE")]
+    pub curve_key: Option<String>,
+    /// The file of circusd's public key, or that key (or CIRCUS_CURVE_SERVER_KEY)
+    #[arg(long, value_name = "KEY")]
+    pub curve_server_key: Option<String>,
     /// The endpoint to publish on
     #[arg(long, default_value = "tcp://127.0.0.1:5557", value_name = "ENDPOINT")]
     pub statspoint: String,

@@ -16,6 +16,7 @@
 mod args;
 mod clock;
 mod control;
+mod doorkeeper;
 mod frame;
 mod inventory;
 mod log;

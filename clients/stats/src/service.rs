@@ -12,13 +12,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::args::Args;
 use super::clock;
 use super::control::{Control, Told};
+use super::doorkeeper::Doorkeeper;
 use super::frame::{Aggregate, Post, ProcessFrame, SocketFrame, SocketsFrame, WatcherFrame};
 use super::inventory::{Own, Watcher};
 use super::log::Log;
 use super::outlet::Outlet;
 use super::process_cache::ProcessCache;
 use super::socket_activity::SocketActivity;
-use circus_client::{Client, Subscriber, endpoint::reachable};
+use circus_client::{Client, KeyNames, Subscriber, endpoint::reachable};
 use circus_core::base::{Mono, Throttle};
 use circus_core::config::STATS_WATCHER;
 use circus_net::Publisher;
@@ -28,6 +29,7 @@ const SIGNALS: Token = Token(0);
 const CONTROL: Token = Token(1);
 const EVENTS: Token = Token(2);
 const STATS: Token = Token(3);
+const QUESTIONS: Token = Token(4);
 /// Sockets of circusd: this, and their number.
 const SOCKETS: usize = 16;
 
@@ -49,6 +51,8 @@ pub(super) struct Service {
     control: Control,
     events: Subscriber,
     outlet: Outlet,
+    /// Where subscribers need keys.
+    doorkeeper: Option<Doorkeeper>,
     /// Dropped last, since that removes its file.
     _endpoint: sys::BoundEndpoint,
     process_cache: ProcessCache,
@@ -80,12 +84,23 @@ impl Service {
         mut signals: sys::Signals,
     ) -> Result<Option<Self>, String> {
         let told = |error: &dyn std::fmt::Display| error.to_string();
-        let Some(endpoint) = bind(args, &mut signals)? else { return Ok(None) };
+        let env = sys::host().env;
+        let names = KeyNames { own: args.curve_key.clone(), server: args.curve_server_key.clone(), descriptor: None };
+        let names = names.or(&KeyNames::of_environment(|name| env.get(name).cloned()));
+        let inherited_keys = Doorkeeper::keys(&names)?;
+        let Some(endpoint) = bind(args, inherited_keys.is_some(), &mut signals)? else { return Ok(None) };
         let poll = Poll::new().map_err(|error| told(&error))?;
-        let client = Client::new().map_err(|error| told(&error))?;
+        let keys = names.read().map_err(|error| told(&error))?;
+        let client = Client::new().map_err(|error| told(&error))?.with_keys(keys);
         let listener = endpoint.fd.try_clone().map_err(|error| told(&error))?;
-        let publisher =
-            Publisher::of_figures(client.context(), listener, &endpoint.endpoint).map_err(|error| told(&error))?;
+        let guarded = inherited_keys.filter(|_| endpoint.endpoint.starts_with("tcp://"));
+        let mut doorkeeper = guarded.map(|keys| Doorkeeper::open(client.context(), keys)).transpose()?;
+        let key = doorkeeper.as_ref().map(Doorkeeper::key);
+        let publisher = Publisher::of_figures(client.context(), listener, &endpoint.endpoint, key);
+        let mut publisher = publisher.map_err(|error| told(&error))?;
+        if let Some(doorkeeper) = &mut doorkeeper {
+            doorkeeper.judge(&mut publisher);
+        }
         let control = Control::connect(&client, &reachable(&args.endpoint)).map_err(|error| told(&error))?;
         let events = client.subscribe(&reachable(&args.pubsub), &["watcher."]);
         let registry = poll.registry().try_clone().map_err(|error| told(&error))?;
@@ -97,6 +112,7 @@ impl Service {
             control,
             events: events.map_err(|error| told(&error))?,
             outlet: Outlet::new(publisher),
+            doorkeeper,
             _endpoint: endpoint,
             process_cache: ProcessCache::new(interval),
             interval,
@@ -121,6 +137,9 @@ impl Service {
         registry.register(&mut SourceFd(&self.signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
         registry.register(&mut self.control.connection, CONTROL, Interest::READABLE)?;
         registry.register(&mut self.events, EVENTS, Interest::READABLE)?;
+        if let Some(doorkeeper) = &mut self.doorkeeper {
+            registry.register(&mut doorkeeper.zap, QUESTIONS, Interest::READABLE)?;
+        }
         registry.register(&mut self.outlet.publisher, STATS, Interest::READABLE)
     }
 
@@ -140,6 +159,10 @@ impl Service {
             // What was sent may have eaten the news of what can be read.
             hurry = self.turn(now);
             let mono = Mono(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+            if let Some(doorkeeper) = &mut self.doorkeeper {
+                hurry |= doorkeeper.answer(&mut self.outlet.publisher, now);
+                doorkeeper.tell(mono, log);
+            }
             let ended = std::mem::take(&mut self.connections_ended);
             if let Some(count) = self.ended_log.count(ended, mono) {
                 log.warning(&format!("disconnected {count} subscribers that subscribed to too much"));
@@ -162,7 +185,12 @@ impl Service {
         while self.events.try_recv().is_some() {
             self.dirty = true;
         }
-        self.connections_ended += self.outlet.ready().map_or(0, |news| news.ended);
+        if let Some(news) = self.outlet.ready() {
+            self.connections_ended += news.ended;
+            if let Some(doorkeeper) = &mut self.doorkeeper {
+                doorkeeper.refused += news.refused.len() as u64;
+            }
+        }
         while let Some(told) = self.control.read() {
             self.take(told, now);
         }
@@ -328,14 +356,14 @@ impl Service {
 }
 
 /// Binds the endpoint, when a predecessor has left it.
-fn bind(args: &Args, signals: &mut sys::Signals) -> Result<Option<sys::BoundEndpoint>, String> {
+fn bind(args: &Args, has_keys: bool, signals: &mut sys::Signals) -> Result<Option<sys::BoundEndpoint>, String> {
     let owner = args.endpoint_owner.as_deref().map(sys::user_id).transpose();
     let owner = owner.map_err(|failure| format!("--endpoint-owner: {}", failure.detail))?;
     let end = clock::since_boot() + HANDOVER;
     let mut caught = Vec::new();
     loop {
         match sys::bind_endpoint(&args.statspoint, Some(args.endpoint_mode), owner) {
-            Ok(endpoint) if sys::is_exposed(&endpoint.endpoint) && !args.allow_anyone_on_the_network => {
+            Ok(endpoint) if sys::is_exposed(&endpoint.endpoint) && !has_keys && !args.allow_anyone_on_the_network => {
                 return Err(format!(
                     "--statspoint {} can be reached from other machines, without a password: use a loopback address or \
                      ipc://, or --allow-anyone-on-the-network",

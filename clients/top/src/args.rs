@@ -24,6 +24,12 @@ pub struct Args {
     /// The private key file for the ssh server
     #[arg(long = "ssh_keyfile", value_name = "FILE")]
     pub ssh_keyfile: Option<String>,
+    /// The file of our secret key, where circusd asks for keys (or CIRCUS_CURVE_KEY)
+    #[arg(long, value_name = "FILE")]
+    pub curve_key: Option<String>,
+    /// The file of circusd's public key, or that key (or CIRCUS_CURVE_SERVER_KEY)
+    #[arg(long, value_name = "KEY")]
+    pub curve_server_key: Option<String>,
     /// Seconds after which a process without messages is no longer shown
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = timeout)]
     pub process_timeout: Duration,

@@ -10,7 +10,7 @@ use super::input::{Asked, Endpoints, Heard, Question};
 use super::order::Order;
 use super::output::{Inquiry, Subject};
 use circus_client::endpoint::{self, Trouble};
-use circus_client::{Client, ClientError, Control, Ssh, Subscriber};
+use circus_client::{Client, ClientError, ClientKeys, Control, Ssh, Subscriber};
 use circus_core::proto::Object;
 
 /// Within this time circusd answers, or is not there.
@@ -53,8 +53,13 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects, in the background; through ssh, when the ways are open.
-    pub(super) fn open(endpoints: Endpoints, ssh: Option<Ssh>, registry: Registry) -> Result<Self, String> {
-        let mut client = Client::new().map_err(|error| told(&error))?;
+    pub(super) fn open(
+        endpoints: Endpoints,
+        ssh: Option<Ssh>,
+        keys: Option<ClientKeys>,
+        registry: Registry,
+    ) -> Result<Self, String> {
+        let mut client = Client::new().map_err(|error| told(&error))?.with_keys(keys);
         let mut control = control(&mut client, ssh.as_ref(), &endpoints.control)?;
         let mut stats = subscriber(&mut client, ssh.as_ref(), &endpoints.stats, &["stat."])?;
         let mut events = subscriber(&mut client, ssh.as_ref(), &endpoints.events, &["watcher."])?;

@@ -13,8 +13,8 @@ use super::once;
 use super::run::Session;
 use super::screen::Screen;
 use super::state::{Given, State};
-use circus_client::Ssh;
 use circus_client::endpoint::{self, reachable};
+use circus_client::{KeyNames, Ssh};
 use circus_core::escape::{escaped, escaped_lines};
 use circus_sys as sys;
 
@@ -102,7 +102,11 @@ fn open(args: &Args, once: bool) -> Result<Session, String> {
     // Before ssh is started: a signal that ends ssh too shall not keep us from cleaning up behind it.
     let signals = sys::Signals::install().map_err(told)?;
     let poll = Poll::new().map_err(told)?;
-    let connection = Connection::open(endpoints.clone(), ssh, poll.registry().try_clone().map_err(told)?)?;
+    let keys = KeyNames { own: args.curve_key.clone(), server: args.curve_server_key.clone(), descriptor: None };
+    let env = sys::host().env;
+    let keys = keys.or(&KeyNames::of_environment(|name| env.get(name).cloned())).read();
+    let keys = keys.map_err(|error| error.to_string())?;
+    let connection = Connection::open(endpoints.clone(), ssh, keys, poll.registry().try_clone().map_err(told)?)?;
     let state = State::new(endpoints, given, args.process_timeout, sys::time_zone(), sys::since_boot());
     Session::new(poll, connection, state, signals).map_err(told)
 }

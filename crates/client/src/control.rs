@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use circus_core::commands::{Role, find};
 use circus_core::proto::Object;
-use circus_net::{CallError, Context, Dealer};
+use circus_net::{CallError, ClientKeys, Context, Dealer};
 use circus_sys::since_boot;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
@@ -39,8 +39,8 @@ pub struct Control {
 }
 
 impl Control {
-    pub(super) fn connect(context: &Context, endpoint: &str) -> Result<Self, ClientError> {
-        let dealer = Dealer::connect(context, endpoint).map_err(unusable)?;
+    pub(super) fn connect(context: &Context, endpoint: &str, keys: Option<&ClientKeys>) -> Result<Self, ClientError> {
+        let dealer = Dealer::connect(context, endpoint, keys).map_err(unusable)?;
         Ok(Self { dealer, endpoint: endpoint.to_owned() })
     }
 
@@ -142,6 +142,7 @@ impl Control {
                 let trouble = trouble(&endpoint, EXAMINATION);
                 ClientError::Unreachable { endpoint, trouble }
             }
+            CallError::Barred { bar, .. } => ClientError::Barred { endpoint, bar },
             CallError::Timeout { .. } if self.dealer.was_interrupted() => ClientError::Interrupted { endpoint },
             CallError::Timeout { limit, .. } => ClientError::Timeout { endpoint, limit },
             CallError::Garbled { .. } => ClientError::Garbled { endpoint },

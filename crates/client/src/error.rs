@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use circus_net::Bar;
+
 use super::endpoint::Trouble;
 
 /// Why there is no connection, or no answer.
@@ -14,6 +16,13 @@ pub enum ClientError {
         endpoint: String,
         /// The reason, where it is known.
         trouble: Option<Trouble>,
+    },
+    /// circusd and this client do not agree about keys.
+    Barred {
+        /// The endpoint.
+        endpoint: String,
+        /// In what.
+        bar: Bar,
     },
     /// There is, or was, a connection, but the answer did not come in time.
     Timeout {
@@ -36,6 +45,8 @@ pub enum ClientError {
     Unusable(String),
     /// ssh does not lead there, with the reason.
     NoTunnel(String),
+    /// The keys cannot be read, with the reason.
+    NoKeys(String),
 }
 
 impl fmt::Display for ClientError {
@@ -47,6 +58,7 @@ impl fmt::Display for ClientError {
             Self::Unreachable { endpoint, trouble: None } => {
                 write!(f, "cannot connect to {endpoint}. Is circusd running there?")
             }
+            Self::Barred { endpoint, bar } => write!(f, "cannot connect to {endpoint}: {bar}"),
             Self::Timeout { endpoint, limit } => {
                 write!(f, "no answer from {endpoint} within {} s", limit.as_secs_f64())
             }
@@ -58,7 +70,7 @@ impl fmt::Display for ClientError {
             Self::Garbled { endpoint } => {
                 write!(f, "the answer from {endpoint} is not a JSON object: is it circusd's endpoint?")
             }
-            Self::Unusable(reason) => f.write_str(reason),
+            Self::Unusable(reason) | Self::NoKeys(reason) => f.write_str(reason),
             Self::NoTunnel(reason) => write!(f, "--ssh: {reason}"),
         }
     }

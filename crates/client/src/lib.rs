@@ -6,7 +6,8 @@
 //! `endpoint` knows the default endpoints, how to connect to one that listens at every address, and why one cannot be
 //! used.
 //!
-//! Keys of CURVE will be options of [`Client`]: every connection of every program is made there.
+//! With keys of CURVE ([`KeyNames`]) a [`Client`] uses them at every endpoint that is tcp://: every connection of every
+//! program is made there.
 
 #![warn(missing_docs)]
 
@@ -15,11 +16,13 @@ mod client;
 mod control;
 pub mod endpoint;
 mod error;
+mod keys;
 mod output;
 
-pub use circus_net::Subscriber;
+pub use circus_net::{ClientKeys, Subscriber, generate as generate_keys};
 pub use circus_sys::Ssh;
 pub use client::Client;
 pub use control::{Control, Request, Wait};
 pub use error::ClientError;
+pub use keys::{DESCRIPTOR_VARIABLE, KEY_VARIABLE, KeyNames, SERVER_KEY_VARIABLE};
 pub use output::{OutputMessage, OutputTopics};

@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod arbiter;
 pub mod base;
 pub mod commands;

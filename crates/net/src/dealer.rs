@@ -9,13 +9,19 @@ use serde_json::Value;
 use super::context::Transport;
 use super::deadline::Deadline;
 use super::readiness::{PolledSocket, Sent, registrable};
-use super::{Context, NetError};
+use super::{ClientKeys, Context, NetError};
 use circus_core::proto::Object;
 
 /// Events of a socket monitor about the state of a connection.
 const UP: u16 = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16;
 const LOST: u16 = zmq::SocketEvent::DISCONNECTED as u16;
 const REFUSED: u16 = zmq::SocketEvent::CONNECT_RETRIED as u16;
+/// The daemon does not know our key.
+const UNKNOWN: u16 = zmq::SocketEvent::HANDSHAKE_FAILED_AUTH as u16;
+/// One side speaks CURVE, and the other does not.
+const FOREIGN: u16 = zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL as u16;
+/// The daemon has another key than we think, so that it cannot read what we say, and hangs up.
+const HUNG_UP: u16 = zmq::SocketEvent::HANDSHAKE_FAILED_NO_DETAIL as u16;
 
 /// Why a request has no answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +30,13 @@ pub enum CallError {
     Unreachable {
         /// Where to.
         endpoint: String,
+    },
+    /// The daemon and this client do not agree about keys.
+    Barred {
+        /// Where to.
+        endpoint: String,
+        /// In what.
+        bar: Bar,
     },
     /// The connection stands, or stood, but the answer did not come in time.
     Timeout {
@@ -39,6 +52,30 @@ pub enum CallError {
     },
 }
 
+/// Why there is a daemon and yet no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bar {
+    /// The daemon does not authorize the key of this client.
+    UnknownKey,
+    /// One side has no keys, or this client has another server's.
+    Handshake,
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownKey => {
+                "circusd does not accept this key: its public half has to be in curve_authorized_keys, and circusctl \
+                 reloadconfig makes circusd read them"
+            }
+            Self::Handshake => {
+                "no secure connection came about: either circusd asks for keys and none were given (--curve-key, \
+                 --curve-server-key), or it has none, or its public key is another than --curve-server-key says"
+            }
+        })
+    }
+}
+
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -47,6 +84,7 @@ impl fmt::Display for CallError {
                 "cannot connect to {endpoint}: is circusd running, is this its endpoint, and may you use it? \
                  Name another with --endpoint"
             ),
+            Self::Barred { endpoint, bar } => write!(f, "cannot connect to {endpoint}: {bar}"),
             Self::Timeout { endpoint, limit } => {
                 write!(f, "no answer from {endpoint} within {} s: try a longer --timeout", limit.as_secs_f64())
             }
@@ -64,6 +102,8 @@ impl std::error::Error for CallError {}
 enum Link {
     Trying,
     Refused,
+    /// The handshake failed: of keys.
+    Barred(Bar),
     Up,
     Lost,
 }
@@ -94,7 +134,7 @@ impl Drop for Dealer {
 
 impl Dealer {
     /// A client of the daemon at `endpoint`. It does not wait for the connection.
-    pub fn connect(context: &Context, endpoint: &str) -> Result<Self, NetError> {
+    pub fn connect(context: &Context, endpoint: &str, keys: Option<&ClientKeys>) -> Result<Self, NetError> {
         let transport = Transport::of(endpoint)?;
         let socket = context.socket(zmq::DEALER)?;
         let name = random_hex();
@@ -103,6 +143,7 @@ impl Dealer {
             socket.set_ipv6(transport == Transport::Tcp && endpoint.contains('['))
         };
         options().map_err(NetError::socket("setting options"))?;
+        keys.map_or(Ok(()), |keys| keys.apply(&socket))?;
         let monitor = watch(context, &socket, &name)?;
         socket
             .connect(endpoint)
@@ -169,7 +210,7 @@ impl Dealer {
             self.read_monitor();
             match self.link {
                 Link::Up => return Ok(()),
-                Link::Refused => return Err(self.unanswered(limit)),
+                Link::Refused | Link::Barred(_) => return Err(self.unanswered(limit)),
                 Link::Trying | Link::Lost if deadline.passed() => return Err(self.unanswered(limit)),
                 Link::Trying | Link::Lost => drop(self.monitor.wait(deadline)),
             }
@@ -233,7 +274,8 @@ impl Dealer {
             if let Some(answer) = self.try_recv() {
                 return Some(answer);
             }
-            if deadline.passed() || (self.fails_when_refused && self.link == Link::Refused) {
+            let refused = matches!(self.link, Link::Refused | Link::Barred(_));
+            if deadline.passed() || (self.fails_when_refused && refused) {
                 return None;
             }
             self.port.wait_for_either(&self.monitor, deadline);
@@ -252,8 +294,12 @@ impl Dealer {
                         let _sent = sent.count();
                     }
                 }
-                Some(LOST) => self.link = Link::Lost,
+                Some(LOST) if !matches!(self.link, Link::Barred(_)) => self.link = Link::Lost,
                 Some(REFUSED) if self.link == Link::Trying => self.link = Link::Refused,
+                Some(UNKNOWN) => self.link = Link::Barred(Bar::UnknownKey),
+                Some(FOREIGN | HUNG_UP) if self.link != Link::Barred(Bar::UnknownKey) => {
+                    self.link = Link::Barred(Bar::Handshake);
+                }
                 Some(_) | None => {}
             }
             while more {
@@ -268,6 +314,7 @@ impl Dealer {
         let endpoint = self.endpoint.clone();
         match self.link {
             Link::Trying | Link::Refused => CallError::Unreachable { endpoint },
+            Link::Barred(bar) => CallError::Barred { endpoint, bar },
             Link::Up | Link::Lost => CallError::Timeout { endpoint, limit },
         }
     }
@@ -278,7 +325,7 @@ fn watch(context: &Context, socket: &zmq::Socket, name: &str) -> Result<zmq::Soc
     let address = format!("inproc://monitor-{name}");
     let monitor = context.socket(zmq::PAIR)?;
     let connect = || {
-        socket.monitor(&address, i32::from(UP | LOST | REFUSED))?;
+        socket.monitor(&address, i32::from(UP | LOST | REFUSED | UNKNOWN | FOREIGN | HUNG_UP))?;
         monitor.connect(&address)
     };
     connect().map_err(NetError::socket("watching the connection"))?;
@@ -304,7 +351,7 @@ mod tests {
         for transport in TRANSPORTS {
             let server = echo(transport);
             let context = Context::new().unwrap();
-            let mut dealer = Dealer::connect(&context, server.endpoint()).unwrap();
+            let mut dealer = Dealer::connect(&context, server.endpoint(), None).unwrap();
             dealer.reach(PATIENCE).unwrap();
             let answer = dealer.call(object(json!({"command": "list", "id": "overwritten"})), PATIENCE).unwrap();
             assert_eq!(answer["command"], "list");
@@ -315,7 +362,7 @@ mod tests {
     #[test]
     fn a_late_answer_to_another_request_is_skipped() {
         let server = echo(TRANSPORTS[0]);
-        let mut dealer = Dealer::connect(&Context::new().unwrap(), server.endpoint()).unwrap();
+        let mut dealer = Dealer::connect(&Context::new().unwrap(), server.endpoint(), None).unwrap();
         assert!(dealer.send(br#"{"id": "given up", "command": "slow"}"#));
         let answer = dealer.call(object(json!({"command": "next"})), PATIENCE).unwrap();
         assert_eq!(answer["command"], "next");
@@ -327,7 +374,7 @@ mod tests {
         let free_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let context = Context::new().unwrap();
         for endpoint in [format!("ipc://{}/none", folder.path().display()), format!("tcp://{free_port}")] {
-            let mut dealer = Dealer::connect(&context, &endpoint).unwrap();
+            let mut dealer = Dealer::connect(&context, &endpoint, None).unwrap();
             // PATIENCE is far longer than the test runner's own.
             let error = dealer.reach(Duration::MAX).unwrap_err();
             assert_eq!(error, CallError::Unreachable { endpoint: endpoint.clone() });
@@ -339,7 +386,7 @@ mod tests {
     fn a_daemon_that_starts_later_is_still_reached() {
         let folder = tempfile::tempdir().unwrap();
         let endpoint = format!("ipc://{}/control", folder.path().display());
-        let mut dealer = Dealer::connect(&Context::new().unwrap(), &endpoint).unwrap();
+        let mut dealer = Dealer::connect(&Context::new().unwrap(), &endpoint, None).unwrap();
         assert!(dealer.reach(Duration::MAX).is_err());
         let _server = crate::testing::echo_at(folder, &endpoint);
         assert_eq!(dealer.call(object(json!({"command": "x"})), PATIENCE).unwrap()["command"], "x");
@@ -354,7 +401,7 @@ mod tests {
             router.send(&request.identity, false, b"nonsense".to_vec());
         });
         let context = Context::new().unwrap();
-        let mut dealer = Dealer::connect(&context, server.endpoint()).unwrap();
+        let mut dealer = Dealer::connect(&context, server.endpoint(), None).unwrap();
         dealer.reach(PATIENCE).unwrap();
         let limit = Duration::from_millis(1);
         let error = dealer.call(object(json!({"command": "x"})), limit).unwrap_err();
@@ -370,7 +417,7 @@ mod tests {
         let server = crate::testing::serve(TRANSPORTS[0], move |request, _| told.send(request.payload).unwrap());
         for number in 0..20 {
             let context = Context::new().unwrap();
-            let mut dealer = Dealer::connect(&context, server.endpoint()).unwrap();
+            let mut dealer = Dealer::connect(&context, server.endpoint(), None).unwrap();
             assert!(dealer.send(&[number]));
             dealer.close(PATIENCE);
             drop(context);

@@ -12,12 +12,13 @@
 //! - listening descriptors are bound by the caller and handed over, so that libzmq unlinks no path and a re-exec can keep
 //!   them.
 //!
-//! CURVE is not here yet. Its keys are options that a socket gets before it is bound or connected: `context` is where
-//! every socket is made.
+//! Endpoints of tcp may ask for keys of CURVE (`curve`); [`Zap`] then decides about each client, and messages and
+//! subscriptions tell from which key they come ([`Peer`]).
 
 #![warn(missing_docs)]
 
 mod context;
+mod curve;
 mod deadline;
 mod dealer;
 mod error;
@@ -32,10 +33,14 @@ mod subscriber;
 mod subscriptions;
 #[cfg(test)]
 mod testing;
+mod zap;
 
 pub use context::{Context, zeromq_version};
-pub use dealer::{CallError, Dealer};
+pub use curve::{ClientKeys, SecretKey, generate};
+pub use dealer::{Bar, CallError, Dealer};
 pub use error::NetError;
-pub use publisher::{News, Publisher};
+pub use peer::Peer;
+pub use publisher::{Judge, News, Publisher};
 pub use router::{Counters, Incoming, Payload, RETRY_EVERY, Router};
 pub use subscriber::Subscriber;
+pub use zap::{Candidate, Zap};

@@ -152,7 +152,8 @@ mod tests {
         let name = format!("circus-net-{}", std::process::id());
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
         let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
-        let _router = crate::Router::new(&Context::new().unwrap(), listener.into(), &format!("ipc://@{name}")).unwrap();
+        let _router =
+            crate::Router::new(&Context::new().unwrap(), listener.into(), &format!("ipc://@{name}"), None).unwrap();
         assert_eq!(greeting(name.clone(), 0).first(), Some(&0xff), "ZMTP begins so");
         assert_eq!(greeting(name, 65_534), [0; 0]);
     }

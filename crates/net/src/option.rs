@@ -12,6 +12,8 @@ pub(super) enum IntOption {
     XpubManual,
     /// Accept connections of this user only, and of the others that were named so.
     IpcFilterUid,
+    /// Let no client in while there is no handler of ZAP.
+    ZapEnforceDomain,
 }
 
 impl IntOption {
@@ -20,6 +22,7 @@ impl IntOption {
             Self::UseFd => zmq_sys::ZMQ_USE_FD as c_int,
             Self::XpubManual => zmq_sys::ZMQ_XPUB_MANUAL as c_int,
             Self::IpcFilterUid => zmq_sys::ZMQ_IPC_FILTER_UID as c_int,
+            Self::ZapEnforceDomain => zmq_sys::ZMQ_ZAP_ENFORCE_DOMAIN as c_int,
         }
     }
 }

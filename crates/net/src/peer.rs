@@ -1,11 +1,31 @@
 //! The connection that a message came from: libzmq has no call to end one, but reports its descriptor.
 #![expect(unsafe_code, reason = "connect(2) without an address ends a connection")]
 
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use nix::sys::socket::{MsgFlags, Shutdown, SockaddrStorage, getsockname, recv, shutdown};
 
 use super::subscriptions::Connection;
+use super::zap::KEY_PROPERTY;
+
+/// The other end of a connection, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// The public key that it holds, in Z85.
+    pub key: Option<String>,
+    /// Its address; behind an ipc endpoint with its uid, gid and pid, as the kernel tells them
+    /// (`localhost:UID:GID:PID`).
+    pub address: Option<String>,
+}
+
+impl Peer {
+    /// The peer that has sent a message.
+    pub(super) fn of(message: &mut zmq::Message) -> Self {
+        let mut property = |name: &str| message.gets(name).map(str::to_owned);
+        Self { key: property(KEY_PROPERTY), address: property("Peer-Address") }
+    }
+}
 
 /// The connection that a message came from; `None` where libzmq made the message itself.
 pub(super) fn of_message(message: &mut zmq::Message) -> Option<Connection> {
@@ -25,13 +45,28 @@ pub(super) fn is_open(connection: Connection) -> bool {
     of_descriptor(connection.fd) == Some(connection)
 }
 
+/// Whether a connection with this address was accepted by a listener with that one, which may listen at every address.
+fn is_accepted_at(own: &SockaddrStorage, listener: &SockaddrStorage) -> bool {
+    let place = |address: &SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|address| (IpAddr::from(address.ip()), address.port()));
+        v4.or_else(|| {
+            address.as_sockaddr_in6().map(|address| (IpAddr::from(address.ip()).to_canonical(), address.port()))
+        })
+    };
+    match (place(own), place(listener)) {
+        (Some((own, port)), Some((listening, at))) => port == at && (listening.is_unspecified() || own == listening),
+        _ => own == listener,
+    }
+}
+
 /// Ends a connection that was accepted at `listener`: what its peer has sent is thrown away, and libzmq finds it closed.
 ///
 /// libzmq's I/O thread may close the descriptor at this very moment and open another at its number. So nothing is done
 /// to a descriptor that is no connection of this listener; to hit another one of its peers costs that a new connection.
 pub(super) fn disconnect(connection: Connection, listener: RawFd) {
     let address = |fd| getsockname::<SockaddrStorage>(fd).ok();
-    if !is_open(connection) || address(connection.fd) != address(listener) {
+    let (Some(own), Some(listening)) = (address(connection.fd), address(listener)) else { return };
+    if !is_open(connection) || !is_accepted_at(&own, &listening) {
         return;
     }
     // Of TCP, shutdown(2) ends only our half: what the peer goes on sending would still be read.
@@ -42,4 +77,26 @@ pub(super) fn disconnect(connection: Connection, listener: RawFd) {
     let _ended = shutdown(connection.fd, Shutdown::Both);
     let mut rest = [0; 4096];
     while recv(connection.fd, &mut rest, MsgFlags::MSG_DONTWAIT).is_ok_and(|read| read > 0) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn connection_belongs_to_a_listener_at_its_or_every_address() {
+        let storage = |text: &str| SockaddrStorage::from(text.parse::<SocketAddr>().unwrap());
+        for (own, listener, expected) in [
+            ("127.0.0.1:5", "127.0.0.1:5", true),
+            ("127.0.0.1:5", "0.0.0.0:5", true),
+            ("[::ffff:127.0.0.1]:5", "[::]:5", true),
+            ("[::1]:5", "[::]:5", true),
+            ("127.0.0.1:6", "0.0.0.0:5", false),
+            ("127.0.0.2:5", "127.0.0.1:5", false),
+        ] {
+            assert_eq!(is_accepted_at(&storage(own), &storage(listener)), expected, "{own} at {listener}");
+        }
+    }
 }

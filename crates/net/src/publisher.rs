@@ -11,11 +11,12 @@
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::curve::{self, SecretKey};
 use super::listener::Listener;
 use super::option::{IntOption, set_option};
 use super::readiness::{PolledSocket, registrable};
 use super::subscriptions::{Added, Connection, Limits, Subscriptions};
-use super::{Context, NetError, peer};
+use super::{Context, NetError, Peer, peer};
 
 /// Events that wait for one subscriber. 5000 deaths in one turn are 10 000 events (`reap`, `spawn`), and this is twice
 /// that.
@@ -37,6 +38,9 @@ const LIMITS: Limits = Limits { count: 4096, bytes: 256 << 10, total: 1 << 20 };
 /// without end before we could look at the first.
 const UNREAD: i32 = 1;
 
+/// The same behind CURVE, where libzmq 4.3.5 takes up none at all with a mark of 1.
+const UNREAD_WITH_KEYS: i32 = 2;
+
 /// So many connections are remembered before those that have ended are looked for.
 const REMEMBERED: usize = 64;
 
@@ -52,7 +56,12 @@ pub struct Publisher {
     news: Option<News>,
     /// How many connections are remembered when the ended ones are looked for next.
     look_at: usize,
+    /// Who may subscribe to what; all to everything without one.
+    judge: Option<Judge>,
 }
+
+/// Whether a peer may subscribe to a prefix of topics. An empty one means everything.
+pub type Judge = Box<dyn Fn(&Peer, &[u8]) -> bool>;
 
 /// What has become of the subscriptions since the last call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +70,8 @@ pub struct News {
     pub subscribed: Vec<Vec<u8>>,
     /// How many connections were ended because they subscribed to too much.
     pub ended: u64,
+    /// Subscriptions that were refused, and from which peers.
+    pub refused: Vec<(Peer, Vec<u8>)>,
 }
 
 registrable!(Publisher);
@@ -68,25 +79,46 @@ registrable!(Publisher);
 impl Publisher {
     /// A publisher of circusd's events, which accepts subscribers on `listener`. `endpoint` has the transport (and the
     /// path, for ipc); the path's unlinking remains the caller's affair.
-    pub fn of_events(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
+    ///
+    /// With a `key` subscribers have to hold keys themselves, which the context's [`Zap`](super::Zap) judges.
+    pub fn of_events(
+        context: &Context,
+        listener: OwnedFd,
+        endpoint: &str,
+        key: Option<&SecretKey>,
+    ) -> Result<Self, NetError> {
         // Less than `watcher.`, so that a connection that holds both can give up either.
-        Self::new(context, listener, endpoint, b"watcher")
+        Self::new(context, listener, endpoint, key, b"watcher")
     }
 
     /// A publisher of figures, where a subscription to everything is one.
-    pub fn of_figures(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
-        Self::new(context, listener, endpoint, b"")
+    pub fn of_figures(
+        context: &Context,
+        listener: OwnedFd,
+        endpoint: &str,
+        key: Option<&SecretKey>,
+    ) -> Result<Self, NetError> {
+        Self::new(context, listener, endpoint, key, b"")
     }
 
-    fn new(context: &Context, listener: OwnedFd, endpoint: &str, everything: &'static [u8]) -> Result<Self, NetError> {
+    fn new(
+        context: &Context,
+        listener: OwnedFd,
+        endpoint: &str,
+        key: Option<&SecretKey>,
+        everything: &'static [u8],
+    ) -> Result<Self, NetError> {
         let mut socket = context.socket(zmq::XPUB)?;
         let options = || {
             socket.set_sndhwm(HWM)?;
-            socket.set_rcvhwm(UNREAD)?;
+            socket.set_rcvhwm(if key.is_some() { UNREAD_WITH_KEYS } else { UNREAD })?;
             socket.set_maxmsgsize(LARGEST_FRAME)
         };
         options().map_err(NetError::socket("setting options"))?;
         set_option(&mut socket, IntOption::XpubManual, 1).map_err(NetError::socket("setting options"))?;
+        if let Some(key) = key {
+            curve::guard(&mut socket, key)?;
+        }
         let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
         Ok(Self {
             port: PolledSocket::new(socket)?,
@@ -95,7 +127,21 @@ impl Publisher {
             subscriptions: Subscriptions::new(LIMITS),
             news: None,
             look_at: REMEMBERED,
+            judge: None,
         })
+    }
+
+    /// Asks `judge` about every subscription from now on, and about those that there are: a connection with one that is
+    /// judged otherwise than before is ended. Its subscriber comes back, where it may, and is judged anew.
+    pub fn judge_by(&mut self, judge: Option<Judge>) {
+        self.ready();
+        self.judge = judge;
+        let judge = &self.judge;
+        let allowed = |peer: &Peer, prefix: &[u8]| judge.as_ref().is_none_or(|judge| judge(peer, prefix));
+        for connection in self.subscriptions.judged_otherwise(allowed) {
+            peer::disconnect(connection, self.listener.as_fd().as_raw_fd());
+            self.subscriptions.forget(connection);
+        }
     }
 
     /// The endpoint as the kernel knows it: a port where 0 was asked for.
@@ -140,9 +186,10 @@ impl Publisher {
     fn receive(&mut self) {
         while let Some((mut frame, mut more)) = self.port.recv() {
             let from = peer::of_message(&mut frame);
+            let sender = if self.judge.is_some() { Peer::of(&mut frame) } else { Peer::default() };
             // A subscriber may send what it likes; what is no subscription is nothing to us.
             if let Some((&kind @ (0 | 1), prefix)) = frame.split_first() {
-                self.carry_out(kind == 1, prefix, from);
+                self.carry_out(kind == 1, prefix, from, sender);
             }
             while more {
                 let Some((_, others)) = self.port.recv() else { break };
@@ -153,9 +200,9 @@ impl Publisher {
 
     /// libzmq has just reported it, and applies the answer to the connection that it came from. It reports no connection
     /// where that has ended, and its subscriptions with it.
-    fn carry_out(&mut self, wanted: bool, prefix: &[u8], from: Option<Connection>) {
+    fn carry_out(&mut self, wanted: bool, prefix: &[u8], from: Option<Connection>, sender: Peer) {
         let is_news = match (wanted, from) {
-            (true, Some(from)) => return self.subscribe(prefix, from),
+            (true, Some(from)) => return self.subscribe(prefix, from, sender),
             // Its connection ended before we looked.
             (true, None) => false,
             (false, Some(from)) => {
@@ -172,14 +219,22 @@ impl Publisher {
         }
     }
 
-    fn subscribe(&mut self, prefix: &[u8], from: Connection) {
+    /// One that is refused is counted like the others, since libzmq keeps it, and nothing is sent for it.
+    fn subscribe(&mut self, prefix: &[u8], from: Connection, sender: Peer) {
+        let allowed = self.judge.as_ref().is_none_or(|judge| judge(&sender, prefix));
         let added = self.subscriptions.add(from, prefix);
+        if !allowed {
+            self.news.get_or_insert_default().refused.push((sender.clone(), prefix.to_vec()));
+        }
+        if self.judge.is_some() {
+            self.subscriptions.remember(from, sender, prefix, allowed);
+        }
         if let Added::TooMany(greediest) = added {
             peer::disconnect(greediest, self.listener.as_fd().as_raw_fd());
             self.subscriptions.forget(greediest);
             self.news.get_or_insert_default().ended += 1;
         }
-        if added != Added::TooMany(from) {
+        if allowed && added != Added::TooMany(from) {
             self.port.route(true, self.route_of(prefix));
             self.news.get_or_insert_default().subscribed.push(prefix.to_vec());
         }
@@ -266,7 +321,7 @@ mod tests {
     /// A publisher, and a subscriber to everything that gets what is published from now on.
     fn met(transport: Transport) -> (Publisher, Subscriber, Context, TempDir) {
         let (mut publisher, context, folder) = publisher(transport);
-        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
+        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), None, &[""]).unwrap();
         meet(&mut publisher, &mut subscriber);
         (publisher, subscriber, context, folder)
     }
@@ -306,7 +361,7 @@ mod tests {
     fn who_has_subscribed_by_now_gets_it_and_settling_looks_only_where_something_was_done() {
         let (mut publisher, _context, _folder) = publisher(TRANSPORTS[0]);
         publisher.ready();
-        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), &[""]).unwrap();
+        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), None, &[""]).unwrap();
         // Its coming is known when there is a subscription to receive, which is not taken up.
         assert!(publisher.port.wait(Deadline::after(PATIENCE)));
         publisher.settle();
@@ -324,7 +379,7 @@ mod tests {
         deaf.set_rcvhwm(1).unwrap();
         deaf.set_subscribe(b"").unwrap();
         deaf.connect(publisher.endpoint()).unwrap();
-        let mut subscriber = Subscriber::connect(&others, publisher.endpoint(), &[""]).unwrap();
+        let mut subscriber = Subscriber::connect(&others, publisher.endpoint(), None, &[""]).unwrap();
         meet(&mut publisher, &mut subscriber);
         let before = resident_bytes();
         for _ in 0..40 {
@@ -357,9 +412,9 @@ mod tests {
             let mut poll = mio::Poll::new().unwrap();
             poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
             let others = Context::new().unwrap();
-            let mut everything = Subscriber::connect(&others, publisher.endpoint(), &[""]).unwrap();
-            let mut output = Subscriber::connect(&others, publisher.endpoint(), &["output.w."]).unwrap();
-            let both = Subscriber::connect(&others, publisher.endpoint(), &["output.w.", "watcher."]).unwrap();
+            let mut everything = Subscriber::connect(&others, publisher.endpoint(), None, &[""]).unwrap();
+            let mut output = Subscriber::connect(&others, publisher.endpoint(), None, &["output.w."]).unwrap();
+            let both = Subscriber::connect(&others, publisher.endpoint(), None, &["output.w.", "watcher."]).unwrap();
             expect(&mut publisher, &mut poll, &["", "output.w.", "watcher."]);
             let mut news = publisher.take_news().unwrap().subscribed;
             news.sort();
@@ -389,7 +444,7 @@ mod tests {
             rogue.send(frame, 0).unwrap();
         }
         expect(&mut publisher, &mut poll, &["end"]);
-        let mut subscriber = Subscriber::connect(&others, publisher.endpoint(), &["watcher."]).unwrap();
+        let mut subscriber = Subscriber::connect(&others, publisher.endpoint(), None, &["watcher."]).unwrap();
         expect(&mut publisher, &mut poll, &["end", "watcher."]);
         publisher.publish(b"watcher.w.spawn", b"{}");
         assert!(subscriber.recv(PATIENCE).is_some());
@@ -452,7 +507,7 @@ mod tests {
         let mut poll = mio::Poll::new().unwrap();
         poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
         let others = Context::new().unwrap();
-        let _subscriber = Subscriber::connect(&others, publisher.endpoint(), &["watcher."]).unwrap();
+        let _subscriber = Subscriber::connect(&others, publisher.endpoint(), None, &["watcher."]).unwrap();
         expect(&mut publisher, &mut poll, &["watcher."]);
         let rogue = client(&others, zmq::XSUB, publisher.endpoint());
         for frame in [&b"\x00watcher."[..], b"\x01watcher.", b"\x01watcher.", b"\x01end"] {
@@ -469,12 +524,12 @@ mod tests {
         for transport in TRANSPORTS {
             let (listener, endpoint, _folder) = listener(transport);
             let context = Context::new().unwrap();
-            let mut publisher = Publisher::of_figures(&context, listener, &endpoint).unwrap();
+            let mut publisher = Publisher::of_figures(&context, listener, &endpoint, None).unwrap();
             let mut poll = mio::Poll::new().unwrap();
             poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
             let others = Context::new().unwrap();
-            let mut one = Subscriber::connect(&others, publisher.endpoint(), &[""]).unwrap();
-            let mut two = Subscriber::connect(&others, publisher.endpoint(), &["stat."]).unwrap();
+            let mut one = Subscriber::connect(&others, publisher.endpoint(), None, &[""]).unwrap();
+            let mut two = Subscriber::connect(&others, publisher.endpoint(), None, &["stat."]).unwrap();
             expect(&mut publisher, &mut poll, &["", "stat."]);
             publisher.publish(b"msgpack:stat.w", b"1");
             publisher.publish(b"stat.w", b"2");

@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::curve::{self, SecretKey};
 use super::deadline::Deadline;
 use super::listener::Listener;
+use super::peer::Peer;
 use super::readiness::{PolledSocket, Sent, registrable};
 use super::send_queue::{Answer, Limits, SendQueue};
 use super::{Context, NetError};
@@ -79,7 +81,14 @@ registrable!(Router);
 impl Router {
     /// A router that accepts connections on `listener`. `endpoint` has the transport (and the path, for ipc); the
     /// path's unlinking remains the caller's affair.
-    pub fn new(context: &Context, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
+    ///
+    /// With a `key` clients have to hold keys themselves, which the context's [`Zap`](super::Zap) judges.
+    pub fn new(
+        context: &Context,
+        listener: OwnedFd,
+        endpoint: &str,
+        key: Option<&SecretKey>,
+    ) -> Result<Self, NetError> {
         let mut socket = context.socket(zmq::ROUTER)?;
         let options = || {
             socket.set_router_mandatory(true)?;
@@ -88,6 +97,9 @@ impl Router {
             socket.set_maxmsgsize(LARGEST_FRAME)
         };
         options().map_err(NetError::socket("setting options"))?;
+        if let Some(key) = key {
+            curve::guard(&mut socket, key)?;
+        }
         let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
         Ok(Self {
             port: PolledSocket::new(socket)?,
@@ -149,10 +161,9 @@ impl Router {
         Some(Incoming { identity: identity.to_vec(), delimiter, payload })
     }
 
-    /// The address of the client whose request was received last, as libzmq knows it: behind an ipc endpoint with the
-    /// client's uid, gid and pid, as the kernel reports them (`localhost:UID:GID:PID`).
-    pub fn peer(&mut self) -> Option<String> {
-        self.last.as_mut()?.gets("Peer-Address").map(str::to_owned)
+    /// The client whose request was received last, as libzmq knows it.
+    pub fn peer(&mut self) -> Peer {
+        self.last.as_mut().map(Peer::of).unwrap_or_default()
     }
 
     /// Sends an answer, now or when its client has room for it. One whose client has gone, or that is too many, is

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::context::Transport;
 use super::deadline::Deadline;
 use super::readiness::{PolledSocket, registrable};
-use super::{Context, NetError};
+use super::{ClientKeys, Context, NetError};
 
 /// Events that wait to be read. The publisher's own mark is lower; what is beyond both is lost.
 const HWM: i32 = 100_000;
@@ -21,7 +21,12 @@ impl Subscriber {
     /// A subscriber to all events whose topic begins with one of `topics`; an empty topic means all.
     ///
     /// libzmq connects in the background and goes on trying. Events before the connection stands are missed.
-    pub fn connect<T: AsRef<[u8]>>(context: &Context, endpoint: &str, topics: &[T]) -> Result<Self, NetError> {
+    pub fn connect<T: AsRef<[u8]>>(
+        context: &Context,
+        endpoint: &str,
+        keys: Option<&ClientKeys>,
+        topics: &[T],
+    ) -> Result<Self, NetError> {
         let transport = Transport::of(endpoint)?;
         let socket = context.socket(zmq::SUB)?;
         let options = || {
@@ -30,6 +35,7 @@ impl Subscriber {
             topics.iter().try_for_each(|topic| socket.set_subscribe(topic.as_ref()))
         };
         options().map_err(NetError::socket("setting options"))?;
+        keys.map_or(Ok(()), |keys| keys.apply(&socket))?;
         socket
             .connect(endpoint)
             .map_err(|_| NetError::Endpoint { endpoint: endpoint.to_owned(), reason: "it cannot be connected to" })?;
@@ -89,7 +95,7 @@ mod tests {
         for transport in TRANSPORTS {
             let (mut publisher, context, _folder) = publisher(transport);
             let topics = ["watcher.a", "watcher.b"];
-            let mut subscriber = Subscriber::connect(&context, publisher.endpoint(), &topics).unwrap();
+            let mut subscriber = Subscriber::connect(&context, publisher.endpoint(), None, &topics).unwrap();
             let first = loop {
                 publisher.publish(b"watcher.c.spawn", b"{}");
                 publisher.publish(b"watcher.b.reap", b"{\"process_pid\": 1}");
@@ -106,7 +112,7 @@ mod tests {
     #[test]
     fn silence_ends_a_wait_with_a_limit() {
         let (_listener, endpoint, _folder) = listener(TRANSPORTS[0]);
-        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), &endpoint, &[""]).unwrap();
+        let mut subscriber = Subscriber::connect(&Context::new().unwrap(), &endpoint, None, &[""]).unwrap();
         assert_eq!(subscriber.recv(Duration::from_millis(1)), None);
     }
 }

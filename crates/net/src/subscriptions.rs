@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::Peer;
+
 /// How much may be subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -26,6 +28,9 @@ pub(super) struct Connection {
 struct Held {
     prefixes: BTreeSet<Vec<u8>>,
     bytes: usize,
+    /// Where subscriptions are judged.
+    peer: Peer,
+    refused: BTreeSet<Vec<u8>>,
 }
 
 /// The subscriptions of all connections.
@@ -92,10 +97,28 @@ impl Subscriptions {
         }
     }
 
+    /// Notes what was judged of a subscription.
+    pub(super) fn remember(&mut self, from: Connection, peer: Peer, prefix: &[u8], allowed: bool) {
+        let Some(held) = self.connections.get_mut(&from) else { return };
+        held.peer = peer;
+        if !allowed {
+            held.refused.insert(prefix.to_vec());
+        }
+    }
+
+    /// The connections with a subscription that is judged otherwise than it was.
+    pub(super) fn judged_otherwise(&self, allowed: impl Fn(&Peer, &[u8]) -> bool) -> Vec<Connection> {
+        let differs = |held: &Held| {
+            held.prefixes.iter().any(|prefix| allowed(&held.peer, prefix) == held.refused.contains(prefix))
+        };
+        self.connections.iter().filter(|(_, held)| differs(held)).map(|(connection, _)| *connection).collect()
+    }
+
     /// A connection gives up a subscription. Whether it had it.
     pub(super) fn remove(&mut self, from: Connection, prefix: &[u8]) -> bool {
         let had = self.connections.get_mut(&from).is_some_and(|held| {
             let had = held.prefixes.remove(prefix);
+            held.refused.remove(prefix);
             held.bytes -= if had { cost(prefix) } else { 0 };
             had
         });

@@ -38,14 +38,14 @@ pub(super) fn listener(transport: Transport) -> (OwnedFd, String, TempDir) {
 pub(super) fn router(transport: Transport) -> (Router, Context, TempDir) {
     let (listener, endpoint, folder) = listener(transport);
     let context = Context::new().unwrap();
-    (Router::new(&context, listener, &endpoint).unwrap(), context, folder)
+    (Router::new(&context, listener, &endpoint, None).unwrap(), context, folder)
 }
 
 /// The same of a publisher.
 pub(super) fn publisher(transport: Transport) -> (Publisher, Context, TempDir) {
     let (listener, endpoint, folder) = listener(transport);
     let context = Context::new().unwrap();
-    (Publisher::of_events(&context, listener, &endpoint).unwrap(), context, folder)
+    (Publisher::of_events(&context, listener, &endpoint, None).unwrap(), context, folder)
 }
 
 /// A daemon in miniature, on a thread of its own. Dropping it stops it and passes its panic on.
@@ -103,7 +103,7 @@ pub(super) fn echo(transport: Transport) -> Server {
 /// An echo server on an ipc endpoint in this folder.
 pub(super) fn echo_at(folder: TempDir, endpoint: &str) -> Server {
     let listener = std::os::unix::net::UnixListener::bind(endpoint.strip_prefix("ipc://").unwrap()).unwrap();
-    let router = Router::new(&Context::new().unwrap(), listener.into(), endpoint).unwrap();
+    let router = Router::new(&Context::new().unwrap(), listener.into(), endpoint, None).unwrap();
     start(router, folder, answer_with_itself)
 }
 

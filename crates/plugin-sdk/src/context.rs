@@ -16,6 +16,12 @@ pub struct Args {
     /// The endpoint at which circusd publishes events
     #[arg(long, value_name = "ENDPOINT")]
     pub pubsub: Option<String>,
+    /// The file of our secret key, where circusd asks for keys
+    #[arg(long, value_name = "FILE")]
+    pub curve_key: Option<String>,
+    /// The file of circusd's public key, or that key
+    #[arg(long, value_name = "KEY")]
+    pub curve_server_key: Option<String>,
     /// The keys of the plugin, key:value with ::: between them
     #[arg(long, value_name = "CONFIG")]
     pub config: Option<String>,

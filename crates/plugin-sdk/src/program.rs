@@ -9,7 +9,7 @@ use super::log::{Level, Log};
 use super::runner::Runner;
 use super::zmq_client::ZmqClient;
 use super::{Args, Client as _, Plugin, PluginContext};
-use circus_client::Client;
+use circus_client::{Client, KeyNames};
 use circus_sys as sys;
 
 /// The whole `main` of a program that is one plugin: `make` makes it from what its section says.
@@ -35,7 +35,11 @@ fn begin(args: &Args, make: impl FnOnce(&PluginContext) -> Result<Box<dyn Plugin
     let log = Log::open(&args.log_level, &args.log_output, under_circusd)
         .map_err(|error| format!("--log-output {}: {error}", args.log_output))?;
     let mut plugin = make(&context)?;
-    let client = Client::new().map_err(|error| error.to_string())?;
+    let env = sys::host().env;
+    let keys = KeyNames { own: args.curve_key.clone(), server: args.curve_server_key.clone(), descriptor: None };
+    let keys = keys.or(&KeyNames::of_environment(|name| env.get(name).cloned())).read();
+    let keys = keys.map_err(|error| error.to_string())?;
+    let client = Client::new().map_err(|error| error.to_string())?.with_keys(keys);
     let subscriber = client.subscribe(&context.pubsub_endpoint, &["watcher."]);
     let subscriber = subscriber.map_err(|error| error.to_string())?;
     let control = client.control(&context.endpoint).map_err(|error| error.to_string())?;

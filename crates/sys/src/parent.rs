@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use nix::unistd::{Pid, getppid};
@@ -23,6 +24,15 @@ pub fn take_inherited(number: RawFd) -> io::Result<File> {
     }
     // SAFETY: it is open, and by contract nothing in this process owns it.
     Ok(unsafe { File::from_raw_fd(number) })
+}
+
+/// What an inherited file in memory has, from its beginning. Programs that we start do not inherit it; it stays open, as
+/// it is read by each part of this process that needs it.
+pub fn read_inherited(number: RawFd) -> io::Result<String> {
+    let file = std::mem::ManuallyDrop::new(take_inherited(number)?);
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or_default().min(1 << 16)];
+    file.read_exact_at(&mut bytes, 0)?;
+    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// A descriptor that becomes readable when our parent ends. An error where this process is not, or no longer, our parent.

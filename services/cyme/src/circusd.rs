@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use circus_client::{Client, ClientError, Control, Subscriber};
+use circus_client::{Client, ClientError, Control, KeyNames, Subscriber};
 use mio::{Events, Interest, Poll, Token, Waker};
 use serde_json::{Map, Value};
 
@@ -36,7 +36,9 @@ impl Circusd {
         let poll = Poll::new().map_err(|error| error.to_string())?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(|error| error.to_string())?);
         let (sender, requests) = channel();
-        let client = Client::new().map_err(|error| error.to_string())?;
+        let keys =
+            KeyNames::of_environment(|name| std::env::var(name).ok()).read().map_err(|error| error.to_string())?;
+        let client = Client::new().map_err(|error| error.to_string())?.with_keys(keys);
         let control = client.control(endpoint).map_err(|error| error.to_string())?;
         let events = client.subscribe(events, &["watcher.cyme-"]).map_err(|error| error.to_string())?;
         let endpoint = endpoint.to_owned();

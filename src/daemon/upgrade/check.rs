@@ -45,6 +45,7 @@ impl Daemon {
             Ok(data) if !data.is_file() => return Err(("program", format!("{shown} is not a file"))),
             Ok(_) => {}
         }
+        crate::daemon::keys::check(&self.resources.config.circus).map_err(|reason| ("keys", reason))?;
         let bytes = self.state_for_a_look()?;
         let file = sys::sealed(&bytes).map_err(|error| ("state", error.to_string()))?;
         let (said, told) = crate::daemon::hooks::pipe().map_err(|reason| ("check", reason))?;

@@ -15,9 +15,10 @@ use crate::daemon::core::Core;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::events::EventPublisher;
 use crate::daemon::fd_table::FdTable;
+use crate::daemon::keys::Door;
 use crate::daemon::output::pass_on;
 use crate::daemon::shutdown::stop_hooks;
-use crate::daemon::sources::Source;
+use crate::daemon::sources::{Source, Sources};
 use crate::net::{Context, Publisher, Router};
 use crate::output::{Message, Paused};
 use crate::proto::Signal;
@@ -81,7 +82,7 @@ fn try_hand_over(mut daemon: Daemon, program: &Path) -> (Daemon, Failure) {
     let (file, numbers) = match save(&daemon, &paused, unread.clone()) {
         Ok(saved) => saved,
         Err(failure) => {
-            daemon.control.take_up(unread, &mut daemon.core);
+            daemon.control.take_up(unread, &mut daemon.door, &mut daemon.core);
             return (daemon, failure);
         }
     };
@@ -93,6 +94,7 @@ fn try_hand_over(mut daemon: Daemon, program: &Path) -> (Daemon, Failure) {
     // meanwhile waits there.
     drop(daemon.sources.remove(Source::Control, &mut daemon.control.router));
     drop(daemon.sources.remove(Source::Events, &mut daemon.events.publisher));
+    daemon.door.shut(&mut daemon.sources);
     let Control { mut router, peers, .. } = daemon.control;
     let _unread = router.flush(FLUSH_LIMIT);
     router.close(FLUSH_LIMIT);
@@ -100,7 +102,8 @@ fn try_hand_over(mut daemon: Daemon, program: &Path) -> (Daemon, Failure) {
     drop(daemon.resources.context);
     let error = sys::become_program(program, file.as_raw_fd(), &numbers, &mut daemon.signals);
     drop(paused);
-    let (context, mut router, mut publisher) = connect_again(&daemon.fds, &mut daemon.core);
+    let (context, mut router, mut publisher) =
+        connect_again(&daemon.fds, &mut daemon.door, &mut daemon.sources, &mut daemon.core);
     router.await_clients(CLIENTS_LIMIT);
     for watched in [
         daemon.sources.add(Source::Control, &mut router, Interest::READABLE),
@@ -110,8 +113,8 @@ fn try_hand_over(mut daemon: Daemon, program: &Path) -> (Daemon, Failure) {
             daemon.core.log(Level::Critical, format!("an endpoint cannot be watched: {error}"));
         }
     }
-    daemon.control = Control::new(router, peers);
-    daemon.control.take_up(unread, &mut daemon.core);
+    daemon.control = Control::new(router, peers, &daemon.door);
+    daemon.control.take_up(unread, &mut daemon.door, &mut daemon.core);
     daemon.events = EventPublisher::new(publisher);
     daemon.resources.context = context;
     tell_service_manager("READY=1");
@@ -120,11 +123,19 @@ fn try_hand_over(mut daemon: Daemon, program: &Path) -> (Daemon, Failure) {
 
 /// The endpoints of the daemon that goes on. Where they cannot be opened, because descriptors have run out, say, it is
 /// tried until they can.
-fn connect_again(fds: &FdTable, core: &mut Core) -> (Context, Router, Publisher) {
+fn connect_again(
+    fds: &FdTable,
+    door: &mut Door,
+    sources: &mut Sources,
+    core: &mut Core,
+) -> (Context, Router, Publisher) {
     loop {
         let opened = Context::new().map_err(|error| error.to_string()).and_then(|context| {
+            door.shut(sources);
+            let keys = door.keys.take();
+            door.replace(keys, &context, sources)?;
             let (router, publisher) =
-                open_network(&context, &fds.control, &fds.events).map_err(|error| error.to_string())?;
+                open_network(&context, &fds.control, &fds.events, door).map_err(|error| error.to_string())?;
             Ok((context, router, publisher))
         });
         match opened {

@@ -12,7 +12,7 @@ use mio::{Interest, Poll, Waker};
 use super::exec::{CLIENTS_LIMIT, tell_service_manager};
 use super::state::{self, SavedResources, State};
 use super::{Upgrade, check};
-use crate::arbiter::{Arbiter, Event, Pid, TimeZones};
+use crate::arbiter::{Arbiter, Event, Level, Pid, TimeZones};
 use crate::daemon::adopted::Adopted;
 use crate::daemon::boot::{Resources, open_log, open_network, peers_of};
 use crate::daemon::children::Children;
@@ -26,6 +26,7 @@ use crate::daemon::events::EventPublisher;
 use crate::daemon::exec_sink::{ExecSinks, SpawnContext};
 use crate::daemon::fd_table::FdTable;
 use crate::daemon::hooks::{HookRunner, Hooks};
+use crate::daemon::keys::{Door, Keys};
 use crate::daemon::launch::Launcher;
 use crate::daemon::leftovers::Leftovers;
 use crate::daemon::log::write_stderr;
@@ -96,7 +97,10 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
     let wakes = Arc::clone(&waker);
     let output = OutputHandle::restore(output, pipes, move || drop(wakes.wake())).map_err(words)?;
     let context = Context::new().map_err(words)?;
-    let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events).map_err(words)?;
+    let restored = state.keys.as_ref().map(|saved| Keys::restore(circus, saved)).transpose()?;
+    let (keys, no_keys) = restored.map_or((None, None), |(keys, failure)| (Some(keys), failure));
+    let door = Door::open(keys, &context, &mut sources)?;
+    let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events, &door).map_err(words)?;
     router.await_clients(CLIENTS_LIMIT);
     sources.add(Source::Control, &mut router, Interest::READABLE).map_err(words)?;
     sources.add(Source::Events, &mut publisher, Interest::READABLE).map_err(words)?;
@@ -137,7 +141,8 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
         poll,
         sources,
         signals,
-        control: Control::new(router, peers),
+        control: Control::new(router, peers, &door),
+        door,
         events,
         children,
         leftovers: Leftovers::restore(state.leftovers),
@@ -165,6 +170,7 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
             config,
             problems: saved.problems,
             problems_read: saved.problems_read,
+            ring_read: None,
             own_umask: saved.own_umask,
             log_level: saved.log_level,
             log_output: saved.log_output,
@@ -175,7 +181,13 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
     daemon.reap();
     let pid = Pid(i32::try_from(std::process::id()).unwrap_or_default());
     daemon.core.feed(Event::Upgraded { version: check::VERSION.to_owned(), pid });
-    daemon.control.take_up(state.unread, &mut daemon.core);
+    if let Some(reason) = no_keys {
+        let text = format!(
+            "the keys cannot be read, so that only circusd's own programs get in until reloadconfig can read them: {reason}"
+        );
+        daemon.core.log(Level::Critical, text);
+    }
+    daemon.control.take_up(state.unread, &mut daemon.door, &mut daemon.core);
     tell_service_manager("READY=1");
     Ok(daemon)
 }

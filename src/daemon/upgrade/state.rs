@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use circus_core::base::saved;
+use circus_core::base::saved::{self, SavedError};
 
 use crate::arbiter::{Arbiter, Pid, WatcherKey};
 use crate::config::{Config, Host, Origin, Problem};
@@ -16,6 +16,7 @@ use crate::daemon::children::Owner;
 use crate::daemon::control::UnreadRequest;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::exec_sink::SavedExecSinks;
+use crate::daemon::keys::{Keys, SavedKeys};
 use crate::daemon::launch::Streams;
 use crate::daemon::leftovers::SavedLeftovers;
 use crate::daemon::notify::SavedNotify;
@@ -27,6 +28,9 @@ use crate::sys;
 /// The version of what this file and the saved states of the daemon's parts have in them. A release that changes their
 /// shape counts it up. The parts of the core and of the output have versions of their own.
 const VERSION: u32 = 1;
+
+/// The version of a state with keys. A circusd that knows none would open the endpoints to all.
+const VERSION_WITH_KEYS: u32 = 2;
 
 /// The version of the output's part.
 const OUTPUT_VERSION: u32 = 1;
@@ -64,6 +68,8 @@ pub(super) struct State {
     pub(super) unread: Vec<UnreadRequest>,
     /// How many subscriptions to events there are.
     pub(super) subscriptions: usize,
+    #[serde(default)]
+    pub(super) keys: Option<SavedKeys>,
 }
 
 /// The configuration and where it comes from.
@@ -139,15 +145,21 @@ pub(super) fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>)
         nofile: launcher.nofile,
         unread,
         subscriptions: events.publisher.standing_subscription_count(),
+        keys: daemon.door.keys.as_ref().map(Keys::save),
     };
     let numbers = state.numbers();
-    let bytes = saved::write(VERSION, &state).map_err(|error| error.to_string())?;
+    let version = if state.keys.is_some() { VERSION_WITH_KEYS } else { VERSION };
+    let bytes = saved::write(version, &state).map_err(|error| error.to_string())?;
     Ok(SavedState { bytes, numbers })
 }
 
 /// Reads a state. Nothing is done with the descriptors and files that it names.
 pub(super) fn read(bytes: &[u8]) -> Result<(State, Arbiter, SavedOutput), String> {
-    let state: State = saved::read(VERSION, bytes).map_err(|error| error.to_string())?;
+    let state: State = match saved::read(VERSION, bytes) {
+        Err(SavedError::Version { found: VERSION_WITH_KEYS, .. }) => saved::read(VERSION_WITH_KEYS, bytes),
+        other => other,
+    }
+    .map_err(|error| error.to_string())?;
     let arbiter = Arbiter::restore(&state.arbiter).map_err(|error| format!("the core: {error}"))?;
     let output = saved::read(OUTPUT_VERSION, &state.output).map_err(|error| format!("the output: {error}"))?;
     let mut numbers = state.numbers();

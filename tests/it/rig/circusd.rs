@@ -88,7 +88,7 @@ impl Circusd {
 
     /// A client of its own.
     pub(crate) fn client(&self) -> Dealer {
-        Dealer::connect(&self.context, &self.endpoint()).unwrap()
+        Dealer::connect(&self.context, &self.endpoint(), None).unwrap()
     }
 
     /// Sends a request and returns the reply, whatever it says.

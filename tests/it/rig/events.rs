@@ -29,7 +29,7 @@ impl Events {
     /// Returns when the subscription stands: libzmq does not tell, so a watcher is added and removed until that is heard.
     #[track_caller]
     pub(super) fn subscribe(circusd: &Circusd, context: &Context) -> Self {
-        let mut subscriber = Subscriber::connect(context, &circusd.pubsub_endpoint(), &["watcher."]).unwrap();
+        let mut subscriber = Subscriber::connect(context, &circusd.pubsub_endpoint(), None, &["watcher."]).unwrap();
         for attempt in 0.. {
             assert!(attempt < 1000, "nothing is heard at {}", circusd.pubsub_endpoint());
             circusd.tell("add", json!({"name": "nobody", "cmd": "nothing"}));

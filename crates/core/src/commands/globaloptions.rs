@@ -10,7 +10,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     summary: "Show options of circusd itself",
     doc: Doc {
         purpose: "Reads the options of circusd itself: endpoint, stats_endpoint, pubsub_endpoint, check_delay and \
-                  multicast_endpoint.",
+                  multicast_endpoint. It reads no other option of [circus], such as those of keys.",
         reply: "The options and their values.",
         message: r#"{"command": "globaloptions", "properties": {"option": "check_delay"}}"#,
         answer: r#"{"status": "ok", "time": 1700000000.0, "options": {"check_delay": 5.0}}"#,

@@ -87,7 +87,7 @@ pub enum Kind {
     Pid,
 }
 
-/// What a client will have to be allowed to do, once keys distinguish clients. Each role includes the ones before it.
+/// What a client has to be allowed to do, where keys distinguish clients. Each role includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Ask.
@@ -169,5 +169,10 @@ impl Role {
             Self::Operate => "operate",
             Self::Admin => "admin",
         }
+    }
+
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Read, Self::Operate, Self::Admin].into_iter().find(|role| role.name() == name)
     }
 }

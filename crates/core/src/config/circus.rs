@@ -34,7 +34,18 @@ pub(super) fn read(source: &mut Source<'_>) -> CircusConfig {
     ] {
         source.problems.extend(endpoint_problem(key, endpoint, &circus, place(key)));
     }
+    source.problems.extend(keys_problem(&circus).map(|(key, text)| Problem::fatal(place(key), text)));
     circus
+}
+
+/// Of a pair of options only one is there.
+fn keys_problem(circus: &CircusConfig) -> Option<(&'static str, String)> {
+    let (has, lacks, reason) = match (&circus.curve_server_key, &circus.curve_authorized_keys) {
+        (Some(_), None) => ("curve_server_key", "curve_authorized_keys", "it lets no client in"),
+        (None, Some(_)) => ("curve_authorized_keys", "curve_server_key", "no endpoint asks for keys"),
+        (Some(_), Some(_)) | (None, None) => return None,
+    };
+    Some((has, format!("[circus] {has}: without {lacks} {reason}; write both or neither")))
 }
 
 fn log_problem(output: &str, place: &Place) -> Option<Problem> {
@@ -62,15 +73,18 @@ fn endpoint_problem(key: &str, endpoint: &str, circus: &CircusConfig, place: &Pl
         return Some(Problem::fatal(place, text));
     }
     // Through the control endpoint a client becomes circusd's user; of the others it reads what workers print.
-    let exposed = is_exposed(endpoint) && !circus.allow_anyone_on_the_network_to_control_this_machine;
+    let exposed = is_exposed(endpoint)
+        && circus.curve_server_key.is_none()
+        && !circus.allow_anyone_on_the_network_to_control_this_machine;
     exposed.then(|| {
         let port = endpoint.rsplit_once(':').map_or("5555", |(_, port)| port);
         let risk =
             if key == "endpoint" { "to run any command" } else { "to read events, figures and what workers print" };
         let text = format!(
             "[circus] {key}: {endpoint} can be reached from other machines, without a password, {risk}. For this \
-            machine alone, write {key} = tcp://127.0.0.1:{port} or {key} = ipc:///run/circus/{key}; to let every \
-            machine in, allow_anyone_on_the_network_to_control_this_machine = yes"
+             machine alone, write {key} = tcp://127.0.0.1:{port} or {key} = ipc:///run/circus/{key}; for clients with \
+             keys, set curve_server_key and curve_authorized_keys; to let every machine in, \
+             allow_anyone_on_the_network_to_control_this_machine = yes"
         );
         Problem::fatal(place, text)
     })

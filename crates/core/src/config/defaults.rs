@@ -101,6 +101,8 @@ impl Default for CircusConfig {
             allow_anyone_on_the_network_to_control_this_machine: false,
             python: None,
             strict: false,
+            curve_server_key: None,
+            curve_authorized_keys: None,
             exit_on: ExitOn::End,
             workers_end_with_circusd: false,
             state_file: None,

@@ -78,6 +78,12 @@ pub struct CircusConfig {
     pub python: Option<String>,
     /// Refuse to start when any watcher or socket has an error.
     pub strict: bool,
+    /// The file of the secret key that the endpoints of tcp have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve_server_key: Option<String>,
+    /// The file or directory of the keys of their clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve_authorized_keys: Option<String>,
     /// Which end of an essential watcher ends circusd.
     pub exit_on: ExitOn,
     /// Whether workers get SIGTERM when circusd is killed.

@@ -35,7 +35,8 @@ fn root_for_all_users(
     severity: Severity,
 ) -> Option<Problem> {
     let endpoint = &assembled.circus.endpoint;
-    let is_open = endpoint.starts_with("tcp://") && facts.own_uid() == 0;
+    let has_keys = assembled.circus.curve_server_key.is_some();
+    let is_open = endpoint.starts_with("tcp://") && facts.own_uid() == 0 && !has_keys;
     is_open.then(|| {
         let entry = ini.section("circus").and_then(|section| section.get("endpoint"));
         let whole = Place { file: file.into(), line: 0 };

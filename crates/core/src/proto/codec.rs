@@ -382,7 +382,7 @@ impl serde_json::ser::Formatter for PythonStyle {
 mod tests {
     use super::*;
     fn answer(id: RequestId, format: Format, body: Body) -> Vec<u8> {
-        let client = ClientAddress { identity: vec![1], delimiter: false, id, format };
+        let client = ClientAddress { identity: vec![1], delimiter: false, id, format, redacted: false };
         encode_reply(&client, &body, 1.5)
     }
 

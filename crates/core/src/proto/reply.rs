@@ -31,6 +31,9 @@ pub struct ClientAddress {
     pub id: RequestId,
     /// A request in MessagePack is answered in MessagePack.
     pub format: Format,
+    /// Whether arguments and environments are hidden from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 /// The substance of an answer.

@@ -71,7 +71,13 @@ impl Counted {
 
     fn ask(&mut self, request: Request) {
         let id = RequestId::Json("1".into());
-        let to = ReplyTo::Client(ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json });
+        let to = ReplyTo::Client(ClientAddress {
+            identity: vec![1],
+            delimiter: false,
+            id,
+            format: Format::Json,
+            redacted: false,
+        });
         self.tell(Event::Request(Box::new(to), request));
     }
 

@@ -252,7 +252,13 @@ impl Jobs {
         self.next_request += 1;
         self.outstanding.push(self.next_request);
         let id = RequestId::Json(self.next_request.to_string());
-        let to = ReplyTo::Client(ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json });
+        let to = ReplyTo::Client(ClientAddress {
+            identity: vec![1],
+            delimiter: false,
+            id,
+            format: Format::Json,
+            redacted: false,
+        });
         self.command = Some((name, command));
         self.tell(Event::Request(Box::new(to), request));
         self.command = None;

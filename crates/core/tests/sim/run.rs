@@ -1009,7 +1009,7 @@ impl Sim {
         }
         self.totals.requests += 1;
         let id = RequestId::Json(id.to_string());
-        let client = ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json };
+        let client = ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json, redacted: false };
         let to = if cast { ReplyTo::Discard } else { ReplyTo::Client(client) };
         self.tell(Event::Request(Box::new(to), request));
     }

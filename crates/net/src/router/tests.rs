@@ -247,7 +247,7 @@ fn router_that_takes_the_place_of_another_answers_clients_that_come_back() {
         let listener = first.as_fd().try_clone_to_owned().unwrap();
         first.close(Duration::ZERO);
         drop(context);
-        let mut second = Router::new(&Context::new().unwrap(), listener, &endpoint).unwrap();
+        let mut second = Router::new(&Context::new().unwrap(), listener, &endpoint, None).unwrap();
         second.await_clients(PATIENCE);
         for identity in &clients {
             second.send(identity, false, b"answer".to_vec());

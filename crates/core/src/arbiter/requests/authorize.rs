@@ -1,14 +1,21 @@
 //! Authorization: one pure function that every request passes before anything is looked up for it.
 //!
+//! Where clients are told apart, by keys, a request takes the role that `COMMANDS` declares for its command, and concerns
+//! only watchers that the client may touch.
+//!
 //! With root's circusd and `endpoint_owner = alice`, alice reaches the control endpoint, and so do the programs that
 //! connect to it. A request that arrives there acts for alice: it must not run, open or signal anything with the rights
 //! of another user. The decision depends on the user that the workers of a watcher really run as, and on the authority
 //! that each option declares in `WATCHER_OPTIONS`. What this file does not know is denied.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::super::core::Arbiter;
 use super::super::fleet::watcher::Watcher;
+use crate::access::Grant;
+use crate::commands::Role;
 use crate::config::options::{Authority, find, opens_nothing};
 use crate::config::{Account, WatcherConfig};
 use crate::escape::escaped;
@@ -21,6 +28,8 @@ pub enum Principal {
     Daemon,
     /// For another user: the owner of the control endpoint.
     User(User),
+    /// For a client that is known, and no more than it is granted.
+    Granted(Arc<Grant>),
 }
 
 /// A user as the system describes it: looked up when the endpoint is bound, not with each request.
@@ -56,12 +65,24 @@ impl From<Denial> for Fault {
     }
 }
 
-/// Whether a request may be carried out. It has no effect and looks at nothing but its arguments.
-pub fn authorize(principal: &Principal, request: &Request, facts: &Facts<'_>) -> Result<(), Denial> {
+impl Principal {
+    /// Whether answers show arguments and environments.
+    pub fn sees_everything(&self) -> bool {
+        match self {
+            Self::Daemon | Self::User(_) => true,
+            Self::Granted(grant) => grant.role >= Role::Admin,
+        }
+    }
+}
+
+/// Whether a request, of a command that takes this role, may be carried out. It has no effect and looks at nothing but
+/// its arguments.
+pub fn authorize(principal: &Principal, role: Role, request: &Request, facts: &Facts<'_>) -> Result<(), Denial> {
     let user = match principal {
         Principal::Daemon => return Ok(()),
         Principal::User(user) if user.is_daemon => return own_uid(user, request),
         Principal::User(user) => user,
+        Principal::Granted(grant) => return granted(grant, role, request, facts),
     };
     match request {
         // What every user of the machine can find out with ps and ss.
@@ -101,6 +122,53 @@ pub fn authorize(principal: &Principal, request: &Request, facts: &Facts<'_>) ->
         | Request::Start { .. }
         | Request::Stop { .. }
         | Request::Tail { .. } => owns_all(user, facts),
+    }
+}
+
+/// What a client that is known may do: no more than its role, and with no other watchers than its own.
+fn granted(grant: &Grant, role: Role, request: &Request, facts: &Facts<'_>) -> Result<(), Denial> {
+    if role > grant.role {
+        let (has, takes) = (grant.role.name(), role.name());
+        return deny(&format!("'{}' has the role {has}, and this takes the role {takes}", escaped(&grant.name)));
+    }
+    if grant.watchers.is_all() {
+        return Ok(());
+    }
+    let outside = |what: &str| deny(&format!("'{}' may not touch {what}", escaped(&grant.name)));
+    let one = |name: &str| {
+        if grant.watchers.contains(name) { Ok(()) } else { outside(&format!("watcher '{}'", escaped(name))) }
+    };
+    let every = || outside("every watcher; name those that it may touch");
+    let selected = |selection: &Selection| match facts.watchers.as_slice() {
+        [] => one(&selection.name),
+        watchers => watchers.iter().try_for_each(|watcher| one(&watcher.name)),
+    };
+    match request {
+        // They say nothing of watchers but how many there are.
+        Request::DStats | Request::GlobalOptions { .. } | Request::NumWatchers => Ok(()),
+        Request::ListSockets | Request::Quit { .. } | Request::ReloadConfig { .. } | Request::Upgrade { .. } => {
+            outside("what belongs to every watcher")
+        }
+        Request::Add { name, .. }
+        | Request::Decr { name, .. }
+        | Request::Get { name, .. }
+        | Request::Incr { name, .. }
+        | Request::Kill { name, .. }
+        | Request::Options { name, .. }
+        | Request::Rm { name, .. }
+        | Request::Run { name, .. }
+        | Request::Set { name, .. }
+        | Request::Signal { name, .. }
+        | Request::Tail { name, .. } => one(name),
+        Request::Enable { selection, .. } => selected(selection),
+        Request::List { name }
+        | Request::NumProcesses { name }
+        | Request::Reload { name, .. }
+        | Request::Stats { name, .. }
+        | Request::Status { name, .. } => name.as_deref().map_or_else(every, one),
+        Request::Restart { selection, .. } | Request::Start { selection, .. } | Request::Stop { selection, .. } => {
+            selection.as_ref().map_or_else(every, selected)
+        }
     }
 }
 
@@ -206,18 +274,19 @@ fn means(account: &Account, number: u32, name: Option<&str>) -> bool {
 }
 
 impl Arbiter {
-    /// Whether a request may be carried out for `principal`.
-    pub fn authorize(&self, principal: &Principal, request: &Request) -> Result<(), Denial> {
+    /// Whether a request, of a command that takes this role, may be carried out for `principal`.
+    pub fn authorize(&self, principal: &Principal, role: Role, request: &Request) -> Result<(), Denial> {
         match principal {
-            Principal::Daemon => authorize(principal, request, &Facts::default()),
-            Principal::User(_) => authorize(principal, request, &self.facts(request)),
+            Principal::Daemon => authorize(principal, role, request, &Facts::default()),
+            Principal::User(_) | Principal::Granted(_) => authorize(principal, role, request, &self.facts(request)),
         }
     }
 
     /// Whether clients of `principal` may read what workers print, as it is published under `topic`.
     pub fn may_follow(&self, principal: &Principal, topic: &str) -> bool {
         let user = match principal {
-            Principal::Daemon => return true,
+            // What keys may read is judged with each subscription.
+            Principal::Daemon | Principal::Granted(_) => return true,
             Principal::User(user) if user.is_daemon => return true,
             Principal::User(user) => user,
         };

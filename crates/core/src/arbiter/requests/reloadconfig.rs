@@ -118,7 +118,10 @@ impl Arbiter {
         match planned {
             Err(problems) => self.conclude(Err(problems), now),
             Ok((plan, (_, warnings))) if dry_run => self.conclude(Ok(properties(&plan, &warnings)), now),
-            Ok((plan, loaded)) if plan.is_empty() => self.carry_out(loaded, now),
+            // Keys are read anew, whatever the file says.
+            Ok((plan, loaded)) if plan.is_empty() && old.circus.curve_server_key.is_none() => {
+                self.carry_out(loaded, now);
+            }
             Ok((_, loaded)) => {
                 let action = self.take_over(&loaded.0);
                 if let Some(current) = self.reconfigurations.queue.front_mut() {

@@ -227,7 +227,7 @@ fn hooks_decide_about_runs() {
     })]);
     let id = rig.send_command("run", json!({"name": "migrate", "waiting": true}));
     rig.hook(Ok(false));
-    assert_eq!(rig.answer_to(id).unwrap()["reason"], "migrate: hook before_start said no");
+    assert_eq!(rig.answer_to(id).unwrap()["reason"], "migrate: hook before_start returned false");
     assert_eq!(details(&mut rig, "migrate")["last_run"]["result"], "failure");
     // The process has ended before after_start has answered.
     rig.send_command("run", json!({"name": "migrate"}));

@@ -77,7 +77,7 @@ fn subject(call: &HookCall) -> String {
 /// The way back of a request.
 fn address(request: u64) -> ReplyTo {
     let id = RequestId::Json(request.to_string());
-    ReplyTo::Client(ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json })
+    ReplyTo::Client(ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json, redacted: false })
 }
 
 /// A watcher with these options changed.

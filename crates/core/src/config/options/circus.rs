@@ -19,6 +19,24 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         password."
     ),
     live!(check_delay, Seconds, "5", "2", "The longest pause before the next start of a worker in a crash loop."),
+    field!(
+        curve_authorized_keys,
+        Text,
+        "",
+        "/etc/circus/keys",
+        "The clients that curve_server_key lets in: a directory with a file NAME.key for each, as circusctl keygen writes \
+         them, or a file with a line NAME ROLE KEY [WATCHER ...] for each. A role is read, operate or admin; the watchers \
+         are patterns such as web*, and without any all. reloadconfig reads them again."
+    ),
+    field!(
+        curve_server_key,
+        Text,
+        "",
+        "/etc/circus/server.key_secret",
+        "The file of the secret key, as circusctl keygen writes it. With it the endpoints that are tcp:// speak only with \
+         clients whose key is in curve_authorized_keys, encrypted, and may be reached from other machines. Endpoints that \
+         are ipc:// stay as they are."
+    ),
     live!(debug, Bool, "no", "yes", "Make plugins log everything."),
     unused!(debug_gc, Bool, "no", "yes", "A switch of Python's garbage collector.", DEAD),
     field!(

@@ -53,7 +53,7 @@ fn add(options: Value) -> Request {
 }
 
 fn allowed(principal: &Principal, request: &Request, watchers: &[&WatcherConfig]) -> bool {
-    authorize(principal, request, &Facts { watchers: watchers.to_vec() }).is_ok()
+    authorize(principal, Role::Admin, request, &Facts { watchers: watchers.to_vec() }).is_ok()
 }
 
 /// The declared authority, once more: a changed row of the table has to be meant.
@@ -298,11 +298,80 @@ fn the_arbiter_finds_what_a_request_touches() {
         (Request::Stop { selection: None, waiting: false }, false),
         (Request::Rm { name: "Db".into(), nostop: false, waiting: false }, false),
     ] {
-        assert_eq!(arbiter.authorize(&alice(), &request).is_ok(), expected, "{request:?}");
-        assert_eq!(arbiter.authorize(&Principal::Daemon, &request), Ok(()));
+        assert_eq!(arbiter.authorize(&alice(), Role::Admin, &request).is_ok(), expected, "{request:?}");
+        assert_eq!(arbiter.authorize(&Principal::Daemon, Role::Admin, &request), Ok(()));
     }
     for (topic, expected) in [("output.web.stdout", true), ("output.db.stdout", false), ("output.none.stdout", false)] {
         assert_eq!(arbiter.may_follow(&alice(), topic), expected, "{topic}");
         assert!(arbiter.may_follow(&Principal::Daemon, topic));
     }
+}
+
+fn key(role: Role, watchers: &[&str]) -> Principal {
+    let watchers = crate::access::Scope::of(watchers.iter().copied());
+    Principal::Granted(Arc::new(Grant { name: "k".into(), role, watchers }))
+}
+
+#[test]
+fn every_command_takes_its_role() {
+    for spec in crate::commands::COMMANDS {
+        for role in [Role::Read, Role::Operate, Role::Admin] {
+            let judged = |principal: &Principal| {
+                authorize(principal, spec.role, &Request::NumWatchers, &Facts::default()).is_ok()
+            };
+            assert_eq!(judged(&key(role, &[])), role >= spec.role, "{} by {}", spec.name, role.name());
+            assert_eq!(judged(&key(role, &["web*"])), role >= spec.role, "{} by {}", spec.name, role.name());
+            assert!(judged(&Principal::Daemon));
+        }
+    }
+}
+
+/// `requests()` name the watcher `w`, or every watcher.
+#[test]
+fn key_touches_its_own_watchers_only() {
+    let w = watcher(None);
+    for (request, _) in requests() {
+        let judged = |watchers: &[&str]| allowed(&key(Role::Admin, watchers), &request, &[&w]);
+        assert!(judged(&[]), "{request:?}");
+        let of_all = matches!(request, Request::DStats | Request::GlobalOptions { .. } | Request::NumWatchers);
+        assert_eq!(judged(&["x"]), of_all, "{request:?}");
+        let named = match &request {
+            Request::ListSockets | Request::Quit { .. } | Request::ReloadConfig { .. } | Request::Upgrade { .. } => {
+                false
+            }
+            Request::List { name }
+            | Request::NumProcesses { name }
+            | Request::Reload { name, .. }
+            | Request::Stats { name, .. }
+            | Request::Status { name, .. } => name.is_some(),
+            Request::Restart { selection, .. } | Request::Start { selection, .. } | Request::Stop { selection, .. } => {
+                selection.is_some()
+            }
+            _ => true,
+        };
+        assert_eq!(judged(&["w"]), named, "{request:?}");
+    }
+}
+
+#[test]
+fn selection_is_judged_by_what_it_selects() {
+    let (w, other) = (watcher(None), WatcherConfig { name: "other".into(), ..watcher(None) });
+    let selection = Some(Selection { name: "*".into(), method: MatchMethod::Glob });
+    let request = Request::Stop { selection, waiting: false };
+    let judged = |watchers: &[&WatcherConfig]| {
+        let facts = Facts { watchers: watchers.to_vec() };
+        authorize(&key(Role::Operate, &["w"]), Role::Operate, &request, &facts).is_ok()
+    };
+    assert!(judged(&[&w]));
+    assert!(!judged(&[&w, &other]));
+    // Nothing is selected, and nothing is told of that.
+    assert!(!judged(&[]));
+}
+
+#[test]
+fn arguments_are_for_admin() {
+    for (role, sees) in [(Role::Read, false), (Role::Operate, false), (Role::Admin, true)] {
+        assert_eq!(key(role, &[]).sees_everything(), sees);
+    }
+    assert!(Principal::Daemon.sees_everything() && alice().sees_everything());
 }

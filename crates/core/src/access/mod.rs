@@ -1,0 +1,32 @@
+//! Who may do what where clients are told apart: the keys that are authorized, and what each may touch.
+//!
+//! A key of CURVE ([`PublicKey`]) stands in a [`KeyRing`] with a name, a [`Role`] and a [`Scope`]. What a request needs is
+//! declared in `COMMANDS`; [`authorize`](crate::arbiter::authorize) compares the two. A subscription is judged here.
+
+mod certificate;
+mod key;
+mod redact;
+mod ring;
+mod scope;
+
+pub use certificate::Certificate;
+pub use key::PublicKey;
+pub use redact::redacted;
+pub use ring::{Key, KeyRing, RingFile};
+pub use scope::Scope;
+
+use crate::commands::Role;
+
+/// The name of the key that circusd's own programs have, circusd-stats and plugins. No key in a file can have it.
+pub const OWN_PROGRAMS: &str = "circusd's own programs";
+
+/// What a client is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// What messages call the client: the name of its key, or its user.
+    pub name: String,
+    /// The highest role that it has.
+    pub role: Role,
+    /// The watchers that it may touch.
+    pub watchers: Scope,
+}

@@ -1,0 +1,241 @@
+//! The handler of ZAP (ZeroMQ RFC 27): libzmq asks it about each client that has proved to hold a key.
+
+use circus_core::access::PublicKey;
+
+use super::readiness::{PolledSocket, registrable};
+use super::{Context, NetError};
+
+/// Where libzmq looks for the handler, in its own process.
+const ADDRESS: &str = "inproc://zeromq.zap.01";
+
+/// The name of the property by which messages tell the key of their connection. The name of its holder would not do:
+/// it may have got another key since.
+pub(super) const KEY_PROPERTY: &str = "Circus-Key";
+
+/// Questions of one call of [`Zap::answer`]: a flood of clients does not keep those waiting that are in.
+const QUESTIONS_A_TURN: usize = 64;
+
+/// A client that wants to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The key that it holds.
+    pub key: PublicKey,
+    /// Where it comes from.
+    pub address: String,
+}
+
+/// The handler. The sockets of its context that ask for keys let no client in without it. Register it with mio; when it
+/// is readable, call [`answer`](Self::answer).
+pub struct Zap {
+    port: PolledSocket,
+}
+
+registrable!(Zap);
+
+impl Zap {
+    /// The handler of this context, which can have one.
+    pub fn new(context: &Context) -> Result<Self, NetError> {
+        let socket = context.socket(zmq::REP)?;
+        socket.bind(ADDRESS).map_err(NetError::socket("binding the handler of ZAP"))?;
+        Ok(Self { port: PolledSocket::new(socket)? })
+    }
+
+    /// Whether questions may wait although the descriptor says nothing.
+    pub fn ready(&mut self) -> bool {
+        !self.port.is_armed() && self.port.readable()
+    }
+
+    /// Answers questions: a client gets in under the name that `judge` has for it. Whether more questions wait.
+    pub fn answer(&mut self, mut judge: impl FnMut(&Candidate) -> Option<String>) -> bool {
+        for _ in 0..QUESTIONS_A_TURN {
+            if !self.port.readable() {
+                return false;
+            }
+            let Some((first, mut more)) = self.port.recv() else { return false };
+            let mut frames = vec![first.to_vec()];
+            while more {
+                let Some((frame, others)) = self.port.recv() else { break };
+                frames.push(frame.to_vec());
+                more = others;
+            }
+            let request = frames.get(1).map(Vec::as_slice).unwrap_or_default();
+            let candidate = candidate(&frames);
+            let name = candidate.as_ref().and_then(&mut judge);
+            let answer = match (&candidate, name) {
+                (Some(candidate), Some(name)) => {
+                    let properties = property(KEY_PROPERTY, &candidate.key.to_string());
+                    self.port.send(&[b"1.0", request, b"200", b"OK", name.as_bytes(), &properties])
+                }
+                _ => self.port.send(&[b"1.0", request, b"400", b"refused", b"", b""]),
+            };
+            // Where its asker has gone, there is nothing to say.
+            let _sent = answer;
+        }
+        self.port.readable()
+    }
+}
+
+/// The frames of a question: version, request, domain, address, identity, mechanism, credentials.
+fn candidate(frames: &[Vec<u8>]) -> Option<Candidate> {
+    let [version, _request, _domain, address, _identity, mechanism, key] = frames else { return None };
+    if version != b"1.0" || mechanism != b"CURVE" {
+        return None;
+    }
+    let key = PublicKey::from_bytes(key.as_slice().try_into().ok()?);
+    Some(Candidate { key, address: String::from_utf8_lossy(address).into_owned() })
+}
+
+/// A property as ZMTP has it (ZeroMQ RFC 23).
+fn property(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = vec![name.len() as u8];
+    bytes.extend(name.as_bytes());
+    bytes.extend((value.len() as u32).to_be_bytes());
+    bytes.extend(value.as_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::context::Transport;
+    use crate::deadline::Deadline;
+    use crate::testing::{PATIENCE, listener, object};
+    use crate::{Bar, CallError, ClientKeys, Dealer, Judge, Peer, Publisher, Router, SecretKey, Subscriber, generate};
+
+    fn pair() -> (PublicKey, SecretKey) {
+        let (public, secret) = generate().unwrap();
+        (PublicKey::parse(&public).unwrap(), secret)
+    }
+
+    fn client(server: PublicKey, (public, secret): &(PublicKey, SecretKey)) -> ClientKeys {
+        ClientKeys { server: server.to_string(), public: public.to_string(), secret: secret.clone() }
+    }
+
+    /// Ends the server, also where the test fails.
+    struct End<'a>(&'a std::sync::atomic::AtomicBool);
+
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// Serves until `over`: requests are answered with the key that they came with.
+    fn serve(mut router: Router, mut zap: Option<Zap>, known: PublicKey, over: &std::sync::atomic::AtomicBool) {
+        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+            if let Some(zap) = &mut zap {
+                zap.answer(|candidate| (candidate.key == known).then(|| "alice".into()));
+            }
+            while let Some(request) = router.recv() {
+                let crate::Payload::Frame(frame) = request.payload else { continue };
+                let mut answer: circus_core::proto::Object = serde_json::from_slice(&frame).unwrap();
+                answer.insert("key".into(), router.peer().key.into());
+                router.send(&request.identity, request.delimiter, serde_json::to_vec(&answer).unwrap());
+            }
+            router.ready();
+            std::thread::yield_now();
+        }
+    }
+
+    fn call(endpoint: &str, keys: Option<&ClientKeys>) -> Result<Option<String>, CallError> {
+        let mut dealer = Dealer::connect(&Context::new().unwrap(), endpoint, keys).unwrap();
+        dealer.fail_when_refused(true);
+        let answer = dealer.call(object(json!({"command": "x"})), PATIENCE)?;
+        Ok(answer["key"].as_str().map(str::to_owned))
+    }
+
+    fn bar(result: Result<Option<String>, CallError>) -> Bar {
+        match result {
+            Err(CallError::Barred { bar, .. }) => bar,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_known_keys_get_in() {
+        let (context, over) = (Context::new().unwrap(), std::sync::atomic::AtomicBool::new(false));
+        let (server, alice, mallory) = (pair(), pair(), pair());
+        let zap = Zap::new(&context).unwrap();
+        let (fd, endpoint, _folder) = listener(Transport::Tcp);
+        let router = Router::new(&context, fd, &endpoint, Some(&server.1)).unwrap();
+        std::thread::scope(|scope| {
+            let _end = End(&over);
+            scope.spawn(|| serve(router, Some(zap), alice.0, &over));
+            assert_eq!(call(&endpoint, Some(&client(server.0, &alice))), Ok(Some(alice.0.to_string())));
+            assert_eq!(bar(call(&endpoint, Some(&client(server.0, &mallory)))), Bar::UnknownKey);
+            // Without a key, and with a wrong one of the server.
+            assert_eq!(bar(call(&endpoint, None)), Bar::Handshake);
+            assert_eq!(bar(call(&endpoint, Some(&client(mallory.0, &alice)))), Bar::Handshake);
+        });
+    }
+
+    #[test]
+    fn nobody_gets_in_without_a_handler() {
+        let (context, over) = (Context::new().unwrap(), std::sync::atomic::AtomicBool::new(false));
+        let (server, alice) = (pair(), pair());
+        let (fd, endpoint, _folder) = listener(Transport::Tcp);
+        let router = Router::new(&context, fd, &endpoint, Some(&server.1)).unwrap();
+        std::thread::scope(|scope| {
+            let _end = End(&over);
+            scope.spawn(|| serve(router, None, alice.0, &over));
+            assert_eq!(bar(call(&endpoint, Some(&client(server.0, &alice)))), Bar::Handshake);
+        });
+    }
+
+    /// Turns until `done`.
+    fn turn(zap: &mut Zap, publisher: &mut Publisher, mut done: impl FnMut(&mut Publisher) -> bool) {
+        let deadline = Deadline::after(PATIENCE);
+        while !done(publisher) {
+            assert!(!deadline.passed(), "it never came: {:?}", publisher.subscriptions().collect::<Vec<_>>());
+            zap.answer(|_| Some("x".into()));
+            publisher.ready();
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn subscriptions_are_judged_by_the_present_keys() {
+        let context = Context::new().unwrap();
+        let (server, alice, bob) = (pair(), pair(), pair());
+        let mut zap = Zap::new(&context).unwrap();
+        let (fd, endpoint, _folder) = listener(Transport::Tcp);
+        let mut publisher = Publisher::of_events(&context, fd, &endpoint, Some(&server.1)).unwrap();
+        let only = |key: PublicKey, may: &'static [u8]| -> Option<Judge> {
+            let key = key.to_string();
+            Some(Box::new(move |peer: &Peer, prefix: &[u8]| peer.key.as_ref() == Some(&key) || prefix.starts_with(may)))
+        };
+        publisher.judge_by(only(alice.0, b"watcher.b."));
+        let others = Context::new().unwrap();
+        let keys = [client(server.0, &alice), client(server.0, &bob)];
+        let mut all = Subscriber::connect(&others, &endpoint, Some(&keys[0]), &[""]).unwrap();
+        let mut few = Subscriber::connect(&others, &endpoint, Some(&keys[1]), &["watcher.b.", "watcher."]).unwrap();
+        turn(&mut zap, &mut publisher, |publisher| publisher.subscription_count() == 3);
+        let refused = publisher.take_news().unwrap().refused;
+        assert_eq!(refused.len(), 1);
+        assert_eq!((refused[0].0.key.clone(), &refused[0].1[..]), (Some(bob.0.to_string()), &b"watcher."[..]));
+        publisher.publish(b"watcher.a.spawn", b"1");
+        publisher.publish(b"watcher.b.spawn", b"2");
+        assert_eq!(all.recv(PATIENCE).unwrap().1, b"1");
+        assert_eq!(all.recv(PATIENCE).unwrap().1, b"2");
+        assert_eq!(few.recv(PATIENCE).unwrap().1, b"2");
+        // The one is revoked while it is connected, and the other is allowed everything.
+        publisher.judge_by(only(bob.0, b"none"));
+        // libzmq subscribes anew over a new connection only when its subscriber is asked for events.
+        turn(&mut zap, &mut publisher, |publisher| {
+            assert_eq!((all.try_recv(), few.try_recv()), (None, None));
+            publisher.take_news().is_some_and(|news| news.refused.iter().any(|(_, prefix)| prefix.is_empty()))
+        });
+        turn(&mut zap, &mut publisher, |publisher| {
+            assert_eq!((all.try_recv(), few.try_recv()), (None, None));
+            publisher.standing_subscription_count() == 3
+        });
+        while all.recv(Duration::ZERO).is_some() {}
+        publisher.publish(b"watcher.a.spawn", b"3");
+        assert_eq!(few.recv(PATIENCE).unwrap().1, b"3");
+        assert_eq!(all.recv(Duration::from_millis(200)), None, "a revoked key hears nothing");
+    }
+}
