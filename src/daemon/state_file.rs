@@ -287,7 +287,7 @@ mod tests {
         let parent = identity(&sys::Proc::default(), nix::unistd::getppid()).unwrap();
         write(&path, &Document { circusd: parent, ..document(Vec::new()) }).unwrap();
         let text = survivors(path.to_str().unwrap()).unwrap_err();
-        assert!(text.contains("is that of a circusd that runs"), "{text}");
+        assert!(text.contains("belongs to a running circusd"), "{text}");
         write(&path, &document(Vec::new())).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         let text = survivors(path.to_str().unwrap()).unwrap_err();

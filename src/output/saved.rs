@@ -452,7 +452,11 @@ mod tests {
         };
         for name in stage.pump.descriptors().into_keys() {
             let text = lacks(name);
-            let expected = if matches!(name, OutputFd::Pipe(_)) { "the Stdout of pid" } else { "'/" };
+            let expected = if matches!(name, OutputFd::Pipe(_)) {
+                "cannot go on with the Stdout of pid"
+            } else {
+                "cannot go on with '/"
+            };
             assert!(text.starts_with(expected) && text.ends_with("its descriptor was not handed over"), "{text}");
         }
     }

@@ -120,7 +120,7 @@ fn a_connection_that_nobody_accepts_is_no_crash_loop() {
     wait_until("its worker is gone", || details(&circusd, "web")["rests"].is_f64());
     let told = circusd.circusctl(&["status", "web", "--verbose"]).stdout;
     assert!(told.starts_with("web: stopped, 0 of 1 running, on demand\n  no connection starts it for "), "{told}");
-    assert!(told.contains(" more; then the next connection to web starts it\n  last exit, "), "{told}");
+    assert!(told.contains(" s; then the next connection to web does\n  last exit, "), "{told}");
     assert_eq!(waiting.inode_of_server(), None, "circusd itself accepts nobody");
 }
 

@@ -44,7 +44,7 @@ fn the_caller_says_why_the_daemon_does_not_start() {
     let daemon = daemon(&site);
     let number = daemon.0;
     for (ini, stdout, stderr) in [
-        (&ini, format!("circusd that runs, pid {number}"), format!("circusd that runs, pid {number}")),
+        (&ini, format!("running circusd, pid {number}"), format!("running circusd, pid {number}")),
         (&other, String::new(), format!("cannot be bound: circusd (pid {number}")),
         (&wrong, String::new(), "wrong.ini:2: error: [circus] check_delay: ".to_owned()),
     ] {

@@ -156,7 +156,7 @@ fn hooks_that_crash_flood_or_never_read_harm_nobody() {
     );
     circusd.wait_for_workers("healthy", 1);
     circusd.wait_for_workers("crash", 1);
-    circusd.wait_for_log("crash: hook before_start failed: it was ended by SIGKILL");
+    circusd.wait_for_log("crash: hook before_start failed: the command was ended by SIGKILL");
     circusd.wait_for_log("missing: hook before_start failed: it cannot be started: /nonexistent/program");
     circusd.wait_for_workers("mute", 1);
     circusd.wait_for_log("flood: hook before_start failed: it took longer");
@@ -378,7 +378,7 @@ def die(watcher, arbiter, hook_name, **kwargs):
          cmd = /bin/sleep 1000
          hooks.after_start = exec:/bin/true",
     );
-    circusd.wait_for_log("w: hook after_start failed: the Python that ran it is gone");
+    circusd.wait_for_log("w: hook after_start failed: its Python process has ended");
     wait_until("it has stopped", || circusd.status("w") == "stopped");
     wait_until("the other one is up", || circusd.status("x") == "active");
 }

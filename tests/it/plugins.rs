@@ -186,7 +186,7 @@ fn the_watchdog_kills_who_falls_silent() {
         observe_for(Duration::from_millis(25));
     }
     assert_eq!(circusd.workers("silent"), silent);
-    circusd.wait_for_log(&format!("silent: process {} is silent; it is killed", silent[0].0));
+    circusd.wait_for_log(&format!("silent: process {} sends no heartbeats; it is killed", silent[0].0));
     wait_until("it is replaced", || circusd.workers("silent").first().is_some_and(|now| *now != silent[0]));
     assert_eq!(circusd.workers("other"), other);
 }

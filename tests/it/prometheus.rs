@@ -29,7 +29,7 @@ impl Answer {
 fn address(circusd: &Circusd) -> String {
     wait_for("the plugin listens", || {
         let log = circusd.log();
-        let rest = log.split("the figures are at http://").nth(1)?;
+        let rest = log.split("the metrics are at http://").nth(1)?;
         Some(rest.split_once("/metrics")?.0.to_owned())
     })
 }

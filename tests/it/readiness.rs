@@ -295,7 +295,7 @@ fn check_that_cannot_run_ends_no_worker() {
     circusd.wait_for_log("w: health check cannot run, the worker is kept wid=1");
     circusd.tell("set", json!({"name": "w", "options": {"health_retries": 2}}));
     assert_eq!(circusd.workers("w"), [worker]);
-    assert_eq!(circusd.log().matches("health cannot be checked").count(), 1);
+    assert_eq!(circusd.log().matches("health check cannot run").count(), 1);
 }
 
 #[test]

@@ -240,7 +240,7 @@ fn sockets_are_kept_whatever_becomes_of_the_workers() {
 fn socket_that_moves_serves_at_its_old_address_until_its_workers_go() {
     let site = Site::new();
     site.write("version", "");
-    let at = |port: u16| fleet("ready_timeout = 5", "").replace("port = 0", &format!("port = {port}"));
+    let at = |port: u16| fleet("ready_timeout = 15", "").replace("port = 0", &format!("port = {port}"));
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (old, new) = (free(), free());
     let circusd = site.start(&at(old));

@@ -111,7 +111,7 @@ fn failures_are_told() {
     install(&site, "echo 'me@far: Permission denied (publickey).' >&2; exit 255");
     let output = run(&mut circusctl(&site, &["status"]));
     let told = "me@far: Permission denied (publickey).\n\
-                error: --ssh: ssh to me@far:2222 ended with status 255; it says why above\n";
+                error: --ssh: ssh to me@far:2222 ended with status 255; see its message above\n";
     assert_eq!((output.status, output.stderr.as_str()), (Some(1), told));
     assert_eq!(std::fs::read_dir(site.path("tmp")).unwrap().count(), 0);
 

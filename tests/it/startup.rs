@@ -297,7 +297,7 @@ fn pid_file_of_a_living_circusd_is_respected() {
     let mut at_a_terminal = site.command("/bin/sh");
     let line = format!("exec {} {} 2>&1", built("circusd").display(), site.path("refused.ini").display());
     let seen = run(at_a_terminal.args(["-c", &line]));
-    assert_eq!(seen.stdout.matches("names a circusd that runs").count(), 1, "{seen:?}");
+    assert_eq!(seen.stdout.matches("belongs to a running circusd").count(), 1, "{seen:?}");
     assert_eq!(first.read("circusd.pid"), pid);
     assert_says(&refusal(&site, "[circus]\npidfile = {dir}/no/dir/x\n[watcher:w]\ncmd = {knobs}"), &["no/dir"]);
 }
@@ -322,8 +322,11 @@ fn workers_of_a_killed_circusd_are_named_by_the_next() {
     circusd.send(Signal::SIGKILL);
     circusd.wait_for_end();
     circusd.restart();
-    let log = circusd.wait_for_text("circusd.log", "web: its command runs already, and no circusd is its parent");
-    let line = log.lines().find(|line| line.contains("runs already")).unwrap();
+    let log = circusd.wait_for_text(
+        "circusd.log",
+        "web: its command already runs in a process that a killed circusd has probably left behind",
+    );
+    let line = log.lines().find(|line| line.contains("already runs")).unwrap();
     assert!(before.iter().all(|worker| line.contains(&worker.0.to_string())), "{line}");
     before.into_iter().for_each(|worker| worker.send(Signal::SIGKILL));
     circusd.quit();

@@ -78,7 +78,7 @@ fn survivors_go_on_with_their_sockets_and_their_output() {
         let now = circusd.workers("web");
         now.len() == 2 && now.contains(&web[1]) && !now.contains(&web[0])
     });
-    circusd.wait_for_log("with what exit status is not known");
+    circusd.wait_for_log("has exited, its exit status is not known");
     assert!(matches!(http.get(), Answer::Body(_)));
     // And one that is told to stop does.
     circusd.tell("stop", json!({"name": "web", "waiting": true}));
