@@ -362,27 +362,39 @@ fn copy_of_the_core(to: &Path) {
     std::fs::write(to.join("Cargo.toml"), text).unwrap();
 }
 
-/// Runs the simulator there; whether it found something.
-fn finds_something(folder: &Path, seeds: &str) -> bool {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top().join("target"), PathBuf::from);
-    let build = |extra: &[&str]| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(folder).args(["test", "--quiet", "--offline", "--test", "sim"]).args(extra);
-        cargo.env("CARGO_TARGET_DIR", &target).env("CIRCUS_SIM_SEEDS", seeds).env("RUST_BACKTRACE", "0");
-        // What cargo sets for this package is not right for that one, and would build what looks at it anew, and again
-        // for the next build.
-        let is_own =
-            |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|start| name.starts_with(start));
-        for (name, _) in std::env::vars().filter(|(name, _)| is_own(name)) {
-            cargo.env_remove(name);
-        }
-        // Where it panicked is of no interest.
-        cargo.env("CARGO_PROFILE_DEV_DEBUG", "none");
-        cargo.output().unwrap()
-    };
-    let built = build(&["--no-run"]);
+/// Where cargo builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top().join("target"), PathBuf::from)
+}
+
+/// Builds the simulator of this copy, and takes it out of cargo's way: the next build has the same name.
+fn build(folder: &Path, simulator: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(folder).args(["test", "--offline", "--test", "sim", "--no-run", "--message-format=json"]);
+    cargo.env("CARGO_TARGET_DIR", target());
+    // What cargo sets for this package is not right for that one, and would build what looks at it anew, and again for the
+    // next build.
+    let is_own = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars().filter(|(name, _)| is_own(name)) {
+        cargo.env_remove(name);
+    }
+    // Where it panicked is of no interest.
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "none");
+    let built = cargo.output().unwrap();
     assert!(built.status.success(), "the bug does not build: {}", String::from_utf8_lossy(&built.stderr));
-    !build(&[]).status.success()
+    let messages = String::from_utf8(built.stdout).unwrap();
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    };
+    std::fs::rename(messages.lines().find_map(executable).unwrap(), simulator).unwrap();
+}
+
+/// Runs a simulator; whether it found something.
+fn finds_something(simulator: &Path, seeds: &str) -> bool {
+    let mut command = Command::new(simulator);
+    command.current_dir(core()).env("CIRCUS_SIM_SEEDS", seeds).env("RUST_BACKTRACE", "0");
+    !command.output().unwrap().status.success()
 }
 
 #[test]
@@ -396,15 +408,20 @@ fn every_bug_can_be_planted() {
 #[test]
 #[ignore = "takes minutes; .ci/run runs it"]
 fn every_planted_bug_is_found_within_two_thousand_seeds() {
-    // cargo builds one at a time in a target directory: one bug is built while the simulator looks for another.
-    let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (folder, simulators) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in(target()).unwrap());
+    copy_of_the_core(folder.path());
+    // One bug is built while the simulator looks for another.
+    let (next, missed, copy) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(folder.path()));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let folder = tempfile::tempdir().unwrap();
-                copy_of_the_core(folder.path());
+        for place in ["one", "other"] {
+            let simulator = simulators.path().join(place);
+            let (next, missed, copy) = (&next, &missed, &copy);
+            scope.spawn(move || {
                 while let Some(bug) = BUGS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if !is_found(bug, folder.path()) {
+                    build_with(bug, &copy.lock().unwrap(), &simulator);
+                    let found = finds_something(&simulator, "2000");
+                    println!("{}: {}", if found { "found" } else { "MISSED" }, bug.0);
+                    if !found {
                         missed.lock().unwrap().push(bug.0);
                     }
                 }
@@ -413,19 +430,17 @@ fn every_planted_bug_is_found_within_two_thousand_seeds() {
     });
     let missed = missed.into_inner().unwrap();
     assert!(missed.is_empty(), "not found within 2000 seeds: {missed:?}");
-    let sound = tempfile::tempdir().unwrap();
-    copy_of_the_core(sound.path());
-    assert!(!finds_something(sound.path(), "1000"), "the simulator finds something without any bug planted");
+    let simulator = simulators.path().join("sound");
+    build(folder.path(), &simulator);
+    assert!(!finds_something(&simulator, "1000"), "the simulator finds something without any bug planted");
 }
 
-/// Plants a bug into this copy of the core, and looks for it.
-fn is_found((name, file, right, wrong): &(&str, &str, &str, &str), folder: &Path) -> bool {
+/// Plants a bug into this copy of the core, and builds its simulator.
+fn build_with((name, file, right, wrong): &(&str, &str, &str, &str), folder: &Path, simulator: &Path) {
     let path = folder.join("crates/core/src/arbiter").join(file);
     let sound = std::fs::read_to_string(&path).unwrap();
     assert_eq!(sound.matches(right).count(), 1, "{name}: its line is not, or not once, in {file}");
     std::fs::write(&path, sound.replace(right, wrong)).unwrap();
-    let found = finds_something(folder, "2000");
-    println!("{}: {name}", if found { "found" } else { "MISSED" });
+    build(folder, simulator);
     std::fs::write(&path, sound).unwrap();
-    found
 }

@@ -4,6 +4,9 @@
 //! and `CIRCUS_SIM_TRACE=1` prints what happens in it.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 mod demand;
 mod file;
 mod growth;
@@ -22,38 +25,37 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-#[test]
-fn the_core_keeps_its_promises() {
+/// A test has found something.
+static FOUND: AtomicBool = AtomicBool::new(false);
+
+/// Runs the seeds until one fails, or another test has found something: a planted bug is found by either.
+fn run_seeds(mut run: impl FnMut(u64, u64, bool)) {
     let seeds = match setting("CIRCUS_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..setting("CIRCUS_SIM_SEEDS").unwrap_or(256),
     };
-    let steps = setting("CIRCUS_SIM_STEPS").unwrap_or(300);
-    let mut total = run::Totals::default();
+    let (steps, trace) = (setting("CIRCUS_SIM_STEPS").unwrap_or(300), setting("CIRCUS_SIM_TRACE").is_some());
     for seed in seeds {
-        let outcome = std::panic::catch_unwind(|| run::run(seed, steps, setting("CIRCUS_SIM_TRACE").is_some()));
-        match outcome {
-            Ok(totals) => total.add(&totals),
-            Err(_) => panic!("seed {seed} failed; repeat it with CIRCUS_SIM_SEED={seed} CIRCUS_SIM_TRACE=1"),
+        if FOUND.load(Ordering::Relaxed) {
+            return println!("cut short before seed {seed}: another test has failed");
+        }
+        if std::panic::catch_unwind(AssertUnwindSafe(|| run(seed, steps, trace))).is_err() {
+            FOUND.store(true, Ordering::Relaxed);
+            panic!("seed {seed} failed; repeat it with CIRCUS_SIM_SEED={seed} CIRCUS_SIM_TRACE=1");
         }
     }
+}
+
+#[test]
+fn the_core_keeps_its_promises() {
+    let mut total = run::Totals::default();
+    run_seeds(|seed, steps, trace| total.add(&run::run(seed, steps, trace)));
     println!("{total:?}");
 }
 
 #[test]
 fn runs_come_when_they_should_and_one_at_a_time() {
-    let seeds = match setting("CIRCUS_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..setting("CIRCUS_SIM_SEEDS").unwrap_or(256),
-    };
-    let steps = setting("CIRCUS_SIM_STEPS").unwrap_or(300);
     let mut runs = 0;
-    for seed in seeds {
-        let outcome = std::panic::catch_unwind(|| jobs::run(seed, steps, setting("CIRCUS_SIM_TRACE").is_some()));
-        match outcome {
-            Ok(some) => runs += some,
-            Err(_) => panic!("seed {seed} failed; repeat it with CIRCUS_SIM_SEED={seed} CIRCUS_SIM_TRACE=1"),
-        }
-    }
+    run_seeds(|seed, steps, trace| runs += jobs::run(seed, steps, trace));
     println!("{runs} runs");
 }
