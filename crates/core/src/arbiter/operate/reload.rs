@@ -249,7 +249,9 @@ fn succeeds_first(w: &Watcher) -> bool {
 
 /// Workers that have reached max_age are stopped when their successors have shown that they run.
 pub(in crate::arbiter) fn end_aged(w: &mut Watcher, cx: &mut Cx<'_>) {
-    if w.counts().retiring == 0 || !w.is_settled() || w.slots.waiting() > 0 {
+    // A watcher that stops ends all its workers, when before_stop has answered.
+    let stops = matches!(w.state, WatcherState::Stopped | WatcherState::Stopping);
+    if stops || w.counts().retiring == 0 || !w.is_settled() || w.slots.waiting() > 0 {
         return;
     }
     let aged: Vec<WorkerId> = w.aged().collect();

@@ -465,6 +465,26 @@ fn a_removed_watcher_leaves_no_hook_behind() {
 }
 
 #[test]
+fn old_workers_of_a_reload_wait_for_before_stop_too() {
+    for lives in [0, 1500] {
+        let mut rig = running(&["before_stop"], |_| {});
+        rig.pass(2000);
+        rig.send_command_held("reload", json!({"name": "w"}));
+        rig.said();
+        rig.command("stop", json!({"name": "w"}));
+        rig.expect(["hook before_stop"]);
+        rig.pass(lives);
+        rig.expect([]);
+        assert_eq!(rig.running("w"), [101, 102]);
+        rig.hook(Ok(true));
+        rig.expect(["w.hook_success \"before_stop\"", "SIGTERM 101", "w.kill 101", "SIGTERM 102", "w.kill 102"]);
+        rig.exit_all(&[101, 102], -15);
+        assert_eq!(rig.state("w"), WatcherState::Stopped);
+        rig.assert_quiescent();
+    }
+}
+
+#[test]
 fn a_removed_watcher_stops_with_its_hooks() {
     let mut rig = running(&["before_stop", "after_stop"], |_| {});
     let rm = rig.send_command("rm", json!({"name": "w", "waiting": true}));
