@@ -27,6 +27,7 @@ fn request() -> Event {
         delimiter: false,
         id: RequestId::Absent,
         format: Format::Json,
+        redacted: false,
     });
     Event::Request(Box::new(to), Request::Status { name: Some("w".into()), verbose: false })
 }

@@ -79,7 +79,7 @@ impl Fleet {
         );
         std::fs::write(folder.path().join("circus.ini"), &ini)?;
         let child = Command::new(circusd).arg(folder.path().join("circus.ini")).current_dir(folder.path()).spawn()?;
-        let client = RefCell::new(Dealer::connect(&Context::new()?, &format!("ipc://{dir}/control"))?);
+        let client = RefCell::new(Dealer::connect(&Context::new()?, &format!("ipc://{dir}/control"), None)?);
         let mut fleet = Self { child, port: 0, client, ini, folder };
         let sockets = fleet.call("listsockets", json!({}))?;
         fleet.port = u16::try_from(sockets["sockets"][0]["port"].as_u64().unwrap_or_default())?;

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 55] = [
+const BUGS: [(&str, &str, &str, &str); 40] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -188,52 +188,10 @@ const BUGS: [(&str, &str, &str, &str); 55] = [
         "        && cx.now.unix < 0.0\n        && operation.waits_for_others(w)\n",
     ),
     (
-        "a watcher runs on without the one that it requires",
-        "operate/dependence.rs",
-        "            self.stop_along(BTreeSet::from([key]));\n",
-        "",
-    ),
-    (
         "what was stopped along is not started again, nor held back",
         "operate/schedule.rs",
         "if along.contains(&key) { Reason::Along } else { Reason::Requested }",
         "if along.contains(&key) { Reason::Requested } else { Reason::Along }",
-    ),
-    (
-        "at the end, those that require a watcher are not waited for",
-        "operate/dependence.rs",
-        "        among.iter().filter(is_meant).copied().collect()",
-        "        among.iter().filter(is_meant).take(0).copied().collect()",
-    ),
-    (
-        "a restart that waits for those that require the watcher outlives a stop",
-        "operate/schedule.rs",
-        "                && restarted.remove(&key)\n",
-        "                && restarted.contains(&key)\n",
-    ),
-    (
-        "a request that waits with its watcher is forgotten",
-        "operate/dependence.rs",
-        "        return operation.waiters.extend(jobs);",
-        "        return drop(jobs);",
-    ),
-    (
-        "a watcher stops under an open connection",
-        "lifecycle/idle.rs",
-        "            Ok(0) if last => {",
-        "            Ok(_) if last => {",
-    ),
-    (
-        "an idle watcher does not hear a connection",
-        "lifecycle/activation.rs",
-        "                self.is_busy(key, now);\n",
-        "",
-    ),
-    (
-        "what is remembered is not written down",
-        "requests/remember.rs",
-        "        if before.unwrap_or_default() != memory && self.is_lasting() {",
-        "        if before.is_some_and(|before| before != memory) && self.is_lasting() {",
     ),
     (
         "a run that has succeeded is tried again",
@@ -260,12 +218,6 @@ const BUGS: [(&str, &str, &str, &str); 55] = [
         "",
     ),
     (
-        "a stop leaves the schedule",
-        "lifecycle/cron.rs",
-        "(w.runs.armed, w.runs.since, w.runs.follows) = (false, None, None);",
-        "(w.runs.since, w.runs.follows) = (None, None);",
-    ),
-    (
         "a clock that is set moves intervals",
         "lifecycle/cron.rs",
         "                Some(next) if !next.is_by_wall => {",
@@ -282,43 +234,6 @@ const BUGS: [(&str, &str, &str, &str); 55] = [
         "lifecycle/python_hosts.rs",
         "        host.retiring |= retires;\n",
         "        host.retiring |= retires && host.under_way.is_empty();\n",
-    ),
-    (
-        "the old workers go before the new ones have lived",
-        "operate/reload.rs",
-        "        return false;\n    }\n    let told = end_retiring(w, cx);",
-        "    }\n    let told = end_retiring(w, cx);",
-    ),
-    ("a batch has any size", "operate/reload.rs", "let turns = begun < most && (", "let turns = most > 0 && ("),
-    (
-        "workers that stop do not count in a surge",
-        "operate/reload.rs",
-        "let here = w.workers().len() + w.missing();",
-        "let here = w.workers().len() - w.counts().retiring + w.missing();",
-    ),
-    (
-        "a slot is handed over while an earlier process of it is there",
-        "fleet/watcher.rs",
-        "if self.workers.iter().any(|(other, worker)| *other != id && worker.wid == wid) {",
-        "if self.workers.is_empty() {",
-    ),
-    (
-        "an exclusive reload starts the new workers first",
-        "operate/advance.rs",
-        "OperationKind::Reload if mode != ReloadMode::Exclusive => Progress::Surging,",
-        "OperationKind::Reload => Progress::Surging,",
-    ),
-    (
-        "the old workers of a failed reload have lost their slots",
-        "operate/reload.rs",
-        "            w.slots.take_back(*wid);\n",
-        "",
-    ),
-    (
-        "the answer to a failed reload is forgotten at a hand-over",
-        "resume.rs",
-        "        self.outbox.actions.extend(self.failed_reloads.iter().flat_map(FailedReload::ask_again));\n",
-        "",
     ),
 ];
 
