@@ -7,9 +7,9 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "run",
     summary: "Run a watcher that is no service once, now",
     doc: Doc {
-        purpose: "Has a watcher with kind = oneshot or cron run now, whatever its schedule says. While a run is under way, that run is meant. With waiting \
-                  the answer comes when the run is over; circusctl prints what it came to, and exits with 3 where it \
-                  was no success.",
+        purpose: "Runs a watcher with kind = oneshot or cron now, whatever its schedule says. If a run is under way \
+                  already, the request means that run. With waiting the reply comes when the run has ended; circusctl \
+                  prints the result, and exits with 3 if the run has failed.",
         reply: "With waiting: info, the pids that were started and kept, and run: result (success), exit_code, began \
                 (seconds since the epoch), duration in seconds, attempts (how many processes it took), trigger and \
                 reason. A run that has failed or was stopped is an error; failed has the exit_code.",
