@@ -84,7 +84,7 @@ def use_keys() -> None:
             socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
         return plain(socket, endpoint)
 
-    zmq.Socket.connect = connect  # type: ignore[method-assign]
+    zmq.Socket.connect = connect  # type: ignore[assignment, method-assign]
 
 
 def call(name: str, factory: Any, args: argparse.Namespace, settings: dict[str, Any]) -> Callable[[], Any]:
