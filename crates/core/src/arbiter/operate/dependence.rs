@@ -242,10 +242,7 @@ impl Arbiter {
         let waiting: Vec<WatcherKey> = self.fleet.shown().filter(|w| !w.held.is_empty()).map(|w| w.key).collect();
         for key in waiting {
             if let Some(unmet) = self.unmet(key, now).filter(|unmet| !unmet.may_come) {
-                self.with(key, now, |w, cx| {
-                    let jobs = std::mem::take(&mut w.held).into_iter().map(Waiter::Job).collect();
-                    hold(w, jobs, unmet, cx)
-                });
+                self.with(key, now, |w, cx| hold(w, Vec::new(), unmet, cx));
             }
         }
     }
@@ -264,20 +261,27 @@ impl Arbiter {
     }
 }
 
-/// Puts off the start of a watcher that waits for another. What a request is told that cannot wait for it.
+/// Puts off the start of a watcher that waits for another. What a request is told that cannot wait for it; where the other
+/// will not come, that also answers those that have waited until now.
 pub(in crate::arbiter) fn hold(w: &mut Watcher, waiters: Vec<Waiter>, unmet: Unmet, cx: &mut Cx<'_>) -> Option<Fault> {
     let Unmet { cause, may_come } = unmet;
+    let level = match cause {
+        Cause::HeldBack { .. } => Level::Error,
+        _ if may_come => Level::Info,
+        _ => Level::Warning,
+    };
     (w.wanted, w.along) = (true, false);
     w.failures.clear();
     w.failures.note(None, cause, cx.now);
     w.give_up_for_latest_failure();
     let fault = w.gave_up.as_ref().and_then(|failure| outcome::fault(w.name(), &[failure]))?;
-    cx.log(if may_come { Level::Info } else { Level::Warning }, fault.reason.clone());
-    let (jobs, walks): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|w| matches!(w, Waiter::Job(_)));
+    cx.log(level, fault.reason.clone());
+    let (mut jobs, walks): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|w| matches!(w, Waiter::Job(_)));
     cx.notify(walks, None, None);
     if may_come {
         w.held.extend(jobs.into_iter().filter_map(|w| if let Waiter::Job(job) = w { Some(job) } else { None }));
     } else {
+        jobs.extend(std::mem::take(&mut w.held).into_iter().map(Waiter::Job));
         cx.notify(jobs, None, Some(&fault));
         // Others may wait for this one.
         cx.follow_ups.push_back(FollowUp::WentDown(w.key));

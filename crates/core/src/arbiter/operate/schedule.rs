@@ -20,13 +20,13 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey};
+use crate::arbiter::operate::dependence::{self, Unmet};
 use crate::arbiter::operate::job::{Job, Then};
 use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
 use crate::arbiter::operate::stuck::{self, START_TIMEOUT};
 use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::arbiter::timers::Timer;
-use crate::base::Level;
 use crate::config::Needs;
 use crate::proto::Fault;
 
@@ -357,14 +357,8 @@ impl Arbiter {
         held.iter().for_each(|key| walk.order.take(*key));
         let job = walk.job;
         for key in held {
-            let fault = self.with(key, now, |w, cx| {
-                w.failures.clear();
-                w.failures.note(None, Cause::HeldBack { by: by.clone() }, cx.now);
-                w.give_up_for_latest_failure();
-                let fault = w.gave_up.as_ref().and_then(|failure| outcome::fault(w.name(), &[failure]))?;
-                cx.log(Level::Error, fault.reason.clone());
-                Some(fault)
-            });
+            let unmet = Unmet { cause: Cause::HeldBack { by: by.clone() }, may_come: false };
+            let fault = self.with(key, now, |w, cx| dependence::hold(w, Vec::new(), unmet, cx));
             if let Some(job) = job.and_then(|job| self.jobs.open.get_mut(&job)) {
                 job.fault = outcome::merged(job.fault.take(), fault.flatten());
             }

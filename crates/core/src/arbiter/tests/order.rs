@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::rig::{Rig, watcher};
 use crate::arbiter::{Event, ProbeOutcome, WatcherState};
-use crate::config::{WatcherConfig, options};
+use crate::config::{Hook, WatcherConfig, options};
+use crate::proto::HookPoint;
 
 /// `broker`, ready when a probe says so, and `worker`, of a higher priority, after it.
 fn broker_and_worker() -> Vec<WatcherConfig> {
@@ -276,6 +277,24 @@ fn a_start_that_waits_is_answered_when_its_broker_gives_up() {
     rig.exit(102, -15);
     assert_eq!(rig.state("broker"), WatcherState::Stopped);
     assert_eq!(rig.answer_to(start).unwrap()["reason"], "worker: waits for broker (failed)");
+    rig.assert_quiescent();
+}
+
+#[test]
+fn a_start_that_waits_is_answered_when_another_holds_it_back() {
+    let mut watchers = broker_and_worker();
+    watchers.push(watcher("first", |w| {
+        (w.after, w.priority) = (vec!["broker".into()], 10);
+        w.hooks.insert(HookPoint::BeforeStart, Hook::read("app.hooks.first").unwrap());
+    }));
+    let mut rig = Rig::unstarted(watchers, |_| {});
+    rig.settle();
+    let start = rig.send_command("start", json!({"name": "worker", "waiting": true}));
+    rig.send_command("start", json!({"name": "first"}));
+    ready(&mut rig);
+    rig.hook(Err("no"));
+    let fault = rig.answer_to(start).unwrap();
+    assert_eq!(fault["reason"], "worker: not started: first, which has a higher priority, has not come up");
     rig.assert_quiescent();
 }
 
