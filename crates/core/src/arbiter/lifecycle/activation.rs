@@ -155,8 +155,7 @@ impl Arbiter {
 /// The last worker of an on_demand watcher is gone: it is as before the first connection. As in Circus that is no
 /// stop, and no event.
 pub(in crate::arbiter) fn deactivate(w: &mut Watcher, cx: &mut Cx<'_>) {
-    w.state = WatcherState::Stopped;
-    stop::clear_slots(w, cx);
+    stop::come_to_rest(w, cx);
     cx.log(Level::Info, format!("{} has no process left; the next connection starts it", w.name()));
     cx.act(Action::CloseStreams(w.key));
 }

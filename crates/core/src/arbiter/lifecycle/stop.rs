@@ -32,11 +32,16 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
 /// A watcher that was asked to start, and has no process yet, does not start.
 pub(in crate::arbiter) fn call_off_start(w: &mut Watcher, cx: &mut Cx<'_>) {
     hooks::cancel(w, Purpose::serves_start, "the watcher was stopped", cx);
+    come_to_rest(w, cx);
+    runs::end(w, cx);
+    cx.follow_ups.push_back(FollowUp::WentDown(w.key));
+}
+
+/// No process is left, and none is to come. What starts next is of the configuration that the watcher has now.
+pub(in crate::arbiter) fn come_to_rest(w: &mut Watcher, cx: &mut Cx<'_>) {
     w.state = WatcherState::Stopped;
     w.set_stop_policy(None);
     clear_slots(w, cx);
-    runs::end(w, cx);
-    cx.follow_ups.push_back(FollowUp::WentDown(w.key));
 }
 
 /// Forgets what the slots wait for.
@@ -91,8 +96,7 @@ pub(in crate::arbiter) fn stopped(w: &mut Watcher, cx: &mut Cx<'_>) {
 
 /// A watcher has stopped, and its last hook is done.
 pub(in crate::arbiter) fn rest(w: &mut Watcher, cx: &mut Cx<'_>) {
-    w.state = WatcherState::Stopped;
-    w.set_stop_policy(None);
+    come_to_rest(w, cx);
     cx.log(Level::Info, format!("{} stopped", w.name()));
     runs::end(w, cx);
     cx.follow_ups.push_back(FollowUp::WentDown(w.key));

@@ -398,6 +398,30 @@ fn watcher_on_demand_waits_at_the_new_socket() {
 }
 
 #[test]
+fn a_watcher_on_demand_that_is_stopped_before_it_is_replaced_starts_again() {
+    let waits = |dir: &str| {
+        filed("a", |w| {
+            (w.on_demand, w.sockets, w.priority) = (true, vec!["web".into()], 1);
+            w.working_dir = dir.into();
+        })
+    };
+    let of = |watchers| Config { sockets: vec![SocketConfig::new("web")], ..file(watchers) };
+    let mut rig = started(of(vec![waits("/old"), filed("first", |_| {})]));
+    rig.tell(Event::Acceptable("web".into()));
+    assert_eq!((rig.running("first"), rig.running("a")), (vec![101], vec![102]));
+    rig.pass(2000);
+    rig.file = Ok(of(vec![waits("/new")]));
+    rig.send_command("reloadconfig", json!({}));
+    // It would be replaced when the other, of a lower priority, has stopped; meanwhile its own worker ends.
+    rig.exit(102, 0);
+    rig.send_command("stop", json!({"name": "a"}));
+    rig.exit(101, -15);
+    rig.tell(Event::Acceptable("web".into()));
+    assert_eq!(rig.running("a"), [103]);
+    rig.assert_quiescent();
+}
+
+#[test]
 fn watcher_on_demand_waits_once_it_wants_a_process() {
     let waits = |numprocesses| {
         let on_demand = |w: &mut WatcherConfig| (w.on_demand, w.sockets) = (true, vec!["web".into()]);
