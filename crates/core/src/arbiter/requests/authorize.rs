@@ -65,6 +65,54 @@ impl From<Denial> for Fault {
     }
 }
 
+/// What a request concerns.
+enum Reach<'a> {
+    /// No watcher: the answer says at most how many there are.
+    Nothing,
+    /// circusd itself, and with it what all watchers share.
+    Circusd,
+    /// circusd itself, and every watcher.
+    AllOfCircusd,
+    /// A watcher that there is not yet.
+    New(&'a str),
+    /// The watcher of this name.
+    Named(&'a str),
+    /// The watchers that this selects.
+    Selected(&'a Selection),
+    /// Every watcher: the request names none.
+    Every,
+}
+
+impl<'a> Reach<'a> {
+    fn of(request: &'a Request) -> Self {
+        match request {
+            Request::DStats | Request::GlobalOptions { .. } | Request::NumWatchers => Self::Nothing,
+            Request::ListSockets | Request::Upgrade { .. } => Self::Circusd,
+            Request::Quit { .. } | Request::ReloadConfig { .. } => Self::AllOfCircusd,
+            Request::Add { name, .. } => Self::New(name),
+            Request::Decr { name, .. }
+            | Request::Get { name, .. }
+            | Request::Incr { name, .. }
+            | Request::Kill { name, .. }
+            | Request::Options { name, .. }
+            | Request::Rm { name, .. }
+            | Request::Run { name, .. }
+            | Request::Set { name, .. }
+            | Request::Signal { name, .. }
+            | Request::Tail { name, .. } => Self::Named(name),
+            Request::List { name }
+            | Request::NumProcesses { name }
+            | Request::Reload { name, .. }
+            | Request::Stats { name, .. }
+            | Request::Status { name, .. } => name.as_deref().map_or(Self::Every, Self::Named),
+            Request::Restart { selection, .. } | Request::Start { selection, .. } | Request::Stop { selection, .. } => {
+                selection.as_ref().map_or(Self::Every, Self::Selected)
+            }
+            Request::Enable { selection, .. } => Self::Selected(selection),
+        }
+    }
+}
+
 impl Principal {
     /// Whether answers show arguments and environments.
     pub fn sees_everything(&self) -> bool {
@@ -138,37 +186,16 @@ fn granted(grant: &Grant, role: Role, request: &Request, facts: &Facts<'_>) -> R
     let one = |name: &str| {
         if grant.watchers.contains(name) { Ok(()) } else { outside(&format!("watcher '{}'", escaped(name))) }
     };
-    let every = || outside("every watcher; name those that it may touch");
     let selected = |selection: &Selection| match facts.watchers.as_slice() {
         [] => one(&selection.name),
         watchers => watchers.iter().try_for_each(|watcher| one(&watcher.name)),
     };
-    match request {
-        // They say nothing of watchers but how many there are.
-        Request::DStats | Request::GlobalOptions { .. } | Request::NumWatchers => Ok(()),
-        Request::ListSockets | Request::Quit { .. } | Request::ReloadConfig { .. } | Request::Upgrade { .. } => {
-            outside("what belongs to every watcher")
-        }
-        Request::Add { name, .. }
-        | Request::Decr { name, .. }
-        | Request::Get { name, .. }
-        | Request::Incr { name, .. }
-        | Request::Kill { name, .. }
-        | Request::Options { name, .. }
-        | Request::Rm { name, .. }
-        | Request::Run { name, .. }
-        | Request::Set { name, .. }
-        | Request::Signal { name, .. }
-        | Request::Tail { name, .. } => one(name),
-        Request::Enable { selection, .. } => selected(selection),
-        Request::List { name }
-        | Request::NumProcesses { name }
-        | Request::Reload { name, .. }
-        | Request::Stats { name, .. }
-        | Request::Status { name, .. } => name.as_deref().map_or_else(every, one),
-        Request::Restart { selection, .. } | Request::Start { selection, .. } | Request::Stop { selection, .. } => {
-            selection.as_ref().map_or_else(every, selected)
-        }
+    match Reach::of(request) {
+        Reach::Nothing => Ok(()),
+        Reach::Circusd | Reach::AllOfCircusd => outside("what belongs to every watcher"),
+        Reach::New(name) | Reach::Named(name) => one(name),
+        Reach::Selected(selection) => selected(selection),
+        Reach::Every => outside("every watcher; name those that it may touch"),
     }
 }
 
@@ -298,35 +325,11 @@ impl Arbiter {
     }
 
     fn facts(&self, request: &Request) -> Facts<'_> {
-        let one = |name: &str| self.fleet.named(name).ok().into_iter().collect();
-        let all = || self.fleet.shown().collect();
-        let watchers: Vec<&Watcher> = match request {
-            Request::Add { .. }
-            | Request::DStats
-            | Request::GlobalOptions { .. }
-            | Request::ListSockets
-            | Request::NumWatchers
-            | Request::Upgrade { .. } => Vec::new(),
-            Request::Decr { name, .. }
-            | Request::Get { name, .. }
-            | Request::Incr { name, .. }
-            | Request::Kill { name, .. }
-            | Request::Options { name, .. }
-            | Request::Rm { name, .. }
-            | Request::Run { name, .. }
-            | Request::Set { name, .. }
-            | Request::Signal { name, .. }
-            | Request::Tail { name, .. } => one(name),
-            Request::List { name }
-            | Request::NumProcesses { name }
-            | Request::Reload { name, .. }
-            | Request::Stats { name, .. }
-            | Request::Status { name, .. } => name.as_deref().map_or_else(all, one),
-            Request::Restart { selection, .. } | Request::Start { selection, .. } | Request::Stop { selection, .. } => {
-                selection.as_ref().map_or_else(all, |selection| self.selected(selection))
-            }
-            Request::Enable { selection, .. } => self.selected(selection),
-            Request::Quit { .. } | Request::ReloadConfig { .. } => all(),
+        let watchers: Vec<&Watcher> = match Reach::of(request) {
+            Reach::Nothing | Reach::Circusd | Reach::New(_) => Vec::new(),
+            Reach::Named(name) => self.fleet.named(name).ok().into_iter().collect(),
+            Reach::Selected(selection) => self.selected(selection),
+            Reach::AllOfCircusd | Reach::Every => self.fleet.shown().collect(),
         };
         Facts { watchers: watchers.into_iter().map(|watcher| &*watcher.config).collect() }
     }
