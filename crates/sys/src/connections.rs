@@ -91,23 +91,28 @@ mod tests {
         }
     }
 
+    /// A connection counts from the queue on until the server closes it: it may be at work when the client has gone.
+    fn counts_until_the_server_closes<C, S>(address: &Address, connect: impl Fn() -> C, accept: impl Fn() -> S) {
+        eventually(0, address);
+        let client = connect();
+        eventually(1, address);
+        let server = accept();
+        eventually(1, address);
+        drop(client);
+        eventually(1, address);
+        drop(server);
+        eventually(0, address);
+    }
+
     #[test]
     fn connections_count_from_the_queue_until_the_server_closes_them() {
         for host in ["127.0.0.1", "0.0.0.0", "::1", "::"] {
             let Ok(listener) = TcpListener::bind((host, 0)) else { continue };
             let port = listener.local_addr().unwrap().port();
+            let loopback = if host.contains(':') { "::1" } else { "127.0.0.1" };
+            let connect = || TcpStream::connect((loopback, port)).unwrap();
             let address = Address::Inet { host: host.into(), port };
-            eventually(0, &address);
-            let client =
-                TcpStream::connect(if host.contains(':') { ("::1", port) } else { ("127.0.0.1", port) }).unwrap();
-            eventually(1, &address);
-            let (server, _) = listener.accept().unwrap();
-            eventually(1, &address);
-            drop(client);
-            // The server may still be at work on it.
-            eventually(1, &address);
-            drop(server);
-            eventually(0, &address);
+            counts_until_the_server_closes(&address, connect, || listener.accept().unwrap());
         }
     }
 
@@ -115,17 +120,10 @@ mod tests {
     fn connections_to_a_file_count_too() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
-        let address = Address::Unix { path: path.to_str().unwrap().into() };
         let listener = UnixListener::bind(&path).unwrap();
-        eventually(0, &address);
-        let client = UnixStream::connect(&path).unwrap();
-        eventually(1, &address);
-        let (server, _) = listener.accept().unwrap();
-        eventually(1, &address);
-        drop(client);
-        eventually(1, &address);
-        drop(server);
-        eventually(0, &address);
+        let address = Address::Unix { path: path.to_str().unwrap().into() };
+        let connect = || UnixStream::connect(&path).unwrap();
+        counts_until_the_server_closes(&address, connect, || listener.accept().unwrap());
     }
 
     #[test]
