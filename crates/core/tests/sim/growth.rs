@@ -3,7 +3,9 @@
 
 use circus_core::arbiter::{Action, Arbiter, Event, Exit, Mono, Now, Pid};
 use circus_core::config::{CircusConfig, Config, Host, options};
-use circus_core::proto::{ClientAddress, Format, Object, ReplyTo, Request, RequestId};
+use circus_core::proto::{Object, Request};
+
+use super::client;
 
 /// A core with one watcher, and how much goes in and out of it.
 struct Counted {
@@ -70,15 +72,7 @@ impl Counted {
     }
 
     fn ask(&mut self, request: Request) {
-        let id = RequestId::Json("1".into());
-        let to = ReplyTo::Client(ClientAddress {
-            identity: vec![1],
-            delimiter: false,
-            id,
-            format: Format::Json,
-            redacted: false,
-        });
-        self.tell(Event::Request(Box::new(to), request));
+        self.tell(Event::Request(Box::new(client(1)), request));
     }
 
     /// The steps of this and all that follows from it.

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use circus_core::arbiter::{Action, Arbiter, Event, Exit, Launch, Mono, Now, Pid, WatcherState, WatcherView};
 use circus_core::config::{CircusConfig, Config, Host, WatcherConfig, options};
 use circus_core::proto::{
-    ClientAddress, EventKind, Format, MatchMethod, Notice, Object, ReplyTo, Request, RequestId, RunReport, RunResult,
+    ClientAddress, EventKind, MatchMethod, Notice, Object, ReplyTo, Request, RequestId, RunReport, RunResult,
     RunTrigger, Selection, Signal,
 };
 use serde_json::json;
 
+use super::client;
 use super::kernel::MS;
 use super::rng::Rng;
 
@@ -251,16 +252,8 @@ impl Jobs {
         let before = self.runs;
         self.next_request += 1;
         self.outstanding.push(self.next_request);
-        let id = RequestId::Json(self.next_request.to_string());
-        let to = ReplyTo::Client(ClientAddress {
-            identity: vec![1],
-            delimiter: false,
-            id,
-            format: Format::Json,
-            redacted: false,
-        });
         self.command = Some((name, command));
-        self.tell(Event::Request(Box::new(to), request));
+        self.tell(Event::Request(Box::new(client(self.next_request)), request));
         self.command = None;
         let begins = command == "run" || name == "once" && matches!(command, "start" | "restart");
         if idle {

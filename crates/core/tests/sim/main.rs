@@ -7,6 +7,8 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use circus_core::proto::{ClientAddress, Format, ReplyTo, RequestId};
+
 mod demand;
 mod file;
 mod growth;
@@ -18,6 +20,12 @@ mod probes;
 mod rng;
 mod run;
 mod sink_commands;
+
+/// The client that sends every request, with the id of this one.
+fn client(id: u64) -> ReplyTo {
+    let id = RequestId::Json(id.to_string());
+    ReplyTo::Client(ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json, redacted: false })
+}
 
 /// A number from the environment.
 fn setting(name: &str) -> Option<u64> {

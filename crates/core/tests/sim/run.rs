@@ -11,11 +11,12 @@ use circus_core::config::{
     CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
 };
 use circus_core::proto::{
-    Body, ClientAddress, EventKind, Format, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId,
-    Selection, Signal, SpawnError, Stage, StreamName, Tail, TailRange,
+    Body, ClientAddress, EventKind, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection,
+    Signal, SpawnError, Stage, StreamName, Tail, TailRange,
 };
 use serde_json::json;
 
+use super::client;
 use super::demand::{SOCKETS, Sockets, any_socket};
 use super::file::File;
 use super::hooks::{Hooks, pid_of, point, random_hooks};
@@ -699,7 +700,12 @@ impl Sim {
         }
         let here = |other: &&Process| other.watcher == process.watcher && !other.stop_sent;
         let coming = self.coming.iter().filter_map(|(_, _, outcome)| outcome.as_ref().ok());
-        let left = self.kernel.processes.values().chain(coming).filter(here).count();
+        let left: Vec<&Process> = self.kernel.processes.values().chain(coming).filter(here).collect();
+        // Where a reload fails, the new ones go, and there may have been too few old ones before it.
+        if left.iter().all(|other| other.born < process.born) {
+            return;
+        }
+        let left = left.len();
         assert!(left >= view.numprocesses as usize, "{pid} is told to stop, and only {left} of its watcher are left");
     }
 
@@ -1008,9 +1014,7 @@ impl Sim {
             self.outstanding.insert(id, format!("{request:?}"));
         }
         self.totals.requests += 1;
-        let id = RequestId::Json(id.to_string());
-        let client = ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json, redacted: false };
-        let to = if cast { ReplyTo::Discard } else { ReplyTo::Client(client) };
+        let to = if cast { ReplyTo::Discard } else { client(id) };
         self.tell(Event::Request(Box::new(to), request));
     }
 
@@ -1248,7 +1252,7 @@ impl Sim {
         for (name, expected) in &self.watchers {
             let view = self.arbiter.view(name).expect("a watcher got lost");
             // A worker of age is about to be replaced, at the very end.
-            assert!(!view.busy || view.aging, "{name} is still busy");
+            assert!(!view.busy || view.aging, "{name} is still busy: {view:?}");
             assert_eq!(view.numprocesses, expected.numprocesses, "{name}: numprocesses");
             if view.aging {
                 continue;
