@@ -1125,7 +1125,12 @@ impl Sim {
                     .view(name)
                     .is_some_and(|view| view.state == WatcherState::Active && !view.busy && view.numprocesses > 0);
                 let lasts = matches!(expected.temper, Temper::Healthy | Temper::StopsAfter(_) | Temper::Stubborn);
-                let needed = self.watchers.values().any(|other| other.requires.as_ref() == Some(name));
+                // It has at least the priority of those that come after it.
+                let needs = |other: &String| {
+                    let config = self.arbiter.config_of(other);
+                    config.is_some_and(|config| config.after.contains(name) || config.requires.contains(name))
+                };
+                let needed = self.watchers.keys().any(needs);
                 settled
                     && lasts
                     && !expected.hooked

@@ -313,6 +313,8 @@ impl Arbiter {
         self.publish(key, EventKind::Remove, now);
         self.forget_memory(name);
         self.fleet.mark_removed(key);
+        // It may have to wait until others have stopped, and no connection starts it meanwhile.
+        self.update_activation(key, now);
         if !nostop {
             return self.operate(to, key, OperationKind::Remove, Form::Plain, waiting, now);
         }

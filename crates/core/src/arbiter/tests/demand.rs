@@ -221,6 +221,19 @@ fn socket_of_several_watchers_is_watched_once() {
 }
 
 #[test]
+fn no_connection_starts_a_watcher_that_is_to_be_removed() {
+    let user = watcher("user", |w| w.requires = vec!["w".into()]);
+    let mut rig = waiting_rig(vec![waiter("w", |_| {}), user]);
+    rig.expect(["watch web", "launch worker 1", "user.spawn 101", "user.start"]);
+    rig.send_command("rm", json!({"name": "w"}));
+    rig.expect(["w.remove", "unwatch web", "SIGTERM 101", "user.kill 101"]);
+    rig.connect("web");
+    rig.expect([]);
+    rig.exit(101, -15);
+    rig.assert_quiescent();
+}
+
+#[test]
 fn socket_per_worker_is_not_watched() {
     let sockets = vec![SocketConfig { so_reuseport: true, ..SocketConfig::new("web") }];
     let mut rig = Rig::with_sockets(vec![waiter("w", |_| {})], CircusConfig::default(), sockets);
