@@ -5,7 +5,8 @@
 //! `cargo test` does both.
 //!
 //! Some tests need Python programs, in the interpreter that `CIRCUS_TEST_PYTHON` names: one with circus==0.19.0, pyzmq,
-//! chaussette, gunicorn and uvicorn. Without it they say `SKIPPED name: reason` on standard error.
+//! chaussette, gunicorn and uvicorn; others need `CIRCUS_TEST_CELERY`, the program celery of an environment with its client
+//! of Redis and gevent, and redis-server. Without them they say `SKIPPED name: reason` on standard error.
 #![expect(clippy::unwrap_used, reason = "what a test's helpers do not expect fails the test")]
 
 mod rig;
@@ -13,6 +14,7 @@ mod rig;
 mod rng;
 
 mod background;
+mod celery;
 mod check;
 mod configuration;
 mod console;

@@ -17,6 +17,6 @@ pub(crate) use events::Happening;
 pub(crate) use http::{Answer, Http};
 pub(crate) use load::{Counts, Load};
 pub(crate) use process::Process;
-pub(crate) use python::{knob, node_modules, optimized_circusd, python, skipped};
+pub(crate) use python::{celery, knob, node_modules, optimized_circusd, python, skipped};
 pub(crate) use site::{Output, Site, built, run, spawn};
 pub(crate) use wait::{PATIENCE, observe_for, wait_for, wait_until};

@@ -1,7 +1,7 @@
 //! What the environment gives the tests: the interpreter with the programs of the original, and numbers.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The interpreter, or nothing and a word about it: CI counts those.
 pub(crate) fn python(test: &str) -> Option<PathBuf> {
@@ -11,6 +11,19 @@ pub(crate) fn python(test: &str) -> Option<PathBuf> {
         skipped(test, "CIRCUS_TEST_PYTHON names no interpreter with circus==0.19.0");
     }
     named.map(PathBuf::from)
+}
+
+/// The program celery, in whose environment are gevent and the client of Redis, or nothing and a word about what is missing.
+pub(crate) fn celery(test: &str) -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "the test's own knobs")]
+    let named = std::env::var_os("CIRCUS_TEST_CELERY").map(PathBuf::from).filter(|path| path.is_file());
+    let has_redis = ["/usr/bin", "/usr/local/bin"].iter().any(|folder| Path::new(folder).join("redis-server").exists());
+    match named {
+        None => skipped(test, "CIRCUS_TEST_CELERY names no program celery"),
+        Some(_) if !has_redis => skipped(test, "there is no redis-server in /usr/bin or /usr/local/bin"),
+        Some(celery) => return Some(celery),
+    }
+    None
 }
 
 /// A number that the environment may give a test.
