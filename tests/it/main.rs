@@ -26,6 +26,7 @@ mod independence;
 mod keys;
 mod launch;
 mod log;
+mod midway;
 mod munin;
 mod order;
 mod original;
