@@ -154,7 +154,7 @@ async fn metrics(server: &Server) -> Response {
 async fn health(server: &Server) -> Reply {
     match server.branch.figures().await {
         Some(figures) if figures.healthy() => Reply::ok(json!({"ok": "healthy"})),
-        _ => Reply::refused(503, "the broker or circusd cannot be reached, or a change could not be kept"),
+        _ => Reply::refused(503, "the broker or circusd cannot be reached, or a change cannot be stored"),
     }
 }
 

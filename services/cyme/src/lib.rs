@@ -12,6 +12,7 @@ pub mod core;
 pub mod http;
 pub mod metrics;
 pub mod program;
+mod redis;
 pub mod service;
 pub mod store;
 

@@ -19,6 +19,7 @@ pub struct Figures {
     requests: usize,
     messages: u64,
     failures: u64,
+    unsaved: usize,
 }
 
 impl Figures {
@@ -38,12 +39,13 @@ impl Figures {
             requests: branch.under_way(),
             messages: branch.messages(),
             failures,
+            unsaved: branch.unsaved(),
         }
     }
 
     /// Whether the branch can do its work.
     pub fn healthy(&self) -> bool {
-        self.broker && self.circusd && self.failures == 0
+        self.broker && self.circusd && self.unsaved == 0
     }
 
     /// As Prometheus reads it.
@@ -60,7 +62,13 @@ impl Figures {
             ("restarts_total", "counter", "Restarts of workers that did not answer, or by request", self.restarts),
             ("requests", "gauge", "Requests in progress", number(self.requests)),
             ("messages_total", "counter", "Messages to the broker and to workers", self.messages),
-            ("store_failures_total", "counter", "Changes that could not be kept", self.failures),
+            ("store_failures_total", "counter", "Attempts to store a change that failed", self.failures),
+            (
+                "changes_unsaved",
+                "gauge",
+                "Changes in memory only, since they could not be stored",
+                number(self.unsaved),
+            ),
         ];
         let mut text = String::new();
         for (name, kind, help, value) in figures {

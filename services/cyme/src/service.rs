@@ -1,6 +1,6 @@
 //! Runs a branch: carries out its actions, and feeds the results back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::broker::Broker;
 use crate::celery::Celery;
-use crate::circusd::Circusd;
+use crate::circusd::{Circusd, ENDED};
 use crate::core::{Action, Branch, BrokerCall, Event, Model, Now, Op, Outcome, Parsed, Reply, Settings};
 use crate::metrics::Figures;
 use crate::store::Store;
@@ -75,7 +75,11 @@ pub struct Parts {
 pub fn start(parts: Parts) -> Result<Handle, String> {
     let (sender, receiver) = unbounded_channel();
     let tell = sender.clone();
-    let circusd = Circusd::start(&parts.endpoint, &parts.events, move |event| drop(tell.send(Input::Event(event))))?;
+    let connect: Connect = Box::new(move || {
+        let tell = tell.clone();
+        Circusd::start(&parts.endpoint, &parts.events, move |event| drop(tell.send(Input::Event(event))))
+    });
+    let circusd = connect()?;
     let broker: Arc<dyn Broker> = parts.broker.into();
     let (calls, to_call) = unbounded_channel();
     tokio::spawn(call_broker(Arc::clone(&broker), to_call, sender.clone()));
@@ -87,6 +91,7 @@ pub fn start(parts: Parts) -> Result<Handle, String> {
         store: parts.store,
         calls,
         circusd,
+        connect,
         celery: Arc::new(Celery::default()),
         requests: HashMap::new(),
         number: 0,
@@ -141,12 +146,16 @@ async fn hear_broker(broker: Arc<dyn Broker>, tell: UnboundedSender<Input>) {
     }
 }
 
+/// Starts the thread to circusd.
+type Connect = Box<dyn Fn() -> Result<Circusd, String> + Send>;
+
 struct Driver {
     branch: Branch,
     begun: Instant,
     store: Store,
     calls: UnboundedSender<(u64, BrokerCall)>,
     circusd: Circusd,
+    connect: Connect,
     celery: Arc<Celery>,
     /// The requests that wait for an answer.
     requests: HashMap<u64, oneshot::Sender<Reply>>,
@@ -210,18 +219,21 @@ impl Driver {
             Event::Outcome { outcome: Outcome::NoCircus(_), .. } => self.circusd_answers = false,
             _ => {}
         }
-        for action in self.branch.handle(now(self.begun), event) {
-            self.act(action).await;
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in self.branch.handle(now(self.begun), event) {
+                events.extend(self.act(action).await);
+            }
         }
     }
 
-    async fn act(&mut self, action: Action) {
+    /// Carries out an action; what came of it, where that is known at once.
+    async fn act(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Store(change) => {
-                if let Err(error) = self.store.keep(&change).await {
-                    self.failures += 1;
-                    tracing::error!("the change of {} could not be kept: {error}", change.subject());
-                }
+                let stored = self.store.keep(&change).await.map_err(|error| error.to_string());
+                self.failures += u64::from(stored.is_err());
+                return Some(Event::Stored(stored));
             }
             Action::Broker { call, what } => drop(self.calls.send((call, what))),
             Action::Circus { call, command, properties, patience } => {
@@ -230,7 +242,14 @@ impl Driver {
                 {
                     tracing::error!("{folder}: {error}");
                 }
-                self.circusd.ask(call, command, properties, patience);
+                if !self.circusd.ask(call, command, properties, patience) {
+                    match (self.connect)() {
+                        Ok(circusd) => self.circusd = circusd,
+                        Err(error) => tracing::error!("no connection to circusd: {error}"),
+                    }
+                    let outcome = Outcome::NoCircus(ENDED.to_owned());
+                    return Some(Event::Outcome { call, outcome });
+                }
             }
             Action::Control { call, broker, node, method, arguments, timeout } => {
                 let (celery, tell) = (Arc::clone(&self.celery), self.tell.clone());
@@ -255,6 +274,7 @@ impl Driver {
             Action::Log { warning: true, message } => tracing::warn!("{message}"),
             Action::Log { warning: false, message } => tracing::info!("{message}"),
         }
+        None
     }
 
     /// Answers a request with what comes of this, unless its client goes away before.

@@ -9,7 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use crate::core::{App, Change, Instance, Model, Queue};
 
 /// The tables of each version; a file of an earlier one is brought up to date.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE app (
     name TEXT PRIMARY KEY NOT NULL, broker TEXT, arguments TEXT, extra_config TEXT);
 CREATE TABLE queue (
@@ -18,7 +19,12 @@ CREATE TABLE instance (
     name TEXT PRIMARY KEY NOT NULL, app TEXT NOT NULL, queues TEXT NOT NULL, max_concurrency INTEGER NOT NULL,
     min_concurrency INTEGER NOT NULL, pool TEXT, is_enabled INTEGER NOT NULL, broker TEXT, arguments TEXT,
     extra_config TEXT, created_at REAL NOT NULL, deleting INTEGER NOT NULL, note TEXT);
-"];
+",
+    "
+ALTER TABLE app ADD COLUMN uid TEXT NOT NULL DEFAULT '';
+ALTER TABLE app ADD COLUMN buried TEXT NOT NULL DEFAULT '[]';
+",
+];
 
 /// The file.
 #[derive(Clone, Debug)]
@@ -72,13 +78,15 @@ impl Store {
     /// Keeps a change.
     pub async fn keep(&self, change: &Change) -> Result<(), sqlx::Error> {
         let query = match change {
-            Change::PutApp(app) => {
-                sqlx::query("REPLACE INTO app (name, broker, arguments, extra_config) VALUES (?, ?, ?, ?)")
-                    .bind(&app.name)
-                    .bind(&app.broker)
-                    .bind(&app.arguments)
-                    .bind(&app.extra_config)
-            }
+            Change::PutApp(app) => sqlx::query(
+                "REPLACE INTO app (name, broker, arguments, extra_config, uid, buried) VALUES (?, ?, ?, ?, ?, ?)",
+            )
+            .bind(&app.name)
+            .bind(&app.broker)
+            .bind(&app.arguments)
+            .bind(&app.extra_config)
+            .bind(&app.uid)
+            .bind(text(&app.buried)),
             Change::PutQueue(queue) => sqlx::query(
                 "REPLACE INTO queue (name, exchange, exchange_type, routing_key, options) VALUES (?, ?, ?, ?, ?)",
             )
@@ -132,11 +140,14 @@ fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
 }
 
 fn app(row: &SqliteRow) -> Result<App, sqlx::Error> {
+    let buried: String = row.try_get("buried")?;
     Ok(App {
         name: row.try_get("name")?,
         broker: row.try_get("broker")?,
         arguments: row.try_get("arguments")?,
         extra_config: row.try_get("extra_config")?,
+        uid: row.try_get("uid")?,
+        buried: parsed(&buried)?,
     })
 }
 
@@ -182,7 +193,8 @@ mod tests {
         let path = folder.path().join("branch.db");
         let options = json!({"durable": true}).as_object().cloned();
         let queue = Queue { name: "q".into(), exchange: Some("e".into()), options, ..Queue::default() };
-        let app = App { name: "a".into(), broker: Some("redis://h/0".into()), ..App::default() };
+        let (uid, buried) = ("u".into(), vec!["v".into()]);
+        let app = App { name: "a".into(), broker: Some("redis://h/0".into()), uid, buried, ..App::default() };
         let instance = Instance {
             name: "i".into(),
             app: "a".into(),

@@ -174,3 +174,36 @@ fn a_request_that_is_no_http_ends_its_connection_only() {
     }
     assert_eq!(ask(&mut connect(&address), "GET", "/ping/", "").0, 200);
 }
+
+/// Another program locks the branch's database: what cannot be stored is not answered as done, and is stored later.
+#[test]
+fn changes_are_stored_once_they_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_branch, address) = start(folder.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let lock = async |statement: &'static str, connection: &mut sqlx::SqliteConnection| {
+        sqlx::query(statement).execute(connection).await.unwrap();
+    };
+    let path = folder.path().join("branch.db");
+    let open = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut other = runtime.block_on(sqlx::ConnectOptions::connect(&open)).unwrap();
+    runtime.block_on(lock("BEGIN EXCLUSIVE", &mut other));
+    let mut connection = connect(&address);
+    let (status, body) = ask(&mut connection, "POST", "/foo/", "");
+    assert!(status == 503 && body.contains("not stored yet"), "{status} {body}");
+    let unsaved = |connection: &mut _| {
+        let (_, text) = ask(connection, "GET", "/metrics", "");
+        text.lines().find_map(|line| line.strip_prefix("cyme_changes_unsaved{branch=\"alone\"} ")?.parse::<u32>().ok())
+    };
+    assert_eq!(unsaved(&mut connection), Some(1));
+    runtime.block_on(lock("ROLLBACK", &mut other));
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while unsaved(&mut connection) != Some(0) {
+        assert!(std::time::Instant::now() < end, "not stored");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(ask(&mut connection, "POST", "/bar/", "").0, 201);
+    let names = runtime.block_on(sqlx::query_scalar("SELECT name FROM app ORDER BY name").fetch_all(&mut other));
+    let names: Vec<String> = names.unwrap();
+    assert_eq!(names, ["bar", "foo"]);
+}

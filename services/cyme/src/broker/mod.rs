@@ -1,7 +1,7 @@
 //! The broker between branches: who is alive, which branch has what, and messages.
 
 mod memory;
-pub(crate) mod redis;
+mod redis;
 
 use std::future::Future;
 use std::pin::Pin;

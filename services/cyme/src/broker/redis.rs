@@ -7,15 +7,13 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value, cmd, pipe};
-use tokio::sync::Mutex;
+use redis::{Cmd, RedisError, Value, cmd, pipe};
 
 use super::{Broker, Pending};
 use crate::core::board::MESSAGE_LIFE;
 use crate::core::{Answer, BrokerCall, Claim, Entry, Found, Key, Kind, Message, Presence, To};
+use crate::redis::Link;
 
-/// How long the server may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
 /// How long one call waits for a message; then it waits again.
 const LISTEN: Duration = Duration::from_secs(20);
 /// How long a deletion is remembered, in milliseconds.
@@ -55,45 +53,25 @@ return tonumber(redis.call('GET', KEYS[2]))";
 
 /// A connection for calls, and one that waits for messages.
 pub struct Redis {
-    client: Client,
     branch: String,
-    calls: Mutex<Option<MultiplexedConnection>>,
-    messages: Mutex<Option<MultiplexedConnection>>,
+    calls: Link,
+    messages: Link,
 }
 
 impl Redis {
     /// A broker at this URL. It is connected to when it is needed.
     pub fn open(url: &str, branch: &str) -> Result<Self, String> {
-        let client = Client::open(url).map_err(reason)?;
-        Ok(Self { client, branch: branch.to_owned(), calls: Mutex::default(), messages: Mutex::default() })
-    }
-
-    /// Does something over a connection, which is made if there is none, and forgotten if it broke.
-    async fn with<T>(
-        &self,
-        connection: &Mutex<Option<MultiplexedConnection>>,
-        patience: Duration,
-        act: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
-    ) -> Result<T, String> {
-        let mut slot = connection.lock().await;
-        let mut open = match slot.take() {
-            Some(open) => open,
-            None => connect(&self.client, patience).await?,
-        };
-        let done = act(&mut open).await;
-        if done.as_ref().err().is_none_or(|error| !error.is_io_error() && !error.is_unrecoverable_error()) {
-            *slot = Some(open);
-        }
-        done.map_err(reason)
+        let (calls, messages) = (Link::new(url, Duration::ZERO)?, Link::new(url, LISTEN)?);
+        Ok(Self { branch: branch.to_owned(), calls, messages })
     }
 
     async fn do_call(&self, call: BrokerCall) -> Result<Answer, String> {
-        self.with(&self.calls, ANSWER, async |connection| perform(connection, call).await).await
+        self.calls.with(async |connection| perform(connection, call).await).await
     }
 
     async fn next_message(&self) -> Result<Message, String> {
         loop {
-            let pop = self.with(&self.messages, LISTEN + ANSWER, async |connection| {
+            let pop = self.messages.with(async |connection| {
                 let mut pop = cmd("BRPOP");
                 pop.arg(inbox(&self.branch)).arg(LISTEN.as_secs());
                 pop.query_async::<Option<(String, String)>>(connection).await
@@ -115,16 +93,6 @@ impl Broker for Redis {
     fn receive(&self) -> Pending<'_, Message> {
         Box::pin(self.next_message())
     }
-}
-
-/// A connection to a Redis whose answers may take so long.
-pub(crate) async fn connect(client: &Client, patience: Duration) -> Result<MultiplexedConnection, String> {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(ANSWER)).set_response_timeout(Some(patience));
-    client.get_multiplexed_async_connection_with_config(&config).await.map_err(reason)
-}
-
-pub(crate) fn reason(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }
 
 fn hash(kind: Kind) -> String {

@@ -4,20 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisError, cmd, pipe};
+use redis::{cmd, pipe};
 use serde_json::Value;
-use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::DEFAULT_QUEUE;
 use super::envelope::{control_request, read_reply, task_message};
-use crate::broker::redis::{connect, reason};
 use crate::core::branch::Publication;
 use crate::core::{BrokerUrl, Queue, Random};
+use crate::redis::Link;
 
-/// How long the server may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
 /// How long one call waits for replies; then it waits again.
 const LISTEN: Duration = Duration::from_secs(20);
 /// Replies that nothing has fetched are forgotten after so many milliseconds.
@@ -36,11 +33,12 @@ pub struct Redis {
 }
 
 struct Shared {
-    client: Client,
+    commands: Link,
+    /// The one that waits for replies.
+    replies: Link,
     database: u32,
     reply_queue: String,
     random: StdMutex<Random>,
-    connection: Mutex<Option<MultiplexedConnection>>,
     waiting: Waiting,
     /// A first request waits for its reply, so that the list of replies is to be read.
     begin: Notify,
@@ -56,11 +54,11 @@ impl Redis {
         }
         let mut random = Random::new(crate::seed());
         let shared = Shared {
-            client: Client::open(url).map_err(reason)?,
+            commands: Link::new(url, Duration::ZERO)?,
+            replies: Link::new(url, LISTEN)?,
             database: parsed.database(),
             reply_queue: format!("cyme.reply.{}", random.uuid()),
             random: StdMutex::new(random),
-            connection: Mutex::default(),
             waiting: StdMutex::default(),
             begin: Notify::new(),
             listening: StdMutex::new(false),
@@ -84,6 +82,8 @@ impl Redis {
         self.shared.begin.notify_one();
         let channel = format!("/{}.celery.pidbox", self.shared.database);
         let published = self
+            .shared
+            .commands
             .with(async |connection| cmd("PUBLISH").arg(channel).arg(request).query_async::<u64>(connection).await)
             .await;
         let reply = match published {
@@ -102,49 +102,33 @@ impl Redis {
         }
     }
 
-    async fn with<T>(
-        &self,
-        act: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
-    ) -> Result<T, String> {
-        let mut connection = {
-            let mut slot = self.shared.connection.lock().await;
-            match &*slot {
-                Some(open) => open.clone(),
-                None => slot.insert(connect(&self.shared.client, ANSWER).await?).clone(),
-            }
-        };
-        let done = act(&mut connection).await;
-        if done.as_ref().is_err_and(|error| error.is_io_error() || error.is_unrecoverable_error()) {
-            *self.shared.connection.lock().await = None;
-        }
-        done.map_err(reason)
-    }
-
     /// Pushes a task onto its queues.
     pub async fn publish(&self, branch: &str, task: &Publication, name: &str, kwargs: Value) -> Result<(), String> {
         let default = Queue { name: DEFAULT_QUEUE.into(), ..Queue::default() };
         let queue = task.queue.as_ref().unwrap_or(&default);
         let (exchange, kind, key) = queue.route();
         let message = task_message(branch, &task.task, name, &kwargs, exchange, key);
-        self.with(async |connection| {
-            if kind == "fanout" {
-                let channel = format!("/{}.{exchange}", self.shared.database);
-                return cmd("PUBLISH").arg(channel).arg(message).exec_async(connection).await;
-            }
-            let bindings: Vec<String> =
-                cmd("SMEMBERS").arg(format!("_kombu.binding.{exchange}")).query_async(connection).await?;
-            let mut queues = routed(kind, key, &bindings);
-            // As long as no worker has bound the queue, its messages wait in it.
-            if queues.is_empty() {
-                queues.push(queue.name.clone());
-            }
-            let mut push = pipe();
-            for queue in queues {
-                push.cmd("LPUSH").arg(queue).arg(&message).ignore();
-            }
-            push.exec_async(connection).await
-        })
-        .await
+        self.shared
+            .commands
+            .with(async |connection| {
+                if kind == "fanout" {
+                    let channel = format!("/{}.{exchange}", self.shared.database);
+                    return cmd("PUBLISH").arg(channel).arg(message).exec_async(connection).await;
+                }
+                let bindings: Vec<String> =
+                    cmd("SMEMBERS").arg(format!("_kombu.binding.{exchange}")).query_async(connection).await?;
+                let mut queues = routed(kind, key, &bindings);
+                // As long as no worker has bound the queue, its messages wait in it.
+                if queues.is_empty() {
+                    queues.push(queue.name.clone());
+                }
+                let mut push = pipe();
+                for queue in queues {
+                    push.cmd("LPUSH").arg(queue).arg(&message).ignore();
+                }
+                push.exec_async(connection).await
+            })
+            .await
     }
 
     /// What a worker has written about a task, once it is done, waited for at most for so long.
@@ -154,6 +138,8 @@ impl Redis {
         loop {
             let key = format!("celery-task-meta-{task}");
             let found = self
+                .shared
+                .commands
                 .with(async |connection| cmd("GET").arg(&key).query_async::<Option<Vec<u8>>>(connection).await)
                 .await?;
             let found = found.map(|bytes| {
@@ -214,24 +200,23 @@ async fn read_replies(shared: Weak<Shared>) {
         if lock(&strong.waiting).is_empty() {
             strong.begin.notified().await;
         }
-        let Ok(mut connection) = connect(&strong.client, LISTEN + ANSWER).await else {
-            sleep(Duration::from_millis(500)).await;
-            continue;
-        };
-        let mut read = cmd("BRPOP");
-        read.arg(&strong.reply_queue).arg(LISTEN.as_secs());
-        let mut expire = cmd("PEXPIRE");
-        expire.arg(&strong.reply_queue).arg(REPLY_LIFE);
-        while let Ok(popped) = read.query_async::<Option<(String, Vec<u8>)>>(&mut connection).await {
-            if let Some((ticket, said)) = popped.and_then(|(_, message)| read_reply(&message))
-                && let Some(waiting) = lock(&strong.waiting).remove(&ticket)
-            {
-                drop(waiting.send(said));
+        let read = strong.replies.with(async |connection| {
+            let queue = &strong.reply_queue;
+            let popped: Option<(String, Vec<u8>)> =
+                cmd("BRPOP").arg(queue).arg(LISTEN.as_secs()).query_async(connection).await?;
+            // A reply that comes too late would stay for ever once this branch has ended.
+            cmd("PEXPIRE").arg(queue).arg(REPLY_LIFE).exec_async(connection).await?;
+            Ok(popped)
+        });
+        match read.await {
+            Ok(popped) => {
+                if let Some((ticket, said)) = popped.and_then(|(_, message)| read_reply(&message))
+                    && let Some(waiting) = lock(&strong.waiting).remove(&ticket)
+                {
+                    drop(waiting.send(said));
+                }
             }
-            // A reply that came too late would stay for ever once this branch has ended.
-            if expire.exec_async(&mut connection).await.is_err() {
-                break;
-            }
+            Err(_) => sleep(Duration::from_millis(500)).await,
         }
     }
 }

@@ -16,6 +16,8 @@ pub const URL: usize = 200;
 pub const TEXT: usize = 4096;
 /// The largest number of processes of one worker.
 pub const CONCURRENCY: u32 = 10_000;
+/// Of so many applications of one name it is known that they were deleted.
+const BURIED: usize = 16;
 /// What a branch keeps its state in.
 pub const FILE: &str = "branch.db";
 /// Words that paths begin with, so that no application can have them for a name.
@@ -55,6 +57,12 @@ pub struct App {
     pub arguments: Option<String>,
     /// Further settings of its workers: `name=value`, split as a shell would.
     pub extra_config: Option<String>,
+    /// Differs from that of an earlier application of this name.
+    #[serde(default)]
+    pub uid: String,
+    /// The earlier ones that were deleted with all their instances; branches that were absent have some still.
+    #[serde(default)]
+    pub buried: Vec<String>,
 }
 
 /// The fields of an application that a request gives. What is absent stays as it is.
@@ -199,6 +207,18 @@ impl AppFields {
 }
 
 impl App {
+    /// What is said of it once it is deleted with all its instances.
+    pub fn grave(&self) -> Value {
+        let buried = self.buried.iter().chain([&self.uid]).rev().take(BURIED);
+        json!({"buried": buried.collect::<Vec<_>>()})
+    }
+
+    /// The earlier ones of its name, from what is said of one that was deleted.
+    pub fn buried(grave: &Value) -> Vec<String> {
+        let uids = grave["buried"].as_array().into_iter().flatten();
+        uids.filter_map(|uid| uid.as_str().map(str::to_owned)).collect()
+    }
+
     /// The application with these fields changed.
     pub fn with(mut self, fields: &AppFields) -> Self {
         let set = |field: &mut Option<String>, value: &Option<String>| {

@@ -95,6 +95,24 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Whether it changes what branches keep.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::PutApp { .. }
+            | Self::DeleteApp { .. }
+            | Self::AddInstance { .. }
+            | Self::PutQueue(_)
+            | Self::DeleteQueue(_) => true,
+            Self::Instance { what, .. } => !matches!(
+                what,
+                InstanceOp::Get | InstanceOp::Queues | InstanceOp::Autoscale | InstanceOp::Stats | InstanceOp::Restart
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// What is asked of one instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum InstanceOp {
@@ -298,6 +316,11 @@ impl Reply {
     /// It is not done, for this reason.
     pub fn refused(status: u16, reason: impl Into<String>) -> Self {
         Self { status, body: json!({"nok": [reason.into(), ""]}) }
+    }
+
+    /// It is done, but only in memory.
+    pub fn unsaved(reason: &str) -> Self {
+        Self::refused(503, format!("the change is made, but is not stored yet: {reason}"))
     }
 
     /// Without the broker it cannot be done.

@@ -63,6 +63,14 @@ fn the_broker_forgets_everything() {
 }
 
 #[test]
+fn disks_are_full_for_a_while() {
+    for seed in 70..74 {
+        let fleet = run(seed, 10, 100, Misfortune { disk: true, ..Misfortune::default() });
+        assert!(fleet.acknowledged() > 30 && fleet.acknowledged() < 100, "seed {seed}: {}", fleet.acknowledged());
+    }
+}
+
+#[test]
 fn deleted_instances_free_their_names() {
     for seed in 60..64 {
         let mut fleet = run(seed, 10, 60, Misfortune { messages: true, ..Misfortune::default() });

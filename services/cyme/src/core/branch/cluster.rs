@@ -17,6 +17,7 @@ const SEEN: std::time::Duration = secs(120);
 impl Branch {
     /// What is done from time to time.
     pub(super) fn periodic(&mut self, now: Now) {
+        self.store_again(now);
         if now.mono >= self.announce_at {
             self.announce(now);
         }
@@ -172,8 +173,13 @@ impl Branch {
         self.put_instance(now, instance);
     }
 
-    fn compare_app(&mut self, now: Now, name: &str, entry: &Entry) {
-        let used = self.model.instances.values().any(|instance| instance.app == name);
+    /// What the broker knows of an application that this branch has, or whose instances it has.
+    pub(super) fn compare_app(&mut self, now: Now, name: &str, entry: &Entry) {
+        let uid = self.model.apps.get(name).map(|app| &app.uid);
+        if uid.is_some_and(|uid| App::buried(&entry.body).contains(uid)) {
+            self.drop_app(now, name, true);
+        }
+        let used = self.model.instances.values().any(|one| one.app == name && !one.deleting);
         match serde_json::from_value::<App>(entry.body.clone()) {
             _ if entry.deleted.is_some() && used => {}
             _ if entry.deleted.is_some() => self.store(Change::DropApp(name.to_owned())),

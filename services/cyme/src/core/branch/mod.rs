@@ -23,6 +23,9 @@ pub const HEARTBEAT: Duration = secs(10);
 /// After this time without an announcement, the others take it for gone.
 pub const PRESENCE: Duration = secs(25);
 
+/// After this time changes that could not be stored are stored again.
+const STORE_AGAIN: Duration = secs(5);
+
 /// The arguments of a branch at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -92,6 +95,8 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
+    /// The oldest change that was to be stored is stored, or could not be.
+    Stored(Result<(), String>),
     /// circusd reports on a watcher.
     Watcher {
         /// The name, in small letters.
@@ -104,7 +109,7 @@ pub enum Event {
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// To keep this, before anything that follows.
+    /// To store this, before anything that follows; [`Event::Stored`] tells what came of it.
     Store(Change),
     /// To call the broker. Calls are made in their order.
     Broker {
@@ -201,6 +206,8 @@ struct Pending {
     origin: Origin,
     stage: Stage,
     deadline: Option<Duration>,
+    /// The application that is to be deleted.
+    doomed: Option<super::App>,
 }
 
 #[derive(Debug)]
@@ -268,7 +275,23 @@ pub struct Branch {
     round_at: Duration,
     turn: usize,
     messages: u64,
+    saving: Saving,
     actions: Vec<Action>,
+}
+
+/// The changes that are not stored yet.
+#[derive(Debug, Default)]
+struct Saving {
+    /// Those that are being stored, the oldest first.
+    under_way: VecDeque<Change>,
+    /// Those that could not be stored, and all after them: they are stored again in their order.
+    failed: Vec<Change>,
+    /// Why.
+    reason: String,
+    /// When they are stored again.
+    again: Duration,
+    /// Answers to requests that made a change, which wait until it is stored.
+    answers: Vec<(Origin, Reply)>,
 }
 
 impl Branch {
@@ -296,6 +319,7 @@ impl Branch {
             round_at: now.mono,
             turn,
             messages: 0,
+            saving: Saving::default(),
             actions: Vec::new(),
         }
     }
@@ -325,6 +349,11 @@ impl Branch {
         self.messages
     }
 
+    /// How many changes are in memory only, since they could not be stored.
+    pub fn unsaved(&self) -> usize {
+        self.saving.failed.len()
+    }
+
     /// How many requests are under way.
     pub fn under_way(&self) -> usize {
         self.pending.len()
@@ -340,6 +369,7 @@ impl Branch {
             Event::BrokerLost(reason) => self.broker_lost(&reason),
             Event::Message(message) => self.message(now, message),
             Event::Outcome { call, outcome } => self.outcome(now, call, outcome),
+            Event::Stored(result) => self.stored(now, result),
             Event::Watcher { name, event } => self.watcher_event(now, &name, &event),
         }
         self.periodic(now);
@@ -352,7 +382,13 @@ impl Branch {
     pub fn deadline(&self, now: Now) -> Duration {
         let requests = self.pending.values().filter_map(|pending| pending.deadline);
         let workers = self.workers.values().filter_map(|worker| worker.deadline(now.mono));
-        requests.chain(workers).chain([self.announce_at, self.round_at]).min().unwrap_or(now.mono + HEARTBEAT)
+        let saving = (!self.saving.failed.is_empty()).then_some(self.saving.again);
+        requests
+            .chain(workers)
+            .chain(saving)
+            .chain([self.announce_at, self.round_at])
+            .min()
+            .unwrap_or(now.mono + HEARTBEAT)
     }
 
     fn world(&self) -> World {
@@ -379,7 +415,46 @@ impl Branch {
     /// Keeps a change: in memory now, on disk before anything else is done.
     fn store(&mut self, change: Change) {
         self.model.apply(&change);
+        // A later change must not be overwritten by an earlier one that is stored again.
+        if !self.saving.failed.is_empty() {
+            return self.saving.failed.push(change);
+        }
+        self.saving.under_way.push_back(change.clone());
         self.actions.push(Action::Store(change));
+    }
+
+    /// A change is stored, or could not be.
+    fn stored(&mut self, now: Now, result: Result<(), String>) {
+        let Some(change) = self.saving.under_way.pop_front() else { return };
+        if let Err(reason) = result {
+            if self.saving.failed.is_empty() && self.saving.reason != reason {
+                self.warn(format!("the change of {} could not be stored: {reason}", change.subject()));
+            }
+            self.saving.reason = reason;
+            self.saving.failed.push(change);
+            self.saving.again = now.mono + STORE_AGAIN;
+        } else if !self.saving.failed.is_empty() {
+            self.saving.failed.push(change);
+        }
+        if !self.saving.under_way.is_empty() {
+            return;
+        }
+        if self.saving.failed.is_empty() && !std::mem::take(&mut self.saving.reason).is_empty() {
+            self.warn("all changes are stored again");
+        }
+        let unsaved = (!self.saving.failed.is_empty()).then(|| Reply::unsaved(&self.saving.reason));
+        for (origin, reply) in std::mem::take(&mut self.saving.answers) {
+            self.answer(origin, unsaved.clone().unwrap_or(reply));
+        }
+    }
+
+    /// Stores again what could not be.
+    fn store_again(&mut self, now: Now) {
+        let Saving { under_way, failed, again, .. } = &mut self.saving;
+        if under_way.is_empty() && now.mono >= *again {
+            under_way.extend(failed.drain(..));
+            self.actions.extend(under_way.iter().cloned().map(Action::Store));
+        }
     }
 
     fn log(&mut self, message: impl Into<String>) {

@@ -35,9 +35,19 @@ impl Branch {
     pub(super) fn begin(&mut self, now: Now, origin: Origin, op: Op, nowait: bool) {
         self.next_id += 1;
         let id = self.next_id;
-        let pending = Pending { op, nowait, origin, stage: Stage::Looking, deadline: None };
+        let needs_store = matches!(op, Op::PutApp { .. } | Op::DeleteApp { .. } | Op::PutQueue(_) | Op::DeleteQueue(_));
+        let pending = Pending { op, nowait, origin, stage: Stage::Looking, deadline: None, doomed: None };
         self.pending.insert(id, pending);
+        if needs_store && self.unsaved() > 0 {
+            return self.refuse_change(id);
+        }
         self.proceed(now, id);
+    }
+
+    /// Changes cannot be stored, so none more are made.
+    fn refuse_change(&mut self, id: u64) {
+        let reason = format!("changes cannot be stored at present: {}", self.saving.reason);
+        self.finish(id, Reply::refused(503, reason));
     }
 
     /// Asks the broker for what must be known first, or decides at once.
@@ -62,7 +72,7 @@ impl Branch {
             Op::Apps => Some(BrokerCall::All(Kind::App)),
             Op::Queues => Some(BrokerCall::All(Kind::Queue)),
             Op::Instances(_) => Some(BrokerCall::All(Kind::Instance)),
-            Op::App(name) => lookup(&[(Kind::App, name)]),
+            Op::App(name) | Op::PutApp { name: Some(name), .. } => lookup(&[(Kind::App, name)]),
             Op::DeleteApp { name, .. } if !peer => lookup(&[(Kind::App, name)]),
             Op::AddInstance { found: Some(_), .. } if !peer => Some(BrokerCall::Branches),
             Op::AddInstance { app, name, .. } if !peer => match name {
@@ -180,7 +190,12 @@ impl Branch {
             Op::Instances(app) => self.list(id, answer, Kind::Instance, Some(&app)),
             Op::PutApp { name, fields } => {
                 let name = name.unwrap_or_else(|| self.random.uuid());
-                let app = App { name, ..App::default() }.with(&fields);
+                let mut buried = Vec::new();
+                if let Some(entry) = looked_up(&answer, 0).filter(|entry| entry.deleted.is_some()) {
+                    buried = App::buried(&entry.body);
+                    self.compare_app(now, &name, entry);
+                }
+                let app = App { name, uid: self.random.uuid(), buried, ..App::default() }.with(&fields);
                 let app = self.model.apps.get(&app.name).cloned().map_or(app, |known| known.with(&fields));
                 let key = Key::new(Kind::App, &app.name);
                 let entry = self.entry(json!(app));
@@ -203,6 +218,7 @@ impl Branch {
                 self.finish(id, reply);
             }
             Op::PutQueue(queue) => {
+                let queue = self.declared(&queue.name).unwrap_or(queue);
                 let (key, entry) = (Key::new(Kind::Queue, &queue.name), self.entry(json!(queue)));
                 self.stage(id, Stage::Claiming(Box::new(Claimed::Queue(queue))), None);
                 self.ask_broker(Purpose::Request(id), BrokerCall::Claim(key, entry, Claim::New));
@@ -285,7 +301,12 @@ impl Branch {
         }
         let Answer::All(entries) = answer else {
             return match self.app(name, &answer) {
-                Some(_) => self.ask_broker(Purpose::Request(id), BrokerCall::All(Kind::Instance)),
+                Some(app) => {
+                    if let Some(pending) = self.pending.get_mut(&id) {
+                        pending.doomed = Some(one(&answer, 0).unwrap_or(app));
+                    }
+                    self.ask_broker(Purpose::Request(id), BrokerCall::All(Kind::Instance));
+                }
                 None => self.finish(id, Reply::missing()),
             };
         };
@@ -294,8 +315,10 @@ impl Branch {
             let reason = format!("application '{name}' has instances; force=1 deletes them too");
             return self.finish(id, Reply::refused(409, reason));
         }
+        let doomed = self.pending.get(&id).and_then(|pending| pending.doomed.as_ref());
+        let grave = doomed.filter(|_| force).map_or(Value::Null, App::grave);
         self.drop_app(now, name, force);
-        let gone = Entry { owner: self.settings.id.clone(), body: Value::Null, deleted: Some(now.unix) };
+        let gone = Entry { owner: self.settings.id.clone(), body: grave, deleted: Some(now.unix) };
         self.ask_broker(Purpose::Nothing, BrokerCall::Put(Key::new(Kind::App, name), gone));
         let message = self.random.uuid();
         let replies = vec![Reply::done(200).body];
@@ -309,7 +332,7 @@ impl Branch {
         self.ask_broker(Purpose::Request(id), BrokerCall::Send(To::Others, message));
     }
 
-    fn drop_app(&mut self, now: Now, name: &str, force: bool) {
+    pub(super) fn drop_app(&mut self, now: Now, name: &str, force: bool) {
         let instances = self.model.instances.values().filter(|instance| instance.app == name && !instance.deleting);
         for mut instance in instances.filter(|_| force).cloned().collect::<Vec<_>>() {
             instance.deleting = true;
@@ -368,8 +391,14 @@ impl Branch {
     /// Knows the application of a new instance, and whether there is one of its name already.
     fn prepare_instance(&mut self, now: Now, id: u64, op: Op, answer: &Answer) {
         let Op::AddInstance { app, name, fields, place, idempotent, .. } = op else { return };
-        let default = || (app == DEFAULT_APP).then(|| App { name: app.clone(), ..App::default() });
-        let Some(found) = self.app(&app, answer).or_else(default) else {
+        let entry = looked_up(answer, 0);
+        if let Some(entry) = entry {
+            self.compare_app(now, &app, entry);
+        }
+        let buried = entry.map(|entry| App::buried(&entry.body)).unwrap_or_default();
+        let known = self.model.apps.get(&app).cloned().filter(|_| entry.is_none());
+        let default = || (app == DEFAULT_APP).then(|| App { name: app.clone(), buried, ..App::default() });
+        let Some(found) = one(answer, 0).or(known).or_else(default) else {
             return self.finish(id, Reply::missing());
         };
         let existing = name.as_ref().and_then(|name| match answer {
@@ -413,11 +442,26 @@ impl Branch {
             let reply = taken(&known.name, &self.settings.id);
             return self.finish(id, reply);
         }
+        if self.unsaved() > 0 {
+            return self.refuse_change(id);
+        }
         let instance = Instance::new(name, &app.name, fields, now.unix);
         let entry = self.entry(instance_body(name, &app.name));
         self.stage(id, Stage::Claiming(Box::new(Claimed::Instance(instance, Some(app)))), None);
         let key = Key::new(Kind::Instance, name);
         self.ask_broker(Purpose::Request(id), BrokerCall::Claim(key, entry, Claim::New));
+    }
+
+    /// The declaration of a queue that this branch keeps, or is about to: it stays as it is.
+    fn declared(&self, name: &str) -> Option<Queue> {
+        let claimed = self.pending.values().find_map(|pending| match &pending.stage {
+            Stage::Claiming(claimed) => match &**claimed {
+                Claimed::Queue(queue) if queue.name == name => Some(queue),
+                _ => None,
+            },
+            _ => None,
+        });
+        self.model.queues.get(name).or(claimed).cloned()
     }
 
     /// The broker has decided on a name.
@@ -438,12 +482,11 @@ impl Branch {
             }
             (Claimed::App(app), Answer::Held(entry)) => self.change_app(id, app, entry),
             (Claimed::Queue(queue), Answer::Won) => {
-                // A queue that is there already stays as it is.
-                let queue = self.model.queues.get(&queue.name).cloned().unwrap_or(queue);
-                let (reply, entry) = (self.shown_queue(id, &queue), self.entry(json!(queue)));
-                let key = Key::new(Kind::Queue, &queue.name);
-                self.stage(id, Stage::Writing(reply, vec![Change::PutQueue(queue)]), None);
-                self.ask_broker(Purpose::Request(id), BrokerCall::Put(key, entry));
+                let reply = self.shown_queue(id, &queue);
+                if self.model.queues.get(&queue.name) != Some(&queue) {
+                    self.store(Change::PutQueue(queue));
+                }
+                self.finish(id, reply);
             }
             (Claimed::Queue(queue), Answer::Held(entry)) => {
                 let held = serde_json::from_value(entry.body).unwrap_or(queue);
@@ -485,8 +528,8 @@ impl Branch {
         if self.model.instances.contains_key(&instance.name) {
             return self.finish(id, taken(&instance.name, &self.settings.id));
         }
-        if let Some(app) = app.filter(|app| !self.model.apps.contains_key(&app.name)) {
-            self.store(Change::PutApp(app));
+        if let Some(app) = app {
+            self.take_app(now, app);
         }
         let name = instance.name.clone();
         let reply = Reply::created(self.shown_instance(&instance));
@@ -496,6 +539,22 @@ impl Branch {
             Some(pending) if pending.nowait => self.finish(id, Reply { status: 202, body: json!({"name": name}) }),
             _ => self.stage(id, Stage::Settling { instance: name, reply }, Some(now.mono + CREATED)),
         }
+    }
+
+    /// The application of a new instance, as the branch that was asked knows it.
+    fn take_app(&mut self, now: Now, mut app: App) {
+        match self.model.apps.get(&app.name) {
+            Some(known) if app.buried.contains(&known.uid) => {
+                let entry = self.entry(json!(app));
+                self.compare_app(now, &app.name, &entry);
+            }
+            Some(_) => return,
+            None => {}
+        }
+        if app.uid.is_empty() {
+            app.uid = self.random.uuid();
+        }
+        self.store(Change::PutApp(app));
     }
 
     fn shown_instance(&self, instance: &Instance) -> Value {
@@ -537,6 +596,9 @@ impl Branch {
     }
 
     fn change_instance(&mut self, now: Now, id: u64, mut instance: Instance, what: InstanceOp, answer: &Answer) {
+        if self.unsaved() > 0 {
+            return self.refuse_change(id);
+        }
         let before = instance.clone();
         let (reply, limit) = match what {
             InstanceOp::Delete => {
@@ -716,9 +778,20 @@ impl Branch {
         if let Stage::Forwarded(message) | Stage::Gathering { message, .. } = &pending.stage {
             self.forwarded.remove(message);
         }
-        match pending.origin {
+        if pending.nowait && matches!(pending.origin, Origin::Peer { .. }) {
+            return;
+        }
+        let changed = pending.op.changes() && reply.status < 300;
+        if changed && !self.saving.under_way.is_empty() {
+            return self.saving.answers.push((pending.origin, reply));
+        }
+        let reply = if changed && self.unsaved() > 0 { Reply::unsaved(&self.saving.reason) } else { reply };
+        self.answer(pending.origin, reply);
+    }
+
+    pub(super) fn answer(&mut self, origin: Origin, reply: Reply) {
+        match origin {
             Origin::Http(id) => self.actions.push(Action::Respond { id, reply }),
-            Origin::Peer { .. } if pending.nowait => {}
             Origin::Peer { branch, id } => self.answer_peer(branch, id, reply),
         }
     }
@@ -753,14 +826,18 @@ fn present(answer: Answer) -> Vec<Presence> {
 
 /// Whether what was looked up was deleted.
 fn deleted(answer: &Answer) -> bool {
-    let Answer::Found(found) = answer else { return false };
-    found.first().and_then(Option::as_ref).is_some_and(|found| found.entry.deleted.is_some())
+    looked_up(answer, 0).is_some_and(|entry| entry.deleted.is_some())
+}
+
+/// The entry that was looked up at this place.
+fn looked_up(answer: &Answer, at: usize) -> Option<&Entry> {
+    let Answer::Found(found) = answer else { return None };
+    Some(&found.get(at)?.as_ref()?.entry)
 }
 
 /// What was looked up at this place, unless it was deleted.
 fn one<T: serde::de::DeserializeOwned>(answer: &Answer, at: usize) -> Option<T> {
-    let Answer::Found(found) = answer else { return None };
-    let entry = &found.get(at)?.as_ref()?.entry;
+    let entry = looked_up(answer, at)?;
     let kept = entry.deleted.is_none().then(|| entry.body.clone())?;
     serde_json::from_value(kept).ok()
 }

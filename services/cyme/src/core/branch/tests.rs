@@ -19,6 +19,11 @@ struct Cluster {
     /// The broker cannot be reached.
     broken: bool,
     circus: Vec<String>,
+    /// Every call of the broker.
+    calls: Vec<BrokerCall>,
+    /// Why changes cannot be stored.
+    disk: Option<&'static str>,
+    stored: Vec<Change>,
 }
 
 impl Cluster {
@@ -34,6 +39,9 @@ impl Cluster {
             mute: false,
             broken: false,
             circus: Vec::new(),
+            calls: Vec::new(),
+            disk: None,
+            stored: Vec::new(),
         };
         for number in 0..branches {
             cluster.feed(number, Event::Started);
@@ -62,7 +70,15 @@ impl Cluster {
     fn act(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Broker { call, .. } if self.broken => Some(Event::Broker { call, answer: Err("gone".into()) }),
+            Action::Store(change) => Some(Event::Stored(match self.disk {
+                Some(reason) => Err(reason.into()),
+                None => {
+                    self.stored.push(change);
+                    Ok(())
+                }
+            })),
             Action::Broker { call, what } => {
+                self.calls.push(what.clone());
                 Some(Event::Broker { call, answer: Ok(self.board.apply(self.now.mono, what)) })
             }
             Action::Circus { call, command, properties, .. } => {
@@ -288,4 +304,80 @@ fn the_later_of_two_that_have_a_name_gives_way() {
     assert!(instance(0).is_enabled);
     assert!(!instance(1).is_enabled);
     assert_eq!(instance(1).note.as_deref(), Some("branch 'b0' has an instance of this name"));
+}
+
+#[test]
+fn a_change_that_cannot_be_stored_is_refused_until_it_can() {
+    let mut cluster = Cluster::new(1);
+    cluster.disk = Some("no space left");
+    let refused = cluster.ask(0, "POST", "/foo/").unwrap();
+    assert_eq!(refused.status, 503);
+    assert!(refused.body["nok"][0].as_str().unwrap().contains("no space left"), "{}", refused.body);
+    assert_eq!(cluster.branches[0].unsaved(), 1);
+    // Nothing else is begun meanwhile, and what is read is answered.
+    assert_eq!(cluster.status(0, "PUT", "/foo/queues/q/"), 503);
+    assert_eq!(cluster.status(0, "POST", "/foo/instances/!/i/"), 503);
+    assert_eq!(cluster.status(0, "GET", "/foo/"), 200);
+    assert_eq!((cluster.branches[0].model.queues.len(), cluster.owner("i")), (0, None));
+    cluster.disk = None;
+    cluster.pass(6);
+    assert_eq!(cluster.branches[0].unsaved(), 0);
+    assert!(matches!(&cluster.stored[..], [Change::PutApp(app)] if app.name == "foo"), "{:?}", cluster.stored);
+    assert_eq!(cluster.status(0, "POST", "/foo/instances/!/i/"), 202);
+}
+
+#[test]
+fn an_earlier_change_that_is_stored_again_does_not_undo_a_later_one() {
+    let mut cluster = Cluster::new(1);
+    cluster.ask(0, "POST", "/cyme/instances/!/i/");
+    cluster.disk = Some("no space left");
+    assert_eq!(cluster.status(0, "POST", "/cyme/instances/!/i/disable/"), 503);
+    let mut instance = cluster.branches[0].model.instances["i"].clone();
+    assert!(!instance.is_enabled);
+    instance.note = Some("later".into());
+    let now = cluster.now;
+    cluster.disk = None;
+    cluster.branches[0].put_instance(now, instance.clone());
+    cluster.pass(6);
+    assert!(matches!(cluster.stored.last(), Some(Change::PutInstance(stored)) if **stored == instance));
+}
+
+/// A branch that was absent when the application was deleted with its instances.
+#[test]
+fn a_forced_deletion_reaches_a_branch_that_was_absent() {
+    for anew in [false, true] {
+        let mut cluster = Cluster::new(2);
+        cluster.ask(0, "POST", "/foo/");
+        cluster.ask(0, "POST", "/foo/instances/!/i/?branch=b1");
+        let absent = cluster.branches.pop();
+        cluster.pass(26);
+        assert_eq!(cluster.status(0, "DELETE", "/foo/?force=1"), 200);
+        if anew {
+            assert_eq!(cluster.status(0, "POST", "/foo/"), 201);
+            assert_eq!(cluster.status(0, "POST", "/foo/instances/!/j/"), 202);
+        }
+        cluster.branches.extend(absent);
+        cluster.pass(90);
+        assert_eq!(cluster.owner("i"), None, "anew: {anew}");
+        assert_eq!(cluster.owner("j"), anew.then_some(0));
+        let apps = |number: usize| cluster.branches[number].model.apps.contains_key("foo");
+        assert_eq!(apps(0), anew);
+        // It takes part in the new application.
+        assert_eq!(cluster.status(1, "POST", "/foo/instances/!/k/?branch=b1"), if anew { 202 } else { 404 });
+        cluster.pass(90);
+        assert_eq!(cluster.owner("k"), anew.then_some(1));
+    }
+}
+
+#[test]
+fn a_queue_that_is_there_is_never_declared_otherwise() {
+    let mut cluster = Cluster::new(2);
+    assert_eq!(cluster.status(0, "PUT", "/cyme/queues/tasks/?exchange=e"), 201);
+    cluster.calls.clear();
+    assert_eq!(cluster.ask(0, "PUT", "/cyme/queues/tasks/?exchange=f").unwrap().body["exchange"], "e");
+    let written = cluster.calls.iter().filter_map(|call| match call {
+        BrokerCall::Claim(_, entry, _) | BrokerCall::Put(_, entry) => Some(entry.body["exchange"].clone()),
+        _ => None,
+    });
+    assert!(written.clone().all(|exchange| exchange == "e"), "{:?}", written.collect::<Vec<_>>());
 }

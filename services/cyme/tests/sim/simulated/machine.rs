@@ -13,6 +13,8 @@ pub(crate) struct Machine {
     pub(crate) kept: Kept,
     /// The broker cannot be reached.
     pub(crate) cut: bool,
+    /// Changes cannot be stored.
+    pub(crate) disk_full: bool,
     /// Counts the lives of the branch: what was meant for an earlier one does not arrive.
     pub(crate) life: u64,
     pub(crate) tick: Option<Duration>,
@@ -33,6 +35,7 @@ impl Machine {
             branch: None,
             kept: Kept::default(),
             cut: false,
+            disk_full: false,
             life: 0,
             tick: None,
             last_call: Duration::ZERO,

@@ -23,6 +23,8 @@ pub(crate) struct Misfortune {
     pub(crate) outage: bool,
     /// The broker is started anew, and knows nothing.
     pub(crate) amnesia: bool,
+    /// Some machines cannot store changes for a while.
+    pub(crate) disk: bool,
 }
 
 enum Happening {
@@ -34,6 +36,7 @@ enum Happening {
     Revive(usize),
     Cut(Vec<usize>, bool),
     Forget,
+    FillDisk(usize, bool),
     Ask { machine: usize, op: Op },
 }
 
@@ -131,6 +134,13 @@ impl Fleet {
                 self.at(time + 45_000, Happening::Cut(who, false));
             }
         }
+        if self.misfortune.disk {
+            for machine in 0..self.machines.len() / 2 {
+                let time = millis(&mut self.random);
+                self.at(time, Happening::FillDisk(machine, true));
+                self.at(time + 30_000, Happening::FillDisk(machine, false));
+            }
+        }
         if self.misfortune.amnesia {
             let time = millis(&mut self.random);
             self.at(time, Happening::Forget);
@@ -216,6 +226,7 @@ impl Fleet {
                     self.feed(machine, Event::BrokerLost("restarted".into()));
                 }
             }
+            Happening::FillDisk(machine, full) => self.machines[machine].disk_full = full,
             Happening::Ask { machine, op } => {
                 self.numbers += 1;
                 let id = self.numbers;
@@ -260,8 +271,14 @@ impl Fleet {
         let this = &mut self.machines[machine];
         match action {
             Action::Store(change) => {
-                this.kept.apply(&change);
-                if let circus_cyme::core::Change::PutInstance(instance) = &change {
+                let stored = if this.disk_full { Err("no space left".to_owned()) } else { Ok(()) };
+                if stored.is_ok() {
+                    this.kept.apply(&change);
+                }
+                self.at(0, Happening::Event { machine, life, event: Event::Stored(stored) });
+                if !self.machines[machine].disk_full
+                    && let circus_cyme::core::Change::PutInstance(instance) = &change
+                {
                     self.owned_once(machine, &instance.name);
                 }
             }
