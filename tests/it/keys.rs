@@ -8,19 +8,19 @@ use nix::sys::signal::Signal;
 use crate::rig::{Circusd, Output, Site, built, python, run, wait_until};
 
 /// A port that is free now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A site with keys of circusd and of these clients: name, role, watchers.
-struct Keyed {
-    control: u16,
-    events: u16,
-    stats: u16,
+pub(crate) struct Keyed {
+    pub(crate) control: u16,
+    pub(crate) events: u16,
+    pub(crate) stats: u16,
 }
 
 impl Keyed {
-    fn prepare(site: &Site, clients: &[(&str, &str, &str)]) -> Self {
+    pub(crate) fn prepare(site: &Site, clients: &[(&str, &str, &str)]) -> Self {
         let keys = site.path("keys");
         std::fs::create_dir(&keys).unwrap();
         std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -32,7 +32,7 @@ impl Keyed {
         Self { control: free_port(), events: free_port(), stats: free_port() }
     }
 
-    fn sections(&self, rest: &str) -> String {
+    pub(crate) fn sections(&self, rest: &str) -> String {
         format!(
             "[circus]
             endpoint = tcp://127.0.0.1:{}

@@ -7,7 +7,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::globals::{
-    CURVE_KEY, CURVE_SERVER_KEY, ENDPOINT, GLOBAL_OPTIONS, HELP, JSON, PRETTIFY, SSH, SSH_KEYFILE, TIMEOUT, VERSION,
+    CURVE_KEY, CURVE_SERVER_KEY, ENDPOINT, GLOBAL_OPTIONS, HELP, HOST, JSON, PRETTIFY, SSH, SSH_KEYFILE, TIMEOUT,
+    VERSION,
 };
 use super::keygen::Keygen;
 use super::{Completion, Globals};
@@ -162,8 +163,14 @@ impl Levels<'_> {
 }
 
 fn globals(levels: &Levels<'_>) -> Result<Globals, SyntaxError> {
+    let (endpoint, host) = (levels.value(ENDPOINT).cloned(), levels.value(HOST).cloned());
+    if endpoint.is_some() && host.is_some() {
+        return Err(SyntaxError("argument --host: not allowed with argument --endpoint".into(), None));
+    }
     Ok(Globals {
-        endpoint: levels.value(ENDPOINT).cloned(),
+        endpoint,
+        host,
+        place: None,
         timeout: levels.value(TIMEOUT).map(|text| seconds(text)).transpose()?,
         json: levels.flag(JSON),
         prettify: levels.flag(PRETTIFY),
@@ -389,6 +396,7 @@ mod tests {
             ("list --endpoint", "argument --endpoint: expected one argument"),
             ("stop a1 --match", "argument --match: expected one argument"),
             ("list --json=5", "argument --json: ignored explicit argument '5'"),
+            ("list --host a --endpoint ipc://b", "argument --host: not allowed with argument --endpoint"),
             ("help foo", "no command is called 'foo'"),
         ] {
             assert_eq!(refused(line), reason, "{line}");

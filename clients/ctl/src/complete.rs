@@ -1,7 +1,7 @@
 //! What may stand at a place of a command line: the one answer behind the shell's tabulator and the completion of bash,
 //! zsh and fish. Read from the table of commands; what only the daemon knows is named here and asked for elsewhere.
 
-use super::globals::{ENDPOINT, GLOBAL_OPTIONS, SSH};
+use super::globals::{ENDPOINT, GLOBAL_OPTIONS, HOST, SSH};
 use circus_core::commands::{COMMANDS, CommandSpec, ConsoleOption};
 use circus_core::config::options::WATCHER_OPTIONS;
 use circus_core::proto::Signal;
@@ -11,6 +11,8 @@ use circus_core::proto::Signal;
 pub(super) enum Choice {
     /// This word.
     Word(String),
+    /// The name of a host of `hosts.toml`, behind others with commas.
+    Host,
     /// The name of a watcher.
     Watcher,
     /// The beginning of topics.
@@ -26,6 +28,8 @@ pub(super) enum Choice {
 pub(super) struct Choices {
     pub(super) choices: Vec<Choice>,
     pub(super) endpoint: Option<String>,
+    /// The hosts that it names.
+    pub(super) host: Option<String>,
     /// Whether the daemon is on another machine: completing a word is not worth a login there.
     pub(super) remote: bool,
 }
@@ -41,7 +45,7 @@ pub(super) fn choices(words: &[String], typed: &str) -> Choices {
         (None, None) => commands(line.words.first().map(String::as_str)),
         (None, Some(spec)) => arguments(spec, line.words.get(1..).unwrap_or_default()),
     };
-    Choices { choices, endpoint: line.endpoint, remote: line.remote }
+    Choices { choices, endpoint: line.endpoint, host: line.host, remote: line.remote }
 }
 
 /// A line up to the place in question.
@@ -54,6 +58,7 @@ struct Line {
     /// Whether there was a `--`.
     ended: bool,
     endpoint: Option<String>,
+    host: Option<String>,
     remote: bool,
 }
 
@@ -86,6 +91,9 @@ impl Line {
         if option.name == ENDPOINT {
             self.endpoint = Some(value.into());
         }
+        if option.name == HOST {
+            self.host = Some(value.into());
+        }
         self.remote |= option.name == SSH;
     }
 
@@ -117,6 +125,7 @@ fn values(option: &ConsoleOption) -> Vec<Choice> {
     match option.name {
         "match" => ["glob", "regex", "simple"].map(word).into(),
         "signum" => signals(),
+        HOST => vec![Choice::Host],
         _ => Vec::new(),
     }
 }
@@ -231,6 +240,7 @@ mod tests {
         assert_eq!(of("--js"), ["--json"]);
         assert_eq!(of("list --end"), ["--endpoint"]);
         assert_eq!(of("list --endpoint "), [""; 0]);
+        assert_eq!(of("list --host we"), ["Host"]);
         assert_eq!(of("stop -- --m"), ["Watcher"]);
     }
 
@@ -240,6 +250,7 @@ mod tests {
         assert_eq!(choices(&words, "").endpoint.as_deref(), Some("ipc://x"));
         assert_eq!(choices(&["--endpoint=ipc://y".to_owned()], "").endpoint.as_deref(), Some("ipc://y"));
         assert_eq!(choices(&[], "").endpoint, None);
+        assert_eq!(choices(&["--host=web1".to_owned()], "").host.as_deref(), Some("web1"));
         assert!(choices(&["--ssh", "me@there", "stop"].map(str::to_owned), "").remote);
     }
 

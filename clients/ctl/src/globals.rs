@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use circus_client::Host;
 use circus_core::commands::ConsoleOption;
 
 /// The options of circusctl itself. They stand before or after the command.
@@ -22,6 +23,11 @@ pub const GLOBAL_OPTIONS: &[ConsoleOption] = &[
         "the endpoint of circusd (default CIRCUSCTL_ENDPOINT, or else tcp://127.0.0.1:5555)",
     ),
     ConsoleOption::flag(HELP, "show help and exit").or('h'),
+    ConsoleOption::value(
+        HOST,
+        "HOST",
+        "the host by its name in hosts.toml; several with commas, a pattern, or a group (default CIRCUS_HOST)",
+    ),
     ConsoleOption::flag(JSON, "print replies as JSON"),
     ConsoleOption::flag(PRETTIFY, "with --json: in several lines, keys sorted"),
     ConsoleOption::value(SSH, "SSH", "connect through this SSH server (user@host:port)"),
@@ -34,6 +40,7 @@ pub(super) const CURVE_KEY: &str = "curve-key";
 pub(super) const CURVE_SERVER_KEY: &str = "curve-server-key";
 pub(super) const ENDPOINT: &str = "endpoint";
 pub(super) const HELP: &str = "help";
+pub(super) const HOST: &str = "host";
 pub(super) const JSON: &str = "json";
 pub(super) const PRETTIFY: &str = "prettify";
 pub(super) const SSH: &str = "ssh";
@@ -46,6 +53,10 @@ pub(super) const VERSION: &str = "version";
 pub struct Globals {
     /// The endpoint.
     pub endpoint: Option<String>,
+    /// The hosts, as they are named in `hosts.toml`.
+    pub host: Option<String>,
+    /// The one host that is meant, when it has been looked up.
+    pub place: Option<Box<Host>>,
     /// How long a reply is waited for.
     pub timeout: Option<Duration>,
     /// Print replies as they are.
@@ -65,8 +76,11 @@ pub struct Globals {
 impl Globals {
     /// These, and what they leave open as in `other`.
     pub(super) fn or(self, other: &Self) -> Self {
+        let anywhere = self.host.is_none() && self.endpoint.is_none();
         Self {
-            endpoint: self.endpoint.or_else(|| other.endpoint.clone()),
+            place: self.place.or_else(|| other.place.clone().filter(|_| anywhere)),
+            host: self.host.or_else(|| other.host.clone().filter(|_| anywhere)),
+            endpoint: self.endpoint.or_else(|| other.endpoint.clone().filter(|_| anywhere)),
             timeout: self.timeout.or(other.timeout),
             json: self.json || other.json,
             prettify: self.prettify || other.prettify,

@@ -10,6 +10,7 @@ mod complete;
 mod completion;
 mod editor;
 mod globals;
+mod hosts;
 mod keygen;
 mod listen;
 mod look;

@@ -20,7 +20,7 @@ pub(super) fn listen(
     let topics = if invocation.words().is_empty() { &everything } else { invocation.words() };
     let subscribed = match &globals.endpoint {
         Some(endpoint) => Ok(endpoint.clone()),
-        None if session.has_endpoint() => session.events_endpoint(globals),
+        None if session.has_endpoint(globals) => session.events_endpoint(globals),
         None => Ok(endpoint::EVENTS.to_owned()),
     };
     let subscribed = subscribed.and_then(|named| {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use circus_client::endpoint::trouble;
-use circus_client::{Client, ClientError, Request, Subscriber, Wait};
+use circus_client::{Client, ClientError, Hosts, Request, Subscriber, Wait, hosts_path};
+use circus_sys::host;
 
 use super::transport::{Connector, Event, Subscription, Target};
 
@@ -27,6 +28,16 @@ fn prepare(client: &mut Client, target: &Target) -> Result<String, ClientError> 
 }
 
 impl Connector for Network {
+    fn hosts(&mut self) -> Result<Hosts, ClientError> {
+        let env = host().env;
+        Hosts::read(hosts_path(|name| env.get(name).cloned()))
+    }
+
+    fn another(&mut self) -> Result<Box<dyn Connector + Send>, ClientError> {
+        // libzmq looks names up on its thread of sockets: with one for all, a slow name would hold up every host.
+        Ok(Box::new(Self::new()?))
+    }
+
     fn call(&mut self, target: &Target, requests: &[Request], wait: Wait) -> Vec<Result<Vec<u8>, ClientError>> {
         let Self(client) = self;
         let control = prepare(client, target).and_then(|near| client.control(&near));

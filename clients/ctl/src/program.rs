@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
-use circus_client::KeyNames;
+use circus_client::{HOST_VARIABLE, KeyNames};
 
 use crate::{AutoComplete, Environment, Look, Network, Streams, run};
 
@@ -43,6 +43,7 @@ fn environment() -> Environment {
     let colour = variable("NO_COLOR").is_none() && variable("TERM").is_none_or(|term| term != "dumb");
     Environment {
         endpoint: variable("CIRCUSCTL_ENDPOINT"),
+        host: variable(HOST_VARIABLE),
         keys: KeyNames::of_environment(variable),
         id_prefix: random_id(),
         interactive: io::stdin().is_terminal() && io::stdout().is_terminal(),

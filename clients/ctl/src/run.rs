@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::targets::Single;
 use super::{
     AutoComplete, Connector, Globals, Look, Outcome, Parsed, Subscription, SyntaxError, Target, answer, args,
-    completion, listen, look, shell, tail, targets, text, wait,
+    completion, hosts, listen, look, shell, tail, targets, text, wait,
 };
 use circus_client::{ClientError, KeyNames, Request, Ssh, Wait, endpoint};
 use circus_core::commands::{self, Action, CommandSpec, Invocation, Table};
@@ -47,6 +47,8 @@ impl Exit {
 pub struct Environment {
     /// `CIRCUSCTL_ENDPOINT`.
     pub endpoint: Option<String>,
+    /// `CIRCUS_HOST`.
+    pub host: Option<String>,
     /// `CIRCUS_CURVE_KEY` and what goes with it.
     pub keys: KeyNames,
     /// The beginning of request ids, which no other client of the daemon has.
@@ -85,16 +87,32 @@ pub fn run(
         return emit(&completion::auto_complete(&mut session, &asked), Look::default(), streams);
     }
     match args::parse(arguments.into_iter().collect::<Vec<_>>()) {
-        Ok(Parsed::Shell(globals)) => shell::run(&mut session, &globals, streams),
+        Ok(Parsed::Shell(globals)) => match session.places(&globals).as_deref() {
+            Ok([globals]) => shell::run(&mut session, globals, streams),
+            Ok(several) => {
+                let reason = format!("the shell speaks with one host, and these are {}", several.len());
+                let outcome = Outcome::failed(Exit::Usage, text::syntax(&reason, None));
+                emit(&outcome, session.environment.look, streams)
+            }
+            Err(refusal) => emit(refusal, session.environment.look, streams),
+        },
         parsed => session.perform(parsed, &Globals::default(), streams),
     }
 }
 
 /// A run of the program: what its commands share.
 pub(super) struct Session<'a> {
-    environment: Environment,
-    connector: &'a mut dyn Connector,
-    requests: u64,
+    pub(super) environment: Environment,
+    pub(super) connector: &'a mut dyn Connector,
+    pub(super) requests: u64,
+}
+
+/// What a command came to at one host.
+pub(super) enum Part {
+    /// The header of a table, its rows, and the exit status.
+    Rows(&'static [&'static str], Vec<Vec<String>>, Exit),
+    /// Text.
+    Said(Outcome),
 }
 
 impl Session<'_> {
@@ -113,25 +131,68 @@ impl Session<'_> {
             Ok(Parsed::Keygen(keygen)) => keygen.run(),
             Ok(Parsed::Help(None) | Parsed::Shell(_)) => Outcome::done(text::help().trim_end()),
             Ok(Parsed::Command(globals, spec, invocation)) => {
-                let globals = globals.or(defaults);
-                if spec.console.follows {
-                    return tail::tail(self, &globals, spec, &invocation, streams);
-                }
-                match spec.console.action {
-                    Action::Await => return wait::wait(self, &globals, spec, &invocation, streams),
-                    Action::Subscribe => return listen::listen(self, &globals, &invocation, streams),
-                    Action::Call { .. } => self.call(&globals, spec, &invocation),
-                }
+                return match self.places(&globals.or(defaults)).as_deref() {
+                    Ok([globals]) => self.obey(globals, spec, &invocation, streams),
+                    Ok(several) => hosts::on_all(self, several, spec, &invocation, streams),
+                    Err(refusal) => emit(refusal, self.environment.look, streams),
+                };
             }
         };
         emit(&outcome, self.environment.look, streams)
     }
 
+    /// Does what a command asks for, at one host.
+    pub(super) fn obey(
+        &mut self,
+        globals: &Globals,
+        spec: &CommandSpec,
+        invocation: &Invocation,
+        streams: &mut Streams<'_>,
+    ) -> io::Result<Exit> {
+        if spec.console.follows {
+            return tail::tail(self, globals, spec, invocation, streams);
+        }
+        match spec.console.action {
+            Action::Await => wait::wait(self, globals, spec, invocation, streams),
+            Action::Subscribe => listen::listen(self, globals, invocation, streams),
+            Action::Call { .. } => {
+                let outcome = self.call(globals, spec, invocation);
+                emit(&outcome, self.environment.look, streams)
+            }
+        }
+    }
+
+    /// The options once for each host that they name, with what leads there; as they are where they name none.
+    pub(super) fn places(&mut self, globals: &Globals) -> Result<Vec<Globals>, Outcome> {
+        let open = globals.place.is_none() && globals.endpoint.is_none() && globals.ssh.is_none();
+        let variable = self.environment.host.as_ref().filter(|_| open && self.environment.endpoint.is_none());
+        let Some(list) = globals.host.as_ref().or(variable) else { return Ok(vec![globals.clone()]) };
+        let hosts = self.connector.hosts().and_then(|hosts| hosts.named(list));
+        let hosts = hosts.map_err(|error| Outcome::failed(Exit::Failure, text::unusable("", &error)))?;
+        let place = |host| Globals { host: None, place: Some(Box::new(host)), ..globals.clone() };
+        Ok(hosts.into_iter().map(place).collect())
+    }
+
+    /// The names of hosts and groups, where they can be read.
+    pub(super) fn host_names(&mut self) -> Vec<String> {
+        let hosts = self.connector.hosts().unwrap_or_default();
+        hosts.names().map(str::to_owned).collect()
+    }
+
     /// What a command asks for, of each watcher that it names.
     pub(super) fn call(&mut self, globals: &Globals, spec: &CommandSpec, invocation: &Invocation) -> Outcome {
+        let look = self.environment.look;
+        match self.answers(globals, spec, invocation) {
+            Part::Rows(header, rows, exit) => Outcome { exit, ..Outcome::done(&look::table(header, &rows, look)) },
+            Part::Said(outcome) => outcome,
+        }
+    }
+
+    /// The same, before rows have become a table.
+    pub(super) fn answers(&mut self, globals: &Globals, spec: &CommandSpec, invocation: &Invocation) -> Part {
         let singles = match self.split(globals, spec, invocation) {
             Ok(singles) => singles,
-            Err(refusal) => return refusal,
+            Err(refusal) => return Part::Said(refusal),
         };
         let look = self.environment.look;
         let table = spec.console.table.filter(|_| look.tables && !globals.json);
@@ -141,26 +202,26 @@ impl Session<'_> {
         for single in &singles {
             let mut properties = match commands::message(spec, &single.invocation) {
                 Ok(properties) => properties,
-                Err(error) => return text::usage_error(spec, &error),
+                Err(error) => return Part::Said(text::usage_error(spec, &error)),
             };
             properties.extend(flag.map(|flag| (flag.to_owned(), true.into())));
             if let Err(refusal) = self.check(globals, spec, &properties) {
-                return refusal;
+                return Part::Said(refusal);
             }
             requests.push((spec.name, properties));
         }
         let answers: Vec<_> = singles.into_iter().zip(self.send_all(globals, requests)).collect();
         if let Some(table) = table.filter(|table| table.flag.is_none() || flag.is_some())
-            && let Some(outcome) = tabular(&table, &answers, look)
+            && let Some(rows) = rows(&table, &answers)
         {
-            return finished(spec, &answers, outcome);
+            return Part::Rows(table.header, rows, finished(spec, &answers, Exit::Success));
         }
         let outcomes = answers.iter().map(|(single, reply)| match reply {
             Ok(reply) => (single.label.as_deref(), answer(spec, &single.invocation, globals, reply)),
             Err(error) => (single.label.as_deref(), self.no_reply(globals, error)),
         });
         let outcome = Outcome::joined(outcomes.collect(), globals.json);
-        finished(spec, &answers, outcome)
+        Part::Said(Outcome { exit: finished(spec, &answers, outcome.exit), ..outcome })
     }
 
     /// A line as the commands that it stands for, or why it stands for none.
@@ -233,6 +294,9 @@ impl Session<'_> {
 
     /// The endpoint of the daemon's events, as it is seen from where the control endpoint is.
     pub(super) fn events_endpoint(&mut self, globals: &Globals) -> Result<String, Outcome> {
+        if let Some(named) = globals.place.as_ref().and_then(|host| host.pubsub_endpoint.clone()) {
+            return Ok(named);
+        }
         let option = Object::from_iter([("option".to_owned(), "pubsub_endpoint".into())]);
         let reply = self.send(globals, "globaloptions", option).map_err(|error| self.no_reply(globals, &error))?;
         let reply: Object = serde_json::from_slice(&reply).unwrap_or_default();
@@ -249,9 +313,9 @@ impl Session<'_> {
         }
     }
 
-    /// Whether the environment names an endpoint.
-    pub(super) fn has_endpoint(&self) -> bool {
-        self.environment.endpoint.is_some()
+    /// Whether the environment or `hosts.toml` names an endpoint.
+    pub(super) fn has_endpoint(&self, globals: &Globals) -> bool {
+        self.environment.endpoint.is_some() || globals.place.is_some()
     }
 
     /// What the daemon answers, as an object; nothing where it does not.
@@ -297,56 +361,66 @@ impl Session<'_> {
     fn target(&self, globals: &Globals, endpoint: String) -> Target {
         let ssh = globals.ssh.clone().map(|server| Ssh { server, keyfile: globals.ssh_keyfile.clone() });
         let (own, server) = (globals.curve_key.clone(), globals.curve_server_key.clone());
-        let keys = KeyNames { own, server, descriptor: None }.or(&self.environment.keys);
+        let given = KeyNames { own, server, descriptor: None };
+        let (ssh, keys) = match &globals.place {
+            Some(host) => (ssh.or_else(|| host.ssh.clone()), host.keys(given, &self.environment.keys)),
+            None => (ssh, given.or(&self.environment.keys)),
+        };
         Target { endpoint, ssh, keys }
     }
 
     /// The control endpoint.
     pub(super) fn endpoint(&self, globals: &Globals) -> String {
-        let given = globals.endpoint.clone().or_else(|| self.environment.endpoint.clone());
+        let place = || globals.place.as_ref().map(|host| host.endpoint.clone());
+        let given = globals.endpoint.clone().or_else(place).or_else(|| self.environment.endpoint.clone());
         given.unwrap_or_else(|| endpoint::CONTROL.into())
     }
 }
 
 /// How long an answer is waited for, where no option says it or for a look whether the daemon is there.
 pub(super) fn timeout(globals: &Globals) -> Duration {
-    globals.timeout.unwrap_or(DEFAULT_TIMEOUT)
+    globals.timeout.unwrap_or_else(|| patience(globals))
+}
+
+/// The same, before an option has its say.
+fn patience(globals: &Globals) -> Duration {
+    globals.place.as_ref().and_then(|host| host.timeout).unwrap_or(DEFAULT_TIMEOUT)
 }
 
 /// How to wait for answers: a time limit that was given counts for everything.
 fn wait(globals: &Globals, for_work: bool) -> Wait {
     match globals.timeout {
         Some(limit) => Wait::AtMost(limit),
-        None if for_work => Wait::WhileAlive(DEFAULT_TIMEOUT),
-        None => Wait::IfThere(DEFAULT_TIMEOUT),
+        None if for_work => Wait::WhileAlive(patience(globals)),
+        None => Wait::IfThere(patience(globals)),
     }
 }
 
-/// Answers in one table, unless one of them is not for a table.
-fn tabular(table: &Table, answers: &[(Single, Result<Vec<u8>, ClientError>)], look: Look) -> Option<Outcome> {
+/// The rows of answers in one table, unless one of them is not for a table.
+fn rows(table: &Table, answers: &[(Single, Result<Vec<u8>, ClientError>)]) -> Option<Vec<Vec<String>>> {
     let rows = |(single, reply): &(Single, Result<Vec<u8>, ClientError>)| {
         let reply = escaped_value(serde_json::from_slice(reply.as_ref().ok()?).ok()?);
         let refused = reply.get("status").is_some_and(|status| status == "error");
         if refused { None } else { (table.rows)(&reply, &single.invocation) }
     };
     let rows: Vec<Vec<Vec<String>>> = answers.iter().map(rows).collect::<Option<_>>()?;
-    Some(Outcome::done(&look::table(table.header, &rows.concat(), look)))
+    Some(rows.concat())
 }
 
 /// `status --exit-code` turns an answer that it is not content with into a failure.
-fn finished(spec: &CommandSpec, answers: &[(Single, Result<Vec<u8>, ClientError>)], outcome: Outcome) -> Outcome {
+fn finished(spec: &CommandSpec, answers: &[(Single, Result<Vec<u8>, ClientError>)], exit: Exit) -> Exit {
     let content = |(single, reply): &(Single, Result<Vec<u8>, ClientError>)| {
         let reply = reply.as_ref().ok().and_then(|reply| serde_json::from_slice(reply).ok());
         reply.is_none_or(|reply| commands::is_content(&reply, &single.invocation))
     };
     if spec.name == "status"
-        && outcome.exit == Exit::Success
+        && exit == Exit::Success
         && answers.iter().any(|(single, _)| single.invocation.flag("exit-code"))
         && !answers.iter().all(content)
     {
-        return Outcome { exit: Exit::Refused, ..outcome };
+        return Exit::Refused;
     }
-    outcome
+    exit
 }
 
 /// Prints an outcome.

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{Connector, Environment, Event, Streams, Subscription, Target, run};
-use circus_client::{ClientError, Request, Wait};
+use circus_client::{ClientError, Hosts, Request, Wait};
 
 type Replies = Rc<RefCell<VecDeque<Result<String, ClientError>>>>;
 
@@ -44,6 +45,43 @@ pub(super) struct FakeDaemon {
     pub(super) environment: Environment,
     pub(super) input: &'static str,
     pub(super) trouble: Option<ClientError>,
+    /// The text of `hosts.toml`.
+    pub(super) hosts: &'static str,
+    /// What daemons at other endpoints answer that are spoken with on threads of their own, in order.
+    pub(super) elsewhere: Vec<(String, Result<String, ClientError>)>,
+}
+
+/// One of these daemons.
+struct FakeHost {
+    replies: VecDeque<(String, Result<String, ClientError>)>,
+    events: Vec<(&'static str, &'static str)>,
+}
+
+impl Connector for FakeHost {
+    fn hosts(&mut self) -> Result<Hosts, ClientError> {
+        Err(ClientError::NoHost("asked by the wrong one".into()))
+    }
+
+    fn another(&mut self) -> Result<Box<dyn Connector + Send>, ClientError> {
+        Ok(Box::new(Self { replies: self.replies.clone(), events: self.events.clone() }))
+    }
+
+    fn call(&mut self, target: &Target, requests: &[Request], _: Wait) -> Vec<Result<Vec<u8>, ClientError>> {
+        let answer = |_: &Request| {
+            let at = self.replies.iter().position(|(endpoint, _)| *endpoint == target.endpoint);
+            let (_, reply) = at.and_then(|at| self.replies.remove(at)).expect("no reply is prepared for this endpoint");
+            reply.map(String::into_bytes)
+        };
+        requests.iter().map(answer).collect()
+    }
+
+    fn subscribe(&mut self, _: &Target, _: &[String]) -> Result<Box<dyn Subscription>, ClientError> {
+        Ok(Box::new(FakeSubscription(self.events.clone().into_iter())))
+    }
+
+    fn trouble(&mut self, _: &Target, _: Duration) -> Option<ClientError> {
+        None
+    }
 }
 
 impl FakeDaemon {
@@ -79,6 +117,14 @@ impl Subscription for FakeSubscription {
 }
 
 impl Connector for FakeDaemon {
+    fn hosts(&mut self) -> Result<Hosts, ClientError> {
+        Hosts::parse(Path::new("/c/hosts.toml"), self.hosts).map_err(ClientError::NoHost)
+    }
+
+    fn another(&mut self) -> Result<Box<dyn Connector + Send>, ClientError> {
+        Ok(Box::new(FakeHost { replies: self.elsewhere.clone().into(), events: self.events.clone() }))
+    }
+
     fn call(&mut self, target: &Target, requests: &[Request], wait: Wait) -> Vec<Result<Vec<u8>, ClientError>> {
         let answer = |request: &Request| {
             let endpoint = through(target)?;

@@ -47,7 +47,9 @@ pub(super) fn no_reply(error: &ClientError, endpoint: &str, limit: Option<Durati
         ClientError::Interrupted { .. } | ClientError::Barred { .. } | ClientError::NoKeys(_) => {
             format!("error: {error}.\n")
         }
-        ClientError::Garbled { .. } | ClientError::Unusable(_) | ClientError::NoTunnel(_) => unusable(endpoint, error),
+        ClientError::Garbled { .. } | ClientError::Unusable(_) | ClientError::NoTunnel(_) | ClientError::NoHost(_) => {
+            unusable(endpoint, error)
+        }
     }
 }
 
@@ -57,7 +59,7 @@ pub(super) fn unusable(endpoint: &str, error: &ClientError) -> String {
         ClientError::Unusable(reason) => {
             format!("error: cannot use the endpoint {endpoint}: {reason}. {ANOTHER}\n")
         }
-        ClientError::NoTunnel(_) => format!("error: {error}\n"),
+        ClientError::NoTunnel(_) | ClientError::NoHost(_) => format!("error: {error}\n"),
         ClientError::Barred { .. } | ClientError::NoKeys(_) => format!("error: {error}.\n"),
         error => format!("error: {error}. {ANOTHER}\n"),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use circus_client::{ClientError, KeyNames, Request, Ssh, Wait};
+use circus_client::{ClientError, Hosts, KeyNames, Request, Ssh, Wait};
 
 /// Where a daemon is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,12 @@ pub struct Event {
 
 /// Makes connections.
 pub trait Connector {
+    /// What `hosts.toml` says.
+    fn hosts(&mut self) -> Result<Hosts, ClientError>;
+
+    /// Another one, for a thread that speaks with another host.
+    fn another(&mut self) -> Result<Box<dyn Connector + Send>, ClientError>;
+
     /// Sends requests to a control endpoint, all at once, and waits for their answers, which come back as they are and in
     /// the order of the requests.
     fn call(&mut self, target: &Target, requests: &[Request], wait: Wait) -> Vec<Result<Vec<u8>, ClientError>>;

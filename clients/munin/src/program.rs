@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::ask::ask;
 use super::graph::{Graph, Memory, config, values};
 use super::replies::Replies;
-use circus_client::{KEY_VARIABLE, KeyNames, SERVER_KEY_VARIABLE};
+use circus_client::{ClientError, Host, KEY_VARIABLE, KeyNames, SERVER_KEY_VARIABLE};
 use circus_sys as sys;
 
 const ENDPOINT: &str = "tcp://127.0.0.1:5555";
@@ -24,6 +24,8 @@ usage: circus-munin [fetch|config|autoconf|suggest|--version|--help]
 
 environment (env.NAME in a file of /etc/munin/plugin-conf.d):
   endpoint                 where circusd answers (tcp://127.0.0.1:5555)
+  host                     the circusd by its name in hosts.toml (looked for in
+                           XDG_CONFIG_HOME or HOME), which has endpoint and keys
   curve_key                the file of our secret key, where circusd asks for keys
   curve_server_key         the file of circusd's public key, or that key
   memory                   rss (shared pages count for each process) or pss (in
@@ -39,14 +41,28 @@ pub fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
     let called = words.next().unwrap_or_default();
     let name = called.rsplit('/').next().unwrap_or_default();
     let word = words.next().unwrap_or_default();
-    let env = sys::host().env;
+    let mut env = sys::host().env;
+    let host = env.get("host").filter(|name| !name.is_empty()).map(|name| Host::named(name, &env));
     let variable = |name: &str, short: &str| env.get(short).or_else(|| env.get(name)).filter(|value| !value.is_empty());
     let keys = KeyNames {
         own: variable(KEY_VARIABLE, "curve_key").cloned(),
         server: variable(SERVER_KEY_VARIABLE, "curve_server_key").cloned(),
         descriptor: None,
     };
-    let ask = |endpoint: &str, graphs: &[Graph], memory| ask(endpoint, &keys, graphs, memory);
+    let keys = match &host {
+        Some(Ok(host)) => host.keys(keys, &KeyNames::default()),
+        Some(Err(_)) | None => keys,
+    };
+    if let Some(Ok(host)) = &host {
+        env.insert("endpoint".to_owned(), host.endpoint.clone());
+    }
+    let ask = |endpoint: &str, graphs: &[Graph], memory| match &host {
+        Some(Err(error)) => Err(error.clone()),
+        Some(Ok(Host { ssh: Some(_), .. })) => {
+            Err(ClientError::NoHost("it is behind ssh, and circus-munin makes no tunnel".to_owned()))
+        }
+        Some(Ok(_)) | None => ask(endpoint, &keys, graphs, memory),
+    };
     match answer(name, &word, &env, ask) {
         Ok(text) => {
             // A closed pipe means that the reader has seen enough.

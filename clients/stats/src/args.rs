@@ -13,6 +13,9 @@ pub struct Args {
     /// The endpoint at which circusd publishes events
     #[arg(long, default_value = "tcp://127.0.0.1:5556")]
     pub pubsub: String,
+    /// The circusd of this machine by its name in hosts.toml, which has both endpoints and the keys
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["endpoint", "pubsub"])]
+    pub host: Option<String>,
     /// The file of our secret key, where circusd asks for keys (or CIRCUS_CURVE_KEY)
     #[arg(long, value_name = "FILE")]
     pub curve_key: Option<String>,
@@ -74,7 +77,15 @@ mod tests {
         assert_eq!((args.endpoint.as_str(), args.pubsub.as_str(), args.interval), ("ipc:///e", "ipc:///p", 1.0));
         let args = read("x --interval 0.1 --always --endpoint-mode 660").unwrap();
         assert_eq!((args.interval, args.always, args.endpoint_mode), (0.1, true, 0o660));
-        for words in ["x --interval 0.09", "x --interval nan", "x --interval 3601", "x --endpoint-mode 1000", "x y"] {
+        assert_eq!(read("x --host here").unwrap().host.as_deref(), Some("here"));
+        for words in [
+            "x --host here --pubsub ipc:///p",
+            "x --interval 0.09",
+            "x --interval nan",
+            "x --interval 3601",
+            "x --endpoint-mode 1000",
+            "x y",
+        ] {
             assert!(read(words).is_err(), "{words}");
         }
     }

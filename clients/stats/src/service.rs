@@ -19,7 +19,7 @@ use super::log::Log;
 use super::outlet::Outlet;
 use super::process_cache::ProcessCache;
 use super::socket_activity::SocketActivity;
-use circus_client::{Client, KeyNames, Subscriber, endpoint::reachable};
+use circus_client::{Client, Host, KeyNames, Subscriber, endpoint::reachable};
 use circus_core::base::{Mono, Throttle};
 use circus_core::config::STATS_WATCHER;
 use circus_net::Publisher;
@@ -86,7 +86,16 @@ impl Service {
         let told = |error: &dyn std::fmt::Display| error.to_string();
         let env = sys::host().env;
         let names = KeyNames { own: args.curve_key.clone(), server: args.curve_server_key.clone(), descriptor: None };
-        let names = names.or(&KeyNames::of_environment(|name| env.get(name).cloned()));
+        let variables = KeyNames::of_environment(|name| env.get(name).cloned());
+        let host = args.host.as_ref().map(|name| Host::named(name, &env)).transpose();
+        let host = host.map_err(|error| told(&error))?;
+        let (names, control, pubsub) = match &host {
+            Some(host) => {
+                let published = host.here().map_err(|error| told(&error))?;
+                (host.keys(names, &variables), &host.endpoint, published)
+            }
+            None => (names.or(&variables), &args.endpoint, &args.pubsub),
+        };
         let inherited_keys = Doorkeeper::keys(&names)?;
         let Some(endpoint) = bind(args, inherited_keys.is_some(), &mut signals)? else { return Ok(None) };
         let poll = Poll::new().map_err(|error| told(&error))?;
@@ -101,8 +110,8 @@ impl Service {
         if let Some(doorkeeper) = &mut doorkeeper {
             doorkeeper.judge(&mut publisher);
         }
-        let control = Control::connect(&client, &reachable(&args.endpoint)).map_err(|error| told(&error))?;
-        let events = client.subscribe(&reachable(&args.pubsub), &["watcher."]);
+        let control = Control::connect(&client, &reachable(control)).map_err(|error| told(&error))?;
+        let events = client.subscribe(&reachable(pubsub), &["watcher."]);
         let registry = poll.registry().try_clone().map_err(|error| told(&error))?;
         let interval = Duration::try_from_secs_f64(args.interval).map_err(|error| told(&error))?;
         let mut service = Self {

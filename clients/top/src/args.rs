@@ -18,6 +18,9 @@ pub struct Args {
     /// The endpoint of circusd's events; by default circusd reports it (tcp://127.0.0.1:5556)
     #[arg(long, value_name = "ENDPOINT")]
     pub pubsub: Option<String>,
+    /// The host by its name in hosts.toml, which has the endpoints and keys (or CIRCUS_HOST)
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["endpoint", "control", "pubsub"])]
+    pub host: Option<String>,
     /// A host to tunnel through, in the format user@host:port
     #[arg(long, value_name = "SERVER")]
     pub ssh: Option<String>,
@@ -63,7 +66,8 @@ mod tests {
         assert_eq!(args.process_timeout, Duration::from_secs(5));
         let args = read("x --control ipc:///c --pubsub ipc:///p --json").unwrap();
         assert!(args.json && !args.once && args.endpoint.is_none());
-        for words in ["x --process-timeout 0.5", "x --process-timeout nan", "x word"] {
+        assert_eq!(read("x --host web1").unwrap().host.as_deref(), Some("web1"));
+        for words in ["x --host a --control ipc:///c", "x --process-timeout 0.5", "x --process-timeout nan", "x word"] {
             assert!(read(words).is_err(), "{words}");
         }
     }

@@ -14,7 +14,7 @@ use super::run::Session;
 use super::screen::Screen;
 use super::state::{Given, State};
 use circus_client::endpoint::{self, reachable};
-use circus_client::{KeyNames, Ssh};
+use circus_client::{HOST_VARIABLE, Host, KeyNames, Ssh};
 use circus_core::escape::{escaped, escaped_lines};
 use circus_sys as sys;
 
@@ -86,16 +86,28 @@ fn refuse_if_unreachable(endpoints: &Endpoints) -> Result<(), String> {
 
 fn open(args: &Args, once: bool) -> Result<Session, String> {
     let told = |error: std::io::Error| error.to_string();
-    let variable = sys::host().env.get("CIRCUSCTL_ENDPOINT").filter(|value| !value.is_empty()).cloned();
-    let control = args.control.clone().or(variable);
-    let given = Given { control: control.is_some(), stats: args.endpoint.is_some(), events: args.pubsub.is_some() };
+    let env = sys::host().env;
+    let variable = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
+    let named = args.control.is_some() || args.endpoint.is_some() || args.pubsub.is_some() || args.ssh.is_some();
+    let host = args
+        .host
+        .clone()
+        .or_else(|| variable(HOST_VARIABLE).filter(|_| !named && variable("CIRCUSCTL_ENDPOINT").is_none()));
+    let host = host.map(|name| Host::named(&name, &env)).transpose().map_err(|error| error.to_string())?;
+    let place = |of: fn(&Host) -> Option<String>| host.as_ref().and_then(of);
+    let control = args.control.clone().or_else(|| place(|host| Some(host.endpoint.clone())));
+    let control = control.or_else(|| variable("CIRCUSCTL_ENDPOINT"));
+    let stats = args.endpoint.clone().or_else(|| place(|host| host.stats_endpoint.clone()));
+    let events = args.pubsub.clone().or_else(|| place(|host| host.pubsub_endpoint.clone()));
+    let given = Given { control: control.is_some(), stats: stats.is_some(), events: events.is_some() };
     let named = |given: Option<&String>, default: &str| reachable(given.map_or(default, String::as_str));
     let endpoints = Endpoints {
         control: named(control.as_ref(), endpoint::CONTROL),
-        stats: named(args.endpoint.as_ref(), endpoint::STATS),
-        events: named(args.pubsub.as_ref(), endpoint::EVENTS),
+        stats: named(stats.as_ref(), endpoint::STATS),
+        events: named(events.as_ref(), endpoint::EVENTS),
     };
     let ssh = args.ssh.clone().map(|server| Ssh { server, keyfile: args.ssh_keyfile.clone() });
+    let ssh = ssh.or_else(|| host.as_ref().and_then(|host| host.ssh.clone()));
     if once && ssh.is_none() {
         refuse_if_unreachable(&endpoints)?;
     }
@@ -103,9 +115,12 @@ fn open(args: &Args, once: bool) -> Result<Session, String> {
     let signals = sys::Signals::install().map_err(told)?;
     let poll = Poll::new().map_err(told)?;
     let keys = KeyNames { own: args.curve_key.clone(), server: args.curve_server_key.clone(), descriptor: None };
-    let env = sys::host().env;
-    let keys = keys.or(&KeyNames::of_environment(|name| env.get(name).cloned())).read();
-    let keys = keys.map_err(|error| error.to_string())?;
+    let variables = KeyNames::of_environment(|name| env.get(name).cloned());
+    let keys = match &host {
+        Some(host) => host.keys(keys, &variables),
+        None => keys.or(&variables),
+    };
+    let keys = keys.read().map_err(|error| error.to_string())?;
     let connection = Connection::open(endpoints.clone(), ssh, keys, poll.registry().try_clone().map_err(told)?)?;
     let state = State::new(endpoints, given, args.process_timeout, sys::time_zone(), sys::since_boot());
     Session::new(poll, connection, state, signals).map_err(told)

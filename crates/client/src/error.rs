@@ -47,6 +47,8 @@ pub enum ClientError {
     NoTunnel(String),
     /// The keys cannot be read, with the reason.
     NoKeys(String),
+    /// No host of `hosts.toml` is meant, with the reason.
+    NoHost(String),
 }
 
 impl fmt::Display for ClientError {
@@ -71,6 +73,7 @@ impl fmt::Display for ClientError {
                 write!(f, "the answer from {endpoint} is not a JSON object: is it circusd's endpoint?")
             }
             Self::Unusable(reason) | Self::NoKeys(reason) => f.write_str(reason),
+            Self::NoHost(reason) => write!(f, "--host: {reason}"),
             Self::NoTunnel(reason) => write!(f, "--ssh: {reason}"),
         }
     }

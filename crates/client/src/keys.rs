@@ -76,7 +76,8 @@ fn of_files(own: &Path, server: &str) -> Result<ClientKeys, String> {
     let secret = secret.ok_or_else(|| format!("{shown}: it has no secret-key of 40 characters"))?;
     let public = certificate.public.filter(|key| PublicKey::parse(key).is_some());
     let public = public.ok_or_else(|| format!("{shown}: it has no public-key of 40 characters"))?;
-    let server = match PublicKey::parse(server) {
+    // Many paths of 40 characters are also keys.
+    let server = match PublicKey::parse(server).filter(|_| !Path::new(server).exists()) {
         Some(_) => server.to_owned(),
         None => {
             let key = read_public_key(Path::new(server))?.public.filter(|key| PublicKey::parse(key).is_some());
@@ -138,6 +139,14 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let name = path.to_str().unwrap();
         let expected = Some(ClientKeys { server: public.clone(), public: public.clone(), secret });
+        // The path of a public key may look like a key itself.
+        let folder_name = folder.path().to_str().unwrap();
+        let letters = 40 - folder_name.len() - 1;
+        let path40 = folder.path().join("a".repeat(letters));
+        std::fs::write(&path40, certificate.text("a")).unwrap();
+        std::fs::set_permissions(&path40, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(PublicKey::parse(path40.to_str().unwrap()).is_some());
+        assert_eq!(names(Some(name), path40.to_str()).read(), Ok(expected.clone()));
         assert_eq!(names(Some(name), Some(&public)).read(), Ok(expected.clone()));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o604)).unwrap();
         let error = names(Some(name), Some(&public)).read().unwrap_err().to_string();

@@ -6,6 +6,8 @@
 //! `endpoint` knows the default endpoints, how to connect to one that listens at every address, and why one cannot be
 //! used.
 //!
+//! [`Hosts`] is the file in which a user gives hosts names, and [`Host`] what leads to one of them.
+//!
 //! With keys of CURVE ([`KeyNames`]) a [`Client`] uses them at every endpoint that is tcp://: every connection of every
 //! program is made there.
 
@@ -16,6 +18,7 @@ mod client;
 mod control;
 pub mod endpoint;
 mod error;
+mod hosts;
 mod keys;
 mod output;
 
@@ -24,5 +27,6 @@ pub use circus_sys::Ssh;
 pub use client::Client;
 pub use control::{Control, Request, Wait};
 pub use error::ClientError;
+pub use hosts::{HOST_VARIABLE, Host, Hosts, hosts_path};
 pub use keys::{DESCRIPTOR_VARIABLE, KEY_VARIABLE, KeyNames, SERVER_KEY_VARIABLE};
 pub use output::{OutputMessage, OutputTopics};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use circus_client::Host;
 use clap::Parser;
 
 use super::Settings;
@@ -16,6 +17,9 @@ pub struct Args {
     /// The endpoint at which circusd publishes events
     #[arg(long, value_name = "ENDPOINT")]
     pub pubsub: Option<String>,
+    /// The circusd by its name in hosts.toml, which has both endpoints and the keys
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["endpoint", "pubsub"])]
+    pub host: Option<String>,
     /// The file of our secret key, where circusd asks for keys
     #[arg(long, value_name = "FILE")]
     pub curve_key: Option<String>,
@@ -58,7 +62,7 @@ pub struct PluginContext {
 
 impl PluginContext {
     /// From arguments and environment.
-    pub(super) fn new(args: &Args, env: &BTreeMap<String, String>) -> Result<Self, String> {
+    pub(super) fn new(args: &Args, env: &BTreeMap<String, String>, host: Option<&Host>) -> Result<Self, String> {
         if args.ssh.is_some() {
             return Err(
                 "--ssh: a plugin makes no tunnel; start one with ssh -L and name its end as the endpoint".into()
@@ -73,9 +77,12 @@ impl PluginContext {
             (None, Some(text)) => text.parse().map_err(|_| format!("CIRCUS_CHECK_DELAY: '{text}' is not a number"))?,
             (None, None) => 5.0,
         };
+        let published = host.map(Host::here).transpose().map_err(|error| error.to_string())?.cloned();
+        let (endpoint, pubsub) = (host.map(|host| host.endpoint.clone()), published);
+        let (endpoint, pubsub) = (args.endpoint.clone().or(endpoint), args.pubsub.clone().or(pubsub));
         Ok(Self {
-            endpoint: either(&args.endpoint, "CIRCUS_ENDPOINT", "tcp://127.0.0.1:5555"),
-            pubsub_endpoint: either(&args.pubsub, "CIRCUS_PUBSUB_ENDPOINT", "tcp://127.0.0.1:5556"),
+            endpoint: either(&endpoint, "CIRCUS_ENDPOINT", "tcp://127.0.0.1:5555"),
+            pubsub_endpoint: either(&pubsub, "CIRCUS_PUBSUB_ENDPOINT", "tcp://127.0.0.1:5556"),
             check_delay: delay,
             name: variable("CIRCUS_PLUGIN_NAME").cloned(),
             settings: settings(args.config.as_deref(), variable("CIRCUS_PLUGIN_CONFIG"))?,
@@ -101,7 +108,7 @@ mod tests {
     fn made(args: &[&str], env: &[(&str, &str)]) -> Result<PluginContext, String> {
         let args = Args::parse_from(["x"].iter().chain(args));
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        PluginContext::new(&args, &env)
+        PluginContext::new(&args, &env, None)
     }
 
     #[test]
@@ -119,6 +126,17 @@ mod tests {
         assert_eq!((under.check_delay, under.settings.text("a")), (2.5, Some("b:::c:d")));
         let by_hand = made(&["--config", "a:1"], &env).unwrap();
         assert_eq!(by_hand.settings.text("a"), Some("1"));
+    }
+
+    #[test]
+    fn a_host_has_the_endpoints() {
+        let host = Host { endpoint: "tcp://h:1".into(), pubsub_endpoint: Some("tcp://h:2".into()), ..Host::default() };
+        let env = [("CIRCUS_ENDPOINT".to_owned(), "ipc:///a".to_owned())].into();
+        let made = |host: &Host| PluginContext::new(&Args::parse_from(["x", "--host", "h"]), &env, Some(host));
+        let context = made(&host).unwrap();
+        assert_eq!((context.endpoint.as_str(), context.pubsub_endpoint.as_str()), ("tcp://h:1", "tcp://h:2"));
+        let error = made(&Host { pubsub_endpoint: None, name: "h".into(), ..host }).unwrap_err();
+        assert_eq!(error, "--host: h has no pubsub_endpoint in hosts.toml");
     }
 
     #[test]

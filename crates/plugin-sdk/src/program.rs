@@ -9,7 +9,7 @@ use super::log::{Level, Log};
 use super::runner::Runner;
 use super::zmq_client::ZmqClient;
 use super::{Args, Client as _, Plugin, PluginContext};
-use circus_client::{Client, KeyNames};
+use circus_client::{Client, Host, KeyNames};
 use circus_sys as sys;
 
 /// The whole `main` of a program that is one plugin: `make` makes it from what its section says.
@@ -30,15 +30,20 @@ pub fn run(args: &Args, make: impl FnOnce(&PluginContext) -> Result<Box<dyn Plug
 }
 
 fn begin(args: &Args, make: impl FnOnce(&PluginContext) -> Result<Box<dyn Plugin>, String>) -> Result<(), String> {
-    let context = PluginContext::new(args, &sys::host().env)?;
+    let env = sys::host().env;
+    let host = args.host.as_ref().map(|name| Host::named(name, &env)).transpose().map_err(|error| error.to_string())?;
+    let context = PluginContext::new(args, &env, host.as_ref())?;
     let under_circusd = context.name.is_some();
     let log = Log::open(&args.log_level, &args.log_output, under_circusd)
         .map_err(|error| format!("--log-output {}: {error}", args.log_output))?;
     let mut plugin = make(&context)?;
-    let env = sys::host().env;
     let keys = KeyNames { own: args.curve_key.clone(), server: args.curve_server_key.clone(), descriptor: None };
-    let keys = keys.or(&KeyNames::of_environment(|name| env.get(name).cloned())).read();
-    let keys = keys.map_err(|error| error.to_string())?;
+    let variables = KeyNames::of_environment(|name| env.get(name).cloned());
+    let keys = match &host {
+        Some(host) => host.keys(keys, &variables),
+        None => keys.or(&variables),
+    };
+    let keys = keys.read().map_err(|error| error.to_string())?;
     let client = Client::new().map_err(|error| error.to_string())?.with_keys(keys);
     let subscriber = client.subscribe(&context.pubsub_endpoint, &["watcher."]);
     let subscriber = subscriber.map_err(|error| error.to_string())?;

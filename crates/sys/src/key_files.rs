@@ -61,6 +61,16 @@ pub fn read_public_key(path: &Path) -> Result<Certificate, String> {
     read_certificate(path, 0o022)
 }
 
+/// A file that says which keys are used where: no other user may write it. `None` where there is none.
+pub fn read_hosts_file(path: &Path) -> Result<Option<String>, String> {
+    match std::fs::exists(path) {
+        Ok(false) => Ok(None),
+        Ok(true) if path.is_dir() => Err(format!("{}: it is a directory, and no file", path.display())),
+        Ok(true) => read(open(path, 0o022)?, path).map(Some),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
 fn read_certificate(path: &Path, forbidden: u32) -> Result<Certificate, String> {
     if path.is_dir() {
         return Err(format!("{}: it is a directory, and no file with a key", path.display()));
@@ -80,7 +90,7 @@ fn open(path: &Path, forbidden: u32) -> Result<File, String> {
     }
     if data.uid() != 0 && data.uid() != geteuid().as_raw() {
         return Err(format!(
-            "{shown}: it belongs to uid {}, and only root's and circusd's own files count",
+            "{shown}: it belongs to uid {}, and only root's files and those of the user of this process count",
             data.uid()
         ));
     }
@@ -100,7 +110,7 @@ fn read(file: File, path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| format!("{shown}: {error}"))?;
     if bytes.len() as u64 > LARGEST {
-        return Err(format!("{shown}: it has more than {LARGEST} bytes, which no file of keys may have"));
+        return Err(format!("{shown}: it has more than {LARGEST} bytes, which is too much"));
     }
     String::from_utf8(bytes).map_err(|_| format!("{shown}: it is not UTF-8"))
 }

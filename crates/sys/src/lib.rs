@@ -86,7 +86,7 @@ pub use descendants::DescendantHandle;
 pub use endpoint::{BoundEndpoint, EndpointError, SavedEndpoint, bind_endpoint, is_exposed};
 pub use hand_over::{become_program, is_open, own_program, sealed};
 pub use host::{host, named_time_zone, notify_socket, sanitize_stdio, set_umask, state_fd, time_zone};
-pub use key_files::{read_key_ring, read_public_key, read_secret_key};
+pub use key_files::{read_hosts_file, read_key_ring, read_public_key, read_secret_key};
 pub use kill::{SendError, send};
 pub use launch::{Credentials, Launch, SocketPassing, Stdio};
 pub use leftovers::{ProcessIdentity, become_subreaper, descendants, left_behind, leftover_roots};

@@ -15,14 +15,20 @@ const PATIENCE: Duration = Duration::from_millis(1000);
 /// The words that may follow `words` and begin with what is typed.
 pub(crate) fn candidates(session: &mut Session<'_>, globals: &Globals, words: &[String], typed: &str) -> Vec<String> {
     let mut line = choices(words, typed);
-    if line.remote {
-        line.choices.retain(|choice| matches!(choice, Choice::Word(_)));
+    let named = Globals { endpoint: line.endpoint, host: line.host, timeout: Some(PATIENCE), ..Globals::default() };
+    let globals = named.or(globals);
+    // Of several hosts each has its own watchers.
+    let place = session.places(&globals).ok().filter(|places| places.len() == 1).and_then(|mut places| places.pop());
+    let near = place.as_ref().is_some_and(|place| place.place.as_ref().is_none_or(|host| host.ssh.is_none()));
+    if line.remote || !near {
+        line.choices.retain(|choice| matches!(choice, Choice::Word(_) | Choice::Host));
     }
-    let globals = Globals { endpoint: line.endpoint, timeout: Some(PATIENCE), ..Globals::default() }.or(globals);
+    let globals = place.unwrap_or(globals);
     let mut found: Vec<String> = Vec::new();
     for choice in line.choices {
         match choice {
             Choice::Word(word) => found.push(word),
+            Choice::Host => found.extend(session.host_names().iter().map(|name| behind(typed, name))),
             Choice::Watcher => found.extend(watchers(session, &globals)),
             Choice::Topic => found.extend(watchers(session, &globals).iter().map(|name| topic(name))),
             Choice::PidOf(watcher) => found.extend(pids(session, &globals, &watcher)),
@@ -33,6 +39,11 @@ pub(crate) fn candidates(session: &mut Session<'_>, globals: &Globals, words: &[
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// A name as the last one of a list with commas.
+fn behind(typed: &str, name: &str) -> String {
+    typed.rsplit_once(',').map_or_else(|| name.to_owned(), |(before, _)| format!("{before},{name}"))
 }
 
 fn topic(watcher: &str) -> String {

@@ -1,0 +1,97 @@
+//! `hosts.toml`: every program reaches a circusd by its name, several at once, with keys.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::keys::{Keyed, free_port};
+use crate::rig::{Circusd, Output, Site, built, run};
+
+/// A circusd with keys at tcp, and the table of `hosts.toml` that leads there with the key of `client`.
+fn host(name: &str, client: &str) -> (Circusd, Keyed, String) {
+    let site = Site::new();
+    let keyed = Keyed::prepare(&site, &[("root", "admin", "*"), ("eye", "read", "*")]);
+    let sections = keyed.sections("") + &format!("\n[watcher:{name}-worker]\ncmd = {{knobs}}");
+    let table = format!(
+        "[hosts.{name}]\nendpoint = 'tcp://127.0.0.1:{}'\npubsub_endpoint = 'tcp://127.0.0.1:{}'\n\
+         stats_endpoint = 'tcp://127.0.0.1:{}'\nserver_key = '{}'\nkey = '{}'\n",
+        keyed.control,
+        keyed.events,
+        keyed.stats,
+        site.path("server.key").display(),
+        site.path(&format!("{client}.key_secret")).display()
+    );
+    (site.start(&sections), keyed, table)
+}
+
+/// A program that finds this `hosts.toml`.
+fn with_hosts(site: &Site, text: &str, program: &str, args: &[&str]) -> Output {
+    let folder = site.path("config/circus");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("hosts.toml"), text).unwrap();
+    std::fs::set_permissions(folder.join("hosts.toml"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut command = site.command(built(program));
+    command.env_remove("CIRCUSCTL_ENDPOINT").env("XDG_CONFIG_HOME", site.path("config"));
+    run(command.args(args))
+}
+
+#[test]
+fn one_host_by_its_name_with_every_program() {
+    let (circusd, _, table) = host("web1", "eye");
+    let at = |program: &str, args: &[&str]| with_hosts(&circusd, &table, program, args);
+    let status = at("circusctl", &["--host", "web1", "status", "web*"]);
+    assert_eq!((status.status, status.stdout.as_str()), (Some(0), "web1-worker: active\n"), "{status:?}");
+    let refused = at("circusctl", &["--host", "web1", "stop"]);
+    assert!(refused.stderr.contains("'eye' has the role read"), "{refused:?}");
+    let shell = at("circusctl", &["--host", "web1", "wait", "web1-worker"]);
+    assert_eq!(shell.status, Some(0), "{shell:?}");
+    let top = at("circus-top", &["--host", "web1", "--once"]);
+    assert!(top.stdout.contains("web1-worker"), "{top:?}");
+    let unknown = at("circus-top", &["--host", "web2", "--once"]);
+    assert!(unknown.stderr.contains("no host is called 'web2'; did you mean 'web1'?"), "{unknown:?}");
+    let plugin = at("circus-plugin", &["--host", "web2", "logger"]);
+    assert!(plugin.stderr.contains("no host is called 'web2'"), "{plugin:?}");
+    let stats = at("circusd-stats", &["--host", "web2"]);
+    assert!(stats.stderr.contains("no host is called 'web2'"), "{stats:?}");
+    let link = circusd.path("circus_restarts");
+    std::os::unix::fs::symlink(built("circus-munin"), &link).unwrap();
+    let munin = |host: &str| {
+        let mut command = circusd.command(&link);
+        run(command.env("XDG_CONFIG_HOME", circusd.path("config")).env("host", host))
+    };
+    assert!(munin("web1").stdout.contains("web1_worker.value 0"), "{:?}", munin("web1"));
+    assert!(munin("web2").stderr.contains("no host is called 'web2'"), "{:?}", munin("web2"));
+}
+
+#[test]
+fn several_hosts_are_asked_side_by_side() {
+    let (one, _, table) = host("web1", "root");
+    let (_two, _, other) = host("web2", "eye");
+    // One that accepts connections and says nothing, and one that is not there.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("[hosts.silent]\nendpoint = 'tcp://{}'\n", silent.local_addr().unwrap());
+    let silent = format!("{silent}timeout = 0.5\n[hosts.gone]\nendpoint = 'tcp://127.0.0.1:{}'\n", free_port());
+    let text = table + &other + &silent + "[groups]\nall = ['web*', 'silent', 'gone']\n";
+    let at = |args: &[&str]| with_hosts(&one, &text, "circusctl", args);
+    let both = at(&["--host", "web2,web1", "status", "web*"]);
+    assert_eq!(both.stdout, "web2: web2-worker: active\nweb1: web1-worker: active\n", "{both:?}");
+    assert_eq!(both.status, Some(0));
+    let refused = at(&["--host", "web*", "set", "*-worker", "numprocesses", "2"]);
+    assert_eq!((refused.stdout.as_str(), refused.status), ("web1: web1-worker: ok\n", Some(3)), "{refused:?}");
+    assert!(refused.stderr.starts_with("web2: error: "), "{refused:?}");
+    let all = at(&["--host", "all", "--json", "status"]);
+    assert_eq!(all.status, Some(1), "{all:?}");
+    let value: serde_json::Value = serde_json::from_str(&all.stdout).unwrap();
+    assert_eq!(value["web1"]["statuses"]["web1-worker"], "active");
+    assert_eq!(value["web2"]["statuses"]["web2-worker"], "active");
+    assert_eq!((&value["silent"]["status"], &value["gone"]["status"]), (&"error".into(), &"error".into()));
+    assert!(value["gone"]["reason"].as_str().is_some_and(|reason| reason.contains("connection refused")), "{value}");
+}
+
+#[test]
+fn secret_key_that_others_can_read_is_refused() {
+    let (circusd, _, table) = host("web1", "root");
+    let secret = circusd.path("root.key_secret");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let output = with_hosts(&circusd, &table, "circusctl", &["--host", "web1", "status"]);
+    assert_eq!(output.status, Some(1), "{output:?}");
+    assert!(output.stderr.contains("others may read or change it (mode 0644): chmod 600"), "{output:?}");
+}
