@@ -1,5 +1,5 @@
 //! Adopted workers: workers of a killed circusd that this one takes over. They are not children of circusd: it notices
-//! their exits through pidfds, and does not know their exit statuses.
+//! their exits through pidfds, and knows their exit statuses only where the kernel tells them (from Linux 6.15 on).
 //!
 //! When the core launches the watcher and number of such a worker, the worker itself is the result of the launch.
 
@@ -104,11 +104,12 @@ impl Adopted {
             let Source::Adopted(pid) = source else { continue };
             let Some(survivor) = self.workers.remove(pid) else { continue };
             drop(sources.remove_fd(*source, survivor.as_fd().as_raw_fd()));
-            core.log(
-                Level::Info,
-                format!("a worker of the previous circusd has exited, its exit status is not known pid={}", pid.0),
-            );
-            exits.push(Exit::new(*pid, UNKNOWN_STATUS));
+            let status = survivor.exit_status();
+            if status.is_none() {
+                let text = "a worker of the previous circusd has exited, its exit status is not known";
+                core.log(Level::Info, format!("{text} pid={}", pid.0));
+            }
+            exits.push(Exit::new(*pid, status.unwrap_or(UNKNOWN_STATUS)));
         }
         exits
     }

@@ -20,6 +20,7 @@ use super::environment::Environments;
 use super::event_loop::Daemon;
 use super::events::EventPublisher;
 use super::exec_sink::{ExecSinks, SpawnContext};
+use super::fd_store;
 use super::fd_table::FdTable;
 use super::hooks::{HookRunner, Hooks};
 use super::keys::{Door, Keys};
@@ -148,6 +149,8 @@ pub(super) fn boot(
     problems: Vec<Problem>,
     parent: &mut Parent,
 ) -> Result<Daemon, StartupError> {
+    // Their numbers are the lowest ones: nothing else may have them.
+    let passed = sys::take_passed();
     let circus = &config.circus;
     let nofile = sys::raise_nofile().map_err(error)?;
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
@@ -171,7 +174,13 @@ pub(super) fn boot(
     let keys = Keys::load(circus).map_err(StartupError::Error)?;
     let Endpoints { control, events, peers } = bind(circus)?;
     drop(placeholders);
-    let Survivors { adopted, taken } = survivors::deal_with(&config, &mut log, now).map_err(StartupError::Error)?;
+    let (stored, stale) = fd_store::take_back(passed, &config.sockets);
+    if !stored.is_empty() {
+        let names: Vec<&str> = stored.iter().map(|socket| socket.name.as_str()).collect();
+        log.line(Level::Info, now, format!("sockets taken back from the service manager: {}", names.join(", ")));
+    }
+    let Survivors { adopted, taken } =
+        survivors::deal_with(&config, stored, &mut log, now).map_err(StartupError::Error)?;
     let has_survivors = !adopted.is_empty();
     let sockets = sys::open_rest(&config.sockets, taken).map_err(error)?;
     let survivors =
@@ -193,6 +202,7 @@ pub(super) fn boot(
     let hooks = HookRunner::new(waker, host.clone(), nofile);
     let context = Context::new().map_err(error)?;
     let fds = FdTable::new(sockets, control, events);
+    fds.store.forget(&stale);
     let door = Door::open(keys, &context, &mut sources).map_err(StartupError::Error)?;
     let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events, &door)?;
     sources.add(Source::Control, &mut router, Interest::READABLE).map_err(error)?;
@@ -239,6 +249,7 @@ pub(super) fn boot(
             exec_sinks,
             worker_sockets: WorkerSockets::default(),
             workers_end_with_circusd: circus.workers_end_with_circusd,
+            workers_are_adopted: survivors::are_adopted(circus),
         },
         parent: std::mem::take(parent),
         fds,

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
+use super::fd_store::FdStore;
 use crate::sys;
 
 /// What a descriptor is.
@@ -25,6 +26,8 @@ pub(super) struct FdTable {
     pub(super) sockets: Vec<sys::ManagedSocket>,
     pub(super) control: sys::BoundEndpoint,
     pub(super) events: sys::BoundEndpoint,
+    /// What a service manager keeps of it.
+    pub(super) store: FdStore,
 }
 
 impl FdTable {
@@ -33,7 +36,9 @@ impl FdTable {
         control: sys::BoundEndpoint,
         events: sys::BoundEndpoint,
     ) -> Self {
-        Self { sockets, control, events }
+        let mut store = FdStore::of_manager();
+        store.follow(&sockets);
+        Self { sockets, control, events, store }
     }
 
     /// Everything, with what it is.

@@ -1,7 +1,7 @@
 //! Launches: from an action of the core to a process, and from its result to an event.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
@@ -43,6 +43,8 @@ pub(super) struct Launcher {
     pub(super) worker_sockets: WorkerSockets,
     /// Whether every worker ends with circusd, however that ends.
     pub(super) workers_end_with_circusd: bool,
+    /// The circusd after one that was killed goes on with its workers.
+    pub(super) workers_are_adopted: bool,
 }
 
 /// How a worker reports, and what its predecessor has kept for it.
@@ -173,6 +175,13 @@ impl Launcher {
             errno: errno as i32,
             detail: stream.map_or_else(|| "the log".into(), |stream| stream.class.clone()),
         })?;
+        // A worker whose end of the pipe also reads gets no SIGPIPE while no circusd reads: it waits when the pipe is full,
+        // and the next circusd reads on where this one stopped.
+        let both_ways = |write: OwnedFd| {
+            let path = format!("/proc/self/fd/{}", write.as_raw_fd());
+            std::fs::File::options().read(true).write(true).open(path).map_or(write, OwnedFd::from)
+        };
+        let write = if self.workers_are_adopted { both_ways(write) } else { write };
         // Before the sink, which may take a descriptor, too.
         self.reserve.check(&write)?;
         let kept = Kept { watcher: config.name.clone(), stream: name, bytes: config.tail_bytes as usize };

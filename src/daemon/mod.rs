@@ -42,6 +42,7 @@ mod event_loop;
 mod events;
 mod exec_sink;
 mod execute;
+mod fd_store;
 mod fd_table;
 mod hooks;
 mod keys;

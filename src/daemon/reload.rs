@@ -8,6 +8,7 @@ use super::fd_table::FdTable;
 use super::keys::{Door, read_ring};
 use super::launch::Launcher;
 use super::state_file::StateFile;
+use super::survivors;
 use crate::arbiter::{Event, Level, SocketInfo};
 use crate::config::{self, CircusConfig, Config};
 use crate::sys;
@@ -34,6 +35,7 @@ pub(super) fn take_over(
     }
     resources.follow_umask(config.circus.umask);
     launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;
+    launcher.workers_are_adopted = survivors::are_adopted(&config.circus);
     resources.config = config;
     resources.problems = std::mem::take(&mut resources.problems_read);
     Ok(fds.socket_infos())

@@ -13,6 +13,7 @@ use super::main::log_level_of;
 use super::plugins::log_speaker;
 use super::sources::{Source, Sources};
 use super::state_file;
+use super::survivors;
 use crate::arbiter::{Arbiter, Event, Level, SinkEvent, TimeZones};
 use crate::config::{CircusConfig, Config, Problem, Severity, WatcherConfig};
 use crate::net::{Context, Publisher, Router};
@@ -61,6 +62,8 @@ pub(super) fn close(mut daemon: Daemon) {
     if let Some(file) = daemon.state_file {
         file.remove();
     }
+    // Nothing answers at the sockets any more.
+    daemon.fds.store.follow(&[]);
     drop(daemon.resources.pidfile);
     core.log.close(core.now);
 }
@@ -98,6 +101,7 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     let mut network = Network { context: &resources.context, control, door, events, fds, sources };
     network.follow(circus, &resources.config.circus, core);
     launcher.workers_end_with_circusd = circus.workers_end_with_circusd;
+    launcher.workers_are_adopted = survivors::are_adopted(circus);
     for error in fds.replace_sockets(&config.sockets) {
         core.log(Level::Error, error);
     }

@@ -23,7 +23,9 @@ impl FdTable {
 
     /// Makes the sockets be these, all or nothing, while workers use them.
     pub(super) fn exchange_sockets(&mut self, configs: &[SocketConfig]) -> Result<(), String> {
-        sys::swap_sockets(&mut self.sockets, configs)
+        sys::swap_sockets(&mut self.sockets, configs)?;
+        self.store.follow(&self.sockets);
+        Ok(())
     }
 
     /// For a new life, when no worker is left: sockets that are the same stay open, so that no client that connects
@@ -41,6 +43,7 @@ impl FdTable {
             }
         }
         self.sockets.sort_by(|a, b| a.name.cmp(&b.name));
+        self.store.follow(&self.sockets);
         failed
     }
 }

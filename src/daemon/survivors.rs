@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::log::Log;
 use super::state_file::{self, Document, KnownWorker};
 use crate::arbiter::{Level, Now};
-use crate::config::{CircusConfig, Config, OnOrphans, WatcherOrigin, argv};
+use crate::config::{CircusConfig, Config, OnOrphans, SocketConfig, WatcherOrigin, argv};
 use crate::proto::Signal;
 use crate::sys::{ManagedSocket, Proc, Survivor, has_our_program, kill_trees, since_boot, take_back};
 
@@ -44,14 +44,26 @@ pub(super) struct Survivors {
     pub(super) taken: Vec<ManagedSocket>,
 }
 
-/// Ends the workers that `state_file` lists, or adopts them.
-pub(super) fn deal_with(config: &Config, log: &mut Log, now: Now) -> Result<Survivors, String> {
+/// Whether a circusd that follows this one after a crash goes on with its workers.
+pub(super) fn are_adopted(circus: &CircusConfig) -> bool {
+    let has_file = circus.state_file.as_deref().is_some_and(|path| !path.is_empty());
+    has_file && circus.on_orphans == OnOrphans::Adopt && !circus.workers_end_with_circusd
+}
+
+/// Ends the workers that `state_file` lists, or adopts them. `stored`: the managed sockets that are here already.
+pub(super) fn deal_with(
+    config: &Config,
+    stored: Vec<ManagedSocket>,
+    log: &mut Log,
+    now: Now,
+) -> Result<Survivors, String> {
+    let none = |stored| Survivors { adopted: Vec::new(), taken: stored };
     let Some(path) = config.circus.state_file.as_deref().filter(|path| !path.is_empty()) else {
-        return Ok(Survivors::default());
+        return Ok(none(stored));
     };
-    let Some(document) = state_file::survivors(path)? else { return Ok(Survivors::default()) };
+    let Some(document) = state_file::survivors(path)? else { return Ok(none(stored)) };
     if document.workers.is_empty() {
-        return Ok(Survivors::default());
+        return Ok(none(stored));
     }
     let pids: Vec<String> = document.workers.iter().map(|worker| worker.identity.pid.to_string()).collect();
     let pids = pids.join(",");
@@ -59,7 +71,7 @@ pub(super) fn deal_with(config: &Config, log: &mut Log, now: Now) -> Result<Surv
         OnOrphans::End => {
             log.line(Level::Warning, now, format!("ending workers that a killed circusd has left behind pids={pids}"));
             end(config, &document.workers);
-            Ok(Survivors::default())
+            Ok(none(stored))
         }
         OnOrphans::Adopt => {
             log.line(
@@ -67,7 +79,7 @@ pub(super) fn deal_with(config: &Config, log: &mut Log, now: Now) -> Result<Surv
                 now,
                 format!("adopting workers that a killed circusd has left behind pids={pids}"),
             );
-            let taken = take_sockets(config, &document);
+            let taken = take_sockets(config, &document, stored);
             Ok(Survivors { adopted: document.workers, taken })
         }
     }
@@ -98,12 +110,15 @@ fn end(config: &Config, workers: &[KnownWorker]) {
     }
 }
 
-/// The managed sockets that workers of before still have.
-fn take_sockets(config: &Config, document: &Document) -> Vec<ManagedSocket> {
+/// The managed sockets that are here already, and those that workers of before still have.
+fn take_sockets(config: &Config, document: &Document, stored: Vec<ManagedSocket>) -> Vec<ManagedSocket> {
     let survivors = document.workers.iter().filter_map(|worker| Survivor::open(worker.identity).ok());
     let mut listeners: Vec<_> = survivors.flat_map(|survivor| survivor.listeners()).collect();
-    let own = config.sockets.iter().filter(|socket| !socket.so_reuseport);
-    own.filter_map(|socket| take_back(socket, document.sockets.get(&socket.name)?, &mut listeners)).collect()
+    let is_here = |config: &&SocketConfig| stored.iter().any(|socket| socket.name == config.name);
+    let own = config.sockets.iter().filter(|socket| !socket.so_reuseport && !is_here(socket));
+    let taken = own.filter_map(|socket| take_back(socket, document.sockets.get(&socket.name)?, &mut listeners));
+    let taken: Vec<ManagedSocket> = taken.collect();
+    stored.into_iter().chain(taken).collect()
 }
 
 /// What the log should say, a line for each watcher.

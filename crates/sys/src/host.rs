@@ -12,6 +12,8 @@ use super::raw_text::from_os;
 use circus_core::config::Host;
 
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// What a service manager has passed is circusd's own: see `fd_store`.
+const PASSED: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 /// Names the descriptor with the state of the circusd that this process was before.
 const STATE_FD: &str = "CIRCUSD_STATE_FD";
 
@@ -21,13 +23,17 @@ pub fn host() -> Host {
     Host {
         // The service manager's socket is circusd's own: a worker that used it would speak for circusd.
         env: std::env::vars_os()
-            .filter(|(name, _)| name != NOTIFY_SOCKET && name != STATE_FD)
+            .filter(|(name, _)| name != NOTIFY_SOCKET && name != STATE_FD && !is_passed(name))
             .map(|(name, value)| (from_os(name), from_os(value)))
             .collect(),
         // A directory that was removed has no name; "/" always is one.
         cwd: std::env::current_dir().map_or_else(|_| "/".into(), |directory| from_os(directory.into())),
         programs: programs(),
     }
+}
+
+fn is_passed(name: &std::ffi::OsStr) -> bool {
+    PASSED.iter().any(|passed| name == *passed)
 }
 
 /// The socket of the service manager that started circusd, if one waits for READY=1.
@@ -46,7 +52,8 @@ pub fn state_fd() -> Option<i32> {
 /// state.
 #[expect(clippy::disallowed_methods, reason = "it is handed on as it is")]
 pub(super) fn words_and_environment(state: i32) -> (Vec<OsString>, Vec<(OsString, OsString)>) {
-    let mut environment: Vec<_> = std::env::vars_os().filter(|(name, _)| name != STATE_FD).collect();
+    let mut environment: Vec<_> =
+        std::env::vars_os().filter(|(name, _)| name != STATE_FD && !is_passed(name)).collect();
     environment.push((STATE_FD.into(), state.to_string().into()));
     (std::env::args_os().collect(), environment)
 }

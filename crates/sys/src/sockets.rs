@@ -126,6 +126,18 @@ impl ManagedSocket {
         Ok(())
     }
 
+    /// Sets what can be set while it is open as its configuration says, whatever it was.
+    pub(super) fn bring_in_line(&mut self) -> Result<(), String> {
+        let socket = SockRef::from(&self.fd);
+        let set = || {
+            listen(&socket, &self.config)?;
+            socket.set_nonblocking(!self.config.blocking).map_err(os("set whether it blocks"))?;
+            let mode = 0o777 & !self.config.umask;
+            self.file.as_ref().map_or(Ok(()), |file| file.change_mode(mode).map_err(os("change the mode of its file")))
+        };
+        set().map_err(|(_, reason)| reason)
+    }
+
     fn adjust_described(&self, config: &SocketConfig) -> Result<(), Reason> {
         let socket = SockRef::from(&self.fd);
         if self.config.backlog != config.backlog && !self.per_worker {
@@ -299,7 +311,7 @@ pub(super) fn not_bound(error: &std::io::Error, address: SocketAddr) -> Reason {
 }
 
 /// The first address of the host that is of the family.
-fn resolve(config: &SocketConfig) -> Result<SocketAddr, Reason> {
+pub(super) fn resolve(config: &SocketConfig) -> Result<SocketAddr, Reason> {
     let addresses: Vec<SocketAddr> = (config.host.as_str(), config.port)
         .to_socket_addrs()
         .map_err(|error| (0, format!("the host '{}' cannot be resolved: {error}", config.host)))?
@@ -317,7 +329,7 @@ fn family_name(family: Family) -> &'static str {
     }
 }
 
-fn kind(kind: SocketType) -> Type {
+pub(super) fn kind(kind: SocketType) -> Type {
     match kind {
         SocketType::Stream => Type::STREAM,
         SocketType::Datagram => Type::DGRAM,

@@ -17,6 +17,25 @@ use super::sockets::{Address, ManagedSocket, SavedSocket};
 use circus_core::config::SocketConfig;
 use circus_core::proto::Signal;
 
+/// `struct pidfd_info` as it was first (linux/pidfd.h); later kernels write more into longer ones.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+/// `_IOWR(0xFF, 11, struct pidfd_info)`.
+const PIDFD_GET_INFO: libc::Ioctl = (3 << 30 | (size_of::<PidfdInfo>() as u64) << 16 | 0xFF << 8 | 11) as libc::Ioctl;
+
+/// What wait(2) calls a status.
+fn decoded(status: i32) -> i32 {
+    if libc::WIFSIGNALED(status) { -libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
+}
+
 /// See the module. The descriptor becomes readable when the process ends.
 #[derive(Debug)]
 pub struct Survivor {
@@ -60,6 +79,30 @@ impl Survivor {
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// What it has ended with: its exit status, or minus the signal that ended it. The kernel tells it to a process that is
+    /// not its parent while it is a zombie, and from Linux 6.15 on (PIDFD_GET_INFO) also when it has been reaped.
+    pub fn exit_status(&self) -> Option<i32> {
+        // Reaped between the two looks, the second time the first one finds it.
+        (0..2).find_map(|_| self.status_of_reaped().or_else(|| self.status_of_zombie())).map(decoded)
+    }
+
+    fn status_of_reaped(&self) -> Option<i32> {
+        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+        // SAFETY: the kernel writes no more than the size of this struct, which is part of the number of the request.
+        let result = unsafe { libc::ioctl(self.pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+        (result == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
+    }
+
+    fn status_of_zombie(&self) -> Option<i32> {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.identity.pid)).ok()?;
+        let is_this_one = Proc::default()
+            .stat(self.identity.pid)
+            .is_some_and(|stat| stat.zombie && stat.started == self.identity.started);
+        // The last field, behind the name, which may have anything in it.
+        let status = text.rsplit(')').next()?.split_whitespace().last()?.parse().ok()?;
+        is_this_one.then_some(status)
     }
 
     /// Sends it a signal, and never a later process with its pid.

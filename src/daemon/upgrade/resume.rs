@@ -40,6 +40,7 @@ use crate::daemon::signaller::Signaller;
 use crate::daemon::sources::{Source, Sources};
 use crate::daemon::starting::Starting;
 use crate::daemon::state_file::StateFile;
+use crate::daemon::survivors;
 use crate::daemon::worker_sockets::WorkerSockets;
 use crate::net::Context;
 use crate::output::{OutputHandle, SavedOutput};
@@ -121,6 +122,7 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
         exec_sinks: ExecSinks::restore(around, state.exec_sinks, take).map_err(words)?,
         worker_sockets: WorkerSockets::restore(state.worker_sockets, take).map_err(words)?,
         workers_end_with_circusd: circus.workers_end_with_circusd,
+        workers_are_adopted: survivors::are_adopted(circus),
     };
     let mut children = Children::new(spawner);
     state.children.into_iter().for_each(|(pid, owner)| children.insert(pid, owner));

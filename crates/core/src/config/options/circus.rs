@@ -167,7 +167,8 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "adopt",
         "What happens to workers that a killed circusd has left behind, if state_file lists them. end: they are \
         stopped before anything is started. adopt: they become workers of the new circusd and keep the sockets that \
-        they listen on."
+        they listen on. With adopt, what a worker prints while no circusd runs waits in its pipe, and a worker whose pipe \
+        is full waits too."
     ),
     field!(pidfile, Text, "", "/run/circusd.pid", "The file to which circusd writes its process id."),
     unused!(prereload_fn, Text, "", "module.function", "A Python function.", DEAD),
