@@ -22,6 +22,7 @@ mod cost;
 mod crowd;
 mod descriptors;
 mod hooks;
+mod hostile;
 mod hosts;
 mod independence;
 mod keys;

@@ -11,7 +11,7 @@ use super::{
 };
 use circus_client::{ClientError, KeyNames, Request, Ssh, Wait, endpoint};
 use circus_core::commands::{self, Action, CommandSpec, Invocation, Table};
-use circus_core::escape::escaped_value;
+use circus_core::escape::{escaped_lines, escaped_value};
 use circus_core::proto::Object;
 use serde_json::Value;
 
@@ -427,7 +427,8 @@ fn finished(spec: &CommandSpec, answers: &[(Single, Result<Vec<u8>, ClientError>
 pub(super) fn emit(outcome: &Outcome, look: Look, streams: &mut Streams<'_>) -> io::Result<Exit> {
     streams.output.write_all(outcome.stdout.as_bytes())?;
     streams.output.flush()?;
-    streams.errors.write_all(look::error(&outcome.stderr, look).as_bytes())?;
+    // Reasons come from circusd, from files and from ssh.
+    streams.errors.write_all(look::error(&escaped_lines(&outcome.stderr), look).as_bytes())?;
     Ok(outcome.exit)
 }
 

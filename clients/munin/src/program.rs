@@ -8,6 +8,7 @@ use super::ask::ask;
 use super::graph::{Graph, Memory, config, values};
 use super::replies::Replies;
 use circus_client::{ClientError, Host, KEY_VARIABLE, KeyNames, SERVER_KEY_VARIABLE};
+use circus_core::escape::escaped;
 use circus_sys as sys;
 
 const ENDPOINT: &str = "tcp://127.0.0.1:5555";
@@ -70,7 +71,7 @@ pub fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(reason) => {
-            drop(writeln!(std::io::stderr(), "{name}: {reason}"));
+            drop(writeln!(std::io::stderr(), "{}: {}", escaped(name), escaped(&reason)));
             ExitCode::FAILURE
         }
     }

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 
 pub use circus_core::base::Level;
+use circus_core::escape::escaped;
 
 /// How a line of a level begins for circusd: see systemd's sd-daemon(3).
 fn prefix(level: Level) -> &'static str {
@@ -40,7 +41,7 @@ impl Log {
         }
         let prefix = if self.prefixed { prefix(level) } else { "" };
         // A failure to log cannot be reported.
-        drop(self.out.write_all(format!("{prefix}{}\n", text.replace('\n', " ")).as_bytes()));
+        drop(self.out.write_all(format!("{prefix}{}\n", escaped(&text.replace('\n', " "))).as_bytes()));
     }
 }
 
@@ -54,8 +55,8 @@ mod tests {
         let path = folder.path().join("log");
         let mut log = Log::open("WARNING", path.to_str().unwrap(), true).unwrap();
         log.line(Level::Info, "not this");
-        log.line(Level::Error, "a\nb");
-        assert_eq!(std::fs::read_to_string(path).unwrap(), "a b\n");
+        log.line(Level::Error, "a\nb\u{1b}[2J");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "a b\\u001b[2J\n");
         assert_eq!(prefix(Level::Error), "<3>");
     }
 }

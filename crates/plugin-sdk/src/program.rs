@@ -10,6 +10,7 @@ use super::runner::Runner;
 use super::zmq_client::ZmqClient;
 use super::{Args, Client as _, Plugin, PluginContext};
 use circus_client::{Client, Host, KeyNames};
+use circus_core::escape::escaped;
 use circus_sys as sys;
 
 /// The whole `main` of a program that is one plugin: `make` makes it from what its section says.
@@ -23,7 +24,7 @@ pub fn run(args: &Args, make: impl FnOnce(&PluginContext) -> Result<Box<dyn Plug
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             // A failure of standard error cannot be reported.
-            drop(writeln!(std::io::stderr(), "<3>{text}"));
+            drop(writeln!(std::io::stderr(), "<3>{}", escaped(&text)));
             ExitCode::FAILURE
         }
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use circus_core::escape::escaped_lines;
 use clap::{Parser, ValueEnum};
 use serde_json::Value;
 
@@ -183,7 +184,7 @@ pub fn main() -> ExitCode {
     if let Some(order) = fleet::order(&args) {
         return match order.and_then(|order| fleet::run(&args, &order, |call| branch.send(call))) {
             Ok((done, report)) => {
-                drop(writeln!(io::stdout(), "{}", shown(&report.to_string(), args.format)));
+                drop(writeln!(io::stdout(), "{}", escaped_lines(&shown(&report.to_string(), args.format))));
                 if done { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
             }
             Err(Failure(code, reason)) => failed(code, &reason),
@@ -196,7 +197,7 @@ pub fn main() -> ExitCode {
     match branch.send(&call) {
         Err(reason) => failed(UNREACHABLE, &format!("{url}: {reason}")),
         Ok((status, body)) if status < 300 => {
-            drop(writeln!(io::stdout(), "{}", shown(&body, args.format)));
+            drop(writeln!(io::stdout(), "{}", escaped_lines(&shown(&body, args.format))));
             ExitCode::SUCCESS
         }
         Ok((status, body)) => failed(REFUSED, &refusal(status, &body)),
@@ -204,7 +205,7 @@ pub fn main() -> ExitCode {
 }
 
 fn failed(code: u8, reason: &str) -> ExitCode {
-    drop(writeln!(io::stderr(), "cyme: {reason}"));
+    drop(writeln!(io::stderr(), "cyme: {}", escaped_lines(reason)));
     ExitCode::from(code)
 }
 

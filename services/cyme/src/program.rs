@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             tracing::error!("{reason}");
-            drop(writeln!(io::stderr(), "cyme-branch: {reason}"));
+            drop(writeln!(io::stderr(), "cyme-branch: {}", circus_core::escape::escaped_lines(&reason)));
             ExitCode::FAILURE
         }
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::Globals;
 use crate::complete::{Choice, choices};
 use crate::run::Session;
+use circus_core::escape::escaped;
 use circus_core::proto::{Object, resource_name};
 
 /// Completion does not wait for a daemon that is busy or not there.
@@ -35,7 +36,8 @@ pub(crate) fn candidates(session: &mut Session<'_>, globals: &Globals, words: &[
             Choice::OptionOf(watcher) => found.extend(options(session, &globals, &watcher)),
         }
     }
-    found.retain(|word| word.starts_with(typed));
+    // A word that a terminal would obey cannot be completed; circusd has none.
+    found.retain(|word| word.starts_with(typed) && *escaped(word) == **word);
     found.sort_unstable();
     found.dedup();
     found

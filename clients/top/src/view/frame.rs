@@ -1,6 +1,8 @@
 //! The screen as a whole.
 
+use circus_core::escape::unfit_for_a_name;
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout};
 
 use super::{output, panes, popup, tree};
@@ -56,6 +58,17 @@ pub(crate) fn render(frame: &mut Frame<'_>, state: &State, scroll: &mut Scroll) 
         Mode::Look | Mode::Filter(_) => {}
         Mode::Confirm(order) => popup::question(frame, order, state),
         Mode::Help => popup::help(frame),
+    }
+    tame(frame.buffer_mut());
+}
+
+/// ratatui leaves control characters out, but not what changes the direction of writing: one such mark in the name of a
+/// process, and the rest of the line reads as another.
+fn tame(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if unfit_for_a_name(cell.symbol()).is_some() {
+            cell.set_symbol("\u{fffd}");
+        }
     }
 }
 
@@ -171,6 +184,20 @@ mod tests {
         assert!(screen(&state, 80, 24).contains("waiting for a greeting from e"));
         open_output(&mut state, json!({"lines": [], "cursor": 0, "missed": 0, "next": 0, "began": 1.0}));
         assert!(screen(&state, 80, 24).contains("nothing was printed yet"));
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_drawn() {
+        let mut state = chatty();
+        let hostile = "a\u{1b}[2J\u{202e}b\u{2066}\u{200f}\u{9b}";
+        for watcher in state.fleet.watchers.values_mut() {
+            watcher.name = hostile.into();
+        }
+        state.endpoints.control = hostile.into();
+        publish(&mut state, 47, 1, hostile);
+        let seen = screen(&state, 200, 60);
+        assert!(seen.contains("a[2J\u{fffd}b"), "{seen}");
+        assert!(seen.lines().all(|line| unfit_for_a_name(line).is_none()), "{seen:?}");
     }
 
     #[test]
