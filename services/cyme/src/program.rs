@@ -35,8 +35,8 @@ pub struct Args {
     /// Where to listen: HOST:PORT, :PORT or PORT; 127.0.0.1:8000 without
     #[arg(value_name = "ADDRESS")]
     pub address: Option<String>,
-    /// the URL of the broker: redis://..., or memory:// for one branch without a broker
-    #[arg(short, long, value_name = "URL", default_value = "redis://127.0.0.1:6379/0")]
+    /// the URL of the broker: amqp://..., amqps://..., redis://..., rediss://..., or memory:// for one branch alone
+    #[arg(short, long, value_name = "URL", default_value = "amqp://guest:guest@localhost:5672//")]
     pub broker: String,
     /// the id of the branch; made once, and kept in its folder, if it is not given
     #[arg(short, long, value_name = "ID")]

@@ -85,6 +85,7 @@ pub fn start(parts: Parts) -> Result<Handle, String> {
     tokio::spawn(call_broker(Arc::clone(&broker), to_call, sender.clone()));
     tokio::spawn(hear_broker(broker, sender.clone()));
     let begun = Instant::now();
+    let celery = Celery::new(&parts.settings.id);
     let driver = Driver {
         branch: Branch::new(parts.settings, parts.model, now(begun)),
         begun,
@@ -92,7 +93,7 @@ pub fn start(parts: Parts) -> Result<Handle, String> {
         calls,
         circusd,
         connect,
-        celery: Arc::new(Celery::default()),
+        celery: Arc::new(celery),
         requests: HashMap::new(),
         number: 0,
         failures: 0,
@@ -171,6 +172,7 @@ impl Driver {
     async fn run(mut self, mut inputs: UnboundedReceiver<Input>) {
         self.feed(Event::Started).await;
         loop {
+            self.forget_gone().await;
             let deadline = tokio::time::Instant::from_std(self.begun + self.branch.deadline(now(self.begun)));
             let input = tokio::select! {
                 input = inputs.recv() => input,
@@ -209,8 +211,6 @@ impl Driver {
         self.requests.insert(self.number, answer);
         let Parsed { op, nowait } = request;
         self.feed(Event::Request { id: self.number, op, nowait }).await;
-        // Answers that nothing waits for any more: their clients have gone.
-        self.requests.retain(|_, answer| !answer.is_closed());
     }
 
     async fn feed(&mut self, event: Event) {
@@ -263,13 +263,13 @@ impl Driver {
                     drop(answer.send(reply));
                 }
             }
-            Action::Publish { id, publication } => {
-                let (celery, branch) = (Arc::clone(&self.celery), self.branch.settings().id.clone());
-                self.answer_later(id, async move { celery.publish(&branch, &publication).await });
-            }
-            Action::Look { id, task, backend, what } => {
+            Action::Publish { call, publication } => {
                 let celery = Arc::clone(&self.celery);
-                self.answer_later(id, async move { celery.look(&backend, &task, what).await });
+                self.look(call, async move { celery.publish(&publication).await });
+            }
+            Action::Look { call, task, backend, broker, what, limit } => {
+                let celery = Arc::clone(&self.celery);
+                self.look(call, async move { celery.look(&backend, &broker, &task, what, limit).await });
             }
             Action::Log { warning: true, message } => tracing::warn!("{message}"),
             Action::Log { warning: false, message } => tracing::info!("{message}"),
@@ -277,16 +277,21 @@ impl Driver {
         None
     }
 
-    /// Answers a request with what comes of this, unless its client goes away before.
-    fn answer_later(&mut self, id: u64, work: impl Future<Output = Reply> + Send + 'static) {
-        let Some(mut answer) = self.requests.remove(&id) else { return };
+    fn look(&self, call: u64, work: impl Future<Output = Reply> + Send + 'static) {
+        let tell = self.tell.clone();
         tokio::spawn(async move {
-            let reply = tokio::select! {
-                reply = work => reply,
-                () = answer.closed() => return,
-            };
-            drop(answer.send(reply));
+            let reply = work.await;
+            drop(tell.send(Input::Event(Event::Looked { call, reply })));
         });
+    }
+
+    /// Forgets requests whose clients have gone.
+    async fn forget_gone(&mut self) {
+        let gone: Vec<u64> = self.requests.iter().filter(|(_, answer)| answer.is_closed()).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.requests.remove(&id);
+            self.feed(Event::Gone(id)).await;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The broker between branches: who is alive, which branch has what, and messages.
 
 mod memory;
+mod rabbit;
 mod redis;
 
 use std::future::Future;
@@ -10,6 +11,7 @@ use crate::core::{Answer, BrokerCall, BrokerUrl, Message};
 
 pub use self::redis::Redis;
 pub use memory::Memory;
+pub use rabbit::Rabbit;
 
 /// A future of the broker.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -28,7 +30,8 @@ pub fn open(url: &str, branch: &str) -> Result<Box<dyn Broker>, String> {
     let parsed = BrokerUrl::parse(url)?;
     match parsed.scheme.as_str() {
         "memory" => Ok(Box::new(Memory::default().of(branch))),
-        "redis" => Ok(Box::new(Redis::open(url, branch)?)),
-        other => Err(format!("a branch cannot use '{other}' as its broker: redis and memory are possible")),
+        "redis" | "rediss" => Ok(Box::new(Redis::open(url, branch)?)),
+        _ if parsed.is_amqp() => Ok(Box::new(Rabbit::open(url, branch)?)),
+        other => Err(format!("a branch cannot use '{other}' as its broker: amqp, redis and memory are possible")),
     }
 }

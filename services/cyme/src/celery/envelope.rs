@@ -6,22 +6,36 @@ use serde_json::{Value, json};
 
 /// A command of remote control to one worker, as it is published over Redis.
 pub fn control_request(node: &str, method: &str, arguments: &Value, ticket: &str, reply_queue: &str) -> String {
-    let body = json!({"method": method, "arguments": arguments, "destination": [node], "pattern": null,
-        "matcher": null, "ticket": ticket, "reply_to": {"exchange": "", "routing_key": reply_queue}});
+    let body = control_body(node, method, arguments, ticket, reply_queue);
     let delivery = json!({"exchange": "celery.pidbox", "routing_key": ""});
     envelope(&body, &json!({"clock": 1}), json!({"delivery_mode": 2, "delivery_info": delivery, "priority": 0}), ticket)
 }
 
 /// A task (protocol 2), as it is pushed onto a queue of Redis.
 pub fn task_message(branch: &str, id: &str, task: &str, kwargs: &Value, exchange: &str, key: &str) -> String {
-    let body = json!([[], kwargs, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]);
-    let headers = json!({"lang": "py", "task": task, "id": id, "root_id": id, "parent_id": null, "group": null,
-        "retries": 0, "timelimit": [null, null], "argsrepr": "()", "kwargsrepr": kwargs.to_string(),
-        "origin": branch, "eta": null, "expires": null, "ignore_result": false});
+    let (body, headers) = (task_body(kwargs), task_headers(branch, id, task, kwargs));
     let delivery = json!({"exchange": exchange, "routing_key": key});
     let properties = json!({"correlation_id": id, "reply_to": "", "delivery_mode": 2, "delivery_info": delivery,
         "priority": 0});
     envelope(&body, &headers, properties, id)
+}
+
+/// A command of remote control to one worker.
+pub(super) fn control_body(node: &str, method: &str, arguments: &Value, ticket: &str, reply_queue: &str) -> Value {
+    json!({"method": method, "arguments": arguments, "destination": [node], "pattern": null, "matcher": null,
+           "ticket": ticket, "reply_to": {"exchange": "", "routing_key": reply_queue}})
+}
+
+/// The arguments of a task.
+pub(super) fn task_body(kwargs: &Value) -> Value {
+    json!([[], kwargs, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}])
+}
+
+/// What is said of a task beside its arguments.
+pub(super) fn task_headers(branch: &str, id: &str, task: &str, kwargs: &Value) -> Value {
+    json!({"lang": "py", "task": task, "id": id, "root_id": id, "parent_id": null, "group": null, "retries": 0,
+           "timelimit": [null, null], "argsrepr": "()", "kwargsrepr": kwargs.to_string(), "origin": branch,
+           "eta": null, "expires": null, "ignore_result": false})
 }
 
 fn envelope(body: &Value, headers: &Value, mut properties: Value, tag: &str) -> String {

@@ -1,5 +1,6 @@
 //! Celery's workers, as a program that is not Python talks to them: remote control, tasks, results.
 
+mod amqp;
 mod envelope;
 mod redis;
 
@@ -11,27 +12,68 @@ use serde_json::{Value, json};
 
 use crate::core::branch::Publication;
 use crate::core::op::Query;
-use crate::core::{Outcome, Reply};
+use crate::core::{BrokerUrl, Outcome, Reply};
 
+pub use self::amqp::Amqp;
 pub use self::redis::Redis;
 pub use envelope::{control_request, read_reply, task_message};
 
+/// The task that requests a URL.
+const WEBHOOK: &str = "cyme.tasks.webhook";
+/// The backend of results that sends them to the branch that has published the task.
+pub use crate::core::branch::RPC;
 /// The queue of tasks for which none is named.
 pub const DEFAULT_QUEUE: &str = "celery";
 
+/// What is said of a result that another serializer has written.
+const NOT_JSON: &str = "the result is not JSON: its worker has another serializer";
+
+/// What a worker has written about a task; nothing, if it has not yet, or has and it is not JSON.
+pub type Found = Option<Result<Value, String>>;
+
+/// Whether a worker writes nothing more about a task.
+fn is_done(found: &Result<Value, String>) -> bool {
+    match found {
+        Ok(found) => matches!(found["status"].as_str(), Some("SUCCESS" | "FAILURE" | "REVOKED")),
+        Err(_) => true,
+    }
+}
+
 /// The brokers of all applications, each connected to once.
-#[derive(Default)]
 pub struct Celery {
-    brokers: Mutex<HashMap<String, Redis>>,
+    branch: String,
+    brokers: Mutex<HashMap<String, Broker>>,
+}
+
+#[derive(Clone)]
+enum Broker {
+    Redis(Redis),
+    Amqp(Amqp),
+}
+
+impl Broker {
+    fn open(url: &str, branch: &str) -> Result<Self, String> {
+        let parsed = BrokerUrl::parse(url)?;
+        match parsed.scheme.as_str() {
+            "redis" | "rediss" => Ok(Self::Redis(Redis::open(url)?)),
+            _ if parsed.is_amqp() => Ok(Self::Amqp(Amqp::open(parsed, branch))),
+            other => Err(format!("workers and results over '{other}' are not possible: amqp and redis are")),
+        }
+    }
 }
 
 impl Celery {
-    fn broker(&self, url: &str) -> Result<Redis, String> {
+    /// The workers of this branch, and of others.
+    pub fn new(branch: &str) -> Self {
+        Self { branch: branch.to_owned(), brokers: Mutex::default() }
+    }
+
+    fn broker(&self, url: &str) -> Result<Broker, String> {
         let mut brokers = self.brokers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(broker) = brokers.get(url) {
             return Ok(broker.clone());
         }
-        let broker = Redis::open(url)?;
+        let broker = Broker::open(url, &self.branch)?;
         brokers.insert(url.to_owned(), broker.clone());
         Ok(broker)
     }
@@ -46,7 +88,8 @@ impl Celery {
         timeout: Duration,
     ) -> Outcome {
         let asked = match self.broker(broker) {
-            Ok(broker) => broker.control(node, method, arguments, timeout).await,
+            Ok(Broker::Redis(broker)) => broker.control(node, method, arguments, timeout).await,
+            Ok(Broker::Amqp(broker)) => broker.control(node, method, arguments, timeout).await,
             Err(reason) => Err(reason),
         };
         match asked {
@@ -57,12 +100,13 @@ impl Celery {
     }
 
     /// Publishes a task that has a worker request a URL.
-    pub async fn publish(&self, branch: &str, task: &Publication) -> Reply {
+    pub async fn publish(&self, task: &Publication) -> Reply {
         let request = &task.request;
         let (params, data) = (request.params(), request.data());
         let kwargs = json!({"url": request.url, "method": request.method, "params": params, "data": data});
         let published = match self.broker(&task.broker) {
-            Ok(broker) => broker.publish(branch, task, "cyme.tasks.webhook", kwargs).await,
+            Ok(Broker::Redis(broker)) => broker.publish(&self.branch, task, WEBHOOK, kwargs).await,
+            Ok(Broker::Amqp(broker)) => broker.publish(task, WEBHOOK, kwargs).await,
             Err(reason) => Err(reason),
         };
         if let Err(reason) = published {
@@ -74,18 +118,14 @@ impl Celery {
         Reply { status: 202, body }
     }
 
-    /// What became of a task.
-    pub async fn look(&self, backend: &str, task: &str, what: Query) -> Reply {
-        let broker = match self.broker(backend) {
-            Ok(broker) => broker,
-            Err(reason) => return Reply::no_broker(&reason),
+    /// What became of a task, waited for at most for so long. `broker` is that of its application.
+    pub async fn look(&self, backend: &str, broker: &str, task: &str, what: Query, limit: Duration) -> Reply {
+        let found = match self.broker(if backend == RPC { broker } else { backend }) {
+            Ok(Broker::Redis(broker)) => broker.result(task, limit).await,
+            Ok(Broker::Amqp(broker)) => broker.result(task, limit).await,
+            Err(reason) => Err(reason),
         };
-        let limit = match what {
-            Query::Wait(None) => Duration::MAX,
-            Query::Wait(Some(seconds)) => Duration::from_secs_f64(seconds),
-            Query::State | Query::Result => Duration::ZERO,
-        };
-        match broker.result(task, limit).await {
+        match found {
             Err(reason) => Reply::no_broker(&reason),
             Ok(found) => answer(what, found),
         }
@@ -93,7 +133,7 @@ impl Celery {
 }
 
 /// The answer to a question about a task, from what its worker has written.
-fn answer(what: Query, found: Option<Result<Value, String>>) -> Reply {
+fn answer(what: Query, found: Found) -> Reply {
     let found = match found {
         None if matches!(what, Query::Wait(_)) => return Reply::late(),
         None => json!({"status": "PENDING", "result": null}),

@@ -49,9 +49,6 @@ impl Redis {
     /// The broker at this URL. It is connected to when it is needed.
     pub fn open(url: &str) -> Result<Self, String> {
         let parsed = BrokerUrl::parse(url)?;
-        if parsed.scheme != "redis" {
-            return Err(format!("workers and results over '{}' are not possible yet: redis is", parsed.scheme));
-        }
         let mut random = Random::new(crate::seed());
         let shared = Shared {
             commands: Link::new(url, Duration::ZERO)?,
@@ -132,7 +129,7 @@ impl Redis {
     }
 
     /// What a worker has written about a task, once it is done, waited for at most for so long.
-    pub async fn result(&self, task: &str, limit: Duration) -> Result<Option<Result<Value, String>>, String> {
+    pub async fn result(&self, task: &str, limit: Duration) -> Result<super::Found, String> {
         let begun = Instant::now();
         let mut pause = LOOK.0;
         loop {
@@ -144,13 +141,9 @@ impl Redis {
                 .await?;
             let found = found.map(|bytes| {
                 let parsed = serde_json::from_slice::<Value>(&bytes);
-                parsed.map_err(|_| "the result is not JSON: its worker has another serializer".to_owned())
+                parsed.map_err(|_| super::NOT_JSON.to_owned())
             });
-            let done = match &found {
-                None => false,
-                Some(Ok(found)) => matches!(found["status"].as_str(), Some("SUCCESS" | "FAILURE" | "REVOKED")),
-                Some(Err(_)) => true,
-            };
+            let done = found.as_ref().is_some_and(super::is_done);
             if done || limit.is_zero() {
                 return Ok(found);
             }

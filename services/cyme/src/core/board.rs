@@ -36,7 +36,7 @@ impl Kind {
 }
 
 /// A thing that has a name among all branches.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// What it is.
     pub kind: Kind,
@@ -65,7 +65,7 @@ pub struct Entry {
 }
 
 /// An entry, and whether its branch is alive.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Found {
     /// The entry.
     pub entry: Entry,
@@ -87,7 +87,7 @@ pub struct Presence {
 }
 
 /// What a claim does where the thing was deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Claim {
     /// It is new: that one of its name was deleted does not matter.
     New,
@@ -96,7 +96,7 @@ pub enum Claim {
 }
 
 /// What a branch asks of the broker.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "a call is made once, and lives for a moment")]
 pub enum BrokerCall {
     /// This branch is alive, for so long.
@@ -124,7 +124,7 @@ pub enum BrokerCall {
 }
 
 /// What the broker answers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
     /// It is done.
     Done,
@@ -146,21 +146,104 @@ pub enum Answer {
     Leased(Option<u64>),
 }
 
+/// A part of what a broker keeps: all that there is of one thing. Kept for long, it becomes the part of another [`Board`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// An entry, or that there is none.
+    Entry(Key, Option<Entry>),
+    /// A branch, which was alive for so long when it was last heard of; or that there is none.
+    Presence(String, Option<(Presence, Duration)>),
+    /// A lease: its holder, for how long it was taken, its number.
+    Lease(String, Option<(String, Duration, u64)>),
+}
+
 /// What a broker keeps, in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
-    presence: BTreeMap<String, (Presence, Duration)>,
+    /// Branches, until when they are taken for alive, and for how long they said that they are.
+    presence: BTreeMap<String, (Presence, Duration, Duration)>,
     entries: BTreeMap<Key, Entry>,
     inboxes: BTreeMap<String, VecDeque<(Message, Duration)>>,
-    leases: BTreeMap<String, (String, Duration, u64)>,
+    leases: BTreeMap<String, Lease>,
+}
+
+#[derive(Clone, Debug)]
+struct Lease {
+    holder: String,
+    until: Duration,
+    life: Duration,
+    number: u64,
 }
 
 impl Board {
+    /// Does what is asked, and tells what is another than before, but for times.
+    pub fn apply_and_tell(&mut self, now: Duration, call: BrokerCall) -> (Answer, Option<Record>) {
+        let subject = match &call {
+            BrokerCall::Announce(Presence { id, .. }, _) | BrokerCall::Withdraw(id) => {
+                Record::Presence(id.clone(), None)
+            }
+            BrokerCall::Claim(key, ..) | BrokerCall::Put(key, _) | BrokerCall::Release(key, _) => {
+                Record::Entry(key.clone(), None)
+            }
+            BrokerCall::Lease(name, ..) => Record::Lease(name.clone(), None),
+            _ => return (self.apply(now, call), None),
+        };
+        let before = self.record(&subject);
+        let answer = self.apply(now, call);
+        let after = self.record(&subject);
+        (answer, Some(after).filter(|after| *after != before))
+    }
+
+    /// What there is of the thing that a record is about.
+    fn record(&self, of: &Record) -> Record {
+        match of {
+            Record::Entry(key, _) => Record::Entry(key.clone(), self.entries.get(key).cloned()),
+            Record::Presence(id, _) => {
+                let found = self.presence.get(id).map(|(presence, _, life)| (presence.clone(), *life));
+                Record::Presence(id.clone(), found)
+            }
+            Record::Lease(name, _) => {
+                let found = self.leases.get(name).map(|lease| (lease.holder.clone(), lease.life, lease.number));
+                Record::Lease(name.clone(), found)
+            }
+        }
+    }
+
+    /// Everything, but for messages.
+    pub fn records(&self) -> Vec<Record> {
+        let entries = self.entries.keys().map(|key| Record::Entry(key.clone(), None));
+        let presence = self.presence.keys().map(|id| Record::Presence(id.clone(), None));
+        let leases = self.leases.keys().map(|name| Record::Lease(name.clone(), None));
+        entries.chain(presence).chain(leases).map(|subject| self.record(&subject)).collect()
+    }
+
+    /// Takes over what another board had. Its times begin anew: what was alive then may not be, but no lease ends early.
+    pub fn restore(&mut self, now: Duration, record: Record) {
+        match record {
+            Record::Entry(key, Some(entry)) => drop(self.entries.insert(key, entry)),
+            Record::Entry(key, None) => drop(self.entries.remove(&key)),
+            Record::Presence(id, Some((presence, life))) => {
+                self.presence.insert(id, (presence, now + life, life));
+            }
+            Record::Presence(id, None) => drop(self.presence.remove(&id)),
+            Record::Lease(name, Some((holder, life, number))) => {
+                self.leases.insert(name, Lease { holder, until: now + life, life, number });
+            }
+            Record::Lease(name, None) => drop(self.leases.remove(&name)),
+        }
+    }
+
+    /// Forgets what was deleted before this time, in seconds since the epoch, and branches that are gone.
+    pub fn tidy(&mut self, now: Duration, before: f64) {
+        self.entries.retain(|_, entry| entry.deleted.is_none_or(|time| time >= before));
+        self.presence.retain(|_, (_, until, _)| *until > now);
+    }
+
     /// Does what is asked, at this time.
     pub fn apply(&mut self, now: Duration, call: BrokerCall) -> Answer {
         match call {
             BrokerCall::Announce(presence, life) => {
-                self.presence.insert(presence.id.clone(), (presence, now + life));
+                self.presence.insert(presence.id.clone(), (presence, now + life, life));
                 Answer::Done
             }
             BrokerCall::Withdraw(id) => {
@@ -168,8 +251,8 @@ impl Board {
                 Answer::Done
             }
             BrokerCall::Branches => {
-                let alive = self.presence.values().filter(|(_, until)| *until > now);
-                Answer::Branches(alive.map(|(presence, _)| presence.clone()).collect())
+                let alive = self.presence.values().filter(|(_, until, _)| *until > now);
+                Answer::Branches(alive.map(|(presence, ..)| presence.clone()).collect())
             }
             BrokerCall::Lookup(keys) => Answer::Found(keys.iter().map(|key| self.found(now, key)).collect()),
             BrokerCall::All(kind) => {
@@ -218,7 +301,7 @@ impl Board {
     }
 
     fn alive(&self, now: Duration, id: &str) -> bool {
-        self.presence.get(id).is_some_and(|(_, until)| *until > now)
+        self.presence.get(id).is_some_and(|(_, until, _)| *until > now)
     }
 
     fn found(&self, now: Duration, key: &Key) -> Option<Found> {
@@ -240,7 +323,7 @@ impl Board {
         let receivers: Vec<String> = match to {
             To::Branch(id) => vec![id],
             To::Others => {
-                let others = self.presence.iter().filter(|(id, (_, until))| **id != message.from && *until > now);
+                let others = self.presence.iter().filter(|(id, (_, until, _))| **id != message.from && *until > now);
                 others.map(|(id, _)| id.clone()).collect()
             }
         };
@@ -252,12 +335,12 @@ impl Board {
 
     fn lease(&mut self, now: Duration, name: String, holder: String, life: Duration) -> Option<u64> {
         let number = match self.leases.get(&name) {
-            Some((current, until, number)) if *current == holder && *until > now => *number,
-            Some((_, until, _)) if *until > now => return None,
-            Some((_, _, number)) => number + 1,
+            Some(held) if held.holder == holder && held.until > now => held.number,
+            Some(held) if held.until > now => return None,
+            Some(held) => held.number + 1,
             None => 1,
         };
-        self.leases.insert(name, (holder, now + life, number));
+        self.leases.insert(name, Lease { holder, until: now + life, life, number });
         Some(number)
     }
 }
@@ -350,5 +433,66 @@ mod tests {
         assert_eq!(lease(&mut board, 9, "a"), Some(1));
         assert_eq!(lease(&mut board, 19, "b"), Some(2));
         assert_eq!(lease(&mut board, 20, "a"), None);
+    }
+
+    /// What another board has told is enough to go on where it was.
+    #[test]
+    fn another_board_goes_on() {
+        let mut board = Board::default();
+        let mut told = Vec::new();
+        let key = |name: &str| Key::new(Kind::Instance, name);
+        let mut random = crate::core::Random::new(5);
+        for step in 0..400_u64 {
+            let owner = ["a", "b", "c"][random.below(3)];
+            let name = ["x", "y", "z"][random.below(3)];
+            let call = match random.below(6) {
+                0 => BrokerCall::Announce(Presence { id: owner.into(), ..Presence::default() }, secs(25)),
+                1 => BrokerCall::Claim(key(name), entry(owner), Claim::New),
+                2 => BrokerCall::Release(key(name), owner.into()),
+                3 => BrokerCall::Put(key(name), Entry { deleted: Some(1.0), ..entry(owner) }),
+                4 => BrokerCall::Lease(name.into(), owner.into(), secs(3)),
+                _ => BrokerCall::Withdraw(owner.into()),
+            };
+            told.extend(board.apply_and_tell(secs(step), call).1);
+        }
+        let mut other = Board::default();
+        for record in told.iter().cloned() {
+            other.restore(secs(0), record);
+        }
+        assert_eq!(other.records(), board.records());
+        let mut third = Board::default();
+        for record in board.records() {
+            let text = serde_json::to_string(&record).unwrap();
+            third.restore(secs(0), serde_json::from_str(&text).unwrap());
+        }
+        assert_eq!(third.records(), board.records());
+        assert!(told.len() < 400, "what is the same is not told");
+    }
+
+    #[test]
+    fn no_lease_ends_early_on_another_board() {
+        let mut board = Board::default();
+        board.apply(secs(0), BrokerCall::Lease("beat".into(), "a".into(), secs(10)));
+        let mut other = Board::default();
+        for record in board.records() {
+            other.restore(secs(100), record);
+        }
+        let lease = |board: &mut Board, now, holder: &str| {
+            board.apply(secs(now), BrokerCall::Lease("beat".into(), holder.into(), secs(10)))
+        };
+        assert_eq!(lease(&mut other, 109, "b"), Answer::Leased(None));
+        assert_eq!(lease(&mut other, 110, "b"), Answer::Leased(Some(2)));
+    }
+
+    #[test]
+    fn what_was_deleted_long_ago_is_forgotten() {
+        let mut board = Board::default();
+        for (name, deleted) in [("old", Some(1.0)), ("new", Some(9.0)), ("there", None)] {
+            board.apply(secs(0), BrokerCall::Put(Key::new(Kind::Queue, name), Entry { deleted, ..entry("a") }));
+        }
+        announce(&mut board, 0, "a");
+        board.tidy(secs(30), 5.0);
+        let names: Vec<&str> = board.entries().map(|(key, _)| key.name.as_str()).collect();
+        assert_eq!((names, board.presence.len()), (vec!["new", "there"], 0));
     }
 }

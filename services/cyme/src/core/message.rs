@@ -37,7 +37,7 @@ pub enum Payload {
 }
 
 /// Where a message goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum To {
     /// To one branch.
     Branch(String),

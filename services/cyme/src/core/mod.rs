@@ -16,7 +16,7 @@ pub mod supervise;
 mod url;
 
 pub use api::{Parsed, parse};
-pub use board::{Answer, Board, BrokerCall, Claim, Entry, Found, Key, Kind, Presence};
+pub use board::{Answer, Board, BrokerCall, Claim, Entry, Found, Key, Kind, Presence, Record};
 pub use branch::{Action, Branch, Event, Settings};
 pub use message::{Message, Payload, To};
 pub use model::{App, Change, FieldError, Instance, Model, Queue};

@@ -56,6 +56,25 @@ impl BrokerUrl {
                "virtual_host": self.virtual_host, "transport": self.scheme})
     }
 
+    /// As RabbitMQ's clients write it, with the time in seconds between two signs of life, and that for connecting.
+    pub fn amqp(&self, heartbeat: u16, connect: std::time::Duration) -> String {
+        let scheme = if self.scheme == "amqps" { "amqps" } else { "amqp" };
+        let text = |text: &str, default: &str| encoded(if text.is_empty() { default } else { text });
+        let (user, password) = (text(&self.userid, "guest"), text(&self.password, "guest"));
+        let host = if self.hostname.contains(':') { format!("[{}]", self.hostname) } else { self.hostname.clone() };
+        let place = encoded(&decoded(self.virtual_host.split('?').next().unwrap_or("/")));
+        let connect = connect.as_millis();
+        format!(
+            "{scheme}://{user}:{password}@{host}:{}/{place}?heartbeat={heartbeat}&connection_timeout={connect}",
+            self.port
+        )
+    }
+
+    /// Whether it is RabbitMQ's.
+    pub fn is_amqp(&self) -> bool {
+        matches!(self.scheme.as_str(), "amqp" | "amqps" | "pyamqp")
+    }
+
     /// The number of the database of a Redis URL.
     pub fn database(&self) -> u32 {
         self.virtual_host.parse().unwrap_or(0)
@@ -128,6 +147,15 @@ mod tests {
         assert_eq!((url.port, url.database()), (6379, 3));
         assert_eq!(BrokerUrl::parse("redis://h").unwrap().virtual_host, "0");
         assert_eq!(BrokerUrl::parse("redis://[::1]:7/2").unwrap().to_string(), "redis://[::1]:7/2");
+    }
+
+    #[test]
+    fn as_clients_of_rabbitmq_write_it() {
+        let amqp = |text: &str| BrokerUrl::parse(text).unwrap().amqp(5, std::time::Duration::from_secs(2));
+        let end = "?heartbeat=5&connection_timeout=2000";
+        assert_eq!(amqp("amqp://h"), format!("amqp://guest:guest@h:5672/%2F{end}"));
+        assert_eq!(amqp("pyamqp://me:p%40ss@h:1//"), format!("amqp://me:p%40ss@h:1/%2F{end}"));
+        assert_eq!(amqp("amqps://h/a%2Fb?x=y"), format!("amqps://guest:guest@h:5671/a%2Fb{end}"));
     }
 
     #[test]

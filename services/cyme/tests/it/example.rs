@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::rig::{Process, ask, eventually, free_port, needs, program, same};
+use crate::rig::{Kind, Process, ask, eventually, free_port, needs, program, same};
 use serde_json::json;
 
 #[test]
 fn the_session_of_the_introduction() {
-    let Some(celery) = needs("the_session_of_the_introduction") else { return };
+    let Some(celery) = needs("the_session_of_the_introduction", Kind::Redis) else { return };
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/cyme");
     let folder = tempfile::tempdir().unwrap();
     let mut ini = fs::read_to_string(example.join("cyme.ini")).unwrap();

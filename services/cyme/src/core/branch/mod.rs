@@ -23,6 +23,8 @@ pub const HEARTBEAT: Duration = secs(10);
 /// After this time without an announcement, the others take it for gone.
 pub const PRESENCE: Duration = secs(25);
 
+/// The backend of Celery that sends results to the queue that the task names.
+pub const RPC: &str = "rpc://";
 /// After this time changes that could not be stored are stored again.
 const STORE_AGAIN: Duration = secs(5);
 
@@ -95,6 +97,15 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
+    /// A task was published or looked for: this is what its request is answered.
+    Looked {
+        /// The number of the call.
+        call: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// The client of a request has gone.
+    Gone(u64),
     /// The oldest change that was to be stored is stored, or could not be.
     Stored(Result<(), String>),
     /// circusd reports on a watcher.
@@ -151,23 +162,27 @@ pub enum Action {
         /// The answer.
         reply: Reply,
     },
-    /// To publish a task, and answer a request with it.
+    /// To publish a task.
     Publish {
-        /// The number of the request.
-        id: u64,
+        /// The number of the call.
+        call: u64,
         /// The task.
         publication: Publication,
     },
-    /// To look for the result of a task, and answer a request with it.
+    /// To look for the result of a task.
     Look {
-        /// The number of the request.
-        id: u64,
+        /// The number of the call.
+        call: u64,
         /// The task.
         task: String,
         /// Where its result is.
         backend: String,
+        /// The broker of its application.
+        broker: String,
         /// What is asked about it.
         what: Query,
+        /// How long it is waited for.
+        limit: Duration,
     },
     /// To say this in the log.
     Log {
@@ -208,6 +223,8 @@ struct Pending {
     deadline: Option<Duration>,
     /// The application that is to be deleted.
     doomed: Option<super::App>,
+    /// Until when the client waits for a result, if that has an end.
+    until: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -369,6 +386,8 @@ impl Branch {
             Event::BrokerLost(reason) => self.broker_lost(&reason),
             Event::Message(message) => self.message(now, message),
             Event::Outcome { call, outcome } => self.outcome(now, call, outcome),
+            Event::Looked { call, reply } => self.looked_for(now, call, reply),
+            Event::Gone(id) => self.pending.retain(|_, pending| pending.origin != Origin::Http(id)),
             Event::Stored(result) => self.stored(now, result),
             Event::Watcher { name, event } => self.watcher_event(now, &name, &event),
         }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::cluster::instance_body;
-use super::{Action, Branch, Claimed, Origin, Pending, Publication, Purpose, Stage};
+use super::{Action, Branch, Claimed, Origin, Pending, Publication, Purpose, RPC, Stage};
 use crate::core::board::{Answer, BrokerCall, Claim, Entry, Found, Key, Kind, Presence};
 use crate::core::message::{Payload, To};
 use crate::core::model::{self, App, Change, Instance, InstanceFields, Queue};
-use crate::core::op::{InstanceOp, MachineOp, Op, Place, Reply};
+use crate::core::op::{InstanceOp, MachineOp, Op, Place, Query, Reply};
 use crate::core::supervise::{Outcome, Supervised};
 use crate::core::{Now, secs};
 
@@ -27,6 +27,8 @@ const DELETED: Duration = secs(50);
 const CIRCUSD: Duration = secs(50);
 /// How long a worker may take for what it is asked.
 const ASKED: Duration = secs(2);
+/// How long a result is waited for at once; then it is waited for again.
+const LOOK: Duration = secs(30);
 /// The application that is there without being made.
 const DEFAULT_APP: &str = "cyme";
 
@@ -36,7 +38,7 @@ impl Branch {
         self.next_id += 1;
         let id = self.next_id;
         let needs_store = matches!(op, Op::PutApp { .. } | Op::DeleteApp { .. } | Op::PutQueue(_) | Op::DeleteQueue(_));
-        let pending = Pending { op, nowait, origin, stage: Stage::Looking, deadline: None, doomed: None };
+        let pending = Pending { op, nowait, origin, stage: Stage::Looking, deadline: None, doomed: None, until: None };
         self.pending.insert(id, pending);
         if needs_store && self.unsaved() > 0 {
             return self.refuse_change(id);
@@ -231,14 +233,13 @@ impl Branch {
                     return self.finish(id, Reply::missing());
                 }
                 let broker = found.broker.unwrap_or_else(|| self.settings.broker.clone());
-                let publication = Publication { task: self.random.uuid(), broker, queue: declared, request };
-                self.hand_over(id, |id| Action::Publish { id, publication });
+                let task = task_of(&self.settings.id, &self.random.uuid());
+                let publication = Publication { task, broker, queue: declared, request };
+                self.stage(id, Stage::Listening, None);
+                let call = self.new_call(Purpose::Request(id));
+                self.actions.push(Action::Publish { call, publication });
             }
-            Op::Query { app, task, what } => {
-                let Some(app) = self.app(&app, &answer) else { return self.finish(id, Reply::missing()) };
-                let backend = self.backend(Some(&app), None);
-                self.hand_over(id, |id| Action::Look { id, task, backend, what });
-            }
+            Op::Query { app, task, what } => self.query(now, id, &app, task, what, peer, answer),
         }
     }
 
@@ -256,14 +257,68 @@ impl Branch {
         self.actions.push(Action::Circus { call, command: what.command(), properties, patience: CIRCUSD });
     }
 
-    /// Has the rest of a request done outside; the answer comes from there.
-    fn hand_over(&mut self, id: u64, action: impl FnOnce(u64) -> Action) {
-        match self.pending.remove(&id).map(|pending| pending.origin) {
-            Some(Origin::Http(http)) => self.actions.push(action(http)),
-            Some(Origin::Peer { branch, id }) => {
-                self.answer_peer(branch, id, Reply::refused(400, "no branch asks another one for this"));
-            }
-            None => {}
+    /// What became of a task. Where results go to the branch that has published the task, that branch is asked.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    fn query(&mut self, now: Now, id: u64, app: &str, task: String, what: Query, peer: bool, answer: Answer) {
+        if let Answer::Branches(alive) = answer {
+            return match alive.into_iter().find(|branch| task_of(&branch.id, &task) == task) {
+                Some(branch) => self.forward(now, id, branch.id),
+                // It has gone, or there never was such a task.
+                None if matches!(what, Query::Wait(_)) => self.finish(id, Reply::missing()),
+                None => self.look(now, id, None, task, RPC.into(), what),
+            };
+        }
+        let Some(app) = self.app(app, &answer) else { return self.finish(id, Reply::missing()) };
+        let backend = self.backend(Some(&app), None);
+        if backend == RPC && !peer && task_of(&self.settings.id, &task) != task {
+            return self.ask_broker(Purpose::Request(id), BrokerCall::Branches);
+        }
+        self.look(now, id, app.broker, task, backend, what);
+    }
+
+    fn look(&mut self, now: Now, id: u64, broker: Option<String>, task: String, backend: String, what: Query) {
+        let limit = match what {
+            Query::Wait(_) => self.patience(now, id).unwrap_or(LOOK).min(LOOK),
+            Query::State | Query::Result => Duration::ZERO,
+        };
+        self.stage(id, Stage::Listening, None);
+        let broker = broker.unwrap_or_else(|| self.settings.broker.clone());
+        let call = self.new_call(Purpose::Request(id));
+        self.actions.push(Action::Look { call, task, backend, broker, what, limit });
+    }
+
+    /// How long the client of a request still waits for a result; without an end, nothing.
+    fn patience(&mut self, now: Now, id: u64) -> Option<Duration> {
+        let pending = self.pending.get_mut(&id)?;
+        let Op::Query { what: Query::Wait(Some(seconds)), .. } = pending.op else { return None };
+        let until = *pending.until.get_or_insert(now.mono + Duration::from_secs_f64(seconds));
+        Some(until.saturating_sub(now.mono))
+    }
+
+    /// There is no result yet. False: the client waits no longer.
+    fn wait_on(&mut self, now: Now, id: u64) -> bool {
+        let waits = self.pending.get(&id).is_some_and(|pending| {
+            matches!(pending.op, Op::Query { what: Query::Wait(_), .. })
+                && !matches!(pending.origin, Origin::Peer { .. })
+        });
+        let again = waits && self.patience(now, id).is_none_or(|left| !left.is_zero());
+        if again {
+            self.stage(id, Stage::Looking, None);
+            self.proceed(now, id);
+        }
+        again
+    }
+
+    /// A task was published, or looked for.
+    pub(super) fn looked_for(&mut self, now: Now, call: u64, reply: Reply) {
+        if let Some(Purpose::Request(id)) = self.calls.remove(&call) {
+            self.answered(now, id, reply);
+        }
+    }
+
+    fn answered(&mut self, now: Now, id: u64, reply: Reply) {
+        if reply.status != 408 || !self.wait_on(now, id) {
+            self.finish(id, reply);
         }
     }
 
@@ -658,9 +713,12 @@ impl Branch {
 
     /// Gives a request to another branch.
     fn forward(&mut self, now: Now, id: u64, branch: String) {
-        let message = self.random.uuid();
+        let (message, patience) = (self.random.uuid(), self.patience(now, id));
         let Some(pending) = self.pending.get_mut(&id) else { return };
-        let (op, nowait) = (pending.op.clone(), pending.nowait);
+        let (mut op, nowait) = (pending.op.clone(), pending.nowait);
+        if let Op::Query { what: Query::Wait(limit), .. } = &mut op {
+            *limit = Some(patience.unwrap_or(LOOK).min(LOOK).as_secs_f64());
+        }
         let expires = now.unix + FORWARDED.as_secs_f64();
         let scheduled = match &op {
             Op::AddInstance { name, .. } => Reply { status: 202, body: json!({"name": name}) },
@@ -679,14 +737,14 @@ impl Branch {
     }
 
     /// Another branch has answered.
-    pub(super) fn replied(&mut self, _now: Now, message: &str, reply: Reply) {
+    pub(super) fn replied(&mut self, now: Now, message: &str, reply: Reply) {
         let Some(id) = self.forwarded.get(message).copied() else { return };
         match self.pending.get_mut(&id).map(|pending| &mut pending.stage) {
             Some(Stage::Gathering { replies, .. }) => {
                 replies.push(reply.body);
                 self.gathered(id);
             }
-            Some(Stage::Forwarded(sent)) if sent == message => self.finish(id, reply),
+            Some(Stage::Forwarded(sent)) if sent == message => self.answered(now, id, reply),
             _ => {}
         }
     }
@@ -758,7 +816,10 @@ impl Branch {
         let late = |pending: &Pending| pending.deadline.is_some_and(|deadline| now.mono >= deadline);
         let ids: Vec<u64> = self.pending.iter().filter(|(_, pending)| late(pending)).map(|(id, _)| *id).collect();
         for id in ids {
-            self.give_up(id);
+            // The branch that is asked for a result may have gone.
+            if !self.wait_on(now, id) {
+                self.give_up(id);
+            }
         }
     }
 
@@ -807,6 +868,15 @@ fn of_circusd(reply: Value) -> Reply {
             None => reply,
         }),
     }
+}
+
+/// The id of a task that this branch publishes, made from a random one: its end shows the branch.
+fn task_of(branch: &str, random: &str) -> String {
+    let hash = branch
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let begin = random.get(..24).unwrap_or(random);
+    format!("{begin}{:012x}", hash >> 16)
 }
 
 fn taken(name: &str, owner: &str) -> Reply {

@@ -24,6 +24,9 @@ struct Cluster {
     /// Why changes cannot be stored.
     disk: Option<&'static str>,
     stored: Vec<Change>,
+    /// What workers have sent about all tasks.
+    result: Option<Value>,
+    looks: Vec<(String, Query, std::time::Duration)>,
 }
 
 impl Cluster {
@@ -42,6 +45,8 @@ impl Cluster {
             calls: Vec::new(),
             disk: None,
             stored: Vec::new(),
+            result: None,
+            looks: Vec::new(),
         };
         for number in 0..branches {
             cluster.feed(number, Event::Started);
@@ -93,6 +98,22 @@ impl Cluster {
             Action::Respond { id, reply } => {
                 self.replies.push((id, reply));
                 None
+            }
+            Action::Publish { call, publication } => {
+                let body = json!({"uuid": publication.task});
+                Some(Event::Looked { call, reply: Reply { status: 202, body } })
+            }
+            Action::Look { call, task, backend, what, limit, .. } => {
+                self.looks.push((backend, what, limit));
+                let reply = match (&self.result, what) {
+                    (Some(result), _) => Reply::ok(json!({"result": result, "of": task})),
+                    (None, Query::Wait(_)) => {
+                        self.now.mono += limit;
+                        Reply::late()
+                    }
+                    (None, _) => Reply::ok(json!({"state": "PENDING"})),
+                };
+                Some(Event::Looked { call, reply })
             }
             _ => None,
         }
@@ -380,4 +401,59 @@ fn a_queue_that_is_there_is_never_declared_otherwise() {
         _ => None,
     });
     assert!(written.clone().all(|exchange| exchange == "e"), "{:?}", written.collect::<Vec<_>>());
+}
+
+/// Results over RabbitMQ come to the branch that has published the task; the others ask it.
+#[test]
+fn a_result_is_asked_of_the_branch_that_has_it() {
+    let mut cluster = Cluster::new(3);
+    cluster.ask(0, "POST", "/foo/?broker=amqp://h");
+    let task = cluster.ask(1, "GET", "/foo/queue/http://localhost/").unwrap().body["uuid"].as_str().unwrap().to_owned();
+    cluster.result = Some(json!(5));
+    for number in 0..3 {
+        for what in ["result/", "state/", "wait/", "wait/?timeout=3"] {
+            let reply = cluster.ask(number, "GET", &format!("/foo/query/{task}/{what}")).unwrap();
+            assert_eq!((reply.status, &reply.body["result"]), (200, &json!(5)), "{number} {what}");
+        }
+    }
+    assert!(cluster.looks.iter().all(|(backend, ..)| backend == RPC));
+    // Nothing is known of a task of another fleet, or of one whose branch has gone.
+    let other = format!("/foo/query/{}/", "1-2-3");
+    assert_eq!(cluster.status(0, "GET", &format!("{other}wait/")), 404);
+    cluster.result = None;
+    assert_eq!(cluster.ask(0, "GET", &format!("{other}state/")).unwrap().body, json!({"state": "PENDING"}));
+}
+
+#[test]
+fn a_result_is_waited_for_as_long_as_the_client_says() {
+    let mut cluster = Cluster::new(2);
+    cluster.ask(0, "POST", "/foo/?broker=amqp://h");
+    let task = cluster.ask(1, "GET", "/foo/queue/http://localhost/").unwrap().body["uuid"].as_str().unwrap().to_owned();
+    for number in 0..2 {
+        cluster.looks.clear();
+        let begun = cluster.now.mono;
+        assert_eq!(cluster.status(number, "GET", &format!("/foo/query/{task}/wait/?timeout=75")), 408);
+        assert_eq!(cluster.now.mono - begun, secs(75), "branch {number}");
+        assert_eq!(cluster.looks.len(), 3, "{:?}", cluster.looks);
+    }
+}
+
+#[test]
+fn a_client_that_has_gone_is_not_waited_for() {
+    let mut cluster = Cluster::new(1);
+    cluster.ask(0, "POST", "/foo/");
+    cluster.ask(0, "POST", "/foo/instances/i/");
+    cluster.requests += 1;
+    let (id, what) = (cluster.requests, Query::Wait(None));
+    let op = Op::Query { app: "foo".into(), task: "t".into(), what };
+    let actions = cluster.branches[0].handle(cluster.now, Event::Request { id, op, nowait: false });
+    let Some(Action::Look { call, .. }) = actions.into_iter().find(|action| matches!(action, Action::Look { .. }))
+    else {
+        panic!("nothing is looked for");
+    };
+    let before = cluster.branches[0].under_way();
+    cluster.feed(0, Event::Gone(id));
+    assert_eq!(cluster.branches[0].under_way(), before - 1);
+    cluster.feed(0, Event::Looked { call, reply: Reply::late() });
+    assert_eq!(cluster.branches[0].under_way(), before - 1);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Action, Branch, Purpose};
+use super::{Action, Branch, Purpose, RPC};
 use crate::core::board::{Key, Kind};
 use crate::core::model::{self, App, Change, Instance};
 use crate::core::supervise::{Order, Outcome, Step, Supervised};
@@ -187,8 +187,8 @@ impl Branch {
         }
         let broker = broker.or_else(|| app?.broker.as_deref()).unwrap_or(&self.settings.broker);
         match BrokerUrl::parse(broker) {
-            Ok(url) if url.scheme.starts_with("redis") => broker.to_owned(),
-            _ => "rpc://".into(),
+            Ok(url) if !url.is_amqp() => broker.to_owned(),
+            _ => RPC.into(),
         }
     }
 

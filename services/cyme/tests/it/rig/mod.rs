@@ -1,5 +1,7 @@
 //! A machine with a broker, a circusd and branches, all real.
 
+mod broker;
+
 use std::fmt::Debug;
 use std::fs;
 use std::io::Write as _;
@@ -10,6 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+pub(crate) use broker::{Broker, Kind, missing};
 
 /// How long anything may take, on a machine with much else to do.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
@@ -26,24 +30,21 @@ pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) 
     }
 }
 
-/// What the tests need beyond Rust: the program celery with the client of Redis, and redis-server. Without it they say so.
-pub(crate) fn needs(test: &str) -> Option<PathBuf> {
+/// What the tests need beyond Rust: the program celery, with the clients of both brokers, and the broker itself. Without it
+/// they say so. RabbitMQ takes long to start: it is left out unless CIRCUS_FLEETS is `all`.
+pub(crate) fn needs(test: &str, broker: Kind) -> Option<PathBuf> {
     let celery = std::env::var_os("CIRCUS_TEST_CELERY").map(PathBuf::from).filter(|path| path.is_file());
-    let redis = Command::new("redis-server").arg("--version").output().is_ok();
-    let circusd = program("circusd").is_file();
-    match celery {
-        Some(celery) if redis && circusd => Some(celery),
-        celery => {
-            let missing = match (celery.is_some(), redis) {
-                (false, _) => "CIRCUS_TEST_CELERY names no program celery",
-                (true, false) => "there is no redis-server",
-                (true, true) => "there is no circusd beside cyme-branch: cargo build -p circus",
-            };
-            let line = format!("SKIPPED {test}: {missing}\n");
-            drop(std::io::stderr().write_all(line.as_bytes()));
-            None
-        }
+    let missing = match &celery {
+        None => Some("CIRCUS_TEST_CELERY names no program celery"),
+        _ if !program("circusd").is_file() => Some("there is no circusd beside cyme-branch: cargo build -p circus"),
+        _ => broker::missing(broker),
+    };
+    if let Some(missing) = missing {
+        let line = format!("SKIPPED {test}: {missing}\n");
+        drop(std::io::stderr().write_all(line.as_bytes()));
+        return None;
     }
+    celery
 }
 
 /// A program of the workspace.
@@ -96,9 +97,8 @@ pub(crate) struct Rig {
     // In the order in which they end.
     pub(crate) branches: Vec<Option<Process>>,
     _circusd: Process,
-    pub(crate) redis: Option<Process>,
+    pub(crate) broker: Broker,
     pub(crate) ports: Vec<u16>,
-    redis_port: u16,
     control: u16,
     events: u16,
     celery: PathBuf,
@@ -106,9 +106,10 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) fn new(celery: PathBuf, branches: usize) -> Self {
+    pub(crate) fn new(celery: PathBuf, kind: Kind, branches: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (control, events, redis_port) = (free_port(), free_port(), free_port());
+        let (control, events) = (free_port(), free_port());
+        let broker = Broker::start(kind, folder.path());
         let ini = folder.path().join("circus.ini");
         let text = format!(
             "[circus]\nendpoint = tcp://127.0.0.1:{control}\npubsub_endpoint = tcp://127.0.0.1:{events}\nloglevel = info\n"
@@ -118,15 +119,13 @@ impl Rig {
         let mut rig = Self {
             branches: Vec::new(),
             _circusd: circusd,
-            redis: None,
+            broker,
             ports: Vec::new(),
-            redis_port,
             control,
             events,
             celery,
             folder,
         };
-        rig.start_redis();
         for number in 0..branches {
             rig.ports.push(free_port());
             rig.branches.push(None);
@@ -135,21 +134,12 @@ impl Rig {
         rig
     }
 
-    pub(crate) fn start_redis(&mut self) {
-        let port = self.redis_port.to_string();
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        self.redis = Some(Process::start(command.current_dir(self.folder.path()), &self.path("redis.log")));
-        let address = format!("127.0.0.1:{port}");
-        eventually("redis listens", || std::net::TcpStream::connect(&address).ok());
-    }
-
     pub(crate) fn start_branch(&mut self, number: usize) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cyme-branch"));
         command.arg(format!(":{}", self.ports[number]));
         command.args(["-i", &format!("branch{number}"), "--loglevel", "INFO", "--sup-interval", "3"]);
         command.arg("-D").arg(self.path(&format!("branch{number}")));
-        command.arg("-b").arg(format!("redis://127.0.0.1:{}/0", self.redis_port));
+        command.args(self.broker.arguments());
         command.arg("--circus-endpoint").arg(format!("tcp://127.0.0.1:{}", self.control));
         command.arg("--circus-pubsub").arg(format!("tcp://127.0.0.1:{}", self.events));
         command.arg("--celery").arg(&self.celery).args(["--drain", "10"]);

@@ -1,11 +1,11 @@
-//! Branches, circusd and Celery's workers on one machine, over Redis: everything real.
+//! Branches, circusd and Celery's workers on one machine, over each broker: everything real.
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::rig::{self, Rig, eventually, needs, program, same, signal};
+use crate::rig::{self, Kind, Rig, eventually, needs, program, same, signal};
 use serde_json::{Value, json};
 
 /// A web server that answers with what it was asked. Its address.
@@ -51,11 +51,25 @@ fn bounds(rig: &Rig, path: &str) -> Value {
     json!([stats["autoscaler"]["max"], stats["autoscaler"]["min"]])
 }
 
-/// The life of an application: made, used, broken in every way, deleted.
 #[test]
-fn the_life_of_an_application() {
-    let Some(celery) = needs("the_life_of_an_application") else { return };
-    let mut rig = Rig::new(celery, 2);
+fn over_redis() {
+    the_life_of_an_application("over_redis", Kind::Redis);
+}
+
+#[test]
+fn over_rabbitmq_with_results_over_redis() {
+    the_life_of_an_application("over_rabbitmq_with_results_over_redis", Kind::RabbitAndRedis);
+}
+
+#[test]
+fn over_rabbitmq_alone() {
+    the_life_of_an_application("over_rabbitmq_alone", Kind::Rabbit);
+}
+
+/// The life of an application: made, used, broken in every way, deleted.
+fn the_life_of_an_application(test: &str, kind: Kind) {
+    let Some(celery) = needs(test, kind) else { return };
+    let mut rig = Rig::new(celery, kind, 2);
 
     // Two branches see each other.
     for branch in 0..2 {
@@ -187,11 +201,11 @@ fn machines(rig: &Rig) {
 /// The broker dies, and comes back without what it knew: no worker is restarted, and everything is known again.
 fn broker(rig: &mut Rig) {
     let pid = rig.pid("i1").unwrap();
-    rig.redis.take();
+    rig.broker.stop();
     eventually("the branch misses its broker", || (rig.ask(0, "GET", "/healthz").0 == 503).then_some(()));
     // What needs the broker fails, and says so; it is not refused for ever.
     rig.post(0, 503, "/foo/instances/i9/", "");
-    rig.start_redis();
+    rig.broker.start_again();
     for branch in 0..2 {
         eventually("the instance is known again", || same(rig.ask(branch, "GET", "/foo/instances/").1, json!(["i1"])));
     }

@@ -1,0 +1,122 @@
+//! The broker of a rig.
+
+use std::env;
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Process, eventually, free_port};
+
+/// What is between the branches, and where workers leave results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Redis,
+    /// RabbitMQ, and results in a Redis.
+    RabbitAndRedis,
+    /// RabbitMQ, and results over it.
+    Rabbit,
+}
+
+impl Kind {
+    fn rabbit(self) -> bool {
+        self != Self::Redis
+    }
+
+    fn redis(self) -> bool {
+        self != Self::Rabbit
+    }
+}
+
+const RABBIT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// Why there can be no such broker.
+pub(crate) fn missing(kind: Kind) -> Option<&'static str> {
+    let runs = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    match () {
+        () if kind.redis() && !runs("redis-server") => Some("there is no redis-server"),
+        () if kind.rabbit() && env::var("CIRCUS_FLEETS").as_deref() != Ok("all") => Some("CIRCUS_FLEETS is not all"),
+        () if kind.rabbit() && !Path::new(RABBIT).is_file() => Some("there is no rabbitmq-server"),
+        () => None,
+    }
+}
+
+/// The servers of a kind.
+pub(crate) struct Broker {
+    kind: Kind,
+    folder: PathBuf,
+    redis_port: u16,
+    /// Of RabbitMQ, of its other nodes, of epmd.
+    ports: [u16; 3],
+    servers: Vec<Process>,
+    epmd: Option<Process>,
+}
+
+impl Broker {
+    pub(crate) fn start(kind: Kind, folder: &Path) -> Self {
+        let ports = [free_port(), free_port(), free_port()];
+        let (folder, redis_port) = (folder.to_owned(), free_port());
+        let mut broker = Self { kind, folder, redis_port, ports, servers: Vec::new(), epmd: None };
+        if kind.rabbit() {
+            let mut epmd = Command::new("epmd");
+            epmd.args(["-address", "127.0.0.1", "-port", &ports[2].to_string()]);
+            broker.epmd = Some(Process::start(&mut epmd, &broker.folder.join("epmd.log")));
+            fs::create_dir(broker.folder.join("rabbit")).unwrap();
+            fs::write(broker.folder.join("rabbit/enabled_plugins"), "[].\n").unwrap();
+        }
+        broker.start_again();
+        broker
+    }
+
+    /// Ends what is between the branches.
+    pub(crate) fn stop(&mut self) {
+        self.servers.clear();
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        if self.kind.redis() {
+            let port = self.redis_port.to_string();
+            let mut command = Command::new("redis-server");
+            command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+            self.run(command.current_dir(&self.folder), "redis.log", self.redis_port);
+        }
+        if self.kind.rabbit() {
+            let [port, distribution, epmd] = self.ports;
+            let home = self.folder.join("rabbit");
+            let mut command = Command::new(RABBIT);
+            command.env("HOME", &home).env("RUNNING_UNDER_SYSTEMD", "1").env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
+            command.env("RABBITMQ_NODENAME", format!("cyme{port}@localhost"));
+            command.env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1").env("RABBITMQ_NODE_PORT", port.to_string());
+            command.env("RABBITMQ_DIST_PORT", distribution.to_string());
+            command.env("ERL_EPMD_ADDRESS", "127.0.0.1").env("ERL_EPMD_PORT", epmd.to_string());
+            command.env("RABBITMQ_MNESIA_BASE", home.join("mnesia")).env("RABBITMQ_LOG_BASE", home.join("log"));
+            command.env("RABBITMQ_LOGS", "-").env("RABBITMQ_ENABLED_PLUGINS_FILE", home.join("enabled_plugins"));
+            let local = "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false";
+            command.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", local);
+            self.run(&mut command, "rabbit.log", port);
+        }
+    }
+
+    fn run(&mut self, command: &mut Command, log: &str, port: u16) {
+        self.servers.push(Process::start(command, &self.folder.join(log)));
+        let address = format!("127.0.0.1:{port}");
+        eventually(log, || TcpStream::connect(&address).ok());
+    }
+
+    /// The URL of what is between the branches.
+    pub(crate) fn url(&self) -> String {
+        self.arguments().swap_remove(1)
+    }
+
+    /// What branches are started with.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let redis = format!("redis://127.0.0.1:{}/0", self.redis_port);
+        let rabbit = format!("amqp://guest:guest@127.0.0.1:{}//", self.ports[0]);
+        let words = match self.kind {
+            Kind::Redis => vec!["-b", &redis],
+            Kind::RabbitAndRedis => vec!["-b", &rabbit, "--result-backend", &redis],
+            Kind::Rabbit => vec!["-b", &rabbit],
+        };
+        words.into_iter().map(str::to_owned).collect()
+    }
+}
