@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// A connection that has not asked anything yet may still ask so long after SIGTERM.
 const LAST_CALL: Duration = Duration::from_secs(2);
 /// The end of a worker waits so long for its connections.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> io::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -83,7 +83,7 @@ fn serve(listener: &TcpListener, stop: &Arc<AtomicBool>) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while open.load(Ordering::Relaxed) > 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
     }

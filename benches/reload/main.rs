@@ -54,7 +54,7 @@ struct Args {
 }
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A circusd with its servers. It ends when this is dropped.
 struct Fleet {
@@ -90,7 +90,7 @@ impl Fleet {
     fn call(&self, command: &str, properties: Value) -> Outcome<Value> {
         let entries = [("command", command.into()), ("properties", properties)];
         let request = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        let reply = self.client.borrow_mut().call(request, PATIENCE).map_err(|error| format!("{command}: {error}"))?;
+        let reply = self.client.borrow_mut().call(request, DEADLINE).map_err(|error| format!("{command}: {error}"))?;
         let reply = Value::Object(reply);
         if reply["status"] == "error" { Err(format!("{command}: {reply}").into()) } else { Ok(reply) }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// A moment of CLOCK_MONOTONIC, which beacons read too: moments of different processes compare.
+/// A moment of CLOCK_MONOTONIC, which probes read too: moments of different processes compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
@@ -16,7 +16,7 @@ impl Moment {
         Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// As a beacon says it.
+    /// As a probe says it.
     pub(crate) fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::args::Args;
-use crate::lab::{Lab, sweep};
+use crate::harness::{Harness, sweep};
 use crate::outcome::{Outcome, fault};
 use crate::output::{Findings, machine, ticks, write};
 use crate::peers::{FLOOR, OURS, Peer, find, ours};
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &Args) -> Outcome<bool> {
         )));
     }
     let machine = machine();
-    let lab = Lab::open()?;
+    let harness = Harness::open()?;
     let mut peers = ours(&circusd);
     let found = find(&args.with, args.venv.as_deref())?;
     peers.extend(found.peers);
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Outcome<bool> {
         rounds: args.rounds,
     };
     let before = ticks();
-    measure(&lab, &peers, args, &plan(args, &circusd), &mut findings);
+    measure(&harness, &peers, args, &plan(args, &circusd), &mut findings);
     findings.machine.stolen = stolen(&before, &ticks());
     write(&findings, args)?;
     let missed = findings.sizes.iter().flat_map(|size| judge(&findings.samples, *size, OURS, FLOOR));
@@ -56,7 +56,7 @@ fn plan(args: &Args, circusd: &Path) -> Plan {
 }
 
 /// Everybody does one work before anybody does the next: what the machine does meanwhile, it does to all.
-fn measure(lab: &Lab, peers: &[Box<dyn Peer>], args: &Args, plan: &Plan, findings: &mut Findings) {
+fn measure(harness: &Harness, peers: &[Box<dyn Peer>], args: &Args, plan: &Plan, findings: &mut Findings) {
     let all = [Work::Fleet, Work::Logs, Work::Stats, Work::Control, Work::Startup];
     let wanted = all.into_iter().filter(|work| args.only.is_empty() || args.only.contains(work));
     let steps: Vec<(Work, usize)> = wanted.flat_map(|work| sizes(work, args).map(move |size| (work, size))).collect();
@@ -65,7 +65,7 @@ fn measure(lab: &Lab, peers: &[Box<dyn Peer>], args: &Args, plan: &Plan, finding
             for peer in peers {
                 eprintln!("round {round} of {}: {work:?}, {workers} workers: {}", args.rounds, peer.name());
                 let mut notes = Vec::new();
-                if let Err(error) = work.run(lab, peer.as_ref(), *workers, plan, &mut notes) {
+                if let Err(error) = work.run(harness, peer.as_ref(), *workers, plan, &mut notes) {
                     findings.failures.push(format!("{}: {work:?}, {workers} workers: {error}", peer.name()));
                 }
                 for (figure, value) in notes {

@@ -1,4 +1,4 @@
-//! Where beacons report that they are alive.
+//! Where probes report that they are alive.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(crate) struct Birth {
     pub(crate) at: Moment,
 }
 
-/// The unix socket that the beacons of one piece of work send to.
+/// The unix socket that the probes of one piece of work send to.
 pub(crate) struct Inbox {
     socket: UnixDatagram,
     path: PathBuf,
@@ -27,7 +27,7 @@ impl Inbox {
     pub(crate) fn bind(room: &Path) -> Outcome<Self> {
         let path = room.join("inbox");
         let socket = UnixDatagram::bind(&path)?;
-        // As many as the kernel lets wait: a beacon that finds no room waits, and would be late with its work.
+        // As many as the kernel lets wait: a probe that finds no room waits, and would be late with its work.
         setsockopt(&socket, sockopt::RcvBuf, &(1 << 22))?;
         Ok(Self { socket, path })
     }
@@ -69,7 +69,7 @@ impl Inbox {
 fn read(datagram: &[u8]) -> Outcome<Birth> {
     let text = String::from_utf8_lossy(datagram);
     let mut words = text.split_whitespace();
-    let mut next = || words.next().ok_or_else(|| fault(format!("no report of a beacon: {text:?}")));
+    let mut next = || words.next().ok_or_else(|| fault(format!("no report of a probe: {text:?}")));
     let pid = Pid::from_raw(next()?.parse()?);
     Ok(Birth { pid, at: Moment::from_nanos(next()?.parse()?) })
 }

@@ -38,7 +38,7 @@ fn line(text: &str, name: &str) -> Option<u64> {
 
 /// A process, as its parent sees it.
 #[derive(Clone, Debug)]
-pub(crate) struct Kin {
+pub(crate) struct Descendant {
     pub(crate) pid: Pid,
     pub(crate) name: String,
     /// It has ended, and waits for its parent to notice.
@@ -46,8 +46,8 @@ pub(crate) struct Kin {
 }
 
 /// Children of this process, their children, and so on.
-pub(crate) fn descendants(root: Pid) -> Vec<Kin> {
-    let mut children: BTreeMap<Pid, Vec<Kin>> = BTreeMap::new();
+pub(crate) fn descendants(root: Pid) -> Vec<Descendant> {
+    let mut children: BTreeMap<Pid, Vec<Descendant>> = BTreeMap::new();
     for (parent, kin) in fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         stat(Pid::from_raw(pid))
@@ -65,7 +65,7 @@ pub(crate) fn descendants(root: Pid) -> Vec<Kin> {
 }
 
 /// Whose child it is, and what it is.
-fn stat(pid: Pid) -> Option<(Pid, Kin)> {
+fn stat(pid: Pid) -> Option<(Pid, Descendant)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, brackets and blanks too.
     let (before, after) = text.rsplit_once(") ")?;
@@ -73,5 +73,5 @@ fn stat(pid: Pid) -> Option<(Pid, Kin)> {
     let mut words = after.split_whitespace();
     let is_zombie = matches!(words.next()?, "Z" | "X");
     let parent = Pid::from_raw(words.next()?.parse().ok()?);
-    Some((parent, Kin { pid, name, is_zombie }))
+    Some((parent, Descendant { pid, name, is_zombie }))
 }

@@ -8,7 +8,7 @@ import socket
 import time
 
 # The answer to a request is lost when it has not come after so many seconds.
-PATIENCE = 10
+TIMEOUT = 10
 # One answer of so many has its signature verified: in pure Python that costs as much as signing does in C.
 VERIFY_EACH = 25
 # What stands before a hash of SHA-256 in a signature by RFC 8017.
@@ -37,7 +37,7 @@ class Client:
             for key, _ in self.selector.select(0.1):
                 self.proceed(key.fileobj, key.data)
             for key in list(self.selector.get_map().values()):
-                if now - key.data["begun"] > PATIENCE:
+                if now - key.data["begun"] > TIMEOUT:
                     self.lose(key.fileobj, key.data, "no answer")
 
     def begin(self):

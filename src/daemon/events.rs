@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::keys::{Door, grant};
 use crate::arbiter::{Level, Mono};
-use crate::net::{News, Peer, Publisher};
+use crate::net::{Peer, Publisher, SubscriptionChanges};
 use crate::output::OutputHandle;
 use crate::proto::{Notice, OUTPUT_GREETING, OUTPUT_TOPICS, encode_notice};
 use circus_core::base::Throttle;
@@ -116,7 +116,10 @@ impl EventPublisher {
         loop {
             // Again after the greetings: to send them may have eaten news.
             self.publisher.settle();
-            let Some(News { subscribed, ended, refused }) = self.publisher.take_news() else { break };
+            let Some(SubscriptionChanges { subscribed, ended, refused }) = self.publisher.take_subscription_changes()
+            else {
+                break;
+            };
             self.ended += ended;
             self.refused.extend(refused);
             let topics = self.publisher.subscriptions().filter(|prefix| concerns_output(prefix)).map(<[u8]>::to_vec);

@@ -52,7 +52,7 @@ pub(super) fn pass_on(messages: Vec<Message>, control: &Control, events: &mut Ev
         match message {
             Message::Info(text) => core.log(Level::Info, text),
             Message::Warning(text) => core.log(Level::Warning, text),
-            Message::Told { speaker, level, line } => log_speaker(core, &speaker, level, &line),
+            Message::LogLine { speaker, level, line } => log_speaker(core, &speaker, level, &line),
             Message::Matched(pid) => core.feed(Event::Notified { pid: Pid(pid), said: vec![Notification::Ready] }),
             Message::Synced(_) => {}
             Message::Tailed(job, tail) => core.feed(Event::Tailed { job: JobId(job), tail }),

@@ -47,7 +47,7 @@ pub(super) fn close(mut daemon: Daemon) {
     for message in launcher.output.shutdown(limit) {
         match message {
             Message::Info(text) | Message::Warning(text) => core.log(Level::Warning, text),
-            Message::Told { speaker, level, line } => log_speaker(&mut core, &speaker, level, &line),
+            Message::LogLine { speaker, level, line } => log_speaker(&mut core, &speaker, level, &line),
             // No client is left that asked.
             Message::Matched(_) | Message::Synced(_) | Message::Tailed(..) | Message::Output { .. } => {}
         }

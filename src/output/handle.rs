@@ -135,7 +135,7 @@ impl OutputHandle {
         Ok(sink)
     }
 
-    /// A sink whose lines come back as `Message::Told`.
+    /// A sink whose lines come back as `Message::LogLine`.
     pub fn open_told(&mut self, kept: Kept) -> SinkId {
         self.next_id += 1;
         let sink = SinkId(self.next_id);

@@ -34,7 +34,7 @@ pub enum Message {
     /// For the log.
     Warning(String),
     /// A line for the log, as a speaker said it.
-    Told {
+    LogLine {
         /// The plugin or hook.
         speaker: Arc<str>,
         /// How weighty its lines are, unless a line says so itself.

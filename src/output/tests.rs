@@ -16,7 +16,7 @@ use super::*;
 use crate::config::StreamConfig;
 use crate::proto::{StreamName, TailRange};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running thread, a folder, and what it has said.
 struct Room {
@@ -73,14 +73,14 @@ impl Room {
                 Message::Info(text) | Message::Warning(text) => Some(text),
                 Message::Matched(_)
                 | Message::Synced(_)
-                | Message::Told { .. }
+                | Message::LogLine { .. }
                 | Message::Tailed(..)
                 | Message::Output { .. } => None,
             }));
             if found {
                 return true;
             }
-            if self.woken.recv_timeout(PATIENCE).is_err() {
+            if self.woken.recv_timeout(DEADLINE).is_err() {
                 return false;
             }
         }
@@ -98,7 +98,7 @@ impl Room {
     }
 
     fn end(self) -> Vec<Message> {
-        self.output.shutdown(PATIENCE)
+        self.output.shutdown(DEADLINE)
     }
 }
 
@@ -321,7 +321,7 @@ fn open_fifo(path: &Path) -> File {
 fn read_fifo(fifo: &mut File, room: &mut Room, enough: usize) -> Vec<u8> {
     let start = clock();
     let mut text = Vec::new();
-    while text.len() < enough && start.elapsed() < PATIENCE {
+    while text.len() < enough && start.elapsed() < DEADLINE {
         let mut block = [0; 65536];
         match fifo.read(&mut block) {
             Ok(read) => text.extend_from_slice(&block[..read]),
@@ -346,7 +346,7 @@ fn a_blocked_fifo_holds_up_its_own_worker_only() {
     }
     let mut seen = String::new();
     let start = clock();
-    while !seen.ends_with("49\n") && start.elapsed() < PATIENCE {
+    while !seen.ends_with("49\n") && start.elapsed() < DEADLINE {
         let _ = room.woken.recv_timeout(Duration::from_millis(1));
         seen = room.read("free.log");
     }
@@ -370,7 +370,7 @@ fn the_end_does_not_wait_for_a_blocked_sink() {
     });
     let start = clock();
     let messages = room.output.shutdown(Duration::from_millis(50));
-    assert!(start.elapsed() < PATIENCE);
+    assert!(start.elapsed() < DEADLINE);
     writer.join().unwrap();
     assert!(messages.iter().all(|message| matches!(message, Message::Warning(text) if text.contains("were lost"))));
 }
@@ -555,7 +555,7 @@ fn another_thread_goes_on_where_one_holds_still() {
     let sink = room.file("out.log", json!({}));
     let mut worker = room.worker(1, sink);
     worker.write_all(b"one\ntw").unwrap();
-    let paused = room.output.pause(PATIENCE).unwrap();
+    let paused = room.output.pause(DEADLINE).unwrap();
     let bytes = rmp_serde::to_vec_named(&paused.state).unwrap();
     worker.write_all(b"o\nthree\n").unwrap();
     let fds = paused.fds.iter().map(|(name, fd)| (*name, opened_again(*name, *fd))).collect();
@@ -582,7 +582,7 @@ fn thread_that_held_still_goes_on_itself() {
     let mut room = Room::new();
     let sink = room.file("out.log", json!({}));
     let mut worker = room.worker(1, sink);
-    let paused = room.output.pause(PATIENCE).unwrap();
+    let paused = room.output.pause(DEADLINE).unwrap();
     worker.write_all(b"one\n").unwrap();
     assert_eq!(room.read("out.log"), "");
     drop(paused);
@@ -594,7 +594,7 @@ fn thread_that_held_still_goes_on_itself() {
 fn state_without_its_descriptors_is_refused() {
     let mut room = Room::new();
     room.file("out.log", json!({}));
-    let Paused { state, .. } = room.output.pause(PATIENCE).unwrap();
+    let Paused { state, .. } = room.output.pause(DEADLINE).unwrap();
     let error = OutputHandle::restore(state, Default::default(), || {}).unwrap_err();
     assert!(
         error.to_string().starts_with("cannot go on with '") && error.to_string().contains("out.log': its descriptor"),

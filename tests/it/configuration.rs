@@ -13,7 +13,7 @@ use crate::rig::{Site, python, run};
 /// The files, copied to where the test may write.
 fn installed(site: &Site) -> Vec<PathBuf> {
     let to = site.path("dialect");
-    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/original/dialect")), &to, site);
+    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/circus/dialect")), &to, site);
     let mut files: Vec<PathBuf> = fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|kind| kind == "ini"));
     files.sort();
@@ -100,7 +100,7 @@ fn files_mean_what_they_mean_to_the_original() {
     let Some(python) = python("configuration::files_mean_what_they_mean_to_the_original") else { return };
     let site = Site::new();
     let files = installed(&site);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/original/config.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/circus/config.py");
     let output = run(site.command(python).env_clear().env("HOME", "/nobody").arg(script).args(&files));
     let lines: Vec<Value> = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((output.status, lines.len()), (Some(0), files.len()), "{}", output.stderr);

@@ -43,7 +43,7 @@ fn while_one_watcher_stops_slowly_the_others_are_served() {
     assert!(slow.lives());
     assert_eq!(stopper.try_recv(), None);
 
-    let answer: Value = serde_json::from_slice(&stopper.recv(crate::rig::PATIENCE).unwrap()).unwrap();
+    let answer: Value = serde_json::from_slice(&stopper.recv(crate::rig::DEADLINE).unwrap()).unwrap();
     assert_eq!((&answer["status"], &answer["id"]), (&json!("ok"), &json!("stop")));
     assert_eq!(circusd.status("slow"), "stopped");
     // The order in which it happened, as everybody heard it.

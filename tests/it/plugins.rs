@@ -126,7 +126,7 @@ struct Statsd(UdpSocket);
 impl Statsd {
     fn new() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(crate::rig::PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(crate::rig::DEADLINE)).unwrap();
         Self(socket)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, PATIENCE, Site, observe_for, python, run, wait_for, wait_until};
+use crate::rig::{Circusd, DEADLINE, Site, observe_for, python, run, wait_for, wait_until};
 
 /// An answer: its head and its body.
 struct Answer {
@@ -44,7 +44,7 @@ fn exchange(mut connection: impl std::io::Read + std::io::Write, request: &str) 
 
 fn connect(address: &str) -> TcpStream {
     let connection = TcpStream::connect(address).unwrap();
-    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    connection.set_read_timeout(Some(DEADLINE)).unwrap();
     connection
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
-use crate::rig::{PATIENCE, Site, observe_for, wait_for, wait_until};
+use crate::rig::{DEADLINE, Site, observe_for, wait_for, wait_until};
 
 /// A web server that answers when the test says so.
 struct Server(TcpListener);
@@ -27,7 +27,7 @@ impl Server {
     fn answer(&self, status: u16) -> (String, Value) {
         let (mut connection, _) = wait_for("a request", || self.0.accept().ok());
         connection.set_nonblocking(false).unwrap();
-        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        connection.set_read_timeout(Some(DEADLINE)).unwrap();
         let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
         while !text.ends_with(b"}") {
             let length = connection.read(&mut buffer).unwrap();

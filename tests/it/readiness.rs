@@ -212,7 +212,7 @@ time.sleep(1000)";
 }
 
 /// Sends a datagram from a process that is no worker's, as this user.
-fn stranger(circusd: &Circusd, address: &str, uid: Option<u32>) {
+fn notify_from_outside(circusd: &Circusd, address: &str, uid: Option<u32>) {
     let become_user = uid.map_or_else(String::new, |uid| format!("os.setgid({uid})\nos.setuid({uid})\n"));
     let code = format!(
         "import os, socket\n{become_user}s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.sendto(b'READY=1', \
@@ -241,10 +241,10 @@ fn datagrams_of_strangers_mean_nothing() {
     );
     wait_until("it runs", || circusd.read("address").starts_with('@'));
     let address = circusd.read("address");
-    stranger(&circusd, &address, None);
+    notify_from_outside(&circusd, &address, None);
     circusd.wait_for_log("notification from a process that belongs to no worker, ignored pid=");
     if nix::unistd::getuid().is_root() {
-        stranger(&circusd, &address, Some(65534));
+        notify_from_outside(&circusd, &address, Some(65534));
     }
     assert_eq!(circusd.details("web")["processes"][0]["ready"], false);
     circusd.write("go", "");

@@ -62,7 +62,7 @@ fn assert_reloads(site: Site, program: &Path, server: &Server<'_>) {
 fn of_python(test: &str) -> Option<(Site, PathBuf)> {
     let python = python(&format!("servers::{test}"))?;
     let site = Site::new();
-    site.write("app.py", include_str!("original/app.py"));
+    site.write("app.py", include_str!("circus/app.py"));
     site.write("asgi.py", ASGI);
     Some((site, python))
 }

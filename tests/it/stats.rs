@@ -8,7 +8,7 @@ use circus::net::{Context, Subscriber};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, PATIENCE, Process, Site, built, observe_for, python, run, wait_for, wait_until};
+use crate::rig::{Circusd, DEADLINE, Process, Site, built, observe_for, python, run, wait_for, wait_until};
 
 /// Messages, among which the one that is waited for has to be.
 const MANY: usize = 600;
@@ -32,7 +32,7 @@ impl Figures {
     /// The next message, in whichever form.
     #[track_caller]
     fn next(&mut self) -> Message {
-        let (topic, body) = self.subscriber.recv(PATIENCE).expect("figures");
+        let (topic, body) = self.subscriber.recv(DEADLINE).expect("figures");
         let topic = String::from_utf8(topic).unwrap();
         match topic.strip_prefix("msgpack:stat.") {
             Some(topic) => (topic.to_owned(), rmp_serde::from_slice(&body).unwrap()),
@@ -262,7 +262,7 @@ fn the_originals_client_and_circus_top() {
          path = {dir}/s",
     );
     circusd.wait_for_workers("w", 3);
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/original/stats.py");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/circus/stats.py");
     let endpoint = format!("ipc://{}", circusd.path("stats").display());
     let output = run(circusd.command(python).arg(program).arg(endpoint));
     assert_eq!((output.status, output.stdout.as_str()), (Some(0), "all is well\n"), "{}", output.stderr);

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, PATIENCE, Site, built, wait_until};
+use crate::rig::{Circusd, DEADLINE, Site, built, wait_until};
 
 /// circusctl tail -f, whose output goes into files.
 struct Follower<'c> {
@@ -200,12 +200,12 @@ fn slow_reader_misses_counted_lines_delays_none() {
     let context = Context::new().unwrap();
     let topic = ["output.w.stdout"];
     let mut reader = Subscriber::connect(&context, &circusd.pubsub_endpoint(), None, &topic).unwrap();
-    assert_eq!(reader.recv(PATIENCE).unwrap().1, OUTPUT_GREETING);
+    assert_eq!(reader.recv(DEADLINE).unwrap().1, OUTPUT_GREETING);
     follower.send(Signal::SIGSTOP);
     go(&circusd, "go");
     let mut next = None;
     for _ in 0..EVENTS {
-        let (_, body) = reader.recv(PATIENCE).unwrap();
+        let (_, body) = reader.recv(DEADLINE).unwrap();
         let event: OutputEvent = serde_json::from_slice(&body).unwrap();
         assert_eq!(event.first, next.unwrap_or(event.first), "a client that keeps up misses nothing");
         next = Some(event.first + event.lines.len() as u64);

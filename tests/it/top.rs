@@ -8,7 +8,7 @@ use circus::proto::OUTPUT_GREETING;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, Http, Output, PATIENCE, Process, Site, built, knob, observe_for, run, skipped, wait_for};
+use crate::rig::{Circusd, DEADLINE, Http, Output, Process, Site, built, knob, observe_for, run, skipped, wait_for};
 
 /// A terminal with circus-top in it. What it prints when that has ended is on its screen, too.
 struct Terminal<'a> {
@@ -299,12 +299,12 @@ fn missed_output_is_counted_on_a_large_terminal() {
     assert!(screen.contains("─ Output of flood ─") && screen.contains("─ Events ─"), "{screen}");
     let context = Context::new().unwrap();
     let mut reader = Subscriber::connect(&context, &circusd.pubsub_endpoint(), None, &["output.flood.stdout"]).unwrap();
-    assert_eq!(reader.recv(PATIENCE).unwrap().1, OUTPUT_GREETING);
+    assert_eq!(reader.recv(DEADLINE).unwrap().1, OUTPUT_GREETING);
     let top = top_itself(&circusd);
     top.send(Signal::SIGSTOP);
     std::fs::write(circusd.path("go"), "").unwrap();
     for _ in 0..EVENTS {
-        reader.recv(PATIENCE).unwrap();
+        reader.recv(DEADLINE).unwrap();
     }
     top.send(Signal::SIGCONT);
     terminal.until("what was missed is counted", |screen| {

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, PATIENCE, Process, Site, wait_until};
+use crate::rig::{Circusd, DEADLINE, Process, Site, wait_until};
 
 /// A circusd that a client is about to trouble. When it is dropped it still has to be at work, with the same worker.
 struct Victim {
@@ -24,7 +24,7 @@ impl Victim {
     fn client(&self, kind: zmq::SocketType) -> zmq::Socket {
         let socket = zmq::Context::new().socket(kind).unwrap();
         socket.set_linger(0).unwrap();
-        socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
+        socket.set_rcvtimeo(DEADLINE.as_millis() as i32).unwrap();
         socket.connect(&self.circusd.endpoint()).unwrap();
         socket
     }

@@ -16,11 +16,11 @@ use crate::outcome::{Outcome, fault};
 pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["spawn", beacon, inbox, workers] => spawn::run(beacon, inbox, workers.parse()?),
+        ["spawn", probe, inbox, workers] => spawn::run(probe, inbox, workers.parse()?),
         ["echo", endpoint] => echo::run(endpoint),
         ["ask", endpoint, message] => ask::run(endpoint, message),
-        ["pump", beacon, inbox, lines, width, file] => pump::run(&["spam", lines, width], beacon, inbox, file),
-        ["stat", beacon, endpoint, workers, rounds] => stat::run(beacon, endpoint, workers.parse()?, rounds.parse()?),
+        ["pump", probe, inbox, lines, width, file] => pump::run(&["spam", lines, width], probe, inbox, file),
+        ["stat", probe, endpoint, workers, rounds] => stat::run(probe, endpoint, workers.parse()?, rounds.parse()?),
         _ => Err(fault(format!("there is no floor like {arguments:?}"))),
     }
 }

@@ -14,10 +14,10 @@ use crate::outcome::Outcome;
 
 const WRITERS: usize = 4;
 
-pub(super) fn run(spam: &[&str; 3], beacon: &str, inbox: &str, file: &str) -> Outcome<()> {
+pub(super) fn run(spam: &[&str; 3], probe: &str, inbox: &str, file: &str) -> Outcome<()> {
     let wanted = WRITERS * spam[1].parse::<usize>()? * spam[2].parse::<usize>()?;
     let signals = signals()?;
-    let worker = Worker::new(beacon, inbox, spam)?;
+    let worker = Worker::new(probe, inbox, spam)?;
     let begun = (0..WRITERS).map(|_| printing(&worker)).collect::<Outcome<Vec<_>>>()?;
     let (pids, pipes): (Vec<Pid>, Vec<OwnedFd>) = begun.into_iter().unzip();
     pump(&pipes, &mut File::create(file)?, wanted)?;

@@ -7,8 +7,8 @@ use nix::unistd::Pid;
 use super::worker::{Worker, end, signals};
 use crate::outcome::Outcome;
 
-pub(super) fn run(beacon: &str, inbox: &str, workers: usize) -> Outcome<()> {
-    let worker = Worker::new(beacon, inbox, &["pause"])?;
+pub(super) fn run(probe: &str, inbox: &str, workers: usize) -> Outcome<()> {
+    let worker = Worker::new(probe, inbox, &["pause"])?;
     let signals = signals()?;
     let mut alive = (0..workers).map(|_| worker.start(None)).collect::<Outcome<Vec<Pid>>>()?;
     while let Some(signal) = signals.read_signal()? {

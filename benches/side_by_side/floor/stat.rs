@@ -13,8 +13,8 @@ use super::worker::{Worker, end};
 use crate::clock::{millis, pass};
 use crate::outcome::Outcome;
 
-pub(super) fn run(beacon: &str, endpoint: &str, workers: usize, rounds: u32) -> Outcome<()> {
-    let worker = Worker::new(beacon, "-", &["pause"])?;
+pub(super) fn run(probe: &str, endpoint: &str, workers: usize, rounds: u32) -> Outcome<()> {
+    let worker = Worker::new(probe, "-", &["pause"])?;
     let alive = (0..workers).map(|_| worker.start(None)).collect::<Outcome<Vec<Pid>>>()?;
     // Until they have all begun to wait.
     pass(Duration::from_millis(300));
@@ -62,7 +62,7 @@ fn report(body: &mut String, pid: Pid, usage: &Usage) -> std::fmt::Result {
         body,
         "{{\"mem_info1\": \"{:.2}M\", \"mem_info2\": \"{:.2}M\", \"cpu\": {:.1}, \"mem\": {:.3}, \
          \"ctime\": \"0:{user:02}.{system:02}\", \"pid\": {pid}, \"username\": \"root\", \"nice\": 0, \
-         \"create_time\": {:.2}, \"age\": {:.3}, \"cmdline\": \"beacon\", \"children\": [], \"subtopic\": {pid}, \
+         \"create_time\": {:.2}, \"age\": {:.3}, \"cmdline\": \"probe\", \"children\": [], \"subtopic\": {pid}, \
          \"name\": null}}",
         pages / 256.0,
         pages / 128.0,

@@ -18,8 +18,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(beacon: &str, inbox: &str, arguments: &[&str]) -> Outcome<Self> {
-        let argv = [&[beacon, inbox], arguments].concat().into_iter().map(CString::new).collect::<Result<_, _>>()?;
+    pub(super) fn new(probe: &str, inbox: &str, arguments: &[&str]) -> Outcome<Self> {
+        let argv = [&[probe, inbox], arguments].concat().into_iter().map(CString::new).collect::<Result<_, _>>()?;
         Ok(Self { argv, envp: vec![CString::new("PATH=/usr/bin:/bin")?] })
     }
 

@@ -10,12 +10,12 @@ use serde_json::json;
 use super::peer::{Job, Peer, Running, Task};
 use crate::client::Client;
 use crate::clock::{Moment, look, millis, pass};
-use crate::lab::{Program, alive, command};
+use crate::harness::{Program, alive, command};
 use crate::outcome::{Outcome, fault};
 use crate::proc::cpu;
 
 /// What a worker is called, as the kernel has it.
-const WORKER: &str = "beacon";
+const WORKER: &str = "probe";
 
 pub(super) struct Circus {
     pub(super) name: String,

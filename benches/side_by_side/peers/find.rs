@@ -10,7 +10,7 @@ use super::floor::Floor;
 use super::peer::{OURS, Peer};
 use super::s6::S6;
 use super::supervisord::Supervisord;
-use crate::lab::command;
+use crate::harness::command;
 use crate::outcome::{Outcome, fault};
 
 /// Those that are there, and the names of those that are not, with what was looked for.

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::peer::{FLOOR, Job, Peer, Running, Task};
 use crate::client::{Client, bound};
 use crate::clock::Moment;
-use crate::lab::{Program, command};
+use crate::harness::{Program, command};
 use crate::outcome::{Outcome, fault};
 
 /// Rounds of statistics: enough that 20 ms between them make a second.
@@ -40,14 +40,14 @@ impl Peer for Floor {
 
     fn start(&self, job: &Job<'_>) -> Outcome<Option<Box<dyn Running>>> {
         let endpoint = format!("ipc://{}", job.room.join("control").display());
-        let (beacon, inbox) = (text(&job.beacon)?, text(&job.inbox)?);
+        let (probe, inbox) = (text(&job.probe)?, text(&job.inbox)?);
         let workers = job.workers.to_string();
         let mut main = match &job.task {
-            Task::Fleet => program(&["spawn", beacon, inbox, &workers])?,
+            Task::Fleet => program(&["spawn", probe, inbox, &workers])?,
             Task::Logs { file, lines, width } => {
-                program(&["pump", beacon, inbox, &lines.to_string(), &width.to_string(), text(file)?])?
+                program(&["pump", probe, inbox, &lines.to_string(), &width.to_string(), text(file)?])?
             }
-            Task::Statistics => program(&["stat", beacon, &endpoint, &workers, ROUNDS])?,
+            Task::Statistics => program(&["stat", probe, &endpoint, &workers, ROUNDS])?,
             Task::Nothing => program(&["echo", &endpoint])?,
         };
         let began = Moment::now();

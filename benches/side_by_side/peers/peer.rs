@@ -32,7 +32,7 @@ pub(crate) struct Job<'l> {
     /// An empty folder.
     pub(crate) room: &'l Path,
     /// The worker, and where it reports.
-    pub(crate) beacon: PathBuf,
+    pub(crate) probe: PathBuf,
     pub(crate) inbox: PathBuf,
     pub(crate) workers: usize,
     pub(crate) task: Task,
@@ -41,10 +41,10 @@ pub(crate) struct Job<'l> {
 impl Job<'_> {
     /// The command line of a worker. Its words need no quotes.
     pub(crate) fn command(&self) -> String {
-        let (beacon, inbox) = (self.beacon.display(), self.inbox.display());
+        let (probe, inbox) = (self.probe.display(), self.inbox.display());
         match &self.task {
-            Task::Logs { lines, width, .. } => format!("{beacon} {inbox} spam {lines} {width}"),
-            Task::Fleet | Task::Statistics | Task::Nothing => format!("{beacon} {inbox} pause"),
+            Task::Logs { lines, width, .. } => format!("{probe} {inbox} spam {lines} {width}"),
+            Task::Fleet | Task::Statistics | Task::Nothing => format!("{probe} {inbox} pause"),
         }
     }
 

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::peer::{Job, Peer, Running, Task};
 use crate::clock::{Moment, pass};
-use crate::lab::{Program, alive, command};
+use crate::harness::{Program, alive, command};
 use crate::outcome::{Outcome, fault};
 
 pub(super) struct S6 {

@@ -10,7 +10,7 @@ use super::peer::{Job, Peer, Running, Task};
 use super::xmlrpc::Connection;
 use crate::client::bound;
 use crate::clock::Moment;
-use crate::lab::{Program, command};
+use crate::harness::{Program, command};
 use crate::outcome::Outcome;
 
 pub(super) struct Supervisord {

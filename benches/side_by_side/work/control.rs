@@ -7,7 +7,7 @@ use serde_json::json;
 use super::plan::{Notes, begin};
 use crate::client::{Client, request};
 use crate::clock::Moment;
-use crate::lab::Lab;
+use crate::harness::Harness;
 use crate::outcome::Outcome;
 use crate::peers::{FLOOR, Peer, Task};
 use crate::report::Figure;
@@ -17,11 +17,11 @@ const UNDER_WAY: usize = 8;
 const WORKERS: usize = 10;
 const TIME: Duration = Duration::from_secs(3);
 
-pub(super) fn run(lab: &Lab, peer: &dyn Peer, notes: &mut Notes) -> Outcome<()> {
-    let room = lab.room()?;
+pub(super) fn run(harness: &Harness, peer: &dyn Peer, notes: &mut Notes) -> Outcome<()> {
+    let room = harness.room()?;
     // The floor answers alone; a manager has workers that it lists.
     let (task, workers) = if peer.name() == FLOOR { (Task::Nothing, 0) } else { (Task::Fleet, WORKERS) };
-    let Some(mut begun) = begin(lab, peer, &room, workers, task)? else { return Ok(()) };
+    let Some(mut begun) = begin(harness, peer, &room, workers, task)? else { return Ok(()) };
     begun.inbox.all(workers, Duration::from_secs(30))?;
     begun.running.ready()?;
     if let Some(endpoint) = begun.running.endpoint() {

@@ -5,24 +5,24 @@ use std::time::Duration;
 use super::plan::{Begun, Notes, Plan, begin};
 use super::respawn::Herd;
 use crate::clock::{Moment, micros, millis, pass};
+use crate::harness::{Harness, alive};
 use crate::inbox::Birth;
-use crate::lab::{Lab, alive};
 use crate::outcome::Outcome;
 use crate::peers::{Peer, Running, Task};
 use crate::proc::{cpu, pss, switches};
 use crate::report::{Figure, percentile};
 
 /// How long all workers may take to begin.
-const PATIENCE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(120);
 /// How long `incr` is measured with a manager that takes seconds for each.
 const BUDGET: Duration = Duration::from_secs(10);
 /// How often `incr` is measured.
 const INCRS: usize = 20;
 
-pub(super) fn run(lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
-    let room = lab.room()?;
-    let Some(mut begun) = begin(lab, peer, &room, workers, Task::Fleet)? else { return Ok(()) };
-    let births = begun.inbox.all(workers, PATIENCE)?;
+pub(super) fn run(harness: &Harness, peer: &dyn Peer, workers: usize, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
+    let room = harness.room()?;
+    let Some(mut begun) = begin(harness, peer, &room, workers, Task::Fleet)? else { return Ok(()) };
+    let births = begun.inbox.all(workers, DEADLINE)?;
     notes.extend(start(&begun, &births));
     begun.running.ready()?;
     notes.extend(rest(&begun, plan));
@@ -30,7 +30,7 @@ pub(super) fn run(lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan, notes
     let Begun { mut running, inbox } = begun;
     let mut herd = Herd::new(births, inbox);
     notes.extend(herd.respawn(plan.kills)?);
-    notes.push((Figure::Storm, herd.storm(PATIENCE)?));
+    notes.push((Figure::Storm, herd.storm(DEADLINE)?));
     notes.extend(incr(running.as_mut(), &mut herd)?);
     let begin = Moment::now();
     running.halt()?;

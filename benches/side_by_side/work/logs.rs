@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::plan::{Notes, Plan, begin};
 use crate::clock::{Moment, look};
-use crate::lab::Lab;
+use crate::harness::Harness;
 use crate::outcome::{Outcome, fault};
 use crate::peers::{Peer, Task};
 use crate::proc::cpu;
@@ -16,11 +16,11 @@ use crate::report::Figure;
 const WRITERS: usize = 4;
 const WIDTH: usize = 100;
 
-pub(super) fn run(lab: &Lab, peer: &dyn Peer, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
-    let room = lab.room()?;
+pub(super) fn run(harness: &Harness, peer: &dyn Peer, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
+    let room = harness.room()?;
     let file = room.join("output");
     let task = Task::Logs { file: file.clone(), lines: plan.lines, width: WIDTH };
-    let Some(mut begun) = begin(lab, peer, &room, WRITERS, task)? else { return Ok(()) };
+    let Some(mut begun) = begin(harness, peer, &room, WRITERS, task)? else { return Ok(()) };
     let births = begun.inbox.all(WRITERS, Duration::from_secs(30))?;
     let first = births.iter().map(|birth| birth.at).min().ok_or_else(|| fault("nobody began"))?;
     let wanted = (WRITERS * plan.lines * WIDTH) as u64;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{control, fleet, logs, startup, statistics};
+use crate::harness::Harness;
 use crate::inbox::Inbox;
-use crate::lab::Lab;
 use crate::outcome::Outcome;
 use crate::peers::{Job, Peer, Running, Task};
 use crate::report::Figure;
@@ -53,13 +53,20 @@ impl Work {
     }
 
     /// Does it with a manager, and notes what is found until something fails. What is not offered gives no figures.
-    pub(crate) fn run(self, lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
+    pub(crate) fn run(
+        self,
+        harness: &Harness,
+        peer: &dyn Peer,
+        workers: usize,
+        plan: &Plan,
+        notes: &mut Notes,
+    ) -> Outcome<()> {
         match self {
-            Self::Fleet => fleet::run(lab, peer, workers, plan, notes),
-            Self::Logs => logs::run(lab, peer, plan, notes),
-            Self::Stats => statistics::run(lab, peer, workers, plan, notes),
-            Self::Control => control::run(lab, peer, notes),
-            Self::Startup => startup::run(lab, peer, plan, notes),
+            Self::Fleet => fleet::run(harness, peer, workers, plan, notes),
+            Self::Logs => logs::run(harness, peer, plan, notes),
+            Self::Stats => statistics::run(harness, peer, workers, plan, notes),
+            Self::Control => control::run(harness, peer, notes),
+            Self::Startup => startup::run(harness, peer, plan, notes),
         }
     }
 }
@@ -71,8 +78,14 @@ pub(super) struct Begun {
 }
 
 /// Starts a manager on this.
-pub(super) fn begin(lab: &Lab, peer: &dyn Peer, room: &Path, workers: usize, task: Task) -> Outcome<Option<Begun>> {
+pub(super) fn begin(
+    harness: &Harness,
+    peer: &dyn Peer,
+    room: &Path,
+    workers: usize,
+    task: Task,
+) -> Outcome<Option<Begun>> {
     let inbox = Inbox::bind(room)?;
-    let job = Job { room, beacon: lab.beacon(), inbox: inbox.path().to_owned(), workers, task };
+    let job = Job { room, probe: harness.probe(), inbox: inbox.path().to_owned(), workers, task };
     Ok(peer.start(&job)?.map(|running| Begun { running, inbox }))
 }

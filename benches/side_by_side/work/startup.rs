@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::plan::{Notes, Plan, begin};
 use crate::client::{Client, bound, request};
 use crate::clock::{Moment, millis};
-use crate::lab::{Lab, Program, command};
+use crate::harness::{Harness, Program, command};
 use crate::outcome::{Outcome, fault};
 use crate::peers::{FLOOR, OURS, Peer, Task, bare_client};
 use crate::report::{Figure, percentile};
@@ -16,11 +16,11 @@ const TIMES: usize = 15;
 /// What a client asks.
 const QUESTION: &str = r#"{"id":"x","command":"list","properties":{}}"#;
 
-pub(super) fn run(lab: &Lab, peer: &dyn Peer, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
+pub(super) fn run(harness: &Harness, peer: &dyn Peer, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
     let (mut ready, mut client) = (Vec::new(), Vec::new());
     for at in 0..TIMES {
-        let room = lab.room()?;
-        let Some(begun) = begin(lab, peer, &room, 0, Task::Nothing)? else { return Ok(()) };
+        let room = harness.room()?;
+        let Some(begun) = begin(harness, peer, &room, 0, Task::Nothing)? else { return Ok(()) };
         let Some(endpoint) = begun.running.endpoint().map(str::to_owned) else { return Ok(()) };
         bound(Path::new(endpoint.trim_start_matches("ipc://")), || false)?;
         Client::connect(&endpoint)?.exchange(&request("list", serde_json::json!({})))?;

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::plan::{Notes, Plan, begin};
-use crate::lab::Lab;
+use crate::harness::Harness;
 use crate::outcome::Outcome;
 use crate::peers::{FLOOR, Peer, Task};
 use crate::report::Figure;
 
-pub(super) fn run(lab: &Lab, peer: &dyn Peer, workers: usize, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
-    let room = lab.room()?;
-    let Some(mut begun) = begin(lab, peer, &room, workers, Task::Statistics)? else { return Ok(()) };
+pub(super) fn run(harness: &Harness, peer: &dyn Peer, workers: usize, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
+    let room = harness.room()?;
+    let Some(mut begun) = begin(harness, peer, &room, workers, Task::Statistics)? else { return Ok(()) };
     // The floor's workers report to nobody, and it ends by itself when it has measured.
     if peer.name() != FLOOR {
         begun.inbox.all(workers, Duration::from_secs(120))?;

@@ -12,9 +12,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two rounds of questions, so that a crash loop that is news all the time costs circusd little.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What circusd said.
+/// An answer of circusd.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum Answer {
     /// The watchers, and circusd's own programs.
     Watchers(Vec<Watcher>, Vec<Own>),
     /// The sockets that it holds.
@@ -67,14 +67,14 @@ impl Control {
     }
 
     /// The next thing that circusd said in answer to the last round.
-    pub(super) fn read(&mut self) -> Option<Told> {
+    pub(super) fn read(&mut self) -> Option<Answer> {
         while let Some((id, answer)) = self.connection.answer() {
             let Some((command, round)) = id.split_once(' ') else { continue };
             if round.parse() != Ok(self.round) {
                 continue;
             }
             self.open = self.open.saturating_sub(1);
-            if let Some(told) = told(command, &answer) {
+            if let Some(told) = read_answer(command, &answer) {
                 return Some(told);
             }
         }
@@ -82,11 +82,11 @@ impl Control {
     }
 }
 
-fn told(command: &str, answer: &Object) -> Option<Told> {
+fn read_answer(command: &str, answer: &Object) -> Option<Answer> {
     match command {
-        STATUS => inventory::watchers(answer).map(|(watchers, own)| Told::Watchers(watchers, own)),
-        SOCKETS => inventory::sockets(answer).map(Told::Sockets),
-        DAEMON => inventory::daemon(answer).map(Told::Daemon),
+        STATUS => inventory::watchers(answer).map(|(watchers, own)| Answer::Watchers(watchers, own)),
+        SOCKETS => inventory::sockets(answer).map(Answer::Sockets),
+        DAEMON => inventory::daemon(answer).map(Answer::Daemon),
         _ => None,
     }
 }

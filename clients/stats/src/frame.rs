@@ -11,7 +11,7 @@ use super::totals::{Totals, rounded};
 
 /// What a process has that circusd started as a worker.
 #[derive(Debug)]
-pub(super) struct Post {
+pub(super) struct WorkerFacts {
     pub(super) wid: u64,
     /// Seconds since circusd started it.
     pub(super) uptime: f64,
@@ -26,14 +26,14 @@ pub(super) struct ProcessFrame<'a> {
     /// Of circusd's own programs.
     pub(super) name: Option<&'a str>,
     /// Of the others.
-    pub(super) post: Option<Post>,
+    pub(super) worker: Option<WorkerFacts>,
 }
 
 impl Serialize for ProcessFrame<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Known { info, .. } = self.known;
         let own = self.known.own();
-        let entries = circus_core::proto::ProcessInfo::ENTRIES + if self.post.is_some() { 15 } else { 12 };
+        let entries = circus_core::proto::ProcessInfo::ENTRIES + if self.worker.is_some() { 15 } else { 12 };
         let mut map = serializer.serialize_map(Some(entries))?;
         info.put(&mut map)?;
         map.serialize_entry("subtopic", &info.pid)?;
@@ -48,10 +48,10 @@ impl Serialize for ProcessFrame<'_> {
         map.serialize_entry("io_read", &own.disk.map(|disk| disk.0))?;
         map.serialize_entry("io_write", &own.disk.map(|disk| disk.1))?;
         map.serialize_entry("switches", &own.switches)?;
-        if let Some(post) = &self.post {
-            map.serialize_entry("wid", &post.wid)?;
-            map.serialize_entry("uptime", &rounded(post.uptime, 3))?;
-            map.serialize_entry("tree", &post.tree)?;
+        if let Some(worker) = &self.worker {
+            map.serialize_entry("wid", &worker.wid)?;
+            map.serialize_entry("uptime", &rounded(worker.uptime, 3))?;
+            map.serialize_entry("tree", &worker.tree)?;
         }
         map.end()
     }

@@ -12,10 +12,10 @@ use circus_sys::{Details, Metrics, Probe, Prober};
 const TOO_CLOSE: Duration = Duration::from_millis(50);
 
 /// What changes slowly is read this often: of a few processes each second, of many so that a look costs little more.
-const DETAILS: Pace = Pace { few: 1.0, many: 4.0 };
+const DETAILS: AdaptiveInterval = AdaptiveInterval { few: 1.0, many: 4.0 };
 
 /// The kernel goes through all of a process's memory for this.
-const PROPORTIONAL: Pace = Pace { few: 4.0, many: 16.0 };
+const PROPORTIONAL: AdaptiveInterval = AdaptiveInterval { few: 4.0, many: 16.0 };
 
 /// Where it took long, the next time is so many times later: half a percent of a processor at most.
 const SPACING: u32 = 200;
@@ -24,12 +24,12 @@ const SPACING: u32 = 200;
 const FEW: usize = 32;
 
 /// Seconds between two looks at the same thing.
-struct Pace {
+struct AdaptiveInterval {
     few: f64,
     many: f64,
 }
 
-impl Pace {
+impl AdaptiveInterval {
     /// In rounds.
     fn rounds(&self, processes: usize, interval: Duration) -> u64 {
         let seconds = if processes <= FEW { self.few } else { self.many };
@@ -223,7 +223,7 @@ impl ProcessCache {
         let turn = self.round + known.turn;
         // Seen in the middle of an exec: what was read then is not of the program that runs now.
         let was_nobody = known.info.command.is_none();
-        let due = |pace: Pace| was_nobody || turn.is_multiple_of(pace.rounds(count, self.interval));
+        let due = |pace: AdaptiveInterval| was_nobody || turn.is_multiple_of(pace.rounds(count, self.interval));
         if due(DETAILS) {
             let details = self.prober.details(&known.probe);
             store_details(known, details);

@@ -11,12 +11,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::args::Args;
 use super::clock;
-use super::control::{Control, Told};
+use super::control::{Answer, Control};
 use super::doorkeeper::Doorkeeper;
-use super::frame::{Aggregate, Post, ProcessFrame, SocketFrame, SocketsFrame, WatcherFrame};
+use super::frame::{Aggregate, ProcessFrame, SocketFrame, SocketsFrame, WatcherFrame, WorkerFacts};
+use super::frame_sender::FrameSender;
 use super::inventory::{Own, Watcher};
 use super::log::Log;
-use super::outlet::Outlet;
 use super::process_cache::ProcessCache;
 use super::socket_activity::SocketActivity;
 use circus_client::{Client, Host, KeyNames, Subscriber, endpoint::reachable};
@@ -50,7 +50,7 @@ pub(super) struct Service {
     signals: sys::Signals,
     control: Control,
     events: Subscriber,
-    outlet: Outlet,
+    frame_sender: FrameSender,
     /// Where subscribers need keys.
     doorkeeper: Option<Doorkeeper>,
     /// Dropped last, since that removes its file.
@@ -120,7 +120,7 @@ impl Service {
             signals,
             control,
             events: events.map_err(|error| told(&error))?,
-            outlet: Outlet::new(publisher),
+            frame_sender: FrameSender::new(publisher),
             doorkeeper,
             _endpoint: endpoint,
             process_cache: ProcessCache::new(interval),
@@ -149,7 +149,7 @@ impl Service {
         if let Some(doorkeeper) = &mut self.doorkeeper {
             registry.register(&mut doorkeeper.zap, QUESTIONS, Interest::READABLE)?;
         }
-        registry.register(&mut self.outlet.publisher, STATS, Interest::READABLE)
+        registry.register(&mut self.frame_sender.publisher, STATS, Interest::READABLE)
     }
 
     /// Until a signal, or until there are sockets that only a new process can hold.
@@ -169,7 +169,7 @@ impl Service {
             hurry = self.turn(now);
             let mono = Mono(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
             if let Some(doorkeeper) = &mut self.doorkeeper {
-                hurry |= doorkeeper.answer(&mut self.outlet.publisher, now);
+                hurry |= doorkeeper.answer(&mut self.frame_sender.publisher, now);
                 doorkeeper.tell(mono, log);
             }
             let ended = std::mem::take(&mut self.connections_ended);
@@ -194,7 +194,7 @@ impl Service {
         while self.events.try_recv().is_some() {
             self.dirty = true;
         }
-        if let Some(news) = self.outlet.ready() {
+        if let Some(news) = self.frame_sender.ready() {
             self.connections_ended += news.ended;
             if let Some(doorkeeper) = &mut self.doorkeeper {
                 doorkeeper.refused += news.refused.len() as u64;
@@ -239,7 +239,7 @@ impl Service {
 
     /// Begins to sample with the first subscriber, and stops with the last.
     fn follow_subscriptions(&mut self, now: Duration) {
-        let wanted = self.always || !self.outlet.subscriptions.is_empty();
+        let wanted = self.always || !self.frame_sender.subscriptions.is_empty();
         if wanted == self.next.is_some() {
             return;
         }
@@ -251,25 +251,25 @@ impl Service {
             self.next = None;
             self.process_cache.forget();
         }
-        let counts = wanted && (self.always || self.outlet.wants("sockets"));
+        let counts = wanted && (self.always || self.frame_sender.wants("sockets"));
         self.socket_activity.work(counts, now);
     }
 
-    fn take(&mut self, told: Told, now: Duration) {
-        match told {
-            Told::Watchers(watchers, own) => {
+    fn take(&mut self, answer: Answer, now: Duration) {
+        match answer {
+            Answer::Watchers(watchers, own) => {
                 self.watchers = watchers;
                 self.own = own;
                 self.told_at = now;
                 self.track(now);
             }
-            Told::Sockets(sockets) => {
+            Answer::Sockets(sockets) => {
                 let missing = self.socket_activity.follow(sockets, now);
                 self.listings = self.listings.saturating_add(1);
                 // One that came later is held by a new process only; circusd starts that at once.
                 self.ended |= missing && self.listings > 1 && self.is_a_worker();
             }
-            Told::Daemon(daemon) => self.daemon = Some(daemon),
+            Answer::Daemon(daemon) => self.daemon = Some(daemon),
         }
     }
 
@@ -293,12 +293,12 @@ impl Service {
         self.process_cache.begin(now);
         let watchers = std::mem::take(&mut self.watchers);
         for watcher in &watchers {
-            if self.always || self.outlet.wants(&watcher.name) {
+            if self.always || self.frame_sender.wants(&watcher.name) {
                 self.tell_watcher(watcher, now);
             }
         }
         self.watchers = watchers;
-        if self.always || self.outlet.wants(OWN) {
+        if self.always || self.frame_sender.wants(OWN) {
             self.tell_own();
         }
         self.tell_sockets(now);
@@ -313,12 +313,16 @@ impl Service {
             let Some(known) = self.process_cache.sample(worker.pid) else { continue };
             aggregate.add(known, Some(&tree));
             let uptime = worker.uptime + since.as_secs_f64();
-            let post = Some(Post { wid: worker.wid, uptime, tree });
-            self.outlet.send(&watcher.name, Some(worker.pid), &ProcessFrame { known, name: None, post });
+            let facts = WorkerFacts { wid: worker.wid, uptime, tree };
+            self.frame_sender.send(
+                &watcher.name,
+                Some(worker.pid),
+                &ProcessFrame { known, name: None, worker: Some(facts) },
+            );
         }
         if !aggregate.is_empty() {
             let frame = WatcherFrame { aggregate: &aggregate, watcher: Some(watcher), since };
-            self.outlet.send(&watcher.name, None, &frame);
+            self.frame_sender.send(&watcher.name, None, &frame);
         }
     }
 
@@ -332,12 +336,12 @@ impl Service {
                 continue;
             };
             aggregate.add(known, None);
-            let frame = ProcessFrame { known, name: Some(&own.name), post: None };
-            self.outlet.send(OWN, Some(own.pid), &frame);
+            let frame = ProcessFrame { known, name: Some(&own.name), worker: None };
+            self.frame_sender.send(OWN, Some(own.pid), &frame);
         }
         if !aggregate.is_empty() {
             let frame = WatcherFrame { aggregate: &aggregate, watcher: None, since: Duration::ZERO };
-            self.outlet.send(OWN, None, &frame);
+            self.frame_sender.send(OWN, None, &frame);
         }
         // Perhaps there is another circusd: its pid is to be asked for.
         let gone = |daemon: &Own| !aggregate.has(daemon.pid);
@@ -348,7 +352,7 @@ impl Service {
     }
 
     fn tell_sockets(&mut self, now: Duration) {
-        self.socket_activity.work(self.always || self.outlet.wants("sockets"), now);
+        self.socket_activity.work(self.always || self.frame_sender.wants("sockets"), now);
         if self.socket_activity.sockets.is_empty() {
             return;
         }
@@ -356,11 +360,11 @@ impl Service {
         for watched in &mut self.socket_activity.sockets {
             let (fd, reads) = (watched.socket.fd, std::mem::take(&mut watched.reads));
             let address = watched.socket.address.as_str();
-            self.outlet.send("sockets", Some(fd), &SocketFrame { fd, subtopic: fd, reads, address });
+            self.frame_sender.send("sockets", Some(fd), &SocketFrame { fd, subtopic: fd, reads, address });
             sum.reads += reads;
             sum.addresses.push(address);
         }
-        self.outlet.send("sockets", None, &sum);
+        self.frame_sender.send("sockets", None, &sum);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 /// How much is remembered.
-const ROOM: usize = 1000;
+const MAX_ENTRIES: usize = 1000;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub(super) struct EventLog {
 
 impl EventLog {
     pub(super) fn push(&mut self, entry: Entry) {
-        if self.entries.len() >= ROOM {
+        if self.entries.len() >= MAX_ENTRIES {
             self.entries.pop_front();
         }
         self.entries.push_back(entry);
@@ -91,13 +91,13 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten() {
         let mut event_log = EventLog::default();
-        for number in 0..2 * ROOM {
+        for number in 0..2 * MAX_ENTRIES {
             let (mut entry, _) = read(b"watcher.w.stop", b"{}").unwrap();
             entry.detail = number.to_string();
             event_log.push(entry);
         }
         let latest: Vec<&str> = event_log.latest(2).map(|entry| entry.detail.as_str()).collect();
-        assert_eq!((event_log.entries.len(), latest), (ROOM, vec!["1998", "1999"]));
+        assert_eq!((event_log.entries.len(), latest), (MAX_ENTRIES, vec!["1998", "1999"]));
         assert_eq!(EventLog::default().latest(5).count(), 0);
     }
 }

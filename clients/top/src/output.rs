@@ -12,7 +12,7 @@ use super::plain::plain;
 use circus_core::proto::{Gap, Object, OutputEvent, StreamName, Tail, TailCursor};
 
 /// How many lines are remembered.
-const ROOM: usize = 1000;
+const MAX_LINES: usize = 1000;
 
 /// What is remembered of a line: more than any terminal is wide.
 const WIDTH: usize = 1000;
@@ -38,7 +38,7 @@ pub(super) struct Inquiry {
 
 /// How far it has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum TailState {
     /// Nothing is listened to.
     #[default]
     Closed,
@@ -65,7 +65,7 @@ pub(super) enum Shown {
 #[derive(Debug, Default)]
 pub(super) struct Output {
     subject: Option<Subject>,
-    standing: Standing,
+    tail_state: TailState,
     place: TailCursor,
     lines: VecDeque<Shown>,
     /// The last line goes on.
@@ -80,8 +80,8 @@ impl Output {
         self.subject.as_ref()
     }
 
-    pub(super) fn standing(&self) -> &Standing {
-        &self.standing
+    pub(super) fn tail_state(&self) -> &TailState {
+        &self.tail_state
     }
 
     pub(super) fn missed(&self) -> u64 {
@@ -95,47 +95,47 @@ impl Output {
 
     /// From now on it is about something else, or nothing. Answers to earlier questions come too late.
     pub(super) fn begin(&mut self, subject: Option<Subject>) {
-        let standing = if subject.is_some() { Standing::Waiting } else { Standing::Closed };
-        *self = Self { subject, standing, number: self.number + 1, ..Self::default() };
+        let tail_state = if subject.is_some() { TailState::Waiting } else { TailState::Closed };
+        *self = Self { subject, tail_state, number: self.number + 1, ..Self::default() };
     }
 
     /// Whether what comes is to be taken up. What comes while the last lines are on their way stays where it is.
     pub(super) fn listens(&self) -> bool {
-        match self.standing {
-            Standing::Closed | Standing::Greeted | Standing::Asked => false,
-            Standing::Waiting | Standing::Live | Standing::Refused(_) => true,
+        match self.tail_state {
+            TailState::Closed | TailState::Greeted | TailState::Asked => false,
+            TailState::Waiting | TailState::Live | TailState::Refused(_) => true,
         }
     }
 
     /// What is to be asked, once.
     pub(super) fn inquiry(&mut self) -> Option<Inquiry> {
-        let subject = self.subject.clone().filter(|_| self.standing == Standing::Greeted)?;
-        self.standing = Standing::Asked;
+        let subject = self.subject.clone().filter(|_| self.tail_state == TailState::Greeted)?;
+        self.tail_state = TailState::Asked;
         let after = self.place.cursor();
         // After the first lines, all the following ones are wanted.
-        let lines = if after.is_some() { u32::MAX } else { ROOM as u32 };
+        let lines = if after.is_some() { u32::MAX } else { MAX_LINES as u32 };
         Some(Inquiry { number: self.number, subject, lines, after })
     }
 
     /// circusd has not answered in time: it is asked again.
     pub(super) fn silence(&mut self) {
-        if self.standing == Standing::Asked {
-            self.standing = Standing::Greeted;
+        if self.tail_state == TailState::Asked {
+            self.tail_state = TailState::Greeted;
         }
     }
 
     pub(super) fn take(&mut self, heard: &Heard) {
         match heard {
-            Heard::Greeting => self.standing = Standing::Greeted,
-            Heard::Lines(event) if self.standing == Standing::Live => self.published(event),
+            Heard::Greeting => self.tail_state = TailState::Greeted,
+            Heard::Lines(event) if self.tail_state == TailState::Live => self.published(event),
             // There is output where there was none to be had.
-            Heard::Lines(_) if matches!(self.standing, Standing::Refused(_)) => self.standing = Standing::Greeted,
+            Heard::Lines(_) if matches!(self.tail_state, TailState::Refused(_)) => self.tail_state = TailState::Greeted,
             Heard::Lines(_) => {}
         }
     }
 
     pub(super) fn answered(&mut self, number: u64, answer: &Object) {
-        if number != self.number || self.standing != Standing::Asked {
+        if number != self.number || self.tail_state != TailState::Asked {
             return;
         }
         if answer.get("status").and_then(Value::as_str) == Some("error") {
@@ -149,7 +149,7 @@ impl Output {
         };
         if self.place.is_of_another(&tail) {
             self.place = TailCursor::default();
-            self.standing = Standing::Greeted;
+            self.tail_state = TailState::Greeted;
             return;
         }
         let missed = self.place.fetched(&tail);
@@ -157,11 +157,11 @@ impl Output {
         for line in tail.lines {
             self.push(line.pid, &line.line);
         }
-        self.standing = Standing::Live;
+        self.tail_state = TailState::Live;
     }
 
     fn refused(&mut self, reason: &str) {
-        self.standing = Standing::Refused(reason.to_owned());
+        self.tail_state = TailState::Refused(reason.to_owned());
         self.lines.clear();
     }
 
@@ -201,7 +201,7 @@ impl Output {
     }
 
     fn keep(&mut self, shown: Shown) {
-        if self.lines.len() >= ROOM {
+        if self.lines.len() >= MAX_LINES {
             self.lines.pop_front();
         }
         self.lines.push_back(shown);
@@ -252,7 +252,7 @@ mod tests {
         output.take(&Heard::Greeting);
         let number = output.inquiry().unwrap().number;
         output.answered(number, &tail(&["a"], 2, 7, 1.0));
-        assert_eq!(output.standing(), &Standing::Live);
+        assert_eq!(output.tail_state(), &TailState::Live);
         output
     }
 
@@ -294,7 +294,7 @@ mod tests {
         output.take(&Heard::Greeting);
         output.inquiry().unwrap();
         output.answered(late.number, &tail(&["a"], 2, 1, 1.0));
-        assert_eq!((output.standing(), texts(&output).len()), (&Standing::Asked, 0));
+        assert_eq!((output.tail_state(), texts(&output).len()), (&TailState::Asked, 0));
     }
 
     #[test]
@@ -323,11 +323,11 @@ mod tests {
         output.take(&Heard::Greeting);
         let number = output.inquiry().unwrap().number;
         output.answered(number, json!({"status": "error", "reason": "no stream"}).as_object().unwrap());
-        assert_eq!(output.standing(), &Standing::Refused("no stream".into()));
+        assert_eq!(output.tail_state(), &TailState::Refused("no stream".into()));
         output.take(&event(0, 2, 1, &["a"], false));
         assert!(output.inquiry().is_some());
         output.answered(number, json!({"status": "ok"}).as_object().unwrap());
-        assert!(matches!(output.standing(), Standing::Refused(_)));
+        assert!(matches!(output.tail_state(), TailState::Refused(_)));
     }
 
     #[test]
@@ -344,21 +344,21 @@ mod tests {
         assert_eq!(output.inquiry().unwrap().after, None, "the cursor means nothing there");
         output.answered(inquiry.number, &tail(&["x"], 3, 0, 2.0));
         assert_eq!(texts(&output).last().unwrap(), "21 x");
-        assert_eq!(output.standing(), &Standing::Live);
+        assert_eq!(output.tail_state(), &TailState::Live);
     }
 
     #[test]
     fn no_more_is_kept_than_can_be_shown() {
         let mut output = live(None);
         let long = "x".repeat(3 * WIDTH);
-        for number in 0..2 * ROOM as u64 {
+        for number in 0..2 * MAX_LINES as u64 {
             output.take(&event(7 + number, 3 + number, 1, &[&long], true));
         }
         let Some(Shown::Line { text, .. }) = output.latest(1).next() else { panic!() };
         assert_eq!(text.len(), WIDTH);
-        for number in 0..2 * ROOM as u64 {
-            output.take(&event(7 + 2 * ROOM as u64 + number, 9000 + number, 1, &["y"], false));
+        for number in 0..2 * MAX_LINES as u64 {
+            output.take(&event(7 + 2 * MAX_LINES as u64 + number, 9000 + number, 1, &["y"], false));
         }
-        assert_eq!(texts(&output).len(), ROOM);
+        assert_eq!(texts(&output).len(), MAX_LINES);
     }
 }

@@ -99,7 +99,7 @@ impl std::error::Error for CallError {}
 
 /// The state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
+enum Connection {
     Trying,
     Refused,
     /// The handshake failed: of keys.
@@ -114,7 +114,7 @@ enum Link {
 pub struct Dealer {
     port: PolledSocket,
     monitor: PolledSocket,
-    link: Link,
+    link: Connection,
     endpoint: String,
     name: String,
     fails_when_refused: bool,
@@ -151,7 +151,7 @@ impl Dealer {
         Ok(Self {
             port: PolledSocket::new(socket)?,
             monitor: PolledSocket::new(monitor)?,
-            link: Link::Trying,
+            link: Connection::Trying,
             endpoint: endpoint.to_owned(),
             name,
             fails_when_refused: false,
@@ -200,7 +200,7 @@ impl Dealer {
     /// Whether the connection is up.
     pub fn is_connected(&mut self) -> bool {
         self.read_monitor();
-        self.link == Link::Up
+        self.link == Connection::Up
     }
 
     /// Waits until the connection stands: an error as soon as it is refused, or when `limit` has passed.
@@ -209,10 +209,10 @@ impl Dealer {
         loop {
             self.read_monitor();
             match self.link {
-                Link::Up => return Ok(()),
-                Link::Refused | Link::Barred(_) => return Err(self.unanswered(limit)),
-                Link::Trying | Link::Lost if deadline.passed() => return Err(self.unanswered(limit)),
-                Link::Trying | Link::Lost => drop(self.monitor.wait(deadline)),
+                Connection::Up => return Ok(()),
+                Connection::Refused | Connection::Barred(_) => return Err(self.unanswered(limit)),
+                Connection::Trying | Connection::Lost if deadline.passed() => return Err(self.unanswered(limit)),
+                Connection::Trying | Connection::Lost => drop(self.monitor.wait(deadline)),
             }
         }
     }
@@ -274,7 +274,7 @@ impl Dealer {
             if let Some(answer) = self.try_recv() {
                 return Some(answer);
             }
-            let refused = matches!(self.link, Link::Refused | Link::Barred(_));
+            let refused = matches!(self.link, Connection::Refused | Connection::Barred(_));
             if deadline.passed() || (self.fails_when_refused && refused) {
                 return None;
             }
@@ -286,7 +286,7 @@ impl Dealer {
         while let Some((event, mut more)) = self.monitor.recv() {
             match event.first_chunk().map(|number| u16::from_ne_bytes(*number)) {
                 Some(UP) => {
-                    if std::mem::replace(&mut self.link, Link::Up) == Link::Lost {
+                    if std::mem::replace(&mut self.link, Connection::Up) == Connection::Lost {
                         self.was_interrupted = true;
                         let sent =
                             self.repeated.iter().filter(|message| self.port.send(&[message.as_slice()]) == Sent::Done);
@@ -294,11 +294,11 @@ impl Dealer {
                         let _sent = sent.count();
                     }
                 }
-                Some(LOST) if !matches!(self.link, Link::Barred(_)) => self.link = Link::Lost,
-                Some(REFUSED) if self.link == Link::Trying => self.link = Link::Refused,
-                Some(UNKNOWN) => self.link = Link::Barred(Bar::UnknownKey),
-                Some(FOREIGN | HUNG_UP) if self.link != Link::Barred(Bar::UnknownKey) => {
-                    self.link = Link::Barred(Bar::Handshake);
+                Some(LOST) if !matches!(self.link, Connection::Barred(_)) => self.link = Connection::Lost,
+                Some(REFUSED) if self.link == Connection::Trying => self.link = Connection::Refused,
+                Some(UNKNOWN) => self.link = Connection::Barred(Bar::UnknownKey),
+                Some(FOREIGN | HUNG_UP) if self.link != Connection::Barred(Bar::UnknownKey) => {
+                    self.link = Connection::Barred(Bar::Handshake);
                 }
                 Some(_) | None => {}
             }
@@ -313,9 +313,9 @@ impl Dealer {
     pub fn unanswered(&self, limit: Duration) -> CallError {
         let endpoint = self.endpoint.clone();
         match self.link {
-            Link::Trying | Link::Refused => CallError::Unreachable { endpoint },
-            Link::Barred(bar) => CallError::Barred { endpoint, bar },
-            Link::Up | Link::Lost => CallError::Timeout { endpoint, limit },
+            Connection::Trying | Connection::Refused => CallError::Unreachable { endpoint },
+            Connection::Barred(bar) => CallError::Barred { endpoint, bar },
+            Connection::Up | Connection::Lost => CallError::Timeout { endpoint, limit },
         }
     }
 }
@@ -343,7 +343,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{PATIENCE, TRANSPORTS, echo, object};
+    use crate::testing::{DEADLINE, TRANSPORTS, echo, object};
     use crate::{Incoming, Payload};
 
     #[test]
@@ -352,8 +352,8 @@ mod tests {
             let server = echo(transport);
             let context = Context::new().unwrap();
             let mut dealer = Dealer::connect(&context, server.endpoint(), None).unwrap();
-            dealer.reach(PATIENCE).unwrap();
-            let answer = dealer.call(object(json!({"command": "list", "id": "overwritten"})), PATIENCE).unwrap();
+            dealer.reach(DEADLINE).unwrap();
+            let answer = dealer.call(object(json!({"command": "list", "id": "overwritten"})), DEADLINE).unwrap();
             assert_eq!(answer["command"], "list");
             assert_eq!(answer["id"].as_str().unwrap().len(), 32);
         }
@@ -364,7 +364,7 @@ mod tests {
         let server = echo(TRANSPORTS[0]);
         let mut dealer = Dealer::connect(&Context::new().unwrap(), server.endpoint(), None).unwrap();
         assert!(dealer.send(br#"{"id": "given up", "command": "slow"}"#));
-        let answer = dealer.call(object(json!({"command": "next"})), PATIENCE).unwrap();
+        let answer = dealer.call(object(json!({"command": "next"})), DEADLINE).unwrap();
         assert_eq!(answer["command"], "next");
     }
 
@@ -375,7 +375,7 @@ mod tests {
         let context = Context::new().unwrap();
         for endpoint in [format!("ipc://{}/none", folder.path().display()), format!("tcp://{free_port}")] {
             let mut dealer = Dealer::connect(&context, &endpoint, None).unwrap();
-            // PATIENCE is far longer than the test runner's own.
+            // DEADLINE is far longer than the test runner's own.
             let error = dealer.reach(Duration::MAX).unwrap_err();
             assert_eq!(error, CallError::Unreachable { endpoint: endpoint.clone() });
             assert!(error.to_string().contains(&endpoint), "{error}");
@@ -389,7 +389,7 @@ mod tests {
         let mut dealer = Dealer::connect(&Context::new().unwrap(), &endpoint, None).unwrap();
         assert!(dealer.reach(Duration::MAX).is_err());
         let _server = crate::testing::echo_at(folder, &endpoint);
-        assert_eq!(dealer.call(object(json!({"command": "x"})), PATIENCE).unwrap()["command"], "x");
+        assert_eq!(dealer.call(object(json!({"command": "x"})), DEADLINE).unwrap()["command"], "x");
     }
 
     #[test]
@@ -402,12 +402,12 @@ mod tests {
         });
         let context = Context::new().unwrap();
         let mut dealer = Dealer::connect(&context, server.endpoint(), None).unwrap();
-        dealer.reach(PATIENCE).unwrap();
+        dealer.reach(DEADLINE).unwrap();
         let limit = Duration::from_millis(1);
         let error = dealer.call(object(json!({"command": "x"})), limit).unwrap_err();
         assert_eq!(error, CallError::Timeout { endpoint: server.endpoint().to_owned(), limit });
         assert!(dealer.send(b"ask"));
-        let error = dealer.call(object(json!({"command": "x"})), PATIENCE).unwrap_err();
+        let error = dealer.call(object(json!({"command": "x"})), DEADLINE).unwrap_err();
         assert_eq!(error, CallError::Garbled { endpoint: server.endpoint().to_owned() });
     }
 
@@ -419,9 +419,9 @@ mod tests {
             let context = Context::new().unwrap();
             let mut dealer = Dealer::connect(&context, server.endpoint(), None).unwrap();
             assert!(dealer.send(&[number]));
-            dealer.close(PATIENCE);
+            dealer.close(DEADLINE);
             drop(context);
-            assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Payload::Frame(vec![number]));
+            assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), Payload::Frame(vec![number]));
         }
     }
 

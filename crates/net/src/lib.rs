@@ -40,7 +40,7 @@ pub use curve::{ClientKeys, SecretKey, generate};
 pub use dealer::{Bar, CallError, Dealer};
 pub use error::NetError;
 pub use peer::Peer;
-pub use publisher::{Judge, News, Publisher};
+pub use publisher::{Judge, Publisher, SubscriptionChanges};
 pub use router::{Counters, Incoming, Payload, RETRY_EVERY, Router};
 pub use subscriber::Subscriber;
 pub use zap::{Candidate, Zap};

@@ -53,7 +53,7 @@ pub struct Publisher {
     /// What an empty subscription stands for.
     everything: &'static [u8],
     subscriptions: Subscriptions,
-    news: Option<News>,
+    changes: Option<SubscriptionChanges>,
     /// How many connections are remembered when the ended ones are looked for next.
     look_at: usize,
     /// Who may subscribe to what; all to everything without one.
@@ -65,7 +65,7 @@ pub type Judge = Box<dyn Fn(&Peer, &[u8]) -> bool>;
 
 /// What has become of the subscriptions since the last call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct News {
+pub struct SubscriptionChanges {
     /// Prefixes that were subscribed to, each as often as it was.
     pub subscribed: Vec<Vec<u8>>,
     /// How many connections were ended because they subscribed to too much.
@@ -125,7 +125,7 @@ impl Publisher {
             listener,
             everything,
             subscriptions: Subscriptions::new(LIMITS),
-            news: None,
+            changes: None,
             look_at: REMEMBERED,
             judge: None,
         })
@@ -215,7 +215,7 @@ impl Publisher {
             (false, None) => self.subscriptions.discount(prefix),
         };
         if is_news {
-            self.news.get_or_insert_default();
+            self.changes.get_or_insert_default();
         }
     }
 
@@ -224,7 +224,7 @@ impl Publisher {
         let allowed = self.judge.as_ref().is_none_or(|judge| judge(&sender, prefix));
         let added = self.subscriptions.add(from, prefix);
         if !allowed {
-            self.news.get_or_insert_default().refused.push((sender.clone(), prefix.to_vec()));
+            self.changes.get_or_insert_default().refused.push((sender.clone(), prefix.to_vec()));
         }
         if self.judge.is_some() {
             self.subscriptions.remember(from, sender, prefix, allowed);
@@ -232,11 +232,11 @@ impl Publisher {
         if let Added::TooMany(greediest) = added {
             peer::disconnect(greediest, self.listener.as_fd().as_raw_fd());
             self.subscriptions.forget(greediest);
-            self.news.get_or_insert_default().ended += 1;
+            self.changes.get_or_insert_default().ended += 1;
         }
         if allowed && added != Added::TooMany(from) {
             self.port.route(true, self.route_of(prefix));
-            self.news.get_or_insert_default().subscribed.push(prefix.to_vec());
+            self.changes.get_or_insert_default().subscribed.push(prefix.to_vec());
         }
         self.forget_ended();
     }
@@ -273,8 +273,8 @@ impl Publisher {
     }
 
     /// What became of the subscriptions since the last call, if anything.
-    pub fn take_news(&mut self) -> Option<News> {
-        self.news.take()
+    pub fn take_subscription_changes(&mut self) -> Option<SubscriptionChanges> {
+        self.changes.take()
     }
 
     /// Closes the publisher. What libzmq has taken it goes on sending for as long as `linger`: the context cannot be
@@ -299,7 +299,7 @@ mod tests {
     use crate::Subscriber;
     use crate::context::Transport;
     use crate::deadline::Deadline;
-    use crate::testing::{PATIENCE, TRANSPORTS, client, listener, publisher};
+    use crate::testing::{DEADLINE, TRANSPORTS, client, listener, publisher};
 
     /// Publishes until the subscriber is connected, and reads what it has got of that.
     fn meet(publisher: &mut Publisher, subscriber: &mut Subscriber) {
@@ -313,7 +313,7 @@ mod tests {
         };
         let mut last = u32::from_ne_bytes(arrived.try_into().unwrap());
         while last < round {
-            let (_, number) = subscriber.recv(PATIENCE).unwrap();
+            let (_, number) = subscriber.recv(DEADLINE).unwrap();
             last = u32::from_ne_bytes(number.try_into().unwrap());
         }
     }
@@ -333,7 +333,7 @@ mod tests {
     fn read(subscriber: &mut Subscriber, count: u32) {
         for number in 0..count {
             let (topic, _) =
-                subscriber.recv(PATIENCE).unwrap_or_else(|| panic!("event {number} of {count} is missing"));
+                subscriber.recv(DEADLINE).unwrap_or_else(|| panic!("event {number} of {count} is missing"));
             assert_eq!(topic, format!("watcher.w.{number}").as_bytes());
         }
     }
@@ -363,7 +363,7 @@ mod tests {
         publisher.ready();
         let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), None, &[""]).unwrap();
         // Its coming is known when there is a subscription to receive, which is not taken up.
-        assert!(publisher.port.wait(Deadline::after(PATIENCE)));
+        assert!(publisher.port.wait(Deadline::after(DEADLINE)));
         publisher.settle();
         assert_eq!(publisher.subscriptions().count(), 0, "nothing was done since the last look");
         publisher.publish_all([(b"watcher.w.0".to_vec(), b"{}".to_vec())]);
@@ -400,7 +400,7 @@ mod tests {
             if there == wanted.iter().map(|prefix| prefix.as_bytes()).collect::<Vec<_>>() {
                 return;
             }
-            poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            poll.poll(&mut events, Some(DEADLINE)).unwrap();
             assert!(!events.is_empty(), "nobody told; there are {there:?}");
         }
     }
@@ -416,20 +416,24 @@ mod tests {
             let mut output = Subscriber::connect(&others, publisher.endpoint(), None, &["output.w."]).unwrap();
             let both = Subscriber::connect(&others, publisher.endpoint(), None, &["output.w.", "watcher."]).unwrap();
             expect(&mut publisher, &mut poll, &["", "output.w.", "watcher."]);
-            let mut news = publisher.take_news().unwrap().subscribed;
+            let mut news = publisher.take_subscription_changes().unwrap().subscribed;
             news.sort();
             assert_eq!(news, [&b""[..], b"output.w.", b"output.w.", b"watcher."]);
             drop(both);
             expect(&mut publisher, &mut poll, &["", "output.w."]);
-            assert_eq!(publisher.take_news(), Some(News::default()), "a subscriber has gone");
+            assert_eq!(
+                publisher.take_subscription_changes(),
+                Some(SubscriptionChanges::default()),
+                "a subscriber has gone"
+            );
             publisher.publish(b"output.w.stdout", b"a");
             publisher.publish(b"watcher.w.spawn", b"b");
-            assert_eq!(everything.recv(PATIENCE), Some((b"watcher.w.spawn".to_vec(), b"b".to_vec())));
-            assert_eq!(output.recv(PATIENCE), Some((b"output.w.stdout".to_vec(), b"a".to_vec())));
+            assert_eq!(everything.recv(DEADLINE), Some((b"watcher.w.spawn".to_vec(), b"b".to_vec())));
+            assert_eq!(output.recv(DEADLINE), Some((b"output.w.stdout".to_vec(), b"a".to_vec())));
             drop(output);
             expect(&mut publisher, &mut poll, &[""]);
             publisher.publish(b"watcher.w.reap", b"c");
-            assert_eq!(everything.recv(PATIENCE), Some((b"watcher.w.reap".to_vec(), b"c".to_vec())));
+            assert_eq!(everything.recv(DEADLINE), Some((b"watcher.w.reap".to_vec(), b"c".to_vec())));
         }
     }
 
@@ -447,7 +451,7 @@ mod tests {
         let mut subscriber = Subscriber::connect(&others, publisher.endpoint(), None, &["watcher."]).unwrap();
         expect(&mut publisher, &mut poll, &["end", "watcher."]);
         publisher.publish(b"watcher.w.spawn", b"{}");
-        assert!(subscriber.recv(PATIENCE).is_some());
+        assert!(subscriber.recv(DEADLINE).is_some());
     }
 
     /// A subscriber to ever more topics, which ends when its connection does or when it has sent all.
@@ -471,10 +475,10 @@ mod tests {
             let mut events = mio::Events::with_capacity(4);
             let mut ended = 0;
             while ended == 0 {
-                poll.poll(&mut events, Some(PATIENCE)).unwrap();
+                poll.poll(&mut events, Some(DEADLINE)).unwrap();
                 assert!(!events.is_empty(), "no subscription came");
                 publisher.ready();
-                ended += publisher.take_news().unwrap_or_default().ended;
+                ended += publisher.take_subscription_changes().unwrap_or_default().ended;
                 let held = publisher.subscriptions().count();
                 assert!(held <= LIMITS.count + 200, "{held}");
             }
@@ -533,8 +537,8 @@ mod tests {
             expect(&mut publisher, &mut poll, &["", "stat."]);
             publisher.publish(b"msgpack:stat.w", b"1");
             publisher.publish(b"stat.w", b"2");
-            assert_eq!(one.recv(PATIENCE), Some((b"msgpack:stat.w".to_vec(), b"1".to_vec())));
-            assert_eq!(two.recv(PATIENCE), Some((b"stat.w".to_vec(), b"2".to_vec())));
+            assert_eq!(one.recv(DEADLINE), Some((b"msgpack:stat.w".to_vec(), b"1".to_vec())));
+            assert_eq!(two.recv(DEADLINE), Some((b"stat.w".to_vec(), b"2".to_vec())));
             drop((one, two));
             expect(&mut publisher, &mut poll, &[]);
         }
@@ -544,7 +548,7 @@ mod tests {
     fn the_last_event_gets_out() {
         let (mut publisher, mut subscriber, context, _folder) = met(TRANSPORTS[1]);
         burst(&mut publisher, 1000, b"{}");
-        publisher.close(PATIENCE);
+        publisher.close(DEADLINE);
         drop(context);
         read(&mut subscriber, 1000);
     }
@@ -559,7 +563,7 @@ mod tests {
             let others = Context::new().unwrap();
             let subscriber = client(&others, zmq::SUB, publisher.endpoint());
             subscriber.set_subscribe(b"").unwrap();
-            poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            poll.poll(&mut events, Some(DEADLINE)).unwrap();
             assert!(!events.is_empty(), "nobody told of a subscriber");
             publisher.ready();
         }

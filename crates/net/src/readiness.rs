@@ -184,7 +184,7 @@ fn uninterrupted<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> 
 mod tests {
     use super::*;
     use crate::Context;
-    use crate::testing::{PATIENCE, interrupted};
+    use crate::testing::{DEADLINE, interrupted};
 
     fn pair(mark: i32) -> (PolledSocket, PolledSocket) {
         let context = Context::new().unwrap();
@@ -202,7 +202,7 @@ mod tests {
     fn a_signal_makes_no_call_fail() {
         let (one, other) = pair(0);
         assert_eq!(one.send(&[b"waits"]), Sent::Done);
-        let deadline = Deadline::after(PATIENCE);
+        let deadline = Deadline::after(DEADLINE);
         interrupted(|| {
             // The bare call shows that there is something to withstand.
             let mut failures = 0;

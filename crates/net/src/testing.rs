@@ -13,7 +13,7 @@ use super::{Context, Incoming, Payload, Publisher, RETRY_EVERY, Router};
 use circus_core::proto::Object;
 
 /// Longer than anything takes. Only a failing test waits for it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) const TRANSPORTS: [Transport; 2] = [Transport::Ipc, Transport::Tcp];
 
@@ -126,7 +126,7 @@ pub(super) fn turns(mut router: Router, mut answer: impl FnMut(Incoming, &mut Ro
     poll.registry().register(&mut router, Token(0), Interest::READABLE).unwrap();
     let mut busy = router.ready();
     loop {
-        let patience = if router.pending() > 0 { RETRY_EVERY } else { PATIENCE * 2 };
+        let patience = if router.pending() > 0 { RETRY_EVERY } else { DEADLINE * 2 };
         match poll.poll(&mut events, Some(if busy { Duration::ZERO } else { patience })) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             polled => polled.unwrap(),
@@ -143,10 +143,10 @@ pub(super) fn turns(mut router: Router, mut answer: impl FnMut(Incoming, &mut Ro
     }
 }
 
-/// A bare client socket, as another program would have it, that gives up after [`PATIENCE`].
+/// A bare client socket, as another program would have it, that gives up after [`DEADLINE`].
 pub(super) fn client(context: &Context, kind: zmq::SocketType, endpoint: &str) -> zmq::Socket {
     let socket = context.socket(kind).unwrap();
-    let patience = i32::try_from(PATIENCE.as_millis()).unwrap();
+    let patience = i32::try_from(DEADLINE.as_millis()).unwrap();
     socket.set_rcvtimeo(patience).unwrap();
     socket.set_sndtimeo(patience).unwrap();
     socket.connect(endpoint).unwrap();

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::context::Transport;
     use crate::deadline::Deadline;
-    use crate::testing::{PATIENCE, listener, object};
+    use crate::testing::{DEADLINE, listener, object};
     use crate::{Bar, CallError, ClientKeys, Dealer, Judge, Peer, Publisher, Router, SecretKey, Subscriber, generate};
 
     fn pair() -> (PublicKey, SecretKey) {
@@ -144,7 +144,7 @@ mod tests {
     fn call(endpoint: &str, keys: Option<&ClientKeys>) -> Result<Option<String>, CallError> {
         let mut dealer = Dealer::connect(&Context::new().unwrap(), endpoint, keys).unwrap();
         dealer.fail_when_refused(true);
-        let answer = dealer.call(object(json!({"command": "x"})), PATIENCE)?;
+        let answer = dealer.call(object(json!({"command": "x"})), DEADLINE)?;
         Ok(answer["key"].as_str().map(str::to_owned))
     }
 
@@ -188,7 +188,7 @@ mod tests {
 
     /// Turns until `done`.
     fn turn(zap: &mut Zap, publisher: &mut Publisher, mut done: impl FnMut(&mut Publisher) -> bool) {
-        let deadline = Deadline::after(PATIENCE);
+        let deadline = Deadline::after(DEADLINE);
         while !done(publisher) {
             assert!(!deadline.passed(), "it never came: {:?}", publisher.subscriptions().collect::<Vec<_>>());
             zap.answer(|_| Some("x".into()));
@@ -214,20 +214,22 @@ mod tests {
         let mut all = Subscriber::connect(&others, &endpoint, Some(&keys[0]), &[""]).unwrap();
         let mut few = Subscriber::connect(&others, &endpoint, Some(&keys[1]), &["watcher.b.", "watcher."]).unwrap();
         turn(&mut zap, &mut publisher, |publisher| publisher.subscription_count() == 3);
-        let refused = publisher.take_news().unwrap().refused;
+        let refused = publisher.take_subscription_changes().unwrap().refused;
         assert_eq!(refused.len(), 1);
         assert_eq!((refused[0].0.key.clone(), &refused[0].1[..]), (Some(bob.0.to_string()), &b"watcher."[..]));
         publisher.publish(b"watcher.a.spawn", b"1");
         publisher.publish(b"watcher.b.spawn", b"2");
-        assert_eq!(all.recv(PATIENCE).unwrap().1, b"1");
-        assert_eq!(all.recv(PATIENCE).unwrap().1, b"2");
-        assert_eq!(few.recv(PATIENCE).unwrap().1, b"2");
+        assert_eq!(all.recv(DEADLINE).unwrap().1, b"1");
+        assert_eq!(all.recv(DEADLINE).unwrap().1, b"2");
+        assert_eq!(few.recv(DEADLINE).unwrap().1, b"2");
         // The one is revoked while it is connected, and the other is allowed everything.
         publisher.judge_by(only(bob.0, b"none"));
         // libzmq subscribes anew over a new connection only when its subscriber is asked for events.
         turn(&mut zap, &mut publisher, |publisher| {
             assert_eq!((all.try_recv(), few.try_recv()), (None, None));
-            publisher.take_news().is_some_and(|news| news.refused.iter().any(|(_, prefix)| prefix.is_empty()))
+            publisher
+                .take_subscription_changes()
+                .is_some_and(|news| news.refused.iter().any(|(_, prefix)| prefix.is_empty()))
         });
         turn(&mut zap, &mut publisher, |publisher| {
             assert_eq!((all.try_recv(), few.try_recv()), (None, None));
@@ -235,7 +237,7 @@ mod tests {
         });
         while all.recv(Duration::ZERO).is_some() {}
         publisher.publish(b"watcher.a.spawn", b"3");
-        assert_eq!(few.recv(PATIENCE).unwrap().1, b"3");
+        assert_eq!(few.recv(DEADLINE).unwrap().1, b"3");
         assert_eq!(all.recv(Duration::from_millis(200)), None, "a revoked key hears nothing");
     }
 }

@@ -10,7 +10,7 @@ use circus_client::Control;
 use circus_core::proto::Object;
 
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection, a clock and a log.
 pub(super) struct ZmqClient {
@@ -36,7 +36,7 @@ impl Client for ZmqClient {
     }
 
     fn call(&mut self, command: &str, properties: Object) -> Result<Object, Refusal> {
-        let reply = self.control.call(command, properties, PATIENCE);
+        let reply = self.control.call(command, properties, TIMEOUT);
         granted(reply.map_err(|error| Refusal { errno: None, reason: error.to_string() })?)
     }
 

@@ -37,7 +37,7 @@ pub fn kill_tree(proc: &Proc, pid: Pid, started: Option<u64>) -> usize {
 
 /// Kills several at once, for the price of one.
 pub fn kill_trees(proc: &Proc, roots: &[(Pid, Option<u64>)]) -> usize {
-    let mut caught = Caught::new();
+    let mut caught = Handles::new();
     for _ in 0..MAX_PASSES {
         let now = proc.all();
         let new = newcomers(&now, roots, &caught, Pid::this());
@@ -61,15 +61,15 @@ pub fn kill_trees(proc: &Proc, roots: &[(Pid, Option<u64>)]) -> usize {
 }
 
 /// Processes that are stopped, by pid: when each began, and a handle that stays its own.
-type Caught = BTreeMap<Pid, (u64, Handle)>;
+type Handles = BTreeMap<Pid, (u64, Handle)>;
 
 /// The living processes that belong to these roots. Never we ourselves, nor PID 1.
 pub(super) fn members(now: &[Stat], roots: &[(Pid, Option<u64>)], us: Pid) -> Vec<Stat> {
-    newcomers(now, roots, &Caught::new(), us)
+    newcomers(now, roots, &Handles::new(), us)
 }
 
 /// Living processes that belong to a root or to a caught process, and are not caught yet. Never circusd itself, nor PID 1.
-fn newcomers(now: &[Stat], roots: &[(Pid, Option<u64>)], caught: &Caught, us: Pid) -> Vec<Stat> {
+fn newcomers(now: &[Stat], roots: &[(Pid, Option<u64>)], caught: &Handles, us: Pid) -> Vec<Stat> {
     let started: BTreeMap<Pid, u64> = now.iter().map(|stat| (stat.pid, stat.started)).collect();
     let same = |pid: &Pid, then: u64| started.get(pid).is_none_or(|now| *now == then);
     let mut members: BTreeSet<Pid> = roots
@@ -114,7 +114,7 @@ mod tests {
 
     fn found(now: &[Stat], roots: &[(i32, Option<u64>)]) -> Vec<i32> {
         let roots: Vec<_> = roots.iter().map(|(pid, started)| (Pid::from_raw(*pid), *started)).collect();
-        newcomers(now, &roots, &Caught::new(), Pid::from_raw(50)).iter().map(|stat| stat.pid.as_raw()).collect()
+        newcomers(now, &roots, &Handles::new(), Pid::from_raw(50)).iter().map(|stat| stat.pid.as_raw()).collect()
     }
 
     #[test]

@@ -36,7 +36,7 @@ struct Webhook {
 }
 
 /// Where events are sent to, and how often it is tried.
-struct Post {
+struct Delivery {
     agent: Agent,
     url: String,
     retries: u32,
@@ -51,13 +51,13 @@ impl Webhook {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(format!("url: '{url}' begins neither with http:// nor with https://"));
         }
-        let post = Post {
+        let delivery = Delivery {
             agent: agent(settings.seconds("timeout")?),
             url,
             retries: settings.needed_number("max_retry")?,
             ended,
         };
-        let work = Background::start(settings.needed_number("queue")?, move |body: String| post.deliver(&body));
+        let work = Background::start(settings.needed_number("queue")?, move |body: String| delivery.deliver(&body));
         Ok(Self {
             kinds: Kinds::new(settings),
             watchers: anchored(settings, "watchers_regex")?,
@@ -69,7 +69,7 @@ impl Webhook {
     }
 }
 
-impl Post {
+impl Delivery {
     fn deliver(&self, body: &str) -> Outcome {
         let mut attempt = 0;
         loop {

@@ -13,7 +13,7 @@ use clap::{Parser, ValueEnum};
 use serde_json::Value;
 
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(70);
+const TIMEOUT: Duration = Duration::from_secs(70);
 /// The branch that is asked, unless another is named.
 const URL: &str = "http://localhost:8000";
 /// The command was refused.
@@ -242,7 +242,7 @@ impl Branch {
 }
 
 fn send(url: &str, call: &Call, token: Option<&str>) -> Result<(u16, String), String> {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT)).build();
     let agent = ureq::Agent::new_with_config(config);
     let url = format!("{}{}", url.trim_end_matches('/'), call.path);
     let mut request = ureq::http::Request::builder().method(call.method);

@@ -23,7 +23,7 @@ enum Address {
 
 /// An open way there.
 #[derive(Debug)]
-enum Link {
+enum Transport {
     Udp(UdpSocket),
     Unix(UnixDatagram),
 }
@@ -33,7 +33,7 @@ enum Link {
 pub(in crate::daemon) struct Syslog {
     address: Address,
     facility: SyslogFacility,
-    link: Option<Link>,
+    link: Option<Transport>,
     lost: u64,
 }
 
@@ -83,7 +83,7 @@ impl Syslog {
 }
 
 impl Address {
-    fn connect(&self) -> io::Result<Link> {
+    fn connect(&self) -> io::Result<Transport> {
         match self {
             Self::Host(address) => {
                 let any = match address {
@@ -93,19 +93,19 @@ impl Address {
                 let socket = UdpSocket::bind::<SocketAddr>(any)?;
                 socket.set_nonblocking(true)?;
                 socket.connect(address)?;
-                Ok(Link::Udp(socket))
+                Ok(Transport::Udp(socket))
             }
             Self::Path(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.set_nonblocking(true)?;
                 socket.connect(path)?;
-                Ok(Link::Unix(socket))
+                Ok(Transport::Unix(socket))
             }
         }
     }
 }
 
-impl Link {
+impl Transport {
     fn send(&self, frame: &[u8]) -> io::Result<()> {
         match self {
             Self::Udp(socket) => socket.send(frame),
@@ -138,18 +138,18 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const DEADLINE: Duration = Duration::from_secs(30);
 
     fn udp() -> (UdpSocket, SyslogAddress) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let address = SyslogAddress::Host("127.0.0.1".into(), socket.local_addr().unwrap().port());
         (socket, address)
     }
 
     fn unix(path: &std::path::Path) -> UnixDatagram {
         let socket = UnixDatagram::bind(path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
         socket
     }
 
@@ -198,7 +198,7 @@ mod tests {
         let mut log = Syslog::open(&address, SyslogFacility::USER).unwrap();
         log.line(Level::Info, "h", "one");
         let socket = UdpSocket::bind(bound).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
         log.line(Level::Info, "h", "two");
         let mut buffer = [0; 1024];
         assert_eq!(text(socket.recv(&mut buffer), &buffer), "<14>h two\0");

@@ -49,7 +49,7 @@ impl LogSink {
         }
         if whole {
             self.allowance -= 1.0;
-            messages.push(Message::Told {
+            messages.push(Message::LogLine {
                 speaker: Arc::clone(&self.speaker),
                 level: self.level,
                 line: printable(line),
@@ -107,7 +107,7 @@ mod tests {
             let mut messages = Vec::new();
             self.0.write(Lines { bytes, uncounted: 0 }, self.1, &mut messages);
             let text = |message| match message {
-                Message::Told { line, .. } => line,
+                Message::LogLine { line, .. } => line,
                 Message::Warning(text) => format!("! {text}"),
                 Message::Info(_)
                 | Message::Matched(_)

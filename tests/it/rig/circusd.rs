@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::events::Events;
 use super::process::Process;
 use super::site::{Site, spawn};
-use super::wait::{PATIENCE, look_until, wait_until};
+use super::wait::{DEADLINE, look_until, wait_until};
 
 /// How a circusd ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -205,7 +205,7 @@ fn end_of(text: &str) -> String {
 pub(crate) fn ask(client: &mut Dealer, command: &str, properties: Value) -> Value {
     let request = json!({"command": command, "properties": properties});
     let Value::Object(request) = request else { unreachable!("it is an object") };
-    match client.call(request, PATIENCE) {
+    match client.call(request, DEADLINE) {
         Ok(reply) => Value::Object(reply),
         Err(error) => panic!("{command}: {error}"),
     }
@@ -218,7 +218,7 @@ impl Drop for Circusd {
             println!("--- the end of circusd's log ---\n{}", end_of(&self.log()));
         } else if self.lives() {
             self.send(Signal::SIGTERM);
-            look_until(PATIENCE, || (!self.lives()).then_some(()));
+            look_until(DEADLINE, || (!self.lives()).then_some(()));
         }
         let ended = self.child.try_wait().unwrap();
         if ended.is_none() {

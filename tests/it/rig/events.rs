@@ -6,7 +6,7 @@ use circus::net::{Context, Subscriber};
 use serde_json::{Value, json};
 
 use super::circusd::Circusd;
-use super::wait::PATIENCE;
+use super::wait::DEADLINE;
 
 /// An event: the watcher, what happened, and the payload.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +48,7 @@ impl Events {
     /// The next event.
     #[track_caller]
     pub(crate) fn next(&mut self) -> Happening {
-        self.within(PATIENCE).expect("an event")
+        self.within(DEADLINE).expect("an event")
     }
 
     /// The next event, if it comes within this time.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::wait::PATIENCE;
+use super::wait::DEADLINE;
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Http {
 
     fn connect(self) -> io::Result<TcpStream> {
         let connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.0))?;
-        connection.set_read_timeout(Some(PATIENCE))?;
+        connection.set_read_timeout(Some(DEADLINE))?;
         Ok(connection)
     }
 
@@ -41,7 +41,7 @@ impl Http {
         UnixStream::connect(path).map_or_else(
             |error| Answer::Refused(error.to_string()),
             |connection| {
-                connection.set_read_timeout(Some(PATIENCE)).unwrap();
+                connection.set_read_timeout(Some(DEADLINE)).unwrap();
                 ended(exchange(connection))
             },
         )

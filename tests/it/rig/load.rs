@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A request that is not answered within this time is lost.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 /// One request of so many is for `/slow`.
 const SLOW: u64 = 50;
 
@@ -160,7 +160,7 @@ fn ask(kept: Option<TcpStream>, port: u16, path: &str, keeps: bool) -> Result<Op
 
 fn connect(port: u16) -> io::Result<TcpStream> {
     let connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_read_timeout(Some(DEADLINE))?;
     connection.set_nodelay(true)?;
     Ok(connection)
 }

@@ -19,4 +19,4 @@ pub(crate) use load::{Counts, Load};
 pub(crate) use process::Process;
 pub(crate) use python::{celery, knob, node_modules, optimized_circusd, python, skipped};
 pub(crate) use site::{Output, Site, built, run, spawn};
-pub(crate) use wait::{PATIENCE, observe_for, wait_for, wait_until};
+pub(crate) use wait::{DEADLINE, observe_for, wait_for, wait_until};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Circusd;
 use super::process::Process;
-use super::wait::{PATIENCE, look_until};
+use super::wait::{DEADLINE, look_until};
 
 /// What a program said and how it ended.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Drop for Site {
 /// Runs a program to its end. One that does not come to it is killed, and fails the test.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Output {
-    let limit = PATIENCE * 4;
+    let limit = DEADLINE * 4;
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     let process = Process(i32::try_from(child.id()).unwrap());

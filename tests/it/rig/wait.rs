@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// How long anything may take. Only a failing test takes it, so it allows for a machine that is busy with others.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -18,9 +18,9 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Waits until there is something, and returns it.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    match look_until(PATIENCE, &mut look) {
+    match look_until(DEADLINE, &mut look) {
         Some(found) => found,
-        None => panic!("waited {} s in vain until {what}", PATIENCE.as_secs()),
+        None => panic!("waited {} s in vain until {what}", DEADLINE.as_secs()),
     }
 }
 

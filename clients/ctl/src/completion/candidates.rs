@@ -11,12 +11,12 @@ use circus_core::escape::escaped;
 use circus_core::proto::{Object, resource_name};
 
 /// Completion does not wait for a daemon that is busy or not there.
-const PATIENCE: Duration = Duration::from_millis(1000);
+const TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// The words that may follow `words` and begin with what is typed.
 pub(crate) fn candidates(session: &mut Session<'_>, globals: &Globals, words: &[String], typed: &str) -> Vec<String> {
     let mut line = choices(words, typed);
-    let named = Globals { endpoint: line.endpoint, host: line.host, timeout: Some(PATIENCE), ..Globals::default() };
+    let named = Globals { endpoint: line.endpoint, host: line.host, timeout: Some(TIMEOUT), ..Globals::default() };
     let globals = named.or(globals);
     // Of several hosts each has its own watchers.
     let place = session.places(&globals).ok().filter(|places| places.len() == 1).and_then(|mut places| places.pop());

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::panes::pane;
-use crate::output::{Output, Shown, Standing, Subject};
+use crate::output::{Output, Shown, Subject, TailState};
 use crate::state::State;
 use circus_core::proto::StreamName;
 
@@ -52,14 +52,14 @@ fn line(shown: &Shown, alone: bool) -> Line<'static> {
 /// What is to be said where there is no line.
 fn remark(state: &State) -> Paragraph<'static> {
     let quiet = Style::new().add_modifier(Modifier::DIM);
-    let (text, style) = match state.output.standing() {
-        Standing::Closed => {
+    let (text, style) = match state.output.tail_state() {
+        TailState::Closed => {
             ("circusd's own output is not kept: select a watcher or one of its processes".to_owned(), quiet)
         }
-        Standing::Waiting => (format!("waiting for a greeting from {}", state.endpoints.events), quiet),
-        Standing::Greeted | Standing::Asked => ("waiting for the last lines".to_owned(), quiet),
-        Standing::Live => ("nothing was printed yet".to_owned(), quiet),
-        Standing::Refused(reason) => (reason.clone(), Style::new().fg(Color::Red)),
+        TailState::Waiting => (format!("waiting for a greeting from {}", state.endpoints.events), quiet),
+        TailState::Greeted | TailState::Asked => ("waiting for the last lines".to_owned(), quiet),
+        TailState::Live => ("nothing was printed yet".to_owned(), quiet),
+        TailState::Refused(reason) => (reason.clone(), Style::new().fg(Color::Red)),
     };
     Paragraph::new(Span::styled(text, style)).wrap(Wrap { trim: true })
 }

@@ -1,7 +1,7 @@
 //! Real sockets, both transports.
 
 use super::*;
-use crate::testing::{PATIENCE, TRANSPORTS, answer_with_itself, client, echo, interrupted, router, serve, stop, turns};
+use crate::testing::{DEADLINE, TRANSPORTS, answer_with_itself, client, echo, interrupted, router, serve, stop, turns};
 
 fn ask(socket: &zmq::Socket, text: &str) -> Vec<u8> {
     socket.send(text, 0).unwrap();
@@ -82,7 +82,7 @@ fn messages_of_another_shape_are_counted_and_harm_nobody() {
         (vec!["a"; 1000], false, Payload::Malformed { frames: 1000 }),
     ] {
         socket.send_multipart(message, 0).unwrap();
-        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), (delimiter, payload));
+        assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), (delimiter, payload));
     }
     assert_eq!(server.stop().counters().malformed, 5);
 }
@@ -125,13 +125,13 @@ fn the_answers_of_a_client_that_vanishes_are_dropped() {
     deaf.set_rcvhwm(1).unwrap();
     deaf.connect(router.endpoint()).unwrap();
     deaf.send("hello", 0).unwrap();
-    assert!(router.port.wait(Deadline::after(PATIENCE)));
+    assert!(router.port.wait(Deadline::after(DEADLINE)));
     let request = router.recv().unwrap();
     while router.pending() < 10 {
         router.send(&request.identity, false, vec![0; 64 << 10]);
     }
     drop(deaf);
-    let deadline = Deadline::after(PATIENCE);
+    let deadline = Deadline::after(DEADLINE);
     while router.pending() > 0 && !deadline.passed() {
         router.port.wait_for_news(deadline.sooner(RETRY_EVERY));
         router.ready();
@@ -151,13 +151,13 @@ fn the_last_answer_gets_out() {
             let others = Context::new().unwrap();
             let socket = client(&others, zmq::DEALER, router.endpoint());
             socket.send("quit", 0).unwrap();
-            assert!(router.port.wait(Deadline::after(PATIENCE)));
+            assert!(router.port.wait(Deadline::after(DEADLINE)));
             let request = router.recv().unwrap();
             let reader =
                 std::thread::spawn(move || (0..1000).map(|_| socket.recv_bytes(0).unwrap().len()).sum::<usize>());
             (0..1000).for_each(|_| router.send(&request.identity, false, vec![0; 5000]));
-            assert_eq!(router.flush(PATIENCE), 0);
-            router.close(PATIENCE);
+            assert_eq!(router.flush(DEADLINE), 0);
+            router.close(DEADLINE);
             drop(context);
             assert_eq!(reader.join().unwrap(), 5_000_000);
         }
@@ -169,7 +169,7 @@ fn a_flush_gives_up_on_a_client_that_does_not_read() {
     let (mut router, context, _folder) = router(TRANSPORTS[0]);
     let deaf = client(&context, zmq::DEALER, router.endpoint());
     deaf.send("quit", 0).unwrap();
-    assert!(router.port.wait(Deadline::after(PATIENCE)));
+    assert!(router.port.wait(Deadline::after(DEADLINE)));
     let request = router.recv().unwrap();
     // More than the client's 1000, the kernel's buffers and libzmq's 256 hold.
     (0..2000).for_each(|_| router.send(&request.identity, false, vec![0; 5000]));
@@ -181,12 +181,12 @@ fn a_send_may_eat_the_edge_and_ready_still_tells() {
     let (mut router, context, _folder) = router(TRANSPORTS[0]);
     let socket = client(&context, zmq::DEALER, router.endpoint());
     socket.send("one", 0).unwrap();
-    assert!(router.port.wait(Deadline::after(PATIENCE)));
+    assert!(router.port.wait(Deadline::after(DEADLINE)));
     assert!(router.recv().is_some() && router.recv().is_none() && !router.ready());
     socket.send("two", 0).unwrap();
-    assert!(router.port.wait_for_news(Deadline::after(PATIENCE)));
+    assert!(router.port.wait_for_news(Deadline::after(DEADLINE)));
     // libzmq looks at its commands in a send only now and then.
-    let deadline = Deadline::after(PATIENCE);
+    let deadline = Deadline::after(DEADLINE);
     while router.port.wait_for_news(Deadline::after(Duration::ZERO)) {
         assert!(!deadline.passed(), "no send took the edge: the test has lost its point");
         router.send(b"nobody", false, Vec::new());
@@ -202,9 +202,9 @@ fn a_turn_that_ends_early_leaves_no_edge_and_ready_still_tells() {
     let socket = client(&context, zmq::DEALER, router.endpoint());
     ["one", "two", "three"].iter().for_each(|text| socket.send(*text, 0).unwrap());
     for left in (0..3).rev() {
-        assert!(router.port.wait(Deadline::after(PATIENCE)));
+        assert!(router.port.wait(Deadline::after(DEADLINE)));
         assert!(router.recv().is_some());
-        assert_eq!(router.port.wait(Deadline::after(if left > 0 { PATIENCE } else { Duration::ZERO })), left > 0);
+        assert_eq!(router.port.wait(Deadline::after(if left > 0 { DEADLINE } else { Duration::ZERO })), left > 0);
         // The next ones may still be coming: their edges are taken, too.
         while router.port.wait_for_news(Deadline::after(Duration::ZERO)) {
             router.port.readable();
@@ -234,27 +234,27 @@ fn router_that_takes_the_place_of_another_answers_clients_that_come_back() {
         let (named, nameless) = (Context::new().unwrap(), Context::new().unwrap());
         let dealer = named.socket(zmq::DEALER).unwrap();
         dealer.set_identity(b"client").unwrap();
-        dealer.set_rcvtimeo(i32::try_from(PATIENCE.as_millis()).unwrap()).unwrap();
+        dealer.set_rcvtimeo(i32::try_from(DEADLINE.as_millis()).unwrap()).unwrap();
         dealer.connect(&endpoint).unwrap();
         dealer.send("request", 0).unwrap();
         let other = client(&nameless, zmq::DEALER, &endpoint);
         other.send("request", 0).unwrap();
         let mut clients = Vec::new();
         while clients.len() < 2 {
-            first.port.wait(Deadline::after(PATIENCE));
+            first.port.wait(Deadline::after(DEADLINE));
             clients.extend(first.recv().map(|request| request.identity));
         }
         let listener = first.as_fd().try_clone_to_owned().unwrap();
         first.close(Duration::ZERO);
         drop(context);
         let mut second = Router::new(&Context::new().unwrap(), listener, &endpoint, None).unwrap();
-        second.await_clients(PATIENCE);
+        second.await_clients(DEADLINE);
         for identity in &clients {
             second.send(identity, false, b"answer".to_vec());
         }
         // The one that libzmq has named has gone for good.
         assert_eq!((second.counters().unroutable, second.pending()), (1, 1));
-        assert_eq!(second.flush(PATIENCE), 0);
+        assert_eq!(second.flush(DEADLINE), 0);
         assert_eq!(dealer.recv_bytes(0).unwrap(), b"answer");
         second.await_clients(Duration::ZERO);
         second.send(b"nobody", false, b"answer".to_vec());

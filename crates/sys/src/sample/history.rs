@@ -21,7 +21,7 @@ struct Look {
 const TOO_CLOSE: Duration = Duration::from_millis(100);
 
 /// How many processes are remembered before any is forgotten.
-const ROOM: usize = 1024;
+const CAPACITY: usize = 1024;
 
 /// The last look at each process.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn new(ticks_per_second: u64) -> Self {
-        Self { looks: HashMap::new(), ticks_per_second: ticks_per_second as f64, room: ROOM }
+        Self { looks: HashMap::new(), ticks_per_second: ticks_per_second as f64, room: CAPACITY }
     }
 
     /// The share of one processor that the process has used since the last look, in percent; 0 at the first.
@@ -68,7 +68,7 @@ impl History {
     pub(super) fn tidy(&mut self, is_there: impl Fn(i32) -> bool) {
         if self.looks.len() > self.room {
             self.looks.retain(|pid, _| is_there(*pid));
-            self.room = ROOM.max(2 * self.looks.len());
+            self.room = CAPACITY.max(2 * self.looks.len());
         }
     }
 }
@@ -120,20 +120,20 @@ mod tests {
     #[test]
     fn who_is_gone_is_forgotten_when_there_are_many() {
         let mut history = History::new(100);
-        let count = i32::try_from(ROOM).unwrap() + 1;
+        let count = i32::try_from(CAPACITY).unwrap() + 1;
         for pid in 1..=count {
             history.percent(pid, 1, 0, ms(0));
         }
         history.tidy(|pid| pid % 2 == 0);
-        assert_eq!(history.looks.len(), ROOM / 2);
+        assert_eq!(history.looks.len(), CAPACITY / 2);
         history.forget(2);
-        assert_eq!(history.looks.len(), ROOM / 2 - 1);
+        assert_eq!(history.looks.len(), CAPACITY / 2 - 1);
         // Living processes are kept, however many they are, and are not counted each time.
         for pid in 1..=count {
             history.percent(pid, 1, 0, ms(0));
         }
         history.tidy(|_| true);
-        assert_eq!((history.looks.len(), history.room), (ROOM + 1, 2 * (ROOM + 1)));
+        assert_eq!((history.looks.len(), history.room), (CAPACITY + 1, 2 * (CAPACITY + 1)));
         history.tidy(|_| panic!("there is room"));
     }
 }

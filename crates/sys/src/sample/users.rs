@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::user::user_name;
 
 /// More users than these are forgotten, all at once.
-const ROOM: usize = 1024;
+const CAPACITY: usize = 1024;
 
 /// The names that are known.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Users(HashMap<u32, Arc<str>>);
 impl Users {
     /// The user's name; the number where it has none.
     pub(super) fn name(&mut self, uid: u32) -> Arc<str> {
-        if self.0.len() >= ROOM && !self.0.contains_key(&uid) {
+        if self.0.len() >= CAPACITY && !self.0.contains_key(&uid) {
             self.0.clear();
         }
         let name =
@@ -33,7 +33,7 @@ mod tests {
         let mut users = Users::default();
         assert_eq!(&*users.name(0), "root");
         assert_eq!(&*users.name(4_000_000_000), "4000000000");
-        let room = u32::try_from(ROOM).unwrap();
+        let room = u32::try_from(CAPACITY).unwrap();
         for uid in 0..room {
             users.0.insert(3_000_000_000 + uid, "x".into());
         }

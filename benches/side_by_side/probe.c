@@ -1,7 +1,7 @@
 /* The worker of the comparison: no runtime, almost no memory, so that its own start weighs little.
  *
- *   beacon SOCKET pause              tells that it is alive, and waits
- *   beacon SOCKET spam LINES WIDTH   the same, and between the two writes LINES lines of WIDTH bytes
+ *   probe SOCKET pause              tells that it is alive, and waits
+ *   probe SOCKET spam LINES WIDTH   the same, and between the two writes LINES lines of WIDTH bytes
  *
  * It tells by one datagram to the unix socket SOCKET (none if that is "-"): its pid, and the CLOCK_MONOTONIC nanoseconds
  * at which main() began. A clock that all processes share makes it the witness of its own start: whoever reads the

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::rig::{Answer, Circusd, Process, Site, python, run, spawn, wait_for, wait_until};
 
-/// A program of `tests/it/original`.
+/// A program of `tests/it/circus`.
 fn program(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/original").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/circus").join(name)
 }
 
 /// A program that is told where circusd listens, and ends it.
@@ -27,13 +27,13 @@ fn assert_all_is_well(python: &Path, name: &str) {
 
 #[test]
 fn its_client_and_its_consumer() {
-    let Some(python) = python("original::its_client_and_its_consumer") else { return };
+    let Some(python) = python("circus::its_client_and_its_consumer") else { return };
     assert_all_is_well(&python, "client.py");
 }
 
 #[test]
 fn its_asynchronous_client_and_programs_like_its_examples() {
-    let Some(python) = python("original::its_asynchronous_client_and_programs_like_its_examples") else { return };
+    let Some(python) = python("circus::its_asynchronous_client_and_programs_like_its_examples") else { return };
     assert_all_is_well(&python, "async_client.py");
 }
 
@@ -149,7 +149,7 @@ fn fleet() -> Circusd {
 
 #[test]
 fn its_circusctl_prints_what_ours_prints() {
-    let Some(python) = python("original::its_circusctl_prints_what_ours_prints") else { return };
+    let Some(python) = python("circus::its_circusctl_prints_what_ours_prints") else { return };
     let (mut theirs, mut ours) = (fleet(), fleet());
     let lines: Vec<&str> = LINES.trim().lines().map(str::trim).filter(|line| *line != "listen").collect();
     let mut child = spawn(
@@ -225,7 +225,7 @@ fn assert_serves(python: &Path, options: &str) {
 
 #[test]
 fn chaussette_serves_on_a_socket_of_circusd() {
-    let Some(python) = python("original::chaussette_serves_on_a_socket_of_circusd") else { return };
+    let Some(python) = python("circus::chaussette_serves_on_a_socket_of_circusd") else { return };
     assert_serves(
         &python,
         "cmd = $(circus.env.PYTHON) -m chaussette.server --fd $(circus.sockets.web) app.app
@@ -237,7 +237,7 @@ fn chaussette_serves_on_a_socket_of_circusd() {
 /// added says where this machine has Python, and takes a port that is free.
 #[test]
 fn the_ini_of_the_slides_runs() {
-    let Some(python) = python("original::the_ini_of_the_slides_runs") else { return };
+    let Some(python) = python("circus::the_ini_of_the_slides_runs") else { return };
     let site = Site::new();
     site.write("dummy.py", "import time\nwhile True:\n    print('dummy', flush=True)\n    time.sleep(.1)\n");
     let circusd = site.start(&format!(
@@ -284,7 +284,7 @@ fn the_ini_of_the_slides_runs() {
 
 #[test]
 fn gunicorn_serves_on_a_socket_of_circusd() {
-    let Some(python) = python("original::gunicorn_serves_on_a_socket_of_circusd") else { return };
+    let Some(python) = python("circus::gunicorn_serves_on_a_socket_of_circusd") else { return };
     assert_serves(
         &python,
         "cmd = $(circus.env.PYTHON) -m gunicorn --no-control-socket --workers 2 --bind fd://$(circus.sockets.web) app:app
@@ -294,7 +294,7 @@ fn gunicorn_serves_on_a_socket_of_circusd() {
 
 #[test]
 fn gunicorn_serves_by_listen_fds() {
-    let Some(python) = python("original::gunicorn_serves_by_listen_fds") else { return };
+    let Some(python) = python("circus::gunicorn_serves_by_listen_fds") else { return };
     assert_serves(
         &python,
         "cmd = $(circus.env.PYTHON) -m gunicorn --no-control-socket --workers 2 app:app
@@ -304,7 +304,7 @@ fn gunicorn_serves_by_listen_fds() {
 
 #[test]
 fn the_example_of_embedding() {
-    let Some(python) = python("original::the_example_of_embedding") else { return };
+    let Some(python) = python("circus::the_example_of_embedding") else { return };
     let site = Site::new();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/embed.py");
     let mut command = site.command(python);

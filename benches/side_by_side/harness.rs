@@ -20,28 +20,28 @@ use signal_hook::iterator::Signals;
 
 use crate::clock::look;
 use crate::outcome::{Outcome, fault};
-use crate::proc::{Kin, descendants};
+use crate::proc::{Descendant, descendants};
 
-const BEACON: &str = include_str!("beacon.c");
+const PROBE: &str = include_str!("probe.c");
 
 /// Held shared while a process is started, and for good by who ends everything: nothing begins after that.
 static GATE: RwLock<()> = RwLock::new(());
 
 /// The workshop. When it is dropped, nothing is left: no process, no file.
-pub(crate) struct Lab {
+pub(crate) struct Harness {
     folder: tempfile::TempDir,
     rooms: AtomicUsize,
 }
 
-impl Lab {
+impl Harness {
     pub(crate) fn open() -> Outcome<Self> {
         // Whoever loses its parent becomes our child, so that descendants are all there ever are.
         prctl::set_child_subreaper(true)?;
         let folder = tempfile::Builder::new().prefix("circus-bench-").tempdir()?;
         clean_up_at_signals(folder.path().to_owned())?;
-        let lab = Self { folder, rooms: AtomicUsize::new(0) };
-        lab.make_beacon()?;
-        Ok(lab)
+        let harness = Self { folder, rooms: AtomicUsize::new(0) };
+        harness.make_probe()?;
+        Ok(harness)
     }
 
     /// An empty folder for one piece of work.
@@ -53,17 +53,17 @@ impl Lab {
     }
 
     /// The worker.
-    pub(crate) fn beacon(&self) -> PathBuf {
-        self.folder.path().join("beacon")
+    pub(crate) fn probe(&self) -> PathBuf {
+        self.folder.path().join("probe")
     }
 
     /// Static where the compiler can: a worker that looks for libraries starts twice as slowly as one that does not.
-    fn make_beacon(&self) -> Outcome<()> {
-        let source = self.folder.path().join("beacon.c");
-        fs::write(&source, BEACON)?;
+    fn make_probe(&self) -> Outcome<()> {
+        let source = self.folder.path().join("probe.c");
+        fs::write(&source, PROBE)?;
         let compile = |link: &[&str]| {
             let mut cc = command("cc");
-            cc.args(["-O2", "-Wall"]).args(link).arg("-o").arg(self.beacon()).arg(&source).output()
+            cc.args(["-O2", "-Wall"]).args(link).arg("-o").arg(self.probe()).arg(&source).output()
         };
         let linked = compile(&["-static"])?;
         if linked.status.success() {
@@ -74,11 +74,11 @@ impl Lab {
         if linked.status.success() {
             return Ok(());
         }
-        Err(fault(format!("cc could not compile beacon.c: {}", String::from_utf8_lossy(&linked.stderr))))
+        Err(fault(format!("cc could not compile probe.c: {}", String::from_utf8_lossy(&linked.stderr))))
     }
 }
 
-impl Drop for Lab {
+impl Drop for Harness {
     fn drop(&mut self) {
         sweep();
     }
@@ -143,7 +143,7 @@ impl Drop for Program {
 }
 
 /// Those of our descendants that have not ended.
-pub(crate) fn alive() -> Vec<Kin> {
+pub(crate) fn alive() -> Vec<Descendant> {
     descendants(Pid::this()).into_iter().filter(|kin| !kin.is_zombie).collect()
 }
 

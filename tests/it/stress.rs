@@ -1,6 +1,6 @@
 //! Eight clients give random commands, valid and invalid, to ten watchers whose workers die at random.
 //!
-//! `CIRCUS_STORM_SECONDS` says for how long (CI: 60), `CIRCUS_STORM_SEED` repeats the choices.
+//! `CIRCUS_STRESS_SECONDS` says for how long (CI: 60), `CIRCUS_STRESS_SEED` repeats the choices.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -142,8 +142,8 @@ fn assert_last_commands_count(circusd: &Circusd, rng: &mut Rng) {
 
 #[test]
 fn of_commands_is_weathered() {
-    let seed = knob("CIRCUS_STORM_SEED", u64::from(std::process::id()));
-    println!("repeat it with CIRCUS_STORM_SEED={seed}");
+    let seed = knob("CIRCUS_STRESS_SEED", u64::from(std::process::id()));
+    println!("repeat it with CIRCUS_STRESS_SEED={seed}");
     let mut circusd = fleet();
     let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -156,7 +156,7 @@ fn of_commands_is_weathered() {
             })
             .collect();
         let murderer = scope.spawn(|| murder(&circusd, seed, &over));
-        for _ in 0..knob("CIRCUS_STORM_SECONDS", 5) * 10 {
+        for _ in 0..knob("CIRCUS_STRESS_SECONDS", 5) * 10 {
             observe_for(Duration::from_millis(100));
             if clients.iter().any(|client| client.is_finished()) {
                 break;

@@ -5,25 +5,25 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::subscriptions::{PACKED, Subscriptions};
-use circus_net::{News, Publisher};
+use circus_net::{Publisher, SubscriptionChanges};
 
-/// The way out.
-pub(super) struct Outlet {
+/// Publishes frames.
+pub(super) struct FrameSender {
     pub(super) publisher: Publisher,
     pub(super) subscriptions: Subscriptions,
     topic: Vec<u8>,
     body: Vec<u8>,
 }
 
-impl Outlet {
+impl FrameSender {
     pub(super) fn new(publisher: Publisher) -> Self {
         Self { publisher, subscriptions: Subscriptions::default(), topic: Vec::new(), body: Vec::new() }
     }
 
     /// Takes note of subscriptions that came or went, and returns what became of them.
-    pub(super) fn ready(&mut self) -> Option<News> {
+    pub(super) fn ready(&mut self) -> Option<SubscriptionChanges> {
         self.publisher.ready();
-        let news = self.publisher.take_news()?;
+        let news = self.publisher.take_subscription_changes()?;
         self.subscriptions = Subscriptions::of(self.publisher.subscriptions());
         Some(news)
     }
