@@ -371,9 +371,14 @@ impl Sim {
             self.drain();
         }
         let collected = self.kernel.collect(now);
-        let exits = self.ended_with_all(collected);
+        let (exits, leaders) = self.sort_exits(collected);
         if !exits.is_empty() {
             self.exited(&exits);
+        }
+        for pid in leaders {
+            self.totals.leaders += 1;
+            self.tell(Event::LeaderExited(Pid(pid)));
+            self.drain();
         }
         self.hand_over();
         // An action's result may be due at once (graceful_timeout = 0): the loop then turns again without waiting.
@@ -420,8 +425,8 @@ impl Sim {
         self.sockets.serve(self.kernel.processes.values(), &self.watchers, self.now);
     }
 
-    /// Some processes that have ended leave others behind; returns the exits that are final.
-    fn ended_with_all(&mut self, collected: Vec<(i32, i32, Process)>) -> Vec<(i32, i32, Process)> {
+    /// Some processes that have ended leave others behind; returns the exits that are final, and these leaders.
+    fn sort_exits(&mut self, collected: Vec<(i32, i32, Process)>) -> (Vec<(i32, i32, Process)>, Vec<i32>) {
         let mut exits = Vec::new();
         let mut leaders = Vec::new();
         for (pid, exit_code, process) in collected {
@@ -437,12 +442,7 @@ impl Sim {
                 exits.push((pid, exit_code, process));
             }
         }
-        for pid in leaders {
-            self.totals.leaders += 1;
-            self.tell(Event::LeaderExited(Pid(pid)));
-            self.drain();
-        }
-        exits
+        (exits, leaders)
     }
 
     /// What a process had left behind is gone: it counts as if it had ended now, having lived as long as it did.
