@@ -25,6 +25,7 @@ mod hooks;
 mod hostile;
 mod hosts;
 mod independence;
+mod init;
 mod keys;
 mod launch;
 mod log;
