@@ -58,4 +58,5 @@ mod top;
 mod trees;
 mod upgrade;
 mod web;
+mod why;
 mod wire;

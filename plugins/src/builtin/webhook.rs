@@ -13,6 +13,7 @@ use crate::builtin::{Registration, boxed};
 use crate::support::background::Background;
 use crate::support::http_agent::agent;
 use crate::support::selection::{Kinds, anchored};
+use crate::support::why::{Why, is_failed_exit, of_exit};
 
 pub(super) const PLUGIN: Registration =
     Registration { name: "webhook", make: |context| boxed(Webhook::new(&context.settings)) };
@@ -28,6 +29,8 @@ type Outcome = Option<String>;
 struct Webhook {
     kinds: Kinds,
     watchers: regex::Regex,
+    /// Deaths are told with what the worker has printed last.
+    lines: bool,
     names: Names,
     work: Background<String, Outcome>,
     dropped: u64,
@@ -61,6 +64,7 @@ impl Webhook {
         Ok(Self {
             kinds: Kinds::new(settings),
             watchers: anchored(settings, "watchers_regex")?,
+            lines: settings.flag("lines")?,
             names: Names::default(),
             work: work.map_err(|error| format!("cannot start a thread for requests: {error}"))?,
             dropped: 0,
@@ -98,11 +102,15 @@ fn pause(attempt: u32) -> Duration {
     Duration::from_secs(1_u64.checked_shl(attempt).unwrap_or(u64::MAX)).min(LONGEST_PAUSE)
 }
 
-/// What is sent: the event's own keys, and whose event it is.
-fn body(event: &Event, watcher: &str) -> String {
+/// What is sent: the event's own keys, whose event it is, and of a death what circusd knows about it.
+fn body(event: &Event, watcher: &str, why: Why) -> String {
     let mut body = json!({"watcher": watcher, "event": event.kind});
     if let Some(body) = body.as_object_mut() {
         body.extend(event.body.clone());
+        body.extend(why.text.map(|text| ("text".to_owned(), Value::from(text))));
+        if !why.lines.is_empty() {
+            body.insert("lines".into(), why.lines.into());
+        }
     }
     Value::to_string(&body)
 }
@@ -116,7 +124,8 @@ impl Plugin for Webhook {
         if !self.watchers.is_match(&watcher) {
             return;
         }
-        if !self.work.push(body(event, &watcher)) {
+        let why = if self.lines && is_failed_exit(event) { of_exit(event, &watcher, client) } else { Why::default() };
+        if !self.work.push(body(event, &watcher, why)) {
             if self.dropped == 0 {
                 client.warn("the server is too slow: the queue is full, and events are dropped");
             }
@@ -205,6 +214,24 @@ mod tests {
         );
         assert_eq!(body, r#"{"watcher":"web","event":"reap","process_pid":7,"exit_code":-9,"time":0.0}"#);
         assert!(requests[1].ends_with(body));
+    }
+
+    #[test]
+    fn death_is_told_with_what_the_worker_has_printed() {
+        let (url, heard) = server(&[204]);
+        let mut plugin = plugin(&url, &[]);
+        let mut client = FakeClient::default();
+        let event = |pid| json!({"pid": pid, "text": format!("worker 1 (pid {pid}) exited with status 3")});
+        let line = |pid, line: &str| json!({"pid": pid, "line": line});
+        let lines = [line(6, "before"), line(7, "no table"), line(7, "bye")];
+        client.answer("why", json!({"status": "ok", "events": [event(7), event(6)], "lines": lines}));
+        let event = client.event("web", "reap", json!({"process_pid": 7, "exit_code": 3}));
+        plugin.on_event(&event, &mut client);
+        wait(&mut plugin, &mut client);
+        let request = heard.recv().unwrap();
+        let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!(body["text"], "worker 1 (pid 7) exited with status 3");
+        assert_eq!(body["lines"], json!(["no table", "bye"]));
     }
 
     #[test]

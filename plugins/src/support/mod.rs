@@ -11,3 +11,4 @@ pub(crate) mod process_metrics;
 pub(crate) mod selection;
 pub(crate) mod sizes;
 pub(crate) mod statsd_client;
+pub(crate) mod why;

@@ -29,6 +29,7 @@ use crate::arbiter::operate::{reload, stuck};
 use crate::arbiter::requests::reloadconfig::Reconfigurations;
 use crate::arbiter::requests::stats::PendingStats;
 use crate::arbiter::requests::tail::PendingTail;
+use crate::arbiter::requests::why::PendingWhy;
 use crate::arbiter::rng::Rng;
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::timers::{Timer, Timers};
@@ -102,6 +103,8 @@ pub struct Arbiter {
     /// Those whose answers wait for lines of output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::arbiter) failed_reloads: Vec<FailedReload>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::arbiter) whys: Vec<PendingWhy>,
 }
 
 impl Arbiter {
@@ -133,6 +136,7 @@ impl Arbiter {
             restarters: Vec::new(),
             memories: Memories::new(),
             failed_reloads: Vec::new(),
+            whys: Vec::new(),
         };
         for watcher in config.watchers {
             arbiter.fleet.register(Arc::new(watcher));

@@ -257,7 +257,7 @@ fn launch(error: &SpawnError) -> Object {
     ])
 }
 
-fn ended(exit_code: i32) -> String {
+pub(in crate::arbiter) fn ended(exit_code: i32) -> String {
     if exit_code < 0 {
         format!("was ended by {}", Signal(-exit_code))
     } else {
@@ -265,7 +265,7 @@ fn ended(exit_code: i32) -> String {
     }
 }
 
-fn span(time: Duration) -> String {
+pub(in crate::arbiter) fn span(time: Duration) -> String {
     match time.as_millis() {
         ms @ 0..1000 => format!("{ms} ms"),
         _ => format!("{:.1} s", time.as_secs_f64()),

@@ -29,7 +29,6 @@ use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::idle::Stage;
 use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, RunningHook};
 use crate::arbiter::lifecycle::{answers, hooks, probes};
-use crate::arbiter::operate::failed_reload::FailedReload;
 use crate::arbiter::operate::shutdown::Phase;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
@@ -74,7 +73,8 @@ impl Arbiter {
         }
         self.outbox.actions.extend(self.pending_stats.sample_again());
         self.outbox.actions.extend(self.tails.iter().map(|(job, tail)| tail.action(*job)));
-        self.outbox.actions.extend(self.failed_reloads.iter().flat_map(FailedReload::ask_again));
+        self.outbox.actions.extend(self.failed_reloads.iter().flat_map(|failed| failed.lines.ask_again()));
+        self.outbox.actions.extend(self.whys.iter().flat_map(|why| why.lines.ask_again()));
         self.outbox.actions.extend(self.reconfiguration_again());
         self.outbox.actions.extend(self.sink_commands.start_again());
         self.hosts.forget_all();

@@ -47,6 +47,7 @@ mod stop;
 mod tail;
 mod upgrade;
 mod wait;
+mod why;
 
 #[cfg(test)]
 mod testing;

@@ -225,6 +225,37 @@ fn death(exit_code: i64) -> String {
     }
 }
 
+/// The answer to `why` as text.
+pub(super) fn why(answer: &Details) -> String {
+    let now = number(answer, "time");
+    let reason = stated_reason(answer).map(|reason| format!(": {reason}")).unwrap_or_default();
+    let mut lines = vec![format!("{}: {}{reason}", text(answer, "name"), text(answer, "health"))];
+    let mut say = |line: String| lines.push(format!("  {line}"));
+    for event in rows(answer, "events") {
+        say(format!("{} ago: {}", duration(now - number(event, "time")), text(event, "text")));
+    }
+    let is_kept = answer.get("output_kept") == Some(&Value::Bool(true));
+    match (rows(answer, "events").next(), rows(answer, "lines").next()) {
+        (None, _) => say("nothing has gone wrong".into()),
+        (Some(_), None) if is_kept => say("its output has no lines".into()),
+        (Some(_), None) => {
+            say("its output is not kept: set stderr_stream.class = MemoryStream to see the last lines here".into());
+        }
+        (Some(_), Some(_)) => {
+            let pid = |worker: &Details| worker.get("pid").and_then(Value::as_i64);
+            say(match object(answer, "worker").map(|worker| (count(worker, "wid"), pid(worker))) {
+                Some((wid, Some(pid))) => format!("the last lines of worker {wid} (pid {pid}):"),
+                Some((wid, None)) => format!("the last lines of worker {wid}:"),
+                None => "the last lines:".into(),
+            });
+            for line in rows(answer, "lines") {
+                say(format!("  {}: {}", text(line, "stream"), text(line, "line")));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
 /// Two units at most: what a glance takes in.
 pub(super) fn duration(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is not negative, and saturates")]

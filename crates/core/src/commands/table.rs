@@ -6,7 +6,7 @@ use super::python::quoted;
 use super::{
     CommandSpec, add, decr, dstats, enable, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
     numwatchers, options, props, quit, reload, reloadconfig, restart, rm, run, set, signal, start, stats, status, stop,
-    tail, upgrade, wait,
+    tail, upgrade, wait, why,
 };
 
 /// Every command, in alphabetical order.
@@ -41,6 +41,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     tail::SPEC,
     upgrade::SPEC,
     wait::SPEC,
+    why::SPEC,
 ];
 
 /// The command of this name, in any case.

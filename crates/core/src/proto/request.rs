@@ -71,4 +71,5 @@ pub enum Request {
     Stop { selection: Option<Selection>, waiting: bool },
     Tail { name: String, stream: StreamName, range: TailRange },
     Upgrade { binary: Option<String> },
+    Why { name: String },
 }

@@ -831,7 +831,7 @@ impl Sim {
                 let told = self.kernel.processes.get(process_pid).is_some_and(|process| process.stop_sent);
                 assert!(told, "kill of {process_pid}, which was sent nothing");
             }
-            EventKind::Reap { process_pid, exit_code } => {
+            EventKind::Reap { process_pid, exit_code, .. } => {
                 let after_hook = self.awaiting_before_reap.iter().position(|exit| *exit == (*process_pid, *exit_code));
                 // Exits without a hook are published at once, also where an earlier process of the same pid waits for its
                 // before_reap.
@@ -946,7 +946,8 @@ impl Sim {
                 stream: StreamName::Stdout,
                 range: TailRange { lines: 5, wid: None, after: None },
             },
-            _ => Request::Status { name: None, verbose: self.rng.chance(50) },
+            _ if self.rng.chance(50) => Request::Status { name: None, verbose: true },
+            _ => Request::Why { name: name.clone() },
         };
         self.expect(&name, &request);
         self.killing = matches!(request, Request::Kill { .. });
@@ -971,6 +972,7 @@ impl Sim {
                     | Request::Stats { .. }
                     | Request::DStats
                     | Request::Tail { .. }
+                    | Request::Why { .. }
             ) {
                 expected.touched();
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arbiter::fleet::chronicle::Chronicle;
 use crate::arbiter::ids::Wid;
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::Mono;
@@ -25,6 +26,9 @@ pub(in crate::arbiter) struct History {
     pub(in crate::arbiter) began: Option<Mono>,
     pub(in crate::arbiter) last_exit: Option<LastExit>,
     pub(in crate::arbiter) last_failure: Option<LastFailure>,
+    /// What `why` tells.
+    #[serde(default, skip_serializing_if = "Chronicle::is_empty")]
+    pub(in crate::arbiter) chronicle: Chronicle,
 }
 
 /// A worker's end.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::history::History;
 use crate::arbiter::fleet::runs::Runs;
 use crate::arbiter::fleet::slots::Slots;
@@ -15,7 +16,7 @@ use crate::arbiter::lifecycle::activation::Activation;
 use crate::arbiter::lifecycle::purpose::Hooks;
 use crate::arbiter::operate::proof::Proof;
 use crate::arbiter::operate::queue::{Operation, Progress};
-use crate::arbiter::outcome::{Failure, Failures};
+use crate::arbiter::outcome::{Cause, Failure, Failures};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::base::Pid;
 use crate::config::{ReloadMode, WatcherConfig, WatcherKind};
@@ -293,6 +294,12 @@ impl Watcher {
     /// Whether a connection starts it where others start with circusd, or again after a stop.
     pub(in crate::arbiter) fn starts_on_demand(&self) -> bool {
         self.config.on_demand && self.config.autostart
+    }
+
+    /// It, or a worker of it, did not come up or stay up: for answers, and for `why`.
+    pub(in crate::arbiter) fn note_failure(&mut self, wid: Option<Wid>, cause: Cause, now: Now) {
+        self.history.chronicle.note(wid, What::Failed(cause.clone()), now);
+        self.failures.note(wid, cause, now);
     }
 
     /// It is about to stop of its own accord: its latest failure is why, if it has one.

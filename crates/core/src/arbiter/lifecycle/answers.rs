@@ -183,7 +183,7 @@ fn not_ready(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
 }
 
 fn note_refusal(w: &mut Watcher, cause: Cause, cx: &mut Cx<'_>) {
-    w.failures.note(None, cause, cx.now);
+    w.note_failure(None, cause, cx.now);
     w.give_up_for_latest_failure();
 }
 
@@ -211,7 +211,7 @@ fn may_stay(w: &mut Watcher, id: WorkerId, refusal: Option<Cause>, cx: &mut Cx<'
     let Some(wid) = w.workers().get(&id).map(|worker| worker.wid) else { return };
     terminate::by_policy(w, id, cx);
     if is_respawn(w) {
-        w.failures.note(Some(wid), cause, cx.now);
+        w.note_failure(Some(wid), cause, cx.now);
         w.change(id, |worker| worker.refused = true);
         return;
     }

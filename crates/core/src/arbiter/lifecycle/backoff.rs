@@ -37,6 +37,7 @@ pub(in crate::arbiter) fn begin(
 ) -> Duration {
     let wait = wait(k, cx);
     w.failures.note(Some(wid), cause.clone(), cx.now);
+    w.history.chronicle.waits(wid, &cause, times, wait, cx.now);
     w.slots.back_off(wid, Backoff { cause, times, wait });
     cx.timers.set(Timer::Retry(w.key, wid), cx.mono().after(wait));
     wait

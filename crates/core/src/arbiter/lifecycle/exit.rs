@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::arbiter::cx::Cx;
 use crate::arbiter::event::Exit;
+use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::history::{LastExit, LastFailure};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
@@ -57,6 +58,7 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
         w.leave_slot(&worker);
         return cx.log(Level::Warning, format!("{text} {keys}"));
     }
+    w.history.chronicle.note(Some(wid), What::Failed(Cause::Launch(error.clone())), cx.now);
     let failures = w.slots.count_failure(wid);
     let tries = w.config.max_retry;
     // A failed try does not use up the pause between two starts.
@@ -79,6 +81,7 @@ pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, id: WorkerId, error: &S
 /// A process could not be started, as often as max_retry allows: its watcher stops. A graceful reload keeps the
 /// old processes instead.
 pub(in crate::arbiter) fn give_up(w: &mut Watcher, wid: Wid, cause: Cause, cx: &mut Cx<'_>) {
+    w.history.chronicle.gave_up(wid, &cause, cx.now);
     w.failures.note(Some(wid), cause, cx.now);
     if !w.is_surging() {
         w.give_up_for_latest_failure();
@@ -109,16 +112,14 @@ pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exi
     announce::exited(w, &worker, exit.pid, exit.exit_code, cx);
     w.history.reaped += 1;
     w.history.ended_cpu_time += exit.cpu;
-    w.history.last_exit = Some(LastExit {
-        wid: worker.wid,
-        pid: exit.pid,
-        exit_code: exit.exit_code,
-        lived: worker.lived(cx.now),
-        time: cx.now.unix,
-    });
+    let (pid, wid, exit_code, lived) = (exit.pid, worker.wid, exit.exit_code, worker.lived(cx.now));
+    if !worker.exit_expected {
+        w.history.chronicle.note(Some(wid), What::Exit { pid, exit_code, lived }, cx.now);
+    }
+    w.history.last_exit = Some(LastExit { wid, pid, exit_code, lived, time: cx.now.unix });
     cx.timers.cancel(Timer::Kill(id));
     cx.timers.cancel(Timer::Expire(id));
-    let info = ExitInfo { pid: exit.pid, wid: worker.wid, exit_code: exit.exit_code, time: cx.now.unix };
+    let info = ExitInfo { pid, wid, exit_code, lived, time: cx.now.unix };
     if !hooks::run(w, Purpose::BeforeReap(info), info.subject(), cx) {
         hooks::publish_reap(w, info, cx);
     }

@@ -78,9 +78,7 @@ pub(in crate::arbiter) fn cancel(w: &mut Watcher, matches: impl Fn(&Purpose) -> 
 pub(in crate::arbiter) fn drop_all(w: &mut Watcher, cx: &mut Cx<'_>) {
     for id in w.hooks.of(|_| true) {
         match end(w, id, cx) {
-            Some(Purpose::BeforeReap(ExitInfo { pid, exit_code, .. })) => {
-                cx.publish(w, EventKind::Reap { process_pid: pid.0, exit_code });
-            }
+            Some(Purpose::BeforeReap(exit)) => cx.publish(w, exit.event()),
             Some(purpose @ Purpose::BeforeSignal { .. }) => {
                 if let Some(job) = purpose.job() {
                     cx.job_part_done(job, None, None);
@@ -132,14 +130,18 @@ pub(in crate::arbiter) fn report(w: &Watcher, task: HookTask, answer: &Result<bo
 
 /// Publishes an exit, after `before_reap` where there is one.
 pub(in crate::arbiter) fn publish_reap(w: &mut Watcher, exit: ExitInfo, cx: &mut Cx<'_>) {
-    let ExitInfo { pid, exit_code, .. } = exit;
-    cx.publish(w, EventKind::Reap { process_pid: pid.0, exit_code });
+    cx.publish(w, exit.event());
     run(w, Purpose::AfterReap, exit.subject(), cx);
 }
 
 impl ExitInfo {
+    fn event(&self) -> EventKind {
+        let Self { pid, wid, exit_code, lived, .. } = *self;
+        EventKind::Reap { process_pid: pid.0, exit_code, wid: wid.0, lived }
+    }
+
     pub(in crate::arbiter) fn subject(self) -> HookSubject {
-        let Self { pid, wid, exit_code, time } = self;
+        let Self { pid, wid, exit_code, time, .. } = self;
         HookSubject {
             pid: Some(pid),
             wid: Some(wid),

@@ -101,7 +101,7 @@ pub(in crate::arbiter) fn condemn(w: &mut Watcher, id: WorkerId, error: String, 
     let probe = w.config.checks.health.as_ref().map_or("none", |probe| probe.text()).to_owned();
     let cause = Cause::Unhealthy { probe, error, times };
     announce::condemned(w, worker, &cause, cx);
-    w.failures.note(Some(wid), cause.clone(), cx.now);
+    w.note_failure(Some(wid), cause.clone(), cx.now);
     probes::change(w, id, |vitals| vitals.verdict = Some(cause));
     terminate::by_policy(w, id, cx);
 }

@@ -87,7 +87,7 @@ pub(in crate::arbiter) fn overdue(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
     announce::condemned(w, worker, &cause, cx);
     w.history.failed += 1;
     if !retiring {
-        w.failures.note(Some(wid), cause.clone(), cx.now);
+        w.note_failure(Some(wid), cause.clone(), cx.now);
     }
     probes::change(w, id, |vitals| vitals.verdict = Some(cause.clone()));
     terminate::by_policy(w, id, cx);

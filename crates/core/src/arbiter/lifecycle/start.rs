@@ -1,6 +1,7 @@
 //! A watcher's start.
 
 use crate::arbiter::cx::{Cx, FollowUp};
+use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::{hooks, runs};
@@ -45,5 +46,8 @@ pub(in crate::arbiter) fn started(w: &mut Watcher, cx: &mut Cx<'_>) {
         cx.follow_ups.push_back(FollowUp::CameUp(w.key));
     }
     cx.log(Level::Info, format!("{} started", w.name()));
+    if !w.history.chronicle.is_empty() {
+        w.history.chronicle.note(None, What::Started, cx.now);
+    }
     cx.publish(w, EventKind::Start);
 }

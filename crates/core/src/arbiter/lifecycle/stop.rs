@@ -2,6 +2,7 @@
 
 use crate::arbiter::action::Action;
 use crate::arbiter::cx::{Cx, FollowUp};
+use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::WorkerId;
@@ -82,6 +83,9 @@ pub(in crate::arbiter) fn stopped(w: &mut Watcher, cx: &mut Cx<'_>) {
     let reason = w.gave_up.as_ref().map(Failure::words);
     if let Some(reason) = &reason {
         cx.log(Level::Error, format!("{} has stopped: {reason}", w.name()));
+    }
+    if reason.is_some() || !w.history.chronicle.is_empty() {
+        w.history.chronicle.note(None, What::Stopped { reason: reason.clone() }, cx.now);
     }
     cx.publish(w, EventKind::Stop { reason });
     cx.act(Action::CloseStreams(w.key));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::arbiter::action::{Action, Reach};
 use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
@@ -150,6 +151,8 @@ pub(in crate::arbiter) fn kill_overdue(w: &mut Watcher, id: WorkerId, cx: &mut C
     match (worker.state, worker.pid) {
         (WorkerState::Terminating { signal, .. }, Some(pid)) if signal != Signal::KILL => {
             announce::killed(w, worker, pid, cx);
+            let (wid, timeout) = (worker.wid, w.stop_policy().timeout);
+            w.history.chronicle.note(Some(wid), What::Killed { pid, timeout }, cx.now);
             with_signal(w, id, Signal::KILL, Duration::ZERO, cx);
         }
         // Killed already, or on its way to its program for too long.

@@ -272,7 +272,7 @@ pub(in crate::arbiter) fn hold(w: &mut Watcher, waiters: Vec<Waiter>, unmet: Unm
     };
     (w.wanted, w.along) = (true, false);
     w.failures.clear();
-    w.failures.note(None, cause, cx.now);
+    w.note_failure(None, cause, cx.now);
     w.give_up_for_latest_failure();
     let fault = w.gave_up.as_ref().and_then(|failure| outcome::fault(w.name(), &[failure]))?;
     cx.log(level, fault.reason.clone());

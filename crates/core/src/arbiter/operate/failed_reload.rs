@@ -2,28 +2,20 @@
 //!
 //! The output thread has these lines, so it is asked first. Where nothing is kept of what the workers print, there are none.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::action::Action;
 use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::{Cx, FollowUp};
+use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::{JobId, Wid};
+use crate::arbiter::operate::last_lines::LastLines;
 use crate::arbiter::operate::queue::Waiter;
 use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::time::Now;
 use crate::base::{Level, Pid};
-use crate::config::WatcherConfig;
-use crate::proto::{EventKind, Fault, KeptLine, Notice, StreamName, Tail, TailRange};
-
-/// So many lines are reported.
-const MOST_LINES: usize = 10;
-/// So many are looked through: the predecessor may have printed as well, with the same number.
-const MOST_SEEN: usize = 1000;
-/// So many characters of a line are reported.
-const MOST_CHARS: usize = 500;
+use crate::proto::{EventKind, Fault, Notice, Tail};
 
 /// A reload that has failed, until what its new process printed is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,38 +26,12 @@ pub(in crate::arbiter) struct FailedReload {
     worker: Option<(Wid, Option<Pid>)>,
     /// Requests that wait for it.
     jobs: Vec<JobId>,
-    streams: Vec<StreamName>,
-    /// What the output thread has been asked, and has not answered.
-    asked: BTreeSet<(JobId, StreamName)>,
-    lines: Vec<KeptLine>,
+    pub(in crate::arbiter) lines: LastLines,
 }
 
 impl FailedReload {
     pub(in crate::arbiter) fn jobs(&self) -> &[JobId] {
         &self.jobs
-    }
-
-    fn action(&self, job: JobId, stream: StreamName) -> Action {
-        let range = TailRange { lines: MOST_SEEN, wid: self.worker.map(|(wid, _)| wid.0), after: None };
-        Action::Tail { job, watcher: self.watcher.clone(), stream, range }
-    }
-
-    /// The questions that no answer has come to.
-    pub(in crate::arbiter) fn ask_again(&self) -> impl Iterator<Item = Action> + '_ {
-        self.asked.iter().map(|(job, stream)| self.action(*job, *stream))
-    }
-
-    fn take(&mut self, tail: Tail) {
-        let pid = self.worker.and_then(|(_, pid)| pid);
-        self.lines.extend(tail.lines.into_iter().filter(|line| pid == Some(Pid(line.pid))));
-    }
-
-    /// The last lines, the oldest first.
-    fn last_lines(&self) -> Vec<String> {
-        let mut lines: Vec<&KeptLine> = self.lines.iter().collect();
-        lines.sort_by(|one, other| one.time.total_cmp(&other.time));
-        let from = lines.len().saturating_sub(MOST_LINES);
-        lines.iter().skip(from).map(|line| line.line.chars().take(MOST_CHARS).collect()).collect()
     }
 }
 
@@ -80,6 +46,7 @@ pub(in crate::arbiter) fn report(w: &mut Watcher, what: &str, cx: &mut Cx<'_>) {
     let rows = outcome::fault(w.name(), &failures).map(|fault| fault.failed).unwrap_or_default();
     let fault = Fault { failed: rows, ..Fault::command(format!("{}: {what}{cause}", w.name())) };
     cx.log(Level::Error, fault.reason.clone());
+    w.history.chronicle.note(None, What::ReloadFailed { reason: format!("{what}{cause}") }, cx.now);
     let (jobs, walks): (Vec<_>, Vec<_>) =
         operation.waiters.into_iter().partition(|waiter| matches!(waiter, Waiter::Job(_)));
     cx.notify(walks, None, None);
@@ -90,9 +57,10 @@ pub(in crate::arbiter) fn report(w: &mut Watcher, what: &str, cx: &mut Cx<'_>) {
         fault,
         worker,
         jobs: jobs.collect(),
-        streams: if worker.is_some_and(|(_, pid)| pid.is_some()) { kept_streams(&w.config) } else { Vec::new() },
-        asked: BTreeSet::new(),
-        lines: Vec::new(),
+        lines: match worker {
+            Some((_, Some(_))) => LastLines::of(&w.config, worker),
+            Some((_, None)) | None => LastLines::none(&w.config),
+        },
     })));
 }
 
@@ -108,44 +76,34 @@ fn pid_of(w: &Watcher, wid: Wid, cause: &Cause) -> Option<Pid> {
     }
 }
 
-/// The streams of which something is kept.
-fn kept_streams(config: &WatcherConfig) -> Vec<StreamName> {
-    let streams = [
-        (StreamName::Stdout, &config.stdout_stream, config.close_child_stdout),
-        (StreamName::Stderr, &config.stderr_stream, config.close_child_stderr),
-    ];
-    let is_kept = |(_, stream, closed): &(StreamName, &Option<_>, bool)| stream.is_some() && !closed;
-    let kept = streams.into_iter().filter(|_| config.tail_bytes > 0).filter(is_kept);
-    kept.map(|(name, ..)| name).collect()
-}
-
 impl Arbiter {
     /// Asks for what the new process has printed, where something of it is kept.
     pub(in crate::arbiter) fn reload_failed(&mut self, mut failed: FailedReload, now: Now) {
-        if self.phase.has_ended() || failed.streams.is_empty() {
+        if self.phase.has_ended() || !failed.lines.are_kept() {
             return self.publish_failed_reload(failed, now);
         }
-        failed.asked = failed.streams.iter().map(|stream| (self.jobs.name(), *stream)).collect();
-        self.outbox.actions.extend(failed.ask_again());
+        let questions = failed.lines.ask(&mut self.jobs);
+        self.outbox.actions.extend(questions);
         self.failed_reloads.push(failed);
     }
 
-    /// Lines have come; `Some` if they were not asked for by a failed reload.
-    pub(in crate::arbiter) fn lines_of_failed_reload(&mut self, job: JobId, tail: Tail, now: Now) -> Option<Tail> {
-        let asked = |failed: &FailedReload| failed.asked.iter().find(|(asked, _)| *asked == job).copied();
-        let Some((at, question)) = self.failed_reloads.iter().enumerate().find_map(|(at, f)| Some((at, asked(f)?)))
-        else {
-            return Some(tail);
-        };
-        if let Some(failed) = self.failed_reloads.get_mut(at) {
-            failed.asked.remove(&question);
-            failed.take(tail);
-            if failed.asked.is_empty() {
+    /// Lines have come; `Some` if they were asked for by neither a failed reload nor a `why`.
+    pub(in crate::arbiter) fn last_lines_came(&mut self, job: JobId, tail: Tail, now: Now) -> Option<Tail> {
+        if let Some(at) = self.failed_reloads.iter().position(|failed| failed.lines.awaits(job)) {
+            if self.failed_reloads.get_mut(at).is_some_and(|failed| failed.lines.take(job, tail)) {
                 let failed = self.failed_reloads.remove(at);
                 self.publish_failed_reload(failed, now);
             }
+            return None;
         }
-        None
+        if let Some(at) = self.whys.iter().position(|why| why.lines.awaits(job)) {
+            if self.whys.get_mut(at).is_some_and(|why| why.lines.take(job, tail)) {
+                let why = self.whys.remove(at);
+                self.answer_why(why, now);
+            }
+            return None;
+        }
+        Some(tail)
     }
 
     /// No more lines come.
@@ -156,8 +114,8 @@ impl Arbiter {
     }
 
     fn publish_failed_reload(&mut self, failed: FailedReload, now: Now) {
-        let lines = failed.last_lines();
-        let FailedReload { watcher, resource, mut fault, worker, jobs, .. } = failed;
+        let FailedReload { watcher, resource, mut fault, worker, jobs, lines } = failed;
+        let lines: Vec<String> = lines.into_last().map(|(_, line)| line.line).collect();
         let wid = worker.map(|(wid, _)| wid.0);
         for line in &lines {
             let wid = wid.unwrap_or_default();

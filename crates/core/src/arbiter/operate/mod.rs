@@ -4,6 +4,7 @@ pub(in crate::arbiter) mod advance;
 pub(in crate::arbiter) mod dependence;
 pub(in crate::arbiter) mod failed_reload;
 pub(in crate::arbiter) mod job;
+pub(in crate::arbiter) mod last_lines;
 pub(in crate::arbiter) mod proof;
 pub(in crate::arbiter) mod queue;
 pub(in crate::arbiter) mod reload;

@@ -186,6 +186,7 @@ impl Arbiter {
         self.sink_commands.forget_all(&mut self.timers);
         self.refuse_stats(now);
         self.refuse_tails(now);
+        self.answer_whys(now);
         self.publish_failed_reloads(now);
         self.upgrade_failed("check", "circusd has stopped all watchers meanwhile", now);
         for key in self.fleet.keys() {

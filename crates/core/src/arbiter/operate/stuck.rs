@@ -47,7 +47,7 @@ pub(in crate::arbiter) fn report(w: &mut Watcher, cx: &mut Cx<'_>) {
             let text = format!("{name}: worker has not executed its program wid={}{pid} after={after}s", wid.0);
             cx.log(Level::Warning, text);
         }
-        w.failures.note(Some(wid), cause.clone(), cx.now);
+        w.note_failure(Some(wid), cause.clone(), cx.now);
     }
     let since = cx.mono();
     let proof = |job, mark| Proof { job, mark, since, changes: None };

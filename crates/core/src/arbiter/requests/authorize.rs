@@ -99,7 +99,8 @@ impl<'a> Reach<'a> {
             | Request::Run { name, .. }
             | Request::Set { name, .. }
             | Request::Signal { name, .. }
-            | Request::Tail { name, .. } => Self::Named(name),
+            | Request::Tail { name, .. }
+            | Request::Why { name } => Self::Named(name),
             Request::List { name }
             | Request::NumProcesses { name }
             | Request::Reload { name, .. }
@@ -169,7 +170,8 @@ pub fn authorize(principal: &Principal, role: Role, request: &Request, facts: &F
         | Request::Run { .. }
         | Request::Start { .. }
         | Request::Stop { .. }
-        | Request::Tail { .. } => owns_all(user, facts),
+        | Request::Tail { .. }
+        | Request::Why { .. } => owns_all(user, facts),
     }
 }
 

@@ -97,6 +97,7 @@ impl Arbiter {
             Request::Status { name, verbose: true } => self.verbose_status(name.as_deref(), now),
             Request::Stop { selection, waiting } => self.stop(&to, selection.as_ref(), waiting, now),
             Request::Tail { name, stream, range } => self.tail(&to, name, stream, range),
+            Request::Why { name } => self.why(&to, &name, now),
             Request::Upgrade { binary } => self.upgrade(&to, binary),
         };
         match answer {

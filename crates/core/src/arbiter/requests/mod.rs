@@ -8,3 +8,4 @@ mod remember;
 pub(in crate::arbiter) mod stats;
 pub(in crate::arbiter) mod tail;
 pub(in crate::arbiter) mod verbose_status;
+pub(in crate::arbiter) mod why;

@@ -11,7 +11,7 @@ use crate::arbiter::time::Now;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo, StreamName, Tail, TailRange};
 
 /// So many questions may wait for their answers; further ones are refused at once.
-const MOST_WAITING: usize = 1000;
+pub(in crate::arbiter) const MOST_WAITING: usize = 1000;
 
 /// A question that is with the output thread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ impl Arbiter {
         if config.tail_bytes == 0 && range.lines > 0 {
             return Err(Fault::command(format!("the output of {name} is not kept: its tail_bytes is 0")));
         }
-        if self.tails.len() >= MOST_WAITING {
+        if self.tails.len() + self.whys.len() >= MOST_WAITING {
             return Err(Fault::command("too many tail requests wait for their answer"));
         }
         if *to != ReplyTo::Discard {
@@ -76,7 +76,7 @@ impl Arbiter {
 
     /// The lines have come.
     pub(in crate::arbiter) fn tailed(&mut self, job: JobId, tail: Tail, now: Now) {
-        let Some(tail) = self.lines_of_failed_reload(job, tail, now) else { return };
+        let Some(tail) = self.last_lines_came(job, tail, now) else { return };
         let Some(PendingTail { to, name, stream, .. }) = self.tails.remove(&job) else { return };
         // Plain data with keys that are strings can always be written.
         let lines = tail.lines.into_iter().map(|line| serde_json::to_value(line).unwrap_or_default());

@@ -41,7 +41,7 @@ impl Arbiter {
         put("state", watcher.state.name().into());
         let (health, why) = self.fares(watcher, now);
         put("health", health.name().into());
-        put("reason", why.or_else(|| reason(watcher)).into());
+        put("reason", why.or_else(|| reason_of(watcher)).into());
         if health == Health::HeldBack {
             put("starts_by_itself", self.starts_by_itself(watcher, now).into());
         }
@@ -112,7 +112,7 @@ impl Arbiter {
 
 /// Why a watcher is not ready, in words: why it has stopped without a command, or the last failure of a slot that
 /// waits.
-fn reason(watcher: &Watcher) -> Option<String> {
+pub(in crate::arbiter) fn reason_of(watcher: &Watcher) -> Option<String> {
     let waits = |failure: &&Failure| watcher.slots.backoffs().any(|(wid, _)| failure.wid == Some(wid));
     watcher.gave_up.as_ref().or_else(|| watcher.failures.since(0).find(waits)).map(Failure::words)
 }

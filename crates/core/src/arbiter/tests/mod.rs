@@ -23,3 +23,4 @@ mod spawning;
 mod stats;
 mod tail;
 mod upkeep;
+mod why;

@@ -209,6 +209,11 @@ pub static BUILTINS: &[Builtin] = &[
                 "The watchers that it applies to: a regular expression, matched from the \
                                          beginning of their names.",
             ),
+            key(
+                "lines",
+                "yes",
+                "Tell a failed exit (reap) with text, what happened in words, and lines, the last lines of the worker.",
+            ),
             key("timeout", "10", "Seconds to wait for an answer."),
             key("max_retry", "5", "How many times a failed delivery is retried, after 1, 2, 4 ... seconds."),
             key("queue", "1000", "How many events may wait to be sent; further events are dropped and counted."),

@@ -234,6 +234,7 @@ fn requests() -> Vec<(Request, Option<bool>)> {
             },
             by_user,
         ),
+        (Request::Why { name: name() }, by_user),
         (signal(None, false, false), by_user),
         (signal(Some(9), false, false), never),
         (signal(None, true, false), never),
