@@ -1,21 +1,18 @@
-//! CURVE: the keys of a socket. Endpoints of tcp have them, those of ipc do not: there the file system decides.
+//! CURVE: the keys of a socket. Endpoints of tcp have them.
 
 use zmq::CurveKeyPair;
 
 use super::NetError;
-use super::option::{IntOption, set_option};
-
-/// The domain of ZAP that our endpoints name. libzmq refuses every client while no handler is there.
-const DOMAIN: &str = "circus";
-
-/// A client that has not said hello for so long, in milliseconds, is disconnected.
-const HANDSHAKE: i32 = 10_000;
 
 /// A secret key. It is not shown, and it is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretKey(Vec<u8>);
 
 impl SecretKey {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// From Z85.
     pub fn parse(text: &str) -> Option<Self> {
         zmq::z85_decode(text).ok().filter(|bytes| bytes.len() == 32).map(Self)
@@ -70,16 +67,4 @@ impl ClientKeys {
             .and_then(|()| socket.set_curve_secretkey(&self.secret.0))
             .map_err(NetError::socket("setting keys"))
     }
-}
-
-/// Makes a socket that is about to listen ask for keys, which a [`Zap`](super::Zap) handler of its context judges.
-pub(super) fn guard(socket: &mut zmq::Socket, key: &SecretKey) -> Result<(), NetError> {
-    let options = |socket: &zmq::Socket| {
-        socket.set_curve_server(true)?;
-        socket.set_curve_secretkey(&key.0)?;
-        socket.set_zap_domain(DOMAIN)?;
-        socket.set_handshake_ivl(HANDSHAKE)
-    };
-    options(socket).map_err(NetError::socket("setting keys"))?;
-    set_option(socket, IntOption::ZapEnforceDomain, 1).map_err(NetError::socket("setting keys"))
 }

@@ -57,6 +57,8 @@ pub enum CallError {
 pub enum Bar {
     /// The daemon does not authorize the key of this client.
     UnknownKey,
+    /// The daemon does not authorize the user of this client.
+    UnknownUser,
     /// One side has no keys, or this client has another server's.
     Handshake,
 }
@@ -67,6 +69,10 @@ impl fmt::Display for Bar {
             Self::UnknownKey => {
                 "circusd does not accept this key: its public half has to be in curve_authorized_keys, and circusctl \
                  reloadconfig makes circusd read them"
+            }
+            Self::UnknownUser => {
+                "circusd does not accept this user: ipc_roles in its configuration has to name it or one of its groups, \
+                 and circusctl reloadconfig makes circusd read it"
             }
             Self::Handshake => {
                 "no secure connection came about: either circusd asks for keys and none were given (--curve-key, \
@@ -282,6 +288,11 @@ impl Dealer {
         }
     }
 
+    /// Over ipc there are no keys.
+    fn unknown(&self) -> Bar {
+        if self.endpoint.starts_with("ipc://") { Bar::UnknownUser } else { Bar::UnknownKey }
+    }
+
     fn read_monitor(&mut self) {
         while let Some((event, mut more)) = self.monitor.recv() {
             match event.first_chunk().map(|number| u16::from_ne_bytes(*number)) {
@@ -296,8 +307,8 @@ impl Dealer {
                 }
                 Some(LOST) if !matches!(self.link, Connection::Barred(_)) => self.link = Connection::Lost,
                 Some(REFUSED) if self.link == Connection::Trying => self.link = Connection::Refused,
-                Some(UNKNOWN) => self.link = Connection::Barred(Bar::UnknownKey),
-                Some(FOREIGN | HUNG_UP) if self.link != Connection::Barred(Bar::UnknownKey) => {
+                Some(UNKNOWN) => self.link = Connection::Barred(self.unknown()),
+                Some(FOREIGN | HUNG_UP) if self.link != Connection::Barred(self.unknown()) => {
                     self.link = Connection::Barred(Bar::Handshake);
                 }
                 Some(_) | None => {}

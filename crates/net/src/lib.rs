@@ -12,8 +12,8 @@
 //! - listening descriptors are bound by the caller and handed over, so that libzmq unlinks no path and a re-exec can keep
 //!   them.
 //!
-//! Endpoints of tcp may ask for keys of CURVE (`curve`); [`Zap`] then decides about each client, and messages and
-//! subscriptions tell from which key they come ([`Peer`]).
+//! An endpoint may be guarded ([`Guard`]): one of tcp asks for keys of CURVE (`curve`), one of ipc for the user. [`Zap`]
+//! then decides about each client, and messages and subscriptions tell from which key or process they come ([`Peer`]).
 
 #![warn(missing_docs)]
 
@@ -22,6 +22,7 @@ mod curve;
 mod deadline;
 mod dealer;
 mod error;
+mod guard;
 mod listener;
 mod option;
 mod peer;
@@ -39,6 +40,7 @@ pub use context::{Context, zeromq_version};
 pub use curve::{ClientKeys, SecretKey, generate};
 pub use dealer::{Bar, CallError, Dealer};
 pub use error::NetError;
+pub use guard::Guard;
 pub use peer::Peer;
 pub use publisher::{Judge, Publisher, SubscriptionChanges};
 pub use router::{Counters, Incoming, Payload, RETRY_EVERY, Router};

@@ -7,9 +7,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 use nix::unistd::geteuid;
 
-use super::NetError;
 use super::context::Transport;
 use super::option::{IntOption, set_option};
+use super::{Guard, NetError};
 
 /// A socket's listening descriptor: ours to keep. libzmq works on, and closes, a duplicate.
 #[derive(Debug)]
@@ -23,12 +23,19 @@ impl Listener {
     ///
     /// With a descriptor that it was handed, libzmq neither unlinks the path of an ipc endpoint before binding (there is
     /// no binding) nor after closing: the path is the caller's. For tcp it does not even look at the address.
-    pub(super) fn hand_over(socket: &mut zmq::Socket, listener: OwnedFd, endpoint: &str) -> Result<Self, NetError> {
+    pub(super) fn hand_over(
+        socket: &mut zmq::Socket,
+        listener: OwnedFd,
+        endpoint: &str,
+        guard: Option<Guard<'_>>,
+    ) -> Result<Self, NetError> {
         let transport = Transport::of(endpoint)?;
         let refuse = |source| NetError::Listener { endpoint: endpoint.to_owned(), source };
         check(listener.as_fd(), transport).map_err(refuse)?;
-        if endpoint.starts_with(ABSTRACT) {
-            admit_ourselves(socket)?;
+        match guard {
+            Some(guard) => guard.apply(socket)?,
+            None if endpoint.starts_with(ABSTRACT) => admit_ourselves(socket)?,
+            None => {}
         }
         let theirs = listener.try_clone().map_err(refuse)?;
         set_option(socket, IntOption::UseFd, theirs.as_raw_fd())
@@ -94,7 +101,7 @@ mod tests {
 
     fn hand(listener: impl Into<OwnedFd>, endpoint: &str) -> Result<Listener, NetError> {
         let mut socket = Context::new().unwrap().socket(zmq::ROUTER).unwrap();
-        Listener::hand_over(&mut socket, listener.into(), endpoint)
+        Listener::hand_over(&mut socket, listener.into(), endpoint, None)
     }
 
     #[test]

@@ -7,15 +7,19 @@ use std::os::fd::RawFd;
 use nix::sys::socket::{MsgFlags, Shutdown, SockaddrStorage, getsockname, recv, shutdown};
 
 use super::subscriptions::Connection;
-use super::zap::KEY_PROPERTY;
+use super::zap::{KEY_PROPERTY, PROCESS_PROPERTY};
+use circus_core::access::LocalPeer;
 
 /// The other end of a connection, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
     /// The public key that it holds, in Z85.
     pub key: Option<String>,
+    /// Its process, at an endpoint that asks for the user. The handler of ZAP was told it by libzmq, which has it from the
+    /// kernel (SO_PEERCRED), and no property that a client sends takes its place.
+    pub process: Option<LocalPeer>,
     /// Its address; behind an ipc endpoint with its uid, gid and pid, as the kernel tells them
-    /// (`localhost:UID:GID:PID`).
+    /// (`localhost:UID:GID:PID`). For logs: where libzmq knows no address, a client may have sent one of its own.
     pub address: Option<String>,
 }
 
@@ -23,7 +27,9 @@ impl Peer {
     /// The peer that has sent a message.
     pub(super) fn of(message: &mut zmq::Message) -> Self {
         let mut property = |name: &str| message.gets(name).map(str::to_owned);
-        Self { key: property(KEY_PROPERTY), address: property("Peer-Address") }
+        let key = property(KEY_PROPERTY);
+        let process = property(PROCESS_PROPERTY).as_deref().and_then(LocalPeer::parse);
+        Self { key, process, address: property("Peer-Address") }
     }
 }
 

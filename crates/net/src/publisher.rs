@@ -11,12 +11,11 @@
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use super::curve::{self, SecretKey};
 use super::listener::Listener;
 use super::option::{IntOption, set_option};
 use super::readiness::{PolledSocket, registrable};
 use super::subscriptions::{Added, Connection, Limits, Subscriptions};
-use super::{Context, NetError, Peer, peer};
+use super::{Context, Guard, NetError, Peer, peer};
 
 /// Events that wait for one subscriber. 5000 deaths in one turn are 10 000 events (`reap`, `spawn`), and this is twice
 /// that.
@@ -38,8 +37,8 @@ const LIMITS: Limits = Limits { count: 4096, bytes: 256 << 10, total: 1 << 20 };
 /// without end before we could look at the first.
 const UNREAD: i32 = 1;
 
-/// The same behind CURVE, where libzmq 4.3.5 takes up none at all with a mark of 1.
-const UNREAD_WITH_KEYS: i32 = 2;
+/// The same behind a guard, where libzmq 4.3.5 takes up none at all with a mark of 1.
+const UNREAD_WITH_GUARD: i32 = 2;
 
 /// So many connections are remembered before those that have ended are looked for.
 const REMEMBERED: usize = 64;
@@ -80,15 +79,15 @@ impl Publisher {
     /// A publisher of circusd's events, which accepts subscribers on `listener`. `endpoint` has the transport (and the
     /// path, for ipc); the path's unlinking remains the caller's affair.
     ///
-    /// With a `key` subscribers have to hold keys themselves, which the context's [`Zap`](super::Zap) judges.
+    /// With a guard, subscribers have to pass it before they get in: the context's [`Zap`](super::Zap) judges.
     pub fn of_events(
         context: &Context,
         listener: OwnedFd,
         endpoint: &str,
-        key: Option<&SecretKey>,
+        guard: Option<Guard<'_>>,
     ) -> Result<Self, NetError> {
         // Less than `watcher.`, so that a connection that holds both can give up either.
-        Self::new(context, listener, endpoint, key, b"watcher")
+        Self::new(context, listener, endpoint, guard, b"watcher")
     }
 
     /// A publisher of figures, where a subscription to everything is one.
@@ -96,30 +95,27 @@ impl Publisher {
         context: &Context,
         listener: OwnedFd,
         endpoint: &str,
-        key: Option<&SecretKey>,
+        guard: Option<Guard<'_>>,
     ) -> Result<Self, NetError> {
-        Self::new(context, listener, endpoint, key, b"")
+        Self::new(context, listener, endpoint, guard, b"")
     }
 
     fn new(
         context: &Context,
         listener: OwnedFd,
         endpoint: &str,
-        key: Option<&SecretKey>,
+        guard: Option<Guard<'_>>,
         everything: &'static [u8],
     ) -> Result<Self, NetError> {
         let mut socket = context.socket(zmq::XPUB)?;
         let options = || {
             socket.set_sndhwm(HWM)?;
-            socket.set_rcvhwm(if key.is_some() { UNREAD_WITH_KEYS } else { UNREAD })?;
+            socket.set_rcvhwm(if guard.is_some() { UNREAD_WITH_GUARD } else { UNREAD })?;
             socket.set_maxmsgsize(LARGEST_FRAME)
         };
         options().map_err(NetError::socket("setting options"))?;
         set_option(&mut socket, IntOption::XpubManual, 1).map_err(NetError::socket("setting options"))?;
-        if let Some(key) = key {
-            curve::guard(&mut socket, key)?;
-        }
-        let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
+        let listener = Listener::hand_over(&mut socket, listener, endpoint, guard)?;
         Ok(Self {
             port: PolledSocket::new(socket)?,
             listener,

@@ -3,13 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use super::curve::{self, SecretKey};
 use super::deadline::Deadline;
 use super::listener::Listener;
 use super::peer::Peer;
 use super::readiness::{PolledSocket, Sent, registrable};
 use super::send_queue::{Answer, Limits, SendQueue};
-use super::{Context, NetError};
+use super::{Context, Guard, NetError};
 
 /// How often [`Router::retry`] is to be called while [`Router::pending`] is not zero: libzmq's news that one client has
 /// room again can get lost while another is tried.
@@ -82,12 +81,12 @@ impl Router {
     /// A router that accepts connections on `listener`. `endpoint` has the transport (and the path, for ipc); the
     /// path's unlinking remains the caller's affair.
     ///
-    /// With a `key` clients have to hold keys themselves, which the context's [`Zap`](super::Zap) judges.
+    /// With a guard, clients have to pass it before they get in: the context's [`Zap`](super::Zap) judges.
     pub fn new(
         context: &Context,
         listener: OwnedFd,
         endpoint: &str,
-        key: Option<&SecretKey>,
+        guard: Option<Guard<'_>>,
     ) -> Result<Self, NetError> {
         let mut socket = context.socket(zmq::ROUTER)?;
         let options = || {
@@ -97,10 +96,7 @@ impl Router {
             socket.set_maxmsgsize(LARGEST_FRAME)
         };
         options().map_err(NetError::socket("setting options"))?;
-        if let Some(key) = key {
-            curve::guard(&mut socket, key)?;
-        }
-        let listener = Listener::hand_over(&mut socket, listener, endpoint)?;
+        let listener = Listener::hand_over(&mut socket, listener, endpoint, guard)?;
         Ok(Self {
             port: PolledSocket::new(socket)?,
             listener,

@@ -1,9 +1,12 @@
-//! The handler of ZAP (ZeroMQ RFC 27): libzmq asks it about each client that has proved to hold a key.
+//! The handler of ZAP (ZeroMQ RFC 27): libzmq asks it about each client that has proved to hold a key, or that has
+//! connected where the user counts.
 
-use circus_core::access::PublicKey;
+use std::fmt;
+
+use circus_core::access::{LocalPeer, PublicKey};
 
 use super::readiness::{PolledSocket, registrable};
-use super::{Context, NetError};
+use super::{Context, NetError, guard};
 
 /// Where libzmq looks for the handler, in its own process.
 const ADDRESS: &str = "inproc://zeromq.zap.01";
@@ -12,16 +15,52 @@ const ADDRESS: &str = "inproc://zeromq.zap.01";
 /// it may have got another key since.
 pub(super) const KEY_PROPERTY: &str = "Circus-Key";
 
+/// The same of the process at the other end. libzmq takes the properties of the handler before those of the client, so
+/// that a client can set neither.
+pub(super) const PROCESS_PROPERTY: &str = "Circus-Process";
+
 /// Questions of one call of [`Zap::answer`]: a flood of clients does not keep those waiting that are in.
 const QUESTIONS_A_TURN: usize = 64;
 
 /// A client that wants to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// The key that it holds.
-    pub key: PublicKey,
-    /// Where it comes from.
-    pub address: String,
+pub enum Candidate {
+    /// It holds a key.
+    Key {
+        /// The key.
+        key: PublicKey,
+        /// Where it comes from.
+        address: String,
+    },
+    /// It is a process of this machine.
+    Process(LocalPeer),
+}
+
+impl Candidate {
+    /// The key that it holds, in Z85.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Key { key, .. } => Some(key.to_string()),
+            Self::Process(_) => None,
+        }
+    }
+
+    /// The process that it is.
+    pub fn process(&self) -> Option<LocalPeer> {
+        match self {
+            Self::Key { .. } => None,
+            Self::Process(process) => Some(*process),
+        }
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { key, address } => write!(f, "{address} with key {key}"),
+            Self::Process(process) => write!(f, "uid {}, pid {}", process.uid, process.pid),
+        }
+    }
 }
 
 /// The handler. The sockets of its context that ask for keys let no client in without it. Register it with mio; when it
@@ -63,7 +102,10 @@ impl Zap {
             let name = candidate.as_ref().and_then(&mut judge);
             let answer = match (&candidate, name) {
                 (Some(candidate), Some(name)) => {
-                    let properties = property(KEY_PROPERTY, &candidate.key.to_string());
+                    let properties = match candidate {
+                        Candidate::Key { key, .. } => property(KEY_PROPERTY, &key.to_string()),
+                        Candidate::Process(process) => property(PROCESS_PROPERTY, &process.to_string()),
+                    };
                     self.port.send(&[b"1.0", request, b"200", b"OK", name.as_bytes(), &properties])
                 }
                 _ => self.port.send(&[b"1.0", request, b"400", b"refused", b"", b""]),
@@ -77,12 +119,18 @@ impl Zap {
 
 /// The frames of a question: version, request, domain, address, identity, mechanism, credentials.
 fn candidate(frames: &[Vec<u8>]) -> Option<Candidate> {
-    let [version, _request, _domain, address, _identity, mechanism, key] = frames else { return None };
-    if version != b"1.0" || mechanism != b"CURVE" {
-        return None;
+    let [version, _request, domain, address, _identity, mechanism, credentials @ ..] = frames else { return None };
+    let address = String::from_utf8_lossy(address);
+    match (version.as_slice(), domain.as_slice(), mechanism.as_slice(), credentials) {
+        (b"1.0", domain, b"CURVE", [key]) if domain == guard::KEYS.as_bytes() => {
+            let key = PublicKey::from_bytes(key.as_slice().try_into().ok()?);
+            Some(Candidate::Key { key, address: address.into_owned() })
+        }
+        (b"1.0", domain, b"NULL", []) if domain == guard::USERS.as_bytes() => {
+            LocalPeer::parse(&address).map(Candidate::Process)
+        }
+        _ => None,
     }
-    let key = PublicKey::from_bytes(key.as_slice().try_into().ok()?);
-    Some(Candidate { key, address: String::from_utf8_lossy(address).into_owned() })
 }
 
 /// A property as ZMTP has it (ZeroMQ RFC 23).
@@ -104,7 +152,9 @@ mod tests {
     use crate::context::Transport;
     use crate::deadline::Deadline;
     use crate::testing::{DEADLINE, listener, object};
-    use crate::{Bar, CallError, ClientKeys, Dealer, Judge, Peer, Publisher, Router, SecretKey, Subscriber, generate};
+    use crate::{
+        Bar, CallError, ClientKeys, Dealer, Guard, Judge, Peer, Publisher, Router, SecretKey, Subscriber, generate,
+    };
 
     fn pair() -> (PublicKey, SecretKey) {
         let (public, secret) = generate().unwrap();
@@ -128,7 +178,7 @@ mod tests {
     fn serve(mut router: Router, mut zap: Option<Zap>, known: PublicKey, over: &std::sync::atomic::AtomicBool) {
         while !over.load(std::sync::atomic::Ordering::Relaxed) {
             if let Some(zap) = &mut zap {
-                zap.answer(|candidate| (candidate.key == known).then(|| "alice".into()));
+                zap.answer(|candidate| (candidate.key() == Some(known.to_string())).then(|| "alice".into()));
             }
             while let Some(request) = router.recv() {
                 let crate::Payload::Frame(frame) = request.payload else { continue };
@@ -161,7 +211,7 @@ mod tests {
         let (server, alice, mallory) = (pair(), pair(), pair());
         let zap = Zap::new(&context).unwrap();
         let (fd, endpoint, _folder) = listener(Transport::Tcp);
-        let router = Router::new(&context, fd, &endpoint, Some(&server.1)).unwrap();
+        let router = Router::new(&context, fd, &endpoint, Some(Guard::Keys(&server.1))).unwrap();
         std::thread::scope(|scope| {
             let _end = End(&over);
             scope.spawn(|| serve(router, Some(zap), alice.0, &over));
@@ -178,12 +228,139 @@ mod tests {
         let (context, over) = (Context::new().unwrap(), std::sync::atomic::AtomicBool::new(false));
         let (server, alice) = (pair(), pair());
         let (fd, endpoint, _folder) = listener(Transport::Tcp);
-        let router = Router::new(&context, fd, &endpoint, Some(&server.1)).unwrap();
+        let router = Router::new(&context, fd, &endpoint, Some(Guard::Keys(&server.1))).unwrap();
         std::thread::scope(|scope| {
             let _end = End(&over);
             scope.spawn(|| serve(router, None, alice.0, &over));
             assert_eq!(bar(call(&endpoint, Some(&client(server.0, &alice)))), Bar::Handshake);
         });
+    }
+
+    /// A bare connection of a client that lies about itself and asks for `x`; what it gets until the server hangs up, or
+    /// has answered.
+    fn liar(path: &str, version: u8) -> Vec<u8> {
+        use std::io::{Read as _, Write as _};
+        let property = |name: &str, value: &str| property(name, value);
+        let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut sent = [&b"\xff\0\0\0\0\0\0\0\0\x7f"[..], &[version], b"\0NULL", &[0; 16], &[0; 32]].concat();
+        let ready = [
+            b"\x05READY".to_vec(),
+            property("Socket-Type", "DEALER"),
+            property(PROCESS_PROPERTY, "0:0:1"),
+            property(KEY_PROPERTY, "x"),
+            property("Peer-Address", "localhost:0:0:1"),
+            property("User-Id", "root"),
+        ]
+        .concat();
+        sent.extend([&[4, ready.len() as u8], ready.as_slice()].concat());
+        let (mut got, mut part, mut asked) = (Vec::new(), [0; 512], false);
+        // A server that hangs up meanwhile ends the writing, too.
+        let mut written = stream.write_all(&sent);
+        while !got.ends_with(b"}")
+            && let Ok(length @ 1..) = stream.read(&mut part)
+        {
+            got.extend_from_slice(part.get(..length).unwrap_or_default());
+            if !asked && got.windows(5).any(|part| part == b"READY") {
+                asked = true;
+                written = written.and_then(|()| stream.write_all(b"\0\x0f{\"command\":\"x\"}"));
+            }
+        }
+        drop(written);
+        got
+    }
+
+    /// An endpoint that asks for the user, and lets in this process where `admits` says so.
+    fn with_users(admits: bool, client: impl FnOnce(&str)) {
+        let (context, over) = (Context::new().unwrap(), std::sync::atomic::AtomicBool::new(false));
+        let zap = Zap::new(&context).unwrap();
+        let (fd, endpoint, _folder) = listener(Transport::Ipc);
+        let mut router = Router::new(&context, fd, &endpoint, Some(Guard::Users)).unwrap();
+        let me = std::process::id();
+        std::thread::scope(|scope| {
+            let _end = End(&over);
+            let over = &over;
+            scope.spawn(move || {
+                let mut zap = zap;
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    zap.answer(|candidate| {
+                        let process = candidate.process().filter(|_| admits)?;
+                        (process.pid == me.cast_signed() && process.uid == nix::unistd::geteuid().as_raw())
+                            .then(|| "me".into())
+                    });
+                    while let Some(request) = router.recv() {
+                        let process = router.peer().process.unwrap();
+                        let answer = json!({"process": process.to_string(), "key": router.peer().key, "id": "7"});
+                        router.send(&request.identity, request.delimiter, answer.to_string().into_bytes());
+                    }
+                    router.ready();
+                    std::thread::yield_now();
+                }
+            });
+            client(&endpoint);
+        });
+    }
+
+    #[test]
+    fn process_is_what_the_kernel_says_whatever_its_client_says() {
+        with_users(true, |endpoint| {
+            let path = endpoint.strip_prefix("ipc://").unwrap();
+            let got = String::from_utf8_lossy(&liar(path, 3)).into_owned();
+            let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+            let wanted = format!("\"process\":\"{user}:{group}:{}\"", std::process::id());
+            assert!(got.contains(&wanted), "{got}");
+            // ZMTP 1 and 2, whose numbers these are, have no handshake, and so no question to ask.
+            for version in [0, 1] {
+                let got = liar(path, version);
+                assert!(!got.contains(&b'{'), "{version}: {:?}", String::from_utf8_lossy(&got));
+            }
+        });
+    }
+
+    #[test]
+    fn user_that_is_not_admitted_gets_no_answer() {
+        with_users(false, |endpoint| {
+            assert_eq!(bar(call(endpoint, None)), Bar::UnknownUser);
+            let got = liar(endpoint.strip_prefix("ipc://").unwrap(), 3);
+            assert!(!got.contains(&b'{'), "{:?}", String::from_utf8_lossy(&got));
+        });
+    }
+
+    #[test]
+    fn user_is_not_admitted_without_a_handler_or_over_tcp() {
+        for (transport, with_handler) in [(Transport::Ipc, false), (Transport::Tcp, true)] {
+            let (context, over) = (Context::new().unwrap(), std::sync::atomic::AtomicBool::new(false));
+            let zap = with_handler.then(|| Zap::new(&context).unwrap());
+            let (fd, endpoint, _folder) = listener(transport);
+            let router = Router::new(&context, fd, &endpoint, Some(Guard::Users)).unwrap();
+            let key = pair().0;
+            std::thread::scope(|scope| {
+                let _end = End(&over);
+                scope.spawn(|| serve(router, zap, key, &over));
+                let mut dealer = Dealer::connect(&Context::new().unwrap(), &endpoint, None).unwrap();
+                let answer = dealer.call(object(json!({"command": "x"})), Duration::from_millis(500));
+                assert!(answer.is_err(), "{answer:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn subscriptions_of_users_are_judged() {
+        let context = Context::new().unwrap();
+        let mut zap = Zap::new(&context).unwrap();
+        let (fd, endpoint, _folder) = listener(Transport::Ipc);
+        let mut publisher = Publisher::of_events(&context, fd, &endpoint, Some(Guard::Users)).unwrap();
+        let me = nix::unistd::geteuid().as_raw();
+        publisher.judge_by(Some(Box::new(move |peer: &Peer, prefix: &[u8]| {
+            peer.process.is_some_and(|process| process.uid == me) && prefix.starts_with(b"watcher.a")
+        })));
+        let others = Context::new().unwrap();
+        let mut subscriber = Subscriber::connect(&others, &endpoint, None, &["", "watcher.a.", "watcher.b."]).unwrap();
+        turn(&mut zap, &mut publisher, |publisher| publisher.subscription_count() == 3);
+        publisher.publish(b"watcher.b.spawn", b"1");
+        publisher.publish(b"watcher.a.spawn", b"2");
+        assert_eq!(subscriber.recv(DEADLINE).unwrap().1, b"2");
+        assert_eq!(publisher.take_news().unwrap().refused.len(), 2);
     }
 
     /// Turns until `done`.
@@ -203,7 +380,7 @@ mod tests {
         let (server, alice, bob) = (pair(), pair(), pair());
         let mut zap = Zap::new(&context).unwrap();
         let (fd, endpoint, _folder) = listener(Transport::Tcp);
-        let mut publisher = Publisher::of_events(&context, fd, &endpoint, Some(&server.1)).unwrap();
+        let mut publisher = Publisher::of_events(&context, fd, &endpoint, Some(Guard::Keys(&server.1))).unwrap();
         let only = |key: PublicKey, may: &'static [u8]| -> Option<Judge> {
             let key = key.to_string();
             Some(Box::new(move |peer: &Peer, prefix: &[u8]| peer.key.as_ref() == Some(&key) || prefix.starts_with(may)))

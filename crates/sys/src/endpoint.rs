@@ -38,6 +38,11 @@ pub struct SavedEndpoint {
 }
 
 impl BoundEndpoint {
+    /// Changes the mode of the file, where it has one.
+    pub fn change_mode(&self, mode: u32) -> std::io::Result<()> {
+        self.cleanup.as_ref().map_or(Ok(()), |file| file.change_mode(mode))
+    }
+
     /// For another process, which gets the descriptor.
     pub fn save(&self) -> SavedEndpoint {
         SavedEndpoint { endpoint: self.endpoint.clone(), file: self.cleanup.as_ref().map(SocketFile::save) }

@@ -3,9 +3,10 @@
 
 use std::ffi::CString;
 
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
 use super::Credentials;
+use circus_core::access::{GroupMembers, LocalUsers, local_roles};
 use circus_core::config::Account;
 use circus_core::proto::{SpawnError, Stage};
 
@@ -54,6 +55,28 @@ pub fn identity(text: &str) -> Result<Identity, SpawnError> {
     let groups = groups_of(&user, user.gid)?.into_iter().map(named).collect();
     let name = user.name.unwrap_or_else(|| user.uid.to_string());
     Ok(Identity { uid: user.uid.as_raw(), name, groups })
+}
+
+/// The local users that `ipc_roles` names, looked up with their groups, or everything that is wrong with it.
+pub fn local_users(ipc_roles: &str) -> Result<LocalUsers, Vec<String>> {
+    let roles = local_roles(ipc_roles).map_err(|error| vec![error])?;
+    let number = |account: &Account| user(account).map(|user| user.uid.as_raw()).map_err(|error| said(&error));
+    LocalUsers::resolve(roles, geteuid().as_raw(), number, |account| members(account).map_err(|error| said(&error)))
+}
+
+/// A group with the users that its entry lists. One that the system does not know any more is no member.
+fn members(account: &Account) -> Result<GroupMembers, SpawnError> {
+    let gid = group(account)?;
+    let listed = known(Group::from_gid(gid).map(|entry| Some(entry.map(|entry| entry.mem))), "group", account)?;
+    let uid = |name: &String| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+    Ok(GroupMembers { gid: gid.as_raw(), members: listed.unwrap_or_default().iter().filter_map(uid).collect() })
+}
+
+fn said(error: &SpawnError) -> String {
+    match error.errno {
+        0 => error.detail.clone(),
+        errno => format!("{}: {}", error.detail, std::io::Error::from_raw_os_error(errno)),
+    }
 }
 
 /// The number of a user given by name or number.

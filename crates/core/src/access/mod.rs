@@ -1,19 +1,24 @@
 //! Who may do what where clients are told apart: the keys that are authorized, and what each may touch.
 //!
-//! A key of CURVE ([`PublicKey`]) stands in a [`KeyRing`] with a name, a [`Role`] and a [`Scope`]. What a request needs is
-//! declared in `COMMANDS`; [`authorize`](crate::arbiter::authorize) compares the two. A subscription is judged here.
+//! A key of CURVE ([`PublicKey`]) stands in a [`KeyRing`] with a name, a [`Role`] and a [`Scope`], and a local user among the
+//! [`LocalUsers`]. What a request needs is declared in `COMMANDS`; [`authorize`](crate::arbiter::authorize) compares the
+//! two. A subscription is judged here.
 
 mod certificate;
 mod key;
+mod local;
 mod redact;
 mod ring;
 mod scope;
 
 pub use certificate::Certificate;
 pub use key::PublicKey;
+pub use local::{GroupMembers, Holder, LocalPeer, LocalRole, LocalUsers, local_roles};
 pub use redact::redacted;
 pub use ring::{Key, KeyRing, RingFile};
 pub use scope::Scope;
+
+use std::sync::Arc;
 
 use crate::commands::Role;
 
@@ -29,4 +34,23 @@ pub struct Grant {
     pub role: Role,
     /// The watchers that it may touch.
     pub watchers: Scope,
+}
+
+/// What the clients of an endpoint are known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// By keys.
+    Keys(Arc<KeyRing>),
+    /// By the users of their processes.
+    Users(Arc<LocalUsers>),
+}
+
+impl Known {
+    /// What a client is allowed that has this key, or is this process; nothing where it is not known.
+    pub fn grant(&self, key: Option<&str>, process: Option<LocalPeer>) -> Option<&Arc<Grant>> {
+        match self {
+            Self::Keys(ring) => ring.find(&PublicKey::parse(key?)?),
+            Self::Users(users) => users.find(process?),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `[circus]`.
 
+use super::ini::Section;
 use super::log_output::{LogOutput, facilities, unknown_facility};
 use super::nearest::suggestion;
 use super::options::CIRCUS_OPTIONS;
@@ -34,8 +35,51 @@ pub(super) fn read(source: &mut Source<'_>) -> CircusConfig {
     ] {
         source.problems.extend(endpoint_problem(key, endpoint, &circus, place(key)));
     }
+    if circus.ipc_roles.is_some() && section.get("endpoint_mode").is_none() {
+        // Every user may connect: the roles decide.
+        circus.endpoint_mode = ROLES_MODE;
+    }
+    source.problems.extend(roles_problems(&circus, section));
     source.problems.extend(keys_problem(&circus).map(|(key, text)| Problem::fatal(place(key), text)));
     circus
+}
+
+/// The mode of socket files where roles decide about each user.
+const ROLES_MODE: u32 = 0o666;
+
+/// What of the file keeps `ipc_roles` from meaning what it says.
+fn roles_problems(circus: &CircusConfig, section: &Section) -> Vec<Problem> {
+    let place = |key: &str| section.get(key).map_or(&section.place, |entry| &entry.place);
+    if circus.ipc_roles.is_none() {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    if circus.endpoint_owner.is_some() {
+        let text = "[circus] ipc_roles: endpoint_owner lets one user act for all clients of the endpoint; write a role for \
+                    that user and leave out endpoint_owner";
+        problems.push(Problem::fatal(place("ipc_roles"), text));
+    }
+    if circus.endpoint_mode & 0o022 == 0 {
+        let text = format!(
+            "[circus] endpoint_mode: with {:04o} only root and the owner of the socket file can connect, so that ipc_roles has \
+             no effect; leave out endpoint_mode",
+            circus.endpoint_mode
+        );
+        problems.push(Problem::warning(place("endpoint_mode"), text));
+    }
+    let is_ipc = |endpoint: &str| endpoint.starts_with("ipc://");
+    if !is_ipc(&circus.endpoint) && circus.curve_server_key.is_none() {
+        let text = format!(
+            "[circus] ipc_roles: it has no effect at {}, where every user of this machine has the role admin; write endpoint \
+             = ipc:///run/circus/control",
+            circus.endpoint
+        );
+        problems.push(Problem::warning(place("ipc_roles"), text));
+    } else if ![&circus.endpoint, &circus.pubsub_endpoint, &circus.stats_endpoint].into_iter().any(|one| is_ipc(one)) {
+        let text = "[circus] ipc_roles: it has no effect, since no endpoint is ipc://";
+        problems.push(Problem::warning(place("ipc_roles"), text));
+    }
+    problems
 }
 
 /// Of a pair of options only one is there.

@@ -83,6 +83,7 @@ impl Default for CircusConfig {
             endpoint: "tcp://127.0.0.1:5555".into(),
             endpoint_owner: None,
             endpoint_mode: 0o600,
+            ipc_roles: None,
             pubsub_endpoint: "tcp://127.0.0.1:5556".into(),
             statsd: false,
             statsd_close_outputs: false,

@@ -41,6 +41,9 @@ pub struct CircusConfig {
     pub endpoint_owner: Option<String>,
     /// The mode of an ipc endpoint.
     pub endpoint_mode: u32,
+    /// Roles of local users at endpoints of ipc, as [`local_roles`](crate::access::local_roles) reads them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc_roles: Option<String>,
     /// Where events are published.
     pub pubsub_endpoint: String,
     /// Whether circusd-stats runs.

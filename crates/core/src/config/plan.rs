@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::options::{CIRCUS_OPTIONS, Change, Effect, SOCKET_OPTIONS, Setting, differences, find};
+use super::options::{CIRCUS_OPTIONS, Effect, SOCKET_OPTIONS, Setting, differences, find};
 use super::{CircusConfig, Config, SocketConfig, WatcherConfig, named_sockets};
 
 /// What becomes of everything.
@@ -137,7 +137,7 @@ pub fn plan(old: &Config, new: &Config) -> Result<ReloadPlan, Vec<String>> {
 /// `[circus]` as it is in force when `new` was taken over: options that need a restart stay as they were.
 pub fn in_force(old: &CircusConfig, new: &CircusConfig) -> CircusConfig {
     let mut circus = old.clone();
-    for setting in CIRCUS_OPTIONS.iter().filter(|setting| setting.change == Change::Live) {
+    for setting in CIRCUS_OPTIONS.iter().filter(|setting| setting.is_live(old, new)) {
         (setting.copy)(&mut circus, new);
     }
     circus
@@ -145,7 +145,7 @@ pub fn in_force(old: &CircusConfig, new: &CircusConfig) -> CircusConfig {
 
 /// Whether the same open socket can serve for both.
 pub fn same_place(one: &SocketConfig, other: &SocketConfig) -> bool {
-    let mut anew = SOCKET_OPTIONS.iter().filter(|setting| setting.change == Change::Anew);
+    let mut anew = SOCKET_OPTIONS.iter().filter(|setting| !setting.is_live(one, other));
     !anew.any(|setting| (setting.differs)(one, other))
 }
 
@@ -239,7 +239,7 @@ fn held<'n>(watcher: &WatcherConfig, closing: &BTreeSet<&'n str>) -> Vec<&'n str
 /// The options that differ: those that can be changed in what is there, and the others.
 fn split<C>(settings: &[Setting<C>], old: &C, new: &C) -> (Vec<String>, Vec<String>) {
     let differ = settings.iter().filter(|setting| (setting.differs)(old, new));
-    let (live, anew): (Vec<_>, Vec<_>) = differ.partition(|setting| setting.change == Change::Live);
+    let (live, anew): (Vec<_>, Vec<_>) = differ.partition(|setting| setting.is_live(old, new));
     let keys = |settings: Vec<&Setting<C>>| settings.into_iter().map(|setting| setting.key.to_owned()).collect();
     (keys(live), keys(anew))
 }

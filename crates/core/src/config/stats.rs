@@ -44,6 +44,10 @@ fn arguments(circus: &CircusConfig) -> Vec<String> {
     if circus.endpoint_mode != plain.endpoint_mode {
         put("--endpoint-mode", &format!("{:o}", circus.endpoint_mode));
     }
+    // On one line, which a command line of the log is too.
+    if let Some(roles) = &circus.ipc_roles {
+        put("--ipc-roles", &roles.replace('\n', ", "));
+    }
     if let Some(owner) = &circus.endpoint_owner {
         put("--endpoint-owner", owner);
     }

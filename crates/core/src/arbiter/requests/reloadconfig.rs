@@ -118,8 +118,10 @@ impl Arbiter {
         match planned {
             Err(problems) => self.conclude(Err(problems), now),
             Ok((plan, (_, warnings))) if dry_run => self.conclude(Ok(properties(&plan, &warnings)), now),
-            // Keys are read anew, whatever the file says.
-            Ok((plan, loaded)) if plan.is_empty() && old.circus.curve_server_key.is_none() => {
+            // Keys are read and users are looked up anew, whatever the file says.
+            Ok((plan, loaded))
+                if plan.is_empty() && old.circus.curve_server_key.is_none() && old.circus.ipc_roles.is_none() =>
+            {
                 self.carry_out(loaded, now);
             }
             Ok((_, loaded)) => {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Subject;
+use crate::access::{Holder, LocalRole, local_roles};
 use crate::config::facts::{FileKind, is_directory};
 use crate::config::ini::{Entry, Ini, Section};
-use crate::config::{Family, LogOutput, Problem, SocketConfig};
+use crate::config::{Account, Family, LogOutput, Problem, SocketConfig};
 
 /// The kernel's limit for the path of a unix socket (`sun_path`, less the NUL).
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -16,6 +17,7 @@ pub(super) fn problems(subject: Subject<'_>) -> Vec<Problem> {
         let circus = Circus { subject, section };
         problems.extend(circus.files());
         problems.extend(circus.owner());
+        problems.extend(circus.roles());
         problems.extend(circus.endpoints());
     }
     for (at, socket) in subject.assembled.sockets.iter().enumerate() {
@@ -53,6 +55,22 @@ impl Circus<'_> {
         let name = self.subject.assembled.circus.endpoint_owner.as_deref()?;
         let known = name.trim().parse::<u32>().is_ok() || self.subject.facts.user(name).is_some();
         (!known).then(|| self.problem("endpoint_owner", &format!("there is no user '{name}' on this machine")))
+    }
+
+    fn roles(&self) -> Vec<Problem> {
+        let facts = self.subject.facts;
+        let text = self.subject.assembled.circus.ipc_roles.as_deref().unwrap_or_default();
+        let unknown = |role: LocalRole| match &role.holder {
+            Holder::User(Account::Name(name)) if facts.user(name).is_none() => {
+                Some(format!("there is no user '{name}'"))
+            }
+            Holder::Group(Account::Name(name)) if facts.group(name).is_none() => {
+                Some(format!("there is no group '{name}'"))
+            }
+            Holder::User(_) | Holder::Group(_) => None,
+        };
+        let unknown = local_roles(text).unwrap_or_default().into_iter().filter_map(unknown);
+        unknown.map(|text| self.problem("ipc_roles", &format!("{text} on this machine"))).collect()
     }
 
     fn endpoints(&self) -> Vec<Problem> {

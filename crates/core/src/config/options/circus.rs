@@ -2,7 +2,8 @@
 
 use super::field::{Field, store};
 use super::setting::{field, live, unused};
-use super::{Kind, Setting, Support};
+use super::{Change, Kind, Setting, Support};
+use crate::access::local_roles;
 use crate::config::CircusConfig;
 
 const DEAD: Support = Support::Ignored("has no effect, as in Circus 0.19");
@@ -102,6 +103,29 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "Directories whose *.ini files to read after this file. A relative path starts at the directory of this file.",
         Support::Works
     ),
+    Setting {
+        // An endpoint asks for users from its opening on, or never.
+        change: Change::LiveWhere(|from, to| from.ipc_roles.is_some() == to.ipc_roles.is_some()),
+        put: |circus, value| {
+            let text = Option::<String>::read(value)?;
+            text.as_deref().map(local_roles).transpose()?;
+            circus.ipc_roles = text;
+            Ok(())
+        },
+        ..field!(
+            ipc_roles,
+            Text,
+            "",
+            "alice:operate, @ops:read",
+            "The roles of local users at endpoints that are ipc://, separated by commas: USER:ROLE, or @GROUP:ROLE for the \
+             members of a group. A role is read, operate or admin. Patterns of watchers may follow behind another colon, \
+             as in alice:operate:web* db. The entry of a user counts before those of groups, and of those the first. \
+             circusd refuses every other user, except root and its own, which have the role admin. Without ipc_roles, every \
+             user that the mode of the socket file lets connect has the role admin. With it, endpoint_mode is 0666 unless \
+             the file sets another. reloadconfig looks up users and groups again; to add or remove the option takes a \
+             restart."
+        )
+    },
     unused!(
         loggerconfig,
         Text,

@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use super::{Kind, Support};
 
-/// What it takes to change an option of something that is in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+/// What it takes to change an option of something that is in use, `C` being what its section means.
+pub enum Change<C: 'static> {
     /// It is done to what is there.
     Live,
     /// It counts from the next beginning: a socket is opened anew, circusd is restarted.
     Anew,
+    /// It is done to what is there where this holds of what is in force and what takes its place.
+    LiveWhere(fn(&C, &C) -> bool),
 }
 
 /// One option of a `[circus]` or `[socket:NAME]` section, `C` being what the section means.
@@ -30,7 +31,7 @@ pub struct Setting<C: 'static> {
     /// Stores a value of the option's kind.
     pub put: fn(&mut C, &Value) -> Result<(), String>,
     /// What it takes to change it.
-    pub change: Change,
+    pub change: Change<C>,
     /// Whether two sections mean different things by it.
     pub differs: fn(&C, &C) -> bool,
     /// Makes the first section mean what the second does.
@@ -38,6 +39,15 @@ pub struct Setting<C: 'static> {
 }
 
 impl<C> Setting<C> {
+    /// Whether the change from the first section to the second is done to what is there.
+    pub fn is_live(&self, from: &C, to: &C) -> bool {
+        match self.change {
+            Change::Live => true,
+            Change::Anew => false,
+            Change::LiveWhere(holds) => holds(from, to),
+        }
+    }
+
     /// Why this value is refused, or accepted without effect.
     pub fn objection(&self, value: &Value) -> Support {
         let is_default = self.kind.read(self.default).as_ref() == Ok(value);
