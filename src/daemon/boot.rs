@@ -16,6 +16,7 @@ use super::clock;
 use super::control::Control;
 use super::core::Core;
 use super::descriptors::{self, Reserve};
+use super::door::{Door, Guests};
 use super::environment::Environments;
 use super::event_loop::Daemon;
 use super::events::EventPublisher;
@@ -23,7 +24,6 @@ use super::exec_sink::{ExecSinks, SpawnContext};
 use super::fd_store;
 use super::fd_table::FdTable;
 use super::hooks::{HookRunner, Hooks};
-use super::keys::{Door, Keys};
 use super::launch::Launcher;
 use super::leftovers::Leftovers;
 use super::log::{self, Log};
@@ -40,7 +40,7 @@ use super::state_file::{self, StateFile};
 use super::survivors::{self, Survivors};
 use super::upgrade::Upgrade;
 use super::worker_sockets::WorkerSockets;
-use circus_core::access::KeyRing;
+use circus_core::access::{KeyRing, LocalUsers};
 
 use crate::arbiter::{Arbiter, Level, Principal, TimeZones};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
@@ -121,6 +121,8 @@ pub(super) struct Resources {
     pub(super) problems_read: Vec<Problem>,
     /// The keys of clients in the files that were read last.
     pub(super) ring_read: Option<KeyRing>,
+    /// The users in the configuration that was read last, as they were found then.
+    pub(super) users_read: Option<LocalUsers>,
     /// The umask that circusd was started with, once it was changed.
     pub(super) own_umask: Option<u32>,
     /// What the command line overrides.
@@ -171,7 +173,7 @@ pub(super) fn boot(
     // A circusd that was killed has left its files, if it had any.
     let may_follow_another = survivors::may_exist(args.pidfile.as_deref().or(circus.pidfile.as_deref()), circus);
     let pidfile = claim_pidfile(args.pidfile.as_deref().or(circus.pidfile.as_deref()))?;
-    let keys = Keys::load(circus).map_err(StartupError::Error)?;
+    let guests = Guests::load(circus).map_err(StartupError::Error)?;
     let Endpoints { control, events, peers } = bind(circus)?;
     drop(placeholders);
     let (stored, stale) = fd_store::take_back(passed, &config.sockets);
@@ -203,7 +205,7 @@ pub(super) fn boot(
     let context = Context::new().map_err(error)?;
     let fds = FdTable::new(sockets, control, events);
     fds.store.forget(&stale);
-    let door = Door::open(keys, &context, &mut sources).map_err(StartupError::Error)?;
+    let door = Door::open(guests, &context, &mut sources).map_err(StartupError::Error)?;
     let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events, &door)?;
     sources.add(Source::Control, &mut router, Interest::READABLE).map_err(error)?;
     sources.add(Source::Events, &mut publisher, Interest::READABLE).map_err(error)?;
@@ -273,6 +275,7 @@ pub(super) fn boot(
             problems,
             problems_read: Vec::new(),
             ring_read: None,
+            users_read: None,
             own_umask,
             log_level: args.log_level.clone(),
             log_output: args.log_output.clone(),
@@ -344,11 +347,11 @@ pub(super) fn open_network(
 ) -> Result<(Router, Publisher), StartupError> {
     // libzmq closes what it is given.
     let listener = control.fd.try_clone().map_err(error)?;
-    let key = door.key_for(&control.endpoint);
-    let router = Router::new(context, listener, &control.endpoint, key).map_err(error)?;
+    let guard = door.guard_for(&control.endpoint);
+    let router = Router::new(context, listener, &control.endpoint, guard).map_err(error)?;
     let listener = events.fd.try_clone().map_err(error)?;
-    let key = door.key_for(&events.endpoint);
-    let mut publisher = Publisher::of_events(context, listener, &events.endpoint, key).map_err(error)?;
+    let guard = door.guard_for(&events.endpoint);
+    let mut publisher = Publisher::of_events(context, listener, &events.endpoint, guard).map_err(error)?;
     door.judge(&mut publisher);
     Ok((router, publisher))
 }

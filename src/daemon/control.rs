@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::core::Core;
+use super::door::{self, Door};
 use super::environment;
-use super::keys::{self, Door};
 use crate::arbiter::{Arbiter, Event, Level, Principal};
 use crate::commands::{self, Role};
 use crate::config::options::{AccountKind, named_files, resolve_accounts};
@@ -17,7 +17,7 @@ use crate::proto::{
     Body, ClientAddress, Envelope, ErrNo, Fault, Object, ReplyTo, Request, RequestId, decode, encode_reply,
 };
 use crate::sys;
-use circus_core::access::{KeyRing, redacted};
+use circus_core::access::{Known, LocalPeer, redacted};
 use circus_core::base::Throttle;
 
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
@@ -31,8 +31,8 @@ pub(super) struct Control {
     pub(super) router: Router,
     /// The user that requests which arrive are made for.
     pub(super) peers: Principal,
-    /// The keys of clients, where the endpoint asks for keys.
-    pub(super) ring: Option<Arc<KeyRing>>,
+    /// The clients that are let in, where the endpoint tells them apart.
+    pub(super) known: Option<Known>,
     /// Answers that were dropped, as far as they were counted.
     dropped: u64,
     dropped_log: Throttle,
@@ -51,12 +51,15 @@ pub(super) struct UnreadRequest {
     /// The client's key.
     #[serde(default)]
     key: Option<String>,
+    /// The client's process.
+    #[serde(default)]
+    process: Option<LocalPeer>,
 }
 
 impl Control {
     pub(super) fn new(router: Router, peers: Principal, door: &Door) -> Self {
-        let ring = door.ring_for(router.endpoint());
-        Self { router, peers, ring, dropped: 0, dropped_log: Throttle::default(), had_large_frame: false }
+        let known = door.known_for(router.endpoint());
+        Self { router, peers, known, dropped: 0, dropped_log: Throttle::default(), had_large_frame: false }
     }
 
     /// Logs how many answers were dropped, at most every few seconds.
@@ -87,8 +90,8 @@ impl Control {
         let mut unread = Vec::new();
         while let Some(Incoming { identity, delimiter, payload }) = self.router.recv() {
             if let Payload::Frame(frame) = payload {
-                let Peer { address: peer, key } = self.router.peer();
-                unread.push(UnreadRequest { identity, delimiter, frame, peer, key });
+                let Peer { address: peer, key, process } = self.router.peer();
+                unread.push(UnreadRequest { identity, delimiter, frame, peer, key, process });
             }
         }
         unread
@@ -96,37 +99,36 @@ impl Control {
 
     /// Takes up requests that another process has taken out of the endpoint.
     pub(super) fn take_up(&mut self, unread: Vec<UnreadRequest>, door: &mut Door, core: &mut Core) {
-        for UnreadRequest { identity, delimiter, frame, peer, key } in unread {
-            let peer = Some(Peer { key, address: peer });
+        for UnreadRequest { identity, delimiter, frame, peer, key, process } in unread {
+            let peer = Some(Peer { key, process, address: peer });
             self.take(Incoming { identity, delimiter, payload: Payload::Frame(frame) }, peer, door, core);
         }
     }
 
-    fn take(&mut self, incoming: Incoming, known: Option<Peer>, door: &mut Door, core: &mut Core) {
+    fn take(&mut self, incoming: Incoming, sender: Option<Peer>, door: &mut Door, core: &mut Core) {
         let Incoming { identity, delimiter, payload: Payload::Frame(frame) } = incoming else { return };
         self.had_large_frame |= frame.len() > LARGE_FRAME;
         let (format, decoded) = decode(&frame);
-        // Without keys nothing is asked about the client: each question costs.
-        let known = known.or_else(|| self.ring.is_some().then(|| self.router.peer()));
-        let granted = match &self.ring {
-            None => None,
-            Some(ring) => {
-                known.as_ref().map(|peer| keys::grant(ring, peer).map(|grant| Principal::Granted(Arc::clone(grant))))
+        // Where clients are not told apart, nothing is asked about them: each question costs.
+        let sender = sender.or_else(|| self.known.is_some().then(|| self.router.peer()));
+        let (mut principal, mut revoked) = (None, None);
+        if let Some(known) = &self.known {
+            match sender.as_ref().and_then(|sender| door::grant(known, sender)) {
+                Some(grant) => principal = Some(Principal::Granted(Arc::clone(grant))),
+                None => revoked = Some(door::revoked(known)),
             }
-        };
-        let revoked = granted == Some(None);
-        let principal = granted.flatten();
-        let redacted = revoked || principal.as_ref().is_some_and(|principal| !principal.sees_everything());
+        }
+        let redacted = revoked.is_some() || principal.as_ref().is_some_and(|principal| !principal.sees_everything());
         let address = |id: RequestId| ClientAddress { identity, delimiter, id, format, redacted };
         let to = |id: RequestId, cast: bool| if cast { ReplyTo::Discard } else { ReplyTo::Client(address(id)) };
-        if revoked {
-            let at = peer(known.and_then(|peer| peer.address));
-            door.log_refused(&format!("a request of {at}, whose key is not authorized any more"), core);
+        if let Some(fault) = revoked {
+            let at = peer(sender.and_then(|sender| sender.address));
+            door.log_refused(&format!("a request of {at}, which was let in and is not authorized any more"), core);
             let (id, cast) = match decoded {
                 Ok(envelope) => (envelope.id, envelope.cast),
                 Err(undecodable) => (undecodable.id, undecodable.cast),
             };
-            return self.refuse(&to(id, cast), keys::revoked(), core);
+            return self.refuse(&to(id, cast), fault, core);
         }
         let envelope = match decoded {
             Ok(envelope) => envelope,
@@ -135,7 +137,7 @@ impl Control {
             }
         };
         log_change(&envelope, core, || {
-            let at = peer(known.unwrap_or_else(|| self.router.peer()).address);
+            let at = peer(sender.unwrap_or_else(|| self.router.peer()).address);
             match &principal {
                 Some(Principal::Granted(grant)) => format!("{} at {at}", grant.name),
                 _ => at,
@@ -216,10 +218,9 @@ pub(super) fn log_change(envelope: &Envelope, core: &mut Core, asked_by: impl Fn
 /// A client as the log names it. libzmq knows an address, and behind an ipc endpoint the user, group and process.
 fn peer(address: Option<String>) -> String {
     let Some(address) = address else { return "an unknown client".to_owned() };
-    let mut parts = address.rsplitn(4, ':');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(pid), Some(_), Some(uid), Some("localhost" | "")) => format!("uid {uid}, pid {pid}"),
-        _ => address,
+    match LocalPeer::parse(&address) {
+        Some(LocalPeer { uid, pid, .. }) => format!("uid {uid}, pid {pid}"),
+        None => address,
     }
 }
 

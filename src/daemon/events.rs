@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::keys::{Door, grant};
+use super::door::{Door, grant};
 use crate::arbiter::{Level, Mono};
 use crate::net::{Peer, Publisher, SubscriptionChanges};
 use crate::output::OutputHandle;
@@ -83,9 +83,10 @@ impl EventPublisher {
 
     /// Logs which subscribers were disconnected, at most every few seconds.
     pub(super) fn log_ended(&mut self, door: &mut Door, core: &mut Core) {
-        let ring = door.ring_for(self.publisher.endpoint()).unwrap_or_default();
+        let known = door.known_for(self.publisher.endpoint());
         for (peer, prefix) in std::mem::take(&mut self.refused) {
-            let name = grant(&ring, &peer).map_or("a revoked key", |grant| grant.name.as_str());
+            let grant = known.as_ref().and_then(|known| grant(known, &peer));
+            let name = grant.map_or("a client that is not authorized any more", |grant| grant.name.as_str());
             let address = peer.address.as_deref().unwrap_or("an unknown address");
             let prefix = String::from_utf8_lossy(&prefix);
             door.log_refused(&format!("a subscription to {prefix:?} of {name} at {address}"), core);

@@ -86,7 +86,7 @@ impl Daemon {
             Action::TakeOver(config) => {
                 let result = take_over(*config, &mut self.resources, fds, launcher, self.state_file.as_ref(), core);
                 if result.is_ok() {
-                    self.resources.apply_keys(&mut self.door, &mut self.control, &mut self.events);
+                    self.resources.apply_guests(&mut self.door, &mut self.control, &mut self.events);
                 }
                 self.core.feed(Event::TakenOver(result));
             }
@@ -117,7 +117,7 @@ impl Daemon {
             }
         };
         let reporting = Reporting { address: address.as_deref(), stored: notify.stored(worker.watcher, wid) };
-        let spawned = match launcher.start(launch, reporting, door.keys.as_ref(), fds, children, core) {
+        let spawned = match launcher.start(launch, reporting, door.guests.keys.as_ref(), fds, children, core) {
             Ok(spawned) => spawned,
             Err(error) => return core.feed(Event::SpawnFailed { worker, error }),
         };

@@ -1,22 +1,15 @@
 //! Keys of CURVE, where `[circus]` has them: circusd's own, those of its clients, and that of its own programs.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use circus_core::access::{Grant, KeyRing, PublicKey};
-use circus_core::base::Throttle;
-use mio::Interest;
+use circus_core::access::{KeyRing, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use super::core::Core;
-use super::sources::{Source, Sources};
-use crate::arbiter::Level;
 use crate::config::{CircusConfig, STATS_WATCHER, WatcherConfig, WatcherOrigin};
-use crate::net::{Context, Judge, Peer, Publisher, SecretKey, Zap, generate};
-use crate::proto::Fault;
+use crate::net::{SecretKey, generate};
 use crate::sys;
 
 /// The variable by which circusd's own programs find their keys.
@@ -34,7 +27,6 @@ pub(super) struct Keys {
     /// What circusd-stats inherits, and what plugins do.
     for_stats: File,
     for_plugins: File,
-    refused: Throttle<3>,
 }
 
 /// Keys for the next program of this process, which reads the files again.
@@ -100,7 +92,6 @@ impl Keys {
             own_public,
             own_secret,
             ring: Arc::new(ring),
-            refused: Throttle::default(),
         })
     }
 
@@ -163,106 +154,4 @@ impl Keys {
 pub(super) fn tell(number: RawFd, env: &mut Vec<(String, String)>) {
     env.retain(|(name, _)| name != VARIABLE);
     env.push((VARIABLE.to_owned(), number.to_string()));
-}
-
-/// The door: the handler of ZAP, which is there while there are keys, and what it goes by.
-#[derive(Default)]
-pub(super) struct Door {
-    pub(super) keys: Option<Keys>,
-    zap: Option<Zap>,
-}
-
-impl Door {
-    /// With these keys, if any. It has to be there before the endpoints are.
-    pub(super) fn open(keys: Option<Keys>, context: &Context, sources: &mut Sources) -> Result<Self, String> {
-        let mut door = Self { keys, zap: None };
-        door.answer_from_now_on(context, sources)?;
-        Ok(door)
-    }
-
-    /// Other keys, if any, from now on.
-    pub(super) fn replace(
-        &mut self,
-        keys: Option<Keys>,
-        context: &Context,
-        sources: &mut Sources,
-    ) -> Result<(), String> {
-        self.keys = keys;
-        self.answer_from_now_on(context, sources)
-    }
-
-    fn answer_from_now_on(&mut self, context: &Context, sources: &mut Sources) -> Result<(), String> {
-        if self.keys.is_some() && self.zap.is_none() {
-            let mut zap = Zap::new(context).map_err(|error| error.to_string())?;
-            sources.add(Source::Door, &mut zap, Interest::READABLE).map_err(|error: io::Error| error.to_string())?;
-            self.zap = Some(zap);
-        }
-        Ok(())
-    }
-
-    /// Lets no more clients in: the context is about to end.
-    pub(super) fn shut(&mut self, sources: &mut Sources) {
-        if let Some(mut zap) = self.zap.take() {
-            drop(sources.remove(Source::Door, &mut zap));
-        }
-    }
-
-    /// The key for an endpoint: those of tcp have one.
-    pub(super) fn key_for(&self, endpoint: &str) -> Option<&SecretKey> {
-        self.keys.as_ref().filter(|_| endpoint.starts_with("tcp://")).map(Keys::server)
-    }
-
-    /// The keys of clients of an endpoint.
-    pub(super) fn ring_for(&self, endpoint: &str) -> Option<Arc<KeyRing>> {
-        self.key_for(endpoint).and(self.keys.as_ref()).map(|keys| Arc::clone(keys.ring()))
-    }
-
-    /// Has subscriptions judged by the keys that there are now.
-    pub(super) fn judge(&self, publisher: &mut Publisher) {
-        let judge = self.ring_for(publisher.endpoint()).map(|ring| {
-            let judge =
-                move |peer: &Peer, prefix: &[u8]| grant(&ring, peer).is_some_and(|grant| grant.watchers.covers(prefix));
-            Box::new(judge) as Judge
-        });
-        publisher.judge_by(judge);
-    }
-
-    /// Answers clients that want to connect. Whether more wait.
-    pub(super) fn answer(&mut self, core: &mut Core) -> bool {
-        let (Some(zap), Some(keys)) = (&mut self.zap, &mut self.keys) else { return false };
-        let mut refused = Vec::new();
-        let more = zap.answer(|candidate| {
-            let grant = keys.ring.find(&candidate.key);
-            if grant.is_none() {
-                refused.push(format!("{} with key {}", candidate.address, candidate.key));
-            }
-            grant.map(|grant| grant.name.clone())
-        });
-        for client in refused {
-            self.log_refused(&format!("a client whose key is not in curve_authorized_keys: {client}"), core);
-        }
-        more
-    }
-
-    /// Logs that a client was refused, a few in ten seconds.
-    pub(super) fn log_refused(&mut self, what: &str, core: &mut Core) {
-        let Some(keys) = &mut self.keys else { return };
-        if keys.refused.admit(core.now.mono) {
-            let more = match keys.refused.take_left_out() {
-                0 => String::new(),
-                more => format!(" ({more} more since)"),
-            };
-            core.log(Level::Warning, format!("refused {what}{more}"));
-        }
-    }
-}
-
-/// What a peer is granted.
-pub(super) fn grant<'r>(ring: &'r KeyRing, peer: &Peer) -> Option<&'r Arc<Grant>> {
-    ring.find(&PublicKey::parse(peer.key.as_deref()?)?)
-}
-
-/// What a client is told whose key was authorized when it connected.
-pub(super) fn revoked() -> Fault {
-    Fault::message("not allowed: this key is not authorized any more")
 }

@@ -37,6 +37,7 @@ mod clock;
 mod control;
 mod core;
 mod descriptors;
+mod door;
 mod environment;
 mod event_loop;
 mod events;

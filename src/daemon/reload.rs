@@ -1,11 +1,14 @@
 //! Reading the configuration file again while circusd runs: the part that concerns the daemon itself.
 
+use std::sync::Arc;
+
 use super::boot::{Resources, open_log};
 use super::control::Control;
 use super::core::Core;
+use super::door::{Door, read_users};
 use super::events::EventPublisher;
 use super::fd_table::FdTable;
-use super::keys::{Door, read_ring};
+use super::keys::read_ring;
 use super::launch::Launcher;
 use super::state_file::StateFile;
 use super::survivors;
@@ -61,17 +64,23 @@ impl Resources {
         // The options of keys stay what they are until circusd is started again; the files are read anew.
         self.ring_read =
             self.config.circus.curve_server_key.as_ref().map(|_| read_ring(&self.config.circus)).transpose()?;
-        // Plugins reach the circusd that runs, whose endpoints stay what they are until it is started again.
         let circus = config::in_force(&self.config.circus, &config.circus);
+        self.users_read = read_users(&circus)?;
+        // Plugins reach the circusd that runs, whose endpoints stay what they are until it is started again.
         config::settle_plugins(&mut config, &circus);
         Ok((config, warnings))
     }
 
-    /// Lets the keys count that were read last: at once, also for clients that are connected.
-    pub(super) fn apply_keys(&mut self, door: &mut Door, control: &mut Control, events: &mut EventPublisher) {
-        if let (Some(ring), Some(keys)) = (self.ring_read.take(), &mut door.keys) {
+    /// Lets the keys and users count that were read last: at once, also for clients that are connected.
+    pub(super) fn apply_guests(&mut self, door: &mut Door, control: &mut Control, events: &mut EventPublisher) {
+        if let (Some(ring), Some(keys)) = (self.ring_read.take(), &mut door.guests.keys) {
             keys.replace_ring(ring);
-            control.ring = door.ring_for(control.router.endpoint());
+        }
+        if let (Some(read), Some(users)) = (self.users_read.take(), &mut door.guests.users) {
+            *users = Arc::new(read);
+        }
+        control.known = door.known_for(control.router.endpoint());
+        if door.known_for(events.publisher.endpoint()).is_some() {
             door.judge(&mut events.publisher);
         }
     }

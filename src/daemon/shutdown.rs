@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::boot::{StartupError, bind_one, open_network, owner, peers_of, seed};
 use super::control::Control;
 use super::core::Core;
+use super::door::{Door, Guests};
 use super::event_loop::Daemon;
 use super::events::EventPublisher;
 use super::fd_table::FdTable;
-use super::keys::{Door, Keys};
 use super::main::log_level_of;
 use super::plugins::log_speaker;
 use super::sources::{Source, Sources};
@@ -148,8 +148,8 @@ impl Network<'_> {
     /// again the next time.
     fn follow(&mut self, circus: &mut CircusConfig, before: &CircusConfig, core: &mut Core) {
         let places = |circus: &CircusConfig| (circus.endpoint.clone(), circus.pubsub_endpoint.clone());
-        let has_keys = circus.curve_server_key.is_some() || before.curve_server_key.is_some();
-        if (has_keys || places(circus) != places(before))
+        let is_guarded = |circus: &CircusConfig| circus.curve_server_key.is_some() || circus.ipc_roles.is_some();
+        if (is_guarded(circus) || is_guarded(before) || places(circus) != places(before))
             && let Err(refusal) = self.change(circus, before)
         {
             core.log(Level::Error, format!("the endpoints stay as they are: {refusal}"));
@@ -157,31 +157,44 @@ impl Network<'_> {
             circus.pubsub_endpoint.clone_from(&before.pubsub_endpoint);
             circus.curve_server_key.clone_from(&before.curve_server_key);
             circus.curve_authorized_keys.clone_from(&before.curve_authorized_keys);
+            circus.ipc_roles.clone_from(&before.ipc_roles);
         }
     }
 
     /// Binds what is new, and only when all of it works lets go of the old.
     fn change(&mut self, circus: &CircusConfig, before: &CircusConfig) -> Result<(), StartupError> {
-        let keys = Keys::load(circus).map_err(StartupError::Error)?;
+        let guests = Guests::load(circus).map_err(StartupError::Error)?;
         let owner = owner(circus)?;
-        let bind = |key, new: &str, old: &str| {
-            if new == old { Ok(None) } else { bind_one(circus, key, new, owner).map(Some) }
+        let bind = |key, new: &str, old: &str| match new == old {
+            true if stays_open_to_others(new, circus, before) => Err(StartupError::Error(format!(
+                "{key} = {new} was open to other users, whose connections may wait there: to remove ipc_roles, quit circusd and \
+                 start it again"
+            ))),
+            true => Ok(None),
+            false => bind_one(circus, key, new, owner).map(Some),
         };
         let control = bind("endpoint", &circus.endpoint, &before.endpoint)?;
         let events = bind("pubsub_endpoint", &circus.pubsub_endpoint, &before.pubsub_endpoint)?;
         let peers = peers_of(circus)?;
-        let previous = self.door.keys.take();
-        let (router, publisher) = match self.open(keys, control.as_ref(), events.as_ref()) {
+        let previous = std::mem::take(&mut self.door.guests);
+        let (router, publisher) = match self.open(guests, control.as_ref(), events.as_ref()) {
             Ok(opened) => opened,
             Err(refusal) => {
                 // The endpoints that stay let in the clients that they let in before.
-                self.door.keys = previous;
+                self.door.guests = previous;
                 return Err(refusal);
             }
         };
-        self.control.ring = self.door.ring_for(router.endpoint());
+        self.control.known = self.door.known_for(router.endpoint());
         std::mem::replace(&mut self.control.router, router).close(FLUSH_TIMEOUT);
         std::mem::replace(&mut self.events.publisher, publisher).close(FLUSH_TIMEOUT);
+        let kept = [control.is_none().then_some(&self.fds.control), events.is_none().then_some(&self.fds.events)];
+        if circus.ipc_roles.is_some() {
+            for endpoint in kept.into_iter().flatten() {
+                // Guarded since a moment ago, so that all may try.
+                endpoint.change_mode(circus.endpoint_mode).map_err(|error| StartupError::Error(error.to_string()))?;
+            }
+        }
         if let Some(control) = control {
             self.fds.control = control;
             self.control.peers = peers;
@@ -192,14 +205,14 @@ impl Network<'_> {
         Ok(())
     }
 
-    /// Opens the endpoints with these keys, at new sockets or at those that are there, and has the loop watch them.
+    /// Opens the endpoints for these guests, at new sockets or at those that are there, and has the loop watch them.
     fn open(
         &mut self,
-        keys: Option<Keys>,
+        guests: Guests,
         control: Option<&sys::BoundEndpoint>,
         events: Option<&sys::BoundEndpoint>,
     ) -> Result<(Router, Publisher), StartupError> {
-        self.door.replace(keys, self.context, self.sources).map_err(StartupError::Error)?;
+        self.door.replace(guests, self.context, self.sources).map_err(StartupError::Error)?;
         let (control, events) = (control.unwrap_or(&self.fds.control), events.unwrap_or(&self.fds.events));
         let (mut router, mut publisher) = open_network(self.context, control, events, self.door)?;
         let watched = self.sources.replace_both(
@@ -209,6 +222,11 @@ impl Network<'_> {
         watched.map_err(|error| StartupError::Error(error.to_string()))?;
         Ok((router, publisher))
     }
+}
+
+/// Whether an endpoint of ipc would let in, unasked, who could connect while it asked for users.
+fn stays_open_to_others(endpoint: &str, circus: &CircusConfig, before: &CircusConfig) -> bool {
+    endpoint.starts_with("ipc://") && before.ipc_roles.is_some() && circus.ipc_roles.is_none()
 }
 
 #[cfg(test)]

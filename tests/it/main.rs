@@ -57,6 +57,7 @@ mod tail;
 mod top;
 mod trees;
 mod upgrade;
+mod users;
 mod web;
 mod why;
 mod wire;

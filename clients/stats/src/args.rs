@@ -31,6 +31,9 @@ pub struct Args {
     /// The user that owns that file
     #[arg(long, value_name = "USER")]
     pub endpoint_owner: Option<String>,
+    /// The users and groups that may subscribe at an ipc endpoint, as ipc_roles of circusd names them
+    #[arg(long, value_name = "ROLES", value_parser = roles)]
+    pub ipc_roles: Option<String>,
     /// Seconds between two samples of a process, and two messages about it
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = interval)]
     pub interval: f64,
@@ -59,6 +62,10 @@ fn octal(text: &str) -> Result<u32, String> {
     if mode > 0o777 { Err("it is above 777".into()) } else { Ok(mode) }
 }
 
+fn roles(text: &str) -> Result<String, String> {
+    circus_core::access::local_roles(text).map(|_| text.to_owned())
+}
+
 fn interval(text: &str) -> Result<f64, String> {
     seconds(text, 0.1..=3600.0)
 }
@@ -78,8 +85,12 @@ mod tests {
         let args = read("x --interval 0.1 --always --endpoint-mode 660").unwrap();
         assert_eq!((args.interval, args.always, args.endpoint_mode), (0.1, true, 0o660));
         assert_eq!(read("x --host here").unwrap().host.as_deref(), Some("here"));
+        let args = read("x --ipc-roles alice:read,@ops:admin").unwrap();
+        assert_eq!(args.ipc_roles.as_deref(), Some("alice:read,@ops:admin"));
         for words in [
             "x --host here --pubsub ipc:///p",
+            "x --ipc-roles alice:boss",
+            "x --ipc-roles ,",
             "x --interval 0.09",
             "x --interval nan",
             "x --interval 3601",

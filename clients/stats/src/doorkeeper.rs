@@ -1,13 +1,13 @@
-//! Keys of subscribers, where circusd has keys: circusd hands over where they are.
+//! Who may subscribe, where circusd tells clients apart: by keys, of which circusd hands over where they are, or by users.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use circus_client::KeyNames;
-use circus_core::access::{KeyRing, PublicKey};
+use circus_core::access::{KeyRing, Known};
 use circus_core::base::{Mono, Throttle};
-use circus_net::{Context, Judge, Peer, Publisher, SecretKey, Zap};
+use circus_net::{Context, Guard, Judge, Peer, Publisher, SecretKey, Zap};
 use circus_sys as sys;
 
 use super::log::Log;
@@ -24,8 +24,9 @@ pub(super) struct Keys {
 /// Lets subscribers in, and decides what each may hear.
 pub(super) struct Doorkeeper {
     pub(super) zap: Zap,
-    keys: Keys,
-    ring: Arc<KeyRing>,
+    /// Where keys count.
+    keys: Option<Keys>,
+    known: Known,
     read_at: Duration,
     failure: Option<String>,
     /// Clients and subscriptions that were refused, not told of yet.
@@ -49,14 +50,24 @@ impl Doorkeeper {
         Ok(Some(Keys { secret, authorized: path.into() }))
     }
 
-    /// Begins to let subscribers in.
+    /// Begins to let subscribers in that have keys.
     pub(super) fn open(context: &Context, keys: Keys) -> Result<Self, String> {
-        let ring = read(&keys.authorized)?;
+        let known = Known::Keys(Arc::new(read(&keys.authorized)?));
+        Self::new(context, Some(keys), known)
+    }
+
+    /// Begins to let subscribers in whose users `ipc_roles` names.
+    pub(super) fn open_to_users(context: &Context, ipc_roles: &str) -> Result<Self, String> {
+        let users = sys::local_users(ipc_roles).map_err(|errors| format!("--ipc-roles: {}", errors.join("; ")))?;
+        Self::new(context, None, Known::Users(Arc::new(users)))
+    }
+
+    fn new(context: &Context, keys: Option<Keys>, known: Known) -> Result<Self, String> {
         let zap = Zap::new(context).map_err(|error| error.to_string())?;
         Ok(Self {
             zap,
             keys,
-            ring: Arc::new(ring),
+            known,
             read_at: Duration::ZERO,
             failure: None,
             refused: 0,
@@ -65,16 +76,16 @@ impl Doorkeeper {
         })
     }
 
-    /// The secret key of the endpoint.
-    pub(super) fn key(&self) -> &SecretKey {
-        &self.keys.secret
+    /// How the endpoint tells subscribers apart.
+    pub(super) fn guard(&self) -> Guard<'_> {
+        self.keys.as_ref().map_or(Guard::Users, |keys| Guard::Keys(&keys.secret))
     }
 
-    /// Has the publisher's subscriptions judged by the keys that there are now.
+    /// Has the publisher's subscriptions judged by what counts now.
     pub(super) fn judge(&mut self, publisher: &mut Publisher) {
-        let ring = Arc::clone(&self.ring);
+        let known = self.known.clone();
         let judge = move |peer: &Peer, prefix: &[u8]| {
-            let grant = peer.key.as_deref().and_then(PublicKey::parse).and_then(|key| ring.find(&key));
+            let grant = known.grant(peer.key.as_deref(), peer.process);
             grant.is_some_and(|grant| grant.watchers.covers(prefix))
         };
         publisher.judge_by(Some(Box::new(judge) as Judge));
@@ -83,11 +94,14 @@ impl Doorkeeper {
     /// Answers clients that want to connect, and looks after those that have. Whether more wait.
     pub(super) fn answer(&mut self, publisher: &mut Publisher, now: Duration) -> bool {
         let asked = self.zap.ready();
-        if (asked || publisher.subscription_count() > 0) && now.saturating_sub(self.read_at) >= AGAIN {
+        if let Some(keys) = &self.keys
+            && (asked || publisher.subscription_count() > 0)
+            && now.saturating_sub(self.read_at) >= AGAIN
+        {
             self.read_at = now;
-            match read(&self.keys.authorized) {
-                Ok(ring) if ring != *self.ring => {
-                    self.ring = Arc::new(ring);
+            match read(&keys.authorized).map(|ring| Known::Keys(Arc::new(ring))) {
+                Ok(known) if known != self.known => {
+                    self.known = known;
                     self.judge(publisher);
                 }
                 Ok(_) => self.failure = None,
@@ -95,9 +109,9 @@ impl Doorkeeper {
                 Err(reason) => self.failure = Some(reason),
             }
         }
-        let (ring, refused) = (&self.ring, &mut self.refused);
+        let (known, refused) = (&self.known, &mut self.refused);
         self.zap.answer(|candidate| {
-            let grant = ring.find(&candidate.key);
+            let grant = known.grant(candidate.key().as_deref(), candidate.process());
             *refused += u64::from(grant.is_none());
             grant.map(|grant| grant.name.clone())
         })
@@ -106,7 +120,9 @@ impl Doorkeeper {
     /// Logs what went wrong, at most every few seconds.
     pub(super) fn tell(&mut self, now: Mono, log: &Log) {
         if let Some(count) = self.refused_log.count(std::mem::take(&mut self.refused), now) {
-            log.warning(&format!("refused {count} clients or subscriptions whose keys are not authorized for them"));
+            log.warning(&format!(
+                "refused {count} clients or subscriptions whose keys or users are not authorized for them"
+            ));
         }
         if let Some(reason) = self.failure.take()
             && self.failure_log.admit(now)

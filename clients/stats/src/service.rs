@@ -51,7 +51,7 @@ pub(super) struct Service {
     control: Control,
     events: Subscriber,
     frame_sender: FrameSender,
-    /// Where subscribers need keys.
+    /// Where subscribers are told apart.
     doorkeeper: Option<Doorkeeper>,
     /// Dropped last, since that removes its file.
     _endpoint: sys::BoundEndpoint,
@@ -102,10 +102,13 @@ impl Service {
         let keys = names.read().map_err(|error| told(&error))?;
         let client = Client::new().map_err(|error| told(&error))?.with_keys(keys);
         let listener = endpoint.fd.try_clone().map_err(|error| told(&error))?;
-        let guarded = inherited_keys.filter(|_| endpoint.endpoint.starts_with("tcp://"));
-        let mut doorkeeper = guarded.map(|keys| Doorkeeper::open(client.context(), keys)).transpose()?;
-        let key = doorkeeper.as_ref().map(Doorkeeper::key);
-        let publisher = Publisher::of_figures(client.context(), listener, &endpoint.endpoint, key);
+        let mut doorkeeper = match (endpoint.endpoint.starts_with("tcp://"), inherited_keys, &args.ipc_roles) {
+            (true, Some(keys), _) => Some(Doorkeeper::open(client.context(), keys)?),
+            (false, _, Some(roles)) => Some(Doorkeeper::open_to_users(client.context(), roles)?),
+            (true, None, _) | (false, _, None) => None,
+        };
+        let guard = doorkeeper.as_ref().map(Doorkeeper::guard);
+        let publisher = Publisher::of_figures(client.context(), listener, &endpoint.endpoint, guard);
         let mut publisher = publisher.map_err(|error| told(&error))?;
         if let Some(doorkeeper) = &mut doorkeeper {
             doorkeeper.judge(&mut publisher);

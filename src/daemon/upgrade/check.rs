@@ -46,6 +46,8 @@ impl Daemon {
             Ok(_) => {}
         }
         crate::daemon::keys::check(&self.resources.config.circus).map_err(|reason| ("keys", reason))?;
+        let users = crate::daemon::door::read_users(&self.resources.config.circus);
+        users.map_err(|errors| ("users", errors.join("; ")))?;
         let bytes = self.state_for_a_look()?;
         let file = sys::sealed(&bytes).map_err(|error| ("state", error.to_string()))?;
         let (said, told) = crate::daemon::hooks::pipe().map_err(|reason| ("check", reason))?;

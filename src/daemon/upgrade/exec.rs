@@ -12,10 +12,10 @@ use crate::arbiter::{Event, Level};
 use crate::daemon::boot::open_network;
 use crate::daemon::control::{Control, UnreadRequest};
 use crate::daemon::core::Core;
+use crate::daemon::door::Door;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::events::EventPublisher;
 use crate::daemon::fd_table::FdTable;
-use crate::daemon::keys::Door;
 use crate::daemon::output::pass_on;
 use crate::daemon::shutdown::stop_hooks;
 use crate::daemon::sources::{Source, Sources};
@@ -132,8 +132,8 @@ fn connect_again(
     loop {
         let opened = Context::new().map_err(|error| error.to_string()).and_then(|context| {
             door.shut(sources);
-            let keys = door.keys.take();
-            door.replace(keys, &context, sources)?;
+            let guests = std::mem::take(&mut door.guests);
+            door.replace(guests, &context, sources)?;
             let (router, publisher) =
                 open_network(&context, &fds.control, &fds.events, door).map_err(|error| error.to_string())?;
             Ok((context, router, publisher))

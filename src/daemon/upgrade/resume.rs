@@ -12,6 +12,8 @@ use mio::{Interest, Poll, Waker};
 use super::exec::{CLIENTS_LIMIT, tell_service_manager};
 use super::state::{self, SavedResources, State};
 use super::{Upgrade, check};
+use circus_core::access::LocalUsers;
+
 use crate::arbiter::{Arbiter, Event, Level, Pid, TimeZones};
 use crate::daemon::adopted::Adopted;
 use crate::daemon::boot::{Resources, open_log, open_network, peers_of};
@@ -20,13 +22,14 @@ use crate::daemon::clock;
 use crate::daemon::control::Control;
 use crate::daemon::core::Core;
 use crate::daemon::descriptors::Reserve;
+use crate::daemon::door::{Door, Guests, read_users};
 use crate::daemon::environment::Environments;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::events::EventPublisher;
 use crate::daemon::exec_sink::{ExecSinks, SpawnContext};
 use crate::daemon::fd_table::FdTable;
 use crate::daemon::hooks::{HookRunner, Hooks};
-use crate::daemon::keys::{Door, Keys};
+use crate::daemon::keys::Keys;
 use crate::daemon::launch::Launcher;
 use crate::daemon::leftovers::Leftovers;
 use crate::daemon::log::write_stderr;
@@ -100,7 +103,13 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
     let context = Context::new().map_err(words)?;
     let restored = state.keys.as_ref().map(|saved| Keys::restore(circus, saved)).transpose()?;
     let (keys, no_keys) = restored.map_or((None, None), |(keys, failure)| (Some(keys), failure));
-    let door = Door::open(keys, &context, &mut sources)?;
+    // Where a user is gone meanwhile, none but circusd's own gets in: the endpoint may be open to all.
+    let (users, no_users) = match read_users(circus) {
+        Ok(users) => (users, None),
+        Err(errors) => (Some(LocalUsers::nobody_else(nix::unistd::geteuid().as_raw())), Some(errors.join("; "))),
+    };
+    let guests = Guests { keys, users: users.map(Arc::new) };
+    let door = Door::open(guests, &context, &mut sources)?;
     let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events, &door).map_err(words)?;
     router.await_clients(CLIENTS_LIMIT);
     sources.add(Source::Control, &mut router, Interest::READABLE).map_err(words)?;
@@ -173,6 +182,7 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
             problems: saved.problems,
             problems_read: saved.problems_read,
             ring_read: None,
+            users_read: None,
             own_umask: saved.own_umask,
             log_level: saved.log_level,
             log_output: saved.log_output,
@@ -186,6 +196,12 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
     if let Some(reason) = no_keys {
         let text = format!(
             "the keys cannot be read, so that only circusd's own programs get in until reloadconfig can read them: {reason}"
+        );
+        daemon.core.log(Level::Critical, text);
+    }
+    if let Some(reason) = no_users {
+        let text = format!(
+            "ipc_roles cannot be used, so that only root and circusd's own user get in until reloadconfig can use it: {reason}"
         );
         daemon.core.log(Level::Critical, text);
     }

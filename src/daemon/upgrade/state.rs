@@ -32,6 +32,10 @@ const VERSION: u32 = 1;
 /// The version of a state with keys. A circusd that knows none would open the endpoints to all.
 const VERSION_WITH_KEYS: u32 = 2;
 
+/// The version of a state with `ipc_roles`, with keys or without. A circusd that does not know it would do for every user
+/// what its clients ask for.
+const VERSION_WITH_USERS: u32 = 3;
+
 /// The version of the output's part.
 const OUTPUT_VERSION: u32 = 1;
 
@@ -145,10 +149,14 @@ pub(super) fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>)
         nofile: launcher.nofile,
         unread,
         subscriptions: events.publisher.standing_subscription_count(),
-        keys: daemon.door.keys.as_ref().map(Keys::save),
+        keys: daemon.door.guests.keys.as_ref().map(Keys::save),
     };
     let numbers = state.numbers();
-    let version = if state.keys.is_some() { VERSION_WITH_KEYS } else { VERSION };
+    let version = match (&state.resources.config.circus.ipc_roles, &state.keys) {
+        (Some(_), _) => VERSION_WITH_USERS,
+        (None, Some(_)) => VERSION_WITH_KEYS,
+        (None, None) => VERSION,
+    };
     let bytes = saved::write(version, &state).map_err(|error| error.to_string())?;
     Ok(SavedState { bytes, numbers })
 }
@@ -156,7 +164,9 @@ pub(super) fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>)
 /// Reads a state. Nothing is done with the descriptors and files that it names.
 pub(super) fn read(bytes: &[u8]) -> Result<(State, Arbiter, SavedOutput), String> {
     let state: State = match saved::read(VERSION, bytes) {
-        Err(SavedError::Version { found: VERSION_WITH_KEYS, .. }) => saved::read(VERSION_WITH_KEYS, bytes),
+        Err(SavedError::Version { found: found @ (VERSION_WITH_KEYS | VERSION_WITH_USERS), .. }) => {
+            saved::read(found, bytes)
+        }
         other => other,
     }
     .map_err(|error| error.to_string())?;

@@ -10,6 +10,7 @@ mod load;
 mod process;
 mod python;
 mod site;
+mod user;
 mod wait;
 
 pub(crate) use circusd::{Circusd, Ended, ask};
@@ -19,4 +20,5 @@ pub(crate) use load::{Counts, Load};
 pub(crate) use process::Process;
 pub(crate) use python::{celery, knob, node_modules, optimized_circusd, python, skipped};
 pub(crate) use site::{Output, Site, built, run, spawn};
+pub(crate) use user::Account;
 pub(crate) use wait::{DEADLINE, observe_for, wait_for, wait_until};
