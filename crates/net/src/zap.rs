@@ -360,7 +360,7 @@ mod tests {
         publisher.publish(b"watcher.b.spawn", b"1");
         publisher.publish(b"watcher.a.spawn", b"2");
         assert_eq!(subscriber.recv(DEADLINE).unwrap().1, b"2");
-        assert_eq!(publisher.take_news().unwrap().refused.len(), 2);
+        assert_eq!(publisher.take_subscription_changes().unwrap().refused.len(), 2);
     }
 
     /// Turns until `done`.
