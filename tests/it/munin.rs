@@ -80,7 +80,7 @@ fn figures_by_hand() {
     assert_eq!(value(&fetch("circus_sockets"), "front"), "0");
     let _visitors = [(); 2].map(|()| TcpStream::connect(("127.0.0.1", port)).unwrap());
     wait_until("they wait", || value(&fetch("circus_sockets"), "front") == "2");
-    assert_eq!(fetch("circus").matches("multigraph ").count(), 6);
+    assert_eq!(fetch("circus").matches("multigraph ").count(), 7);
     assert_eq!(call(&circusd, "circus", "autoconf").stdout, "yes\n");
 }
 
@@ -93,7 +93,7 @@ fn missing_circusd_delays_no_fetch() {
     let output = call(&circusd, "circus", "fetch");
     let taken = circus::sys::since_boot() - before;
     circusd.send(Signal::SIGCONT);
-    assert_eq!((output.status, output.stdout.matches("total.value U\n").count()), (Some(0), 6), "{output:?}");
+    assert_eq!((output.status, output.stdout.matches("total.value U\n").count()), (Some(0), 7), "{output:?}");
     assert!(taken.as_millis() < 1500, "{taken:?}");
     let away = Site::new();
     install(&away, &["circus_procs"]);
@@ -209,7 +209,7 @@ fn a_real_munin_node_lists_configures_and_fetches() {
     assert_eq!(value(&config, "My_App"), "2", "the figures come with it where munin can take them");
     assert_eq!(value(&talk.ask("fetch circus_restarts"), "My_App"), "0");
     let all = talk.ask("fetch circus");
-    assert_eq!(all.matches("multigraph circus_").count(), 6, "{all}");
+    assert_eq!(all.matches("multigraph circus_").count(), 7, "{all}");
     assert_eq!(value(&all, "front"), "0");
     writeln!(talk.stream, "quit").unwrap();
 }

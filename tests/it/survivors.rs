@@ -290,6 +290,7 @@ fn survivor_that_is_not_wanted_any_more_ends() {
     wait_until("the second has ended", || !all[1].lives());
 }
 
+/// pitchfork 632: a later process with the pid of a worker was taken for it.
 #[test]
 fn recycled_pid_is_never_touched() {
     let mut circusd = Site::new().start("[circus]\nstate_file = {dir}/state\n[watcher:w]\ncmd = {knobs}");

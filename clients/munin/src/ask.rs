@@ -33,7 +33,7 @@ pub(super) fn ask(endpoint: &str, keys: &KeyNames, graphs: &[Graph], memory: Mem
 fn commands(graphs: &[Graph]) -> Vec<&'static str> {
     let needs = |graph: &Graph| match graph {
         Graph::Cpu | Graph::Memory | Graph::Processes => ["status", "stats"].as_slice(),
-        Graph::Restarts | Graph::Unready => ["status"].as_slice(),
+        Graph::Restarts | Graph::Runs | Graph::Unready => ["status"].as_slice(),
         Graph::Sockets => ["listsockets"].as_slice(),
     };
     let mut commands: Vec<&str> = graphs.iter().flat_map(needs).copied().collect();

@@ -14,6 +14,7 @@ pub(super) enum Graph {
     Processes,
     Restarts,
     Unready,
+    Runs,
     Sockets,
 }
 
@@ -50,8 +51,8 @@ impl Memory {
 }
 
 impl Graph {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Cpu, Self::Memory, Self::Processes, Self::Restarts, Self::Sockets, Self::Unready];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Cpu, Self::Memory, Self::Processes, Self::Restarts, Self::Runs, Self::Sockets, Self::Unready];
 
     /// What stands after `circus_` in its name.
     pub(super) fn suffix(self) -> &'static str {
@@ -60,6 +61,7 @@ impl Graph {
             Self::Memory => "mem",
             Self::Processes => "procs",
             Self::Restarts => "restarts",
+            Self::Runs => "runs",
             Self::Unready => "unready",
             Self::Sockets => "sockets",
         }
@@ -105,6 +107,12 @@ impl Graph {
                  graph_vlabel workers\n\
                  graph_info Workers that run and are not ready, of watchers that say how readiness shows.\n"
             }
+            Self::Runs => {
+                "graph_title Circus: runs that failed\n\
+                 graph_args --base 1000 --lower-limit 0\n\
+                 graph_vlabel 1 = failed\n\
+                 graph_info Whether the last run has failed, of each watcher that runs once or by a schedule.\n"
+            }
             Self::Sockets => {
                 "graph_title Circus: sockets\n\
                  graph_args --base 1000 --lower-limit 0\n\
@@ -119,7 +127,7 @@ impl Graph {
         match self {
             Self::Cpu | Self::Restarts => ("DERIVE", "AREASTACK"),
             Self::Memory | Self::Processes | Self::Unready => ("GAUGE", "AREASTACK"),
-            Self::Sockets => ("GAUGE", "LINE1"),
+            Self::Runs | Self::Sockets => ("GAUGE", "LINE1"),
         }
     }
 
@@ -132,6 +140,7 @@ impl Graph {
             Self::Processes => watcher.processes,
             Self::Restarts => watcher.restarts,
             Self::Unready => watcher.unready,
+            Self::Runs => watcher.last_run.flatten().map(u64::from),
             Self::Sockets => None,
         }
     }
@@ -139,6 +148,10 @@ impl Graph {
     fn rows(self, replies: &Replies, memory: Memory) -> Vec<Row> {
         let unnamed = match self {
             Self::Sockets => replies.sockets.iter().flatten().map(socket).collect(),
+            Self::Runs => {
+                let jobs = replies.watchers.iter().flatten().filter(|watcher| watcher.last_run.is_some());
+                jobs.map(|watcher| self.row(watcher, memory)).collect()
+            }
             Self::Cpu | Self::Memory | Self::Processes | Self::Restarts | Self::Unready => {
                 replies.watchers.iter().flatten().map(|watcher| self.row(watcher, memory)).collect::<Vec<_>>()
             }
@@ -230,11 +243,15 @@ mod tests {
             processes: Some(3),
             restarts: Some(1),
             unready: Some(2),
+            last_run: None,
         };
         let idle = Watcher { name: "idle".into(), processes: Some(0), restarts: Some(0), ..Watcher::default() };
+        let job = |name: &str, last| Watcher { name: name.into(), last_run: Some(last), ..Watcher::default() };
+        let jobs = [job("backup", Some(true)), job("migrate", Some(false)), job("new", None)];
         let socket = Socket { name: "web".into(), address: "h:80".into(), backlog: Some(9), waiting: Some(2) };
         let unix = Socket { name: "ux".into(), address: "/x".into(), backlog: None, waiting: None };
-        Replies { watchers: Some(vec![web, idle]), sockets: Some(vec![socket, unix]) }
+        let watchers = [web, idle].into_iter().chain(jobs).collect();
+        Replies { watchers: Some(watchers), sockets: Some(vec![socket, unix]) }
     }
 
     #[test]
@@ -246,7 +263,21 @@ mod tests {
     }
 
     #[test]
+    fn only_what_runs_once_or_by_a_schedule_has_runs() {
+        assert_eq!(
+            values(Graph::Runs, &replies(), Memory::Resident),
+            "backup.value 1\nmigrate.value 0\nnew.value U\ntotal.value 1\n"
+        );
+    }
+
+    #[test]
     fn figures_and_what_is_unknown() {
+        // The jobs have no such figures.
+        let values = |graph, replies: &Replies, memory| {
+            let text = values(graph, replies, memory);
+            let is_job = |line: &&str| ["backup.", "migrate.", "new."].iter().any(|start| line.starts_with(start));
+            text.split_inclusive('\n').filter(|line| !is_job(line)).collect::<String>()
+        };
         assert_eq!(
             values(Graph::Cpu, &replies(), Memory::Resident),
             "My_App.value 1234\nidle.value U\ntotal.value 1234\n"

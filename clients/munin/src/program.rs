@@ -18,8 +18,8 @@ const HELP: &str = "\
 circus-munin: a plugin for munin-node, which draws what the watchers of a circusd use.
 
 Link it into munin's directory of plugins as circus (all graphs) or as one of
-circus_cpu, circus_mem, circus_procs, circus_restarts, circus_sockets,
-circus_unready.
+circus_cpu, circus_mem, circus_procs, circus_restarts, circus_runs,
+circus_sockets, circus_unready.
 
 usage: circus-munin [fetch|config|autoconf|suggest|--version|--help]
 
@@ -163,16 +163,17 @@ mod tests {
         assert!(text.is_ok_and(|text| text.contains("w.type DERIVE\n") && !text.contains(".value")));
         let (text, _) = told("circus_restarts", "config", &[("MUNIN_CAP_DIRTYCONFIG", "1")]);
         assert!(text.is_ok_and(|text| text.ends_with("w.value 4\ntotal.value 4\n")));
-        assert_eq!(told("circus", "suggest", &[]).0.unwrap(), "cpu\nmem\nprocs\nrestarts\nsockets\nunready\n");
+        assert_eq!(told("circus", "suggest", &[]).0.unwrap(), "cpu\nmem\nprocs\nrestarts\nruns\nsockets\nunready\n");
     }
 
     #[test]
     fn all_graphs_at_once() {
         let (text, asked) = told("circus", "fetch", &[]);
         let text = text.unwrap();
-        assert_eq!(text.lines().filter(|line| line.starts_with("multigraph circus_")).count(), 6);
+        assert_eq!(text.lines().filter(|line| line.starts_with("multigraph circus_")).count(), 7);
         assert!(text.contains(
-            "multigraph circus_restarts\nw.value 4\ntotal.value 4\nmultigraph circus_sockets\ntotal.value U\n"
+            "multigraph circus_restarts\nw.value 4\ntotal.value 4\nmultigraph circus_runs\ntotal.value U\n\
+             multigraph circus_sockets\ntotal.value U\n"
         ));
         assert_eq!(asked.len(), 1, "one question for all");
     }

@@ -26,6 +26,8 @@ pub(super) struct Watcher {
     pub(super) restarts: Option<u64>,
     /// Workers that run and are not ready; none where the watcher does not say how readiness shows.
     pub(super) unready: Option<u64>,
+    /// Whether its last run has failed, if it has had one; none of a service.
+    pub(super) last_run: Option<Option<bool>>,
 }
 
 /// A socket.
@@ -62,9 +64,14 @@ pub(super) fn watchers(status: &Object, stats: Option<&Object>, look: Look<'_>) 
             processes: usage.processes,
             restarts: details.and_then(|details| details.get("restarts")?.as_u64()),
             unready: details.and_then(unready),
+            last_run: details.and_then(|details| details.get("last_run")).map(has_failed),
         }
     };
     Some(statuses.keys().map(watcher).collect())
+}
+
+fn has_failed(last_run: &Value) -> Option<bool> {
+    Some(last_run.get("result")?.as_str()? == "failure")
 }
 
 fn unready(details: &Value) -> Option<u64> {
@@ -226,6 +233,7 @@ mod tests {
             processes: Some(3),
             restarts: Some(3),
             unready: None,
+            last_run: None,
         };
         let idle = Watcher { name: "idle".into(), processes: Some(0), restarts: Some(0), ..Watcher::default() };
         assert_eq!(of(&status, Some(&stats)), Some(vec![app, idle]));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use super::inventory::Watcher;
+use super::inventory::{Job, Watcher};
 use super::process_cache::Known;
 use super::totals::{Totals, rounded};
 
@@ -103,7 +103,9 @@ pub(super) struct WatcherFrame<'a> {
 impl Serialize for WatcherFrame<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Aggregate { pids, cpu, memory, age, tree } = self.aggregate;
-        let mut map = serializer.serialize_map(Some(if self.watcher.is_some() { 8 } else { 4 }))?;
+        let job = self.watcher.and_then(|watcher| watcher.job.as_ref());
+        let length = 4 + if self.watcher.is_some() { 4 } else { 0 } + if job.is_some() { 2 } else { 0 };
+        let mut map = serializer.serialize_map(Some(length))?;
         map.serialize_entry("pid", pids)?;
         map.serialize_entry("cpu", &rounded(cpu / (pids.len().max(1) as f64), 3))?;
         map.serialize_entry("mem", &rounded(*memory, 3))?;
@@ -114,6 +116,10 @@ impl Serialize for WatcherFrame<'_> {
             map.serialize_entry("restarts", &watcher.restarts)?;
             map.serialize_entry("uptime", &uptime)?;
             map.serialize_entry("tree", tree)?;
+        }
+        if let Some(Job { last_run, next_run }) = job {
+            map.serialize_entry("last_run", last_run)?;
+            map.serialize_entry("next_run", next_run)?;
         }
         map.end()
     }

@@ -14,7 +14,18 @@ pub(super) struct Watcher {
     pub(super) restarts: u64,
     /// Seconds.
     pub(super) uptime: Option<f64>,
+    /// None of a service.
+    pub(super) job: Option<Job>,
     pub(super) workers: Vec<Worker>,
+}
+
+/// What is known of the runs of a watcher that runs once, or by a schedule.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Job {
+    /// As `status` has it; null before the first run.
+    pub(super) last_run: Value,
+    /// Seconds since the epoch.
+    pub(super) next_run: Option<f64>,
 }
 
 /// A process of a watcher.
@@ -64,6 +75,9 @@ fn watcher(name: String, details: &Value) -> Watcher {
         state: details.get("state").and_then(Value::as_str).unwrap_or_default().to_owned(),
         restarts: details.get("restarts").and_then(Value::as_u64).unwrap_or_default(),
         uptime: details.get("uptime").and_then(Value::as_f64),
+        job: details
+            .get("last_run")
+            .map(|last| Job { last_run: last.clone(), next_run: details.get("next_run").and_then(Value::as_f64) }),
         workers,
     }
 }
@@ -109,13 +123,24 @@ mod tests {
         let answer = object(json!({"status": "ok", "details": {
             "My App": {"state": "active", "restarts": 3, "uptime": 5.5, "processes": [
                 {"pid": 20, "wid": 2, "uptime": 1.5}, {"pid": 10, "wid": 1, "uptime": 5}, {"pid": -1, "wid": 3}]},
+            "job": {"state": "stopped", "last_run": {"result": "failure", "exit_code": 3}, "next_run": 9.5},
             "idle": {"state": "stopped", "restarts": 0, "uptime": null, "processes": []},
             "circusd-stats": {"state": "active", "origin": "internal", "processes": [{"pid": 30, "wid": 1, "uptime": 9}]},
         }}));
         let (watchers, own) = watchers(&answer).unwrap();
         let workers = vec![Worker { pid: 10, wid: 1, uptime: 5.0 }, Worker { pid: 20, wid: 2, uptime: 1.5 }];
-        let app = Watcher { name: "my app".into(), state: "active".into(), restarts: 3, uptime: Some(5.5), workers };
-        assert_eq!((&watchers[0], watchers[1].workers.len(), watchers[1].uptime), (&app, 0, None));
+        let app = Watcher {
+            name: "my app".into(),
+            state: "active".into(),
+            restarts: 3,
+            uptime: Some(5.5),
+            job: None,
+            workers,
+        };
+        let named = |name: &str| watchers.iter().find(|watcher| watcher.name == name).unwrap();
+        assert_eq!((named("my app"), named("idle").workers.len(), named("idle").uptime), (&app, 0, None));
+        let job = Job { last_run: json!({"result": "failure", "exit_code": 3}), next_run: Some(9.5) };
+        assert_eq!((&named("job").job, &named("idle").job), (&Some(job), &None));
         assert_eq!(own, [Own { pid: 30, name: "circusd-stats".into() }]);
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::history::History;
 use super::metrics::{Metrics, number};
-use circus_core::commands::{Health, health};
+use circus_core::commands::{Health, health, next_run};
 use circus_core::config::WatcherOrigin;
 use circus_core::proto::Object;
 
@@ -56,6 +56,26 @@ fn note(row: &Value) -> Option<String> {
     }
 }
 
+/// The runs of a watcher that runs once, or by a schedule.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Job {
+    /// As circusd tells it; null before the first run.
+    pub(super) last_run: Value,
+    /// In seconds since the epoch.
+    pub(super) next_run: Option<f64>,
+    /// When the next one is and what the last one came to, in words.
+    note: String,
+}
+
+impl Job {
+    fn of(details: &Object) -> Option<Self> {
+        let last_run = details.get("last_run")?.clone();
+        let last = last_run.get("result").and_then(Value::as_str).map(|result| format!("last: {result}"));
+        let note = next_run(details).into_iter().chain(last).collect::<Vec<_>>().join(", ");
+        Some(Self { last_run, next_run: details.get("next_run").and_then(Value::as_f64), note })
+    }
+}
+
 /// A watcher and its processes, by pid.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Watcher {
@@ -67,6 +87,8 @@ pub(super) struct Watcher {
     pub(super) restarts: Option<u64>,
     /// How many processes it is to have.
     pub(super) wanted: Option<u64>,
+    /// What is known of its runs; none of a service.
+    pub(super) job: Option<Job>,
     pub(super) processes: BTreeMap<i64, Process>,
     pub(super) cpu: History,
     pub(super) memory: History,
@@ -89,6 +111,14 @@ impl Watcher {
             Some(Health::Scheduled) => Some("waits".into()),
             Some(health @ (Health::Degraded | Health::Failed | Health::Running)) => Some(health.name().into()),
             Some(_) | None => self.state.clone(),
+        }
+    }
+
+    /// Its name, and how its runs fare.
+    pub(super) fn shown_name(&self) -> String {
+        match &self.job {
+            Some(job) if !job.note.is_empty() => format!("{} ({})", self.name, job.note),
+            Some(_) | None => self.name.clone(),
         }
     }
 
@@ -123,6 +153,7 @@ impl Watcher {
     fn take_details(&mut self, details: &Value, now: Duration) {
         self.restarts = details.get("restarts").and_then(Value::as_u64).or(self.restarts);
         self.wanted = details.get("wanted").and_then(Value::as_u64);
+        self.job = details.as_object().and_then(Job::of);
         for row in details.get("processes").and_then(Value::as_array).into_iter().flatten() {
             let Some(pid) = row.get("pid").and_then(Value::as_i64) else { continue };
             let process = self.processes.entry(pid).or_default();
@@ -354,6 +385,24 @@ mod tests {
         status(&mut fleet, json!({"statuses": {"idle": "active"}}));
         assert_eq!(fleet.watchers["idle"].state.as_deref(), Some("active"));
         assert_eq!(fleet.watchers.len(), 1);
+    }
+
+    #[test]
+    fn runs_are_shown_after_the_name() {
+        let mut fleet = fleet();
+        let last = json!({"result": "failure", "exit_code": 3});
+        status(
+            &mut fleet,
+            json!({"details": {
+                "nightly": {"state": "stopped", "last_run": last, "next_run": 9.5, "next_run_in": 7200.0,
+                    "schedule": "0 3 * * *", "timezone": "UTC"},
+                "migrate": {"state": "stopped", "last_run": null}, "web": {"state": "active"}}}),
+        );
+        let shown = |name: &str| fleet.watchers[name].shown_name();
+        assert_eq!(shown("nightly"), "nightly (next run in 2 h 0 min (0 3 * * *, UTC), last: failure)");
+        assert_eq!([shown("migrate"), shown("web")], ["migrate", "web"]);
+        let job = fleet.watchers["nightly"].job.as_ref().unwrap();
+        assert_eq!((&job.last_run, job.next_run), (&last, Some(9.5)));
     }
 
     #[test]

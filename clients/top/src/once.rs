@@ -32,7 +32,7 @@ pub(super) fn table(state: &State) -> String {
             Row::Watcher { watcher, .. } => {
                 let status = watcher.shown_state().unwrap_or_default();
                 let restarts = watcher.restarts.map(|restarts| restarts.to_string()).unwrap_or_default();
-                cells(watcher.name.clone(), status, counted(watcher), &watcher.metrics(), restarts)
+                cells(watcher.shown_name(), status, counted(watcher), &watcher.metrics(), restarts)
             }
             Row::Process { pid, process, .. } => {
                 let name = format!("  {pid} {}", process.shown_label());
@@ -79,6 +79,10 @@ fn watcher(watcher: &Watcher) -> Value {
     object["restarts"] = json!(watcher.restarts);
     object["wanted"] = json!(watcher.wanted);
     object["processes"] = processes(watcher);
+    if let Some(job) = &watcher.job {
+        object["last_run"] = job.last_run.clone();
+        object["next_run"] = json!(job.next_run);
+    }
     object
 }
 

@@ -120,8 +120,8 @@ impl Column {
 
 fn name(row: &Row<'_>) -> String {
     match row {
-        Row::Watcher { watcher, folded: true, .. } => format!("▸ {}", watcher.name),
-        Row::Watcher { watcher, folded: false, .. } => format!("▾ {}", watcher.name),
+        Row::Watcher { watcher, folded: true, .. } => format!("▸ {}", watcher.shown_name()),
+        Row::Watcher { watcher, folded: false, .. } => format!("▾ {}", watcher.shown_name()),
         Row::Process { pid, process, last, .. } => {
             format!("  {} {pid} {}", if *last { '└' } else { '├' }, process.shown_label())
         }

@@ -186,8 +186,8 @@ fn runs(runs: &Details) -> String {
     format!("runs: {} succeeded, {} failed{skipped}", count(runs, "succeeded"), count(runs, "failed"))
 }
 
-/// When a watcher runs next as its schedule says.
-fn next_run(details: &Details) -> Option<String> {
+/// When a watcher runs next as its schedule says, from its details; none where no run is due.
+pub fn next_run(details: &Details) -> Option<String> {
     let left = details.get("next_run_in").and_then(Value::as_f64)?;
     let zone = details.get("timezone").and_then(Value::as_str).map(|zone| format!(", {zone}")).unwrap_or_default();
     Some(format!("next run in {} ({}{zone})", duration(left), text(details, "schedule")))
