@@ -39,13 +39,13 @@ pub(crate) struct Expected {
     pub(crate) epoch: u64,
     /// Something happened whose outcome is not predicted: a launch that failed for good.
     pub(crate) unsure: bool,
-    /// Early deaths in a row, by wid.
-    pub(crate) early: BTreeMap<u32, u32>,
+    /// Early deaths in a row, and when the last one was, by wid.
+    pub(crate) early: BTreeMap<u32, (u32, u64)>,
     /// How long workers lived that exited and should not have, by wid, within the window in which they count.
     pub(crate) lives: BTreeMap<u32, Vec<u64>>,
     pub(crate) waits: BTreeMap<u32, Wait>,
-    /// Wids whose count a command may have changed.
-    pub(crate) uncounted: BTreeSet<u32>,
+    /// Wids whose count something else may have changed, and when.
+    pub(crate) uncounted: BTreeMap<u32, u64>,
     /// Wids whose lives are not known: a command may have changed what the core remembers.
     pub(crate) unknown: BTreeSet<u32>,
     /// Processes that have succeeded since the last command and are not replaced (`respawn = on-failure`).
@@ -84,7 +84,7 @@ impl Expected {
             early: BTreeMap::new(),
             lives: BTreeMap::new(),
             waits: BTreeMap::new(),
-            uncounted: BTreeSet::new(),
+            uncounted: BTreeMap::new(),
             unknown: BTreeSet::new(),
             finished: 0,
             has_finished: false,
@@ -142,7 +142,7 @@ impl Expected {
         self.epoch += 1;
         self.waits.clear();
         self.finished = 0;
-        self.uncounted.extend(self.early.keys());
+        self.uncounted.extend(self.early.iter().map(|(wid, (_, at))| (*wid, *at)));
         self.unknown.extend(self.lives.keys());
     }
 
@@ -160,12 +160,12 @@ impl Expected {
             return;
         }
         let k = if lived < MIN_UPTIME {
-            if self.uncounted.contains(&wid) {
+            if self.uncounted.contains_key(&wid) {
                 return;
             }
-            let early = self.early.entry(wid).or_default();
-            *early += 1;
-            *early
+            let (count, at) = self.early.entry(wid).or_default();
+            (*count, *at) = (*count + 1, now);
+            *count
         } else {
             if self.unknown.contains(&wid) {
                 return;
@@ -211,12 +211,14 @@ impl Expected {
     /// Its worker is gone, whatever the reason.
     pub(crate) fn gone(&mut self, process: &Process, now: u64, quiet: bool) {
         let long = now - process.born >= MIN_UPTIME;
+        // One that had a younger one beside it has ended what was counted before, not what the younger one came to.
         if long {
-            self.early.remove(&process.wid);
-            self.uncounted.remove(&process.wid);
+            let lived_from = process.born + MIN_UPTIME;
+            self.early.retain(|wid, (_, at)| *wid != process.wid || *at > lived_from);
+            self.uncounted.retain(|wid, at| *wid != process.wid || *at > lived_from);
         } else if !quiet {
             // While something is done with the watcher, it may count as early or not.
-            self.uncounted.insert(process.wid);
+            self.uncounted.insert(process.wid, now);
         }
         if long && process.stop_sent && process.left.is_none() {
             self.lives.remove(&process.wid);
