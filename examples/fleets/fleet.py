@@ -92,15 +92,16 @@ def copy_file(source: Path, target: Path, replacements: dict[str, str]) -> None:
 class Circus:
     """A client of circusd's control endpoint, which speaks to the original too."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, ini: Path) -> None:
         import zmq
 
-        self.endpoint = endpoint
+        self.ini = ini
+        self.endpoint = circus_options(ini)["endpoint"]
         self.context = zmq.Context.instance()
 
     @classmethod
     def of(cls, ini: Path) -> Circus:
-        return cls(circus_options(ini)["endpoint"])
+        return cls(ini)
 
     def ask(self, command: str, deadline: float = 30, **properties: object) -> dict:
         """The reply to a command; `Failed` if it is none within `deadline` seconds, or no success. While the original

@@ -39,6 +39,10 @@ pub struct Args {
     /// With --check: report as JSON, for editors and CI
     #[arg(long, requires = "check")]
     pub json: bool,
+    /// Write a first configuration into this directory, DIR/circus.ini, with endpoints that only its user can reach, and
+    /// say what to run next
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "config_fd", "check", "check_state", "daemon"])]
+    pub init: Option<std::path::PathBuf>,
     /// Check whether this program can continue with the state of another circusd, read from standard input; for upgrades
     #[arg(long)]
     pub check_state: bool,

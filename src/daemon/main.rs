@@ -8,6 +8,7 @@ use clap::CommandFactory as _;
 use super::args::Args;
 use super::boot::{self, StartupError};
 use super::event_loop::{Daemon, Outcome};
+use super::init::init;
 use super::parent::Parent;
 use super::shutdown::{close, restart};
 use super::upgrade;
@@ -21,6 +22,12 @@ pub fn main(args: &Args) -> ExitCode {
     }
     if args.check_state {
         return upgrade::check_state();
+    }
+    if let Some(directory) = &args.init {
+        return match init(directory, &sys::host()) {
+            Ok(next) => print(&next),
+            Err(reason) => refuse(&StartupError::Error(format!("--init: {reason}")), &mut Parent::default()),
+        };
     }
     if args.config.is_none() && args.config_fd.is_none() {
         return print(&format!("{}\n", Args::command().render_usage()));

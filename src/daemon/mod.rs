@@ -46,6 +46,7 @@ mod execute;
 mod fd_store;
 mod fd_table;
 mod hooks;
+mod init;
 mod keys;
 mod launch;
 mod leftovers;

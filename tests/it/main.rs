@@ -21,6 +21,7 @@ mod configuration;
 mod console;
 mod cost;
 mod descriptors;
+mod first_ini;
 mod hooks;
 mod hostile;
 mod hosts;

@@ -213,6 +213,8 @@ fn wrong_schedules_are_named_with_their_line() {
 fn example_is_sound() {
     let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/jobs.ini");
     let site = Site::new();
+    // Its endpoints are relative to where circusd was started.
+    std::fs::create_dir(site.path("target")).unwrap();
     let output = site.run_circusd(&["--check", example.to_str().unwrap()]);
     assert!(output.stdout.ends_with("ok: 4 watchers, 0 sockets\n"), "{output:?}");
 }

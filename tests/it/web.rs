@@ -13,10 +13,10 @@ fn web(site: &Site) -> String {
     let example = include_str!("../../examples/web.ini");
     let ours = example
         .replace("target/release/examples/worker", "{worker}")
+        .replace("ipc://target/control.sock", &site.endpoint())
+        .replace("ipc://target/events.sock", &site.pubsub_endpoint())
         .replace("target/", "{dir}/")
         .replace("port = 8080", "port = 0")
-        .replace("tcp://127.0.0.1:5555", &site.endpoint())
-        .replace("tcp://127.0.0.1:5556", &site.pubsub_endpoint())
         .replace("web.pid", "circusd.pid");
     assert_eq!(ours.matches("127.0.0.1").count(), 2, "the comment and the socket: {ours}");
     ours
