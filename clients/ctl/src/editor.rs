@@ -14,9 +14,18 @@ use rustyline::{CompletionType, Context, Helper};
 
 use super::Globals;
 use super::completion::candidates;
-use super::run::Session;
-use super::shell::Line;
+use super::session::Session;
 use super::words::{quoted, typed};
+
+/// A line of input.
+pub(super) enum Line {
+    /// A command, or nothing.
+    Text(String),
+    /// What was typed does not count.
+    Abandoned,
+    /// There is no more.
+    End,
+}
 
 /// The terminal.
 pub(super) struct Editor<'s, 'c>(rustyline::Editor<Tabulator<'s, 'c>, MemHistory>);

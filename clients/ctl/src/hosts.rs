@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::run::{Part, Session, emit};
+use super::dispatch::dispatch;
+use super::session::{Part, Session, emit};
 use super::{Exit, Globals, Outcome, Streams, look};
 use circus_core::commands::{Action, CommandSpec, Invocation};
 use circus_core::escape::escaped;
@@ -37,7 +38,7 @@ pub(super) fn on_all(
         thread::spawn(move || {
             let part = match &mut connector {
                 Ok(connector) => {
-                    let mut session = Session { environment, connector: connector.as_mut(), requests: 0 };
+                    let mut session = Session::new(environment, connector.as_mut());
                     if is_stream {
                         flow(&mut session, &globals, spec, &invocation, number, &sender)
                     } else {
@@ -95,7 +96,7 @@ fn part(session: &mut Session<'_>, globals: &Globals, spec: &CommandSpec, invoca
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let mut streams = Streams { input: &mut io::empty(), output: &mut output, errors: &mut errors };
     // Writing to memory does not fail.
-    let exit = session.obey(globals, spec, invocation, &mut streams).unwrap_or(Exit::Failure);
+    let exit = dispatch(session, globals, spec, invocation, &mut streams).unwrap_or(Exit::Failure);
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Part::Said(Outcome { stdout: text(output), stderr: text(errors), exit })
 }
@@ -112,7 +113,7 @@ fn flow(
     let mut output = Lines { open: Vec::new(), send: |line| sender.send(Message::Output(number, line)).is_ok() };
     let mut errors = Lines { open: Vec::new(), send: |line| sender.send(Message::Error(number, line)).is_ok() };
     let mut streams = Streams { input: &mut io::empty(), output: &mut output, errors: &mut errors };
-    let exit = session.obey(globals, spec, invocation, &mut streams).unwrap_or(Exit::Failure);
+    let exit = dispatch(session, globals, spec, invocation, &mut streams).unwrap_or(Exit::Failure);
     output.finish();
     errors.finish();
     Part::Said(Outcome { stdout: String::new(), stderr: String::new(), exit })

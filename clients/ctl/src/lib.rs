@@ -8,6 +8,7 @@ mod answer;
 mod args;
 mod complete;
 mod completion;
+mod dispatch;
 mod editor;
 mod globals;
 mod hosts;
@@ -15,8 +16,10 @@ mod keygen;
 mod listen;
 mod look;
 mod network;
+mod perform;
 mod program;
 mod run;
+mod session;
 mod shell;
 mod tail;
 mod targets;
@@ -33,7 +36,8 @@ pub use keygen::Keygen;
 pub use look::Look;
 pub use network::Network;
 pub use program::main;
-pub use run::{Environment, Exit, Streams, run};
+pub use run::run;
+pub use session::{Environment, Exit, Streams};
 pub use transport::{Connector, Event, Subscription, Target};
 
 #[cfg(test)]

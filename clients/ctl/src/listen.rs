@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::run::{Session, emit};
+use super::session::{Session, emit};
 use super::{Event, Exit, Globals, Outcome, Streams, text};
 use circus_client::endpoint;
 use circus_core::commands::Invocation;

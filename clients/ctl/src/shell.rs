@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::io;
 
-use super::editor::Editor;
-use super::run::{Session, emit};
+use super::editor::{Editor, Line};
+use super::perform::perform;
+use super::session::{Session, emit};
 use super::{Exit, Globals, Outcome, Streams, args, text};
 use circus_core::commands::{self, COMMANDS, Invocation};
 use circus_core::config::suggestion;
@@ -30,16 +31,6 @@ pub(super) fn run(session: &mut Session<'_>, globals: &Globals, streams: &mut St
         return obey_all(&session, globals, streams, &mut |_, prompt| editor.next_line(prompt));
     }
     obey_all(&RefCell::new(session), globals, streams, &mut next_line)
-}
-
-/// A line of input.
-pub(super) enum Line {
-    /// A command, or nothing.
-    Text(String),
-    /// What was typed does not count.
-    Abandoned,
-    /// There is no more.
-    End,
 }
 
 fn obey_all<'s>(
@@ -105,7 +96,7 @@ fn obey(session: &mut Session<'_>, globals: &Globals, line: &str, streams: &mut 
         Some("help" | "?") => emit(&help(words.get(1)), session.look(), streams),
         Some(name) if COMMANDS.iter().any(|spec| spec.name == name) => {
             let parsed = args::parse(&words);
-            session.perform(parsed, globals, streams)
+            perform(session, parsed, globals, streams)
         }
         first => {
             let known = COMMANDS.iter().map(|spec| spec.name).chain(["exit", "help"]);

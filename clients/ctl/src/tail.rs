@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use super::run::{Session, emit, timeout};
+use super::session::{Session, emit, timeout};
 use super::targets::Single;
 use super::{Event, Exit, Globals, Outcome, Streams, Subscription, text};
 use circus_client::{OutputMessage, OutputTopics};

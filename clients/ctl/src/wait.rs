@@ -6,7 +6,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::run::{Session, emit, timeout};
+use super::session::{Session, emit, timeout};
 use super::{Event, Exit, Globals, Outcome, Streams, Subscription, text};
 use circus_core::commands::{self, CommandSpec, Invocation, Outlook, UsageError, WaitGoal};
 use circus_core::escape::escaped;

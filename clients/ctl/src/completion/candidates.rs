@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::Globals;
 use crate::complete::{Choice, choices};
-use crate::run::Session;
+use crate::session::Session;
 use circus_core::escape::escaped;
 use circus_core::proto::{Object, resource_name};
 

@@ -1,7 +1,7 @@
 //! `AUTO_COMPLETE` and the hidden command `completion`.
 
 use super::candidates;
-use crate::run::Session;
+use crate::session::Session;
 use crate::words::typed;
 use crate::{Exit, Globals, Outcome, text};
 
