@@ -27,11 +27,11 @@ use super::hooks::{HookRunner, Hooks};
 use super::launch::Launcher;
 use super::leftovers::Leftovers;
 use super::log::{self, Log};
-use super::main::log_level_of;
 use super::notify::Notify;
 use super::output::OutputMessages;
 use super::parent::Parent;
 use super::probes::Probes;
+use super::resources::Resources;
 use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
@@ -40,7 +40,6 @@ use super::state_file::{self, StateFile};
 use super::survivors::{self, Survivors};
 use super::upgrade::Upgrade;
 use super::worker_sockets::WorkerSockets;
-use circus_core::access::{KeyRing, LocalUsers};
 
 use crate::arbiter::{Arbiter, Level, Principal, TimeZones};
 use crate::config::{CircusConfig, Config, Host, Origin, Problem};
@@ -106,39 +105,6 @@ struct Endpoints {
     peers: Principal,
 }
 
-/// What the loop uses and what its owner only keeps until the end.
-pub(super) struct Resources {
-    pub(super) pidfile: Option<sys::Pidfile>,
-    pub(super) context: Context,
-    pub(super) host: Host,
-    /// Where the configuration comes from.
-    pub(super) origin: Origin,
-    /// What is in force.
-    pub(super) config: Config,
-    /// What is wrong with the file that is in force.
-    pub(super) problems: Vec<Problem>,
-    /// What is wrong with the file that was read last.
-    pub(super) problems_read: Vec<Problem>,
-    /// The keys of clients in the files that were read last.
-    pub(super) ring_read: Option<KeyRing>,
-    /// The users in the configuration that was read last, as they were found then.
-    pub(super) users_read: Option<LocalUsers>,
-    /// The umask that circusd was started with, once it was changed.
-    pub(super) own_umask: Option<u32>,
-    /// What the command line overrides.
-    pub(super) log_level: Option<String>,
-    pub(super) log_output: Option<String>,
-}
-
-impl Resources {
-    /// Where the configuration file is; `None` for a text that came through a descriptor.
-    pub(super) fn directory_of_file(&self) -> Option<String> {
-        let Origin::File(file) = &self.origin else { return None };
-        let directory = std::path::Path::new(file).parent()?;
-        Some(std::path::Path::new(&self.host.cwd).join(directory).to_string_lossy().into_owned())
-    }
-}
-
 /// Everything up to the first turn.
 ///
 /// Another circusd that is at work is noticed (by the pidfile, by the endpoints) before the managed sockets are opened:
@@ -168,7 +134,7 @@ pub(super) fn boot(
         log.spare_the_caller(now);
     }
     for problem in &problems {
-        log.line(log_level_of(problem.severity), now, problem.to_string());
+        log.line(log::level_of(problem.severity), now, problem.to_string());
     }
     // A circusd that was killed has left its files, if it had any.
     let may_follow_another = survivors::may_exist(args.pidfile.as_deref().or(circus.pidfile.as_deref()), circus);

@@ -17,7 +17,6 @@ use std::time::Duration;
 use mio::{Events, Poll};
 
 use super::adopted::Adopted;
-use super::boot::Resources;
 use super::children::{Children, Owner};
 use super::clock::{self, ClockWatch};
 use super::control::Control;
@@ -32,6 +31,7 @@ use super::notify::Notify;
 use super::output::OutputMessages;
 use super::parent::Parent;
 use super::probes::{ProbeCx, Probes};
+use super::resources::Resources;
 use super::sampling::SampleQueue;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};

@@ -12,7 +12,7 @@ use super::init::init;
 use super::parent::Parent;
 use super::shutdown::{close, restart};
 use super::upgrade;
-use crate::config::{Config, Host, Loaded, Origin, Problem, Severity};
+use crate::config::{Config, Host, Loaded, Origin, Problem};
 use crate::sys;
 
 /// circusd. It returns when the fleet is stopped.
@@ -162,14 +162,5 @@ pub(super) fn turn(mut daemon: Daemon) -> u8 {
                 restart(&mut daemon, config, &problems);
             }
         }
-    }
-}
-
-/// The level of a problem in the log.
-pub(super) fn log_level_of(severity: Severity) -> crate::arbiter::Level {
-    match severity {
-        Severity::Note => crate::arbiter::Level::Info,
-        Severity::Warning | Severity::Skipped => crate::arbiter::Level::Warning,
-        Severity::Fatal => crate::arbiter::Level::Critical,
     }
 }

@@ -11,6 +11,7 @@
 //! | `descriptors` | how many descriptors circusd needs, and those it keeps for itself |
 //! | `state_file`, `survivors`, `adopted` | which workers live, for the circusd after one that was killed; and what it does with them |
 //! | `fd_table`, `sockets`, `activation`, `passed_sockets` | the descriptors that could be handed over, and what is done with managed sockets |
+//! | `resources` | the configuration that is in force, and what is closed at the end |
 //! | `execute` | carries out one action |
 //! | `control`, `authz` | a message on the control endpoint: decoded, authorized, looked up, fed to the arbiter |
 //! | `events` | what is published, and what clients have subscribed to |
@@ -59,6 +60,7 @@ mod passed_sockets;
 mod plugins;
 mod probes;
 mod reload;
+mod resources;
 mod sampling;
 mod shutdown;
 mod signaller;

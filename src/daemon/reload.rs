@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::boot::{Resources, open_log};
+use super::boot::open_log;
 use super::control::Control;
 use super::core::Core;
 use super::door::{Door, read_users};
@@ -10,6 +10,7 @@ use super::events::EventPublisher;
 use super::fd_table::FdTable;
 use super::keys::read_ring;
 use super::launch::Launcher;
+use super::resources::Resources;
 use super::state_file::StateFile;
 use super::survivors;
 use crate::arbiter::{Event, Level, SocketInfo};

@@ -9,7 +9,7 @@ use super::door::{Door, Guests};
 use super::event_loop::Daemon;
 use super::events::EventPublisher;
 use super::fd_table::FdTable;
-use super::main::log_level_of;
+use super::log;
 use super::plugins::log_speaker;
 use super::sources::{Source, Sources};
 use super::state_file;
@@ -74,7 +74,7 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     let Daemon { core, control, door, events, children, launcher, sources, starting, fds, notify, resources, .. } =
         daemon;
     for problem in problems {
-        core.log(log_level_of(problem.severity), problem.to_string());
+        core.log(log::level_of(problem.severity), problem.to_string());
     }
     let mut refusal = None;
     let mut config = match config {

@@ -10,7 +10,7 @@ use super::target::Target;
 use super::writer::{Head, Writer};
 use crate::arbiter::{Level, Mono, Now};
 use crate::background;
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Severity};
 use circus_core::escape::escaped_lines;
 
 /// A log that another takes the place of has this long to be written, so that lines stay in order.
@@ -35,6 +35,15 @@ pub(in crate::daemon) fn level(name: &str) -> Level {
         "error" => Level::Error,
         "critical" => Level::Critical,
         _ => Level::Info,
+    }
+}
+
+/// The level of a problem in the log.
+pub(in crate::daemon) fn level_of(severity: Severity) -> Level {
+    match severity {
+        Severity::Note => Level::Info,
+        Severity::Warning | Severity::Skipped => Level::Warning,
+        Severity::Fatal => Level::Critical,
     }
 }
 

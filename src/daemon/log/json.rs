@@ -5,7 +5,6 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::queue::Entry;
-use super::writer::level_name;
 use circus_core::escape::escaped;
 
 /// Keys that every object has.
@@ -18,7 +17,7 @@ pub(super) fn object(entry: &Entry, zone: &TimeZone, pid: u32) -> String {
     let (message, fields) = split_fields(&text);
     let time = Timestamp::from_millisecond((entry.unix * 1e3) as i64).unwrap_or(Timestamp::UNIX_EPOCH);
     let time = time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string();
-    let common: [Value; 4] = [time.into(), level_name(entry.level).into(), pid.into(), message.into()];
+    let common: [Value; 4] = [time.into(), entry.level_name().into(), pid.into(), message.into()];
     let mut object: Map<String, Value> = COMMON.map(str::to_owned).into_iter().zip(common).collect();
     object.extend(fields.into_iter().map(|(key, value)| (key.to_owned(), typed(value))));
     Value::Object(object).to_string()

@@ -14,4 +14,4 @@ mod syslog;
 mod target;
 mod writer;
 
-pub(super) use handle::{Log, level, write_stderr};
+pub(super) use handle::{Log, level, level_of, write_stderr};

@@ -18,6 +18,19 @@ pub(super) struct Entry {
     pub(super) text: String,
 }
 
+impl Entry {
+    /// The level as the log names it.
+    pub(super) fn level_name(&self) -> &'static str {
+        match self.level {
+            Level::Debug => "DEBUG",
+            Level::Info => "INFO",
+            Level::Warning => "WARNING",
+            Level::Error => "ERROR",
+            Level::Critical => "CRITICAL",
+        }
+    }
+}
+
 /// What the writer takes at once.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Batch {

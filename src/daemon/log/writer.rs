@@ -76,7 +76,7 @@ impl Writer {
             Target::Syslog(syslog) => {
                 for entry in entries {
                     let text = match format {
-                        LogFormat::Text => format!("[{}] {}", level_name(entry.level), escaped(&entry.text)),
+                        LogFormat::Text => format!("[{}] {}", entry.level_name(), escaped(&entry.text)),
                         LogFormat::Json => json::object(entry, &head.zone, head.pid),
                     };
                     syslog.line(entry.level, head.at(entry.unix), &text);
@@ -94,7 +94,7 @@ fn lines(head: &mut Head, format: LogFormat, entries: &[Entry]) -> Vec<u8> {
     // Each with its time, pid and level.
     let mut lines = String::with_capacity(entries.iter().map(|entry| entry.text.len() + 64).sum());
     for entry in entries {
-        for part in [head.at(entry.unix), " [", level_name(entry.level), "] ", &escaped(&entry.text), "\n"] {
+        for part in [head.at(entry.unix), " [", entry.level_name(), "] ", &escaped(&entry.text), "\n"] {
             lines.push_str(part);
         }
     }
@@ -119,16 +119,6 @@ fn write_whole(queue: &Queue, mut bytes: &[u8], mut write: impl FnMut(&[u8]) -> 
 /// No reader is left, or nothing is open at that number.
 fn is_final(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPIPE | libc::EBADF))
-}
-
-pub(super) fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Debug => "DEBUG",
-        Level::Info => "INFO",
-        Level::Warning => "WARNING",
-        Level::Error => "ERROR",
-        Level::Critical => "CRITICAL",
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use circus_core::access::LocalUsers;
 
 use crate::arbiter::{Arbiter, Event, Level, Pid, TimeZones};
 use crate::daemon::adopted::Adopted;
-use crate::daemon::boot::{Resources, open_log, open_network, peers_of};
+use crate::daemon::boot::{open_log, open_network, peers_of};
 use crate::daemon::children::Children;
 use crate::daemon::clock;
 use crate::daemon::control::Control;
@@ -38,6 +38,7 @@ use crate::daemon::notify::Notify;
 use crate::daemon::output::OutputMessages;
 use crate::daemon::parent::Parent;
 use crate::daemon::probes::Probes;
+use crate::daemon::resources::Resources;
 use crate::daemon::sampling::SampleQueue;
 use crate::daemon::signaller::Signaller;
 use crate::daemon::sources::{Source, Sources};
