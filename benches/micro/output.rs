@@ -41,7 +41,7 @@ impl Pump {
         let options = options.map(|(key, value)| (key.to_owned(), value)).collect::<BTreeMap<_, _>>();
         let (wake, woken) = channel();
         let mut output = OutputHandle::start(move || {
-            // Nobody listens any more only at the very end.
+            // The receiver is gone only at the very end.
             let _ = wake.send(());
         })
         .expect("a thread");

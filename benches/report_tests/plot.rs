@@ -17,7 +17,7 @@ fn everybody_has_a_dot_and_the_goal_a_stroke() {
     // A dot in the line, and one in the legend.
     assert_eq!(svg.matches("<circle").count(), 2 * 3, "{svg}");
     assert!(svg.contains("started -&gt; all workers running") && svg.contains("10 workers"), "{svg}");
-    // Nobody prints anything here.
+    // No sample has lines of output.
     assert!(!svg.contains("output of 4 workers"), "{svg}");
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "175")]
     pub(crate) workers: Vec<usize>,
 
-    /// How often everything is measured, everybody in turn.
+    /// How often everything is measured, each manager in turn.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) rounds: usize,
 

@@ -60,15 +60,15 @@ pub(crate) fn request(command: &str, properties: Value) -> Vec<u8> {
 fn dealer(context: &zmq::Context, endpoint: &str) -> Outcome<zmq::Socket> {
     let socket = context.socket(zmq::DEALER)?;
     socket.set_linger(0)?;
-    // What never answers must not hold up the rest.
+    // A server that never answers must not hold up the rest.
     socket.set_rcvtimeo(60_000)?;
-    // Only who listens is connected to, but between bind and listen is a moment.
+    // A path is connected to only once it is bound, but between bind and listen is a moment.
     socket.set_reconnect_ivl(1)?;
     socket.connect(endpoint)?;
     Ok(socket)
 }
 
-/// Waits until somebody has bound this path. `has_ended` tells that nobody will.
+/// Waits until this path is bound. `has_ended` tells that the program has ended and will not bind it.
 pub(crate) fn bound(path: &Path, mut has_ended: impl FnMut() -> bool) -> Outcome<Moment> {
     let found = look(Duration::from_secs(60), Duration::from_micros(20), || {
         if path.exists() { Some(true) } else { has_ended().then_some(false) }
@@ -76,6 +76,6 @@ pub(crate) fn bound(path: &Path, mut has_ended: impl FnMut() -> bool) -> Outcome
     match found {
         Some(true) => Ok(Moment::now()),
         Some(false) => Err(fault("it ended before it listened")),
-        None => Err(fault(format!("nobody listens at {}", path.display()))),
+        None => Err(fault(format!("no process listens at {}", path.display()))),
     }
 }

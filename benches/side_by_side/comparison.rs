@@ -1,4 +1,4 @@
-//! The run: rounds, works, and everybody in turn.
+//! The run: rounds, works, and each manager in turn.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn plan(args: &Args, circusd: &Path) -> Plan {
     }
 }
 
-/// Everybody does one work before anybody does the next: what the machine does meanwhile, it does to all.
+/// All managers do one work before any of them does the next: other load of the machine falls on all alike.
 fn measure(harness: &Harness, peers: &[Box<dyn Peer>], args: &Args, plan: &Plan, findings: &mut Findings) {
     let all = [Work::Fleet, Work::Logs, Work::Stats, Work::Control, Work::Startup];
     let wanted = all.into_iter().filter(|work| args.only.is_empty() || args.only.contains(work));

@@ -24,7 +24,7 @@ use crate::proc::{Descendant, descendants};
 
 const PROBE: &str = include_str!("probe.c");
 
-/// Held shared while a process is started, and for good by who ends everything: nothing begins after that.
+/// Held shared while a process is started, and for good by the thread that ends everything: nothing begins after that.
 static GATE: RwLock<()> = RwLock::new(());
 
 /// The workshop. When it is dropped, nothing is left: no process, no file.
@@ -35,7 +35,7 @@ pub(crate) struct Harness {
 
 impl Harness {
     pub(crate) fn open() -> Outcome<Self> {
-        // Whoever loses its parent becomes our child, so that descendants are all there ever are.
+        // A process that loses its parent becomes a child of this one, so that every process is a descendant.
         prctl::set_child_subreaper(true)?;
         let folder = tempfile::Builder::new().prefix("circus-bench-").tempdir()?;
         clean_up_at_signals(folder.path().to_owned())?;

@@ -1,4 +1,4 @@
-//! circusd beside other managers of processes, and beside the least that the machine allows: one run, everybody in turn.
+//! circusd beside other managers of processes, and beside the least that the machine allows: one run, each manager in turn.
 //! docs/benchmarks.md says how to run it.
 
 mod args;

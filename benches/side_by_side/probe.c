@@ -4,8 +4,8 @@
  *   probe SOCKET spam LINES WIDTH   the same, and between the two writes LINES lines of WIDTH bytes
  *
  * It tells by one datagram to the unix socket SOCKET (none if that is "-"): its pid, and the CLOCK_MONOTONIC nanoseconds
- * at which main() began. A clock that all processes share makes it the witness of its own start: whoever reads the
- * datagram late reads the same figure. */
+ * at which main() began. A clock that all processes share makes it the witness of its own start: a
+ * datagram that is read late has the same figure. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

@@ -64,7 +64,7 @@ pub(crate) fn descendants(root: Pid) -> Vec<Descendant> {
     found
 }
 
-/// Whose child it is, and what it is.
+/// The parent of a process, and what it is.
 fn stat(pid: Pid) -> Option<(Pid, Descendant)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, brackets and blanks too.

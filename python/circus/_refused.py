@@ -1,6 +1,6 @@
 """Names of Circus 0.19 that cannot be served, and what to use instead.
 
-They are parts of a daemon in Python. Whoever imports one gets an ``ImportError`` that says the way out.
+They are parts of a daemon in Python. Importing one raises an ``ImportError`` that names the way out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests share: where the programs are, endpoints that nobody else has, and waiting with a deadline."""
+"""What the tests share: where the programs are, endpoints that no other test has, and waiting with a deadline."""
 
 from __future__ import annotations
 

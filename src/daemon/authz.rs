@@ -1,4 +1,4 @@
-//! The user for whom requests at the control endpoint act.
+//! The user that requests at the control endpoint act for.
 
 use crate::arbiter::{Principal, User};
 use crate::config::CircusConfig;

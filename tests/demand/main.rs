@@ -121,10 +121,10 @@ fn a_connection_that_nobody_accepts_is_no_crash_loop() {
     let told = circusd.circusctl(&["status", "web", "--verbose"]).stdout;
     assert!(told.starts_with("web: stopped, 0 of 1 running, on demand\n  no connection starts it for "), "{told}");
     assert!(told.contains(" s; then the next connection to web does\n  last exit, "), "{told}");
-    assert_eq!(waiting.inode_of_server(), None, "circusd itself accepts nobody");
+    assert_eq!(waiting.inode_of_server(), None, "circusd itself accepts no connection");
 }
 
-/// Who listens at a port of this machine: the inodes of the sockets.
+/// The sockets that listen at a port of this machine, as inodes.
 fn listeners(port: u16) -> BTreeSet<String> {
     let (port, table) = (format!(":{port:04X}"), std::fs::read_to_string("/proc/net/tcp").unwrap());
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -153,7 +153,7 @@ fn with_so_reuseport_every_worker_listens_for_itself() {
     let port = port(&circusd, "web");
     let workers = circusd.wait_for_workers("web", 3);
     circusd.wait_for_workers("other", 1);
-    assert_eq!(listeners(port).len(), 3, "one each, none of circusd's and none of who does not name it");
+    assert_eq!(listeners(port).len(), 3, "one each, none of circusd's and none of a watcher that does not name it");
     let seen = |count: usize| {
         let mut answers = BTreeSet::new();
         wait_until(&format!("{count} workers have answered"), || {
@@ -162,7 +162,7 @@ fn with_so_reuseport_every_worker_listens_for_itself() {
         });
     };
     seen(3);
-    // Who comes in a dead one's place has a socket of its own again; circusd keeps none of them open.
+    // The successor of a dead worker has a socket of its own again; circusd keeps none of them open.
     workers[0].send(Signal::SIGKILL);
     wait_until("it is replaced", || !circusd.workers("web").contains(&workers[0]));
     circusd.wait_for_workers("web", 3);

@@ -245,7 +245,7 @@ fn waits_hold_up_who_comes_next_until_somebody_answers() {
             }
         }
     });
-    wait_until("everybody is up", || states() == "active active active active active");
+    wait_until("every watcher is active", || states() == "active active active active active");
     assert!(answer.join().unwrap().starts_with("GET /up HTTP/1.0\r\n"));
 }
 

@@ -201,7 +201,7 @@ fn no_answer_drives_the_terminal_of_circusctl() {
     }
     let wait = run(site.command(built("circusctl")).args(["wait", "x"]));
     is_tame("wait", &(wait.stdout + &wait.stderr));
-    // Who asks for bytes gets them.
+    // With --raw, the bytes are printed as they are.
     let raw = run(site.command(built("circusctl")).args(["tail", "x", "--raw"]));
     assert!(raw.stdout.contains(HOSTILE), "{raw:?}");
     // What is completed reaches the terminal of a shell.

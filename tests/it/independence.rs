@@ -46,7 +46,7 @@ fn while_one_watcher_stops_slowly_the_others_are_served() {
     let answer: Value = serde_json::from_slice(&stopper.recv(crate::rig::DEADLINE).unwrap()).unwrap();
     assert_eq!((&answer["status"], &answer["id"]), (&json!("ok"), &json!("stop")));
     assert_eq!(circusd.status("slow"), "stopped");
-    // The order in which it happened, as everybody heard it.
+    // The order in which it happened, as every subscriber heard it.
     let heard = events.until("slow", "stop");
     let place = |watcher: &str, what: &str| heard.iter().position(|one| one.watcher == watcher && one.what == what);
     assert!(place("quick", "reap").is_some() && place("quick", "reap") < place("slow", "reap"), "{heard:#?}");

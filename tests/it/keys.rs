@@ -1,4 +1,4 @@
-//! Keys of CURVE: who gets in over tcp, what each may do, and that a key that is revoked does nothing more.
+//! Keys of CURVE: which clients get in over tcp, what each may do, and that a key that is revoked does nothing more.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -116,7 +116,7 @@ fn roles_and_scopes_hold() {
         let told = ctl("eye", args);
         assert!(!format!("{told:?}").contains("secret"), "{args:?}: {told:?}");
     }
-    // The log names who asked.
+    // The log names the client.
     circusd.wait_for_log("set \"db\" requested by op at ");
     end(circusd);
 }
@@ -276,7 +276,7 @@ fn upgrade_keeps_the_door_shut() {
     keygen(&circusd, &["--role", "admin", "mallory"]);
     refused(&keyed.ctl(&circusd, "mallory", &["list"]), "circusd does not accept this key");
     refused(&keyed.ctl(&circusd, "eye", &["stop"]), "this takes the role operate");
-    // A key that cannot be read would let nobody in afterwards.
+    // With a key that cannot be read, no client would get in afterwards.
     std::fs::set_permissions(circusd.path("server.key_secret"), std::fs::Permissions::from_mode(0o644)).unwrap();
     refused(&keyed.ctl(&circusd, "root", &["upgrade"]), "others may read or change it");
     end(circusd);

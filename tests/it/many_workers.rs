@@ -63,7 +63,7 @@ fn live_and_die(count: usize) {
     let first = circusd.wait_for_workers("crowd", count);
     lives.read(events.until("crowd", "start"));
     let said = |times: usize| {
-        wait_until("everybody has said hello", || {
+        wait_until("every worker has said hello", || {
             ["out.log", "err.log"].iter().all(|name| circusd.read(name).lines().count() == times)
         });
     };

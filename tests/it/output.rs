@@ -140,7 +140,7 @@ fn flood_into_fifo() -> Circusd {
     )
 }
 
-/// Everybody else is served, and the flood ends when it is told to.
+/// All other watchers and clients are served, and the flood ends when it is told to.
 fn assert_goes_on(circusd: &Circusd) {
     // It may not have come to it yet, and a restart would not let it.
     wait_until("the first of the others has said its word", || circusd.read("other.log") == "hello\n");

@@ -35,7 +35,7 @@ fn an_idle_circusd_sleeps() {
     );
     circusd.wait_for_workers("a", 5);
     circusd.wait_for_workers("b", 1);
-    wait_until("everybody has said hello", || circusd.read("a.log").lines().count() == 5);
+    wait_until("every worker has said hello", || circusd.read("a.log").lines().count() == 5);
     let process = circusd.process();
     // The client's connection is being taken down.
     let mut before = process.voluntary_switches();

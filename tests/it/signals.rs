@@ -7,7 +7,7 @@ use crate::rig::{Circusd, Ended, Site, ask, observe_for, wait_until};
 
 const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
 
-/// Told to end, it does, with status 0, and takes everybody with it. What is left of its files the site finds.
+/// The signal ends circusd and all processes of its watchers, with status 0. The site finds files that are left.
 #[track_caller]
 fn assert_ends(mut circusd: Circusd, signal: Signal) {
     circusd.send(signal);

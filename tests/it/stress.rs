@@ -113,7 +113,7 @@ fn workers(circusd: &Circusd) -> Vec<Process> {
     all
 }
 
-/// Asks for something definite of everybody, and looks whether it comes true.
+/// Requests a definite state of every watcher, and checks that it is reached.
 fn assert_last_commands_count(circusd: &Circusd, rng: &mut Rng) {
     let mut expected = Vec::new();
     for number in 0..WATCHERS {

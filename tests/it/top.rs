@@ -136,7 +136,7 @@ fn driven_by_keys_on_a_small_terminal() {
     let test = "top::driven_by_keys_on_a_small_terminal";
     let Some(terminal) = Terminal::open(test, &circusd, 80, 24, "") else { return };
     visit(&circusd);
-    let screen = terminal.until("everybody is shown", |screen| {
+    let screen = terminal.until("every watcher is shown", |screen| {
         screen.contains("└ ") && screen.contains("3/3") && screen.contains("circusd-stats") && screen.contains("hits")
     });
     assert_eq!(screen.lines().count(), 24);
@@ -193,7 +193,7 @@ fn a_large_terminal_becomes_a_small_one() {
     let circusd = start();
     let test = "top::a_large_terminal_becomes_a_small_one";
     let Some(terminal) = Terminal::open(test, &circusd, 200, 60, "") else { return };
-    let screen = terminal.until("everybody is shown", |screen| {
+    let screen = terminal.until("every watcher is shown", |screen| {
         screen.contains("MEM 3MIN") && screen.contains("circusd-stats") && screen.contains("3/3")
     });
     assert_eq!(screen.lines().count(), 60);
@@ -245,7 +245,7 @@ fn output_of_the_selected_line_is_followed() {
     circusd.wait_for_workers("chat", 2);
     let test = "top::output_of_the_selected_line_is_followed";
     let Some(terminal) = Terminal::open(test, &circusd, 80, 24, "") else { return };
-    terminal.until("everybody is shown", |screen| screen.contains("2/2") && screen.contains("circusd-stats"));
+    terminal.until("every watcher is shown", |screen| screen.contains("2/2") && screen.contains("circusd-stats"));
     circusd.tell("incr", json!({"name": "mute", "waiting": true}));
     terminal.until("all its connections stand", |screen| screen.lines().any(|line| line.contains(" spawn ")));
     let top = top_itself(&circusd);

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::rig::{Circusd, Process, Site, wait_for, wait_until};
 
-/// A worker that started these others; everybody has said so.
+/// A worker that started these others; each has said that it runs.
 fn family(steps: &str, options: &str, members: usize) -> (Circusd, Process, Vec<Process>) {
     let circusd = Site::new().start(&format!(
         "[watcher:w]
@@ -13,7 +13,7 @@ fn family(steps: &str, options: &str, members: usize) -> (Circusd, Process, Vec<
          stdout_stream.filename = {{dir}}/w.log
          {options}"
     ));
-    wait_until("everybody is ready", || circusd.read("w.log").matches("ready\n").count() == members);
+    wait_until("every process is ready", || circusd.read("w.log").matches("ready\n").count() == members);
     let worker = circusd.workers("w")[0];
     let mut others = Vec::new();
     wait_until("only they are left", || {
@@ -30,7 +30,7 @@ fn stop(circusd: &Circusd) {
 
 #[track_caller]
 fn assert_all_gone(processes: &[Process]) {
-    wait_until("everybody is gone", || !processes.iter().any(|process| process.lives()));
+    wait_until("every process is gone", || !processes.iter().any(|process| process.lives()));
 }
 
 #[test]

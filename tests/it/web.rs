@@ -105,11 +105,11 @@ fn the_example_does_what_its_first_lines_say() {
     assert_eq!(ctl("start web --waiting"), "ok\n");
     assert!(matches!(http.get(), Answer::Body(_)));
     circusd.wait_for_text("ticker.log", "tick 1\n");
-    let everybody: Vec<Process> = circusd.inhabitants();
-    assert_eq!(everybody.len(), 1 + 6 + 2, "circusd, web, ticker");
+    let all: Vec<Process> = circusd.inhabitants();
+    assert_eq!(all.len(), 1 + 6 + 2, "circusd, web, ticker");
     assert_eq!(ctl("quit --waiting"), "ok\n");
     assert_eq!(circusd.wait_for_end().status, Some(0));
-    assert!(everybody.iter().all(|process| !process.lives()));
+    assert!(all.iter().all(|process| !process.lives()));
     assert!(circusd.read("web.log").lines().last().unwrap().ends_with(" leaves"));
     assert_eq!(circusd.read("web-errors.log"), "");
 }

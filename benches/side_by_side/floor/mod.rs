@@ -1,6 +1,6 @@
 //! The floor: what the machine itself allows. Each of these programs does what a manager of processes cannot avoid, with
 //! the least there is, and nothing else: no configuration, no protocol, no decision. They run as processes of their own,
-//! started as `side_by_side --floor NAME ARGUMENTS`, so that the comparison measures them as it measures everybody.
+//! started as `side_by_side --floor NAME ARGUMENTS`, so that the comparison measures them as it measures managers.
 
 mod ask;
 mod echo;

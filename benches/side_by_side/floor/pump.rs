@@ -21,7 +21,7 @@ pub(super) fn run(spam: &[&str; 3], probe: &str, inbox: &str, file: &str) -> Out
     let begun = (0..WRITERS).map(|_| printing(&worker)).collect::<Outcome<Vec<_>>>()?;
     let (pids, pipes): (Vec<Pid>, Vec<OwnedFd>) = begun.into_iter().unzip();
     pump(&pipes, &mut File::create(file)?, wanted)?;
-    // Whoever measures looks at our time before we go.
+    // The comparison reads the processor time of this process before it lets it end.
     while signals.read_signal()?.is_some_and(|signal| signal.ssi_signo != Signal::SIGTERM as u32) {}
     end(&pids, Signal::SIGKILL)
 }

@@ -21,7 +21,7 @@ pub(super) fn run(probe: &str, endpoint: &str, workers: usize, rounds: u32) -> O
     let context = zmq::Context::new();
     let socket = context.socket(zmq::PUB)?;
     socket.set_sndhwm(100_000)?;
-    // What nobody reads must not hold up the end.
+    // Messages that no subscriber reads must not hold up the end.
     socket.set_linger(0)?;
     socket.bind(endpoint)?;
     // Until the subscriber is there.

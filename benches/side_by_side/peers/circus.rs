@@ -129,7 +129,7 @@ impl Running for Daemon {
         let heard = listen(over)?;
         let used = millis(cpu(&managers) - before) / begin.elapsed().as_secs_f64();
         if heard == 0 {
-            return Err(fault("nobody told statistics"));
+            return Err(fault("no statistics came"));
         }
         Ok(Some(used))
     }

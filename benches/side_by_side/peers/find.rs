@@ -20,7 +20,7 @@ pub(crate) struct Found {
     pub(crate) missing: Vec<String>,
 }
 
-/// The floor and this circusd: what everybody is compared with.
+/// The floor and this circusd: what each manager is compared with.
 pub(crate) fn ours(circusd: &Path) -> Vec<Box<dyn Peer>> {
     vec![Box::new(Floor), Box::new(Circus { name: OURS.to_owned(), program: circusd.to_owned() })]
 }

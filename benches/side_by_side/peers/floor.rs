@@ -65,7 +65,7 @@ fn text(path: &Path) -> Outcome<&str> {
 
 struct Work {
     client: Option<Client>,
-    /// Who answers where the work itself answers nobody.
+    /// The program that answers requests where the work itself answers none.
     echo: Option<Program>,
     main: Program,
     began: Moment,
@@ -107,7 +107,7 @@ impl Running for Work {
         bound(socket(&self.endpoint), || self.main.has_ended())?;
         let context = Client::connect(&self.endpoint)?;
         let _subscriber = context.subscriber(&self.endpoint, "stat.w")?;
-        // Nobody reads what the subscriber gets: sending must cost the floor as little as it can.
+        // The subscriber's messages are not read: sending must cost the floor as little as it can.
         self.main.wait()?;
         let mut told = String::new();
         if let Some(mut stdout) = self.main.stdout() {

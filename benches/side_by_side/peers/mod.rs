@@ -1,4 +1,4 @@
-//! Who is compared: each manager behind the same two traits.
+//! What is compared: each manager behind the same two traits.
 
 mod circus;
 mod find;

@@ -87,7 +87,7 @@ pub(crate) trait Running {
         None
     }
 
-    /// Milliseconds of processor time that a second of statistics takes it, somebody listening, over such a time.
+    /// Milliseconds of processor time that a second of statistics takes it while a client subscribes, over such a time.
     fn statistics(&mut self, _over: Duration) -> Outcome<Option<f64>> {
         Ok(None)
     }

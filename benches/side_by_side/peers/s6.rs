@@ -53,7 +53,7 @@ impl Running for Scanner {
     }
 
     fn ready(&mut self) -> Outcome<()> {
-        // It has nobody to ask; its supervisors are at rest when their workers run.
+        // s6 has no process to ask; its supervisors are at rest when their workers run.
         pass(Duration::from_millis(200));
         self.ping()
     }

@@ -1,4 +1,4 @@
-//! The machine, as far as it matters to figures, and as far as it tells nobody whose it is.
+//! The machine, as far as it matters to figures, and without what would identify its owner.
 
 /// What was measured on.
 #[derive(Clone, Debug, Default)]

@@ -1,11 +1,11 @@
-//! What was measured, of whom.
+//! What was measured, of which manager.
 
 use std::collections::BTreeMap;
 
 use super::figure::Figure;
 use super::summary::Summary;
 
-/// Which figure, of whom, with how many workers.
+/// Which figure, of which manager, with how many workers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) workers: usize,

@@ -22,7 +22,7 @@ pub(super) fn run(harness: &Harness, peer: &dyn Peer, plan: &Plan, notes: &mut N
     let task = Task::Logs { file: file.clone(), lines: plan.lines, width: WIDTH };
     let Some(mut begun) = begin(harness, peer, &room, WRITERS, task)? else { return Ok(()) };
     let births = begun.inbox.all(WRITERS, Duration::from_secs(30))?;
-    let first = births.iter().map(|birth| birth.at).min().ok_or_else(|| fault("nobody began"))?;
+    let first = births.iter().map(|birth| birth.at).min().ok_or_else(|| fault("no writer has begun"))?;
     let wanted = (WRITERS * plan.lines * WIDTH) as u64;
     let done = arrival(&file, wanted)?;
     let used = cpu(&begun.running.managers()).as_secs_f64();

@@ -11,7 +11,7 @@ use crate::inbox::{Birth, Inbox};
 use crate::outcome::{Outcome, fault};
 use crate::report::{Figure, percentile};
 
-/// Who lived shorter may be held back by its manager, as it should be, and would tell nothing about speed.
+/// A manager may rightly delay the successor of a worker that lived shorter: that would tell nothing about its speed.
 const GROWN_UP: Duration = Duration::from_millis(1200);
 /// What a manager that takes seconds to notice may cost us.
 const BUDGET: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ impl Herd {
 
     /// The next one that begins.
     pub(super) fn next(&mut self, limit: Duration) -> Outcome<Birth> {
-        let birth = self.inbox.all(1, limit)?.pop().ok_or_else(|| fault("nobody began"))?;
+        let birth = self.inbox.all(1, limit)?.pop().ok_or_else(|| fault("no worker has begun"))?;
         self.alive.push_back(birth);
         Ok(birth)
     }

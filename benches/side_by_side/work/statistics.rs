@@ -11,7 +11,7 @@ use crate::report::Figure;
 pub(super) fn run(harness: &Harness, peer: &dyn Peer, workers: usize, plan: &Plan, notes: &mut Notes) -> Outcome<()> {
     let room = harness.room()?;
     let Some(mut begun) = begin(harness, peer, &room, workers, Task::Statistics)? else { return Ok(()) };
-    // The floor's workers report to nobody, and it ends by itself when it has measured.
+    // The floor's workers do not report, and it ends by itself when it has measured.
     if peer.name() != FLOOR {
         begun.inbox.all(workers, Duration::from_secs(120))?;
         begun.running.ready()?;

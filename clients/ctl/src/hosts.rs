@@ -47,7 +47,7 @@ pub(super) fn on_all(
                 }
                 Err(error) => Part::Said(Outcome::failed(Exit::Failure, format!("error: {error}\n"))),
             };
-            // Without a receiver nobody wants to know any more.
+            // Without a receiver the answers are of no use any more.
             drop(sender.send(Message::Part(number, part)));
         });
     }

@@ -70,7 +70,7 @@ pub struct Streams<'a> {
 /// A run of the program: what its commands share.
 pub(super) struct Session<'a> {
     pub(super) environment: Environment,
-    connector: &'a mut dyn Connector,
+    pub(super) connector: &'a mut dyn Connector,
     requests: u64,
 }
 

@@ -29,7 +29,7 @@ come back, increase your timeout option value
 (particularly with waiting switches)
 ";
 
-/// circusd takes no connection of others at an endpoint of which no file shows who may use it.
+/// An abstract endpoint has no file whose mode says which users may connect: circusd takes no connection of others there.
 const ABSTRACT: &str = " At an abstract endpoint circusd answers its own user and root alone.";
 
 /// What is said where there is no reply.

@@ -1,4 +1,4 @@
-//! Who may subscribe, where circusd tells clients apart: by keys, of which circusd hands over where they are, or by users.
+//! Which clients may subscribe, where circusd tells them apart: by keys, whose files circusd names, or by users.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -47,7 +47,7 @@ pub enum CallError {
     },
     /// What was answered is not a JSON object.
     Garbled {
-        /// By whom.
+        /// The endpoint that answered it.
         endpoint: String,
     },
 }
@@ -258,7 +258,7 @@ impl Dealer {
         self.recv_until(Deadline::after(limit))
     }
 
-    /// The next answer if there is one. For those who poll with mio: until `None`, and again after each `send`.
+    /// The next answer if there is one. Callers that poll with mio call it until `None`, and again after each `send`.
     pub fn try_recv(&mut self) -> Option<Vec<u8>> {
         let (mut frame, mut more) = self.port.recv()?;
         while more {

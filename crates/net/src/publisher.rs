@@ -55,7 +55,7 @@ pub struct Publisher {
     changes: Option<SubscriptionChanges>,
     /// How many connections are remembered when the ended ones are looked for next.
     look_at: usize,
-    /// Who may subscribe to what; all to everything without one.
+    /// Which peer may subscribe to what; without one, all to everything.
     judge: Option<Judge>,
 }
 
@@ -397,7 +397,7 @@ mod tests {
                 return;
             }
             poll.poll(&mut events, Some(DEADLINE)).unwrap();
-            assert!(!events.is_empty(), "nobody told; there are {there:?}");
+            assert!(!events.is_empty(), "no event came; there are {there:?}");
         }
     }
 
@@ -560,7 +560,7 @@ mod tests {
             let subscriber = client(&others, zmq::SUB, publisher.endpoint());
             subscriber.set_subscribe(b"").unwrap();
             poll.poll(&mut events, Some(DEADLINE)).unwrap();
-            assert!(!events.is_empty(), "nobody told of a subscriber");
+            assert!(!events.is_empty(), "no event of a subscriber came");
             publisher.ready();
         }
     }

@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn it_is_trusted_only_after_a_look_that_found_nothing() {
         let (one, other) = pair(0);
-        assert!(!other.is_armed(), "nobody has looked");
+        assert!(!other.is_armed(), "ZMQ_EVENTS was not read yet");
         assert!(!other.readable() && other.is_armed());
         assert_eq!(other.send(&[b"may eat news"]), Sent::Done);
         assert!(!other.is_armed());

@@ -32,7 +32,7 @@ impl std::fmt::Display for SendError {
 impl std::error::Error for SendError {}
 
 /// Sends a signal to one process: a child that has not been reaped, whose pid is therefore still its own. Pids of 0 and
-/// less mean groups, or everybody, to the kernel and are refused. Signal 0 asks whether the process is there.
+/// less mean groups, or all processes, to the kernel and are refused. Signal 0 asks whether the process is there.
 pub fn send(pid: Pid, signal: Signal) -> Result<(), SendError> {
     if pid.as_raw() <= 0 {
         return Err(SendError::Invalid);

@@ -18,7 +18,7 @@
 //! | 256 MB more | 100 us | 4400 us | 9800 us |
 //!
 //! What vfork costs: the loop stands still until the exec. That is no longer than a fork takes it to return, unless the
-//! `working_dir` or the program is on a dead file system: then circusd stalls for everybody, where fork would leave only
+//! `working_dir` or the program is on a dead file system: then circusd serves no client, where fork would leave only
 //! that child hanging. A program whose first page comes slowly from a disk stalls it for as long.
 //!
 //! Both ways all signals are blocked around the clone: a handler that ran in the child would write to circusd's pipes.

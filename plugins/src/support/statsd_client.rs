@@ -41,7 +41,7 @@ impl StatsdClient {
 
     fn send(&self, bucket: &str, value: &str) {
         let line = format!("{}.{}:{value}{}", self.prefix, clean(bucket), self.rate);
-        // Statistics are sent without knowing whether anybody listens.
+        // Statistics are sent without knowing whether a server listens.
         drop(self.socket.send(line.as_bytes()));
     }
 }

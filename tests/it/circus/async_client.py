@@ -39,7 +39,7 @@ async def main():
 
 asyncio.run(main())
 
-# A raw call with a mapping, the way scripts do it; a client that can reach nobody says so.
+# A raw call with a mapping, the way scripts do it; a client that reaches no circusd says so.
 client = CircusClient(endpoint=control)
 assert client.call({"command": "numwatchers", "properties": {}})["numwatchers"] == 1
 client.stop()

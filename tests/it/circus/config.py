@@ -38,7 +38,7 @@ def understood(path):
             "so_reuseport": socket.so_reuseport,
             "replace": socket.replace,
         }
-        # Closed by number: its own way removes a file, which may be somebody's.
+        # Closed by number: socket.close() removes a file, which may be in use.
         os.close(socket.detach())
     return {"circus": {key: config[key] for key in CIRCUS}, "watchers": watchers, "sockets": sockets}
 

@@ -39,9 +39,9 @@ impl Events {
             }
         }
         let mut events = Self(subscriber);
-        circusd.tell("add", json!({"name": "somebody", "cmd": "nothing"}));
-        circusd.tell("rm", json!({"name": "somebody", "waiting": true}));
-        events.until("somebody", "remove");
+        circusd.tell("add", json!({"name": "other", "cmd": "nothing"}));
+        circusd.tell("rm", json!({"name": "other", "waiting": true}));
+        events.until("other", "remove");
         events
     }
 

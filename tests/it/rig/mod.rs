@@ -1,6 +1,6 @@
 //! What every test stands on.
 //!
-//! [`Site`] is a directory with what is needed to start a circusd in it; [`Circusd`] is one that runs. Nobody here waits
+//! [`Site`] is a directory with what is needed to start a circusd in it; [`Circusd`] is one that runs. No test waits
 //! for a time: [`wait_until`] waits for a condition, and fails the test when it does not come about.
 
 mod circusd;

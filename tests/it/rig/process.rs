@@ -11,13 +11,13 @@ use nix::unistd::Pid;
 pub(crate) struct Process(pub(crate) i32);
 
 impl Process {
-    /// Everybody.
+    /// Every process of this machine.
     pub(crate) fn all() -> Vec<Self> {
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Self)).collect()
     }
 
-    /// Everybody whose working directory is this one.
+    /// Every process whose working directory is this one.
     pub(crate) fn in_directory(directory: &Path) -> Vec<Self> {
         Self::all().into_iter().filter(|process| process.cwd().is_some_and(|cwd| cwd.starts_with(directory))).collect()
     }

@@ -1,4 +1,4 @@
-//! Everybody in multiples of the floor: a line a figure, a dot a manager, further to the right the worse.
+//! Each manager in multiples of the floor: a line a figure, a dot a manager, further to the right the worse.
 
 use plotters::prelude::*;
 
@@ -33,7 +33,7 @@ impl Dots<'_> {
         (ratio.is_finite() && ratio > 0.0).then_some(ratio)
     }
 
-    /// Figures that somebody has, with the height at which each is drawn.
+    /// Figures that at least one manager has, with the height at which each is drawn.
     fn lines(&self) -> Vec<(Figure, f64)> {
         let has = |figure: &&Figure| self.subjects.iter().any(|subject| self.worse(subject, **figure).is_some());
         let shown: Vec<Figure> = SHOWN.iter().filter(has).copied().collect();

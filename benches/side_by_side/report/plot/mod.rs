@@ -1,4 +1,4 @@
-//! Two pictures: everybody in multiples of the floor, and what one worker costs as their number grows.
+//! Two pictures: each manager in multiples of the floor, and what one worker costs as their number grows.
 
 mod colour;
 mod curves;

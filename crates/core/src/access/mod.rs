@@ -1,4 +1,4 @@
-//! Who may do what where clients are told apart: the keys that are authorized, and what each may touch.
+//! What each client may do, where circusd tells clients apart: the keys that are authorized, and what each may touch.
 //!
 //! A key of CURVE ([`PublicKey`]) stands in a [`KeyRing`] with a name, a [`Role`] and a [`Scope`], and a local user among the
 //! [`LocalUsers`]. What a request needs is declared in `COMMANDS`; [`authorize`](crate::arbiter::authorize) compares the

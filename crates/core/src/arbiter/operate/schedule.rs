@@ -428,7 +428,7 @@ impl Arbiter {
         let again = now.mono.after(START_TIMEOUT);
         let Course::Up { kind, which, not_before, reason } = &mut walk.course else { return };
         let (kind, which, reason) = (*kind, *which, *reason);
-        // Old processes that a reload has told to stop hold up nobody.
+        // Old processes that a reload has told to stop hold up no watcher.
         let comes_up = |key: &&WatcherKey| fleet.get(**key).is_some_and(|w| !w.is_retiring());
         let coming: BTreeSet<WatcherKey> = walk.under_way.iter().filter(comes_up).copied().collect();
         // A watcher that its own hook holds up does not hold up its equals.

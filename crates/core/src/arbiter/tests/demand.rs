@@ -331,7 +331,7 @@ fn without_connections_it_stops_and_the_next_one_starts_it() {
     rig.expect(["count connections of web", "unwatch web"]);
     rig.count(0);
     rig.expect(["SIGTERM 101", "w.kill 101"]);
-    // Who comes meanwhile is served by the next worker.
+    // A connection that comes meanwhile is served by the next worker.
     rig.exit(101, -15);
     rig.expect(["w.reap 101 -15", "w.stop", "watch web"]);
     rig.pass(1_000_000);

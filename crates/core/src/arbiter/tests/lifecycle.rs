@@ -668,7 +668,7 @@ fn a_reload_of_all_takes_one_watcher_after_the_other() {
     rig.tell(Event::Intent(Intent::Reload));
     rig.expect(["launch worker 1", "a.spawn 103"]);
     rig.pass(1000);
-    // What a is still to end holds up nobody.
+    // The worker of a that is still to end holds up no watcher.
     rig.expect(["SIGTERM 101", "a.kill 101", "launch worker 1", "b.spawn 104"]);
     rig.exit(101, -15);
     rig.expect(["a.reap 101 -15", "a.reload"]);
