@@ -183,7 +183,7 @@ impl Control {
 /// not authorized: the answers would reveal what circusd's user can see.
 pub(super) fn accept(envelope: &Envelope, principal: &Principal, arbiter: &Arbiter) -> Result<Request, Fault> {
     let request = commands::decode(envelope)?;
-    // What is no command of the table was refused by now.
+    // The decoder has refused commands that are not in the table.
     let role = commands::find(&envelope.command).map_or(Role::Admin, |spec| spec.role);
     arbiter.authorize(principal, role, &request)?;
     looked_up(with_environment(request, arbiter)).and_then(with_files)

@@ -28,7 +28,7 @@ pub(super) fn take_back(passed: Vec<(String, OwnedFd)>, configs: &[SocketConfig]
         let is_new = |config: &&SocketConfig| !sockets.iter().any(|socket| socket.name == config.name);
         match config.filter(is_new).and_then(|config| sys::from_store(config, fd)) {
             Some(socket) => sockets.push(socket),
-            // What a unit passes for another purpose is not circusd's to remove.
+            // circusd does not remove a descriptor that a unit passes for another purpose.
             None if sys::is_stored_name(&name) => stale.push(name),
             None => {}
         }

@@ -163,7 +163,7 @@ impl Launcher {
             StreamName::Stdout => (&config.stdout_stream, config.close_child_stdout),
             StreamName::Stderr => (&config.stderr_stream, config.close_child_stderr),
         };
-        // What a plugin prints is for the log, unless its section says otherwise.
+        // The output of a plugin goes to the log, unless its section names a stream.
         let to_log = config.plugin.is_some() && stream.is_none();
         let own = (another_user && stream.is_none() && !to_log).then(|| own_file(name)).flatten();
         let stream = own.as_ref().or(stream.as_ref());

@@ -159,7 +159,7 @@ impl Leftovers {
             if left.members.iter().any(|member| member.is_alive(&self.proc)) {
                 continue;
             }
-            // Those that were known may have started others before they ended.
+            // Known members may have started others before they ended.
             left.members = sys::left_behind(&self.proc, SysPid::from_raw(pid.0), &left.members);
             if left.members.is_empty() {
                 gone.push(left.exit);
@@ -174,7 +174,7 @@ impl Leftovers {
     /// Sends what the core sends to a worker that has ended to what is left of it.
     pub(super) fn signal(&mut self, pid: Pid, signal: Signal) {
         if let Some(left) = self.waiting.get_mut(&pid) {
-            // Those that were started since the last look are meant too.
+            // The signal is also for members that were started since the last check.
             left.members = sys::left_behind(&self.proc, SysPid::from_raw(pid.0), &left.members);
             left.members.iter().for_each(|member| member.send(&self.proc, signal));
         }

@@ -94,7 +94,7 @@ pub fn answer(spec: &CommandSpec, invocation: &Invocation, globals: &Globals, re
 fn json(raw: &[u8], value: Value, prettify: bool) -> String {
     let raw = || String::from_utf8_lossy(raw).into_owned();
     let text = if prettify { serde_json::to_string_pretty(&sorted(value)).unwrap_or_else(|_| raw()) } else { raw() };
-    // What is escaped is written as in JSON, so the text means the same.
+    // Escapes are those of JSON, so the text means the same.
     escaped_lines(&text).into_owned()
 }
 

@@ -51,7 +51,7 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Pars
     if let [first, rest @ ..] = args.as_slice()
         && first == "completion"
     {
-        // What follows may be any line, so it is not for the grammar.
+        // The following words may be any line, so the grammar does not parse them.
         let words = rest.iter().map(|word| word.to_string_lossy().into_owned());
         return Ok(Parsed::Completion(Completion(words.collect())));
     }

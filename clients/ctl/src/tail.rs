@@ -154,7 +154,7 @@ impl Viewing<'_, '_> {
     }
 
     fn follow(&mut self, streams: &mut Streams<'_>) -> Result<(), End> {
-        // What is wrong with a question is reported before anything is waited for.
+        // A wrong question is reported before the subscription is waited for.
         let viewers = std::mem::take(&mut self.viewers);
         let viewers = self.visible(viewers)?;
         let mut viewers: Vec<Viewer> = viewers.into_iter().map(|(viewer, ..)| viewer).collect();

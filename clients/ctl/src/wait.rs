@@ -44,7 +44,7 @@ fn until(
     if invocation.words().is_empty() {
         return Err(usage(UsageError::arguments()));
     }
-    // What --timeout limits here is the whole; a question has the usual time.
+    // --timeout limits the whole command here; each request has the usual time.
     let end = globals.timeout.map(|limit| Instant::now() + limit);
     let asking = Globals { timeout: None, ..globals.clone() };
     let singles = session.split(&asking, spec, invocation)?;

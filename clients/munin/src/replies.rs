@@ -57,7 +57,7 @@ pub(super) fn watchers(status: &Object, stats: Option<&Object>, look: Look<'_>) 
         let ended = details.and_then(|details| hundredths(details.get("ended_cpu_time")?.as_f64()?));
         Watcher {
             name: name.clone(),
-            // What ended workers have used counts on, so that the sum does not fall when one is replaced.
+            // The time of ended workers is included, so that the sum does not fall when one is replaced.
             cpu: usage.cpu.map(|cpu| cpu.saturating_add(ended.unwrap_or_default())).or(ended.filter(|_| usage.is_idle)),
             memory: usage.memory,
             proportional: usage.proportional,
@@ -237,7 +237,7 @@ mod tests {
         };
         let idle = Watcher { name: "idle".into(), processes: Some(0), restarts: Some(0), ..Watcher::default() };
         assert_eq!(of(&status, Some(&stats)), Some(vec![app, idle]));
-        // What the original answers has no details.
+        // An answer of the original has no details.
         let bare = object(json!({"statuses": {"my app": "active"}}));
         let found = of(&bare, Some(&stats)).unwrap();
         assert_eq!((found[0].processes, found[0].restarts), (Some(3), None));

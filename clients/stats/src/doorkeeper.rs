@@ -105,7 +105,7 @@ impl Doorkeeper {
                     self.judge(publisher);
                 }
                 Ok(_) => self.failure = None,
-                // Those that there were go on to count, as with circusd.
+                // The previous keys remain in force, as with circusd.
                 Err(reason) => self.failure = Some(reason),
             }
         }

@@ -168,7 +168,7 @@ impl Service {
             for event in events.iter().filter(|event| event.token().0 >= SOCKETS) {
                 self.socket_activity.hit(event.token(), now);
             }
-            // What was sent may have eaten the news of what can be read.
+            // Sending may have consumed the edge of ZMQ_FD that announces messages.
             hurry = self.turn(now);
             let mono = Mono(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
             if let Some(doorkeeper) = &mut self.doorkeeper {

@@ -163,7 +163,7 @@ mod tests {
             let _taken = listener.accept().unwrap();
             assert_eq!((socket_activity.sockets[0].reads, socket_activity.due()), (round, Some(ms(100 * round + 10))));
         }
-        // What comes during a rest is not seen; what is still there afterwards is a hit.
+        // A connection that comes and goes during a rest is not seen; one that is still there afterwards is a hit.
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         turn(&mut poll, &mut socket_activity, ms(305), ms(0));
         assert_eq!(socket_activity.sockets[0].reads, 3);

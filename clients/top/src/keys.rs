@@ -64,7 +64,7 @@ impl Keys {
 
 fn parse(bytes: &[u8]) -> Parsed {
     match bytes {
-        // What a terminal sends for other keys comes in one piece with it.
+        // A terminal sends the bytes of other keys in one piece with ESC.
         [0x1b] => Parsed::Taken(1, Some(Key::Escape)),
         [0x1b, b'[', rest @ ..] => sequence(rest),
         [0x1b, b'O', letter, ..] => Parsed::Taken(3, lettered(*letter)),

@@ -107,7 +107,7 @@ impl Session {
         let now = sys::since_boot();
         let mut news = self.take_signals();
         if self.connection.ask(now) {
-            // What was sent may have eaten the news of what can be read.
+            // Sending may have consumed the edge of ZMQ_FD that announces messages.
             news |= self.take_messages(now);
         }
         news |= self.take_messages(now);
@@ -183,7 +183,7 @@ impl Session {
         }
         let Some(inquiry) = self.state.output.inquiry() else { return turned };
         self.connection.inquire(&inquiry, now);
-        // What was sent may have eaten the news of what can be read.
+        // Sending may have consumed the edge of ZMQ_FD that announces messages.
         self.take_messages(now) || turned
     }
 

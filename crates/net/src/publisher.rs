@@ -484,7 +484,7 @@ mod tests {
             drop(rogue);
             publisher.publish(b"watcher.w.0", b"");
             read(&mut subscriber, 1);
-            // What the connection had subscribed to goes with it.
+            // The subscriptions of the connection end with it.
             expect(&mut publisher, &mut poll, &[""]);
         }
     }

@@ -58,7 +58,7 @@ impl Subscriber {
             if !more {
                 return Some((topic.to_vec(), message.to_vec()));
             }
-            // An event has two frames. What has another number is not for us.
+            // An event has two frames. A message with another number is dropped.
             while more {
                 more = self.port.recv()?.1;
             }

@@ -93,7 +93,7 @@ impl Runner {
             self.poll.registry().register(&mut SourceFd(&source.as_raw_fd()), SOURCE, Interest::READABLE)?;
         }
         let mut events = Events::with_capacity(8);
-        // What came before we were registered has used up its news.
+        // Messages that came before the registration have used up their edge.
         let mut hurry = true;
         loop {
             let limit = if hurry { Some(Duration::ZERO) } else { self.time_left(plugin, client) };

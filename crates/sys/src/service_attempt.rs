@@ -202,7 +202,7 @@ mod tests {
 
     fn wait(attempt: &ServiceAttempt) {
         let fd: BorrowedFd<'_> = attempt.socket.as_fd();
-        // What is writable all the time is not waited for once the question is out.
+        // A connected socket is always writable: once the request is sent, only the answer is waited for.
         let flags = if attempt.is_connected { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT };
         poll(&mut [PollFd::new(fd, flags)], PollTimeout::try_from(10_000).unwrap()).unwrap();
     }

@@ -102,7 +102,7 @@ fn destination(server: &str) -> Result<(String, Option<u16>), String> {
     };
     let port = port.map(|port| port.parse().map_err(|_| wrong())).transpose()?;
     let destination = user.map_or_else(|| host.to_owned(), |user| format!("{user}@{host}"));
-    // What begins with a dash would be an option.
+    // ssh would take a destination that begins with a dash for an option.
     if host.is_empty() || destination.starts_with('-') { Err(wrong()) } else { Ok((destination, port)) }
 }
 

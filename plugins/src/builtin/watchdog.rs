@@ -155,7 +155,7 @@ impl Plugin for WatchDog {
     }
 
     fn on_tick(&mut self, client: &mut dyn Client) {
-        // What waits to be read was said in time.
+        // Datagrams in the queue came in time.
         self.on_readable(client);
         let now = client.now();
         let silent = |process: &Watched| now.saturating_sub(process.heard) > self.silence;

@@ -40,7 +40,7 @@ pub(super) fn environment(
     ];
     let mut env = own.clone();
     for (name, value) in told {
-        // What does not apply is not inherited from whatever started circusd.
+        // A variable without a value here is not inherited from circusd's own environment.
         env.remove(name);
         env.extend(value.map(|value| (name.to_owned(), value)));
     }

@@ -39,7 +39,7 @@ impl Parts<'_> {
         if !config.hooks.values().any(|hook| matches!(hook.kind(), Ok(HookKind::Python(_)))) {
             return Vec::new();
         }
-        // What is wrong with the environment is said when a process is to have it.
+        // A fault of the environment is reported when a process is started with it.
         let env = self.launcher.environments.of(config).unwrap_or_default();
         let paths = env.into_iter().filter(|(name, _)| name == "PYTHONPATH");
         let paths = paths.flat_map(|(_, paths)| paths.split(':').map(str::to_owned).collect::<Vec<_>>());

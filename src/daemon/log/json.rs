@@ -12,7 +12,7 @@ const COMMON: [&str; 4] = ["time", "level", "process", "message"];
 
 /// The object: the common keys, then one for each `key=value` at the end of the text.
 pub(super) fn object(entry: &Entry, zone: &TimeZone, pid: u32) -> String {
-    // What a terminal would obey is no text of JSON's either.
+    // JSON holds no raw control characters either.
     let text = escaped(&entry.text);
     let (message, fields) = split_fields(&text);
     let time = Timestamp::from_millisecond((entry.unix * 1e3) as i64).unwrap_or(Timestamp::UNIX_EPOCH);

@@ -39,7 +39,7 @@ pub(in crate::daemon) fn hand_over(mut daemon: Daemon) -> Daemon {
     end_what_cannot_be_handed_over(&mut daemon);
     let (mut daemon, (stage, reason)) = try_hand_over(daemon, &program);
     daemon.core.feed(Event::UpgradeFailed { stage, reason });
-    // What was ended for the new program's sake is asked for again.
+    // The work that was ended for the new program's sake is started again.
     let watched: Vec<String> = daemon.fds.sockets.iter().map(|socket| socket.name.clone()).collect();
     for name in watched {
         drop(daemon.fds.watch_socket(&mut daemon.sources, &name, false));
@@ -165,7 +165,7 @@ fn pause(daemon: &mut Daemon) -> Option<Paused> {
         if !answers {
             return Some(paused);
         }
-        // What follows from an answer may concern the output thread again.
+        // The actions that follow from an answer may concern the output thread again.
         drop(paused);
         settle(daemon);
     }

@@ -199,7 +199,7 @@ fn in_proc(path: &Path) -> bool {
 }
 
 fn within(error: io::Error, folder: &Path) -> io::Error {
-    // What passes by itself keeps its number: the start is tried again.
+    // An error that passes by itself keeps its number: the start is tried again.
     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
         return error;
     }

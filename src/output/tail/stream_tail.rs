@@ -154,7 +154,7 @@ impl StreamTail {
             let count = memchr_iter(b'\n', part).count() + usize::from(part.last() != Some(&b'\n'));
             let first = self.next;
             self.next += count as u64;
-            // What the text takes is known before it is made; what JSON adds is not worth the making.
+            // The size of the text is known before the text is made; the few bytes that JSON adds do not count.
             if !events.load.take_up(part.len()) {
                 continue;
             }

@@ -255,7 +255,7 @@ impl Pump {
 
     pub(in crate::output) fn unwatch(&self, sink: &dyn Sink) {
         if let Some(fd) = sink.poll_fd() {
-            // What could not be registered cannot be deregistered either.
+            // A descriptor that could not be registered cannot be deregistered either.
             let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
         }
     }

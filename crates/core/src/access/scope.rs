@@ -43,7 +43,8 @@ impl Scope {
         let matches = |name: &str| patterns.iter().any(|pattern| fnmatch(pattern, name));
         let mut names = rest.match_indices('.').map(|(at, _)| &rest[..at]);
         match names.next() {
-            // What follows a name is no name, so that the longest one counts where it is in the scope, or one before it.
+            // The text behind a name is no name. So the longest name counts if it is in the scope, or else a shorter
+            // one.
             Some(first) => matches(first) || names.any(matches),
             // Whatever follows, a star at the end matches it.
             None => patterns.iter().any(|pattern| pattern.ends_with('*') && fnmatch(pattern, rest)),

@@ -108,7 +108,7 @@ fn launch_again(w: &mut Watcher, cx: &mut Cx<'_>) {
         w.workers().iter().filter(|(_, worker)| is_launch(worker.state)).map(|(id, _)| *id).collect();
     for id in taken_up {
         let launch = w.change(id, |worker| {
-            // What its process has reported is not true of the next one.
+            // The reports of its process are not true of the next one.
             worker.vitals = None;
             (std::mem::replace(&mut worker.state, WorkerState::Queued), worker.pid.take())
         });

@@ -31,7 +31,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
 fn decode(properties: &Object) -> Result<Request, Fault> {
     let name = props::text(properties, "name")?;
     let keys = match properties.get("keys") {
-        // What is no string names no option; the answer quotes it.
+        // A key that is no string names no option; the answer quotes it.
         Some(Value::Array(keys)) => keys.iter().map(python::display).collect(),
         Some(Value::String(key)) => vec![key.clone()],
         _ => return Err(Fault::command("'keys' isn't a list")),

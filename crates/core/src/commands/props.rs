@@ -111,7 +111,7 @@ fn as_signal(value: &Value) -> Result<Signal, Fault> {
     match value {
         Value::Number(number) => {
             let whole = number.as_i64().or_else(|| number.as_f64().and_then(truncated));
-            // What no kernel has is refused as the kernel would.
+            // A number that no kernel has is refused as the kernel would.
             whole
                 .and_then(|whole| i32::try_from(whole).ok())
                 .map(Signal)

@@ -109,7 +109,7 @@ const HEADER: &[&str] = &["NAME", "STATE", "WORKERS", "PIDS", "UPTIME", "RESTART
 const PIDS: usize = 4;
 
 fn rows(reply: &Value, invocation: &Invocation) -> Option<Vec<Vec<String>>> {
-    // What is asked for by name alone, or in full, is text.
+    // The answer is text for one name without a table, and with --verbose.
     let named = invocation.words().first();
     if invocation.flag("verbose") {
         return None;

@@ -81,7 +81,7 @@ impl Hook {
 
     /// As it is written.
     pub fn show(&self) -> String {
-        // What would be read as a flag is given one.
+        // A command that ends like a flag is written with a flag of its own.
         let like_a_flag = || Self::read(&self.run).is_ok_and(|read| read.run != self.run);
         match self.ignore_failure {
             true => format!("{},True", self.run),

@@ -216,7 +216,7 @@ fn watcher(old: Option<&WatcherConfig>, new: Option<&WatcherConfig>, closing: &B
 
 /// Whether an option that differs can be changed while the processes run.
 fn is_live(old: &WatcherConfig, new: &WatcherConfig, option: &str) -> bool {
-    // What they decide is decided at a start.
+    // These options take effect at a start.
     if matches!(option, "autostart" | "kind" | "on_demand") {
         return false;
     }

@@ -173,7 +173,7 @@ pub(super) fn environment(mut variables: BTreeMap<String, String>, entry: Option
     for (name, value) in own.into_iter().flatten() {
         match value {
             Value::String(text) => drop(variables.insert(name.clone(), text.clone())),
-            // What is neither has been refused.
+            // A value of another type has been refused.
             _ => drop(variables.remove(name)),
         }
     }
@@ -210,7 +210,7 @@ pub(super) fn stream(source: &mut Source<'_>, section: &Section, key: &str, stre
         source.problems.push(Problem::skipped(place, format!("[{}] {text}", section.name)));
         return;
     }
-    // What [DEFAULT] says is for streams of several classes.
+    // Keys of [DEFAULT] are meant for streams of several classes.
     source.problems.extend(entries().filter(|(entry, _)| !ini.is_default(entry)).filter_map(|(entry, name)| {
         let text = idle_key(stream, name.strip_prefix('.')?)?;
         Some(Problem::warning(&entry.place, format!("{}: {text}", named(section, &entry.key))))

@@ -104,7 +104,7 @@ impl Sampler {
     }
 
     fn username(&mut self, pid: i32) -> Option<std::sync::Arc<str>> {
-        // What is wanted stands in the first lines.
+        // The user's number is among the first lines.
         let uid = self.reader.of_process(pid, "status", 512).ok().and_then(parse::real_uid)?;
         Some(self.users.name(uid))
     }

@@ -76,7 +76,7 @@ impl Tallies {
             ("spawn", Some(pid), Some(time)) => tracker.spawned(pid, time),
             ("reload", _, _) => tracker.tally.reloads += 1,
             ("unhealthy", _, _) => tracker.tally.unhealthy += 1,
-            // What is started from here on was commanded.
+            // Starts from here on were requested.
             ("stop" | "add", _, _) => tracker.pending.clear(),
             (_, _, _) => {}
         }

@@ -194,7 +194,7 @@ impl Arbiter {
             return;
         }
         let late = next.is_by_wall && now.unix - next.at > TOLERANCE;
-        // What was missed several times runs once, and intervals begin anew.
+        // A run that was missed several times is made up for once, and intervals begin anew.
         let since = if late || !next.is_by_wall { now.unix } else { next.due };
         watcher.runs.since = Some(since);
         let name = watcher.name().to_owned();

@@ -163,7 +163,7 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         } else if failed {
             w.failures.note(Some(worker.wid), Cause::Exit { exit_code, lived }, cx.now);
         } else if w.is_success(exit_code) {
-            // What its predecessors failed at, it has done.
+            // It has succeeded where its predecessors failed.
             w.failures.forget(worker.wid);
         }
         if w.missing() > 0 {

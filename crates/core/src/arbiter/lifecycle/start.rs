@@ -39,9 +39,9 @@ pub(in crate::arbiter) fn started(w: &mut Watcher, cx: &mut Cx<'_>) {
     if w.config.hooks.get(&HookPoint::AfterStart).is_some_and(|hook| hook.waits_for_service()) {
         w.service_ready = Some(cx.mono());
     }
-    // Those that require it get new processes before anything else is done with them.
+    // Watchers that require this one get new processes before any other operation reaches them.
     dependence::note_loss(w, cx);
-    // What comes after a run waits until it has succeeded.
+    // Watchers after a run wait until it has succeeded.
     if w.is_service() {
         cx.follow_ups.push_back(FollowUp::CameUp(w.key));
     }

@@ -151,7 +151,7 @@ fn begin_next(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
             queue::end(w, cx);
         }
         OperationKind::Start | OperationKind::Run => start::begin(w, cx),
-        // What follows from a stop of a stopped watcher is done by the next step.
+        // A stopped watcher needs no stop: the next step does the rest.
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart if idle => {}
         OperationKind::Stop | OperationKind::Remove | OperationKind::Restart => stop::begin(w, cx),
         OperationKind::Reload | OperationKind::ReloadSequential if idle => start::begin(w, cx),

@@ -122,7 +122,7 @@ impl Arbiter {
         let own = health(w, self.is_waiting(w), now.mono);
         let waits = w.gave_up.as_ref().is_some_and(|failure| matches!(failure.cause, Cause::Waits { .. }));
         if own == Health::HeldBack && waits {
-            // What it waits for may fare otherwise by now.
+            // The state of the watcher that it waits for may have changed by now.
             return (own, self.unmet(w.key, now).map(|unmet| unmet.cause.words(None)));
         }
         if !is_idle(w) || !self.schedule.is_to_come_up(w.key) || own == Health::OnDemand {

@@ -255,7 +255,7 @@ pub(in crate::arbiter) fn submit(w: &mut Watcher, new: Operation, cx: &mut Cx<'_
 fn overtake(w: &mut Watcher, mut new: Operation, cx: &mut Cx<'_>) {
     cancel_waiting(w, new.kind, cx);
     match w.running.take() {
-        // Those that asked for a stop get it, whatever overtakes it.
+        // Clients that requested a stop get their answer, whichever operation overtakes it.
         Some(stop) if stop.kind == OperationKind::Stop => new.waiters.extend(stop.waiters),
         Some(running) => report_cancelled(running, new.kind, cx),
         None => {}

@@ -33,7 +33,7 @@ fn batch_size(w: &Watcher, kind: OperationKind) -> usize {
 
 /// How many processes more there may be now.
 fn room(w: &Watcher) -> usize {
-    // Those that are to fill empty places come as well.
+    // Workers for empty slots will come as well.
     let here = w.workers().len() + w.missing();
     match w.config.reload_surge {
         0 => usize::MAX,
@@ -81,7 +81,7 @@ fn begin_batch(w: &mut Watcher, cx: &mut Cx<'_>) -> Batch {
             let is_unlaunched = w.workers().get(id).is_some_and(|worker| worker.state.is_unlaunched());
             let turns = begun < most && (is_unlaunched || w.retire(*id));
             if turns && is_unlaunched {
-                // What is launched in its place is new.
+                // The worker that is launched in its place is new.
                 terminate::by_policy(w, *id, cx);
             }
             begun += usize::from(turns);
@@ -183,7 +183,7 @@ pub(in crate::arbiter) fn keep_old(w: &mut Watcher, cx: &mut Cx<'_>) {
             worker.hands_over |= is_double;
             is_double
         });
-        // One that has no predecessor any more stays.
+        // A new worker without a predecessor stays.
         if is_double == Some(true) || id.serial >= since && w.surplus() > 0 {
             terminate::by_policy(w, id, cx);
         }
@@ -203,7 +203,7 @@ pub(in crate::arbiter) fn send_hup_to_all(w: &mut Watcher, cx: &mut Cx<'_>) {
     let workers: Vec<WorkerId> = w.fresh().collect();
     for id in workers {
         let pid = w.change(id, |worker| {
-            // One that ends because of it is replaced at once.
+            // A worker that ends because of it is replaced at once.
             worker.exit_expected |= worker.pid.is_some();
             worker.pid
         });

@@ -305,7 +305,7 @@ impl Arbiter {
     /// Stops these watchers in order; a part of `job` is done with the last of them.
     pub(in crate::arbiter) fn stop_in_order(&mut self, stops: Stops, job: Option<JobId>) {
         let Stops { mut keys, removed, restarted, mut along } = stops;
-        // What was to start and is to stop now does not start.
+        // A watcher that was to start, and is to stop now, does not start.
         for key in &keys {
             if !restarted.contains(key) {
                 self.withdraw_from_starts(*key);
@@ -527,7 +527,7 @@ impl Arbiter {
                 self.job_part_done(job, None, Some(Fault::command(format!("start was cancelled by {by}"))));
             }
         }
-        // What was to start when others have stopped does not.
+        // Watchers that were to start after these have stopped do not start.
         for job in self.jobs.open.values_mut() {
             if let Job { then: then @ Then::Start(_), fault, .. } = job {
                 *then = Then::Answer;

@@ -134,7 +134,7 @@ pub fn authorize(principal: &Principal, role: Role, request: &Request, facts: &F
         Principal::Granted(grant) => return granted(grant, role, request, facts),
     };
     match request {
-        // What every user of the machine can find out with ps and ss.
+        // Every user of the machine can find this out with ps and ss.
         Request::DStats
         | Request::GlobalOptions { .. }
         | Request::List { .. }
@@ -314,7 +314,7 @@ impl Arbiter {
     /// Whether clients of `principal` may read what workers print, as it is published under `topic`.
     pub fn may_follow(&self, principal: &Principal, topic: &str) -> bool {
         let user = match principal {
-            // What keys may read is judged with each subscription.
+            // For keys, each subscription is judged.
             Principal::Daemon | Principal::Granted(_) => return true,
             Principal::User(user) if user.is_daemon => return true,
             Principal::User(user) => user,

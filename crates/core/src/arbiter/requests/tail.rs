@@ -45,7 +45,7 @@ impl Arbiter {
             self.phase.at_work()?;
         }
         let config = &self.fleet.named(&name)?.config;
-        // What a plugin prints goes to the log where it has no stream.
+        // The output of a plugin without a stream goes to the log.
         let to_log = config.plugin.is_some();
         let (configured, closed) = match stream {
             StreamName::Stdout => (&config.stdout_stream, config.close_child_stdout),

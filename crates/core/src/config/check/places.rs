@@ -129,7 +129,7 @@ impl Subject<'_> {
     }
 
     fn endpoint_objection(&self, endpoint: &str) -> Option<String> {
-        // What has no scheme at all is refused when the file is read.
+        // An endpoint without a scheme is refused when the file is read.
         let (scheme, address) = endpoint.split_once("://")?;
         match scheme {
             // A name of the abstract namespace is no file.

@@ -117,7 +117,7 @@ impl Judge<'_> {
             Some(program) => ("executable", program.clone()),
             None => ("cmd", argv.first()?.clone()),
         };
-        // What could not be replaced is reported as such.
+        // A variable that could not be replaced is reported elsewhere.
         if program.contains("$(circus.") {
             return None;
         }

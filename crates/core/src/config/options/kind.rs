@@ -331,7 +331,7 @@ pub(super) fn canonical_limit(name: &str) -> Option<&'static str> {
         "stack",
     ];
     match name.to_lowercase().as_str() {
-        // What BSD calls it.
+        // BSD's name.
         "ofile" => Some("nofile"),
         name => LIMITS.into_iter().find(|limit| *limit == name),
     }

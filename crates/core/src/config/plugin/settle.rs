@@ -117,7 +117,7 @@ mod tests {
         let (argv, _) = settled(plugin(runner, &[]), &CircusConfig { debug: true, ..CircusConfig::default() });
         assert_eq!((argv[0].as_str(), argv[1].as_str(), argv[2].as_str()), ("/opt/my env/bin/python", "-c", BRIDGE));
         assert_eq!(argv[argv.len() - 3..], ["--log-level", "DEBUG", "my.Plugin"]);
-        // What stands in the line is substituted at each start.
+        // Variables in a command are substituted at each start.
         assert!(!BRIDGE.contains("$(") && !BRIDGE.contains("((circus"));
     }
 
