@@ -211,7 +211,7 @@ impl Daemon {
             match caught {
                 sys::SignalEvent::Terminate(signal) => {
                     self.core.log(Level::Info, format!("Got signal {}", with_underscore(signal)));
-                    // Two that come together are one wish.
+                    // Two signals that come together count as one.
                     if !intents.contains(&Intent::Quit) {
                         intents.push(Intent::Quit);
                     }

@@ -115,7 +115,7 @@ impl EventPublisher {
             return self.publisher.settle();
         }
         loop {
-            // Again after the greetings: to send them may have eaten news.
+            // Again after the greetings: sending them may have consumed an edge.
             self.publisher.settle();
             let Some(SubscriptionChanges { subscribed, ended, refused }) = self.publisher.take_subscription_changes()
             else {

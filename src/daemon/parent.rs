@@ -121,7 +121,7 @@ impl Parent {
             core.log(Level::Warning, "the process that has started circusd has ended, so circusd ends");
             return Some(Intent::Quit);
         }
-        // The second wish to end kills what has not ended by then.
+        // The second request to end kills the processes that have not ended by then.
         self.kill_at.take_if(|at| *at <= core.now.mono).map(|_| Intent::Quit)
     }
 

@@ -24,8 +24,8 @@ impl PassedSockets<'_> {
         }
     }
 
-    /// `stored`: what a predecessor has kept. `keys`: the file with the keys of a program of our own, of which `env` tells
-    /// it. With use_sockets, whose numbers are circusd's own, there is no room for it.
+    /// `stored`: what a predecessor has kept. `keys`: the file with the keys of a program of our own, of which `env`
+    /// tells it. With use_sockets the numbers are circusd's own, and none is free for it.
     pub(super) fn passed<'fd>(
         &'fd self,
         config: &WatcherConfig,

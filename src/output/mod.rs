@@ -17,7 +17,7 @@
 //!   queue. While a slow reader's queue is full, the pipes of that sink are not read, and no other sink is affected. A
 //!   full disk's queue overflows instead, because a worker must not stop for a disk; lost lines are counted.
 //! * A line longer than 64 KiB is written in pieces; other workers wait for its end, for a limited time. A worker that
-//!   starts a line while another's is open (a prompt, a dead worker's last words) starts it on a new line.
+//!   starts a line while another's is open (a prompt, the last output of a dead worker) starts it on a new line.
 //! * Only readiness, commands and deadlines that are due wake the thread. A busy pipe is polled each millisecond instead
 //!   of waking the thread at every write.
 //!

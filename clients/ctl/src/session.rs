@@ -307,7 +307,7 @@ pub(super) fn timeout(globals: &Globals) -> Duration {
     globals.timeout.unwrap_or_else(|| patience(globals))
 }
 
-/// The same, before an option has its say.
+/// The same without --timeout.
 fn patience(globals: &Globals) -> Duration {
     globals.place.as_ref().and_then(|host| host.timeout).unwrap_or(DEFAULT_TIMEOUT)
 }

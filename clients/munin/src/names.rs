@@ -34,7 +34,7 @@ fn cleaned(name: &str) -> String {
     }
 }
 
-/// A label: munin ends it at the line, and at a bar or a backslash it goes astray.
+/// A label: munin ends it at the end of the line, and misreads a bar or a backslash.
 pub(super) fn label(name: &str) -> String {
     name.chars().map(|c| if c.is_control() || matches!(c, '\\' | '|' | '#') { '_' } else { c }).collect()
 }

@@ -8,10 +8,11 @@
 //!                                   process_cache ──┴── /proc, the sockets
 //! ```
 //!
-//! The watchers are those that circusd reports; an event only says that it is time to ask again. So a name is the same after a
-//! respawn, an event that is lost costs nothing, and what was missed during a restart is caught up with. `inventory` reads the
-//! answers, `subscriptions` has the topics of subscribers, `process_cache` the last sample of each process, `totals` and `frame`
-//! are what is published, and `service` is the loop. Without a subscriber it sleeps.
+//! The watchers are those that circusd reports; an event only says that it is time to ask again. So a name is the same
+//! after a respawn, an event that is lost costs nothing, and what was missed during a restart is caught up with.
+//! `inventory` reads the answers, `subscriptions` has the topics of subscribers, `process_cache` the last sample of
+//! each process, `totals` and `frame` are what is published, and `service` is the loop. Without a subscriber it samples
+//! nothing.
 
 mod args;
 mod clock;

@@ -101,8 +101,8 @@ impl Watcher {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// The state to show: what is wrong with it or how its run fares, in a word of eight letters at most, or else
-    /// circusd's word.
+    /// The state to show: the fault, or the state of the run, in a word of eight letters at most, or else circusd's
+    /// word.
     pub(super) fn shown_state(&self) -> Option<String> {
         match self.health {
             Some(Health::BackingOff) => Some("backoff".into()),

@@ -1,4 +1,4 @@
-//! The loop: sleep, read what has arrived, draw.
+//! The loop: wait, read what has arrived, draw.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
@@ -97,7 +97,7 @@ impl Session {
         self.connection.due(now).min(self.tick)
     }
 
-    /// Sleeps until something comes, or until then, and takes it up. Whether there is news.
+    /// Waits until something comes, or until then, and handles it. Whether there is news.
     fn wait(&mut self, due: Duration) -> bool {
         let mut events = Events::with_capacity(16);
         // Rounded up: poll counts in milliseconds, and too early would be a turn for nothing.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 /// A point in time after which a wait is given up.
 ///
-/// The daemon's loop never waits here. Clients do, programs of their own without a core that could hand them the time, and
-/// so does a daemon on its way out.
+/// The daemon's loop never waits here. Clients read the clock, since they have no core that could hand them the time,
+/// and so does a daemon that ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline(Option<Instant>);
 

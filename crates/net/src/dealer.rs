@@ -20,7 +20,7 @@ const REFUSED: u16 = zmq::SocketEvent::CONNECT_RETRIED as u16;
 const UNKNOWN: u16 = zmq::SocketEvent::HANDSHAKE_FAILED_AUTH as u16;
 /// One side speaks CURVE, and the other does not.
 const FOREIGN: u16 = zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL as u16;
-/// The daemon has another key than we think, so that it cannot read what we say, and hangs up.
+/// The daemon has another key than the one given here, cannot read the messages, and closes the connection.
 const HUNG_UP: u16 = zmq::SocketEvent::HANDSHAKE_FAILED_NO_DETAIL as u16;
 
 /// Why a request has no answer.

@@ -172,7 +172,7 @@ impl Publisher {
         }
     }
 
-    /// The same, where something was done since it was done last that may have eaten the news.
+    /// The same, if a call since the last time may have consumed an edge.
     pub fn settle(&mut self) {
         if !self.port.is_armed() {
             self.ready();

@@ -162,8 +162,8 @@ impl Router {
         self.last.as_mut().map(Peer::of).unwrap_or_default()
     }
 
-    /// Sends an answer, now or when its client has room for it. One whose client has gone, or that is too many, is
-    /// dropped and counted.
+    /// Sends an answer, now or when the queue of its client has room for it. One whose client has gone, or that is too
+    /// many, is dropped and counted.
     pub fn send(&mut self, identity: &[u8], delimiter: bool, payload: Vec<u8>) {
         let answer = Answer { delimiter, payload };
         let sent = if self.send_queue.holds(identity) { Sent::Full } else { self.transmit(identity, &answer) };
@@ -197,7 +197,7 @@ impl Router {
         let mut readable = self.port.readable();
         while self.pending() > 0 {
             let moved = self.retry();
-            // Sending may have eaten an edge.
+            // Sending may have consumed an edge.
             readable = self.port.readable();
             if moved == 0 {
                 break;

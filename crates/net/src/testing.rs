@@ -160,7 +160,7 @@ pub(super) fn object(value: Value) -> Object {
     }
 }
 
-/// Runs `work` under a storm of SIGCHLDs at this thread, with a handler as the daemon has one.
+/// Runs `work` while SIGCHLD reaches this thread again and again, with a handler as the daemon has one.
 pub(super) fn interrupted(work: impl FnOnce()) {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,7 +169,7 @@ pub(super) fn interrupted(work: impl FnOnce()) {
 
     let handler = signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).unwrap();
     let (target, over) = (pthread_self(), AtomicBool::new(false));
-    /// Ends the storm when the work panics, too.
+    /// Ends the signals when the work panics, too.
     struct Calm<'a>(&'a AtomicBool);
     impl Drop for Calm<'_> {
         fn drop(&mut self) {

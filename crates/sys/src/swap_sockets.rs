@@ -46,7 +46,7 @@ fn staying(sockets: &[ManagedSocket], configs: &[SocketConfig]) -> Vec<Option<us
     staying
 }
 
-/// Why a socket cannot be opened. What is in the way may be the one that it is to replace.
+/// Why a socket cannot be opened. The socket at this path may be the one to replace.
 fn explained(error: &SocketError, config: &SocketConfig, leaving: &[&ManagedSocket]) -> String {
     let in_the_way = |socket: &&&ManagedSocket| match &socket.address {
         Address::Inet { port, .. } => *port == config.port,

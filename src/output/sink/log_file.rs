@@ -251,7 +251,8 @@ impl Sink for LogFile {
     }
 }
 
-/// When a file began: its birth, where the file system knows it. A copy that kept its time is as old as its last line.
+/// When a file began: its birth time, where the file system stores it. A copy that kept its time is as old as its last
+/// line.
 fn begun(found: &Metadata) -> Timestamp {
     let written = Timestamp::from_second(found.mtime()).unwrap_or(Timestamp::UNIX_EPOCH);
     let born = found.created().ok().and_then(|born| Timestamp::try_from(born).ok());

@@ -262,7 +262,7 @@ impl Arbiter {
     pub fn poll_action(&mut self) -> Option<Action> {
         loop {
             let action = self.outbox.actions.pop_front()?;
-            // Between the wish and now the process may have been collected: its number may be another's.
+            // Since the request the process may have been reaped: its pid may be another's.
             let gone = matches!(&action, Action::Signal { pid, .. } if self.pids.get(*pid).is_none());
             if !gone {
                 return Some(action);

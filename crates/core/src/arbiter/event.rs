@@ -131,7 +131,7 @@ pub enum Event {
     },
     /// What has happened to a command that a stream is written to.
     SinkCommand(SinkCommandId, SinkEvent),
-    /// The operator's wish, from a signal to the daemon.
+    /// An operator's request, by a signal to the daemon.
     Intent(Intent),
     /// The upgrade that was ordered has come to nothing, at this stage and why.
     UpgradeFailed {

@@ -31,6 +31,11 @@
 //! | Active | a worker succeeded, `respawn = on-failure` | likewise |
 //! | Active | a worker died, `on_demand` | its slot stays empty until the next connection; with the last one Stopped, without an event |
 //! | Stopped | a connection, `on_demand` | Starting |
+//! | Stopped | `run`, or the time of its `schedule` | Starting: a run begins |
+//! | Stopped | start, and a watcher of `after` or `requires` is not up | held back: it starts when that one is up (`operate::dependence`) |
+//! | Active | a check fails `health_retries` times, `max_age` is over | the worker is stopped and replaced |
+//! | Active | the run is over, `kind = oneshot` or `cron` | Stopping, and so Stopped (`lifecycle::runs`) |
+//! | Active | no connection for `idle_timeout`, `on_demand` | Stopping, and so Stopped, until the next connection |
 //! | Active | start | empty slots are filled, back-offs end |
 //! | any | reloadconfig | `requests::reloadconfig` has the plan; it is carried out by start, stop, reload and rm |
 //! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to those that remain |
@@ -41,23 +46,31 @@
 //!
 //! ```text
 //!     Queued ──taken up──▶ Starting ──spawned──▶ Running ──stop signal──▶ Terminating ──reaped──▶ (no record)
-//!        │                    │ ▲                   │                                                  ▲
-//!        └─ not wanted any    │ └ doomed: a stop    └──────────────── died by itself ──────────────────┘
-//!           more: no record   │   came meanwhile
-//!                             └─ launch failed: no record, the place is due again or waits
+//!        │                    │                     │                                                  ▲
+//!        └─ not wanted any    └─ launch failed:     └──────────────── exited by itself ────────────────┘
+//!           more: no record      no record, its slot
+//!                                is due again or waits
 //! ```
 //!
-//! A worker's pid is data; the core identifies a worker by a [`WorkerId`] that is never used again, so a late or unknown
-//! pid is ignored by construction. With `ready`, a worker that runs its program is Unready until its check succeeds:
-//! starts, walks and reloads wait for it (`lifecycle::readiness`). With `health` it is checked from then on
-//! (`lifecycle::liveness`).
+//! Three more states take time on the way up, each only where the watcher asks for it:
+//!
+//! | state | a worker is there | left when |
+//! |---|---|---|
+//! | Preparing | before Queued, while its `before_spawn` hook runs | the hook answers: Queued, or no record |
+//! | Accepting | after Starting, while its `after_spawn` hook runs | the hook answers: Unready or Running, or it is stopped |
+//! | Unready | before Running, with `ready` | the check succeeds, or `ready_timeout` is over and it is stopped |
+//!
+//! A stop that comes in Starting is noted (`stop_pending`) and sent when the process exists.
+//!
+//! A worker's pid is data; the core identifies a worker by a [`WorkerId`] that is never used again, so a late or
+//! unknown pid is ignored by construction. With `ready`, starts, walks and reloads wait for a worker until it is ready
+//! (`lifecycle::readiness`). With `health` it is checked from then on (`lifecycle::liveness`).
 //!
 //! # Hooks
 //!
 //! At eleven points a watcher may have a hook. `lifecycle::purpose` has the points, what waits there and what a false
-//! result means; nothing else waits, and a watcher without hooks is not affected. Between Queued and Starting,
-//! before Running, before Terminating and after the end there is a state, or a purpose kept with the watcher, for the
-//! time that the answer takes.
+//! result means; nothing else waits, and a watcher without hooks is not affected. For the time that an answer takes, there is
+//! a state of the worker (above) or a purpose that the watcher keeps.
 //!
 //! # Processes that are no workers
 //!

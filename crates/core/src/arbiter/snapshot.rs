@@ -57,7 +57,7 @@ impl Arbiter {
         Some(self.view_of(watcher))
     }
 
-    /// Every watcher, also those that are on their way out.
+    /// Every watcher, also those that are being removed.
     pub fn views(&self) -> Vec<WatcherView> {
         self.fleet.watchers.values().map(|watcher| self.view_of(watcher)).collect()
     }

@@ -145,7 +145,7 @@ fn look_up(name: &str, layers: &[&Names]) -> Option<String> {
     layers.iter().find_map(|layer| layer.get(name)).cloned()
 }
 
-/// Replaces `$NAME`, upper case alone, with what is known by that name or with nothing, and `$$` with a dollar.
+/// Replaces `$NAME`, upper case alone, with the variable of that name or with nothing, and `$$` with a dollar.
 fn dollars<'v>(text: &str, look_up: impl Fn(&str) -> Option<&'v str>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -60,7 +60,7 @@ pub struct Envelope {
     pub cast: bool,
 }
 
-/// What could not be decoded: the fault to answer with, and what is known of the sender's wishes.
+/// A message that could not be decoded: the fault to answer with, and the keys that could be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Undecodable {
     /// The reason.

@@ -67,8 +67,8 @@ impl HookPoint {
         Self::ALL.into_iter().find(|point| point.name() == name)
     }
 
-    /// Whether a hook that fails here counts as one that returns true, whatever its flag is. In
-    /// Circus a broken hook does not stand in the way of a stop.
+    /// Whether a hook that fails here counts as one that returns true, whatever its flag is. In Circus a broken hook
+    /// does not prevent a stop.
     pub fn forgives(self) -> bool {
         match self {
             Self::BeforeStop | Self::AfterStop | Self::BeforeSignal | Self::AfterSignal => true,

@@ -19,7 +19,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct Watcher {
     pub(crate) name: String,
     pub(crate) state: String,
-    /// How it fares, in circusd's word.
+    /// Its health, in circusd's word.
     pub(crate) health: String,
     pub(crate) wanted: u64,
     pub(crate) running: u64,

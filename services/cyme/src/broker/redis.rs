@@ -19,7 +19,7 @@ const LISTEN: Duration = Duration::from_secs(20);
 /// How long a deletion is remembered, in milliseconds.
 const GONE: u64 = 7 * 24 * 3600 * 1000;
 
-/// KEYS: the hash, the deletion. ARGV: name, entry, owner, whether it is new. The entry that stands in the way, or nothing.
+/// KEYS: the hash, the deletion. ARGV: name, entry, owner, whether it is new. The entry that prevents it, or nothing.
 const CLAIM: &str = r"
 local gone = redis.call('GET', KEYS[2])
 if gone and ARGV[4] == '0' then return gone end

@@ -53,7 +53,7 @@ impl WorkerState {
     }
 }
 
-/// A record of a worker. It exists from the wish to start it until its exit is collected.
+/// A record of a worker. It exists from the decision to start the worker until its exit is reaped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct Worker {
     /// Its number among its watcher's workers.

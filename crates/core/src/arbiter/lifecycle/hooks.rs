@@ -1,4 +1,4 @@
-//! Running hooks: from the wish to run one to its end, whatever follows from it.
+//! Running hooks: from the decision to run one to its end.
 
 use crate::arbiter::action::Action;
 use crate::arbiter::cx::{Cx, FollowUp};

@@ -1,4 +1,4 @@
-//! A worker from the wish to launch it until it runs.
+//! A worker from the decision to launch it until it runs.
 
 use std::time::Duration;
 

@@ -46,7 +46,7 @@ fn launch_missing(w: &mut Watcher, cx: &mut Cx<'_>) {
         return;
     }
     let missing = w.missing();
-    // A crowd is asked for in portions: each worker that comes up makes room for the next.
+    // Many workers are launched in portions: each worker that comes up lets the next one start.
     let room = match spawns_singly(&w.config) {
         true => usize::from(!w.is_bringing_up()),
         false => MAX_LAUNCHES_AHEAD.saturating_sub(w.counts().starting),

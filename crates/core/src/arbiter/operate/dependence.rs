@@ -117,7 +117,7 @@ impl Arbiter {
         }
     }
 
-    /// How a watcher fares, and why, where that depends on others.
+    /// The health of a watcher, and the reason, where that depends on others.
     pub(in crate::arbiter) fn fares(&self, w: &Watcher, now: Now) -> (Health, Option<String>) {
         let own = health(w, self.is_waiting(w), now.mono);
         let waits = w.gave_up.as_ref().is_some_and(|failure| matches!(failure.cause, Cause::Waits { .. }));

@@ -98,7 +98,7 @@ pub(in crate::arbiter) enum Progress {
     Surging,
     /// Reload: the old processes leave.
     Retiring,
-    /// Exclusive reload: these are still to be replaced; `current` is on its way out.
+    /// Exclusive reload: these are still to be replaced; `current` is being stopped.
     Replacing { left: VecDeque<WorkerId>, current: Option<WorkerId> },
 }
 

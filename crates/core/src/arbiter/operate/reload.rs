@@ -55,7 +55,7 @@ pub(in crate::arbiter) fn begin_surge(w: &mut Watcher, cx: &mut Cx<'_>) {
     begin_batch(w, cx);
 }
 
-/// What has become of the wish to replace the next workers.
+/// The result of an attempt to replace the next workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Batch {
     /// Their successors come up.

@@ -280,7 +280,7 @@ impl Arbiter {
 
     /// The figures of a process, and what we know of it besides.
     fn info(&self, subject: &Subject, sample: Option<ProcessInfo>) -> Value {
-        // One that has been collected meanwhile may have been mistaken for a newcomer with its pid.
+        // A process that was reaped meanwhile may have been mistaken for a new one with its pid.
         let alive = self.pids.get(subject.pid) == Some(subject.worker);
         match sample.filter(|_| alive).map(on_wire) {
             Some(Value::Object(mut info)) => {

@@ -276,7 +276,7 @@ impl Judge<'_> {
         Some(self.watcher.warning(&entry.key, &text))
     }
 
-    /// A worker learns the number of a socket that it does not inherit.
+    /// The command has the number of a socket that the worker does not inherit.
     fn unpassed_sockets(&self) -> Option<Problem> {
         let config = self.config;
         if config.use_sockets || !config.sockets.is_empty() {
