@@ -41,15 +41,24 @@ fn room(w: &Watcher) -> usize {
     }
 }
 
+/// The workers that go when their successors have proved themselves.
+fn being_replaced(w: &Watcher) -> impl Iterator<Item = (WorkerId, &Worker)> {
+    let goes = |worker: &Worker| worker.retiring && !worker.is_ending();
+    w.workers().iter().filter(move |(_, worker)| goes(worker)).map(|(id, worker)| (*id, worker))
+}
+
 /// Begins a reload in which the new processes come first: nothing that an old one has failed at counts any more.
 pub(in crate::arbiter) fn begin_surge(w: &mut Watcher, cx: &mut Cx<'_>) {
     for wid in w.slots.end_backoffs() {
         cx.timers.cancel(Timer::Retry(w.key, wid));
     }
     let old: VecDeque<WorkerId> = w.fresh().collect();
-    let next_serial = w.next_serial();
+    // The successor of one that has reached max_age may be on its way: it belongs to the first batch.
+    let retiring: Vec<Wid> = being_replaced(w).map(|(_, worker)| worker.wid).collect();
+    let succeeds = |id: &WorkerId| w.workers().get(id).is_some_and(|worker| retiring.contains(&worker.wid));
+    let batch_since = old.iter().find(|id| succeeds(id)).map_or(w.next_serial(), |id| id.serial);
     if let Some(operation) = &mut w.running {
-        (operation.left, operation.batch_since) = (old, next_serial);
+        (operation.left, operation.batch_since) = (old, batch_since);
     }
     w.next_spawn = cx.mono();
     begin_batch(w, cx);
@@ -76,7 +85,7 @@ fn begin_batch(w: &mut Watcher, cx: &mut Cx<'_>) -> Batch {
     let next_serial = w.next_serial();
     let mut begun = 0;
     if w.next_spawn <= cx.mono() || w.config.warmup_delay <= 0.0 {
-        let most = size.min(room(w));
+        let most = size.saturating_sub(being_replaced(w).count()).min(room(w));
         left.retain(|id| {
             let is_unlaunched = w.workers().get(id).is_some_and(|worker| worker.state.is_unlaunched());
             let turns = begun < most && (is_unlaunched || w.retire(*id));
@@ -157,9 +166,7 @@ pub(in crate::arbiter) fn left_to_prove(w: &Watcher, now: Mono) -> Duration {
 /// A new process does not come up: those that came with it and have a predecessor go, and the old ones stay.
 pub(in crate::arbiter) fn keep_old(w: &mut Watcher, cx: &mut Cx<'_>) {
     let since = w.running.as_ref().map_or(0, |operation| operation.batch_since);
-    let stays = |worker: &Worker| worker.retiring && !worker.is_ending();
-    let kept: Vec<(WorkerId, Wid)> =
-        w.workers().iter().filter(|(_, worker)| stays(worker)).map(|(id, worker)| (*id, worker.wid)).collect();
+    let kept: Vec<(WorkerId, Wid)> = being_replaced(w).map(|(id, worker)| (id, worker.wid)).collect();
     let others = w.workers().keys().filter(|id| !kept.iter().any(|(old, _)| old == *id));
     let others: Vec<WorkerId> = others.copied().collect();
     for (id, wid) in &kept {
@@ -216,8 +223,7 @@ pub(in crate::arbiter) fn send_hup_to_all(w: &mut Watcher, cx: &mut Cx<'_>) {
 
 /// The new processes are up: the old ones are stopped. Returns whether there were any.
 fn end_retiring(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {
-    let stays = |worker: &Worker| worker.retiring && !worker.is_ending();
-    let old: Vec<WorkerId> = w.workers().iter().filter(|(_, worker)| stays(worker)).map(|(id, _)| *id).collect();
+    let old: Vec<WorkerId> = being_replaced(w).map(|(id, _)| id).collect();
     for id in &old {
         terminate::by_policy(w, *id, cx);
     }

@@ -112,6 +112,28 @@ fn worker_of_age_stays_while_its_successor_cannot_run() {
 }
 
 #[test]
+fn a_reload_counts_a_worker_of_age_in_its_first_batch() {
+    let mut rig = aging(None);
+    rig.command("set", json!({"name": "w", "options": {"reload_batch": 1}}));
+    rig.said();
+    rig.pass(10_000);
+    rig.expect(["launch worker 1", "w.spawn 103"]);
+    let request = reload(&mut rig);
+    rig.expect([]);
+    rig.pass(1000);
+    rig.expect(["SIGTERM 101", "w.kill 101", "launch worker 2", "w.spawn 104"]);
+    rig.exit(101, -15);
+    rig.pass(1000);
+    rig.expect(["w.reap 101 -15", "SIGTERM 102", "w.kill 102", "launch worker 1", "w.spawn 105"]);
+    rig.exit(102, -15);
+    rig.pass(1000);
+    rig.exit(103, -15);
+    assert!(rig.answer_to(request).is_some_and(|answer| answer.get("errno").is_none()));
+    assert_eq!(rig.running("w"), [104, 105]);
+    rig.assert_quiescent();
+}
+
+#[test]
 fn worker_of_age_goes_first_where_that_is_the_way_to_reload() {
     let mut rig = aging(Some(ReloadMode::Exclusive));
     rig.pass(10_000);
