@@ -18,8 +18,8 @@ const BUGS: [(&str, &str, &str, &str); 40] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
-        "    let info = ExitInfo { pid: exit.pid,",
-        "    if worker.exit_expected {\n        return Some(worker);\n    }\n    let info = ExitInfo { pid: exit.pid,",
+        "    let info = ExitInfo { pid, wid,",
+        "    if worker.exit_expected {\n        return Some(worker);\n    }\n    let info = ExitInfo { pid, wid,",
     ),
     (
         "one process too many is launched",
@@ -189,7 +189,7 @@ const BUGS: [(&str, &str, &str, &str); 40] = [
     ),
     (
         "what was stopped along is not started again, nor held back",
-        "operate/schedule.rs",
+        "operate/walk.rs",
         "if along.contains(&key) { Reason::Along } else { Reason::Requested }",
         "if along.contains(&key) { Reason::Requested } else { Reason::Along }",
     ),

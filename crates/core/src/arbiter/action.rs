@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::arbiter::fleet::memory::Memories;
 use crate::arbiter::ids::{HookId, JobId, ProbeId, SinkCommandId, WatcherKey, Wid, WorkerId};
-use crate::arbiter::lifecycle::purpose::HookCall;
+use crate::arbiter::lifecycle::purpose::{HookCall, SignalTarget};
 use crate::base::{Level, Pid};
 use crate::config::{Config, Probe, SocketConfig, WatcherConfig};
 use crate::proto::{Notice, Reply, Signal, StreamName, TailRange};
@@ -151,21 +149,6 @@ pub enum Reach {
     Children,
     /// The process, its session and process group, and all its descendants.
     Tree,
-}
-
-/// Which processes a `signal` request means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SignalTarget {
-    /// The processes.
-    Process,
-    /// The processes and all their descendants.
-    Recursive,
-    /// Their descendants only.
-    Descendants,
-    /// Their direct children only.
-    Children,
-    /// This direct child of the process.
-    Child(i64),
 }
 
 /// A process to sample.

@@ -3,109 +3,34 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::arbiter::action::{Action, Launch};
-use crate::arbiter::cx::{Cx, FollowUp, Outbox, Pids};
+use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::event::{Event, Exit, Intent, SocketInfo};
 use crate::arbiter::fleet::memory::Memories;
 use crate::arbiter::fleet::registry::Fleet;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
-use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
-use crate::arbiter::lifecycle::cron::TimeZones;
-use crate::arbiter::lifecycle::essential::EssentialEnd;
+use crate::arbiter::ids::{WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::Purpose;
 use crate::arbiter::lifecycle::python_hosts::PythonHosts;
 use crate::arbiter::lifecycle::sink_commands::{SinkCommands, SinkCx};
-use crate::arbiter::lifecycle::{answers, exit, hooks, launch, notified, probes, readiness, terminate};
+use crate::arbiter::lifecycle::{answers, checks, exit, hooks, launch, notified, probes, readiness, terminate};
 use crate::arbiter::operate::advance::advance;
-use crate::arbiter::operate::failed_reload::FailedReload;
 use crate::arbiter::operate::job::{Form, Jobs, Then};
-use crate::arbiter::operate::queue::{self, Operation, OperationKind, Reason, Waiter};
-use crate::arbiter::operate::schedule::{Schedule, Which};
-use crate::arbiter::operate::shutdown::Phase;
-use crate::arbiter::operate::{reload, stuck};
-use crate::arbiter::requests::reloadconfig::Reconfigurations;
-use crate::arbiter::requests::stats::PendingStats;
-use crate::arbiter::requests::tail::PendingTail;
-use crate::arbiter::requests::why::PendingWhy;
+use crate::arbiter::operate::operation::{Operation, OperationKind, Reason, Waiter};
+use crate::arbiter::operate::phase::Phase;
+use crate::arbiter::operate::walk::{Schedule, Which};
+use crate::arbiter::operate::{queue, reload, stuck};
+use crate::arbiter::outbox::{Outbox, Pids};
+use crate::arbiter::requests::pending::{PendingStats, Reconfigurations};
 use crate::arbiter::rng::Rng;
+use crate::arbiter::state::{Arbiter, Sockets};
 use crate::arbiter::time::{Mono, Now};
+use crate::arbiter::time_zones::TimeZones;
 use crate::arbiter::timers::{Timer, Timers};
 use crate::base::{Level, Pid};
-use crate::config::{CircusConfig, Config, Host, Orphans, SocketConfig, WatcherConfig};
-use crate::proto::{EventKind, Fault, ReplyTo, SpawnError, Stage};
-
-/// The managed sockets.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Sockets {
-    pub(in crate::arbiter) open: Vec<SocketInfo>,
-    numbers: BTreeMap<String, i32>,
-    /// What the file says of them.
-    pub(in crate::arbiter) configs: Vec<SocketConfig>,
-    /// Those that are watched, and which watchers wait there for a connection.
-    pub(in crate::arbiter) watched: BTreeMap<String, BTreeSet<WatcherKey>>,
-}
-
-impl Sockets {
-    pub(in crate::arbiter) fn opened(&mut self, sockets: Vec<SocketInfo>) {
-        self.numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
-        self.open = sockets;
-    }
-}
-
-/// The core: a pure state machine. See the module's documentation for the model.
-///
-/// Between two turns, when its actions are drained, all of it is plain data that another daemon can go on with (see
-/// [`Arbiter::save`] and [`Arbiter::resume`]).
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Arbiter {
-    pub(in crate::arbiter) circus: CircusConfig,
-    pub(in crate::arbiter) host: Host,
-    pub(in crate::arbiter) phase: Phase,
-    pub(in crate::arbiter) fleet: Fleet,
-    pub(in crate::arbiter) pids: Pids,
-    pub(in crate::arbiter) hosts: PythonHosts,
-    pub(in crate::arbiter) sink_commands: SinkCommands,
-    pub(in crate::arbiter) sockets: Sockets,
-    pub(in crate::arbiter) timers: Timers,
-    pub(in crate::arbiter) rng: Rng,
-    pub(in crate::arbiter) jobs: Jobs,
-    pub(in crate::arbiter) schedule: Schedule,
-    pub(in crate::arbiter) outbox: Outbox,
-    /// Where the answer of the upgrade that is under way goes.
-    #[serde(default)]
-    pub(in crate::arbiter) upgrade: Option<ReplyTo>,
-    /// The essential watcher whose end ends circusd.
-    pub(in crate::arbiter) essential_end: Option<EssentialEnd>,
-    /// Empty between two calls.
-    #[serde(skip)]
-    pub(in crate::arbiter) follow_ups: VecDeque<FollowUp>,
-    /// How far the clock on the wall is ahead of the monotonic one, in seconds, once some watcher runs by a schedule.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::arbiter) clock_distance: Option<f64>,
-    /// The daemon reports when the clock on the wall was set.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(in crate::arbiter) watches_clock: bool,
-    /// The daemon's: a state has none.
-    #[serde(skip)]
-    pub(in crate::arbiter) time_zones: TimeZones,
-    pub(in crate::arbiter) reconfigurations: Reconfigurations,
-    pub(in crate::arbiter) pending_stats: PendingStats,
-    pub(in crate::arbiter) tails: BTreeMap<JobId, PendingTail>,
-    /// Requests that are answered when circusd has started anew, and what starts by itself has come up.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::arbiter) restarters: Vec<ReplyTo>,
-    /// What operators have decided about watchers, by their names.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(in crate::arbiter) memories: Memories,
-    /// Those whose answers wait for lines of output.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::arbiter) failed_reloads: Vec<FailedReload>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::arbiter) whys: Vec<PendingWhy>,
-}
+use crate::config::{Config, Host, Orphans, WatcherConfig};
+use crate::proto::{EventKind, Fault, SpawnError, Stage};
 
 impl Arbiter {
     /// An arbiter for this configuration. It asks for its sockets first; the fleet starts when they are open.
@@ -197,7 +122,7 @@ impl Arbiter {
                 }
             }
             Event::Probed { probe, outcome } => {
-                self.with_and_advance(probe.worker.watcher, now, |w, cx| probes::done(w, probe, outcome, cx));
+                self.with_and_advance(probe.worker.watcher, now, |w, cx| checks::done(w, probe, outcome, cx));
             }
             Event::PythonHostLost { host, error } => {
                 for hook in self.hosts.lost(host) {
@@ -233,7 +158,7 @@ impl Arbiter {
                     self.with_and_advance(worker.watcher, now, |w, cx| readiness::overdue(w, worker, cx));
                 }
                 Timer::Probe(worker) => {
-                    self.with_and_advance(worker.watcher, now, |w, cx| probes::due(w, worker, cx));
+                    self.with_and_advance(worker.watcher, now, |w, cx| checks::due(w, worker, cx));
                 }
                 Timer::Retry(key, wid) => self.with_and_advance(key, now, |w, _| w.slots.make_due(wid)),
                 Timer::Stuck(key) => self.with_and_advance(key, now, stuck::report),
@@ -510,5 +435,14 @@ impl Arbiter {
             }
         }
         self.check_invariants();
+    }
+
+    /// Says how many lines about workers were left out.
+    pub(in crate::arbiter) fn log_left_out(&mut self) {
+        self.timers.cancel(Timer::LogLimit);
+        let count = self.outbox.log_limit.take_left_out();
+        if count > 0 {
+            self.outbox.log(Level::Info, format!("workers start and exit too fast to log each lines_left_out={count}"));
+        }
     }
 }

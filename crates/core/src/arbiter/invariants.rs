@@ -1,6 +1,6 @@
 //! What must be true between any two calls. Checked after each in debug builds.
 
-use crate::arbiter::core::Arbiter;
+use crate::arbiter::state::Arbiter;
 
 #[cfg(not(debug_assertions))]
 impl Arbiter {
@@ -13,14 +13,14 @@ mod checks {
     use std::collections::{BTreeSet, HashSet};
 
     use super::Arbiter;
+    use crate::arbiter::fleet::activation::Stage;
     use crate::arbiter::fleet::vitals::Phase;
     use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
     use crate::arbiter::fleet::worker::WorkerState;
     use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
-    use crate::arbiter::lifecycle::idle::Stage;
     use crate::arbiter::lifecycle::purpose::Purpose;
-    use crate::arbiter::operate::queue::Waiter;
-    use crate::arbiter::operate::shutdown::Phase as Life;
+    use crate::arbiter::operate::operation::Waiter;
+    use crate::arbiter::operate::phase::Phase as Life;
     use crate::arbiter::outcome::Cause;
     use crate::arbiter::timers::Timer;
 

@@ -21,15 +21,15 @@
 //! | deadlines | stand; one that has passed is due at once |
 
 use crate::arbiter::action::Action;
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::activation::Stage;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
-use crate::arbiter::lifecycle::idle::Stage;
 use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, RunningHook};
-use crate::arbiter::lifecycle::{answers, hooks, probes};
-use crate::arbiter::operate::shutdown::Phase;
+use crate::arbiter::lifecycle::{answers, checks, hooks};
+use crate::arbiter::operate::phase::Phase;
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::base::saved::{self, SavedError};
@@ -82,7 +82,7 @@ impl Arbiter {
             self.with(key, now, |w, cx| {
                 launch_again(w, cx);
                 run_hooks_again(w, cx);
-                probes::try_again(w, cx);
+                checks::try_again(w, cx);
             });
         }
         for key in self.fleet.keys() {

@@ -1,13 +1,13 @@
 //! A view of the core from outside, for tests and for callers that identify a process by its worker.
 
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::{HookTask, Purpose};
 use crate::arbiter::operate::job::{Job, Then};
-use crate::arbiter::operate::queue::OperationKind;
-use crate::arbiter::operate::shutdown::Phase;
+use crate::arbiter::operate::operation::OperationKind;
+use crate::arbiter::operate::phase::Phase;
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Mono;
 use crate::arbiter::timers::Timer;
 use crate::base::Pid;

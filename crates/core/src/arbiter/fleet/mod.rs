@@ -1,5 +1,6 @@
 //! The watchers and workers as data: options, states, numbered slots, and what is remembered of them.
 
+pub(in crate::arbiter) mod activation;
 pub(in crate::arbiter) mod chronicle;
 pub(in crate::arbiter) mod history;
 pub(in crate::arbiter) mod memory;

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arbiter::fleet::activation::Activation;
 use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::history::History;
 use crate::arbiter::fleet::runs::Runs;
 use crate::arbiter::fleet::slots::Slots;
 use crate::arbiter::fleet::worker::{Worker, WorkerClass, WorkerState};
 use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
-use crate::arbiter::lifecycle::activation::Activation;
 use crate::arbiter::lifecycle::purpose::Hooks;
-use crate::arbiter::operate::proof::Proof;
-use crate::arbiter::operate::queue::{Operation, Progress};
+use crate::arbiter::operate::job::Proof;
+use crate::arbiter::operate::operation::{Operation, Progress};
 use crate::arbiter::outcome::{Cause, Failure, Failures};
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::base::Pid;
@@ -452,4 +452,16 @@ impl Watcher {
         }
         counts
     }
+}
+
+/// A worker is at work: a watcher that starts has one.
+pub(in crate::arbiter) fn note_run(w: &mut Watcher) {
+    if let WatcherState::Starting { spawned } = &mut w.state {
+        *spawned = true;
+    }
+}
+
+/// Whether a watcher is stopped, and is to stay so for now.
+pub(in crate::arbiter) fn is_idle(w: &Watcher) -> bool {
+    w.state == WatcherState::Stopped && w.running.is_none() && w.waiting.is_empty()
 }

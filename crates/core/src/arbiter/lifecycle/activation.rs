@@ -16,42 +16,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::arbiter::action::Action;
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::Cx;
+use crate::arbiter::fleet::activation::{Activation, RunResult, Stage};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::WatcherKey;
-use crate::arbiter::lifecycle::idle::{Idle, Stage};
 use crate::arbiter::lifecycle::{backoff, stop};
-use crate::arbiter::operate::queue::{Operation, OperationKind, Reason};
-use crate::arbiter::time::{Mono, Now};
+use crate::arbiter::operate::operation::{Operation, OperationKind, Reason};
+use crate::arbiter::state::Arbiter;
+use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::config::named_sockets;
-
-/// What a watcher knows of its waiting for connections.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(in crate::arbiter) struct Activation {
-    /// The sockets that are watched for it now.
-    pub(in crate::arbiter) sockets: BTreeSet<String>,
-    /// It does not wait again before then.
-    pub(in crate::arbiter) rests_until: Option<Mono>,
-    /// How often in a row it was started and came to nothing.
-    failures: u32,
-    /// Whether it has connections, where it stops without any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::arbiter) idle: Option<Idle>,
-}
-
-/// How a worker of an on_demand watcher ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::arbiter) enum RunResult {
-    /// It lived long enough.
-    Good,
-    /// It exited early, with success.
-    Brief,
-    /// It exited early, or could not be started.
-    Bad,
-}
 
 impl Arbiter {
     /// A client has connected to a socket, or sent something there.

@@ -10,11 +10,8 @@ use crate::arbiter::ids::{Wid, WorkerId};
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
-use crate::base::{Level, Pid, Throttle};
+use crate::base::{Level, Pid};
 use crate::proto::{EventKind, Signal};
-
-/// How many lines about workers are logged in a second; the others are counted.
-pub(in crate::arbiter) type LogLimit = Throttle<50, 1>;
 
 /// Logs a line about a worker, or counts it where there are too many.
 fn log(level: Level, text: impl FnOnce() -> String, cx: &mut Cx<'_>) {
@@ -31,17 +28,6 @@ fn line(text: std::fmt::Arguments<'_>) -> String {
     let mut line = String::with_capacity(128);
     let _never_fails = line.write_fmt(text);
     line
-}
-
-impl crate::arbiter::core::Arbiter {
-    /// Says how many lines about workers were left out.
-    pub(in crate::arbiter) fn log_left_out(&mut self) {
-        self.timers.cancel(Timer::LogLimit);
-        let count = self.outbox.log_limit.take_left_out();
-        if count > 0 {
-            self.outbox.log(Level::Info, format!("workers start and exit too fast to log each lines_left_out={count}"));
-        }
-    }
 }
 
 /// A process counts as one of the watcher's from now on.

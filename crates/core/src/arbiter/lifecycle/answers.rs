@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::arbiter::cx::{Cx, FollowUp};
+use crate::arbiter::fleet::activation::RunResult;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::{HookId, WorkerId};
-use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, HookSubject, HookTask, Purpose};
-use crate::arbiter::lifecycle::{exit, hooks, launch, readiness, runs, signals, start, stop, terminate};
+use crate::arbiter::lifecycle::{activation, exit, hooks, launch, readiness, runs, signals, start, stop, terminate};
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;

@@ -7,6 +7,7 @@ use crate::arbiter::fleet::history::Backoff;
 use crate::arbiter::fleet::slots::back_off;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::Wid;
+use crate::arbiter::lifecycle::announce;
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::rng::Rng;
 use crate::arbiter::time::seconds;
@@ -41,4 +42,17 @@ pub(in crate::arbiter) fn begin(
     w.slots.back_off(wid, Backoff { cause, times, wait });
     cx.timers.set(Timer::Retry(w.key, wid), cx.mono().after(wait));
     wait
+}
+
+/// The slot of a worker that exits again and again waits, for the `k`-th time.
+pub(in crate::arbiter) fn begin_after_exit(
+    w: &mut Watcher,
+    wid: Wid,
+    exit_code: i32,
+    (lived, times, k): (Duration, u32, u32),
+    cx: &mut Cx<'_>,
+) {
+    w.slots.tried(wid);
+    let wait = begin(w, wid, Cause::Exit { exit_code, lived }, (times, k), cx);
+    announce::backs_off(w, wid.0, exit_code, (lived, times, wait), cx);
 }

@@ -10,15 +10,15 @@
 use jiff::tz::TimeZone;
 
 use crate::arbiter::action::Action;
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::runs::NextRun;
-use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState, is_idle};
 use crate::arbiter::ids::WatcherKey;
 use crate::arbiter::lifecycle::stop;
-use crate::arbiter::operate::queue::OperationKind;
-use crate::arbiter::operate::schedule::is_idle;
+use crate::arbiter::operate::operation::OperationKind;
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::{Now, seconds};
+use crate::arbiter::time_zones::TimeZones;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 use crate::config::{Missed, Overlap, Schedule, WatcherKind};
@@ -32,23 +32,6 @@ const LONGEST_STEP_BACK: f64 = 3.0 * 3600.0;
 const STEP: f64 = 1.0;
 /// What floating point numbers lose.
 const ROUNDING: f64 = 0.001;
-
-/// The time zones that the daemon knows: that of a name, or the local one.
-#[derive(Clone, Copy, Debug)]
-pub struct TimeZones(pub fn(Option<&str>) -> Option<TimeZone>);
-
-impl Default for TimeZones {
-    fn default() -> Self {
-        Self(|_| Some(TimeZone::UTC))
-    }
-}
-
-/// They are the machine's, and no part of a state.
-impl PartialEq for TimeZones {
-    fn eq(&self, _other: &Self) -> bool {
-        true
-    }
-}
 
 /// A time at which a watcher is to run.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,10 +1,10 @@
 //! Essential watchers: where one has no worker left and gets none, circusd ends, with that worker's exit status.
 
-use serde::{Deserialize, Serialize};
+use crate::arbiter::operate::phase::EssentialEnd;
 
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::base::Level;
 use crate::config::{ExitOn, WatcherOrigin};
@@ -13,15 +13,6 @@ use crate::config::{ExitOn, WatcherOrigin};
 const NOT_STARTED: u8 = 1;
 /// What is added to a signal's number to make an exit status of it, as shells do.
 const BY_SIGNAL: i32 = 128;
-
-/// The end of an essential watcher.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EssentialEnd {
-    /// The watcher's name.
-    pub watcher: String,
-    /// What circusd exits with.
-    pub status: u8,
-}
 
 impl Arbiter {
     /// The essential watcher whose end has ended circusd, or is about to.

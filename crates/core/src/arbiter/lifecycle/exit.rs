@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use crate::arbiter::cx::Cx;
 use crate::arbiter::event::Exit;
+use crate::arbiter::fleet::activation::RunResult;
 use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::history::{LastExit, LastFailure};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{Wid, WorkerId};
-use crate::arbiter::lifecycle::activation::{self, RunResult};
 use crate::arbiter::lifecycle::purpose::{ExitInfo, Purpose};
 use crate::arbiter::lifecycle::{
-    announce, backoff, essential, hooks, liveness, probes, readiness, runs, stop, terminate,
+    activation, announce, backoff, essential, hooks, liveness, probes, runs, stop, terminate,
 };
 use crate::arbiter::operate::reload;
 use crate::arbiter::outcome::Cause;
@@ -154,7 +154,7 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         w.history.restarts += 1;
     }
     if wanted && let Some(cause @ Cause::NotReady { .. }) = worker.verdict() {
-        readiness::launch_failed(w, worker.wid, cause.clone(), cx);
+        not_ready(w, worker.wid, cause.clone(), cx);
     } else if kept_up && !replaced && !worker.retiring && !replaced_by_reload {
         w.slots.release(worker.wid);
         let failed = !w.is_success(exit_code) && !worker.exit_expected;
@@ -180,7 +180,7 @@ pub(in crate::arbiter) fn free_slot(w: &mut Watcher, id: WorkerId, worker: &Work
         w.slots.lived_for_min_uptime(worker.wid);
         match w.slots.count_exit(worker.wid, lived, window(w), steady(w)) {
             ..=FREE_EXITS => w.slots.release(worker.wid),
-            exits => begin_backoff(w, worker.wid, exit_code, (lived, exits, exits - FREE_EXITS), cx),
+            exits => backoff::begin_after_exit(w, worker.wid, exit_code, (lived, exits, exits - FREE_EXITS), cx),
         }
     } else {
         if !young {
@@ -217,20 +217,23 @@ fn exited_early(w: &mut Watcher, wid: Wid, lived: Duration, exit_code: i32, cx: 
         w.slots.release(wid);
         return give_up(w, wid, Cause::Exit { exit_code, lived }, cx);
     }
-    begin_backoff(w, wid, exit_code, (lived, k, k), cx);
+    backoff::begin_after_exit(w, wid, exit_code, (lived, k, k), cx);
 }
 
-/// The slot of a worker that exits again and again waits, for the `k`-th time.
-pub(in crate::arbiter) fn begin_backoff(
-    w: &mut Watcher,
-    wid: Wid,
-    exit_code: i32,
-    (lived, times, k): (Duration, u32, u32),
-    cx: &mut Cx<'_>,
-) {
-    w.slots.tried(wid);
-    let wait = backoff::begin(w, wid, Cause::Exit { exit_code, lived }, (times, k), cx);
-    announce::backs_off(w, wid.0, exit_code, (lived, times, wait), cx);
+/// A worker that was not ready in time is gone: as with any launch that failed, save that the next one always waits.
+fn not_ready(w: &mut Watcher, wid: Wid, cause: Cause, cx: &mut Cx<'_>) {
+    let failures = w.slots.count_failure(wid);
+    let tries = w.config.max_retry;
+    let name = w.name().to_owned();
+    if tries < 0 || i64::from(failures) < tries {
+        w.slots.tried(wid);
+        let wait: Duration = backoff::begin(w, wid, cause, (failures, failures), cx);
+        let text = format!("{name}: worker waits for its next start wid={} wait={}ms", wid.0, wait.as_millis());
+        return cx.log(Level::Warning, text);
+    }
+    w.slots.release(wid);
+    cx.log(Level::Warning, format!("{name}: given up after {failures} failed starts in a row wid={}", wid.0));
+    give_up(w, wid, cause, cx);
 }
 
 /// Whether an unexpected exit after min_uptime may be part of a crash loop: a failure, or a success that came soon.

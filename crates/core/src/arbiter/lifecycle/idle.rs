@@ -12,38 +12,19 @@
 //! none is stopped under a request. While circusd listens, the first connection says that the watcher is busy, and
 //! circusd hears of no other: a busy watcher costs one look in a quarter of `idle_timeout`, one that is stopped nothing.
 
-use serde::{Deserialize, Serialize};
+use crate::arbiter::fleet::activation::{Idle, Stage};
 
 use crate::arbiter::action::Action;
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::WatcherKey;
-use crate::arbiter::operate::queue::{Operation, OperationKind, Reason};
+use crate::arbiter::operate::operation::{Operation, OperationKind, Reason};
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
 
 /// How many looks at a busy watcher there are in its `idle_timeout`.
 const LOOKS: u32 = 4;
-
-/// What is known of a watcher's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Idle {
-    pub(in crate::arbiter) stage: Stage,
-    /// The `idle_timeout` that it goes by.
-    timeout: f64,
-}
-
-/// See the drawing above.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::arbiter) enum Stage {
-    Busy,
-    Listening,
-    Looking {
-        /// None was open, and none has come, for `idle_timeout`.
-        last: bool,
-    },
-}
 
 impl Watcher {
     pub(in crate::arbiter) fn idle_stage(&self) -> Option<Stage> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::arbiter::cx::Cx;
-use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState, note_run};
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
@@ -81,12 +81,5 @@ pub(in crate::arbiter) fn publish_spawned(w: &mut Watcher, id: WorkerId, cx: &mu
         let variance = u64::try_from(w.config.max_age_variance).unwrap_or(0);
         let age = u64::try_from(w.config.max_age).unwrap_or(0).saturating_add(cx.rng.up_to(variance));
         cx.timers.set(Timer::Expire(id), cx.mono().after(Duration::from_secs(age)));
-    }
-}
-
-/// A worker is at work: a watcher that starts has one.
-pub(in crate::arbiter) fn note_run(w: &mut Watcher) {
-    if let WatcherState::Starting { spawned } = &mut w.state {
-        *spawned = true;
     }
 }

@@ -4,6 +4,7 @@ pub(in crate::arbiter) mod activation;
 pub(in crate::arbiter) mod announce;
 pub(in crate::arbiter) mod answers;
 pub(in crate::arbiter) mod backoff;
+pub(in crate::arbiter) mod checks;
 pub(in crate::arbiter) mod cron;
 pub(in crate::arbiter) mod essential;
 pub(in crate::arbiter) mod exit;

@@ -25,11 +25,25 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::arbiter::action::SignalTarget;
 use crate::arbiter::ids::{HookId, JobId, WatcherKey, Wid, WorkerId};
 use crate::base::Pid;
 use crate::config::{HookKind, WatcherConfig};
 use crate::proto::{HookPoint, Object, Signal};
+
+/// Which processes a `signal` request means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SignalTarget {
+    /// The processes.
+    Process,
+    /// The processes and all their descendants.
+    Recursive,
+    /// Their descendants only.
+    Descendants,
+    /// Their direct children only.
+    Children,
+    /// This direct child of the process.
+    Child(i64),
+}
 
 /// A hook to run; answer with `Event::HookDone`.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::action::Action;
-use crate::arbiter::cx::Outbox;
 use crate::arbiter::ids::HookId;
+use crate::arbiter::outbox::Outbox;
 
 /// A host, as long as it is of use.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

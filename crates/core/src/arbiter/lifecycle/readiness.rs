@@ -3,19 +3,16 @@
 //! A worker that is not ready in time is stopped, and its launch has failed: its slot is tried again after a
 //! back-off, `max_retry` times in all. A reload that brings up such a worker ends, and the old workers stay.
 
-use std::time::Duration;
-
 use crate::arbiter::cx::Cx;
 use crate::arbiter::event::ProbeOutcome;
 use crate::arbiter::fleet::vitals::{Phase, Stage, Vitals};
-use crate::arbiter::fleet::watcher::Watcher;
+use crate::arbiter::fleet::watcher::{Watcher, note_run};
 use crate::arbiter::fleet::worker::WorkerState;
-use crate::arbiter::ids::{Wid, WorkerId};
-use crate::arbiter::lifecycle::{announce, backoff, exit, launch, liveness, probes, terminate};
+use crate::arbiter::ids::WorkerId;
+use crate::arbiter::lifecycle::{announce, exit, liveness, probes, terminate};
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
-use crate::base::Level;
 
 /// A worker runs its program, and its watcher wants it.
 pub(in crate::arbiter) fn begin(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
@@ -31,7 +28,11 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) 
     cx.timers.set(Timer::Ready(id), cx.mono().after(seconds(w.config.checks.ready_timeout)));
     match says_ready {
         Some(true) if listens => reached(w, id, cx),
-        Some(_) if !listens => probes::attempt(w, id, cx),
+        Some(_) if !listens => {
+            if probes::attempt(w, id, cx) {
+                reached(w, id, cx);
+            }
+        }
         Some(_) | None => {}
     }
 }
@@ -64,7 +65,7 @@ pub(in crate::arbiter) fn reached(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
     let Some(wid) = wid else { return };
     w.slots.launched(wid);
     w.slots.tried(wid);
-    launch::note_run(w);
+    note_run(w);
     announce::ready(w, id, cx);
     liveness::begin(w, id, cx);
 }
@@ -97,20 +98,4 @@ pub(in crate::arbiter) fn overdue(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
     if w.is_surging() {
         exit::give_up(w, wid, cause, cx);
     }
-}
-
-/// A worker that was not ready in time is gone: as with any launch that failed, save that the next one always waits.
-pub(in crate::arbiter) fn launch_failed(w: &mut Watcher, wid: Wid, cause: Cause, cx: &mut Cx<'_>) {
-    let failures = w.slots.count_failure(wid);
-    let tries = w.config.max_retry;
-    let name = w.name().to_owned();
-    if tries < 0 || i64::from(failures) < tries {
-        w.slots.tried(wid);
-        let wait: Duration = backoff::begin(w, wid, cause, (failures, failures), cx);
-        let text = format!("{name}: worker waits for its next start wid={} wait={}ms", wid.0, wait.as_millis());
-        return cx.log(Level::Warning, text);
-    }
-    w.slots.release(wid);
-    cx.log(Level::Warning, format!("{name}: given up after {failures} failed starts in a row wid={}", wid.0));
-    exit::give_up(w, wid, cause, cx);
 }

@@ -12,8 +12,8 @@ use crate::arbiter::fleet::runs::Run;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::lifecycle::announce::Seconds;
-use crate::arbiter::lifecycle::exit;
-use crate::arbiter::operate::queue::OperationKind;
+use crate::arbiter::lifecycle::backoff;
+use crate::arbiter::operate::operation::OperationKind;
 use crate::arbiter::outcome::{Cause, Failure};
 use crate::base::Level;
 use crate::config::{Respawn, WatcherConfig, WatcherKind};
@@ -55,7 +55,7 @@ pub(in crate::arbiter) fn exited(w: &mut Watcher, worker: &Worker, lived: Durati
         // One that was killed by a command is not wanted.
         if !worker.exit_expected && is_retried(&w.config, times) {
             w.history.restarts += 1;
-            return exit::begin_backoff(w, wid, exit_code, (lived, times, times), cx);
+            return backoff::begin_after_exit(w, wid, exit_code, (lived, times, times), cx);
         }
         w.failures.note(Some(wid), Cause::Exit { exit_code, lived }, cx.now);
     }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::arbiter::action::{Action, Reach, SignalTarget};
+use crate::arbiter::action::{Action, Reach};
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::{JobId, Wid, WorkerId};
 use crate::arbiter::lifecycle::hooks;
-use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, Send};
+use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, Send, SignalTarget};
 use crate::arbiter::timers::Timer;
 use crate::base::{Level, Pid};
 use crate::proto::{EventKind, Signal};

@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::action::Action;
-use crate::arbiter::cx::Outbox;
 use crate::arbiter::ids::SinkCommandId;
 use crate::arbiter::lifecycle::backoff;
+use crate::arbiter::outbox::Outbox;
 use crate::arbiter::rng::Rng;
 use crate::arbiter::time::Mono;
 use crate::arbiter::timers::{Timer, Timers};

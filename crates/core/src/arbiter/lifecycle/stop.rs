@@ -8,7 +8,7 @@ use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::{announce, hooks, runs, terminate};
-use crate::arbiter::operate::queue::OperationKind;
+use crate::arbiter::operate::operation::OperationKind;
 use crate::arbiter::outcome::Failure;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;

@@ -5,9 +5,9 @@ use crate::arbiter::fleet::watcher::{Resizing, Watcher, WatcherState};
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::reconcile::reconcile;
 use crate::arbiter::lifecycle::{activation, cron, essential, hooks, runs, start, stop};
-use crate::arbiter::operate::proof::{self, Proof};
-use crate::arbiter::operate::queue::{self, Operation, OperationKind, Progress};
-use crate::arbiter::operate::{dependence, reload, stuck};
+use crate::arbiter::operate::job::Proof;
+use crate::arbiter::operate::operation::{Operation, OperationKind, Progress};
+use crate::arbiter::operate::{dependence, proof, queue, reload, stuck};
 use crate::config::{ReloadMode, WatcherKind};
 
 /// Goes on with a watcher as far as is possible now.

@@ -8,29 +8,21 @@
 
 use std::collections::BTreeSet;
 
-use crate::arbiter::core::Arbiter;
-use crate::arbiter::cx::{Cx, FollowUp};
-use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
+use crate::arbiter::cx::{Cx, FollowUp, Unmet};
+use crate::arbiter::fleet::watcher::{Watcher, WatcherState, is_idle};
 use crate::arbiter::ids::{JobId, WatcherKey};
 use crate::arbiter::lifecycle::health::health;
 use crate::arbiter::lifecycle::runs;
 use crate::arbiter::operate::job::Then;
-use crate::arbiter::operate::queue::{Operation, OperationKind, Waiter};
-use crate::arbiter::operate::schedule::{Stops, Which, is_idle};
+use crate::arbiter::operate::operation::{Operation, OperationKind, Waiter};
+use crate::arbiter::operate::walk::{Stops, Which};
 use crate::arbiter::outcome::{self, Cause};
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::{Mono, Now};
 use crate::base::Level;
 use crate::commands::Health;
 use crate::config::{Needs, Propagate, Respawn, WatcherKind, is_pattern};
 use crate::proto::Fault;
-
-/// Why a watcher may not start yet.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::arbiter) struct Unmet {
-    pub(in crate::arbiter) cause: Cause,
-    /// What it waits for may still come, without a command.
-    pub(in crate::arbiter) may_come: bool,
-}
 
 /// Whether a watcher has done its work: its workers have succeeded and are not replaced.
 fn has_finished(w: &Watcher) -> bool {

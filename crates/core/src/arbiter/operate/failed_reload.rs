@@ -2,38 +2,20 @@
 //!
 //! The output thread has these lines, so it is asked first. Where nothing is kept of what the workers print, there are none.
 
-use serde::{Deserialize, Serialize};
+use crate::arbiter::requests::pending::FailedReload;
 
 use crate::arbiter::action::Action;
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::{JobId, Wid};
 use crate::arbiter::operate::last_lines::LastLines;
-use crate::arbiter::operate::queue::Waiter;
+use crate::arbiter::operate::operation::Waiter;
 use crate::arbiter::outcome::{self, Cause, Failure};
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::base::{Level, Pid};
 use crate::proto::{EventKind, Fault, Notice, Tail};
-
-/// A reload that has failed, until what its new process printed is known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct FailedReload {
-    watcher: String,
-    resource: String,
-    fault: Fault,
-    worker: Option<(Wid, Option<Pid>)>,
-    /// Requests that wait for it.
-    jobs: Vec<JobId>,
-    pub(in crate::arbiter) lines: LastLines,
-}
-
-impl FailedReload {
-    pub(in crate::arbiter) fn jobs(&self) -> &[JobId] {
-        &self.jobs
-    }
-}
 
 /// The running reload of a watcher has failed: `what` says what has not been done.
 pub(in crate::arbiter) fn report(w: &mut Watcher, what: &str, cx: &mut Cx<'_>) {

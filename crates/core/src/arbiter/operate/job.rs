@@ -1,17 +1,13 @@
 //! What clients wait for.
 
-use serde::{Deserialize, Serialize};
-
 use std::collections::BTreeMap;
 
-use crate::arbiter::core::Arbiter;
-use crate::arbiter::cx::FollowUp;
+use serde::{Deserialize, Serialize};
+
 use crate::arbiter::ids::{JobId, WatcherKey};
-use crate::arbiter::operate::schedule::Which;
-use crate::arbiter::outcome;
-use crate::arbiter::time::Now;
+use crate::arbiter::time::Mono;
 use crate::base::Pid;
-use crate::proto::{Body, Fault, Object, Reply, ReplyTo, RunReport};
+use crate::proto::{Fault, Object, ReplyTo, RunReport};
 
 /// How the answer to a finished job reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,7 +93,7 @@ impl Changes {
 }
 
 impl Form {
-    fn properties(&self, changes: Option<Changes>) -> Object {
+    pub(in crate::arbiter) fn properties(&self, changes: Option<Changes>) -> Object {
         let mut object = Object::new();
         match self {
             Self::Plain => {}
@@ -136,64 +132,14 @@ impl Jobs {
     }
 }
 
-impl Arbiter {
-    /// Opens a job. It ends with its last part, and not before the event at hand is dealt with.
-    pub(in crate::arbiter) fn open_job(&mut self, job: Job) -> JobId {
-        let id = self.jobs.name();
-        self.jobs.open.insert(id, job);
-        self.follow_ups.push_back(FollowUp::JobOpened(id));
-        id
-    }
-
-    pub(in crate::arbiter) fn job_part_done(&mut self, job: JobId, changes: Option<Changes>, fault: Option<Fault>) {
-        self.follow_ups.push_back(FollowUp::JobPart { job, changes, fault });
-    }
-
-    pub(in crate::arbiter) fn finish_job_part(
-        &mut self,
-        id: JobId,
-        changes: Option<Changes>,
-        fault: Option<Fault>,
-        now: Now,
-    ) {
-        let Some(job) = self.jobs.open.get_mut(&id) else { return };
-        job.left = job.left.saturating_sub(1);
-        if changes.is_some() {
-            job.done = changes;
-        }
-        job.fault = outcome::merged(job.fault.take(), fault);
-        self.finish_job(id, now);
-    }
-
-    /// Ends a job whose parts are all done.
-    pub(in crate::arbiter) fn finish_job(&mut self, id: JobId, now: Now) {
-        let Some(job) = self.jobs.open.get_mut(&id).filter(|job| job.left == 0) else { return };
-        if job.then == Then::End && !self.follow_ups.is_empty() {
-            // Other requests that wait for the same stops are answered before the end.
-            return self.follow_ups.push_back(FollowUp::JobOpened(id));
-        }
-        let then = std::mem::replace(&mut job.then, Then::Answer);
-        if let Then::Start(keys) = then {
-            job.left = 1;
-            return self.start_in_order(keys, Some(id), Which::AsAtBoot);
-        }
-        let Some(job) = self.jobs.open.remove(&id) else { return };
-        let fault = job.fault.clone();
-        if let Some(to) = job.to {
-            let body = match job.fault {
-                Some(fault) => Body::Error(fault),
-                None => Body::Ok(job.form.properties(job.done)),
-            };
-            self.outbox.reply(Reply { to, body, time: now.unix });
-        }
-        if let Some(whole) = job.part_of {
-            self.job_part_done(whole, None, fault);
-        }
-        if let Some(next) = job.followed_by {
-            self.job_part_done(next, None, None);
-        }
-        if then == Then::End {
-            self.finish(now);
-        }
-    }
+/// A request that waits for the proof.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::arbiter) struct Proof {
+    pub(in crate::arbiter) job: JobId,
+    /// Failures from here on are this request's.
+    pub(in crate::arbiter) mark: u64,
+    /// When the operation ended. Workers that come later, in the place of one that reached max_age say, prove nothing here.
+    pub(in crate::arbiter) since: Mono,
+    /// What the operation did.
+    pub(in crate::arbiter) changes: Option<Changes>,
 }

@@ -7,30 +7,15 @@
 //! is no service has to end. A worker has failed when its launch was given up, when it exited early, or when a hook
 //! returned false for it, even if its slot is tried again later.
 
-use serde::{Deserialize, Serialize};
-
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
-use crate::arbiter::ids::JobId;
 use crate::arbiter::lifecycle::runs;
-use crate::arbiter::operate::job::Changes;
+use crate::arbiter::operate::job::{Changes, Proof};
 use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::time::{Mono, seconds};
 use crate::arbiter::timers::Timer;
 use crate::proto::HookPoint;
-
-/// A request that waits for the proof.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Proof {
-    pub(in crate::arbiter) job: JobId,
-    /// Failures from here on are this request's.
-    pub(in crate::arbiter) mark: u64,
-    /// When the operation ended. Workers that come later, in the place of one that reached max_age say, prove nothing here.
-    pub(in crate::arbiter) since: Mono,
-    /// What the operation did.
-    pub(in crate::arbiter) changes: Option<Changes>,
-}
 
 /// What is known of a request's workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

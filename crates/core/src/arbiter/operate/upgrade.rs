@@ -2,8 +2,8 @@
 //! when it has succeeded or failed. The daemon does it ([`Action::Upgrade`]).
 
 use crate::arbiter::action::Action;
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::requests::change::Dispatch;
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::base::{Level, Pid};
 use crate::config::WatcherOrigin;

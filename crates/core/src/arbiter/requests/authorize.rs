@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::super::core::Arbiter;
 use super::super::fleet::watcher::Watcher;
+use super::super::state::Arbiter;
 use crate::access::Grant;
 use crate::commands::Role;
 use crate::config::options::{Authority, find, opens_nothing};

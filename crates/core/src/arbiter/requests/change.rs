@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::arbiter::action::{Action, SignalTarget};
-use crate::arbiter::core::Arbiter;
+use crate::arbiter::action::Action;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::vitals::Phase;
 use crate::arbiter::fleet::watcher::{Resizing, Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WatcherKey, WorkerId};
+use crate::arbiter::lifecycle::purpose::SignalTarget;
 use crate::arbiter::lifecycle::{signals, stop, terminate};
 use crate::arbiter::operate::job::{Form, Job, Then};
-use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
-use crate::arbiter::operate::schedule::{Stops, Which};
+use crate::arbiter::operate::operation::{Operation, OperationKind, Reason, Waiter};
+use crate::arbiter::operate::walk::{Stops, Which};
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::{Now, seconds};
 use crate::arbiter::timers::Timer;
 use crate::base::Pid;

@@ -2,6 +2,7 @@
 
 pub(in crate::arbiter) mod authorize;
 pub(in crate::arbiter) mod change;
+pub(in crate::arbiter) mod pending;
 pub(in crate::arbiter) mod query;
 pub(in crate::arbiter) mod reloadconfig;
 mod remember;

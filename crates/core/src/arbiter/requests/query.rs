@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::event::SocketAddress;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::requests::change::Dispatch;
+use crate::arbiter::state::Arbiter;
 use crate::config::options;
 use crate::proto::{Environment, Fault, Object};
 

@@ -13,57 +13,25 @@
 //!
 //! The comparison uses the previous version of the file, without the changes of `set`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::arbiter::action::Action;
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::event::SocketInfo;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::ids::{JobId, WatcherKey};
 use crate::arbiter::lifecycle::terminate;
 use crate::arbiter::operate::job::{Form, Job, Then};
-use crate::arbiter::operate::queue::{Operation, OperationKind, Reason, Waiter};
-use crate::arbiter::operate::schedule::Stops;
+use crate::arbiter::operate::operation::{Operation, OperationKind, Reason, Waiter};
+use crate::arbiter::operate::walk::Stops;
 use crate::arbiter::requests::change::Dispatch;
+use crate::arbiter::requests::pending::{Loaded, Reconfiguration};
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::base::Level;
 use crate::config::options;
 use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, follow_what_runs, in_force, plan};
 use crate::proto::{Body, EventKind, Fault, HookPoint, Object, Reply, ReplyTo};
-
-/// A request, until its operations are under way.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Reconfiguration {
-    to: ReplyTo,
-    waiting: bool,
-    dry_run: bool,
-    /// Watchers that came by `add` go as well.
-    prune: bool,
-    /// What is being taken over; nothing while the file is being read.
-    loaded: Option<Loaded>,
-}
-
-/// What the file means, and the warnings about it.
-type Loaded = (Box<Config>, Vec<String>);
-
-/// The requests, and the job of the last one that was carried out.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct Reconfigurations {
-    /// The first is being dealt with.
-    pub(in crate::arbiter) queue: VecDeque<Reconfiguration>,
-    /// It may have ended.
-    last: Option<JobId>,
-}
-
-impl Reconfigurations {
-    /// Whether the daemon is taking over a configuration, so that sockets come and go.
-    pub(in crate::arbiter) fn is_taking_over(&self) -> bool {
-        self.queue.front().is_some_and(|current| current.loaded.is_some())
-    }
-}
 
 /// Which operations carry out a plan.
 #[derive(Debug, Default)]

@@ -4,10 +4,10 @@
 //! ([`Action::Remember`]), which writes it into the `state_file`. Without one it counts until circusd ends.
 
 use crate::arbiter::action::Action;
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::memory::{Count, Memories, Memory};
 use crate::arbiter::ids::WatcherKey;
 use crate::arbiter::requests::change::Dispatch;
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::base::Level;
 use crate::proto::{Object, ReplyTo, Selection};

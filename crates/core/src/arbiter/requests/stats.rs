@@ -4,19 +4,19 @@
 //! `Event::Sampled`. The others wait in line as they came, so that what they take up until then is small, and which
 //! processes they mean is found out when their turn comes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::arbiter::action::{Action, SampleTarget};
-use crate::arbiter::core::Arbiter;
+use crate::arbiter::action::Action;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::Worker;
-use crate::arbiter::ids::{JobId, Wid, WorkerId};
+use crate::arbiter::ids::{JobId, WorkerId};
 use crate::arbiter::lifecycle::hooks;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, extended};
 use crate::arbiter::requests::change::Dispatch;
+use crate::arbiter::requests::pending::{Extending, Group, PendingStats, Question, Sampling, StatsRequest, Subject};
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::base::Pid;
 use crate::commands::py_repr;
@@ -27,100 +27,6 @@ const MOST_WAITING: usize = 10_000;
 
 /// What stands in place of the figures of a process that has ended.
 const GONE: &str = "No such process (stopped?)";
-
-/// The processes that figures are wanted of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) enum Question {
-    /// Every watcher's processes.
-    Fleet,
-    /// One watcher's processes.
-    Watcher(String),
-    /// One process of a watcher.
-    Process(String, ProcessSelector),
-    /// The daemon.
-    Daemon,
-}
-
-/// A question, and where its answer goes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct StatsRequest {
-    to: ReplyTo,
-    question: Question,
-    /// Whether the watcher's hook adds figures.
-    extended: bool,
-}
-
-/// A process whose figures were asked for, as it was then.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Subject {
-    worker: WorkerId,
-    pid: Pid,
-    wid: Wid,
-    started: f64,
-}
-
-/// A watcher, by its name, and those of its processes that are meant.
-type Group = (String, Vec<Subject>);
-
-/// The question that is with the daemon.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Sampling {
-    job: JobId,
-    question: Question,
-    extended: bool,
-    /// The requests that had asked the same by the time it was taken up.
-    to: Vec<ReplyTo>,
-    groups: Vec<Group>,
-}
-
-/// Everything that is to be answered with figures.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct PendingStats {
-    sampling: Option<Sampling>,
-    waiting: VecDeque<StatsRequest>,
-    /// Answers that hooks are adding figures to.
-    extending: BTreeMap<JobId, Extending>,
-}
-
-/// An answer that lacks what the hook has to say about some processes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Extending {
-    to: Vec<ReplyTo>,
-    properties: Object,
-    left: BTreeSet<Pid>,
-}
-
-impl Sampling {
-    /// The processes that the daemon is to look at.
-    fn targets(&self) -> Vec<SampleTarget> {
-        match self.question {
-            Question::Daemon => vec![SampleTarget::Daemon],
-            Question::Fleet | Question::Watcher(_) | Question::Process(..) => {
-                self.groups.iter().flat_map(|(_, subjects)| subjects).map(|s| SampleTarget::Process(s.pid)).collect()
-            }
-        }
-    }
-}
-
-impl PendingStats {
-    /// The order that is with the daemon, for another daemon.
-    pub(in crate::arbiter) fn sample_again(&self) -> Option<Action> {
-        let sampling = self.sampling.as_ref()?;
-        Some(Action::Sample { job: sampling.job, targets: sampling.targets() })
-    }
-
-    /// How many answers are owed.
-    pub(in crate::arbiter) fn len(&self) -> usize {
-        let extending: usize = self.extending.values().map(|answer| answer.to.len()).sum();
-        self.waiting.len() + usize::from(self.sampling.is_some()) + extending
-    }
-
-    /// True if requests are queued while no sample is in flight.
-    #[cfg(debug_assertions)]
-    pub(in crate::arbiter) fn is_stuck(&self) -> bool {
-        self.sampling.is_none() && !self.waiting.is_empty()
-    }
-}
 
 impl Arbiter {
     pub(in crate::arbiter) fn stats(

@@ -1,36 +1,16 @@
 //! `tail`: the output thread is asked, and the answer goes on to the client.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::arbiter::action::Action;
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::ids::JobId;
 use crate::arbiter::requests::change::Dispatch;
+use crate::arbiter::requests::pending::PendingTail;
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::proto::{Body, Fault, Object, Reply, ReplyTo, StreamName, Tail, TailRange};
 
 /// So many questions may wait for their answers; further ones are refused at once.
 pub(in crate::arbiter) const MOST_WAITING: usize = 1000;
-
-/// A question that is with the output thread.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct PendingTail {
-    to: ReplyTo,
-    /// As the client spelled it.
-    name: String,
-    /// The watcher's own spelling.
-    watcher: String,
-    stream: StreamName,
-    range: TailRange,
-}
-
-impl PendingTail {
-    /// What the output thread is asked.
-    pub(in crate::arbiter) fn action(&self, job: JobId) -> Action {
-        Action::Tail { job, watcher: self.watcher.clone(), stream: self.stream, range: self.range }
-    }
-}
 
 impl Arbiter {
     pub(in crate::arbiter) fn tail(

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::fleet::history::{Backoff, LastExit, LastFailure};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::lifecycle::purpose::HookTask;
 use crate::arbiter::outcome::{Cause, Failure};
 use crate::arbiter::requests::change::Dispatch;
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::commands::Health;

@@ -1,23 +1,15 @@
 //! `why`: what went wrong in a watcher, and what its worker has printed last.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::arbiter::core::Arbiter;
 use crate::arbiter::operate::last_lines::LastLines;
 use crate::arbiter::requests::change::Dispatch;
+use crate::arbiter::requests::pending::PendingWhy;
 use crate::arbiter::requests::tail::MOST_WAITING;
 use crate::arbiter::requests::verbose_status::reason_of;
+use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::proto::{Body, Fault, KeptLine, Object, Reply, ReplyTo, StreamName};
-
-/// A request whose lines are with the output thread.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::arbiter) struct PendingWhy {
-    to: ReplyTo,
-    answer: Object,
-    pub(in crate::arbiter) lines: LastLines,
-}
 
 impl Arbiter {
     pub(in crate::arbiter) fn why(&mut self, to: &ReplyTo, name: &str, now: Now) -> Dispatch {

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::arbiter::state::Arbiter;
 use crate::config::options::WATCHER_OPTIONS;
 use crate::proto::{MatchMethod, Signal, TailRange};
 
