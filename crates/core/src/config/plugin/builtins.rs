@@ -249,12 +249,6 @@ impl Builtin {
     pub fn nearest(name: &str) -> String {
         suggestion(name, BUILTINS.iter().map(|builtin| builtin.name))
     }
-
-    /// What holds for a key that is not written.
-    pub fn default_of(&self, key: &str) -> Option<&'static str> {
-        let mut keys = self.keys.iter().chain(SHARED);
-        keys.find(|known| known.name == key).map(|known| known.default).filter(|default| !default.is_empty())
-    }
 }
 
 #[cfg(test)]
