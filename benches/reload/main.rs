@@ -177,7 +177,8 @@ fn run(args: &Args) -> Outcome<bool> {
         fleet.call("start", json!({"name": "web", "waiting": true})).map(|_| 1)
     };
     failed += row(&fleet, args.rate, &format!("all workers stopped for {} s", args.stop), stop)?.failed();
-    // What a killed worker had accepted is reset with it. Successors come at once, as min_uptime = 0 counts no crash loop.
+    // Connections that a killed worker had accepted are reset with it. Successors come at once, as min_uptime = 0
+    // counts no crash loop.
     fleet.call("set", json!({"name": "web", "options": {"min_uptime": 0}}))?;
     let kills = || {
         let mut killed = 0;

@@ -98,7 +98,7 @@ fn the_shell_edits_completes_and_calls_back() {
     terminal.sees_bare("(circusctl) ");
     terminal.types("\x1b[A\x1b[A\r");
     terminal.sees("\nactive\r\n");
-    // What is abandoned does not count, and what is refused changes nothing.
+    // An abandoned line does not count, and a refused one changes nothing.
     terminal.types("quit\x03");
     terminal.sees_bare("(circusctl) ");
     terminal.types("status nope\r");

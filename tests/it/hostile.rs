@@ -204,7 +204,7 @@ fn no_answer_drives_the_terminal_of_circusctl() {
     // With --raw, the bytes are printed as they are.
     let raw = run(site.command(built("circusctl")).args(["tail", "x", "--raw"]));
     assert!(raw.stdout.contains(HOSTILE), "{raw:?}");
-    // What is completed reaches the terminal of a shell.
+    // Completions reach the terminal of a shell.
     let completed = run(site.command(built("circusctl")).args(["completion", "words", "stop", ""]));
     assert_eq!(completed.stdout, "x\n", "{completed:?}");
     let shell = site.write("lines", "list\nstop x\nstatus\n");

@@ -109,7 +109,7 @@ fn roles_and_scopes_hold() {
     done(&ctl("web", &["restart", "web1"]));
     refused(&ctl("web", &["restart", "db"]), "'web' may not touch watcher 'db'");
     refused(&ctl("web", &["stop"]), "'web' may not touch every watcher");
-    // What is secret is for admin alone.
+    // Secret values are for admin alone.
     let all = done(&ctl("root", &["options", "web1"])).to_owned();
     assert!(all.contains("secret-value") && all.contains("secret-argument"), "{all}");
     for args in [&["options", "web1"][..], &["get", "web1", "env", "cmd"], &["stats", "web1"], &["--json", "stats"]] {

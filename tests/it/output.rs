@@ -193,7 +193,7 @@ fn a_grandchild_that_holds_the_pipe_delays_neither_reaping_nor_stopping() {
     let second = holder_of_output(&circusd, circusd.workers("w")[0]);
     wait_until("both have said it", || circusd.read("w.log") == "ready\nready\n");
     circusd.tell("stop", json!({"name": "w", "waiting": true}));
-    // What workers leave behind is kept, as in Circus.
+    // Processes that workers leave behind are kept, as in Circus.
     assert!(first.lives() && second.lives());
     let before = circusd.process().fds().len();
     [first, second].iter().for_each(|process| process.send(Signal::SIGKILL));

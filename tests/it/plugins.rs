@@ -82,7 +82,7 @@ fn plugins_end_when_circusd_is_killed() {
     circusd.send(Signal::SIGKILL);
     circusd.wait_for_end();
     wait_until("the plugins have ended", || plugins.iter().all(|plugin| !plugin.lives()));
-    // What a killed circusd leaves behind is no matter of this test.
+    // Processes that a killed circusd leaves behind are no matter of this test.
     for name in ["control", "events", "circusd.pid"] {
         drop(std::fs::remove_file(circusd.path(name)));
     }
@@ -103,7 +103,7 @@ fn an_operator_is_not_taken_for_flapping() {
     let circusd =
         Site::new().start(&FLAPPING.replace("numprocesses = 2", "numprocesses = 5\nmax_age = 1\nmax_age_variance = 0"));
     circusd.wait_for_workers("w", 5);
-    // Whose subscriptions stand is known when max_age has been heard of; flapping began before the logger.
+    // An event of max_age shows that the logger's subscription is in force; flapping subscribed before the logger.
     circusd.wait_for_log("watcher.w.reap");
     for (command, properties) in [
         ("reload", json!({"name": "w", "waiting": true})),

@@ -134,7 +134,7 @@ fn one_bad_watcher_is_left_out() {
     circusd.wait_for_log("stranger stopped");
     let places = ["circus.ini:5: ", "circus.ini:8: ", "circus.ini:11: ", "circus.ini:14: ", "nobody-of-this-name"];
     assert_says(&circusd.log(), &places);
-    // What stands wrong in the file is left out; an account may be made while circusd runs.
+    // A faulty watcher is left out; an account may be made while circusd runs.
     assert_eq!(circusd.tell("status", json!({}))["statuses"], json!({"good": "active", "stranger": "stopped"}));
 }
 

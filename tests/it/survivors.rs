@@ -241,7 +241,7 @@ fn sockets_that_a_service_manager_keeps_come_back_after_a_crash() {
     waiting.set_nonblocking(true).unwrap();
     let end = std::io::Read::read(&mut &waiting, &mut [0]);
     assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "the connection still waits");
-    // What the file has no more is not kept, and one of another address is opened anew.
+    // A socket that the file has no more is not kept, and one of another address is opened anew.
     write(
         &circusd,
         &inner.replace("[socket:local]\n        path = {dir}/local\n", "").replace("port = 0", "port = 0\nbacklog = 9"),

@@ -26,7 +26,7 @@ fn why_tells_of_deaths_with_the_last_lines_of_the_dead() {
     assert!(text.contains(" was ended by SIGSEGV after ") && text.contains("; the next start waited "), "{text}");
     assert!(text.contains("the last lines of worker 1 (pid "), "{text}");
     assert!(text.contains("\n    stdout: starting\n    stderr: no such table"), "{text}");
-    // What is in JSON for other programs.
+    // The same as JSON, for other programs.
     let answer = circusd.tell("why", json!({"name": "web"}));
     let last = answer["events"].as_array().unwrap().last().unwrap();
     assert_eq!((&last["event"], &last["signal"], &last["exit_code"]), (&json!("exit"), &json!("SIGSEGV"), &json!(-11)));

@@ -52,7 +52,7 @@ fn start(begun: &Begun, births: &[Birth]) -> Notes {
 fn rest(begun: &Begun, plan: &Plan) -> Notes {
     let managers = begun.running.managers();
     let memory = pss(&managers);
-    // What it still has to do after the start is none of its idleness.
+    // Work that remains after the start does not count as idleness.
     pass(Duration::from_secs(1));
     let (begin, used, woken) = (Moment::now(), cpu(&managers), switches(&managers));
     pass(plan.idle);

@@ -264,7 +264,7 @@ fn copy_tree(from: &Path, to: &Path) {
 fn copy_of_the_core(to: &Path) {
     copy_tree(&core().join("src"), &to.join("crates/core/src"));
     copy_tree(&core().join("tests/sim"), &to.join("crates/core/tests/sim"));
-    // What the package takes in of others: the bridges to Python.
+    // Files of other packages that the core includes: the bridges to Python.
     copy_tree(&top().join("python/bridges"), &to.join("python/bridges"));
     std::fs::copy(core().join("Cargo.toml"), to.join("crates/core/Cargo.toml")).unwrap();
     std::fs::copy(top().join("Cargo.lock"), to.join("Cargo.lock")).unwrap();

@@ -118,7 +118,7 @@ pub(crate) async fn has_exchange(connection: &Connection, name: &str) -> Result<
 async fn exists<T>(channel: &Channel, asked: Result<T, lapin::Error>) -> Result<bool, String> {
     match asked {
         Ok(_) => {
-            // What comes of it does not matter: the channel is used no more.
+            // The result does not matter: the channel is used no more.
             drop(channel.close(200, "".into()).await);
             Ok(true)
         }

@@ -53,7 +53,7 @@ fn assert_loads(sections: &str, support: Support) {
 fn those_of_watchers() {
     for spec in WATCHER_OPTIONS {
         let Some((key, value)) = written(spec) else { continue };
-        // What other options may need, but for what the example itself says: connections start services alone.
+        // Sections that an example needs besides its own lines: connections start services alone.
         let needs = [("cmd", "x $(circus.sockets.web)"), ("copy_env", "yes"), ("shell", "yes"), ("use_sockets", "yes")];
         let own: &[(&str, &str)] = match key.as_str() {
             "kind" => &[],

@@ -63,7 +63,7 @@ impl Circusd {
         let mut command = self.site.circusd();
         command.arg(self.path("circus.ini"));
         self.child = launch(&self.site, command);
-        // What clients of the one before are left with is another test's affair.
+        // Clients of the previous circusd are another test's affair.
         self.context = Context::new().unwrap();
         self.wait_until_it_listens();
     }

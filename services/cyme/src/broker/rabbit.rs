@@ -110,7 +110,7 @@ impl Rabbit {
                 }
             };
             match serde_json::from_slice::<Message>(&delivery.data) {
-                // What goes to all inboxes comes to this one too.
+                // A message to all inboxes comes to this one too.
                 Ok(message) if message.from == self.branch && delivery.exchange.as_str() == BRANCHES => {}
                 Ok(message) => return Ok(message),
                 Err(_) => {}

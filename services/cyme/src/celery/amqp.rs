@@ -187,7 +187,7 @@ impl Session {
     async fn declare(&self, queue: &Queue) -> Result<(), String> {
         let (exchange, kind, key) = queue.route();
         let wanted = Declaration::of(queue);
-        // What a worker has declared in another way stays as it is.
+        // An exchange that a worker has declared in another way stays as it is.
         if !amqp::has_exchange(&self.connection, exchange).await? {
             let kind = match kind {
                 "fanout" => ExchangeKind::Fanout,

@@ -287,7 +287,7 @@ impl Supervised {
         let Some((order, process)) = self.busy.take() else { return };
         match (order, outcome) {
             (Order::Control { method, .. }, outcome) => {
-                // What an earlier process said is of no use for this one.
+                // The answers of an earlier process are of no use for this one.
                 let outcome = (process == self.process).then_some(outcome);
                 self.heard(now, wanted, world, method, outcome);
             }

@@ -75,7 +75,7 @@ async fn serves(a: &Open, b: &Open) {
     assert_eq!(b.call(BrokerCall::Release(key(), "b".into())).await, Ok(Answer::Done));
     assert_eq!(b.call(claim("b", Claim::New)).await, Ok(Answer::Held(entry("a"))));
 
-    // What was deleted stays deleted, unless it is made anew.
+    // A deleted application stays deleted, unless it is made anew.
     let gone = Entry { deleted: Some(f64::from(u32::MAX)), ..entry("a") };
     let app = Key::new(Kind::App, "gone");
     assert_eq!(a.call(BrokerCall::Put(app.clone(), gone.clone())).await, Ok(Answer::Done));

@@ -203,7 +203,7 @@ fn broker(rig: &mut Rig) {
     let pid = rig.pid("i1").unwrap();
     rig.broker.stop();
     eventually("the branch misses its broker", || (rig.ask(0, "GET", "/healthz").0 == 503).then_some(()));
-    // What needs the broker fails, and says so; it is not refused for ever.
+    // Requests that need the broker fail, and say so; they are not refused for ever.
     rig.post(0, 503, "/foo/instances/i9/", "");
     rig.broker.start_again();
     for branch in 0..2 {

@@ -82,7 +82,7 @@ fn circusd_says_that_it_stays_where_no_watcher_runs() {
     assert_eq!(words(&mut rig), 1);
     rig.command("start", json!({"name": "a"}));
     assert_eq!((words(&mut rig), rig.state("a")), (0, WatcherState::Active));
-    // What is told to stop needs no words.
+    // A watcher that is told to stop is not reported.
     rig.command("stop", json!({"name": "a"}));
     let alive = rig.alive.clone();
     rig.exit_all(&alive, -15);

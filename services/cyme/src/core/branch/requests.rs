@@ -111,7 +111,7 @@ impl Branch {
                 }
                 self.finish(id, Reply::no_broker(&reason));
             }
-            // What this branch has itself it knows without the broker.
+            // The branch knows its own entries without the broker.
             (Stage::Looking, Err(_)) if knows => self.decide(now, id, Answer::Done),
             (_, Err(reason)) => self.finish(id, Reply::no_broker(&reason)),
             (Stage::Claiming(claimed), Ok(answer)) => self.claimed(now, id, *claimed, answer),
@@ -204,7 +204,7 @@ impl Branch {
                 self.stage(id, Stage::Claiming(Box::new(Claimed::App(app))), None);
                 self.ask_broker(Purpose::Request(id), BrokerCall::Claim(key, entry, Claim::New));
             }
-            // What the broker says counts: another branch may have changed it a moment ago.
+            // The broker's answer counts: another branch may have changed it a moment ago.
             Op::App(name) => match one(&answer, 0).or_else(|| self.app(&name, &answer)) {
                 Some(_) if deleted(&answer) => self.finish(id, Reply::missing()),
                 Some(app) => self.finish(id, Reply::ok(app.shown(&self.settings.broker))),
@@ -378,7 +378,7 @@ impl Branch {
         let message = self.random.uuid();
         let replies = vec![Reply::done(200).body];
         self.forwarded.insert(message.clone(), id);
-        // How many others there are, the broker says.
+        // The broker knows how many others there are.
         let gathering = Stage::Gathering { message: message.clone(), expected: usize::MAX, replies };
         self.stage(id, gathering, Some(now.mono + SCATTER));
         let op = Op::DeleteApp { name: name.to_owned(), force };
