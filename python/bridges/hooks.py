@@ -2,7 +2,7 @@
 
 Descriptor 3 is a socket to circusd. Lines of JSON go both ways: hooks to run and what they came to, commands and their
 answers. Each hook runs in a thread of its own, so that one that hangs delays no other; circusd ends this process
-when one takes too long. What hooks print goes to circusd's log.
+when one takes too long. The output of hooks goes to circusd's log.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ class Watcher:
 
 
 class Arbiter:
-    """circusd. What it knows not as an attribute, it knows as a command."""
+    """circusd. A name that is no attribute of it is a command."""
 
     def __init__(self, line: Any, facts: Any) -> None:
         self.__dict__.update(facts)

@@ -294,7 +294,7 @@ class Arbiter:
     def iter_watchers(self, reverse: bool = True) -> Iterator[Watcher]:
         """The watchers by priority, the first to start first: while circusd runs, also those that it has from a file,
         from clients, or of its own."""
-        # What circusd runs besides is not kept: the next start is to start what the program has.
+        # Other watchers of circusd are not kept: the next start is to start those of the program.
         watchers = self._known_watchers() if self._running else self.watchers
         return iter(sorted(watchers, key=lambda watcher: watcher.priority, reverse=reverse))
 
@@ -403,7 +403,7 @@ class ThreadedArbiter(threading.Thread, Arbiter):
         self._decided = threading.Event()
 
     def start(self, cb: Callable[[Any], Any] | None = None) -> None:  # type: ignore[override]
-        """Starts circusd. What keeps it from starting is raised here."""
+        """Starts circusd. Raises the error that keeps it from starting."""
         self._callback = cb
         threading.Thread.start(self)
         self._decided.wait()

@@ -42,7 +42,7 @@ class Watcher:
     """A group of equal processes. The arguments are the options of a section [watcher:NAME]: see circus.ini(5).
 
     Before the arbiter starts, the attributes are what it will start with. Afterwards they stay what they were, but for
-    ``numprocesses``; that and the methods ask circusd. What a hook that is a function sets, circusd takes over.
+    ``numprocesses``; that and the methods ask circusd. circusd takes over options that a hook function sets.
     """
 
     def __init__(

@@ -126,7 +126,7 @@ class CircusPlugin:
         raise NotImplementedError
 
     def handle_stop(self) -> None:
-        """Called when circusd stops the plugin. What takes longer than two seconds is cut off."""
+        """Called when circusd stops the plugin. It is cut off after two seconds."""
 
     def handle_init(self) -> None:
         """Called before the first event."""
