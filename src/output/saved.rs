@@ -18,7 +18,7 @@ use crate::output::format::line_format::LineFormat;
 use crate::output::message::{SourceId, WriterId};
 use crate::output::read::pipe_reader::{PipeReader, SavedReader};
 use crate::output::sink::device::SavedDevice;
-use crate::output::sink::interface::{Now, Sink};
+use crate::output::sink::interface::{Clocks, Sink};
 use crate::output::sink::log_file::SavedLogFile;
 use crate::output::sink::log_lines::LogSink;
 use crate::output::sink::null::NullSink;
@@ -167,7 +167,7 @@ impl Pump {
         load: InFlight,
         saved: SavedOutput,
         mut fds: BTreeMap<OutputFd, OwnedFd>,
-        now: Now,
+        now: Clocks,
     ) -> Result<Self, RestoreError> {
         let mut pump = Self::new(registry, load);
         (pump.last_token, pump.last_configured, pump.last_tail) =
@@ -287,7 +287,7 @@ mod tests {
     struct Stage {
         pump: Pump,
         poll: Poll,
-        now: Now,
+        now: Clocks,
         folder: tempfile::TempDir,
         fifo: File,
         workers: Vec<PipeWriter>,
@@ -304,7 +304,7 @@ mod tests {
             fcntl(&fifo, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
             let poll = Poll::new().unwrap();
             let pump = Pump::new(poll.registry().try_clone().unwrap(), InFlight::default());
-            let now = Now { mono: crate::arbiter::Mono(0), wall: jiff::Timestamp::UNIX_EPOCH };
+            let now = Clocks { mono: crate::arbiter::Mono(0), wall: jiff::Timestamp::UNIX_EPOCH };
             let (written, read, workers) = (Default::default(), Vec::new(), Vec::new());
             let mut stage = Self { pump, poll, now, folder, fifo, workers, written, read };
             stage.worker(1, "plain", json!({}));

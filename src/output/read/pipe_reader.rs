@@ -12,7 +12,7 @@ use crate::arbiter::Mono;
 use crate::output::read::adaptive_interval::AdaptiveInterval;
 use crate::output::read::awaited_line::AwaitedLine;
 use crate::output::read::partial_line::{LINE_LIMIT, PartialLine};
-use crate::output::sink::interface::Now;
+use crate::output::sink::interface::Clocks;
 use crate::output::tail::ring::Origin;
 use crate::output::{SinkId, Source};
 
@@ -139,7 +139,7 @@ impl PipeReader {
     }
 
     /// The worker that its lines come from now.
-    pub(crate) fn origin(&self, now: Now) -> Origin {
+    pub(crate) fn origin(&self, now: Clocks) -> Origin {
         Origin { pid: self.source.pid, wid: self.source.wid, time: now.wall }
     }
 

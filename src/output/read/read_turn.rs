@@ -4,7 +4,7 @@ use crate::output::format::line_format::LineFormat;
 use crate::output::message::{Message, SourceId};
 use crate::output::read::partial_line::LINE_WAIT;
 use crate::output::read::pipe_reader::{Got, PipeReader};
-use crate::output::sink::interface::Now;
+use crate::output::sink::interface::Clocks;
 use crate::output::sink::writer::{Piece, SinkCx, SinkWriter};
 use crate::output::tail::stream_tail::{EventQueue, InFlight, StreamTail};
 
@@ -32,7 +32,7 @@ pub(crate) struct ReadTurn<'p> {
     pub(crate) scratch: &'p mut [u8],
     pub(crate) cx: &'p mut SinkCx,
     pub(crate) number: u64,
-    pub(crate) now: Now,
+    pub(crate) now: Clocks,
 }
 
 impl ReadTurn<'_> {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::Message;
 use crate::output::saved::SavedSink;
-use crate::output::sink::interface::{Lines, Now, Sink, SinkState, Stop, Written};
+use crate::output::sink::interface::{Clocks, Lines, Sink, SinkState, Stop, Written};
 use crate::output::sink::open_path::open_for_append;
 
 /// What a pipe takes whole or not at all. Lines are packed into such pieces, so that they stay whole even beside
@@ -170,7 +170,7 @@ fn writable(fd: BorrowedFd<'_>) -> bool {
 }
 
 impl Sink for Device {
-    fn write(&mut self, lines: Lines<'_>, _now: Now, _messages: &mut Vec<Message>) -> Written {
+    fn write(&mut self, lines: Lines<'_>, _now: Clocks, _messages: &mut Vec<Message>) -> Written {
         let mut bytes = 0;
         while let Some(rest) = lines.bytes.get(bytes..).filter(|rest| !rest.is_empty()) {
             match self.put(rest) {
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
     fn put(device: &mut Device, bytes: &[u8]) -> Written {
-        let now = Now { mono: crate::arbiter::Mono(0), wall: jiff::Timestamp::UNIX_EPOCH };
+        let now = Clocks { mono: crate::arbiter::Mono(0), wall: jiff::Timestamp::UNIX_EPOCH };
         device.write(Lines { bytes, uncounted: 0 }, now, &mut Vec::new())
     }
 

@@ -13,7 +13,7 @@ use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 
 /// The two clocks, read once a turn: one for deadlines, one for what is printed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
+pub(crate) struct Clocks {
     pub(crate) mono: Mono,
     pub(crate) wall: Timestamp,
 }
@@ -59,7 +59,7 @@ pub(crate) struct SinkState {
 /// A place that lines are written to.
 pub(crate) trait Sink: Send {
     /// Writes as much as can be written without waiting for a reader.
-    fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written;
+    fn write(&mut self, lines: Lines<'_>, now: Clocks, messages: &mut Vec<Message>) -> Written;
 
     /// Opens the place again by its name, as after a rotation by another program. Few places have one.
     fn reopen(&mut self) -> io::Result<()> {

@@ -15,7 +15,7 @@ use crate::arbiter::Mono;
 use crate::output::Message;
 use crate::output::saved::SavedSink;
 use crate::output::sink::dated_backup::{delete_oldest, move_aside};
-use crate::output::sink::interface::{Lines, Now, Sink, SinkState, Stop, Written};
+use crate::output::sink::interface::{Clocks, Lines, Sink, SinkState, Stop, Written};
 use crate::output::sink::open_path::{open_for_append, pin};
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 use crate::output::sink::size_rotation::{SizeRotation, Step, first_line, shift_backups};
@@ -77,7 +77,7 @@ impl LogFile {
         }
     }
 
-    fn step(&mut self, lines: Lines<'_>, now: Now) -> io::Result<Step> {
+    fn step(&mut self, lines: Lines<'_>, now: Clocks) -> io::Result<Step> {
         let resting = self.roll_not_before.is_some_and(|then| now.mono < then);
         match self.policy.rotation {
             Rotation::BySize(rotation) if !resting => {
@@ -106,7 +106,7 @@ impl LogFile {
         Ok(*self.deadline.insert(schedule.deadline(begun, &schedule.zone())))
     }
 
-    fn advance(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> io::Result<usize> {
+    fn advance(&mut self, lines: Lines<'_>, now: Clocks, messages: &mut Vec<Message>) -> io::Result<usize> {
         let length = match self.step(lines, now)? {
             Step::Write(length) => length,
             Step::Rotate => {
@@ -123,7 +123,7 @@ impl LogFile {
     }
 
     /// A rotation that fails loses no line: the file grows on instead.
-    fn roll(&mut self, now: Now, messages: &mut Vec<Message>) {
+    fn roll(&mut self, now: Clocks, messages: &mut Vec<Message>) {
         let rolled = match self.policy.rotation {
             Rotation::Never => Ok(()),
             Rotation::BySize(rotation) => self.roll_by_size(rotation),
@@ -146,7 +146,7 @@ impl LogFile {
         }
     }
 
-    fn roll_by_time(&mut self, schedule: TimeRotation, now: Now, messages: &mut Vec<Message>) -> io::Result<()> {
+    fn roll_by_time(&mut self, schedule: TimeRotation, now: Clocks, messages: &mut Vec<Message>) -> io::Result<()> {
         let zone = schedule.zone();
         let suffix = schedule.suffix(self.deadline(schedule)?, &zone);
         // The directory stays the same one to the end, whatever is done to its name meanwhile.
@@ -164,7 +164,7 @@ impl LogFile {
     }
 
     /// Another program may have moved the file away, or removed it.
-    fn look_again(&mut self, now: Now, messages: &mut Vec<Message>) {
+    fn look_again(&mut self, now: Clocks, messages: &mut Vec<Message>) {
         let open = self.file.metadata().ok().as_ref().map(identity);
         if fs::metadata(&self.named).is_ok_and(|found| Some(identity(&found)) == open) {
             return;
@@ -184,7 +184,7 @@ impl LogFile {
 }
 
 impl Sink for LogFile {
-    fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written {
+    fn write(&mut self, lines: Lines<'_>, now: Clocks, messages: &mut Vec<Message>) -> Written {
         let mut bytes = 0;
         let mut looked = !self.policy.watched;
         while let Some(rest) = lines.bytes.get(bytes..).filter(|rest| !rest.is_empty()) {
@@ -293,7 +293,7 @@ mod tests {
         kept(path, RotationPolicy { rotation: Rotation::ByTime(schedule), watched: false })
     }
     fn put_at(log: &mut LogFile, wall: Timestamp, text: &str, uncounted: usize) -> Vec<Message> {
-        let now = Now { mono: Mono(0), wall };
+        let now = Clocks { mono: Mono(0), wall };
         let mut messages = Vec::new();
         let written = log.write(Lines { bytes: text.as_bytes(), uncounted }, now, &mut messages);
         assert!(written.stop.is_none(), "{written:?}");

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::{Level, Mono};
 use crate::output::Message;
 use crate::output::saved::SavedSink;
-use crate::output::sink::interface::{Lines, Now, Sink, Written};
+use crate::output::sink::interface::{Clocks, Lines, Sink, Written};
 
 /// Lines that may come at once.
 const BURST: f64 = 500.0;
@@ -75,7 +75,7 @@ fn printable(line: &[u8]) -> String {
 }
 
 impl Sink for LogSink {
-    fn write(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) -> Written {
+    fn write(&mut self, lines: Lines<'_>, now: Clocks, messages: &mut Vec<Message>) -> Written {
         let since = self.counted.replace(now.mono).map_or(0.0, |then| now.mono.since(then).as_secs_f64());
         self.allowance = since.mul_add(PACE, self.allowance).min(BURST);
         for line in lines.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty())
@@ -96,11 +96,11 @@ mod tests {
 
     use super::*;
 
-    struct Stage(LogSink, Now);
+    struct Stage(LogSink, Clocks);
 
     impl Stage {
         fn new() -> Self {
-            Self(LogSink::new("plugin:p", Level::Info), Now { mono: Mono(0), wall: jiff::Timestamp::UNIX_EPOCH })
+            Self(LogSink::new("plugin:p", Level::Info), Clocks { mono: Mono(0), wall: jiff::Timestamp::UNIX_EPOCH })
         }
 
         fn say(&mut self, bytes: &[u8]) -> Vec<String> {

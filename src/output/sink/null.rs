@@ -2,14 +2,14 @@
 
 use crate::output::Message;
 use crate::output::saved::SavedSink;
-use crate::output::sink::interface::{Lines, Now, Sink, Written};
+use crate::output::sink::interface::{Clocks, Lines, Sink, Written};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct NullSink;
 
 impl Sink for NullSink {
-    fn write(&mut self, lines: Lines<'_>, _now: Now, _messages: &mut Vec<Message>) -> Written {
+    fn write(&mut self, lines: Lines<'_>, _now: Clocks, _messages: &mut Vec<Message>) -> Written {
         Written { bytes: lines.bytes.len(), stop: None }
     }
 

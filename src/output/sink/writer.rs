@@ -12,7 +12,7 @@ use crate::arbiter::Mono;
 use crate::output::Message;
 use crate::output::format::line_format::LineFormat;
 use crate::output::message::SourceId;
-use crate::output::sink::interface::{Lines, Now, Sink, Stop};
+use crate::output::sink::interface::{Clocks, Lines, Sink, Stop};
 use crate::output::sink::rotation_policy::RotationPolicy;
 use circus_core::base::Throttle;
 
@@ -184,7 +184,7 @@ impl SinkWriter {
     }
 
     /// Whether `from` may be read.
-    pub(crate) fn accepts(&self, from: SourceId, now: Now) -> bool {
+    pub(crate) fn accepts(&self, from: SourceId, now: Clocks) -> bool {
         let held = self.hold.is_some_and(|hold| hold.by != from && now.mono < hold.until);
         !held && (self.state != State::Blocked || self.queue.len() < QUEUE_LIMIT)
     }
@@ -195,7 +195,7 @@ impl SinkWriter {
     }
 
     /// Those that waited and may go on.
-    pub(crate) fn take_released(&mut self, now: Now) -> Vec<SourceId> {
+    pub(crate) fn take_released(&mut self, now: Clocks) -> Vec<SourceId> {
         let full = self.state == State::Blocked && self.queue.len() >= QUEUE_LIMIT / 2;
         if full || self.hold.is_some_and(|hold| now.mono < hold.until) {
             return Vec::new();
@@ -229,7 +229,7 @@ impl SinkWriter {
     }
 
     /// A deadline has passed.
-    pub(crate) fn wake(&mut self, now: Now, cx: &mut SinkCx) {
+    pub(crate) fn wake(&mut self, now: Clocks, cx: &mut SinkCx) {
         self.hold = self.hold.filter(|hold| now.mono < hold.until);
         if let State::Failing { retry_at, .. } = self.state
             && retry_at <= now.mono
@@ -240,7 +240,7 @@ impl SinkWriter {
 
     /// Takes a piece, dressed in `format`. A line that another source left open is ended first, so that only the
     /// line that made others wait too long is torn, and never theirs.
-    pub(crate) fn put(&mut self, piece: Piece<'_>, format: &mut LineFormat, now: Now, cx: &mut SinkCx) {
+    pub(crate) fn put(&mut self, piece: Piece<'_>, format: &mut LineFormat, now: Clocks, cx: &mut SinkCx) {
         format.prefix(piece.pid, now.wall, &mut cx.prefix);
         let continues = self.end == End::Line(piece.from);
         let ends_other = !continues && self.end != End::Newline && format.ends_lines_of_others();
@@ -260,7 +260,7 @@ impl SinkWriter {
     }
 
     /// `from` has come to its end.
-    pub(crate) fn finish(&mut self, from: SourceId, format: &LineFormat, now: Now, cx: &mut SinkCx) {
+    pub(crate) fn finish(&mut self, from: SourceId, format: &LineFormat, now: Clocks, cx: &mut SinkCx) {
         self.release(from);
         if self.end != End::Line(from) {
             return;
@@ -272,7 +272,7 @@ impl SinkWriter {
         }
     }
 
-    fn send(&mut self, lines: Lines<'_>, now: Now, messages: &mut Vec<Message>) {
+    fn send(&mut self, lines: Lines<'_>, now: Clocks, messages: &mut Vec<Message>) {
         self.accepted += lines.bytes.len() as u64;
         let written = if self.queue.is_empty() && self.state == State::Fine {
             let written = self.sink.write(lines, now, messages);
@@ -316,7 +316,7 @@ impl SinkWriter {
     }
 
     /// Writes what waits, as far as it goes.
-    pub(crate) fn flush(&mut self, now: Now, cx: &mut SinkCx) {
+    pub(crate) fn flush(&mut self, now: Clocks, cx: &mut SinkCx) {
         if self.state == State::Gone {
             return;
         }
@@ -343,7 +343,7 @@ impl SinkWriter {
         format!("{} lines ({} bytes) were lost", self.lost_lines, self.lost_bytes)
     }
 
-    fn stop(&mut self, stop: Stop, now: Now, messages: &mut Vec<Message>) {
+    fn stop(&mut self, stop: Stop, now: Clocks, messages: &mut Vec<Message>) {
         match stop {
             Stop::Blocked => self.state = State::Blocked,
             Stop::Failed(error) => self.fail(&error, now, messages),
@@ -357,7 +357,7 @@ impl SinkWriter {
         }
     }
 
-    fn fail(&mut self, error: &io::Error, now: Now, messages: &mut Vec<Message>) {
+    fn fail(&mut self, error: &io::Error, now: Clocks, messages: &mut Vec<Message>) {
         let (delay, mut told) = match self.state {
             State::Failing { delay, told, .. } => ((delay * 2).min(LAST_RETRY), told),
             State::Fine | State::Blocked | State::Gone => (FIRST_RETRY, false),
@@ -373,7 +373,7 @@ impl SinkWriter {
     }
 
     /// Puts a newer sink of the same name in place.
-    pub(crate) fn replace(&mut self, mut newer: Box<dyn Sink>, now: Now, cx: &mut SinkCx) {
+    pub(crate) fn replace(&mut self, mut newer: Box<dyn Sink>, now: Clocks, cx: &mut SinkCx) {
         newer.follow(self.sink.state());
         self.sink = newer;
         self.begin_again(now, cx);
@@ -385,7 +385,7 @@ impl SinkWriter {
     }
 
     /// Opens the sink again by its name. Where that fails the old one stays.
-    pub(crate) fn reopen(&mut self, now: Now, cx: &mut SinkCx) {
+    pub(crate) fn reopen(&mut self, now: Clocks, cx: &mut SinkCx) {
         if let Err(error) = self.sink.reopen() {
             let text = format!("cannot reopen {}, writing on to the old one: {error}", self.name);
             return cx.messages.push(Message::Warning(text));
@@ -393,7 +393,7 @@ impl SinkWriter {
         self.begin_again(now, cx);
     }
 
-    fn begin_again(&mut self, now: Now, cx: &mut SinkCx) {
+    fn begin_again(&mut self, now: Clocks, cx: &mut SinkCx) {
         if self.queue.is_empty() && !self.sink.state().mid_line {
             self.end = End::Newline;
         }
@@ -434,7 +434,7 @@ mod tests {
     struct Shared(Arc<Mutex<Fake>>);
 
     impl Sink for Shared {
-        fn write(&mut self, lines: Lines<'_>, _: Now, _: &mut Vec<Message>) -> Written {
+        fn write(&mut self, lines: Lines<'_>, _: Clocks, _: &mut Vec<Message>) -> Written {
             let mut fake = self.0.lock().unwrap();
             let Some(stop) = fake.stop else {
                 fake.text.extend(lines.bytes);
@@ -455,14 +455,14 @@ mod tests {
         writer: SinkWriter,
         cx: SinkCx,
         format: LineFormat,
-        now: Now,
+        now: Clocks,
     }
 
     impl Stage {
         fn new(format: LineFormat) -> Self {
             let fake = Arc::new(Mutex::new(Fake::default()));
             let writer = SinkWriter::new("it".into(), Box::new(Shared(Arc::clone(&fake))));
-            let now = Now { mono: Mono(0), wall: jiff::Timestamp::UNIX_EPOCH };
+            let now = Clocks { mono: Mono(0), wall: jiff::Timestamp::UNIX_EPOCH };
             Self { fake, writer, cx: SinkCx::default(), format, now }
         }
 

@@ -10,7 +10,7 @@ use crate::output::handle::Command;
 use crate::output::message::{SourceId, WriterId};
 use crate::output::read::awaited_line::AwaitedLine;
 use crate::output::read::pipe_reader::{PipeReader, QueueState, READ};
-use crate::output::sink::interface::{Now, Sink};
+use crate::output::sink::interface::{Clocks, Sink};
 use crate::output::sink::open::Opened;
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 use crate::output::sink::writer::SinkWriter;
@@ -25,7 +25,7 @@ const ALL: usize = 1024 * 1024 / READ + 1;
 
 impl Pump {
     /// Carries out everything but `Shutdown` and `Pause`, which are the loop's.
-    pub(crate) fn apply_command(&mut self, command: Command, now: Now) {
+    pub(crate) fn apply_command(&mut self, command: Command, now: Clocks) {
         match command {
             Command::Open(id, opened, kept) => self.open(id, opened, kept, now),
             Command::Set(id, opened) => self.set(id, opened, now),
@@ -57,7 +57,7 @@ impl Pump {
     }
 
     /// Lets the thread end when all that is readable now has been written.
-    pub(crate) fn shut_down(&mut self, now: Now) {
+    pub(crate) fn shut_down(&mut self, now: Clocks) {
         // A slow back-off must not make the end wait.
         for id in self.writers.keys().copied().collect::<Vec<_>>() {
             self.maintain(id, now, SinkWriter::flush);
@@ -66,7 +66,7 @@ impl Pump {
     }
 
     /// Writes what is left as it is, and says what was lost.
-    pub(crate) fn finish(&mut self, now: Now) {
+    pub(crate) fn finish(&mut self, now: Clocks) {
         for id in self.sources.keys().copied().collect::<Vec<_>>() {
             self.with_turn(id, now, |turn| turn.end());
         }
@@ -76,7 +76,7 @@ impl Pump {
         }
     }
 
-    fn open(&mut self, id: SinkId, opened: Opened, kept: Option<Kept>, now: Now) {
+    fn open(&mut self, id: SinkId, opened: Opened, kept: Option<Kept>, now: Clocks) {
         let tail = kept.map(|kept| self.tail(kept, now));
         let sink = self.adopt(opened, tail, now);
         let writer = sink.writer;
@@ -85,7 +85,7 @@ impl Pump {
     }
 
     /// A sink on the writer of its place: the one there is, with the newer sink, or a new one.
-    fn adopt(&mut self, opened: Opened, tail: Option<TailId>, now: Now) -> StreamSink {
+    fn adopt(&mut self, opened: Opened, tail: Option<TailId>, now: Clocks) -> StreamSink {
         let Opened { key, name, sink, format, policy } = opened;
         let writer = match self.by_key.get(&key).copied() {
             Some(id) => {
@@ -128,7 +128,7 @@ impl Pump {
         }
     }
 
-    fn set(&mut self, id: SinkId, opened: Opened, now: Now) {
+    fn set(&mut self, id: SinkId, opened: Opened, now: Clocks) {
         let Some(tail) = self.sinks.get(&id).map(|sink| sink.tail) else { return };
         let StreamSink { format, policy, configured, writer, .. } = self.adopt(opened, tail, now);
         let Some(sink) = self.sinks.get_mut(&id) else { return self.retire_writer(writer) };
@@ -147,7 +147,7 @@ impl Pump {
         self.retire_writer(old);
     }
 
-    fn close(&mut self, id: SinkId, now: Now) {
+    fn close(&mut self, id: SinkId, now: Clocks) {
         let Some(sink) = self.sinks.get_mut(&id) else { return };
         sink.closed = true;
         self.read_out(self.sources_of(id), now);
@@ -183,7 +183,7 @@ impl Pump {
     }
 
     /// The tail of a stream: the one there is, or a new one.
-    fn tail(&mut self, kept: Kept, now: Now) -> TailId {
+    fn tail(&mut self, kept: Kept, now: Clocks) -> TailId {
         let known = self.tails.iter_mut().find(|(_, tail)| tail.is(&kept.watcher, kept.stream));
         if let Some((id, tail)) = known {
             tail.set_limit(kept.bytes);
@@ -215,7 +215,7 @@ impl Pump {
         self.tails.retain(|_, tail| !which(tail.watcher()));
     }
 
-    fn reopen_all(&mut self, now: Now) {
+    fn reopen_all(&mut self, now: Clocks) {
         for id in self.writers.keys().copied().collect::<Vec<_>>() {
             self.unwatch_writer(id);
             self.maintain(id, now, SinkWriter::reopen);
@@ -224,7 +224,7 @@ impl Pump {
     }
 
     /// Reads at once what these sources have; a source that waits for a writer goes on waiting.
-    fn read_out(&mut self, ids: Vec<SourceId>, now: Now) {
+    fn read_out(&mut self, ids: Vec<SourceId>, now: Clocks) {
         for id in ids {
             if self.sources.get(&id).is_some_and(|reader| reader.queue_state != QueueState::Parked) {
                 self.serve(id, ALL, now);

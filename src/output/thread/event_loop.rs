@@ -17,7 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::arbiter::Mono;
 use crate::output::handle::{Command, Pause};
-use crate::output::sink::interface::Now;
+use crate::output::sink::interface::Clocks;
 use crate::output::tail::stream_tail::InFlight;
 use crate::output::thread::pump::Pump;
 use crate::output::{Message, OutputFd, RestoreError, SavedOutput};
@@ -52,10 +52,10 @@ pub(crate) fn spawn(poll: Poll, mut channels: Channels) -> io::Result<JoinHandle
     })
 }
 
-fn read_clocks() -> Now {
+fn read_clocks() -> Clocks {
     // The clock cannot fail: every Linux has it.
     let mono = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    Now { mono: Mono(0).after(mono), wall: Timestamp::now() }
+    Clocks { mono: Mono(0).after(mono), wall: Timestamp::now() }
 }
 
 fn begin(poll: &Poll, channels: &Channels, before: Option<Before>) -> Result<Pump, RestoreError> {
@@ -104,7 +104,7 @@ fn run(mut poll: Poll, channels: &Channels, before: Option<Before>) {
 }
 
 /// Carries out the commands. Returns the time that the thread has left if it has to end.
-fn apply_command(pump: &mut Pump, channels: &Channels, now: Now) -> Option<Duration> {
+fn apply_command(pump: &mut Pump, channels: &Channels, now: Clocks) -> Option<Duration> {
     // First the flag, then the channel: a command that comes in between wakes us once more for nothing.
     if !channels.woken.swap(false, Ordering::AcqRel) {
         return None;

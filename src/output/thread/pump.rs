@@ -12,7 +12,7 @@ use crate::output::message::{SourceId, WriterId};
 use crate::output::read::adaptive_interval::Change;
 use crate::output::read::pipe_reader::{PipeReader, QueueState, SCRATCH};
 use crate::output::read::read_turn::{Outcome, ReadTurn};
-use crate::output::sink::interface::Now;
+use crate::output::sink::interface::Clocks;
 use crate::output::sink::open::Key;
 use crate::output::sink::rotation_policy::RotationPolicy;
 use crate::output::sink::writer::{SinkCx, SinkWriter};
@@ -128,7 +128,7 @@ impl Pump {
     }
 
     /// A descriptor is ready. An event of one that is gone meanwhile is ignored, as tokens are not used twice.
-    pub(crate) fn readiness(&mut self, event: &Event, now: Now) {
+    pub(crate) fn readiness(&mut self, event: &Event, now: Clocks) {
         let Token(token) = event.token();
         if let Some(reader) = self.sources.get_mut(&SourceId(token)) {
             reader.hung_up |= event.is_read_closed() || event.is_error();
@@ -139,7 +139,7 @@ impl Pump {
     }
 
     /// One turn: what is due, each source's share of reading, and the barriers that waited for it.
-    pub(crate) fn turn(&mut self, now: Now) {
+    pub(crate) fn turn(&mut self, now: Clocks) {
         self.turn += 1;
         while let Some(owner) = self.timers.pop(now.mono) {
             match owner {
@@ -181,7 +181,7 @@ impl Pump {
     pub(in crate::output) fn with_turn<R>(
         &mut self,
         id: SourceId,
-        now: Now,
+        now: Clocks,
         act: impl FnOnce(&mut ReadTurn<'_>) -> R,
     ) -> Option<(WriterId, R)> {
         let reader = self.sources.get_mut(&id)?;
@@ -194,7 +194,7 @@ impl Pump {
         Some((sink.writer, result))
     }
 
-    pub(in crate::output) fn serve(&mut self, id: SourceId, reads: usize, now: Now) {
+    pub(in crate::output) fn serve(&mut self, id: SourceId, reads: usize, now: Clocks) {
         let served = self.with_turn(id, now, |turn| {
             let before = turn.reader.taken;
             let outcome = turn.serve(reads);
@@ -224,7 +224,7 @@ impl Pump {
 
     /// Stops watching a source that is busy, and watches it again when it is not. What came in between is an event at
     /// once, so nothing is overlooked.
-    fn keep_pace(&mut self, id: SourceId, outcome: Outcome, something: bool, now: Now) {
+    fn keep_pace(&mut self, id: SourceId, outcome: Outcome, something: bool, now: Clocks) {
         let Some(reader) = self.sources.get_mut(&id) else { return };
         if outcome == Outcome::Parked || outcome == Outcome::Ended {
             return;
@@ -245,8 +245,8 @@ impl Pump {
     pub(in crate::output) fn maintain(
         &mut self,
         id: WriterId,
-        now: Now,
-        act: impl FnOnce(&mut SinkWriter, Now, &mut SinkCx),
+        now: Clocks,
+        act: impl FnOnce(&mut SinkWriter, Clocks, &mut SinkCx),
     ) {
         let Some(writer) = self.writers.get_mut(&id) else { return };
         act(writer, now, &mut self.cx);
@@ -272,7 +272,7 @@ impl Pump {
 
     /// These sources belong to a worker that has died. Those that its descendants still hold stay, but only so many: a
     /// worker that dies again and again and leaves a child each time must not take every descriptor.
-    pub(in crate::output) fn limit_inherited(&mut self, ids: Vec<SourceId>, now: Now) {
+    pub(in crate::output) fn limit_inherited(&mut self, ids: Vec<SourceId>, now: Clocks) {
         let held = ids.into_iter().filter(|id| self.sources.contains_key(id));
         self.inherited.extend(held);
         while let Some(oldest) = self.surplus_inherited() {
@@ -292,7 +292,7 @@ impl Pump {
         self.inherited.front().copied().filter(|_| self.inherited.len() > INHERITED_IN_ALL)
     }
 
-    fn close_inherited(&mut self, id: SourceId, now: Now) {
+    fn close_inherited(&mut self, id: SourceId, now: Clocks) {
         self.with_turn(id, now, |turn| turn.end());
         if let Some(reader) = self.sources.get(&id)
             && self.inherited_told.admit(now.mono)

@@ -67,7 +67,7 @@ pub use order::{Needs, fault as order_fault, is_pattern};
 pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, in_force, plan, same_place};
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
 pub use probe::{Checks, Probe, ProbeKind};
-pub use problem::{Level, Place, Problem, Severity};
+pub use problem::{Grade, Place, Problem, Severity};
 pub use schedule::Schedule;
 pub use stats::{STATS_WATCHER, follow_what_runs};
 pub use words::split as split_words;

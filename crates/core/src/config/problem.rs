@@ -39,7 +39,7 @@ pub enum Severity {
 
 /// How a reader should take a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub enum Grade {
     /// Something does not start.
     Error,
     /// Something is probably not meant as it is written.
@@ -48,7 +48,7 @@ pub enum Level {
     Note,
 }
 
-impl Level {
+impl Grade {
     /// As it is written before a message.
     pub fn name(self) -> &'static str {
         match self {
@@ -79,24 +79,24 @@ impl Problem {
     }
 
     /// How a reader should take it.
-    pub fn level(&self) -> Level {
+    pub fn grade(&self) -> Grade {
         match self.severity {
-            Severity::Fatal | Severity::Skipped => Level::Error,
-            Severity::Warning => Level::Warning,
-            Severity::Note => Level::Note,
+            Severity::Fatal | Severity::Skipped => Grade::Error,
+            Severity::Warning => Grade::Warning,
+            Severity::Note => Grade::Note,
         }
     }
 
     /// A line as compilers print it: with its level. Values may be of several lines, and this is one. In a log, which
     /// has levels of its own and escapes for itself, the plain form is enough.
     pub fn diagnostic(&self) -> String {
-        let line = format!("{}: {}: {}", self.place(), self.level().name(), self.text);
+        let line = format!("{}: {}: {}", self.place(), self.grade().name(), self.text);
         escaped(&line).into_owned()
     }
 
     /// For programs: editors and CI.
     pub fn json(&self) -> Value {
-        json!({"file": &*self.file, "line": self.line, "level": self.level().name(), "text": self.text})
+        json!({"file": &*self.file, "line": self.line, "level": self.grade().name(), "text": self.text})
     }
 
     fn place(&self) -> String {

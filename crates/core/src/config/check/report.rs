@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::assemble::Assembled;
-use crate::config::{Level, Problem};
+use crate::config::{Grade, Problem};
 
 /// What was found, and how much there is.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +35,7 @@ impl Totals {
 impl Report {
     /// The exit status: 0 where nothing needs mending, 1 with an error, 3 with warnings only. 2 is a wrong command line.
     pub fn status(&self) -> u8 {
-        match (self.count(Level::Error), self.count(Level::Warning)) {
+        match (self.count(Grade::Error), self.count(Grade::Warning)) {
             (0, 0) => 0,
             (0, _) => 3,
             (_, _) => 1,
@@ -54,8 +54,8 @@ impl Report {
         let Totals { watchers, sockets, plugins } = self.totals;
         json!({
             "ok": self.status() == 0,
-            "errors": self.count(Level::Error),
-            "warnings": self.count(Level::Warning),
+            "errors": self.count(Grade::Error),
+            "warnings": self.count(Grade::Warning),
             "watchers": watchers,
             "sockets": sockets,
             "plugins": plugins,
@@ -63,13 +63,13 @@ impl Report {
         })
     }
 
-    fn count(&self, level: Level) -> usize {
-        self.problems.iter().filter(|problem| problem.level() == level).count()
+    fn count(&self, grade: Grade) -> usize {
+        self.problems.iter().filter(|problem| problem.grade() == grade).count()
     }
 
     fn summary(&self) -> String {
         let Totals { watchers, sockets, plugins } = self.totals;
-        let found = [(self.count(Level::Error), "error"), (self.count(Level::Warning), "warning")];
+        let found = [(self.count(Grade::Error), "error"), (self.count(Grade::Warning), "warning")];
         let found: Vec<String> = found.into_iter().filter(|(number, _)| *number > 0).map(counted).collect();
         let verdict = if found.is_empty() { "ok".to_owned() } else { found.join(", ") };
         let plugins = if plugins > 0 { format!(", {}", counted((plugins, "plugin"))) } else { String::new() };
