@@ -241,9 +241,19 @@ impl Branch {
     }
 }
 
+/// The authorities that this machine trusts, or those in the file that SSL_CERT_FILE names.
+fn trusted() -> ureq::tls::TlsConfig {
+    let known = rustls_native_certs::load_native_certs().certs;
+    let roots: Vec<_> = known.iter().map(|known| ureq::tls::Certificate::from_der(known).to_owned()).collect();
+    ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(&roots)).build()
+}
+
 fn send(url: &str, call: &Call, token: Option<&str>) -> Result<(u16, String), String> {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT)).build();
-    let agent = ureq::Agent::new_with_config(config);
+    let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT));
+    if url.starts_with("https:") {
+        config = config.tls_config(trusted());
+    }
+    let agent = ureq::Agent::new_with_config(config.build());
     let url = format!("{}{}", url.trim_end_matches('/'), call.path);
     let mut request = ureq::http::Request::builder().method(call.method);
     if let Some(token) = token {

@@ -8,8 +8,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
+use axum::serve::Listener;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::core::{Reply, openapi, parse};
 use crate::service::{Handle, target_allowed};
@@ -38,7 +38,7 @@ struct Server {
 
 /// Answers requests until the future ends.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Listener<Addr: std::fmt::Debug>,
     branch: Handle,
     access: Access,
     end: impl Future<Output = ()> + Send + 'static,

@@ -16,6 +16,7 @@ pub mod program;
 mod redis;
 pub mod service;
 pub mod store;
+pub mod tls;
 
 use std::hash::{BuildHasher as _, RandomState};
 

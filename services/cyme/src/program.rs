@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::core::{Random, Settings, model};
 use crate::http::{self, Access};
 use crate::service::{Parts, start};
 use crate::store::Store;
+use crate::tls;
 
 /// The port without another.
 const PORT: u16 = 8000;
@@ -86,6 +88,16 @@ pub struct Args {
     /// the file with the token that requests need; off this machine one is made if it is not given
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// keep the state in this database: postgres://, mysql:// or mariadb://USER:PASSWORD@HOST:PORT/DATABASE; a file in
+    /// the folder without
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
+    /// the file with the certificate, and those that lead to its authority, in PEM: HTTP needs TLS then
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// the file with the key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
     /// accepted for Cyme's command lines, without effect: nothing is asked
     #[arg(short = 'X', long)]
     pub no_interaction: bool,
@@ -135,9 +147,12 @@ async fn serve(args: Args) -> Result<(), String> {
     let python = root.join(".branch/python");
     fs::create_dir_all(&python).map_err(|error| format!("{}: {error}", python.display()))?;
     fs::write(python.join("cyme_worker.py"), crate::WORKER).map_err(|error| format!("cyme_worker.py: {error}"))?;
-    let file = root.join(FILE);
-    let store = Store::open(&file).await.map_err(|error| format!("{}: {error}", file.display()))?;
-    let kept_before = store.load().await.map_err(|error| format!("{}: {error}", file.display()))?;
+    let (place, opened) = match &args.database {
+        Some(url) => ("--database".to_owned(), Store::connect(url, &id).await),
+        None => (root.join(FILE).display().to_string(), Store::open(&root.join(FILE)).await),
+    };
+    let store = opened.map_err(|error| format!("{place}: {error}"))?;
+    let kept_before = store.load().await.map_err(|error| format!("{place}: {error}"))?;
 
     let listener = match args.without_httpd {
         true => None,
@@ -146,15 +161,22 @@ async fn serve(args: Args) -> Result<(), String> {
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok()).unwrap_or(address);
     let access = access(&args, address.ip(), &root)?;
     let settings = settings(&args, &id, &root, &python, address);
+    let (url, tls) = (format!("{}/", settings.url), args.tls_certificate.zip(args.tls_key));
     let broker = broker::open(&args.broker, &id)?;
     let (endpoint, events) = (args.circus_endpoint, args.circus_pubsub);
     let branch = start(Parts { settings, model: kept_before, store, broker, endpoint, events })?;
 
-    announce(&format!("cyme-branch {id} is ready at http://{address}/ (pid {})", std::process::id()));
+    announce(&format!("cyme-branch {id} is ready at {url} (pid {})", std::process::id()));
     match listener {
         Some(listener) => {
             let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-            let server = http::serve(listener, branch.clone(), access, async move { drop(stopped.await) });
+            let (served, stopped) = (branch.clone(), async move { drop(stopped.await) });
+            let server: Pin<Box<dyn Future<Output = io::Result<()>>>> = match tls {
+                Some((certificate, key)) => {
+                    Box::pin(http::serve(tls::listen(listener, &certificate, &key)?, served, access, stopped))
+                }
+                None => Box::pin(http::serve(listener, served, access, stopped)),
+            };
             tokio::pin!(server);
             tokio::select! {
                 served = &mut server => served.map_err(|error| error.to_string())?,
@@ -186,7 +208,7 @@ fn settings(args: &Args, id: &str, root: &Path, python: &Path, address: SocketAd
     let python = python.display().to_string();
     Settings {
         id: id.to_owned(),
-        url: format!("http://{address}"),
+        url: format!("{}://{address}", if args.tls_certificate.is_some() { "https" } else { "http" }),
         port: address.port(),
         broker: args.broker.clone(),
         result_backend: args.result_backend.clone(),

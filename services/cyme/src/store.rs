@@ -1,14 +1,20 @@
-//! What a branch keeps, in a file: SQLite, which is compiled in.
+//! What a branch keeps, in a database: SQLite, which is compiled in, PostgreSQL, or MySQL and MariaDB.
+//!
+//! One table has everything, a row for each application, queue and instance, with its fields as JSON. On a server branches
+//! may share it.
 
 use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+use sqlx::{Error, Row as _};
 
-use crate::core::{App, Change, Instance, Model, Queue};
+use crate::core::{Change, Model};
 
-/// The tables of each version; a file of an earlier one is brought up to date.
+/// The tables of each version of SQLite's file; one of an earlier version is brought up to date.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE app (
@@ -24,161 +30,211 @@ CREATE TABLE instance (
 ALTER TABLE app ADD COLUMN uid TEXT NOT NULL DEFAULT '';
 ALTER TABLE app ADD COLUMN buried TEXT NOT NULL DEFAULT '[]';
 ",
+    "
+CREATE TABLE cyme_thing (
+    branch VARCHAR(128) NOT NULL, kind VARCHAR(16) NOT NULL, name VARCHAR(128) NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (branch, kind, name));
+INSERT INTO cyme_thing SELECT '', 'app', name, json_object('name', name, 'broker', broker, 'arguments', arguments,
+    'extra_config', extra_config, 'uid', uid, 'buried', json(buried)) FROM app;
+INSERT INTO cyme_thing SELECT '', 'queue', name, json_object('name', name, 'exchange', exchange,
+    'exchange_type', exchange_type, 'routing_key', routing_key, 'options', json(options)) FROM queue;
+INSERT INTO cyme_thing SELECT '', 'instance', name, json_object('name', name, 'app', app, 'queues', json(queues),
+    'max_concurrency', max_concurrency, 'min_concurrency', min_concurrency, 'pool', pool,
+    'is_enabled', json(iif(is_enabled, 'true', 'false')), 'broker', broker, 'arguments', arguments,
+    'extra_config', extra_config, 'created_at', created_at, 'deleting', json(iif(deleting, 'true', 'false')),
+    'note', note) FROM instance;
+DROP TABLE app;
+DROP TABLE queue;
+DROP TABLE instance;
+",
 ];
+/// The version of the tables on a server.
+const SERVER: i64 = 1;
+/// The table on a server. Names that differ by the case of a letter are different.
+const POSTGRES: &str = "
+CREATE TABLE IF NOT EXISTS cyme_version (one INTEGER PRIMARY KEY, version BIGINT NOT NULL);
+INSERT INTO cyme_version VALUES (1, 1) ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS cyme_thing (
+    branch VARCHAR(128) NOT NULL, kind VARCHAR(16) NOT NULL, name VARCHAR(128) NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (branch, kind, name));
+";
+const MYSQL: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS cyme_version (one INTEGER PRIMARY KEY, version BIGINT NOT NULL)",
+    "INSERT IGNORE INTO cyme_version VALUES (1, 1)",
+    // sqlx takes columns of the collation utf8mb4_bin for bytes: those that are read have another one.
+    "CREATE TABLE IF NOT EXISTS cyme_thing (
+    branch VARCHAR(128) COLLATE utf8mb4_bin NOT NULL, kind VARCHAR(16) NOT NULL,
+    name VARCHAR(128) COLLATE utf8mb4_bin NOT NULL, body MEDIUMTEXT NOT NULL,
+    PRIMARY KEY (branch, kind, name)) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+];
+/// How long a server may take to let the branch in.
+const CONNECT: Duration = Duration::from_secs(5);
 
-/// The file.
+#[derive(Clone, Debug)]
+enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+    MySql(MySqlPool),
+}
+
+/// The same with the pool of each kind.
+macro_rules! with {
+    ($of:expr, $pool:ident => $act:expr) => {
+        match $of {
+            Pool::Sqlite($pool) => $act,
+            Pool::Postgres($pool) => $act,
+            Pool::MySql($pool) => $act,
+        }
+    };
+}
+
+/// The database, as one branch uses it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: SqlitePool,
+    pool: Pool,
+    /// The branch whose rows these are. A file has those of one branch only.
+    branch: String,
 }
 
 impl Store {
-    /// Opens a file, and makes it if there is none.
-    pub async fn open(path: &Path) -> Result<Self, sqlx::Error> {
+    /// Opens a file of SQLite, and makes it if there is none.
+    pub async fn open(path: &Path) -> Result<Self, Error> {
         let options =
             SqliteConnectOptions::new().filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         // One connection: changes are made in their order.
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-        let store = Self { pool };
-        store.migrate().await?;
-        Ok(store)
+        migrate(&pool).await?;
+        Ok(Self { pool: Pool::Sqlite(pool), branch: String::new() })
     }
 
-    async fn migrate(&self) -> Result<(), sqlx::Error> {
-        let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(&self.pool).await?.try_get(0)?;
-        let known = usize::try_from(version).unwrap_or(usize::MAX);
-        if known > MIGRATIONS.len() {
-            return Err(sqlx::Error::Configuration(format!("its version {version} is of a later cyme-branch").into()));
+    /// Connects to a server: `postgres://`, `mysql://` or `mariadb://`, as `USER:PASSWORD@HOST:PORT/DATABASE`.
+    pub async fn connect(url: &str, branch: &str) -> Result<Self, Error> {
+        let branch = branch.to_owned();
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        let pool = match scheme {
+            "postgres" | "postgresql" => {
+                let options = sqlx::postgres::PgConnectOptions::from_str(url)?;
+                let pool =
+                    PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT).connect_with(options).await?;
+                // Branches may begin at the same time.
+                let mut first = pool.begin().await?;
+                sqlx::query("SELECT pg_advisory_xact_lock(6387231)").execute(&mut *first).await?;
+                sqlx::raw_sql(POSTGRES).execute(&mut *first).await?;
+                first.commit().await?;
+                Pool::Postgres(pool)
+            }
+            "mysql" | "mariadb" => {
+                let options = sqlx::mysql::MySqlConnectOptions::from_str(url)?;
+                let pool =
+                    MySqlPoolOptions::new().max_connections(1).acquire_timeout(CONNECT).connect_with(options).await?;
+                for statement in MYSQL {
+                    sqlx::query(statement).execute(&pool).await?;
+                }
+                Pool::MySql(pool)
+            }
+            other => {
+                let reason = format!("'{other}' is not one of postgres, mysql, mariadb");
+                return Err(Error::Configuration(reason.into()));
+            }
+        };
+        let version: i64 =
+            with!(&pool, pool => sqlx::query_scalar("SELECT version FROM cyme_version").fetch_one(pool).await?);
+        match version {
+            SERVER => Ok(Self { pool, branch }),
+            version => Err(later(version)),
         }
-        for (number, tables) in MIGRATIONS.iter().enumerate().skip(known) {
-            let mut transaction = self.pool.begin().await?;
-            sqlx::raw_sql(tables).execute(&mut *transaction).await?;
-            let set = format!("PRAGMA user_version = {}", number + 1);
-            sqlx::query(&set).execute(&mut *transaction).await?;
-            transaction.commit().await?;
-        }
-        Ok(())
     }
 
     /// All that is kept.
-    pub async fn load(&self) -> Result<Model, sqlx::Error> {
+    pub async fn load(&self) -> Result<Model, Error> {
+        let sql = self.placed("SELECT kind, body FROM cyme_thing WHERE branch = ?");
+        let rows: Vec<(String, String)> =
+            with!(&self.pool, pool => sqlx::query_as(&sql).bind(&self.branch).fetch_all(pool).await?);
         let mut model = Model::default();
-        for row in sqlx::query("SELECT * FROM app").fetch_all(&self.pool).await? {
-            model.apply(&Change::PutApp(app(&row)?));
-        }
-        for row in sqlx::query("SELECT * FROM queue").fetch_all(&self.pool).await? {
-            model.apply(&Change::PutQueue(queue(&row)?));
-        }
-        for row in sqlx::query("SELECT * FROM instance").fetch_all(&self.pool).await? {
-            model.apply(&Change::PutInstance(Box::new(instance(&row)?)));
+        for (kind, body) in rows {
+            let change = match kind.as_str() {
+                "app" => serde_json::from_str(&body).map(Change::PutApp),
+                "queue" => serde_json::from_str(&body).map(Change::PutQueue),
+                _ => serde_json::from_str(&body).map(Change::PutInstance),
+            };
+            model.apply(&change.map_err(|error| Error::Decode(error.into()))?);
         }
         Ok(model)
     }
 
     /// Keeps a change.
-    pub async fn keep(&self, change: &Change) -> Result<(), sqlx::Error> {
-        let query = match change {
-            Change::PutApp(app) => sqlx::query(
-                "REPLACE INTO app (name, broker, arguments, extra_config, uid, buried) VALUES (?, ?, ?, ?, ?, ?)",
-            )
-            .bind(&app.name)
-            .bind(&app.broker)
-            .bind(&app.arguments)
-            .bind(&app.extra_config)
-            .bind(&app.uid)
-            .bind(text(&app.buried)),
-            Change::PutQueue(queue) => sqlx::query(
-                "REPLACE INTO queue (name, exchange, exchange_type, routing_key, options) VALUES (?, ?, ?, ?, ?)",
-            )
-            .bind(&queue.name)
-            .bind(&queue.exchange)
-            .bind(&queue.exchange_type)
-            .bind(&queue.routing_key)
-            .bind(queue.options.as_ref().map(text)),
-            Change::PutInstance(instance) => put_instance(instance),
-            Change::DropApp(name) => sqlx::query("DELETE FROM app WHERE name = ?").bind(name),
-            Change::DropQueue(name) => sqlx::query("DELETE FROM queue WHERE name = ?").bind(name),
-            Change::DropInstance(name) => sqlx::query("DELETE FROM instance WHERE name = ?").bind(name),
+    pub async fn keep(&self, change: &Change) -> Result<(), Error> {
+        match change {
+            Change::PutApp(app) => self.put("app", &app.name, app).await,
+            Change::PutQueue(queue) => self.put("queue", &queue.name, queue).await,
+            Change::PutInstance(instance) => self.put("instance", &instance.name, instance).await,
+            Change::DropApp(name) => self.drop_thing("app", name).await,
+            Change::DropQueue(name) => self.drop_thing("queue", name).await,
+            Change::DropInstance(name) => self.drop_thing("instance", name).await,
+        }
+    }
+
+    async fn put(&self, kind: &str, name: &str, thing: &impl serde::Serialize) -> Result<(), Error> {
+        let body = serde_json::to_string(thing).map_err(|error| Error::Encode(error.into()))?;
+        let sql = match &self.pool {
+            Pool::Postgres(_) => {
+                "INSERT INTO cyme_thing (branch, kind, name, body) VALUES (?, ?, ?, ?) \
+                 ON CONFLICT (branch, kind, name) DO UPDATE SET body = EXCLUDED.body"
+            }
+            Pool::Sqlite(_) | Pool::MySql(_) => {
+                "REPLACE INTO cyme_thing (branch, kind, name, body) VALUES (?, ?, ?, ?)"
+            }
         };
-        query.execute(&self.pool).await.map(drop)
+        self.execute(sql, &[&self.branch, kind, name, &body]).await
     }
 
-    /// Closes the file.
+    async fn drop_thing(&self, kind: &str, name: &str) -> Result<(), Error> {
+        let sql = "DELETE FROM cyme_thing WHERE branch = ? AND kind = ? AND name = ?";
+        self.execute(sql, &[&self.branch, kind, name]).await
+    }
+
+    async fn execute(&self, sql: &str, values: &[&str]) -> Result<(), Error> {
+        let sql = self.placed(sql);
+        with!(&self.pool, pool => {
+            let query = values.iter().fold(sqlx::query(&sql), |query, value| query.bind(*value));
+            query.execute(pool).await.map(drop)
+        })
+    }
+
+    /// A statement with the marks of places that the database understands.
+    fn placed(&self, sql: &str) -> String {
+        if !matches!(self.pool, Pool::Postgres(_)) {
+            return sql.to_owned();
+        }
+        let mut parts = sql.split('?');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.enumerate().fold(first, |sql, (number, part)| format!("{sql}${}{part}", number + 1))
+    }
+
+    /// Closes the connection.
     pub async fn close(&self) {
-        self.pool.close().await;
+        with!(&self.pool, pool => pool.close().await);
     }
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments<'q>>;
-
-fn put_instance(instance: &Instance) -> Query<'_> {
-    sqlx::query(
-        "REPLACE INTO instance (name, app, queues, max_concurrency, min_concurrency, pool, is_enabled, broker, \
-         arguments, extra_config, created_at, deleting, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&instance.name)
-    .bind(&instance.app)
-    .bind(text(&instance.queues))
-    .bind(instance.max_concurrency)
-    .bind(instance.min_concurrency)
-    .bind(&instance.pool)
-    .bind(instance.is_enabled)
-    .bind(&instance.broker)
-    .bind(&instance.arguments)
-    .bind(&instance.extra_config)
-    .bind(instance.created_at)
-    .bind(instance.deleting)
-    .bind(&instance.note)
+fn later(version: i64) -> Error {
+    Error::Configuration(format!("its version {version} is of a later cyme-branch").into())
 }
 
-fn text(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
-    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()))
-}
-
-fn app(row: &SqliteRow) -> Result<App, sqlx::Error> {
-    let buried: String = row.try_get("buried")?;
-    Ok(App {
-        name: row.try_get("name")?,
-        broker: row.try_get("broker")?,
-        arguments: row.try_get("arguments")?,
-        extra_config: row.try_get("extra_config")?,
-        uid: row.try_get("uid")?,
-        buried: parsed(&buried)?,
-    })
-}
-
-fn queue(row: &SqliteRow) -> Result<Queue, sqlx::Error> {
-    let options: Option<String> = row.try_get("options")?;
-    Ok(Queue {
-        name: row.try_get("name")?,
-        exchange: row.try_get("exchange")?,
-        exchange_type: row.try_get("exchange_type")?,
-        routing_key: row.try_get("routing_key")?,
-        options: options.as_deref().map(parsed).transpose()?,
-    })
-}
-
-fn instance(row: &SqliteRow) -> Result<Instance, sqlx::Error> {
-    let queues: String = row.try_get("queues")?;
-    Ok(Instance {
-        name: row.try_get("name")?,
-        app: row.try_get("app")?,
-        queues: parsed(&queues)?,
-        max_concurrency: row.try_get("max_concurrency")?,
-        min_concurrency: row.try_get("min_concurrency")?,
-        pool: row.try_get("pool")?,
-        is_enabled: row.try_get("is_enabled")?,
-        broker: row.try_get("broker")?,
-        arguments: row.try_get("arguments")?,
-        extra_config: row.try_get("extra_config")?,
-        created_at: row.try_get("created_at")?,
-        deleting: row.try_get("deleting")?,
-        note: row.try_get("note")?,
-    })
+async fn migrate(pool: &SqlitePool) -> Result<(), Error> {
+    let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(pool).await?.try_get(0)?;
+    let known = usize::try_from(version).unwrap_or(usize::MAX);
+    if known > MIGRATIONS.len() {
+        return Err(later(version));
+    }
+    for (number, tables) in MIGRATIONS.iter().enumerate().skip(known) {
+        let mut transaction = pool.begin().await?;
+        sqlx::raw_sql(tables).execute(&mut *transaction).await?;
+        let set = format!("PRAGMA user_version = {}", number + 1);
+        sqlx::query(&set).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -186,11 +242,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::core::{App, Instance, Queue};
 
     #[tokio::test]
     async fn what_is_kept_is_there_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("branch.db");
+        let store = Store::open(&path).await.unwrap();
+        let wanted = changes(&store).await;
+        store.close().await;
+        let store = Store::open(&path).await.unwrap();
+        assert_eq!(store.load().await.unwrap(), wanted);
+    }
+
+    /// Keeps one of everything, and what there should be then.
+    async fn changes(store: &Store) -> Model {
         let options = json!({"durable": true}).as_object().cloned();
         let queue = Queue { name: "q".into(), exchange: Some("e".into()), options, ..Queue::default() };
         let (uid, buried) = ("u".into(), vec!["v".into()]);
@@ -207,7 +273,6 @@ mod tests {
             ..Instance::default()
         };
         let mut wanted = Model::default();
-        let store = Store::open(&path).await.unwrap();
         for change in [
             Change::PutApp(app),
             Change::PutQueue(queue),
@@ -220,9 +285,37 @@ mod tests {
             wanted.apply(&change);
             store.keep(&change).await.unwrap();
         }
-        store.close().await;
-        let store = Store::open(&path).await.unwrap();
-        assert_eq!(store.load().await.unwrap(), wanted);
+        wanted
+    }
+
+    #[tokio::test]
+    async fn a_file_of_an_earlier_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("branch.db");
+        let old = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let old = SqlitePoolOptions::new().max_connections(1).connect_with(old).await.unwrap();
+        for statement in [
+            MIGRATIONS[0],
+            MIGRATIONS[1],
+            "PRAGMA user_version = 2",
+            "INSERT INTO app VALUES ('a', 'redis://h', NULL, 'x=1', 'u', '[\"v\"]')",
+            "INSERT INTO queue VALUES ('q', NULL, NULL, 'k', '{\"durable\": true}')",
+            "INSERT INTO queue VALUES ('p', NULL, NULL, NULL, NULL)",
+            "INSERT INTO instance VALUES \
+             ('i', 'a', '[{\"name\": \"q\"}]', 3, 2, 'solo', 1, NULL, '-O', NULL, 1.0e9, 0, NULL)",
+        ] {
+            sqlx::raw_sql(statement).execute(&old).await.unwrap();
+        }
+        old.close().await;
+        let model = Store::open(&path).await.unwrap().load().await.unwrap();
+        let (broker, extra_config) = (Some("redis://h".into()), Some("x=1".into()));
+        let (uid, buried) = ("u".into(), vec!["v".into()]);
+        assert_eq!(model.apps["a"], App { name: "a".into(), broker, arguments: None, extra_config, uid, buried });
+        assert_eq!(model.queues["q"].options, json!({"durable": true}).as_object().cloned());
+        assert_eq!((&model.queues["p"].options, model.queues["q"].routing_key.as_deref()), (&None, Some("k")));
+        let instance = &model.instances["i"];
+        assert_eq!((instance.is_enabled, instance.deleting, instance.max_concurrency), (true, false, 3));
+        assert_eq!((instance.queues[0].name.as_str(), instance.created_at), ("q", 1e9));
     }
 
     #[tokio::test]
@@ -230,9 +323,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("branch.db");
         let store = Store::open(&path).await.unwrap();
-        sqlx::query("PRAGMA user_version = 99").execute(&store.pool).await.unwrap();
+        store.execute("PRAGMA user_version = 99", &[]).await.unwrap();
         store.close().await;
         let error = Store::open(&path).await.unwrap_err().to_string();
         assert!(error.contains("later cyme-branch"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn other_databases_are_refused() {
+        let error = Store::connect("oracle://h/d", "b").await.unwrap_err().to_string();
+        assert!(error.contains("'oracle' is not one of postgres, mysql, mariadb"), "{error}");
     }
 }

@@ -1,5 +1,4 @@
 //! What branches need of a broker, from each of them.
-use std::io::Write as _;
 use std::time::Duration;
 
 use circus_cyme::broker::{self, Memory};
@@ -106,8 +105,7 @@ async fn serves(a: &Open, b: &Open) {
 
 fn run(test: &str, kind: rig::Kind, of: impl AsyncFnOnce(&mut Broker, &str)) {
     if let Some(missing) = rig::missing(kind) {
-        drop(std::io::stderr().write_all(format!("SKIPPED {test}: {missing}\n").as_bytes()));
-        return;
+        return rig::skipped(test, missing);
     }
     let folder = tempfile::tempdir().unwrap();
     let mut broker = Broker::start(kind, folder.path());

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod brokers;
+mod databases;
 mod example;
 mod life;
 mod rig;
+mod secure;

@@ -50,13 +50,24 @@ pub(crate) struct Broker {
     ports: [u16; 3],
     servers: Vec<Process>,
     epmd: Option<Process>,
+    /// With TLS only: `ca.pem`, `server.pem` and `server.key` are in the folder.
+    secure: bool,
 }
 
 impl Broker {
     pub(crate) fn start(kind: Kind, folder: &Path) -> Self {
+        Self::new(kind, folder, false)
+    }
+
+    /// One that speaks TLS only.
+    pub(crate) fn secure(kind: Kind, folder: &Path) -> Self {
+        Self::new(kind, folder, true)
+    }
+
+    fn new(kind: Kind, folder: &Path, secure: bool) -> Self {
         let ports = [free_port(), free_port(), free_port()];
         let (folder, redis_port) = (folder.to_owned(), free_port());
-        let mut broker = Self { kind, folder, redis_port, ports, servers: Vec::new(), epmd: None };
+        let mut broker = Self { kind, folder, redis_port, ports, servers: Vec::new(), epmd: None, secure };
         if kind.rabbit() {
             let mut epmd = Command::new("epmd");
             epmd.args(["-address", "127.0.0.1", "-port", &ports[2].to_string()]);
@@ -77,7 +88,12 @@ impl Broker {
         if self.kind.redis() {
             let port = self.redis_port.to_string();
             let mut command = Command::new("redis-server");
-            command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+            command.args([if self.secure { "--tls-port" } else { "--port" }, &port, "--bind", "127.0.0.1"]);
+            command.args(["--save", "", "--appendonly", "no"]);
+            if self.secure {
+                command.args(["--port", "0", "--tls-cert-file", "server.pem", "--tls-key-file", "server.key"]);
+                command.args(["--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", "no"]);
+            }
             self.run(command.current_dir(&self.folder), "redis.log", self.redis_port);
         }
         if self.kind.rabbit() {
@@ -86,7 +102,20 @@ impl Broker {
             let mut command = Command::new(RABBIT);
             command.env("HOME", &home).env("RUNNING_UNDER_SYSTEMD", "1").env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
             command.env("RABBITMQ_NODENAME", format!("cyme{port}@localhost"));
-            command.env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1").env("RABBITMQ_NODE_PORT", port.to_string());
+            if self.secure {
+                let file = |name: &str| self.folder.join(name).display().to_string();
+                let text = format!(
+                    "listeners.tcp = none\nlisteners.ssl.default = 127.0.0.1:{port}\nssl_options.cacertfile = {}\n\
+                     ssl_options.certfile = {}\nssl_options.keyfile = {}\n",
+                    file("ca.pem"),
+                    file("server.pem"),
+                    file("server.key")
+                );
+                fs::write(home.join("rabbitmq.conf"), text).unwrap();
+                command.env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq.conf"));
+            } else {
+                command.env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1").env("RABBITMQ_NODE_PORT", port.to_string());
+            }
             command.env("RABBITMQ_DIST_PORT", distribution.to_string());
             command.env("ERL_EPMD_ADDRESS", "127.0.0.1").env("ERL_EPMD_PORT", epmd.to_string());
             command.env("RABBITMQ_MNESIA_BASE", home.join("mnesia")).env("RABBITMQ_LOG_BASE", home.join("log"));
@@ -110,8 +139,9 @@ impl Broker {
 
     /// What branches are started with.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let redis = format!("redis://127.0.0.1:{}/0", self.redis_port);
-        let rabbit = format!("amqp://guest:guest@127.0.0.1:{}//", self.ports[0]);
+        let end = if self.secure { "s" } else { "" };
+        let redis = format!("redis{end}://127.0.0.1:{}/0", self.redis_port);
+        let rabbit = format!("amqp{end}://guest:guest@127.0.0.1:{}//", self.ports[0]);
         let words = match self.kind {
             Kind::Redis => vec!["-b", &redis],
             Kind::RabbitAndRedis => vec!["-b", &rabbit, "--result-backend", &redis],

@@ -40,11 +40,15 @@ pub(crate) fn needs(test: &str, broker: Kind) -> Option<PathBuf> {
         _ => broker::missing(broker),
     };
     if let Some(missing) = missing {
-        let line = format!("SKIPPED {test}: {missing}\n");
-        drop(std::io::stderr().write_all(line.as_bytes()));
+        skipped(test, missing);
         return None;
     }
     celery
+}
+
+/// Says that a test is left out.
+pub(crate) fn skipped(test: &str, missing: &str) {
+    drop(std::io::stderr().write_all(format!("SKIPPED {test}: {missing}\n").as_bytes()));
 }
 
 /// A program of the workspace.
