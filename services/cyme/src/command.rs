@@ -1,6 +1,7 @@
 //! `cyme`: the command line of the HTTP interface.
 
 mod fleet;
+mod singleton;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -82,6 +83,7 @@ fleet               \
     status; start, stop, restart, reload; incr [N]; decr [N]; signal NUMBER: the watchers of all machines,
                     \
     or of those that --machines and --watchers name
+singleton           NAME -- COMMAND...: runs a command while no other machine does
 The action is all where none is named.";
 
 /// A request.
@@ -181,6 +183,13 @@ pub fn main() -> ExitCode {
     };
     let url = args.url.clone().or_else(|| std::env::var("CYME_URL").ok()).unwrap_or_else(|| URL.to_owned());
     let branch = Branch { url: url.clone(), token: token.map(|token| token.trim().to_owned()) };
+    if args.what == singleton::BECOME {
+        let Failure(code, reason) = singleton::become_command(&args.arguments);
+        return failed(code, &reason);
+    }
+    if args.what == "singleton" {
+        return singleton::run(branch, &args.arguments).unwrap_or_else(|Failure(code, reason)| failed(code, &reason));
+    }
     if let Some(order) = fleet::order(&args) {
         return match order.and_then(|order| fleet::run(&args, &order, |call| branch.send(call))) {
             Ok((done, report)) => {
@@ -230,6 +239,7 @@ fn refusal(status: u16, body: &str) -> String {
 struct Failure(u8, String);
 
 /// The branch that is asked.
+#[derive(Clone)]
 struct Branch {
     url: String,
     token: Option<String>,
@@ -237,7 +247,11 @@ struct Branch {
 
 impl Branch {
     fn send(&self, call: &Call) -> Result<(u16, String), String> {
-        send(&self.url, call, self.token.as_deref())
+        self.send_within(call, TIMEOUT)
+    }
+
+    fn send_within(&self, call: &Call, patience: Duration) -> Result<(u16, String), String> {
+        send(&self.url, call, self.token.as_deref(), patience)
     }
 }
 
@@ -248,8 +262,8 @@ fn trusted() -> ureq::tls::TlsConfig {
     ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(&roots)).build()
 }
 
-fn send(url: &str, call: &Call, token: Option<&str>) -> Result<(u16, String), String> {
-    let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT));
+fn send(url: &str, call: &Call, token: Option<&str>, patience: Duration) -> Result<(u16, String), String> {
+    let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(patience));
     if url.starts_with("https:") {
         config = config.tls_config(trusted());
     }

@@ -43,12 +43,19 @@ for i = 1, #all, 2 do
 end
 return names";
 
-/// KEYS: the lease, its number. ARGV: holder, milliseconds. The number, or nothing.
+/// KEYS: the lease, its number. ARGV: holder, milliseconds. The number, or nothing. A server that has just been started may
+/// have lost a lease, so it gives none until that has ended. Numbers go on from the clock for the same reason.
 const LEASE: &str = r"
-local holder = redis.call('GET', KEYS[1])
+local holder, life = redis.call('GET', KEYS[1]), tonumber(ARGV[2])
 if holder and holder ~= ARGV[1] then return false end
-if not holder then redis.call('INCR', KEYS[2]) end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if not holder then
+  local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
+  if uptime * 1000 <= life then return false end
+  local time, last = redis.call('TIME'), tonumber(redis.call('GET', KEYS[2]) or 0)
+  local number = math.max(last + 1, time[1] * 1000 + math.floor(time[2] / 1000))
+  redis.call('SET', KEYS[2], string.format('%.0f', number))
+end
+if life == 0 then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return tonumber(redis.call('GET', KEYS[2]))";
 
 /// A connection for calls, and one that waits for messages.

@@ -108,6 +108,8 @@ impl Request {
             (Get, ["branches", id]) => Op::Branch((*id).to_owned()),
             (Get, ["machines"]) => Op::Machines,
             (_, ["machines", id, "watchers", rest @ ..]) => self.machine(id, rest)?,
+            (Post, ["leases", name]) => self.lease(name, self.life()?)?,
+            (Delete, ["leases", name]) => self.lease(name, 0)?,
             (_, [first, ..]) if model::RESERVED.contains(first) => return Err(self.own_path(parts)),
             (Put | Post, []) => self.put_app(None)?,
             (Put | Post, [app]) => self.put_app(Some(app))?,
@@ -129,13 +131,26 @@ impl Request {
     /// The answer at paths that cannot be an application's.
     fn own_path(&self, parts: &[&str]) -> Reply {
         match (parts, self.method) {
-            (["branches", _] | ["branches"] | ["machines"] | ["ping"], _) => not_allowed(),
+            (["branches", _] | ["branches"] | ["leases", _] | ["machines"] | ["ping"], _) => not_allowed(),
             ([name], Method::Put | Method::Post) => match model::app_name(name) {
                 Err(error) => error.into(),
                 Ok(()) => Reply::missing(),
             },
             _ => Reply::missing(),
         }
+    }
+
+    fn lease(&self, name: &str, life: u32) -> Result<Op, Reply> {
+        model::name("lease", name)?;
+        let holder = self.params.filled("holder").ok_or_else(|| FieldError::new("holder", "missing"))?;
+        model::name("holder", &holder)?;
+        Ok(Op::Lease { name: name.to_owned(), holder, life })
+    }
+
+    fn life(&self) -> Result<u32, FieldError> {
+        let text = self.params.filled("life").unwrap_or_else(|| "30".into());
+        let life = text.parse().ok().filter(|life| (1..=3600).contains(life));
+        life.ok_or_else(|| FieldError::new("life", format!("'{text}' is not between 1 and 3600 seconds")))
     }
 
     fn put_app(&self, name: Option<&str>) -> Result<Op, Reply> {
@@ -472,6 +487,9 @@ mod tests {
             ("POST", "/machines/b/watchers/web/incr/?nb=0".into(), "nb"),
             ("POST", "/machines/b/watchers/web/signal/".into(), "signum"),
             ("POST", "/machines/b/watchers/web/signal/?signum=99".into(), "signum"),
+            ("POST", "/leases/beat/".into(), "holder"),
+            ("POST", "/leases/beat/?holder=h&life=0".into(), "life"),
+            ("DELETE", "/leases/beat/?holder=a/b".into(), "holder"),
             ("GET", "/foo/queue/tasks/".into(), "url"),
             ("GET", "/foo/queue/tasks/file:///etc".into(), "url"),
         ] {

@@ -21,7 +21,8 @@ const BURIED: usize = 16;
 /// What a branch keeps its state in.
 pub const FILE: &str = "branch.db";
 /// Words that paths begin with, so that no application can have them for a name.
-pub const RESERVED: &[&str] = &["admin", "branches", "healthz", "machines", "metrics", "openapi.json", "ping"];
+pub const RESERVED: &[&str] =
+    &["admin", "branches", "healthz", "leases", "machines", "metrics", "openapi.json", "ping"];
 /// The pools of Celery. `processes` is the old name of prefork.
 pub const POOLS: &[&str] = &["eventlet", "gevent", "prefork", "processes", "solo", "threads"];
 

@@ -84,6 +84,15 @@ pub enum Op {
         /// The request.
         request: WebRequest,
     },
+    /// A lease: one holder has it at a time.
+    Lease {
+        /// Its name.
+        name: String,
+        /// What no other holder is called.
+        holder: String,
+        /// For so many seconds; 0 gives it back.
+        life: u32,
+    },
     /// What became of a task.
     Query {
         /// The application whose workers have it.

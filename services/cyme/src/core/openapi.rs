@@ -64,6 +64,8 @@ pub const ROUTES: &[Route] = &[
     change("POST", "/machines/{branch}/watchers/{watcher}/incr/", "More processes", &["nb"], WATCHER),
     change("POST", "/machines/{branch}/watchers/{watcher}/decr/", "Fewer processes", &["nb"], WATCHER),
     change("POST", "/machines/{branch}/watchers/{watcher}/signal/", "A signal, to each", &["signum"], WATCHER),
+    change("POST", "/leases/{lease}/", "Takes a lease, or keeps it", &["holder", "life"], WATCHER),
+    change("DELETE", "/leases/{lease}/", "Gives a lease back", &["holder"], WATCHER),
     get("/", "The names of all applications"),
     change("PUT", "/", "Makes an application with a name of its own", APP, &[201]),
     change("POST", "/", "Makes an application with a name of its own", APP, &[201]),
@@ -190,12 +192,13 @@ mod tests {
             .replace("{queue}", "q")
             .replace("{task}", "1")
             .replace("{branch}", "b")
+            .replace("{lease}", "l")
     }
 
     #[test]
     fn every_route_is_understood() {
         for route in ROUTES.iter().filter(|route| !OWN.contains(&route.path)) {
-            let parsed = parse(route.method, &format!("{}?signum=1", filled(route.path)), "", b"");
+            let parsed = parse(route.method, &format!("{}?signum=1&holder=h", filled(route.path)), "", b"");
             assert!(parsed.is_ok_and(|parsed| !parsed.nowait), "{} {}", route.method, route.path);
             if route.asynchronous {
                 let path = filled(&asynchronous(route.path));
@@ -210,7 +213,7 @@ mod tests {
         for path in ROUTES.iter().map(|route| route.path).filter(|path| !OWN.contains(path)) {
             for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
                 let offered = ROUTES.iter().any(|route| route.path == path && route.method == method);
-                let status = parse(method, &format!("{}?signum=1", filled(path)), "", b"")
+                let status = parse(method, &format!("{}?signum=1&holder=h", filled(path)), "", b"")
                     .map_or_else(|reply| reply.status, |_| 200);
                 assert_eq!(status, if offered { 200 } else { 405 }, "{method} {path}");
             }

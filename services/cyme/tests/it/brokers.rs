@@ -92,11 +92,16 @@ async fn serves(a: &Open, b: &Open) {
     assert!(timeout(Duration::from_millis(300), a.receive()).await.is_err(), "the sender got its own message");
 
     // A lease has one holder, until it ends.
-    assert_eq!(lease(a, "a", Duration::from_secs(2)).await, Some(1));
+    let short = Duration::from_secs(2);
+    eventually("there is a lease", true, async || lease(a, "a", short).await.is_some()).await;
+    let first = lease(a, "a", short).await;
     assert_eq!(lease(b, "b", long).await, None);
-    assert_eq!(lease(a, "a", Duration::from_secs(2)).await, Some(1));
-    eventually("the lease ends", Some(2), async || lease(b, "b", long).await).await;
-    assert_eq!(lease(a, "a", long).await, None);
+    assert_eq!(lease(a, "a", short).await, first);
+    eventually("the lease ends", true, async || lease(b, "b", short).await > first).await;
+    let second = lease(b, "b", short).await;
+    assert_eq!(lease(a, "a", short).await, None);
+    assert_eq!(lease(b, "b", Duration::ZERO).await, second);
+    assert!(lease(a, "a", short).await > second);
 
     eventually("b is taken for gone", vec!["a".to_owned()], async || alive(a).await).await;
     assert_eq!(b.call(BrokerCall::Withdraw("a".into())).await, Ok(Answer::Done));

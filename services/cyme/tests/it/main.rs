@@ -7,3 +7,4 @@ mod example;
 mod life;
 mod rig;
 mod secure;
+mod singleton;

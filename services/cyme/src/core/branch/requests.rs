@@ -71,6 +71,9 @@ impl Branch {
             Op::Branches | Op::Machines => Some(BrokerCall::Branches),
             Op::Machine { id, .. } if *id != self.settings.id && !peer => Some(BrokerCall::Branches),
             Op::Branch(id) if *id != self.settings.id && !peer => Some(BrokerCall::Branches),
+            Op::Lease { name, holder, life } => {
+                Some(BrokerCall::Lease(name.clone(), holder.clone(), secs(u64::from(*life))))
+            }
             Op::Apps => Some(BrokerCall::All(Kind::App)),
             Op::Queues => Some(BrokerCall::All(Kind::Queue)),
             Op::Instances(_) => Some(BrokerCall::All(Kind::Instance)),
@@ -187,6 +190,13 @@ impl Branch {
                 () if present(answer).iter().any(|one| one.id == machine) => self.forward(now, id, machine),
                 () => self.finish(id, Reply::missing()),
             },
+            Op::Lease { name, life, .. } => {
+                let reply = match answer {
+                    Answer::Leased(Some(number)) => Reply::ok(json!({"number": number, "life": life})),
+                    _ => Reply::refused(409, format!("another holder has lease '{name}'")),
+                };
+                self.finish(id, reply);
+            }
             Op::Apps => self.list(id, answer, Kind::App, None),
             Op::Queues => self.list(id, answer, Kind::Queue, None),
             Op::Instances(app) => self.list(id, answer, Kind::Instance, Some(&app)),

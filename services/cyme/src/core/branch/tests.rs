@@ -457,3 +457,22 @@ fn a_client_that_has_gone_is_not_waited_for() {
     cluster.feed(0, Event::Looked { call, reply: Reply::late() });
     assert_eq!(cluster.branches[0].under_way(), before - 1);
 }
+
+#[test]
+fn a_lease_has_one_holder_in_the_fleet() {
+    let mut cluster = Cluster::new(2);
+    let number = |cluster: &mut Cluster, branch, target: &str| {
+        cluster.ask(branch, "POST", target).map(|reply| (reply.status, reply.body["number"].as_u64()))
+    };
+    assert_eq!(number(&mut cluster, 0, "/leases/beat/?holder=a&life=10"), Some((200, Some(1))));
+    assert_eq!(number(&mut cluster, 1, "/leases/beat/?holder=b&life=10"), Some((409, None)));
+    assert_eq!(number(&mut cluster, 1, "/leases/other/?holder=b"), Some((200, Some(1))));
+    cluster.pass(9);
+    assert_eq!(number(&mut cluster, 1, "/leases/beat/?holder=a&life=10"), Some((200, Some(1))));
+    cluster.pass(9);
+    assert_eq!(cluster.status(0, "DELETE", "/leases/beat/?holder=b"), 409);
+    assert_eq!(cluster.status(0, "DELETE", "/leases/beat/?holder=a"), 200);
+    assert_eq!(number(&mut cluster, 1, "/leases/beat/?holder=b&life=10"), Some((200, Some(2))));
+    cluster.broken = true;
+    assert_eq!(cluster.status(0, "POST", "/leases/beat/?holder=b"), 503);
+}
