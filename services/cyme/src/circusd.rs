@@ -47,7 +47,7 @@ impl Circusd {
             KeyNames::of_environment(|name| std::env::var(name).ok()).read().map_err(|error| error.to_string())?;
         let client = Client::new().map_err(|error| error.to_string())?.with_keys(keys);
         let control = client.control(endpoint).map_err(|error| error.to_string())?;
-        let events = client.subscribe(events, &["watcher.cyme-"]).map_err(|error| error.to_string())?;
+        let events = client.subscribe(events, &["watcher."]).map_err(|error| error.to_string())?;
         let endpoint = endpoint.to_owned();
         let now = Instant::now();
         let open = HashMap::new();
@@ -120,9 +120,10 @@ impl<F: FnMut(Event)> Link<F> {
                     (self.tell)(Event::Outcome { call, outcome: Outcome::Circus(Value::Object(answer)) });
                 }
             }
-            while let Some((topic, _)) = self.events.try_recv() {
+            while let Some((topic, body)) = self.events.try_recv() {
                 if let Some((name, event)) = watcher(&topic) {
-                    (self.tell)(Event::Watcher { name, event });
+                    let about = serde_json::from_slice(&body).unwrap_or_default();
+                    (self.tell)(Event::Watcher { name, event, about });
                 }
             }
             if self.probe_at().is_some_and(|time| time <= Instant::now()) {

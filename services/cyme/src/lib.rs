@@ -4,6 +4,7 @@
 //! run in a small database, and has circusd run it: a watcher for each instance. [`core`] decides; everything else carries
 //! out its actions, and feeds the results back.
 
+mod admin;
 mod amqp;
 pub mod broker;
 pub mod celery;

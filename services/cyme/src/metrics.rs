@@ -2,7 +2,20 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
+
 use crate::core::Branch;
+
+/// The instances of a branch at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Sample {
+    /// When: seconds since the epoch.
+    pub time: f64,
+    /// Those that are enabled.
+    pub enabled: u32,
+    /// Those whose worker has answered.
+    pub answering: u32,
+}
 
 /// What can be counted of a branch.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +54,17 @@ impl Figures {
             failures,
             unsaved: branch.unsaved(),
         }
+    }
+
+    /// The instances, at this time.
+    pub fn sample(&self, time: f64) -> Sample {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Sample { time, enabled: count(self.enabled), answering: count(self.answering) }
+    }
+
+    /// The id of the branch.
+    pub fn branch(&self) -> &str {
+        &self.branch
     }
 
     /// Whether the branch can do its work.

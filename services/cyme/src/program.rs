@@ -284,7 +284,7 @@ fn access(args: &Args, ip: IpAddr, root: &Path) -> Result<Access, String> {
     }
     let mut targets = args.targets.clone();
     targets.extend(["127.0.0.1", "::1", "localhost"].map(str::to_owned));
-    Ok(Access { token, targets })
+    Ok(Access { token, targets, secure: args.tls_certificate.is_some() })
 }
 
 /// A token that cannot be guessed: from the kernel's randomness.

@@ -13,17 +13,22 @@ use crate::broker::Broker;
 use crate::celery::Celery;
 use crate::circusd::{Circusd, ENDED};
 use crate::core::{Action, Branch, BrokerCall, Event, Model, Now, Op, Outcome, Parsed, Reply, Settings};
-use crate::metrics::Figures;
+use crate::metrics::{Figures, Sample};
 use crate::store::Store;
 
 /// How long a call of the broker may take.
 const BROKER: Duration = Duration::from_secs(8);
+
+/// The time between two notes of the instances, in seconds, and how many there are: a day.
+const SAMPLE: f64 = 60.0;
+const SAMPLES: usize = 1440;
 
 /// Something for the branch.
 enum Input {
     Event(Event),
     Request(Parsed, oneshot::Sender<Reply>),
     Figures(oneshot::Sender<Figures>),
+    History(oneshot::Sender<Vec<Sample>>),
     End(oneshot::Sender<()>),
 }
 
@@ -43,6 +48,13 @@ impl Handle {
     pub async fn figures(&self) -> Option<Figures> {
         let (sender, receiver) = oneshot::channel();
         self.0.send(Input::Figures(sender)).ok()?;
+        receiver.await.ok()
+    }
+
+    /// The instances of the branch, in the course of the last day.
+    pub async fn history(&self) -> Option<Vec<Sample>> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(Input::History(sender)).ok()?;
         receiver.await.ok()
     }
 
@@ -99,6 +111,7 @@ pub fn start(parts: Parts) -> Result<Handle, String> {
         failures: 0,
         circusd_answers: true,
         tell: sender.clone(),
+        history: VecDeque::new(),
     };
     tokio::spawn(driver.run(receiver));
     Ok(Handle(sender))
@@ -166,6 +179,7 @@ struct Driver {
     /// Whether circusd answered the last request.
     circusd_answers: bool,
     tell: UnboundedSender<Input>,
+    history: VecDeque<Sample>,
 }
 
 impl Driver {
@@ -173,6 +187,7 @@ impl Driver {
         self.feed(Event::Started).await;
         loop {
             self.forget_gone().await;
+            self.sample();
             let deadline = tokio::time::Instant::from_std(self.begun + self.branch.deadline(now(self.begun)));
             let input = tokio::select! {
                 input = inputs.recv() => input,
@@ -185,6 +200,7 @@ impl Driver {
                 Some(Input::Figures(answer)) => {
                     drop(answer.send(Figures::of(&self.branch, self.circusd_answers, self.failures)))
                 }
+                Some(Input::History(answer)) => drop(answer.send(self.history.iter().copied().collect())),
                 Some(Input::End(done)) => return self.end(done, inputs).await,
             }
         }
@@ -283,6 +299,19 @@ impl Driver {
             let reply = work.await;
             drop(tell.send(Input::Event(Event::Looked { call, reply })));
         });
+    }
+
+    /// Takes note of the instances, from time to time.
+    fn sample(&mut self) {
+        let now = now(self.begun);
+        if self.history.back().is_some_and(|last| now.unix < last.time + SAMPLE) {
+            return;
+        }
+        if self.history.len() == SAMPLES {
+            self.history.pop_front();
+        }
+        let figures = Figures::of(&self.branch, self.circusd_answers, self.failures);
+        self.history.push_back(figures.sample(now.unix));
     }
 
     /// Forgets requests whose clients have gone.

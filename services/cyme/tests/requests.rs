@@ -203,7 +203,9 @@ fn changes_are_stored_once_they_can_be() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(ask(&mut connection, "POST", "/bar/", "").0, 201);
-    let names = runtime.block_on(sqlx::query_scalar("SELECT name FROM app ORDER BY name").fetch_all(&mut other));
+    let names = runtime.block_on(
+        sqlx::query_scalar("SELECT name FROM cyme_thing WHERE kind = 'app' ORDER BY name").fetch_all(&mut other),
+    );
     let names: Vec<String> = names.unwrap();
     assert_eq!(names, ["bar", "foo"]);
 }

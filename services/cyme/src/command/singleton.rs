@@ -116,7 +116,7 @@ async fn hold(lease: &Lease, name: &str, command: &[String]) -> std::io::Result<
             Err(reason) => format!("no lease for {name}: {reason}"),
         };
         if state != told {
-            say(&format!("{state}"));
+            say(&state);
             told = state;
         }
         let Ok(Some((number, until))) = taken else {

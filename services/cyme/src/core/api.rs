@@ -108,6 +108,10 @@ impl Request {
             (Get, ["branches", id]) => Op::Branch((*id).to_owned()),
             (Get, ["machines"]) => Op::Machines,
             (_, ["machines", id, "watchers", rest @ ..]) => self.machine(id, rest)?,
+            (Get, ["machines", id, "events"]) => {
+                let what = MachineOp::Events(self.place("after")?);
+                Op::Machine { id: existing(id)?, watcher: None, what }
+            }
             (Post, ["leases", name]) => self.lease(name, self.life()?)?,
             (Delete, ["leases", name]) => self.lease(name, 0)?,
             (_, [first, ..]) if model::RESERVED.contains(first) => return Err(self.own_path(parts)),
@@ -131,7 +135,10 @@ impl Request {
     /// The answer at paths that cannot be an application's.
     fn own_path(&self, parts: &[&str]) -> Reply {
         match (parts, self.method) {
-            (["branches", _] | ["branches"] | ["leases", _] | ["machines"] | ["ping"], _) => not_allowed(),
+            (
+                ["branches", _] | ["branches"] | ["leases", _] | ["machines"] | ["ping"] | ["machines", _, "events"],
+                _,
+            ) => not_allowed(),
             ([name], Method::Put | Method::Post) => match model::app_name(name) {
                 Err(error) => error.into(),
                 Ok(()) => Reply::missing(),
@@ -211,6 +218,8 @@ impl Request {
             (Method::Get, []) => (None, MachineOp::Status),
             (Method::Get, [watcher]) => (Some(watcher), MachineOp::Status),
             (Method::Get, [watcher, "stats"]) => (Some(watcher), MachineOp::Stats),
+            (Method::Get, [watcher, "events"]) => (Some(watcher), MachineOp::Events(self.place("after")?)),
+            (Method::Get, [watcher, "tail"]) => (Some(watcher), self.tail()?),
             (Method::Post, [watcher, "start"]) => (Some(watcher), MachineOp::Start),
             (Method::Post, [watcher, "stop"]) => (Some(watcher), MachineOp::Stop),
             (Method::Post, [watcher, "restart"]) => (Some(watcher), MachineOp::Restart),
@@ -219,13 +228,31 @@ impl Request {
             (Method::Post, [watcher, "decr"]) => (Some(watcher), MachineOp::Decr(self.number("nb", 1)?)),
             (Method::Post, [watcher, "signal"]) => (Some(watcher), MachineOp::Signal(self.signal()?)),
             (_, [] | [_]) => return Err(not_allowed()),
-            (_, [_, "stats" | "start" | "stop" | "restart" | "reload" | "incr" | "decr" | "signal"]) => {
+            (
+                _,
+                [_, "stats" | "events" | "tail" | "start" | "stop" | "restart" | "reload" | "incr" | "decr" | "signal"],
+            ) => {
                 return Err(not_allowed());
             }
             _ => return Err(Reply::missing()),
         };
         let watcher = watcher.map(|name| (*name).to_owned());
         Ok(Op::Machine { id: existing(id)?, watcher, what })
+    }
+
+    /// A place in what is read one after the other.
+    fn place(&self, name: &'static str) -> Result<Option<u64>, FieldError> {
+        let Some(text) = self.params.filled(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| FieldError::new(name, format!("'{text}' is not a number")))
+    }
+
+    fn tail(&self) -> Result<MachineOp, FieldError> {
+        let errors = match self.params.filled("stream").as_deref() {
+            None | Some("stdout") => false,
+            Some("stderr") => true,
+            Some(other) => return Err(FieldError::new("stream", format!("'{other}' is neither stdout nor stderr"))),
+        };
+        Ok(MachineOp::Tail { errors, lines: self.number("lines", 10)?, after: self.place("after")? })
     }
 
     fn number(&self, name: &'static str, default: u32) -> Result<u32, FieldError> {
@@ -368,7 +395,8 @@ fn queue_url(
     Ok(Parsed { op: Op::QueueUrl { app: existing(app)?, queue, request }, nowait: false })
 }
 
-fn pairs(query: &str) -> Vec<(String, String)> {
+/// The pairs of a query.
+pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
     let pair = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (decoded(&name.replace('+', " ")), decoded(&value.replace('+', " ")))
@@ -376,7 +404,8 @@ fn pairs(query: &str) -> Vec<(String, String)> {
     query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
 }
 
-fn form(body: &[u8]) -> Vec<(String, String)> {
+/// The fields of a form.
+pub(crate) fn form(body: &[u8]) -> Vec<(String, String)> {
     pairs(&String::from_utf8_lossy(body))
 }
 
@@ -487,6 +516,9 @@ mod tests {
             ("POST", "/machines/b/watchers/web/incr/?nb=0".into(), "nb"),
             ("POST", "/machines/b/watchers/web/signal/".into(), "signum"),
             ("POST", "/machines/b/watchers/web/signal/?signum=99".into(), "signum"),
+            ("GET", "/machines/b/events/?after=x".into(), "after"),
+            ("GET", "/machines/b/watchers/web/tail/?stream=x".into(), "stream"),
+            ("GET", "/machines/b/watchers/web/tail/?lines=0".into(), "lines"),
             ("POST", "/leases/beat/".into(), "holder"),
             ("POST", "/leases/beat/?holder=h&life=0".into(), "life"),
             ("DELETE", "/leases/beat/?holder=a/b".into(), "holder"),

@@ -24,7 +24,7 @@ pub use op::{Op, Reply};
 pub use random::Random;
 pub use supervise::{Order, Outcome, Supervised};
 pub use url::BrokerUrl;
-pub(crate) use url::encoded;
+pub(crate) use url::{decoded, encoded};
 
 use std::time::Duration;
 

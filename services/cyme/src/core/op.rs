@@ -173,9 +173,25 @@ pub enum MachineOp {
     Decr(u32),
     /// A signal, to every process.
     Signal(u32),
+    /// The last lines that they have printed.
+    Tail {
+        /// To standard error.
+        errors: bool,
+        /// So many at most.
+        lines: u32,
+        /// Only those after this place.
+        after: Option<u64>,
+    },
+    /// What circusd has reported; after this number, waited for.
+    Events(Option<u64>),
 }
 
 impl MachineOp {
+    /// Whether it changes nothing.
+    pub fn only_reads(self) -> bool {
+        matches!(self, Self::Status | Self::Stats | Self::Tail { .. } | Self::Events(_))
+    }
+
     /// The command of circusd.
     pub fn command(self) -> &'static str {
         match self {
@@ -188,6 +204,8 @@ impl MachineOp {
             Self::Incr(_) => "incr",
             Self::Decr(_) => "decr",
             Self::Signal(_) => "signal",
+            Self::Tail { .. } => "tail",
+            Self::Events(_) => "listen",
         }
     }
 
@@ -198,6 +216,10 @@ impl MachineOp {
             Self::Start | Self::Stop | Self::Restart | Self::Reload => json!({"waiting": true}),
             Self::Incr(count) | Self::Decr(count) => json!({"nb": count, "waiting": true}),
             Self::Signal(number) => json!({"signum": number}),
+            Self::Tail { errors, lines, after } => {
+                json!({"stream": if errors { "stderr" } else { "stdout" }, "lines": lines, "after": after})
+            }
+            Self::Events(_) => json!({}),
         };
         match properties {
             Value::Object(properties) => properties,

@@ -57,6 +57,15 @@ pub const ROUTES: &[Route] = &[
     get("/machines/{branch}/watchers/", "The states of the watchers of a machine's circusd"),
     get("/machines/{branch}/watchers/{watcher}/", "The state of one watcher"),
     get("/machines/{branch}/watchers/{watcher}/stats/", "What its processes use"),
+    Route { params: &["after"], ..get("/machines/{branch}/events/", "What a machine's circusd reports; also as SSE") },
+    Route {
+        params: &["after"],
+        ..get("/machines/{branch}/watchers/{watcher}/events/", "What it reports of one watcher; also as SSE")
+    },
+    Route {
+        params: &["stream", "lines", "after"],
+        ..get("/machines/{branch}/watchers/{watcher}/tail/", "What its processes have printed last; also as SSE")
+    },
     change("POST", "/machines/{branch}/watchers/{watcher}/start/", "Starts a watcher", &[], WATCHER),
     change("POST", "/machines/{branch}/watchers/{watcher}/stop/", "Stops a watcher", &[], WATCHER),
     change("POST", "/machines/{branch}/watchers/{watcher}/restart/", "Restarts a watcher", &[], WATCHER),

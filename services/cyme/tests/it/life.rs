@@ -2,6 +2,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -195,7 +196,49 @@ fn machines(rig: &Rig) {
     );
     assert_eq!(cyme(&["instances", "-a", "foo"]), (0, json!(["i1"])));
     assert_eq!(cyme(&["apps.get", "none"]).0, 1);
+    let events = listen(rig, "/machines/branch0/watchers/other/events/");
     rig.circus("rm", json!({"name": "other", "waiting": true}));
+    let file = rig.path("printer.log");
+    let options = json!({"stdout_stream": {"class": "FileStream", "filename": file}});
+    let script = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done";
+    rig.circus(
+        "add",
+        json!({"name": "printer", "cmd": "sh", "args": ["-c", script], "options": options, "start": true}),
+    );
+    hears(&events, "event: remove");
+    let lines = listen(rig, "/machines/branch0/watchers/printer/tail/?lines=1");
+    for number in [5, 30] {
+        hears(&lines, &format!("\"line\":\"line {number}\""));
+    }
+    rig.get(1, 404, "GET", "/machines/branch0/watchers/none/tail/");
+    rig.circus("rm", json!({"name": "printer", "waiting": true}));
+}
+
+/// What the other branch tells as long as it is listened to, line by line.
+fn listen(rig: &Rig, path: &str) -> mpsc::Receiver<String> {
+    let url = format!("http://127.0.0.1:{}{path}", rig.ports[1]);
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut answer = ureq::get(&url).header("Accept", "text/event-stream").call().unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        for line in BufReader::new(answer.body_mut().as_reader()).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+fn hears(lines: &mpsc::Receiver<String>, wanted: &str) {
+    let mut heard = Vec::new();
+    while let Ok(line) = lines.recv_timeout(rig::LIMIT) {
+        if line.contains(wanted) {
+            return;
+        }
+        heard.push(line);
+    }
+    panic!("not heard: {wanted}: {heard:?}");
 }
 
 /// The broker dies, and comes back without what it knew: no worker is restarted, and everything is known again.

@@ -1,6 +1,7 @@
 //! Branches with a real broker, a real circusd and Celery's own workers.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod admin;
 mod brokers;
 mod databases;
 mod example;

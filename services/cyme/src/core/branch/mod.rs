@@ -114,6 +114,8 @@ pub enum Event {
         name: String,
         /// The event.
         event: String,
+        /// What circusd says of it.
+        about: Value,
     },
 }
 
@@ -243,6 +245,8 @@ enum Stage {
     Settling { instance: String, reply: Reply },
     /// The worker is asked.
     Listening,
+    /// circusd is to report something, of a watcher or of any, after this number.
+    Watching(Option<String>, u64),
 }
 
 #[derive(Debug)]
@@ -293,7 +297,16 @@ pub struct Branch {
     turn: usize,
     messages: u64,
     saving: Saving,
+    reports: Reports,
     actions: Vec<Action>,
+}
+
+/// What circusd has reported last: the number of the report, and what clients see of it.
+#[derive(Debug)]
+struct Reports {
+    kept: VecDeque<(u64, Value)>,
+    /// The number of the last one. Numbers rise from one life of the branch to the next.
+    last: u64,
 }
 
 /// The changes that are not stored yet.
@@ -337,6 +350,7 @@ impl Branch {
             turn,
             messages: 0,
             saving: Saving::default(),
+            reports: Reports { kept: VecDeque::new(), last: (now.unix * 1000.0) as u64 },
             actions: Vec::new(),
         }
     }
@@ -389,7 +403,10 @@ impl Branch {
             Event::Looked { call, reply } => self.looked_for(now, call, reply),
             Event::Gone(id) => self.pending.retain(|_, pending| pending.origin != Origin::Http(id)),
             Event::Stored(result) => self.stored(now, result),
-            Event::Watcher { name, event } => self.watcher_event(now, &name, &event),
+            Event::Watcher { name, event, about } => {
+                self.watcher_event(now, &name, &event);
+                self.reported(now, name, event, about);
+            }
         }
         self.periodic(now);
         self.supervise(now);

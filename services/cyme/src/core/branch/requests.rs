@@ -29,6 +29,9 @@ const CIRCUSD: Duration = secs(50);
 const ASKED: Duration = secs(2);
 /// How long a result is waited for at once; then it is waited for again.
 const LOOK: Duration = secs(30);
+/// How many reports of circusd are kept, and how long one request waits for the next.
+const REPORTS: usize = 500;
+const REPORT: Duration = secs(20);
 /// The application that is there without being made.
 const DEFAULT_APP: &str = "cyme";
 
@@ -186,7 +189,10 @@ impl Branch {
                 self.finish(id, Reply::ok(json!(machines)));
             }
             Op::Machine { id: machine, watcher, what } => match () {
-                () if machine == self.settings.id => self.ask_circusd(id, watcher, what),
+                () if machine == self.settings.id => match what {
+                    MachineOp::Events(after) => self.watch(now, id, watcher, after),
+                    what => self.ask_circusd(id, watcher, what),
+                },
                 () if present(answer).iter().any(|one| one.id == machine) => self.forward(now, id, machine),
                 () => self.finish(id, Reply::missing()),
             },
@@ -260,11 +266,51 @@ impl Branch {
         if let Some(name) = watcher {
             properties.insert("name".into(), name.into());
         }
-        if !matches!(what, MachineOp::Status | MachineOp::Stats) {
+        if !what.only_reads() {
             self.log(format!("circusd: {} {}", what.command(), json!(properties)));
         }
         let call = self.new_call(Purpose::Request(id));
         self.actions.push(Action::Circus { call, command: what.command(), properties, patience: CIRCUSD });
+    }
+
+    /// What circusd has reported, after a number; waited for, if there is nothing yet.
+    fn watch(&mut self, now: Now, id: u64, watcher: Option<String>, after: Option<u64>) {
+        let (all, after) = (after.is_none(), after.unwrap_or(0));
+        let reply = self.reports_after(watcher.as_deref(), after);
+        match reply.body["events"].as_array() {
+            Some(none) if none.is_empty() && !all => {
+                self.stage(id, Stage::Watching(watcher, after), Some(now.mono + REPORT));
+            }
+            _ => self.finish(id, reply),
+        }
+    }
+
+    fn reports_after(&self, watcher: Option<&str>, after: u64) -> Reply {
+        let meant = |report: &Value| watcher.is_none_or(|name| report["watcher"] == name.to_lowercase());
+        let found = self.reports.kept.iter().filter(|(number, report)| *number > after && meant(report));
+        let events: Vec<&Value> = found.map(|(_, report)| report).collect();
+        Reply::ok(json!({"events": events, "next": self.reports.last}))
+    }
+
+    /// circusd has reported something.
+    pub(super) fn reported(&mut self, now: Now, watcher: String, event: String, about: Value) {
+        self.reports.last += 1;
+        if self.reports.kept.len() == REPORTS {
+            self.reports.kept.pop_front();
+        }
+        let number = self.reports.last;
+        let report = json!({"number": number, "time": now.unix, "watcher": watcher, "event": event, "about": about});
+        self.reports.kept.push_back((number, report));
+        let watching = self.pending.iter().filter_map(|(id, pending)| match &pending.stage {
+            Stage::Watching(name, after) => Some((*id, name.clone(), *after)),
+            _ => None,
+        });
+        for (id, name, after) in watching.collect::<Vec<_>>() {
+            let reply = self.reports_after(name.as_deref(), after);
+            if reply.body["events"].as_array().is_some_and(|events| !events.is_empty()) {
+                self.finish(id, reply);
+            }
+        }
     }
 
     /// What became of a task. Where results go to the branch that has published the task, that branch is asked.
@@ -837,6 +883,7 @@ impl Branch {
     fn give_up(&mut self, id: u64) {
         let reply = match self.pending.get(&id).map(|pending| &pending.stage) {
             Some(Stage::Settling { reply, .. }) => reply.clone(),
+            Some(Stage::Watching(_, after)) => Reply::ok(json!({"events": [], "next": after})),
             Some(Stage::Gathering { replies, .. }) => Reply::ok(json!(replies)),
             _ => Reply::late(),
         };

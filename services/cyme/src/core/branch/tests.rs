@@ -476,3 +476,34 @@ fn a_lease_has_one_holder_in_the_fleet() {
     cluster.broken = true;
     assert_eq!(cluster.status(0, "POST", "/leases/beat/?holder=b"), 503);
 }
+
+#[test]
+fn what_circusd_reports_is_waited_for() {
+    let mut cluster = Cluster::new(2);
+    let report = |cluster: &mut Cluster, name: &str, event: &str| {
+        let (name, event, about) = (name.to_owned(), event.to_owned(), json!({"pid": 7}));
+        cluster.feed(1, Event::Watcher { name, event, about });
+    };
+    report(&mut cluster, "web", "spawn");
+    let all = cluster.ask(0, "GET", "/machines/b1/events/").unwrap().body;
+    assert_eq!((&all["events"][0]["watcher"], &all["events"][0]["about"]), (&json!("web"), &json!({"pid": 7})));
+    let next = all["next"].as_u64().unwrap();
+    // Any branch waits for the next one of this watcher.
+    assert_eq!(cluster.ask(0, "GET", &format!("/machines/b1/watchers/Web/events/?after={next}")), None);
+    let id = cluster.requests;
+    report(&mut cluster, "db", "reap");
+    assert!(cluster.replies.iter().all(|(known, _)| *known != id));
+    report(&mut cluster, "web", "reap");
+    let (_, reply) = cluster.replies.iter().find(|(known, _)| *known == id).unwrap();
+    assert_eq!(reply.body["events"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&reply.body["events"][0]["event"], reply.body["next"].as_u64()), (&json!("reap"), Some(next + 2)));
+    // Nothing in time is an answer, too.
+    assert_eq!(cluster.ask(1, "GET", &format!("/machines/b1/events/?after={}", next + 2)), None);
+    cluster.pass(21);
+    assert_eq!(cluster.replies.last().unwrap().1.body, json!({"events": [], "next": next + 2}));
+    for _ in 0..600 {
+        report(&mut cluster, "web", "spawn");
+    }
+    let all = cluster.ask(0, "GET", "/machines/b1/watchers/web/events/").unwrap().body;
+    assert_eq!(all["events"].as_array().map(Vec::len), Some(500));
+}

@@ -109,7 +109,9 @@ impl Machine {
                 json!({"status": "ok"})
             }
         };
-        let told = events.into_iter().map(|event| (7, Event::Watcher { name: name.clone(), event: event.into() }));
+        let told = events
+            .into_iter()
+            .map(|event| (7, Event::Watcher { name: name.clone(), event: event.into(), about: Value::Null }));
         let mut all = vec![(5, Event::Outcome { call, outcome: Outcome::Circus(reply) })];
         all.extend(told);
         all
