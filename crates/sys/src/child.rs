@@ -13,6 +13,7 @@ use std::os::fd::RawFd;
 use libc::{SYS_setgid as SETGID, SYS_setgroups as SETGROUPS, SYS_setuid as SETUID};
 
 use super::limits::ResourceNumber;
+use super::status::Failure;
 use circus_core::proto::Stage;
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -72,14 +73,6 @@ pub(super) struct Details {
     pub(super) program: String,
     pub(super) gid: String,
     pub(super) uid: String,
-}
-
-/// The step that failed, the kernel's reason, and which of several items it was.
-#[derive(Clone, Copy)]
-pub(super) struct Failure {
-    pub(super) stage: Stage,
-    pub(super) errno: i32,
-    pub(super) item: usize,
 }
 
 /// `LISTEN_PID=` and the digits of a pid.

@@ -36,8 +36,9 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getgroups, getresgid, getresuid, pipe2};
 
-use super::child::{Failure, Script, become_program, become_program_or_tell};
+use super::child::{Script, become_program, become_program_or_tell};
 use super::launch::{Credentials, Launch};
+use super::status::Failure;
 use circus_core::proto::{SpawnError, Stage};
 
 /// A process that was created.

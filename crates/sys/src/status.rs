@@ -7,8 +7,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use super::child::Failure;
 use circus_core::proto::{SpawnError, Stage};
+
+/// The step that failed, the kernel's reason, and which of several items it was.
+#[derive(Clone, Copy)]
+pub(super) struct Failure {
+    pub(super) stage: Stage,
+    pub(super) errno: i32,
+    pub(super) item: usize,
+}
 
 const HEADER: usize = 5;
 

@@ -5,6 +5,7 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout};
 
+use super::tree::Scroll;
 use super::{output, panes, popup, tree};
 use crate::state::{Mode, State};
 
@@ -12,22 +13,6 @@ use crate::state::{Mode, State};
 const ENOUGH: u16 = 16;
 /// ... and for both events and output.
 const PLENTY: u16 = 40;
-
-/// Where the tree was looked at last.
-#[derive(Debug, Default)]
-pub(crate) struct Scroll {
-    first: usize,
-}
-
-impl Scroll {
-    /// The first line that is seen, so that the selected one is, and no more moves than must.
-    pub(super) fn follow(&mut self, selected: usize, count: usize, room: usize) -> usize {
-        let lowest = (selected + 1).saturating_sub(room);
-        let highest = count.saturating_sub(room).min(selected);
-        self.first = self.first.clamp(lowest.min(highest), highest);
-        self.first
-    }
-}
 
 /// Draws everything.
 pub(crate) fn render(frame: &mut Frame<'_>, state: &State, scroll: &mut Scroll) {

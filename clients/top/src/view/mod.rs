@@ -8,4 +8,5 @@ mod popup;
 mod tree;
 
 pub(super) use columns::{counted, descendants};
-pub(super) use frame::{Scroll, render};
+pub(super) use frame::render;
+pub(super) use tree::Scroll;

@@ -7,9 +7,24 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row as Drawn, Table};
 
 use super::columns::{Column, fitting};
-use super::frame::Scroll;
 use crate::rows::{Row, rows};
 use crate::state::{Daemon, State};
+
+/// Where the tree was looked at last.
+#[derive(Debug, Default)]
+pub(crate) struct Scroll {
+    first: usize,
+}
+
+impl Scroll {
+    /// The first line that is seen, so that the selected one is, and no more moves than must.
+    fn follow(&mut self, selected: usize, count: usize, room: usize) -> usize {
+        let lowest = (selected + 1).saturating_sub(room);
+        let highest = count.saturating_sub(room).min(selected);
+        self.first = self.first.clamp(lowest.min(highest), highest);
+        self.first
+    }
+}
 
 /// Draws the part of the tree that the selected line is in.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, scroll: &mut Scroll) {

@@ -27,10 +27,10 @@ pub(super) use reply::named;
 pub use reply::{get, shown};
 pub use setting::{Change, Setting};
 pub use socket::SOCKET_OPTIONS;
-pub use spec::{Authority, Effect, Listed, OptionSpec, Scope, Support, find};
+pub use spec::{Authority, Effect, Listed, OptionSpec, Scope, Support};
 pub use stream_values::RotateWhen;
 pub use streams::opens_nothing;
-pub use table::WATCHER_OPTIONS;
+pub use table::{WATCHER_OPTIONS, find};
 
 pub(super) use change::contradiction;
 pub(super) use difference::differences;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Kind, WATCHER_OPTIONS};
+use super::Kind;
 use crate::config::WatcherConfig;
 
 /// What `set` does beside storing the value.
@@ -126,9 +126,4 @@ impl OptionSpec {
             Support::Refused(_) | Support::Ignored(_) | Support::Works => None,
         }
     }
-}
-
-/// The option of this name, and what the name has behind its fixed part.
-pub fn find(key: &str) -> Option<(&'static OptionSpec, &str)> {
-    WATCHER_OPTIONS.iter().find_map(|spec| Some((spec, spec.suffix(key)?)))
 }

@@ -797,5 +797,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     },
 ];
 
+/// The option of this name, and what the name has behind its fixed part.
+pub fn find(key: &str) -> Option<(&'static OptionSpec, &str)> {
+    WATCHER_OPTIONS.iter().find_map(|spec| Some((spec, spec.suffix(key)?)))
+}
+
 #[cfg(test)]
 mod tests;
