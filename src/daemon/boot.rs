@@ -26,7 +26,7 @@ use super::fd_table::FdTable;
 use super::hooks::{HookRunner, Hooks};
 use super::launch::Launcher;
 use super::leftovers::Leftovers;
-use super::log::{self, Log};
+use super::log::{self, Audit, Log};
 use super::notify::Notify;
 use super::output::OutputMessages;
 use super::parent::Parent;
@@ -129,6 +129,7 @@ pub(super) fn boot(
     let signals = sys::Signals::install().map_err(error)?;
     let own_umask = circus.umask.map(sys::set_umask);
     let mut log = open_log(circus, args.log_level.as_deref(), args.log_output.as_deref()).map_err(error)?;
+    let audit = Audit::open(circus).map_err(StartupError::Error)?;
     let now = clock::now();
     if args.daemon {
         log.spare_the_caller(now);
@@ -196,7 +197,7 @@ pub(super) fn boot(
         arbiter.runs_to_remember().for_each(|(watcher, time)| file.ran(watcher, time));
     }
     Ok(Daemon {
-        core: Core { arbiter, log, now },
+        core: Core { arbiter, log, audit, now },
         poll,
         sources,
         signals,

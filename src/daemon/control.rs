@@ -17,7 +17,7 @@ use crate::proto::{
     Body, ClientAddress, Envelope, ErrNo, Fault, Object, ReplyTo, Request, RequestId, decode, encode_reply,
 };
 use crate::sys;
-use circus_core::access::{Known, LocalPeer, redacted};
+use circus_core::access::{AuditResult, Audited, Known, LocalPeer, redacted};
 use circus_core::base::Throttle;
 
 /// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
@@ -119,32 +119,60 @@ impl Control {
             }
         }
         let redacted = revoked.is_some() || principal.as_ref().is_some_and(|principal| !principal.sees_everything());
-        let address = |id: RequestId| ClientAddress { identity, delimiter, id, format, redacted };
-        let to = |id: RequestId, cast: bool| if cast { ReplyTo::Discard } else { ReplyTo::Client(address(id)) };
+        let to = |id: RequestId, cast: bool, note: Option<Box<str>>| match cast {
+            true => ReplyTo::Discard,
+            false => ReplyTo::Client(ClientAddress { identity, delimiter, id, format, redacted, note }),
+        };
         if let Some(fault) = revoked {
+            if let Ok(envelope) = &decoded {
+                let audited = self.audited(envelope, None, sender.as_ref());
+                core.tell_audit(&audited, &AuditResult::Denied(fault.reason.clone()));
+            }
             let at = peer(sender.and_then(|sender| sender.address));
             door.log_refused(&format!("a request of {at}, which was let in and is not authorized any more"), core);
             let (id, cast) = match decoded {
                 Ok(envelope) => (envelope.id, envelope.cast),
                 Err(undecodable) => (undecodable.id, undecodable.cast),
             };
-            return self.refuse(&to(id, cast), fault, core);
+            return self.refuse(&to(id, cast, None), fault, core);
         }
         let envelope = match decoded {
             Ok(envelope) => envelope,
             Err(undecodable) => {
-                return self.refuse(&to(undecodable.id, undecodable.cast), undecodable.fault, core);
+                return self.refuse(&to(undecodable.id, undecodable.cast, None), undecodable.fault, core);
             }
         };
+        let changes = changes(&envelope);
+        let sender = sender.or_else(|| changes.then(|| self.router.peer()));
         log_change(&envelope, core, || {
-            let at = peer(sender.unwrap_or_else(|| self.router.peer()).address);
+            let at = peer(sender.as_ref().and_then(|sender| sender.address.clone()));
             match &principal {
                 Some(Principal::Granted(grant)) => format!("{} at {at}", grant.name),
                 _ => at,
             }
         });
         let request = accept(&envelope, principal.as_ref().unwrap_or(&self.peers), &core.arbiter);
-        let to = to(envelope.id, envelope.cast);
+        let result = match &request {
+            Ok(_) if changes && envelope.cast => Some(AuditResult::Accepted),
+            Err(Refusal::Denied(fault)) => Some(AuditResult::Denied(fault.reason.clone())),
+            Err(Refusal::Unusable(fault)) if changes => Some(AuditResult::Answered(Some(fault.errno))),
+            Ok(_) | Err(Refusal::Unusable(_)) => None,
+        };
+        let mut note = None;
+        if core.audit.is_on() && (changes || result.is_some()) {
+            // A request that only asks is told of where it is denied, and then its client is not known yet.
+            let sender = sender.unwrap_or_else(|| self.router.peer());
+            let by = match &principal {
+                Some(Principal::Granted(grant)) => Some(grant.name.as_str()),
+                Some(Principal::Daemon | Principal::User(_)) | None => None,
+            };
+            let audited = self.audited(&envelope, by, Some(&sender));
+            match result {
+                Some(result) => core.tell_audit(&audited, &result),
+                None => note = Some(audited.note()),
+            }
+        }
+        let to = to(envelope.id, envelope.cast, note);
         match request {
             Ok(request) => {
                 if core.log.takes(Level::Debug) {
@@ -152,18 +180,30 @@ impl Control {
                 }
                 core.feed(Event::Request(Box::new(to), request));
             }
-            Err(fault) => self.refuse(&to, fault, core),
+            Err(refusal) => self.refuse(&to, refusal.fault(), core),
         }
     }
 
-    fn refuse(&mut self, to: &ReplyTo, fault: Fault, core: &Core) {
+    /// What the audit log tells of a request.
+    fn audited(&self, envelope: &Envelope, by: Option<&str>, sender: Option<&Peer>) -> Audited {
+        let address = sender.and_then(|sender| sender.address.as_deref());
+        // At an endpoint of tcp an address that looks like a process is a client's claim.
+        let of_address = || address.filter(|_| self.router.endpoint().starts_with("ipc://")).and_then(LocalPeer::parse);
+        let process = sender.and_then(|sender| sender.process).or_else(of_address);
+        Audited::new(envelope, by, process, address)
+    }
+
+    fn refuse(&mut self, to: &ReplyTo, fault: Fault, core: &mut Core) {
         if let ReplyTo::Client(client) = to {
-            self.reply(client, &Body::Error(fault), core.now.unix);
+            self.reply(client, &Body::Error(fault), core.now.unix, core);
         }
     }
 
     /// Sends a client its reply.
-    pub(super) fn reply(&mut self, client: &ClientAddress, body: &Body, time: f64) {
+    pub(super) fn reply(&mut self, client: &ClientAddress, body: &Body, time: f64, core: &mut Core) {
+        if let Some(note) = &client.note {
+            core.tell_audit(&Audited::of_note(note), &AuditResult::of(body));
+        }
         let frame = if client.redacted {
             encode_reply(client, &redacted(body), time)
         } else {
@@ -181,12 +221,35 @@ impl Control {
 
 /// What a message asks for, where `principal` may have it and it can be done. Nothing is looked up for a request that is
 /// not authorized: the answers would reveal what circusd's user can see.
-pub(super) fn accept(envelope: &Envelope, principal: &Principal, arbiter: &Arbiter) -> Result<Request, Fault> {
-    let request = commands::decode(envelope)?;
+pub(super) fn accept(envelope: &Envelope, principal: &Principal, arbiter: &Arbiter) -> Result<Request, Refusal> {
+    let request = commands::decode(envelope).map_err(Refusal::Unusable)?;
     // The decoder has refused commands that are not in the table.
     let role = commands::find(&envelope.command).map_or(Role::Admin, |spec| spec.role);
-    arbiter.authorize(principal, role, &request)?;
-    looked_up(with_environment(request, arbiter)).and_then(with_files)
+    arbiter.authorize(principal, role, &request).map_err(|denial| Refusal::Denied(denial.into()))?;
+    looked_up(with_environment(request, arbiter)).and_then(with_files).map_err(Refusal::Unusable)
+}
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The client may not have it.
+    Denied(Fault),
+    /// It cannot be done.
+    Unusable(Fault),
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub(super) fn fault(self) -> Fault {
+        match self {
+            Self::Denied(fault) | Self::Unusable(fault) => fault,
+        }
+    }
+}
+
+/// Whether a request changes something.
+pub(super) fn changes(envelope: &Envelope) -> bool {
+    commands::find(&envelope.command).is_some_and(|spec| spec.role != Role::Read)
 }
 
 /// The environment of workers that run in a virtual environment has to be looked at before it can be shown.
@@ -207,8 +270,7 @@ fn with_environment(mut request: Request, arbiter: &Arbiter) -> Request {
 /// Logs a request that changes something, and where it comes from: the watcher's name, but no value, which may be a
 /// secret.
 pub(super) fn log_change(envelope: &Envelope, core: &mut Core, asked_by: impl FnOnce() -> String) {
-    let changes = commands::find(&envelope.command).is_some_and(|spec| spec.role != Role::Read);
-    if changes && core.log.takes(Level::Info) {
+    if changes(envelope) && core.log.takes(Level::Info) {
         let name = envelope.properties.as_ref().and_then(|properties| properties.get("name")?.as_str());
         let of = name.map(|name| format!(" {name:?}")).unwrap_or_default();
         core.log(Level::Info, format!("{}{of} requested by {}", envelope.command, asked_by()));

@@ -54,7 +54,7 @@ impl Daemon {
             Action::Reply(Reply { to: ReplyTo::Client(client), body, time }) => {
                 // A client that has its reply has the events before it, too, as far as that is in circusd's hands.
                 events.flush();
-                control.reply(&client, &body, time);
+                control.reply(&client, &body, time, core);
             }
             Action::Reply(Reply { to: ReplyTo::Hook { host, number }, body, time }) => {
                 let (hooks, mut parts) = self.hooks();

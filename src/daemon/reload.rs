@@ -10,6 +10,7 @@ use super::events::EventPublisher;
 use super::fd_table::FdTable;
 use super::keys::read_ring;
 use super::launch::Launcher;
+use super::log::Audit;
 use super::resources::Resources;
 use super::state_file::StateFile;
 use super::survivors;
@@ -30,12 +31,16 @@ pub(super) fn take_over(
     let of = |circus: &CircusConfig| (circus.loglevel.clone(), circus.logoutput.clone(), circus.log_format);
     let moved = of(before) != of(circus);
     let log = if moved { Some(resources.log_of(circus)?) } else { None };
+    let audit = if Audit::differs(before, circus) { Some(Audit::open(circus)?) } else { None };
     fds.exchange_sockets(&config.sockets)?;
     if let Some(file) = state_file {
         file.sockets(&fds.sockets);
     }
     if let Some(log) = log {
         core.replace_log(log);
+    }
+    if let Some(audit) = audit {
+        core.audit = audit;
     }
     resources.follow_umask(config.circus.umask);
     launcher.workers_end_with_circusd = config.circus.workers_end_with_circusd;

@@ -9,7 +9,7 @@ use super::door::{Door, Guests};
 use super::event_loop::Daemon;
 use super::events::EventPublisher;
 use super::fd_table::FdTable;
-use super::log;
+use super::log::{self, Audit};
 use super::plugins::log_speaker;
 use super::sources::{Source, Sources};
 use super::state_file;
@@ -65,6 +65,7 @@ pub(super) fn close(mut daemon: Daemon) {
     // Nothing answers at the sockets any more.
     daemon.fds.store.follow(&[]);
     drop(daemon.resources.pidfile);
+    core.audit.close();
     core.log.close(core.now);
 }
 
@@ -97,6 +98,16 @@ pub(super) fn restart(daemon: &mut Daemon, config: Option<Config>, problems: &[P
     match resources.log_of(circus) {
         Ok(log) => core.replace_log(log),
         Err(error) => core.log(Level::Error, error),
+    }
+    if Audit::differs(&resources.config.circus, circus) {
+        match Audit::open(circus) {
+            Ok(audit) => core.audit = audit,
+            Err(error) => {
+                core.log(Level::Error, format!("the audit log stays as it is: {error}"));
+                circus.audit_log.clone_from(&resources.config.circus.audit_log);
+                circus.audit_format = resources.config.circus.audit_format;
+            }
+        }
     }
     let mut network = Network { context: &resources.context, control, door, events, fds, sources };
     network.follow(circus, &resources.config.circus, core);

@@ -44,6 +44,6 @@ pub use handle::{OutputHandle, Paused};
 pub use message::{Message, SinkId, Source, SyncId};
 pub(crate) use saved::bytes;
 pub use saved::{OutputFd, RestoreError, SavedOutput};
-pub(crate) use sink::open_for_append;
 pub use sink::{OpenError, check_file};
+pub(crate) use sink::{open_for_append, open_private_file};
 pub use tail::Kept;

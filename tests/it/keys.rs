@@ -98,7 +98,7 @@ fn end(mut circusd: Circusd) {
 
 #[test]
 fn roles_and_scopes_hold() {
-    let (circusd, keyed) = keyed_circusd("");
+    let (circusd, keyed) = keyed_circusd("audit_log = {dir}/audit\n");
     let ctl = |name: &str, args: &[&str]| keyed.ctl(&circusd, name, args);
     assert!(done(&ctl("root", &["list"])).contains("web1"));
     done(&ctl("eye", &["status"]));
@@ -118,6 +118,16 @@ fn roles_and_scopes_hold() {
     }
     // The log names the client.
     circusd.wait_for_log("set \"db\" requested by op at ");
+    // So does the audit log, and that it was refused.
+    let audit = circusd.wait_for_text("audit", "command=restart target=db by=web");
+    for line in [
+        "command=stop target=db by=eye address=127.0.0.1 result=denied reason=\"not allowed: 'eye' has the role read",
+        "command=restart target=db by=op address=127.0.0.1 result=ok",
+        "command=set target=db options=numprocesses by=op address=127.0.0.1 result=denied",
+        "command=restart target=db by=web address=127.0.0.1 result=denied",
+    ] {
+        assert!(audit.contains(line), "{line}: {audit}");
+    }
     end(circusd);
 }
 

@@ -13,6 +13,7 @@ mod rig;
 #[path = "../../crates/core/tests/sim/rng.rs"]
 mod rng;
 
+mod audit;
 mod background;
 mod celery;
 mod check;

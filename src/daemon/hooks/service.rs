@@ -6,7 +6,7 @@ use super::{HookCx, HookEvent, HookRunner, Place};
 use crate::arbiter::{Event, HookCall, HookId, Principal};
 use crate::config::{HookKind, WatcherConfig};
 use crate::daemon::children::{Children, Owner};
-use crate::daemon::control::{accept, log_change};
+use crate::daemon::control::{accept, changes, log_change};
 use crate::daemon::core::Core;
 use crate::daemon::fd_table::FdTable;
 use crate::daemon::launch::Launcher;
@@ -14,6 +14,7 @@ use crate::daemon::resources::Resources;
 use crate::daemon::signaller::Signaller;
 use crate::daemon::sources::{Source, Sources};
 use crate::proto::{Body, Envelope, Object, ReplyTo, RequestId, reply_value};
+use circus_core::access::{AuditResult, Audited};
 
 /// The hooks that the core has run.
 pub(in crate::daemon) struct Hooks(pub(in crate::daemon) HookRunner);
@@ -112,9 +113,15 @@ impl Hooks {
         let envelope = Envelope { id: RequestId::Absent, command, properties: Some(properties), cast: false };
         log_change(&envelope, parts.core, || "a hook".to_owned());
         match accept(&envelope, &Principal::Daemon, &parts.core.arbiter) {
-            Ok(request) => parts.core.feed(Event::Request(Box::new(to), request)),
-            Err(fault) => {
-                let value = reply_value(&Body::Error(fault), parts.core.now.unix);
+            Ok(request) => {
+                if changes(&envelope) {
+                    let audited = Audited::new(&envelope, Some("a hook"), None, None);
+                    parts.core.tell_audit(&audited, &AuditResult::Accepted);
+                }
+                parts.core.feed(Event::Request(Box::new(to), request));
+            }
+            Err(refusal) => {
+                let value = reply_value(&Body::Error(refusal.fault()), parts.core.now.unix);
                 self.answer(host, number, &value, parts);
             }
         }

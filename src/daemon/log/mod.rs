@@ -6,6 +6,7 @@
 //! log's own writes it. So a reader that stalls, a FIFO without a reader or a full disk holds up that thread alone. What
 //! the queue does not hold is dropped and counted, and the log says how much once it is written again.
 
+mod audit;
 mod handle;
 mod json;
 mod queue;
@@ -14,4 +15,5 @@ mod syslog;
 mod target;
 mod writer;
 
+pub(super) use audit::Audit;
 pub(super) use handle::{Log, level, level_of, write_stderr};

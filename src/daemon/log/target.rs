@@ -26,7 +26,7 @@ impl Target {
             LogOutput::Stderr => Self::Stderr,
             LogOutput::File(path) => {
                 let cannot = |error| format!("unable to open the log file {path}: {error}");
-                Self::File(WatchedFile::open(path.clone().into()).map_err(cannot)?)
+                Self::File(WatchedFile::open(path.clone().into(), open).map_err(cannot)?)
             }
             LogOutput::Syslog(address, facility) => Self::Syslog(Syslog::open(&address, facility)?),
         })
@@ -38,21 +38,22 @@ impl Target {
 pub(super) struct WatchedFile {
     path: PathBuf,
     file: File,
+    open: fn(&Path) -> io::Result<File>,
     /// Device and inode.
     identity: (u64, u64),
 }
 
 impl WatchedFile {
-    fn open(path: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(path: PathBuf, open: fn(&Path) -> io::Result<File>) -> io::Result<Self> {
         let file = open(&path)?;
         let identity = identity(&file.metadata()?);
-        Ok(Self { path, file, identity })
+        Ok(Self { path, file, open, identity })
     }
 
     /// Writes to the file of this name, whichever that is now; where it cannot be opened, to the one that is open.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !std::fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity)
-            && let Ok(newer) = Self::open(self.path.clone())
+            && let Ok(newer) = Self::open(self.path.clone(), self.open)
         {
             *self = newer;
         }

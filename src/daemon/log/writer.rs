@@ -103,7 +103,7 @@ fn lines(head: &mut Head, format: LogFormat, entries: &[Entry]) -> Vec<u8> {
 
 /// Writes lines to their end. A target that fails is tried again, while the queue keeps what comes; one that has gone for
 /// good is not.
-fn write_whole(queue: &Queue, mut bytes: &[u8], mut write: impl FnMut(&[u8]) -> io::Result<usize>) {
+pub(super) fn write_whole(queue: &Queue, mut bytes: &[u8], mut write: impl FnMut(&[u8]) -> io::Result<usize>) {
     let mut delay = FIRST_RETRY;
     while !bytes.is_empty() {
         match write(bytes) {

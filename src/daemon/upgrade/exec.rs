@@ -89,6 +89,7 @@ fn try_hand_over(mut daemon: Daemon, program: &Path) -> (Daemon, Failure) {
     let shown = program.display();
     daemon.core.log(Level::Info, format!("executing {shown}"));
     daemon.core.log.flush_all(daemon.core.now);
+    daemon.core.audit.flush();
     tell_service_manager("RELOADING=1");
     // libzmq sends what is left to be sent and ends its threads. The listening sockets stay: a client that connects
     // meanwhile waits there.

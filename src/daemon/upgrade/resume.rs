@@ -32,7 +32,7 @@ use crate::daemon::hooks::{HookRunner, Hooks};
 use crate::daemon::keys::Keys;
 use crate::daemon::launch::Launcher;
 use crate::daemon::leftovers::Leftovers;
-use crate::daemon::log::write_stderr;
+use crate::daemon::log::{Audit, write_stderr};
 use crate::daemon::main::turn;
 use crate::daemon::notify::Notify;
 use crate::daemon::output::OutputMessages;
@@ -91,6 +91,7 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
     let parent = Parent::restore(state.parent, take).map_err(words)?;
     let signals = sys::Signals::install().map_err(words)?;
     let log = open_log(circus, state.resources.log_level.as_deref(), state.resources.log_output.as_deref())?;
+    let audit = Audit::open(circus)?;
     let spawner = sys::Spawner::new().map_err(|failure| format!("{}: {}", failure.detail, failure.reason()))?;
     drop(sys::become_subreaper());
     sys::end_children_on_abort().map_err(words)?;
@@ -149,7 +150,7 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
     arbiter.resume(now);
     let saved = state.resources;
     let mut daemon = Daemon {
-        core: Core { arbiter, log, now },
+        core: Core { arbiter, log, audit, now },
         poll,
         sources,
         signals,

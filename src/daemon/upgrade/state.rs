@@ -32,8 +32,8 @@ const VERSION: u32 = 1;
 /// The version of a state with keys. A circusd that knows none would open the endpoints to all.
 const VERSION_WITH_KEYS: u32 = 2;
 
-/// The version of a state with `ipc_roles`, with keys or without. A circusd that does not know it would do for every user
-/// what its clients ask for.
+/// The version of a state with `ipc_roles` or `audit_log`, with keys or without. A circusd that does not know them would
+/// do for every user what its clients ask for, and tell nobody.
 const VERSION_WITH_USERS: u32 = 3;
 
 /// The version of the output's part.
@@ -152,10 +152,11 @@ pub(super) fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>)
         keys: daemon.door.guests.keys.as_ref().map(Keys::save),
     };
     let numbers = state.numbers();
-    let version = match (&state.resources.config.circus.ipc_roles, &state.keys) {
-        (Some(_), _) => VERSION_WITH_USERS,
-        (None, Some(_)) => VERSION_WITH_KEYS,
-        (None, None) => VERSION,
+    let circus = &state.resources.config.circus;
+    let version = match (circus.ipc_roles.is_some() || circus.audit_log.is_some(), state.keys.is_some()) {
+        (true, _) => VERSION_WITH_USERS,
+        (false, true) => VERSION_WITH_KEYS,
+        (false, false) => VERSION,
     };
     let bytes = saved::write(version, &state).map_err(|error| error.to_string())?;
     Ok(SavedState { bytes, numbers })

@@ -15,4 +15,4 @@ pub(super) mod writer;
 
 pub use open::OpenError;
 pub use open_path::check_file;
-pub(crate) use open_path::open_log_file as open_for_append;
+pub(crate) use open_path::{open_log_file as open_for_append, open_private_file};

@@ -48,6 +48,26 @@ pub(crate) fn open_log_file(path: &Path) -> io::Result<File> {
     Ok(open_with_mode(path, 0o644)?.file)
 }
 
+/// The same for a file that no other user may read. One that others may touch, or that another user has made, is refused.
+pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
+    let file = open_with_mode(path, 0o600)?.file;
+    let (data, shown) = (file.metadata()?, path.display());
+    let refuse = |reason: String| Err(io::Error::other(reason));
+    if !data.is_file() {
+        return refuse("it is not a file".to_owned());
+    }
+    if data.uid() != geteuid().as_raw() {
+        return refuse(format!("it belongs to uid {}; remove it, or name another file", data.uid()));
+    }
+    if data.mode() & 0o077 != 0 {
+        return refuse(format!("others may read or change it (mode {:04o}): chmod 600 {shown}", data.mode() & 0o7777));
+    }
+    if data.nlink() > 1 {
+        return refuse(format!("it has another name, too ({} links); remove it, or name another file", data.nlink()));
+    }
+    Ok(file)
+}
+
 fn open_with_mode(path: &Path, mode: u32) -> io::Result<Place> {
     let pinned = resolve(path)?;
     // O_NONBLOCK: opening a FIFO or a modem must not stop circusd; it means nothing to a regular file.
@@ -260,6 +280,24 @@ mod tests {
         assert_eq!(check_file("/dev/stderr"), Ok(()));
         assert!(check("no/log").is_err_and(|text| text.starts_with("cannot write to '") && text.contains("/no': ")));
         assert!(check(".").is_err_and(|text| text.contains("directory")));
+    }
+
+    #[test]
+    fn private_file_is_our_own_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit");
+        let refusal = || open_private_file(&path).unwrap_err().to_string();
+        let data = open_private_file(&path).unwrap().metadata().unwrap();
+        assert_eq!(data.mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(refusal().ends_with(&format!("(mode 0640): chmod 600 {}", path.display())), "{}", refusal());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::hard_link(&path, folder.path().join("other")).unwrap();
+        assert!(refusal().contains("another name, too"), "{}", refusal());
+        fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).unwrap();
+        assert_eq!(refusal(), "it is not a file");
     }
 
     #[test]

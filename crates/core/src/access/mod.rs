@@ -4,6 +4,7 @@
 //! [`LocalUsers`]. What a request needs is declared in `COMMANDS`; [`authorize`](crate::arbiter::authorize) compares the
 //! two. A subscription is judged here.
 
+mod audit;
 mod certificate;
 mod key;
 mod local;
@@ -11,6 +12,7 @@ mod redact;
 mod ring;
 mod scope;
 
+pub use audit::{AuditResult, Audited};
 pub use certificate::Certificate;
 pub use key::PublicKey;
 pub use local::{GroupMembers, Holder, LocalPeer, LocalRole, LocalUsers, local_roles};

@@ -98,6 +98,8 @@ impl Default for CircusConfig {
             loglevel: None,
             logoutput: None,
             log_format: super::LogFormat::Text,
+            audit_log: None,
+            audit_format: super::LogFormat::Text,
             fqdn_prefix: None,
             allow_anyone_on_the_network_to_control_this_machine: false,
             python: None,

@@ -73,6 +73,12 @@ pub struct CircusConfig {
     /// How its lines are written.
     #[serde(default)]
     pub log_format: LogFormat,
+    /// The file to which it is written which client has changed what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_log: Option<String>,
+    /// How its lines are written.
+    #[serde(default, skip_serializing_if = "LogFormat::is_text")]
+    pub audit_format: LogFormat,
     /// Held for clients that ask; has no effect.
     pub fqdn_prefix: Option<String>,
     /// Accept endpoints that other machines can reach.
@@ -117,6 +123,12 @@ pub enum LogFormat {
     Text,
     /// An object.
     Json,
+}
+
+impl LogFormat {
+    fn is_text(&self) -> bool {
+        *self == Self::Text
+    }
 }
 
 /// Which end of an essential watcher ends circusd.

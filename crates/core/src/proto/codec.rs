@@ -389,7 +389,7 @@ impl serde_json::ser::Formatter for PythonStyle {
 mod tests {
     use super::*;
     fn answer(id: RequestId, format: Format, body: Body) -> Vec<u8> {
-        let client = ClientAddress { identity: vec![1], delimiter: false, id, format, redacted: false };
+        let client = ClientAddress { identity: vec![1], delimiter: false, id, format, redacted: false, note: None };
         encode_reply(&client, &body, 1.5)
     }
 

@@ -34,6 +34,9 @@ pub struct ClientAddress {
     /// Whether arguments and environments are hidden from it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
+    /// What the daemon has noted of the request, for when it is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Box<str>>,
 }
 
 /// The substance of an answer.

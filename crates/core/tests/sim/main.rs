@@ -24,7 +24,14 @@ mod sink_commands;
 /// The client that sends every request, with the id of this one.
 fn client(id: u64) -> ReplyTo {
     let id = RequestId::Json(id.to_string());
-    ReplyTo::Client(ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json, redacted: false })
+    ReplyTo::Client(ClientAddress {
+        identity: vec![1],
+        delimiter: false,
+        id,
+        format: Format::Json,
+        redacted: false,
+        note: None,
+    })
 }
 
 /// A number from the environment.

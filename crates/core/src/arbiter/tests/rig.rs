@@ -77,7 +77,14 @@ fn subject(call: &HookCall) -> String {
 /// The way back of a request.
 fn address(request: u64) -> ReplyTo {
     let id = RequestId::Json(request.to_string());
-    ReplyTo::Client(ClientAddress { identity: vec![1], delimiter: false, id, format: Format::Json, redacted: false })
+    ReplyTo::Client(ClientAddress {
+        identity: vec![1],
+        delimiter: false,
+        id,
+        format: Format::Json,
+        redacted: false,
+        note: None,
+    })
 }
 
 /// A watcher with these options changed.

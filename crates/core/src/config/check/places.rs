@@ -46,7 +46,8 @@ impl Circus<'_> {
             Some(LogOutput::File(path)) => Some(path.as_str()),
             Some(LogOutput::Stderr | LogOutput::Syslog(..)) | None => None,
         };
-        let files = [("pidfile", pidfile), ("logoutput", log)];
+        let audit = circus.audit_log.as_deref();
+        let files = [("pidfile", pidfile), ("logoutput", log), ("audit_log", audit)];
         let objection = |(key, path): (_, Option<&str>)| Some(self.problem(key, &self.subject.file_objection(path?)?));
         files.into_iter().filter_map(objection).collect()
     }

@@ -19,6 +19,23 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "Allow endpoints that other machines can reach. Every client that reaches them controls circusd, without a \
         password."
     ),
+    live!(
+        audit_format,
+        Text,
+        "text",
+        "json",
+        "The format of the audit log. text: key=value. json: one object in each line."
+    ),
+    live!(
+        audit_log,
+        Text,
+        "",
+        "/var/log/circusd-audit.log",
+        "The file to which circusd writes a line for each request that changes something, and for each that it refuses: \
+         the time, the client, the command, the watcher, the names of options that are set, and the result. Values are never \
+         part of it. circusd creates the file with mode 0600, refuses one that others may read or write, and opens it again \
+         when it was moved."
+    ),
     live!(check_delay, Seconds, "5", "2", "The longest pause before the next start of a worker in a crash loop."),
     field!(
         curve_authorized_keys,
