@@ -5,6 +5,7 @@ mod admin;
 mod brokers;
 mod databases;
 mod example;
+mod interface;
 mod life;
 mod rig;
 mod secure;
