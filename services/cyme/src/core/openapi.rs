@@ -172,6 +172,8 @@ fn add(paths: &mut Map<String, Value>, route: &Route, path: &str, asynchronous: 
     let in_query = route.params.iter().map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}));
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
     let own: Vec<u16> = match asynchronous {
+        // What is there already is the answer, also where nothing waits.
+        true if route.statuses.contains(&200) && route.statuses.contains(&201) => vec![200, 202, 409],
         true => vec![202, 409],
         false => route.statuses.to_vec(),
     };
