@@ -28,7 +28,7 @@ use super::launch::Launcher;
 use super::leftovers::Leftovers;
 use super::log::{self, Audit, Log};
 use super::notify::Notify;
-use super::output::OutputMessages;
+use super::output_messages::OutputMessages;
 use super::parent::Parent;
 use super::probes::Probes;
 use super::resources::Resources;
@@ -38,7 +38,7 @@ use super::sources::{Source, Sources};
 use super::starting::Starting;
 use super::state_file::{self, StateFile};
 use super::survivors::{self, Survivors};
-use super::upgrade::Upgrade;
+use super::upgrade::progress::Upgrade;
 use super::worker_sockets::WorkerSockets;
 
 use crate::arbiter::{Arbiter, Level, Principal, TimeZones};

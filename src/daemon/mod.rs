@@ -20,7 +20,7 @@
 //! | `notify` | what workers report of themselves, and descriptors that they keep |
 //! | `probes` | readiness and health checks |
 //! | `exec_sink` | commands that streams are written to |
-//! | `output`, `log` | messages of the output thread, and circusd's own log, in a thread of its own |
+//! | `output_messages`, `log` | messages of the output thread, and circusd's own log, in a thread of its own |
 //! | `sampling` | what processes use, a few of them in each turn |
 //! | `upgrade` | executes another build of circusd in this process |
 //! | `reload`, `shutdown` | reading the configuration again; the end, or a restart in the same process |
@@ -54,7 +54,7 @@ mod leftovers;
 mod log;
 mod main;
 mod notify;
-mod output;
+mod output_messages;
 mod parent;
 mod passed_sockets;
 mod plugins;

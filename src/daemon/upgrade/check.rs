@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Failure, SETTLE_LIMIT, Upgrade, state};
-use crate::arbiter::{Exit, Mono, Pid};
+use super::progress::{Check, Failure, SETTLE_LIMIT, Upgrade};
+use super::state;
+use crate::arbiter::{Exit, Pid};
 use crate::daemon::children::Owner;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::log::write_stderr;
@@ -20,17 +21,6 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// The longest part of its output that is reported.
 const LONGEST_ANSWER: usize = 1000;
-
-/// A program that looks at the state.
-#[derive(Debug)]
-pub(in crate::daemon) struct Check {
-    pid: Pid,
-    program: PathBuf,
-    /// What it says on standard error.
-    said: OwnedFd,
-    /// When it is given up.
-    pub(super) until: Mono,
-}
 
 impl Daemon {
     /// Runs the new program with the state as it is now.

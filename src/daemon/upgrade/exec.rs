@@ -7,7 +7,8 @@ use std::time::Duration;
 use mio::Interest;
 use nix::poll::{PollTimeout, poll};
 
-use super::{Failure, Upgrade, state};
+use super::progress::{Failure, Upgrade};
+use super::state;
 use crate::arbiter::{Event, Level};
 use crate::daemon::boot::open_network;
 use crate::daemon::control::{Control, UnreadRequest};
@@ -16,7 +17,7 @@ use crate::daemon::door::Door;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::events::EventPublisher;
 use crate::daemon::fd_table::FdTable;
-use crate::daemon::output::pass_on;
+use crate::daemon::output_messages::pass_on;
 use crate::daemon::shutdown::stop_hooks;
 use crate::daemon::sources::{Source, Sources};
 use crate::net::{Context, Publisher, Router};

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use mio::{Interest, Poll, Waker};
 
+use super::check;
 use super::exec::{CLIENTS_LIMIT, tell_service_manager};
+use super::progress::Upgrade;
 use super::state::{self, SavedResources, State};
-use super::{Upgrade, check};
 use circus_core::access::LocalUsers;
 
 use crate::arbiter::{Arbiter, Event, Level, Pid, TimeZones};
@@ -35,7 +36,7 @@ use crate::daemon::leftovers::Leftovers;
 use crate::daemon::log::{Audit, write_stderr};
 use crate::daemon::main::turn;
 use crate::daemon::notify::Notify;
-use crate::daemon::output::OutputMessages;
+use crate::daemon::output_messages::OutputMessages;
 use crate::daemon::parent::Parent;
 use crate::daemon::probes::Probes;
 use crate::daemon::resources::Resources;
