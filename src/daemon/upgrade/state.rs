@@ -33,7 +33,7 @@ const VERSION: u32 = 1;
 const VERSION_WITH_KEYS: u32 = 2;
 
 /// The version of a state with `ipc_roles` or `audit_log`, with keys or without. A circusd that does not know them would
-/// do for every user what its clients ask for, and tell nobody.
+/// do what clients of every user ask for, and log nothing.
 const VERSION_WITH_USERS: u32 = 3;
 
 /// The version of the output's part.

@@ -36,7 +36,7 @@ pub(in crate::arbiter) struct Happening {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) enum What {
-    /// A worker ended, and nobody had told it to.
+    /// A worker exited that circusd had not told to.
     Exit { pid: Pid, exit_code: i32, lived: Duration },
     /// A worker, or the watcher, did not come up or stay up.
     Failed(Cause),
