@@ -9,8 +9,11 @@ mod load;
 
 use std::cell::RefCell;
 use std::error::Error;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use circus_net::{Context, Dealer};
@@ -39,6 +42,9 @@ struct Args {
     /// For how many seconds all workers are stopped.
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     stop: f64,
+    /// In how many upgrades the pause is measured that clients see.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pauses: usize,
     /// Requests a second.
     #[arg(long, value_name = "N", default_value_t = 500)]
     rate: u32,
@@ -136,6 +142,91 @@ fn row(fleet: &Fleet, rate: u32, what: &str, act: impl FnOnce() -> Outcome<usize
     Ok(counts)
 }
 
+/// A client that asks again and again; `longest` gets what it waits at most, in microseconds.
+fn longest_wait(
+    over: &AtomicBool,
+    longest: &AtomicU64,
+    mut ask: impl FnMut() -> Result<(), String>,
+) -> Result<(), String> {
+    while !over.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        ask()?;
+        longest.fetch_max(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Asks circusd for a figure until it answers: a request that is sent at the moment of the exchange is lost.
+fn ask_circusd(client: &mut Dealer) -> Result<(), String> {
+    let begun = Instant::now();
+    loop {
+        let entries = [("command", "numwatchers".into()), ("properties", json!({}))];
+        let request = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        match client.call(request, Duration::from_millis(10)) {
+            Ok(_) => return Ok(()),
+            Err(error) if begun.elapsed() > DEADLINE => return Err(error.to_string()),
+            Err(_) => {}
+        }
+    }
+}
+
+/// A page over a connection of its own.
+fn ask_worker(port: u16) -> Result<(), String> {
+    let text = |error: std::io::Error| format!("a request to a worker: {error}");
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).map_err(text)?;
+    connection.set_read_timeout(Some(DEADLINE)).map_err(text)?;
+    connection.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").map_err(text)?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).map_err(text)?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(format!("a worker answers {answer:?}")) }
+}
+
+/// The pause that clients see in an upgrade: how long the upgrade takes from its request to the answer, and how long at
+/// most other clients of circusd and of the workers wait meanwhile.
+fn pauses(fleet: &Fleet, count: usize) -> Outcome<()> {
+    let (over, control, served) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let (port, endpoint) = (fleet.port, format!("ipc://{}/control", fleet.folder.path().display()));
+    let mut rows = [Vec::new(), Vec::new(), Vec::new()];
+    std::thread::scope(|scope| -> Outcome<()> {
+        let asks = scope.spawn(|| {
+            let context = Context::new().map_err(|error| error.to_string())?;
+            let mut client = Dealer::connect(&context, &endpoint, None).map_err(|error| error.to_string())?;
+            longest_wait(&over, &control, || ask_circusd(&mut client))
+        });
+        let visits = scope.spawn(|| longest_wait(&over, &served, || ask_worker(port)));
+        let measured = (0..count).try_for_each(|_| {
+            control.store(0, Ordering::Relaxed);
+            served.store(0, Ordering::Relaxed);
+            let begun = Instant::now();
+            fleet.call("upgrade", json!({}))?;
+            let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            // What has begun to wait meanwhile is answered by then.
+            std::thread::sleep(Duration::from_millis(200));
+            let waits = [took, control.load(Ordering::Relaxed), served.load(Ordering::Relaxed)];
+            rows.iter_mut().zip(waits).for_each(|(row, wait)| row.push(wait));
+            Ok(())
+        });
+        over.store(true, Ordering::Relaxed);
+        for client in [asks, visits] {
+            client.join().map_err(|_| "a client has panicked")??;
+        }
+        measured
+    })?;
+    println!("\n| in an upgrade, ms | n | p50 | max |\n|---|---:|---:|---:|");
+    let names = [
+        "from the request `upgrade` to its answer",
+        "the longest wait of a client that asks circusd",
+        "the longest wait of a client that asks a worker",
+    ];
+    for (name, row) in names.iter().zip(&mut rows) {
+        row.sort_unstable();
+        let ms = |at: usize| row.get(at).map_or(0.0, |wait| *wait as f64 / 1e3);
+        println!("| {name} | {count} | {:.1} | {:.1} |", ms(count / 2), ms(count.saturating_sub(1)));
+    }
+    Ok(())
+}
+
 fn run(args: &Args) -> Outcome<bool> {
     let fleet = Fleet::start(args)?;
     let pause = || std::thread::sleep(Duration::from_millis(200));
@@ -191,6 +282,7 @@ fn run(args: &Args) -> Outcome<bool> {
         Ok(killed)
     };
     let Counts { refused, lost, .. } = row(&fleet, args.rate, "a worker killed every 100 ms", kills)?;
+    pauses(&fleet, args.pauses)?;
     println!("\nlost that no killed worker had accepted: {}", failed + refused + lost);
     Ok(failed + refused + lost == 0)
 }

@@ -7,8 +7,9 @@ use super::rig::{Rig, watcher};
 use crate::arbiter::{Event, Intent, ProbeOutcome};
 use crate::config::{CircusConfig, Config, SocketConfig, WatcherConfig, options};
 
-/// The watchers: one that gets ready, one that requires it, one that a connection starts, one with hooks.
-const NAMES: [&str; 4] = ["broker", "worker", "web", "hooked"];
+/// The watchers: one that gets ready, one that requires it, one that a connection starts, one with hooks, one that runs
+/// once, one that runs by a schedule.
+const NAMES: [&str; 6] = ["broker", "worker", "web", "hooked", "migrate", "nightly"];
 
 fn fleet() -> Vec<WatcherConfig> {
     let of = |name: &str, changes: Value| {
@@ -21,6 +22,8 @@ fn fleet() -> Vec<WatcherConfig> {
         of("worker", json!({"requires": "broker", "numprocesses": 2, "priority": 5, "remember": true})),
         web,
         of("hooked", json!({"hooks.before_start": "exec:x", "hooks.before_stop": "exec:x", "after": "web"})),
+        of("migrate", json!({"kind": "oneshot", "max_retry": 2, "priority": 3})),
+        of("nightly", json!({"kind": "cron", "schedule": "@every 2s", "overlap": "queue", "requires": "broker"})),
     ]
 }
 
@@ -47,6 +50,7 @@ fn operations(name: &str) -> Vec<(&'static str, Value)> {
         of("reload", json!({})),
         of("reload", json!({"sequential": true})),
         of("reload", json!({"graceful": false})),
+        of("run", json!({})),
         of("incr", json!({})),
         of("decr", json!({"nb": 2})),
         of("kill", json!({})),
