@@ -289,8 +289,9 @@ impl Request {
             (None, Some(label), _) => Place::Label(label),
             (None, None, None | Some("round_robin")) => Place::RoundRobin,
             (None, None, Some("least")) => Place::Least,
+            (None, None, Some("load")) => Place::LeastLoad,
             (None, None, Some(other)) => {
-                let reason = format!("'{other}' is neither round_robin nor least");
+                let reason = format!("'{other}' is not one of round_robin, least, load");
                 return Err(FieldError::new("placement", reason).into());
             }
         };

@@ -84,6 +84,9 @@ pub struct Presence {
     pub instances: usize,
     /// Its labels, for placing instances.
     pub labels: Vec<String>,
+    /// What all processes of its circusd use of the processor, in percent of one; nothing, if that is not known.
+    #[serde(default)]
+    pub cpu: Option<f64>,
 }
 
 /// What a claim does where the thing was deleted.

@@ -236,6 +236,8 @@ pub enum Place {
     RoundRobin,
     /// On the branch with the fewest instances.
     Least,
+    /// On the branch whose circusd's processes use the least of the processor.
+    LeastLoad,
     /// On this branch.
     Branch(String),
     /// On one of the branches with this label.

@@ -88,6 +88,10 @@ fn the_life_of_an_application(test: &str, kind: Kind) {
         assert_eq!(rig.get(branch, 200, "GET", "/foo/instances/"), json!(["i1"]));
         assert_eq!(rig.get(branch, 200, "GET", "/foo/instances/i1/")["name"], "i1");
     }
+    // What the machines use is told with the next announcement.
+    eventually("the load of the machines", || {
+        rig.get(1, 200, "GET", "/machines/").as_array()?.iter().all(|one| one["cpu"].is_number()).then_some(())
+    });
     rig.post(1, 409, "/foo/instances/I1/", "");
     rig.get(1, 200, "PUT", "/foo/instances/i1/");
     rig.get(0, 404, "GET", "/foo/instances/i2/");
@@ -248,13 +252,25 @@ fn broker(rig: &mut Rig) {
     eventually("the branch misses its broker", || (rig.ask(0, "GET", "/healthz").0 == 503).then_some(()));
     // Requests that need the broker fail, and say so; they are not refused for ever.
     rig.post(0, 503, "/foo/instances/i9/", "");
+    stays(rig, pid, Duration::from_secs(20));
     rig.broker.start_again();
     for branch in 0..2 {
         eventually("the instance is known again", || same(rig.ask(branch, "GET", "/foo/instances/").1, json!(["i1"])));
     }
+    // Workers have so long to find the broker again.
+    stays(rig, pid, Duration::from_secs(35));
     eventually("the worker answers again", || (rig.ask(0, "GET", "/foo/instances/i1/stats/").0 == 200).then_some(()));
     assert_eq!(rig.pid("i1"), Some(pid));
     assert_eq!(rig.get(1, 200, "GET", "/foo/queues/"), json!(["tasks"]));
+}
+
+/// The worker is the same process for so long.
+fn stays(rig: &Rig, pid: u32, time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        assert_eq!(rig.pid("i1"), Some(pid), "after {:?}\n{}", begun.elapsed(), rig.logs());
+        thread::sleep(Duration::from_millis(500));
+    }
 }
 
 /// A branch is killed: its worker goes on, and it takes it up again. While it is away, its instances are not there.

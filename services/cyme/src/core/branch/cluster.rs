@@ -39,8 +39,9 @@ impl Branch {
         self.ask_broker(Purpose::Owned, BrokerCall::OwnedBy(Kind::Instance, id));
     }
 
-    /// Looks at what the broker knows of everything that this branch has.
+    /// Looks at what the broker knows of everything that this branch has, and at what circusd's processes use.
     fn round(&mut self) {
+        self.ask_load();
         if std::mem::take(&mut self.owned_unknown) {
             self.ask_what_is_owned();
         }

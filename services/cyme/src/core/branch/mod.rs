@@ -265,6 +265,8 @@ enum Purpose {
     /// A claim of something that was there before; its answer shows whether it still is.
     Assertion(Key),
     Release(Key),
+    /// What circusd's processes use.
+    Load,
     Owned,
     Nothing,
 }
@@ -298,6 +300,8 @@ pub struct Branch {
     messages: u64,
     saving: Saving,
     reports: Reports,
+    /// What circusd's processes use of the processor, as it has told last.
+    cpu: Option<f64>,
     actions: Vec<Action>,
 }
 
@@ -350,6 +354,7 @@ impl Branch {
             turn,
             messages: 0,
             saving: Saving::default(),
+            cpu: None,
             reports: Reports { kept: VecDeque::new(), last: (now.unix * 1000.0) as u64 },
             actions: Vec::new(),
         }
@@ -507,6 +512,7 @@ impl Branch {
             url: self.settings.url.clone(),
             instances: self.model.instances.len(),
             labels: self.settings.labels.clone(),
+            cpu: self.cpu,
         }
     }
 

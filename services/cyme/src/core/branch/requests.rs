@@ -533,12 +533,18 @@ impl Branch {
         let mut candidates: Vec<Presence> = match place {
             Place::Branch(id) => present.into_iter().filter(|branch| branch.id == *id).collect(),
             Place::Label(label) => present.into_iter().filter(|branch| branch.labels.contains(label)).collect(),
-            Place::RoundRobin | Place::Least => present,
+            Place::RoundRobin | Place::Least | Place::LeastLoad => present,
         };
         candidates.sort_by(|a, b| a.id.cmp(&b.id));
         if *place == Place::Least {
             let fewest = candidates.iter().map(|branch| branch.instances).min()?;
             candidates.retain(|branch| branch.instances == fewest);
+        }
+        if *place == Place::LeastLoad {
+            // A machine of which nothing is known comes last.
+            let load = |branch: &Presence| branch.cpu.unwrap_or(f64::INFINITY);
+            let least = candidates.iter().map(load).fold(f64::INFINITY, f64::min);
+            candidates.retain(|branch| load(branch) <= least);
         }
         if candidates.is_empty() {
             return None;

@@ -27,6 +27,8 @@ struct Cluster {
     /// What workers have sent about all tasks.
     result: Option<Value>,
     looks: Vec<(String, Query, std::time::Duration)>,
+    /// What the next circusds that are asked tell of their processes.
+    load: Vec<f64>,
 }
 
 impl Cluster {
@@ -47,6 +49,7 @@ impl Cluster {
             stored: Vec::new(),
             result: None,
             looks: Vec::new(),
+            load: Vec::new(),
         };
         for number in 0..branches {
             cluster.feed(number, Event::Started);
@@ -88,6 +91,13 @@ impl Cluster {
             }
             Action::Circus { call, command, properties, .. } => {
                 let reply = match command {
+                    "stats" if properties.is_empty() => {
+                        let pid = json!({"cpu": self.load.pop().unwrap_or_default()});
+                        return Some(Event::Outcome {
+                            call,
+                            outcome: Outcome::Circus(json!({"infos": {"web": {"7": pid, "8": "gone"}}})),
+                        });
+                    }
                     "status" => json!({"status": "error", "reason": "program x not found"}),
                     _ => json!({"status": "ok"}),
                 };
@@ -506,4 +516,17 @@ fn what_circusd_reports_is_waited_for() {
     }
     let all = cluster.ask(0, "GET", "/machines/b1/watchers/web/events/").unwrap().body;
     assert_eq!(all["events"].as_array().map(Vec::len), Some(500));
+}
+
+#[test]
+fn an_instance_is_placed_where_the_least_is_used() {
+    let mut cluster = Cluster::new(3);
+    cluster.load = vec![20.0, 5.0, 70.4];
+    cluster.pass(75);
+    let loads = cluster.ask(0, "GET", "/machines/").unwrap().body;
+    assert_eq!(loads.as_array().unwrap().iter().map(|one| one["cpu"].clone()).collect::<Vec<_>>(), [70.0, 5.0, 20.0]);
+    for name in ["i", "j"] {
+        assert_eq!(cluster.status(2, "POST", &format!("/cyme/instances/!/{name}/?placement=load")), 202);
+        assert_eq!(cluster.owner(name), Some(1));
+    }
 }

@@ -192,6 +192,12 @@ impl Branch {
         }
     }
 
+    /// Asks circusd what its processes use: others see it with the next announcement.
+    pub(super) fn ask_load(&mut self) {
+        let call = self.new_call(Purpose::Load);
+        self.actions.push(Action::Circus { call, command: "stats", properties: Map::new(), patience: CIRCUSD });
+    }
+
     /// circusd or a worker has answered an order, or a question of a request.
     pub(super) fn outcome(&mut self, now: Now, call: u64, outcome: Outcome) {
         match self.calls.remove(&call) {
@@ -216,6 +222,7 @@ impl Branch {
                 self.settle(now);
             }
             Some(Purpose::Request(id)) => self.worker_answered(now, id, outcome),
+            Some(Purpose::Load) => self.cpu = load(&outcome),
             _ => {}
         }
     }
@@ -251,6 +258,13 @@ impl Branch {
             }
         }
     }
+}
+
+/// The sum of what circusd tells of its processes, in percent of one processor, without digits that change all the time.
+fn load(outcome: &Outcome) -> Option<f64> {
+    let Outcome::Circus(reply) = outcome else { return None };
+    let processes = reply["infos"].as_object()?.values().filter_map(Value::as_object).flat_map(Map::values);
+    Some(processes.filter_map(|process| process["cpu"].as_f64()).sum::<f64>().round())
 }
 
 /// A short text that differs where its source differs (FNV-1a).

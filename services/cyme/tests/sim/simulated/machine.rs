@@ -66,6 +66,9 @@ impl Machine {
 
     /// What circusd does, and reports, after so many milliseconds.
     pub(crate) fn circus(&mut self, call: u64, command: &str, properties: &Map<String, Value>) -> Vec<(u64, Event)> {
+        if command == "stats" {
+            return vec![(5, Event::Outcome { call, outcome: Outcome::Circus(json!({"infos": {}})) })];
+        }
         let name = properties["name"].as_str().unwrap().to_owned();
         let watcher = self.watchers.get_mut(&name);
         let mut events = Vec::new();
