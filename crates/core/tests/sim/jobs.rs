@@ -61,6 +61,8 @@ struct Job {
     unsure: bool,
     /// A run is to begin as soon as the one under way is over.
     follows: bool,
+    /// The last command was a stop: nothing is due once it is idle.
+    disarmed: bool,
     /// A stop or restart may wait behind other commands: it is for processes that those start, too.
     stop_waits: bool,
     /// The time that was due when the last run by the schedule began; none where that run had followed another.
@@ -120,6 +122,7 @@ fn config(rng: &mut Rng, name: &str) -> (WatcherConfig, Job) {
         due: None,
         unsure: true,
         follows: false,
+        disarmed: false,
         stop_waits: false,
         ran_for: None,
         ended: 0,
@@ -243,6 +246,7 @@ impl Jobs {
             run.uncounted |= matches!(command, "start" | "run");
         }
         job.follows &= command != "stop";
+        job.disarmed = command == "stop" || job.disarmed && !matches!(command, "start" | "restart");
         let stops = matches!(command, "stop" | "restart");
         job.stop_waits |= stops;
         for process in self.processes.values_mut().filter(|process| process.watcher == name) {
@@ -431,6 +435,10 @@ impl Jobs {
             let here = self.processes.values().any(|process| process.watcher == name && !process.stopped);
             let job = self.jobs.get_mut(name).unwrap();
             job.stop_waits &= view.busy;
+            assert!(
+                !(job.disarmed && idle && next.is_some()),
+                "{name} was told to stop, and is to run next at {next:?}"
+            );
             let was_due = job.due.filter(|due| now >= *due && job.ran_for != Some(*due));
             if let (Some(run), Some(due)) = (&mut job.run, was_due) {
                 run.replaced |= job.overlap == "kill" && run.began <= due;

@@ -17,7 +17,7 @@ use circus_core::proto::{
 use serde_json::json;
 
 use super::client;
-use super::demand::{SOCKETS, Sockets, any_socket};
+use super::demand::{SOCKETS, Sockets, any_socket, known};
 use super::file::File;
 use super::hooks::{Hooks, pid_of, point, random_hooks};
 use super::kernel::{Kernel, Left, MS, Process, Temper};
@@ -594,6 +594,12 @@ impl Sim {
     /// A watcher whose connections are counted stops only if there has been none for its idle_timeout.
     fn count_connections(&mut self, watcher: WatcherKey, sockets: &[String]) {
         self.totals.counted += 1;
+        // A client may connect between the last news and the look.
+        if self.rng.chance(20) && !sockets.is_empty() {
+            let name = known(self.rng.pick::<String>(sockets));
+            self.say(|| format!("a client connects to {name} just before"));
+            self.sockets.connect(name, self.now);
+        }
         let counts: Vec<(usize, u64)> = sockets.iter().map(|name| self.sockets.count(name, self.now)).collect();
         let open = counts.iter().map(|(open, _)| open).sum();
         let stopping = |sim: &Self| sim.arbiter.views().iter().filter(|v| v.state == WatcherState::Stopping).count();
@@ -1180,6 +1186,8 @@ impl Sim {
             self.sink_commands.check(self.now);
         }
         self.check_tiers();
+        self.check_requirements();
+        assert_eq!(self.remembered, *self.arbiter.memories(), "what is remembered was not written down");
         assert!(self.unannounced.is_empty(), "spawned and not published: {:?}", self.unannounced);
         // Meanwhile none is watched: it may be one that goes.
         let sockets_change = matches!(self.reading, Some((_, Action::TakeOver(_))));
@@ -1306,6 +1314,22 @@ impl Sim {
             // One of age may just be being replaced.
             let coming = view.workers.iter().filter(|w| matches!(w.state, WorkerState::Starting { .. })).count();
             assert_eq!(alive.count() + coming, view.workers.len(), "{name}: processes and workers");
+        }
+    }
+
+    /// With nothing under way, no watcher runs without the one that it requires.
+    fn check_requirements(&self) {
+        let under_way = |view: &WatcherView| {
+            view.busy || matches!(view.state, WatcherState::Starting { .. } | WatcherState::Stopping)
+        };
+        if self.ended || self.quitting || self.reading.is_some() || self.arbiter.views().iter().any(under_way) {
+            return;
+        }
+        for (name, expected) in &self.watchers {
+            let Some(view) = self.arbiter.view(name) else { continue };
+            if let Some(other) = expected.requires.as_ref().and_then(|other| self.watchers.get_key_value(other)) {
+                self.check_requirement(name, &view, other);
+            }
         }
     }
 
