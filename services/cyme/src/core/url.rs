@@ -21,6 +21,8 @@ pub struct BrokerUrl {
     pub virtual_host: String,
 }
 
+/// The largest part of a message over AMQP, in bytes: lapin has buffers for 32 of them, in both directions.
+const FRAME: u32 = 16_384;
 /// The schemes that are known, with their ports.
 const SCHEMES: &[(&str, u16)] =
     &[("amqp", 5672), ("amqps", 5671), ("pyamqp", 5672), ("redis", 6379), ("rediss", 6379), ("memory", 0)];
@@ -65,7 +67,7 @@ impl BrokerUrl {
         let place = encoded(&decoded(self.virtual_host.split('?').next().unwrap_or("/")));
         let connect = connect.as_millis();
         format!(
-            "{scheme}://{user}:{password}@{host}:{}/{place}?heartbeat={heartbeat}&connection_timeout={connect}",
+            "{scheme}://{user}:{password}@{host}:{}/{place}?heartbeat={heartbeat}&connection_timeout={connect}&frame_max={FRAME}",
             self.port
         )
     }
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn as_clients_of_rabbitmq_write_it() {
         let amqp = |text: &str| BrokerUrl::parse(text).unwrap().amqp(5, std::time::Duration::from_secs(2));
-        let end = "?heartbeat=5&connection_timeout=2000";
+        let end = "?heartbeat=5&connection_timeout=2000&frame_max=16384";
         assert_eq!(amqp("amqp://h"), format!("amqp://guest:guest@h:5672/%2F{end}"));
         assert_eq!(amqp("pyamqp://me:p%40ss@h:1//"), format!("amqp://me:p%40ss@h:1/%2F{end}"));
         assert_eq!(amqp("amqps://h/a%2Fb?x=y"), format!("amqps://guest:guest@h:5671/a%2Fb{end}"));
