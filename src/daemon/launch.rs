@@ -116,6 +116,7 @@ impl Launcher {
             stderr: stdio(config.close_child_stderr, stderr.as_ref()),
             sockets: passed,
             nofile: Some(self.nofile),
+            no_new_privs: config.no_new_privs,
             // When circusd is killed, nothing else would end them, and they are of no use to the next.
             ends_with_us: self.workers_end_with_circusd || config.origin != WatcherOrigin::User,
             ..sys::Launch::new(launch.argv)

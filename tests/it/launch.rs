@@ -179,3 +179,36 @@ fn limits_directories_and_environments_are_what_they_are_said_to_be() {
     // In hexadecimal, 0x1000 is SIGPIPE: Rust's runtime ignores it in every program, this worker too.
     assert_eq!((worker.status("SigBlk"), worker.status("SigIgn")), (0, 1000));
 }
+
+/// What a process has of circusd that it was not given: variables and descriptors.
+fn inherited(process: &crate::rig::Process) -> Vec<String> {
+    let variables = process.environment();
+    let secret = variables.keys().filter(|name| name.starts_with("CIRCUS_") || *name == "NOTIFY_SOCKET");
+    let fds = process.fds();
+    let beyond = fds.iter().filter(|(number, _)| **number > 2).map(|(number, path)| format!("{number}: {path:?}"));
+    secret.map(|name| format!("{name:?}")).chain(beyond).collect()
+}
+
+#[test]
+fn workers_inherit_nothing_that_they_were_not_given() {
+    let site = Site::new();
+    let ini = site.ini(
+        "circus.ini",
+        "[circus]\nstate_file = {dir}/state\naudit_log = {dir}/audit\nlogoutput = {dir}/log\n
+        [watcher:plain]\ncmd = {knobs}\nuse_sockets = no
+        [watcher:confined]\ncmd = {knobs}\nno_new_privs = yes\nstdout_stream.class = FileStream\n\
+        stdout_stream.filename = {dir}/out",
+    );
+    let mut command = site.circusd();
+    command.arg(ini).env("CIRCUS_CURVE_KEY", "/secret").env("CIRCUS_CURVE_SERVER_KEY", "/server").env("CIRCUS_X", "1");
+    let mut circusd = crate::rig::Circusd::launch_by(site, command);
+    circusd.wait_for_text("log", "Arbiter now waiting for commands");
+    let status =
+        |process: &crate::rig::Process| std::fs::read_to_string(format!("/proc/{}/status", process.0)).unwrap();
+    for (watcher, confined) in [("plain", false), ("confined", true)] {
+        let workers = circusd.wait_for_workers(watcher, 1);
+        assert_eq!(inherited(&workers[0]), [""; 0], "{watcher}");
+        assert_eq!(status(&workers[0]).contains("NoNewPrivs:\t1"), confined, "{watcher}");
+    }
+    circusd.quit();
+}

@@ -22,6 +22,9 @@ compile_error!("the raw system calls of sys/child.rs are those of 64-bit Linux")
 /// The exit status of a child that never became its program.
 pub(super) const EXIT_NOT_STARTED: c_int = 127;
 
+/// The item of a failure at [`Stage::Uid`] that is about `no_new_privs`.
+const NO_NEW_PRIVS: usize = 1;
+
 /// A descriptor of ours and its number in the child.
 pub(super) struct Move {
     pub(super) source: RawFd,
@@ -54,6 +57,8 @@ pub(super) struct Script {
     pub(super) uid: Option<u32>,
     pub(super) umask: Option<u32>,
     pub(super) ends_with_us: bool,
+    /// No program that it executes gains rights, by a set-user-id bit, say.
+    pub(super) no_new_privs: bool,
     /// The paths to try, in order.
     pub(super) programs: Vec<CString>,
     /// Pointers into `argv_text`, the last one null.
@@ -119,6 +124,7 @@ impl Script {
             Stage::Rlimit => self.limits.get(failure.item).map_or(b"", |limit| limit.name.as_bytes()),
             Stage::Groups => b"supplementary groups",
             Stage::Gid => self.details.gid.as_bytes(),
+            Stage::Uid if failure.item == NO_NEW_PRIVS => b"no_new_privs",
             Stage::Uid => self.details.uid.as_bytes(),
             Stage::Exec => self.details.program.as_bytes(),
             Stage::Command
@@ -173,6 +179,12 @@ fn steps(script: &mut Script, status: &mut Option<RawFd>) -> Result<Infallible, 
     at(Stage::Chdir, 0, chdir(&script.cwd))?;
     set_limits(&script.limits)?;
     change_identity(script)?;
+    if script.no_new_privs {
+        // SAFETY: takes no pointers.
+        let result =
+            unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1_usize, 0_usize, 0_usize, 0_usize) };
+        at(Stage::Uid, NO_NEW_PRIVS, checked(result))?;
+    }
     close_others(script, *status)?;
     if let Some(umask) = script.umask {
         // SAFETY: takes no pointers.
@@ -306,6 +318,36 @@ fn change_identity(script: &Script) -> Result<(), Failure> {
     if let Some(uid) = script.uid {
         // SAFETY: as above.
         at(Stage::Uid, 0, checked(unsafe { libc::syscall(SETUID, uid) }))?;
+    }
+    verify_identity(script)
+}
+
+/// Nothing of the old identity may be left, in none of the three places that it has, and root may not come back: security
+/// bits or capabilities of circusd's could keep it.
+fn verify_identity(script: &Script) -> Result<(), Failure> {
+    let (refused, mut ids) = (Err(libc::EPERM), [0_u32; 3]);
+    let [real, effective, saved] = &mut ids;
+    if let Some(gid) = script.gid {
+        // SAFETY: three places of 32 bits, as gid_t is.
+        let result = checked(unsafe {
+            libc::syscall(libc::SYS_getresgid, &raw mut *real, &raw mut *effective, &raw mut *saved)
+        });
+        at(Stage::Gid, 0, result)?;
+        if [*real, *effective, *saved] != [gid; 3] {
+            at(Stage::Gid, 0, refused)?;
+        }
+    }
+    if let Some(uid) = script.uid {
+        // SAFETY: the same of uid_t.
+        let result = checked(unsafe {
+            libc::syscall(libc::SYS_getresuid, &raw mut *real, &raw mut *effective, &raw mut *saved)
+        });
+        at(Stage::Uid, 0, result)?;
+        // SAFETY: takes no pointers.
+        let regains = || uid != 0 && checked(unsafe { libc::syscall(SETUID, 0) }).is_ok();
+        if [*real, *effective, *saved] != [uid; 3] || regains() {
+            at(Stage::Uid, 0, refused)?;
+        }
     }
     Ok(())
 }

@@ -41,6 +41,8 @@ pub struct Launch<'fd> {
     pub nofile: Option<OpenFileLimit>,
     /// Whether the kernel sends it SIGTERM when the thread that started it ends, however it ends.
     pub ends_with_us: bool,
+    /// Whether no program that it executes gains rights, by a set-user-id bit or capabilities of its file.
+    pub no_new_privs: bool,
 }
 
 /// The identity of a child. What is `None` stays as it is.
@@ -93,6 +95,7 @@ impl<'fd> Launch<'fd> {
             sockets: SocketPassing::None,
             nofile: None,
             ends_with_us: false,
+            no_new_privs: false,
         }
     }
 
@@ -128,6 +131,7 @@ impl<'fd> Launch<'fd> {
             uid: credentials.uid,
             umask: self.umask,
             ends_with_us: self.ends_with_us,
+            no_new_privs: self.no_new_privs,
             programs: self.candidates(program)?,
             argv: pointers(&argv_text),
             envp,

@@ -46,6 +46,7 @@ impl WatcherConfig {
             sockets: Vec::new(),
             on_demand: false,
             remember: false,
+            no_new_privs: false,
             idle_timeout: 0.0,
             respawn: Respawn::Always,
             success_codes: vec![0],

@@ -393,6 +393,9 @@ pub struct WatcherConfig {
     /// Whether `stop`, `incr` and `decr` outlive circusd.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remember: bool,
+    /// Whether no program that a worker executes gains rights.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_privs: bool,
     pub essential: bool,
     pub max_age: i64,
     pub max_age_variance: i64,

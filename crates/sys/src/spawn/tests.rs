@@ -468,3 +468,19 @@ fn what_vfork_and_fork_cost() {
         }
     });
 }
+
+#[test]
+#[ignore = "needs root"]
+fn child_that_could_become_root_again_does_not_start() {
+    alone("spawn::tests::child_that_could_become_root_again_does_not_start", || {
+        let launch = Launch { credentials: nobody(), ..shell("true") };
+        wait(start(&launch).unwrap());
+        // With this bit, setuid leaves all capabilities.
+        const SECBIT_NO_SETUID_FIXUP: libc::c_ulong = 1 << 2;
+        // SAFETY: takes no pointers; the process is the test's own.
+        #[expect(unsafe_code, reason = "no crate sets security bits")]
+        let set = unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) };
+        assert_eq!(set, 0);
+        assert_eq!(failure(&launch), (Stage::Uid, libc::EPERM, format!("uid {NOBODY}")));
+    });
+}

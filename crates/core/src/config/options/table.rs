@@ -359,6 +359,16 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..cron!(missed)
     },
     OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Let no program that a worker executes gain rights: set-user-id and set-group-id bits and capabilities of files \
+              have no effect (prctl PR_SET_NO_NEW_PRIVS). sudo and ping, for example, may not work then. It holds for all \
+              processes that the worker starts, for ever.",
+        example: "yes",
+        listed: Listed::WhenSet,
+        ..field!(no_new_privs, RunsAsDaemon)
+    },
+    OptionSpec {
         kind: Kind::Int,
         default: "1",
         unit: "workers",

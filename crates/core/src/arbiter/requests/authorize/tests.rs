@@ -63,7 +63,7 @@ fn declared(key: &str) -> Authority {
         "args" | "cmd" | "env" | "executable" | "gid" | "health" | "ready" | "shell" | "shell_args" | "uid" => {
             Authority::RunsAsWorker
         }
-        "copy_path" | "hooks" | "hooks.*" | "rlimit_*" => Authority::RunsAsDaemon,
+        "copy_path" | "hooks" | "hooks.*" | "no_new_privs" | "rlimit_*" => Authority::RunsAsDaemon,
         "close_child_stdin" | "copy_env" | "on_demand" | "sockets" | "stderr_stream" | "stderr_stream.*"
         | "stdin_socket" | "stdout_stream" | "stdout_stream.*" | "use_sockets" | "virtualenv" | "virtualenv_py_ver"
         | "working_dir" => Authority::OpensAsDaemon,
