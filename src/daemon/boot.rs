@@ -42,7 +42,7 @@ use super::upgrade::progress::Upgrade;
 use super::worker_sockets::WorkerSockets;
 
 use crate::arbiter::{Arbiter, Level, Principal, TimeZones};
-use crate::config::{CircusConfig, Config, Host, Origin, Problem};
+use crate::config::{CircusConfig, Config, Host, LogOutput, Origin, Problem};
 use crate::net::{Context, Publisher, Router};
 use crate::output::OutputHandle;
 use crate::sys;
@@ -128,6 +128,7 @@ pub(super) fn boot(
     // From here on a SIGTERM is taken up by the first turn, so that nothing of what follows is left behind.
     let signals = sys::Signals::install().map_err(error)?;
     let own_umask = circus.umask.map(sys::set_umask);
+    refuse_unsafe_places(circus, args.pidfile.as_deref(), args.log_output.as_deref()).map_err(StartupError::Error)?;
     let mut log = open_log(circus, args.log_level.as_deref(), args.log_output.as_deref()).map_err(error)?;
     let audit = Audit::open(circus).map_err(StartupError::Error)?;
     let now = clock::now();
@@ -265,6 +266,34 @@ pub(super) fn claim_pidfile(path: Option<&str>) -> Result<Option<sys::Pidfile>, 
     let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(None) };
     let pid = nix::unistd::getpid();
     sys::Pidfile::claim(path, pid).map(Some).map_err(|failure| StartupError::Pidfile(failure.to_string()))
+}
+
+/// Root's circusd writes its own files only where no other user could put something else in their way.
+pub(super) fn refuse_unsafe_places(
+    circus: &CircusConfig,
+    pidfile: Option<&str>,
+    log_output: Option<&str>,
+) -> Result<(), String> {
+    let log = log_output.or(circus.logoutput.as_deref()).and_then(|output| LogOutput::parse(output).ok());
+    let log = match &log {
+        Some(LogOutput::File(path)) => Some(path.as_str()),
+        Some(LogOutput::Stderr | LogOutput::Syslog(..)) | None => None,
+    };
+    let files = [
+        ("pidfile", pidfile.or(circus.pidfile.as_deref())),
+        ("state_file", circus.state_file.as_deref()),
+        ("audit_log", circus.audit_log.as_deref()),
+        ("curve_server_key", circus.curve_server_key.as_deref()),
+        ("curve_authorized_keys", circus.curve_authorized_keys.as_deref()),
+        ("logoutput", log.filter(|path| !path.starts_with("/dev/") && !path.starts_with("/proc/"))),
+    ];
+    for (key, path) in files {
+        let place = path.filter(|path| !path.is_empty()).and_then(|path| sys::unsafe_place(std::path::Path::new(path)));
+        if let Some(reason) = place {
+            return Err(format!("{key} = {}: {reason}", path.unwrap_or_default()));
+        }
+    }
+    Ok(())
 }
 
 /// The owner of the files of ipc endpoints.

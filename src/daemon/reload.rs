@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::boot::open_log;
+use super::boot::{open_log, refuse_unsafe_places};
 use super::control::Control;
 use super::core::Core;
 use super::door::{Door, read_users};
@@ -30,6 +30,7 @@ pub(super) fn take_over(
     let (before, circus) = (&resources.config.circus, &config.circus);
     let of = |circus: &CircusConfig| (circus.loglevel.clone(), circus.logoutput.clone(), circus.log_format);
     let moved = of(before) != of(circus);
+    refuse_unsafe_places(circus, None, resources.log_output.as_deref())?;
     let log = if moved { Some(resources.log_of(circus)?) } else { None };
     let audit = if Audit::differs(before, circus) { Some(Audit::open(circus)?) } else { None };
     fds.exchange_sockets(&config.sockets)?;

@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-use circus::net::{Bar, CallError, Context, Dealer, Subscriber};
+use circus::commands::{COMMANDS, Role};
+use circus::net::{Bar, CallError, ClientKeys, Context, Dealer, SecretKey, Subscriber};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -248,4 +249,120 @@ fn abstract_endpoint_has_roles() {
     barred(Account::named("nobody").asks(&endpoint, "list", json!({})));
     circusd.send(Signal::SIGTERM);
     circusd.wait_for_end();
+}
+
+/// A key of a file that `circusctl keygen` has written.
+fn key(site: &Site, file: &str, which: &str) -> String {
+    let text = site.read(file);
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(which)?.trim().strip_prefix("= "));
+    line.unwrap_or_else(|| panic!("{file} has no {which}: {text}")).trim_matches('"').to_owned()
+}
+
+/// What became of each command's own example, as the manual has it; but those that would end this circusd are not sent
+/// by a client that may.
+fn outcomes(mut dealer: Dealer, role: Option<Role>) -> Vec<String> {
+    dealer.fail_when_refused(true);
+    let mut wrong = Vec::new();
+    for spec in COMMANDS {
+        let expected = role.is_some_and(|role| role >= spec.role);
+        if expected && matches!(spec.name, "quit" | "restart" | "upgrade") {
+            continue;
+        }
+        let Value::Object(request) = serde_json::from_str(spec.doc.message).unwrap() else { unreachable!() };
+        match (role, dealer.call(request, if role.is_some() { DEADLINE } else { Duration::from_secs(2) })) {
+            (None, Err(_)) => {}
+            (Some(_), Ok(reply)) => {
+                let reason = reply.get("reason").and_then(Value::as_str).unwrap_or_default();
+                if expected == reason.contains("and this takes the role") {
+                    wrong.push(format!("{}: {reply:?}", spec.name));
+                }
+            }
+            (_, other) => wrong.push(format!("{}: {other:?}", spec.name)),
+        }
+        if role.is_none() {
+            // One that is not let in gets no further with the next command.
+            break;
+        }
+    }
+    wrong
+}
+
+#[test]
+#[ignore = "needs root"]
+fn every_command_takes_its_role_over_every_transport() {
+    let site = Site::new();
+    site.open_to_all();
+    std::fs::create_dir(site.path("keys")).unwrap();
+    let keygen = |args: &[&str]| assert_eq!(site.circusctl(&[&["keygen"], args].concat()).status, Some(0));
+    keygen(&["server"]);
+    let roles = [("k-read", Role::Read), ("k-operate", Role::Operate), ("k-admin", Role::Admin)];
+    for (name, role) in roles {
+        keygen(&["--role", role.name(), name]);
+        std::fs::copy(site.path(&format!("{name}.key")), site.path(&format!("keys/{name}.key"))).unwrap();
+    }
+    keygen(&["--role", "admin", "mallory"]);
+    // Control over ipc first, then over tcp: one circusd has one control endpoint.
+    let users = [("daemon", Role::Read), ("bin", Role::Operate), ("games", Role::Admin)];
+    let ini = |endpoint: &str| {
+        format!(
+            "[circus]\nendpoint = {endpoint}\nipc_roles = daemon:read, bin:operate, games:admin\n\
+             curve_server_key = {{dir}}/server.key_secret\ncurve_authorized_keys = {{dir}}/keys\n{WATCHERS}"
+        )
+    };
+    let circusd = site.start(&ini("ipc://{dir}/control"));
+    let ipc = circusd.endpoint();
+    let of_user = |user: Account, role: Option<Role>| {
+        user.act(|| outcomes(Dealer::connect(&Context::new().unwrap(), &ipc, None).unwrap(), role))
+    };
+    assert_eq!(of_user(Account { uid: 0, gid: 0 }, Some(Role::Admin)), [""; 0]);
+    for (name, role) in users {
+        assert_eq!(of_user(Account::named(name), Some(role)), [""; 0], "{name}");
+    }
+    assert_eq!(of_user(Account::named("nobody"), None), [""; 0]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let tcp = format!("tcp://127.0.0.1:{port}");
+    circusd.ini("circus.ini", &ini(&tcp));
+    circusd.tell("restart", json!({}));
+    let client = |name: Option<&str>| {
+        let keys = name.map(|name| ClientKeys {
+            server: key(&circusd, "server.key", "public-key"),
+            public: key(&circusd, &format!("{name}.key_secret"), "public-key"),
+            secret: SecretKey::parse(&key(&circusd, &format!("{name}.key_secret"), "secret-key")).unwrap(),
+        });
+        Dealer::connect(&Context::new().unwrap(), &tcp, keys.as_ref()).unwrap()
+    };
+    wait_until("it listens there", || client(Some("k-read")).reach(DEADLINE).is_ok());
+    for (name, role) in roles {
+        assert_eq!(outcomes(client(Some(name)), Some(role)), [""; 0], "{name}");
+    }
+    for stranger in [None, Some("mallory")] {
+        assert_eq!(outcomes(client(stranger), None), [""; 0], "{stranger:?}");
+    }
+    end(circusd);
+}
+
+/// Files of root's circusd are where no other user can exchange them.
+#[test]
+#[ignore = "needs root"]
+fn unsafe_places_of_roots_files_are_refused() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let site = Site::new();
+    std::fs::create_dir(site.path("open")).unwrap();
+    std::fs::set_permissions(site.path("open"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::create_dir(site.path("foreign")).unwrap();
+    chown(site.path("foreign"), Some(Account::named("daemon").uid), None).unwrap();
+    for option in ["pidfile", "state_file", "audit_log", "logoutput", "curve_server_key"] {
+        for (directory, words) in
+            [("open", "every user may write to the directory "), ("foreign", "belongs to uid 1, ")]
+        {
+            let more = if option == "curve_server_key" { "curve_authorized_keys = {dir}/k\n" } else { "" };
+            let circus = format!("[circus]\n{option} = {{dir}}/{directory}/file\n{more}{WATCHERS}");
+            let ini = site.ini("circus.ini", &circus);
+            let output = site.run_circusd(&[ini.to_str().unwrap()]);
+            let place = format!("{option} = {}: ", site.path(&format!("{directory}/file")).display());
+            assert!(output.status == Some(1) && output.stderr.contains(&place), "{output:?}");
+            assert!(output.stderr.contains(words) && output.stderr.contains("use another path"), "{output:?}");
+            assert!(!site.path(&format!("{directory}/file")).exists(), "nothing was made there");
+        }
+    }
 }

@@ -34,7 +34,10 @@ fn unsafe_for(path: &Path, user: u32) -> Option<String> {
         if data.file_type().is_symlink() {
             links += 1;
             if foreign {
-                return Some(format!("{shown} is a symbolic link made by uid {}; use a path without it", data.uid()));
+                return Some(format!(
+                    "{shown} is a symbolic link made by uid {}, which is not followed; use a path without it",
+                    data.uid()
+                ));
             }
             if links > MOST_LINKS {
                 return None;
