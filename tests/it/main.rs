@@ -34,6 +34,7 @@ mod log;
 mod many_workers;
 mod midway;
 mod munin;
+mod network;
 mod order;
 mod outcomes;
 mod output;
