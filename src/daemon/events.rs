@@ -19,6 +19,8 @@ pub(super) struct EventPublisher {
     /// Connections that subscribed to too much, not logged yet.
     ended: u64,
     ended_log: Throttle,
+    /// The same of those that do not read.
+    unread_log: Throttle,
     /// Subscriptions that were refused, not logged yet.
     refused: Vec<(Peer, Vec<u8>)>,
     held: Option<Held>,
@@ -41,7 +43,15 @@ const MOST_HELD: usize = 20_000;
 
 impl EventPublisher {
     pub(super) fn new(publisher: Publisher) -> Self {
-        Self { publisher, queue: Vec::new(), ended: 0, ended_log: Throttle::default(), refused: Vec::new(), held: None }
+        Self {
+            publisher,
+            queue: Vec::new(),
+            ended: 0,
+            ended_log: Throttle::default(),
+            unread_log: Throttle::default(),
+            refused: Vec::new(),
+            held: None,
+        }
     }
 
     /// Holds back what is published until there are so many subscriptions again, in a bounded time.
@@ -93,6 +103,11 @@ impl EventPublisher {
         }
         if let Some(count) = self.ended_log.count(std::mem::take(&mut self.ended), core.now.mono) {
             let text = format!("disconnected {count} subscribers of pubsub_endpoint that subscribed to too much");
+            core.log(Level::Warning, text);
+        }
+        if let Some(count) = self.unread_log.count(self.publisher.take_unread(), core.now.mono) {
+            let text =
+                format!("disconnected {count} subscribers of pubsub_endpoint that did not read what is published");
             core.log(Level::Warning, text);
         }
     }

@@ -8,7 +8,8 @@ use crate::arbiter::{Event, JobId, Level, Pid};
 use crate::output::{Message, OutputHandle};
 use crate::proto::Notification;
 
-/// Messages of one turn: a client that follows a flood does not keep a request waiting.
+/// Messages of one turn, by their weight: a client that follows a flood, or asks for one last line after the other, does
+/// not keep another's request waiting, nor more answers in memory than one turn makes.
 const MESSAGES_A_TURN: usize = 256;
 
 /// The messages of the output thread.
@@ -39,8 +40,8 @@ impl OutputMessages {
         if !self.pending {
             return;
         }
-        let messages = output.take_some(MESSAGES_A_TURN);
-        self.pending = messages.len() == MESSAGES_A_TURN;
+        let (messages, more) = output.take_some(MESSAGES_A_TURN);
+        self.pending = more;
         pass_on(messages, control, events, core);
     }
 }

@@ -236,18 +236,24 @@ impl OutputHandle {
 
     /// What the thread has to say since the last call.
     pub fn take_messages(&mut self) -> Vec<Message> {
-        self.take_some(usize::MAX)
+        self.take_some(usize::MAX).0
     }
 
-    /// The same, at most so much of it.
-    pub fn take_some(&mut self, most: usize) -> Vec<Message> {
-        let messages: Vec<Message> = self.messages.try_iter().take(most).collect();
+    /// The same, until their weights have come to so much; and whether there may be more.
+    pub fn take_some(&mut self, most: usize) -> (Vec<Message>, bool) {
+        let (mut messages, mut weight) = (Vec::new(), 0);
+        while weight < most
+            && let Ok(message) = self.messages.try_recv()
+        {
+            weight += message.weight();
+            messages.push(message);
+        }
         for message in &messages {
             if let Message::Output { load, .. } = message {
                 self.load.arrived(*load);
             }
         }
-        messages
+        (messages, weight >= most)
     }
 
     /// Has the thread hold still, and says how things stand; `None` if it does not answer in time. Take the messages

@@ -59,6 +59,16 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// What it costs to take it up, in messages of an ordinary size.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Tailed(_, tail) => 1 + tail.lines.len() / 8,
+            _ => 1,
+        }
+    }
+}
+
 /// An attached pipe, unique as long as the thread lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct SourceId(pub(crate) usize);

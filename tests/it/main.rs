@@ -23,6 +23,7 @@ mod console;
 mod cost;
 mod descriptors;
 mod first_ini;
+mod flood;
 mod hooks;
 mod hostile;
 mod hosts;

@@ -1,5 +1,6 @@
 //! Two hosts: network namespaces with a cable between them, and an ear at the cable. What circusctl on one says to circusd
 //! on the other cannot be read there, and only keys open the door.
+#![expect(clippy::disallowed_methods, reason = "a test starts the programs that it tests")]
 
 use std::ops::Deref;
 use std::os::fd::{AsRawFd as _, OwnedFd};

@@ -23,6 +23,7 @@ mod deadline;
 mod dealer;
 mod error;
 mod guard;
+mod held;
 mod listener;
 mod option;
 mod peer;

@@ -51,6 +51,17 @@ pub(super) fn is_open(connection: Connection) -> bool {
     of_descriptor(connection.fd) == Some(connection)
 }
 
+/// What the kernel has of it that its peer has not taken; nothing of one that has ended.
+pub(super) fn unread(connection: Connection) -> usize {
+    if !is_open(connection) {
+        return 0;
+    }
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (SIOCOUTQ, of sockets) writes one int to this address.
+    let told = unsafe { libc::ioctl(connection.fd, libc::TIOCOUTQ, &raw mut bytes) };
+    if told == 0 { usize::try_from(bytes).unwrap_or_default() } else { 0 }
+}
+
 /// Whether a connection with this address was accepted by a listener with that one, which may listen at every address.
 fn is_accepted_at(own: &SockaddrStorage, listener: &SockaddrStorage) -> bool {
     let place = |address: &SockaddrStorage| {

@@ -8,9 +8,12 @@
 //!
 //! A connection that subscribes to too much is ended: see [`LIMITS`] and docs/limits.md.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::deadline::Deadline;
+use super::held::HeldBytes;
 use super::listener::Listener;
 use super::option::{IntOption, set_option};
 use super::readiness::{PolledSocket, registrable};
@@ -25,6 +28,17 @@ use super::{Context, Guard, NetError, Peer, peer};
 /// there is what the kernel's buffers take. From then on it loses events, the others do not. Without a subscriber an event
 /// costs a quarter of a microsecond.
 const HWM: i32 = 20_000;
+
+/// A body of this size is counted in bytes too: what workers print comes in such.
+const LARGE: usize = 1 << 10;
+
+/// So many bytes of large bodies may wait for all subscribers together. Beyond half of it a subscriber is watched, and
+/// beyond all of it those are disconnected that have not caught up meanwhile; they come back, and ask for what they have
+/// missed.
+const MOST_HELD: usize = 64 << 20;
+
+/// A subscriber has at least so long to catch up.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest subscription that is accepted: its kind and the beginning of a topic. A subscriber that sends a longer one
 /// is disconnected.
@@ -55,6 +69,11 @@ pub struct Publisher {
     changes: Option<SubscriptionChanges>,
     /// How many connections are remembered when the ended ones are looked for next.
     look_at: usize,
+    held: HeldBytes,
+    /// Those that have not been seen up to date since much began to wait, and until when that is no fault.
+    behind: Option<(Deadline, BTreeSet<Connection>)>,
+    /// How many were disconnected since they do not read.
+    unread: u64,
     /// Which peer may subscribe to what; without one, all to everything.
     judge: Option<Judge>,
 }
@@ -123,6 +142,9 @@ impl Publisher {
             subscriptions: Subscriptions::new(LIMITS),
             changes: None,
             look_at: REMEMBERED,
+            held: HeldBytes::default(),
+            behind: None,
+            unread: 0,
             judge: None,
         })
     }
@@ -159,9 +181,42 @@ impl Publisher {
             self.ready();
         }
         for (topic, body) in events {
-            // Like PUB it takes everything.
-            let _sent = self.port.send(&[topic.as_ref(), body.as_ref()]);
+            let (topic, body) = (topic.as_ref(), body.as_ref());
+            if body.len() < LARGE {
+                // Like PUB it takes everything.
+                let _sent = self.port.send(&[topic, body]);
+            } else if self.has_room() {
+                self.port.send_counted(topic, body, &self.held);
+            }
         }
+    }
+
+    /// Whether a large body may be sent. Disconnects subscribers that do not read, when too much waits for them.
+    fn has_room(&mut self) -> bool {
+        let held = self.held.count();
+        if held < MOST_HELD / 2 {
+            self.behind = None;
+            return true;
+        }
+        let all = || self.subscriptions.connections().into_iter().collect();
+        let (until, behind) = self.behind.get_or_insert_with(|| (Deadline::after(PATIENCE), all()));
+        behind.retain(|connection| peer::unread(*connection) > 0);
+        if held > MOST_HELD && until.passed() {
+            for connection in std::mem::take(behind) {
+                peer::disconnect(connection, self.listener.as_fd().as_raw_fd());
+                self.subscriptions.forget(connection);
+                self.unread += 1;
+            }
+            // libzmq gives the memory back in its own time.
+            self.behind = None;
+        }
+        // While that takes effect, the subscribers miss what is printed.
+        held <= 2 * MOST_HELD
+    }
+
+    /// How many subscribers were disconnected since the last call since they do not read.
+    pub fn take_unread(&mut self) -> u64 {
+        std::mem::take(&mut self.unread)
     }
 
     /// Takes note of subscribers that came or went.
@@ -294,7 +349,6 @@ mod tests {
     use super::*;
     use crate::Subscriber;
     use crate::context::Transport;
-    use crate::deadline::Deadline;
     use crate::testing::{DEADLINE, TRANSPORTS, client, listener, publisher};
 
     /// Publishes until the subscriber is connected, and reads what it has got of that.
@@ -320,6 +374,37 @@ mod tests {
         let mut subscriber = Subscriber::connect(&Context::new().unwrap(), publisher.endpoint(), None, &[""]).unwrap();
         meet(&mut publisher, &mut subscriber);
         (publisher, subscriber, context, folder)
+    }
+
+    /// A subscriber that stops reading: libzmq holds so much for it, and no more; the others are served all the while.
+    #[test]
+    fn large_bodies_for_a_subscriber_that_does_not_read_are_bounded() {
+        for transport in TRANSPORTS {
+            let (mut publisher, mut subscriber, _context, _folder) = met(transport);
+            let other = zmq::Context::new();
+            let deaf = other.socket(zmq::SUB).unwrap();
+            deaf.set_rcvhwm(1).unwrap();
+            deaf.set_subscribe(b"watcher").unwrap();
+            deaf.connect(publisher.endpoint()).unwrap();
+            let deadline = Deadline::after(DEADLINE);
+            let body = vec![b'x'; 64 << 10];
+            let mut most = 0;
+            while publisher.take_unread() == 0 {
+                assert!(!deadline.passed(), "{most} bytes wait, and nothing happens");
+                publisher.publish(b"watcher.w.large", &body);
+                most = most.max(publisher.held.count());
+                // This one reads.
+                while subscriber.try_recv().is_some() {}
+            }
+            assert!(most > MOST_HELD && most <= 2 * MOST_HELD + body.len(), "{most}");
+            while publisher.held.count() > MOST_HELD / 2 {
+                assert!(!deadline.passed(), "{} bytes are never freed", publisher.held.count());
+                publisher.ready();
+                while subscriber.recv(Duration::from_millis(1)).is_some() {}
+            }
+            publisher.publish(b"watcher.w.last", b"");
+            while subscriber.recv(DEADLINE).unwrap().0 != b"watcher.w.last" {}
+        }
     }
 
     fn burst(publisher: &mut Publisher, count: u32, body: &[u8]) {

@@ -22,6 +22,7 @@ use mio::{Interest, Registry, Token};
 
 use super::NetError;
 use super::deadline::Deadline;
+use super::held::HeldBytes;
 
 /// A ZeroMQ socket that never blocks and is never interrupted.
 pub(super) struct PolledSocket {
@@ -85,6 +86,14 @@ impl PolledSocket {
             Err(zmq::Error::EAGAIN) => Sent::Full,
             Err(_) => Sent::Gone,
         }
+    }
+
+    /// Sends a message whose last frame is counted for as long as libzmq holds it.
+    pub(super) fn send_counted(&mut self, first: &[u8], last: &[u8], held: &HeldBytes) {
+        self.armed.set(false);
+        let begun = uninterrupted(|| self.socket.send(first, zmq::DONTWAIT | zmq::SNDMORE));
+        // Only an XPUB sends this, which takes everything.
+        let _sent = begun.and_then(|()| held.send(&mut self.socket, last));
     }
 
     /// Waits until a message can be received; false when the deadline has passed. Not for the daemon's loop.
