@@ -26,6 +26,7 @@ mod first_ini;
 mod flood;
 mod hooks;
 mod hostile;
+mod hostile_worker;
 mod hosts;
 mod independence;
 mod init;
