@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 40] = [
+const BUGS: [(&str, &str, &str, &str); 45] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -234,6 +234,36 @@ const BUGS: [(&str, &str, &str, &str); 40] = [
         "lifecycle/python_hosts.rs",
         "        host.retiring |= retires;\n",
         "        host.retiring |= retires && host.under_way.is_empty();\n",
+    ),
+    (
+        "a watcher runs on without the one that it requires",
+        "operate/dependence.rs",
+        "            self.stop_along(BTreeSet::from([key]));\n",
+        "",
+    ),
+    (
+        "a watcher stops under an open connection",
+        "lifecycle/idle.rs",
+        "            Ok(0) if last => {",
+        "            Ok(_) if last => {",
+    ),
+    (
+        "an idle watcher does not hear a connection",
+        "lifecycle/activation.rs",
+        "                self.is_busy(key, now);\n",
+        "",
+    ),
+    (
+        "what is remembered is not written down",
+        "requests/remember.rs",
+        "        if before.unwrap_or_default() != memory && self.is_lasting() {",
+        "        if before.is_some_and(|before| before != memory) && self.is_lasting() {",
+    ),
+    (
+        "a stop leaves the schedule",
+        "lifecycle/cron.rs",
+        "(w.runs.armed, w.runs.since, w.runs.follows) = (false, None, None);",
+        "(w.runs.since, w.runs.follows) = (None, None);",
     ),
 ];
 
