@@ -328,6 +328,29 @@ fn every_command_takes_its_role() {
     }
 }
 
+/// Whatever the watcher runs as, and whatever the option: only `admin` changes one, and only where its watchers say so.
+#[test]
+fn every_option_takes_admin_of_every_user() {
+    for spec in WATCHER_OPTIONS {
+        let (option, value) = example(spec.key);
+        for (uid, _) in effective_users() {
+            let watcher = watcher(uid);
+            let requests = [("set", set(json!({&option: &value}))), ("add", add(json!({&option: &value})))];
+            for (command, request) in requests {
+                let takes = crate::commands::find(command).unwrap().role;
+                for role in [Role::Read, Role::Operate, Role::Admin] {
+                    for (watchers, fits) in [(&[][..], true), (&["w"], true), (&["x"], false)] {
+                        let facts = Facts { watchers: vec![&watcher] };
+                        let judged = authorize(&key(role, watchers), takes, &request, &facts).is_ok();
+                        let expected = role == Role::Admin && fits;
+                        assert_eq!(judged, expected, "{command} {option} by {} of {watchers:?}", role.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// `requests()` name the watcher `w`, or every watcher.
 #[test]
 fn key_touches_its_own_watchers_only() {
