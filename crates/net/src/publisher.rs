@@ -47,6 +47,9 @@ const LARGEST_FRAME: i64 = 1 << 10;
 /// `circusctl tail` follows a thousand watchers with two subscriptions each.
 const LIMITS: Limits = Limits { count: 4096, bytes: 256 << 10, total: 1 << 20 };
 
+/// So many reports are put aside at most after a frame that is no subscription.
+const KEPT_ASIDE: usize = 256;
+
 /// Subscriptions of one connection that libzmq takes before it asks us about them. With more it would take up a flood
 /// without end before we could look at the first.
 const UNREAD: i32 = 1;
@@ -93,6 +96,26 @@ pub struct SubscriptionChanges {
 }
 
 registrable!(Publisher);
+
+/// Reports that are not answered before libzmq's queue is empty.
+#[derive(Default)]
+struct Aside {
+    reports: Vec<(bool, Vec<u8>, Option<Connection>, Peer)>,
+    /// They are not all of one connection, or too many or too long to keep.
+    is_mixed: bool,
+    /// The connections of frames that are no subscriptions.
+    others: Vec<Connection>,
+}
+
+impl Aside {
+    fn report(&mut self, wanted: bool, prefix: &[u8], from: Option<Connection>, sender: Peer) {
+        let differs = from.is_none() || self.reports.iter().any(|(_, _, other, _)| *other != from);
+        self.is_mixed |= differs || self.reports.len() >= KEPT_ASIDE || prefix.len() > LIMITS.bytes;
+        // The prefixes of those that are only to be ended are of no interest.
+        let kept = if from.is_none() || !self.is_mixed { prefix } else { &[] };
+        self.reports.push((wanted, kept.to_vec(), from, sender));
+    }
+}
 
 impl Publisher {
     /// A publisher of circusd's events, which accepts subscribers on `listener`. `endpoint` has the transport (and the
@@ -157,8 +180,7 @@ impl Publisher {
         let judge = &self.judge;
         let allowed = |peer: &Peer, prefix: &[u8]| judge.as_ref().is_none_or(|judge| judge(peer, prefix));
         for connection in self.subscriptions.judged_otherwise(allowed) {
-            peer::disconnect(connection, self.listener.as_fd().as_raw_fd());
-            self.subscriptions.forget(connection);
+            self.end(connection);
         }
     }
 
@@ -234,19 +256,47 @@ impl Publisher {
         }
     }
 
+    /// libzmq applies our answers to the connection of what it has just reported, but it queues the connections of
+    /// subscriptions alone, and takes one out for every frame. So after a frame that is no subscription, the reports that
+    /// follow in its queue are paired with the connections of later ones: an answer would reach another subscriber, past
+    /// its role. These reports are put aside until the queue is empty. If all are of one connection, the answers reach that
+    /// one; otherwise the connections are ended, and their subscribers come back.
     fn receive(&mut self) {
+        let mut aside: Option<Aside> = None;
         while let Some((mut frame, mut more)) = self.port.recv() {
             let from = peer::of_message(&mut frame);
             let sender = if self.judge.is_some() { Peer::of(&mut frame) } else { Peer::default() };
-            // A subscriber may send what it likes; what is no subscription is nothing to us.
-            if let Some((&kind @ (0 | 1), prefix)) = frame.split_first() {
-                self.carry_out(kind == 1, prefix, from, sender);
+            let report = frame.split_first().filter(|(kind, _)| matches!(kind, 0 | 1) && !more);
+            match (report, &mut aside) {
+                (Some((&kind, prefix)), None) => self.carry_out(kind == 1, prefix, from, sender),
+                (Some((&kind, prefix)), Some(aside)) => aside.report(kind == 1, prefix, from, sender),
+                (None, aside) => aside.get_or_insert_with(Aside::default).others.extend(from),
             }
             while more {
                 let Some((_, others)) = self.port.recv() else { break };
                 more = others;
             }
         }
+        let Some(Aside { reports, is_mixed, others }) = aside else { return };
+        if !is_mixed {
+            for (wanted, prefix, from, sender) in reports {
+                self.carry_out(wanted, &prefix, from, sender);
+            }
+            return;
+        }
+        for (wanted, prefix, from, sender) in reports {
+            match from {
+                Some(from) => self.end(from),
+                // What libzmq reports of a connection that has ended needs no answer.
+                None => self.carry_out(wanted, &prefix, from, sender),
+            }
+        }
+        others.into_iter().for_each(|from| self.end(from));
+    }
+
+    fn end(&mut self, connection: Connection) {
+        peer::disconnect(connection, self.listener.as_fd().as_raw_fd());
+        self.subscriptions.forget(connection);
     }
 
     /// libzmq has just reported it, and applies the answer to the connection that it came from. It reports no connection
@@ -281,8 +331,7 @@ impl Publisher {
             self.subscriptions.remember(from, sender, prefix, allowed);
         }
         if let Added::TooMany(greediest) = added {
-            peer::disconnect(greediest, self.listener.as_fd().as_raw_fd());
-            self.subscriptions.forget(greediest);
+            self.end(greediest);
             self.changes.get_or_insert_default().ended += 1;
         }
         if allowed && added != Added::TooMany(from) {
@@ -533,6 +582,47 @@ mod tests {
         expect(&mut publisher, &mut poll, &["end", "watcher."]);
         publisher.publish(b"watcher.w.spawn", b"{}");
         assert!(subscriber.recv(DEADLINE).is_some());
+    }
+
+    #[test]
+    fn no_subscription_is_applied_to_another_connection() {
+        let (mut publisher, _context, _folder) = publisher(TRANSPORTS[0]);
+        let mut poll = mio::Poll::new().unwrap();
+        poll.registry().register(&mut publisher, mio::Token(0), mio::Interest::READABLE).unwrap();
+        let others = Context::new().unwrap();
+        let chatterer = client(&others, zmq::XSUB, publisher.endpoint());
+        let thief = client(&others, zmq::XSUB, publisher.endpoint());
+        let owner = client(&others, zmq::XSUB, publisher.endpoint());
+        thief.send(&b"\x01end"[..], 0).unwrap();
+        owner.send(&b"\x01begin"[..], 0).unwrap();
+        expect(&mut publisher, &mut poll, &["begin", "end"]);
+        for round in 0..100 {
+            let topic = format!("secret.{round}.");
+            chatterer.send(&b"chatter"[..], 0).unwrap();
+            owner.send([b"\x01", topic.as_bytes()].concat(), 0).unwrap();
+            thief.send(format!("\x01own.{round}.").as_bytes(), 0).unwrap();
+            // All of this is queued before the publisher looks, where the other threads are quick enough.
+            let deadline = Deadline::after(Duration::from_millis(20));
+            while !deadline.passed() {
+                std::thread::yield_now();
+            }
+            publisher.publish(topic.as_bytes(), b"of the owner alone");
+            // What the thief gets ends with an event of its own topic.
+            publisher.publish(b"end", topic.as_bytes());
+            let mut events = mio::Events::with_capacity(4);
+            poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+            while let Ok(event) = thief.recv_multipart(zmq::DONTWAIT) {
+                assert!(!event[0].starts_with(b"secret."), "round {round}: {event:?}");
+            }
+        }
+        // A subscriber that was ended comes back with what it has subscribed to.
+        loop {
+            publisher.ready();
+            publisher.publish(b"secret.99.", b"");
+            if owner.poll(zmq::POLLIN, 100).unwrap() > 0 && owner.recv_multipart(0).unwrap()[0] == b"secret.99." {
+                break;
+            }
+        }
     }
 
     /// A subscriber to ever more topics, which ends when its connection does or when it has sent all.
