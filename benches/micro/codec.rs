@@ -44,7 +44,7 @@ fn replies(c: &mut Criterion) {
 
 fn address(format: Format) -> ClientAddress {
     let id = RequestId::Json("\"0f8a3c\"".into());
-    ClientAddress { identity: vec![0; 5], delimiter: false, id, format, redacted: false }
+    ClientAddress { identity: vec![0; 5], delimiter: false, id, format, redacted: false, note: None }
 }
 
 fn body(properties: Value) -> Body {

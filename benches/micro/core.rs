@@ -28,6 +28,7 @@ fn request() -> Event {
         id: RequestId::Absent,
         format: Format::Json,
         redacted: false,
+        note: None,
     });
     Event::Request(Box::new(to), Request::Status { name: Some("w".into()), verbose: false })
 }

@@ -144,13 +144,6 @@ impl Control {
         };
         let changes = changes(&envelope);
         let sender = sender.or_else(|| changes.then(|| self.router.peer()));
-        log_change(&envelope, core, || {
-            let at = peer(sender.as_ref().and_then(|sender| sender.address.clone()));
-            match &principal {
-                Some(Principal::Granted(grant)) => format!("{} at {at}", grant.name),
-                _ => at,
-            }
-        });
         let request = accept(&envelope, principal.as_ref().unwrap_or(&self.peers), &core.arbiter);
         let result = match &request {
             Ok(_) if changes && envelope.cast => Some(AuditResult::Accepted),
@@ -158,6 +151,15 @@ impl Control {
             Err(Refusal::Unusable(fault)) if changes => Some(AuditResult::Answered(Some(fault.errno))),
             Ok(_) | Err(Refusal::Unusable(_)) => None,
         };
+        if !matches!(request, Err(Refusal::Denied(_))) {
+            log_change(&envelope, core, || {
+                let at = peer(sender.as_ref().and_then(|sender| sender.address.clone()));
+                match &principal {
+                    Some(Principal::Granted(grant)) => format!("{} at {at}", grant.name),
+                    _ => at,
+                }
+            });
+        }
         let mut note = None;
         if core.audit.is_on() && (changes || result.is_some()) {
             // A request that only asks is told of where it is denied, and then its client is not known yet.
@@ -176,7 +178,8 @@ impl Control {
         match request {
             Ok(request) => {
                 if core.log.takes(Level::Debug) {
-                    core.log(Level::Debug, format!("got request {request:?}"));
+                    // Without what it says: options hold passwords.
+                    core.log(Level::Debug, format!("got request {}", envelope.command));
                 }
                 core.feed(Event::Request(Box::new(to), request));
             }

@@ -74,6 +74,11 @@ fn unknown_users_and_groups_are_named_with_their_line() {
     assert!(status == Some(1) && said.contains("2: error: [circus] ipc_roles: 'boss' is no role"), "{said}");
     let (status, said) = check("ipc_roles = daemon:read\nendpoint_owner = root");
     assert!(status == Some(1) && said.contains("2: error: [circus] ipc_roles: endpoint_owner lets one user"), "{said}");
+    let (status, said) =
+        check("endpoint = ipc://{dir}/control\npubsub_endpoint = tcp://127.0.0.1:5556\nipc_roles = daemon:read");
+    let reads_all =
+        "3: error: [circus] ipc_roles: every user of this machine reads all events and output at tcp://127.0.0.1";
+    assert!(status == Some(1) && said.contains(reads_all), "{said}");
     let (_, said) = check("ipc_roles = daemon:read\nendpoint_mode = 0600");
     assert!(said.contains("3: warning: [circus] endpoint_mode: with 0600 only root"), "{said}");
     let (_, said) = check("ipc_roles = daemon:read\nendpoint = tcp://127.0.0.1:5555");

@@ -1,9 +1,10 @@
 //! The log of circusd-stats: a few lines, to standard error or to the end of a file.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use circus_core::escape::escaped;
+use circus_sys::open_log_file;
 use jiff::Timestamp;
 
 /// Where lines go, and which.
@@ -43,7 +44,7 @@ impl Log {
         // Opened for each line, so that it is the file of this name. A failure to write cannot be reported.
         let written = match &self.file {
             Some(path) => {
-                let file = OpenOptions::new().append(true).create(true).open(path);
+                let file = open_log_file(Path::new(path));
                 file.and_then(|mut file| file.write_all(line.as_bytes()))
             }
             None => io::stderr().write_all(line.as_bytes()),

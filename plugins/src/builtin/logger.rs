@@ -1,6 +1,6 @@
 //! Writes every event to a file, a line each: the example of the original's slides.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Logger {
 impl Target {
     fn write(&mut self, line: &str) -> io::Result<()> {
         if !self.open.as_ref().is_some_and(|file| is_at(file, &self.path)) {
-            self.open = Some(OpenOptions::new().append(true).create(true).open(&self.path)?);
+            self.open = Some(circus_sys::open_log_file(&self.path)?);
         }
         self.open.as_mut().map_or(Ok(()), |file| file.write_all(line.as_bytes()))
     }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::output::Message;
 use crate::output::saved::SavedSink;
 use crate::output::sink::interface::{Clocks, Lines, Sink, SinkState, Stop, Written};
-use crate::output::sink::open_path::open_for_append;
+use circus_sys::open_for_append;
 
 /// What a pipe takes whole or not at all. Lines are packed into such pieces, so that they stay whole even beside
 /// others that write to the same pipe.

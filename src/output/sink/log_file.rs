@@ -16,10 +16,10 @@ use crate::output::Message;
 use crate::output::saved::SavedSink;
 use crate::output::sink::dated_backup::{delete_oldest, move_aside};
 use crate::output::sink::interface::{Clocks, Lines, Sink, SinkState, Stop, Written};
-use crate::output::sink::open_path::{open_for_append, pin};
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 use crate::output::sink::size_rotation::{SizeRotation, Step, first_line, shift_backups};
 use crate::output::sink::time_rotation::TimeRotation;
+use circus_sys::{open_for_append, pin};
 
 /// After a failed rotation the file grows on for so long.
 const ROLL_AGAIN: Duration = Duration::from_secs(60);

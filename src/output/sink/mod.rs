@@ -7,12 +7,11 @@ pub(super) mod log_file;
 pub(super) mod log_lines;
 pub(super) mod null;
 pub(super) mod open;
-pub(super) mod open_path;
 pub(super) mod rotation_policy;
 pub(super) mod size_rotation;
 pub(super) mod time_rotation;
 pub(super) mod writer;
 
+pub use circus_sys::check_file;
+pub(crate) use circus_sys::{open_log_file as open_for_append, open_private_file};
 pub use open::OpenError;
-pub use open_path::check_file;
-pub(crate) use open_path::{open_log_file as open_for_append, open_private_file};

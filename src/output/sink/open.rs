@@ -16,10 +16,10 @@ use crate::output::sink::interface::Sink;
 use crate::output::sink::log_file::LogFile;
 use crate::output::sink::log_lines::LogSink;
 use crate::output::sink::null::NullSink;
-use crate::output::sink::open_path::{Place, open_for_append};
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 use crate::output::sink::size_rotation::SizeRotation;
 use crate::output::sink::time_rotation::TimeRotation;
+use circus_sys::{OpenedFile, open_for_append};
 
 /// Why a sink cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ fn file_stream(config: &StreamConfig, policy: RotationPolicy) -> Result<Opened, 
     Ok(Opened { key, name, sink: sink(&named, place).map_err(fault)?, format, policy })
 }
 
-fn sink(named: &Path, place: Place) -> io::Result<Box<dyn Sink>> {
+fn sink(named: &Path, place: OpenedFile) -> io::Result<Box<dyn Sink>> {
     let kind = place.file.metadata()?.file_type();
     if kind.is_file() {
         return Ok(Box::new(LogFile::new(named.to_path_buf(), place.real, place.file)));

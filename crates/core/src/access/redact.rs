@@ -58,7 +58,14 @@ fn hide_all(value: &mut Value) {
 fn shorten(value: &mut Value) {
     match value {
         Value::String(text) => {
-            if let Some((program, _)) = text.split_once(char::is_whitespace) {
+            let program = text.split(char::is_whitespace).next().unwrap_or_default();
+            // A shell takes words before the program for its environment, and a URL may carry a token.
+            let is_assignment = program.split('/').next().is_some_and(|word| word.contains('='));
+            if is_assignment {
+                *text = HIDDEN.to_owned();
+            } else if let Some((address, _)) = program.split_once('?') {
+                *text = format!("{address}?{HIDDEN}");
+            } else if program.len() < text.len() {
                 *text = format!("{program} {HIDDEN}");
             }
         }
@@ -108,6 +115,13 @@ mod tests {
             json!({"infos": {"cmdline": {"7": {"cmdline": "serve --password x", "children": [{"cmdline": "a b"}]}}}});
         let seen = json!({"infos": {"cmdline": {"7": {"cmdline": "serve ***", "children": [{"cmdline": "a ***"}]}}}});
         assert_eq!(redacted(&body(stats)), body(seen));
+        let options = json!({"options": {
+            "cmd": "PASSWORD=x dump --all", "ready": "http://127.0.0.1/up?token=x", "health": "exec:/opt/a=b probe",
+        }});
+        let seen = json!({"options": {
+            "cmd": "***", "ready": "http://127.0.0.1/up?***", "health": "exec:/opt/a=b ***",
+        }});
+        assert_eq!(redacted(&body(options)), body(seen));
         let statuses = body(json!({"statuses": {"env": "active", "cmd": "stopped x"}}));
         assert_eq!(redacted(&statuses), statuses);
     }

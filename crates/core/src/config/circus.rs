@@ -79,6 +79,17 @@ fn roles_problems(circus: &CircusConfig, section: &Section) -> Vec<Problem> {
         let text = "[circus] ipc_roles: it has no effect, since no endpoint is ipc://";
         problems.push(Problem::warning(place("ipc_roles"), text));
     }
+    if is_ipc(&circus.endpoint) && circus.curve_server_key.is_none() {
+        let stats = circus.statsd.then_some(("stats_endpoint", &circus.stats_endpoint, "figures", "stats"));
+        let events = ("pubsub_endpoint", &circus.pubsub_endpoint, "events and output", "events");
+        for (key, endpoint, what, file) in std::iter::once(events).chain(stats).filter(|(_, at, ..)| !is_ipc(at)) {
+            let text = format!(
+                "[circus] ipc_roles: every user of this machine reads all {what} at {endpoint}; write {key} = \
+                 ipc:///run/circus/{file}"
+            );
+            problems.push(Problem::fatal(place(if section.get(key).is_some() { key } else { "ipc_roles" }), text));
+        }
+    }
     problems
 }
 

@@ -94,6 +94,19 @@ impl Probe {
         Ok(Some(Self { text: text.to_owned(), kind }))
     }
 
+    /// What messages and events call it: without the arguments of a command and the query of a URL, where secrets may be.
+    pub fn shown(&self) -> String {
+        match &self.kind {
+            ProbeKind::Exec(words) => format!("exec:{}", words.first().map(String::as_str).unwrap_or_default()),
+            ProbeKind::Http { .. } => self.text.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            ProbeKind::Notify
+            | ProbeKind::Watchdog
+            | ProbeKind::Tcp { .. }
+            | ProbeKind::Unix(_)
+            | ProbeKind::Log(_) => self.text.clone(),
+        }
+    }
+
     /// As it is written.
     pub fn text(&self) -> &str {
         &self.text

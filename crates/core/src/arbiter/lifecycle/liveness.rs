@@ -16,7 +16,7 @@ use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 use crate::base::Level;
-use crate::config::ProbeKind;
+use crate::config::{Probe, ProbeKind};
 
 /// A worker is at work: from now on it is looked at.
 pub(in crate::arbiter) fn begin(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
@@ -98,7 +98,7 @@ pub(in crate::arbiter) fn set_interval(w: &mut Watcher, id: WorkerId, interval: 
 pub(in crate::arbiter) fn condemn(w: &mut Watcher, id: WorkerId, error: String, times: u32, cx: &mut Cx<'_>) {
     let Some(worker) = w.workers().get(&id) else { return };
     let wid = worker.wid;
-    let probe = w.config.checks.health.as_ref().map_or("none", |probe| probe.text()).to_owned();
+    let probe = w.config.checks.health.as_ref().map_or_else(|| "none".to_owned(), Probe::shown);
     let cause = Cause::Unhealthy { probe, error, times };
     announce::condemned(w, worker, &cause, cx);
     w.note_failure(Some(wid), cause.clone(), cx.now);

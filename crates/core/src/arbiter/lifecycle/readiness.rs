@@ -13,6 +13,7 @@ use crate::arbiter::lifecycle::{announce, exit, liveness, probes, terminate};
 use crate::arbiter::outcome::Cause;
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
+use crate::config::Probe;
 
 /// A worker runs its program, and its watcher wants it.
 pub(in crate::arbiter) fn begin(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) {
@@ -82,7 +83,7 @@ pub(in crate::arbiter) fn overdue(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
     let (wid, retiring) = (worker.wid, worker.retiring);
     let cause = Cause::NotReady {
         after: seconds(w.config.checks.ready_timeout),
-        probe: w.config.checks.ready.as_ref().map_or("none", |probe| probe.text()).to_owned(),
+        probe: w.config.checks.ready.as_ref().map_or_else(|| "none".to_owned(), Probe::shown),
         error: worker.vitals.as_deref().and_then(why),
     };
     announce::condemned(w, worker, &cause, cx);

@@ -66,6 +66,22 @@ fn request_that_waits_is_answered_when_the_worker_is_ready() {
 }
 
 #[test]
+fn what_is_said_of_a_probe_has_no_arguments() {
+    for (probe, shown) in
+        [("exec:probe --token x", "exec:probe"), ("http://127.0.0.1/up?token=x", "http://127.0.0.1/up")]
+    {
+        let mut rig = unstarted(json!({"ready": probe, "ready_timeout": 2, "max_retry": 0}));
+        rig.pass(2000);
+        rig.exit(101, -15);
+        let why = rig.command("why", json!({"name": "w"})).unwrap().to_string();
+        let status = rig.command("status", json!({"name": "w", "verbose": true})).unwrap().to_string();
+        for said in [why, status] {
+            assert!(said.contains(&format!("({shown}: no answer)")) && !said.contains("token"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn worker_that_is_not_ready_in_time_is_a_failed_start() {
     let mut rig = unstarted(json!({"ready": "tcp:127.0.0.1:80", "ready_timeout": 2, "max_retry": 2}));
     rig.said();

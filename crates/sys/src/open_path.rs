@@ -23,14 +23,16 @@ const MOST_LINKS: usize = 40;
 
 /// An open file and its name without links.
 #[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) file: File,
-    pub(crate) real: PathBuf,
+pub struct OpenedFile {
+    /// The file.
+    pub file: File,
+    /// Its name without links.
+    pub real: PathBuf,
 }
 
 /// A name whose directory is held open, so that it stays the same directory whatever is done to the names above it.
 #[derive(Debug)]
-pub(crate) struct Pinned {
+pub struct PathPin {
     /// `None` in /proc, whose links are the kernel's: they lead to open files, not to names.
     folder: Option<OwnedFd>,
     /// Without links.
@@ -39,17 +41,26 @@ pub(crate) struct Pinned {
 
 /// Opens or creates `path` for appending. A FIFO is opened for reading too: then it needs no reader to be opened, and
 /// a reader that goes away and comes back finds what was written meanwhile.
-pub(crate) fn open_for_append(path: &Path) -> io::Result<Place> {
+///
+/// # Errors
+/// Where it cannot be opened, or a link that leads to it is another user's.
+pub fn open_for_append(path: &Path) -> io::Result<OpenedFile> {
     open_with_mode(path, 0o666)
 }
 
 /// The same for a file of circusd's own, which others may read but not write.
-pub(crate) fn open_log_file(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// Where it cannot be opened, or a link that leads to it is another user's.
+pub fn open_log_file(path: &Path) -> io::Result<File> {
     Ok(open_with_mode(path, 0o644)?.file)
 }
 
 /// The same for a file that no other user may read. One that others may touch, or that another user has made, is refused.
-pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// Where it cannot be opened, or a link that leads to it is another user's.
+pub fn open_private_file(path: &Path) -> io::Result<File> {
     let file = open_with_mode(path, 0o600)?.file;
     let (data, shown) = (file.metadata()?, path.display());
     let refuse = |reason: String| Err(io::Error::other(reason));
@@ -68,7 +79,7 @@ pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn open_with_mode(path: &Path, mode: u32) -> io::Result<Place> {
+fn open_with_mode(path: &Path, mode: u32) -> io::Result<OpenedFile> {
     let pinned = resolve(path)?;
     // O_NONBLOCK: opening a FIFO or a modem must not stop circusd; it means nothing to a regular file.
     let way = OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
@@ -81,12 +92,12 @@ fn open_with_mode(path: &Path, mode: u32) -> io::Result<Place> {
     if file.metadata()?.file_type().is_fifo()
         && let Ok(both) = pinned.open(way | OFlag::O_RDWR, mode)
     {
-        return Ok(Place { file: both, real: pinned.real });
+        return Ok(OpenedFile { file: both, real: pinned.real });
     }
-    Ok(Place { file, real: pinned.real })
+    Ok(OpenedFile { file, real: pinned.real })
 }
 
-impl Pinned {
+impl PathPin {
     fn open(&self, way: OFlag, mode: Mode) -> nix::Result<File> {
         let opened = match (&self.folder, self.real.file_name()) {
             (Some(folder), Some(name)) => openat(folder, name, way | OFlag::O_NOFOLLOW, mode),
@@ -96,7 +107,7 @@ impl Pinned {
     }
 
     /// A path to the same name through the open directory: for calls that know only paths.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         let pinned = |folder: &OwnedFd| Some(format!("/proc/self/fd/{}/.", folder.as_raw_fd()));
         match (self.folder.as_ref().and_then(pinned), self.real.file_name()) {
             // Where /proc is not mounted, the name itself has to do.
@@ -107,18 +118,24 @@ impl Pinned {
 }
 
 /// Finds `path` again, for a rotation.
-pub(crate) fn pin(path: &Path) -> io::Result<Pinned> {
+///
+/// # Errors
+/// Where a directory cannot be entered, or a link is another user's.
+pub fn pin(path: &Path) -> io::Result<PathPin> {
     resolve(path)
 }
 
 /// Whether a stream could write to a file of this name, as far as that is known without creating it. The error says
 /// why not.
+///
+/// # Errors
+/// Where it could not, with the reason.
 pub fn check_file(name: &str) -> Result<(), String> {
     look_at(Path::new(name)).map_err(|error| format!("cannot write to '{name}': {error}"))
 }
 
 fn look_at(path: &Path) -> io::Result<()> {
-    let Pinned { real, .. } = resolve(path)?;
+    let PathPin { real, .. } = resolve(path)?;
     let allowed = |path: &Path, way| faccessat(AT_FDCWD, path, way, AtFlags::AT_EACCESS).map_err(io::Error::from);
     match fs::metadata(&real) {
         Ok(found) if found.is_dir() => Err(Errno::EISDIR.into()),
@@ -136,7 +153,7 @@ fn is_fifo(path: &Path) -> bool {
 }
 
 /// Walks to the directory of `path`, and on where its last part is a link.
-fn resolve(path: &Path) -> io::Result<Pinned> {
+fn resolve(path: &Path) -> io::Result<PathPin> {
     let path = std::path::absolute(path)?;
     let root = || open("/", directory(), Mode::empty());
     let (mut folder, mut real, mut links) = (root()?, PathBuf::from("/"), 0);
@@ -150,7 +167,7 @@ fn resolve(path: &Path) -> io::Result<Pinned> {
         }
         let next = real.join(&part);
         if in_proc(&next) {
-            return Ok(Pinned { folder: None, real: next.join(rest.iter().collect::<PathBuf>()) });
+            return Ok(PathPin { folder: None, real: next.join(rest.iter().collect::<PathBuf>()) });
         }
         let found = match openat(
             &folder,
@@ -159,7 +176,7 @@ fn resolve(path: &Path) -> io::Result<Pinned> {
             Mode::empty(),
         ) {
             Ok(found) => File::from(found),
-            Err(Errno::ENOENT) if is_last => return Ok(Pinned { folder: Some(folder), real: next }),
+            Err(Errno::ENOENT) if is_last => return Ok(PathPin { folder: Some(folder), real: next }),
             Err(errno) if is_last => return Err(errno.into()),
             Err(errno) => return Err(within(errno.into(), &next)),
         };
@@ -175,7 +192,7 @@ fn resolve(path: &Path) -> io::Result<Pinned> {
             target.append(&mut rest);
             rest = target;
         } else if is_last {
-            return Ok(Pinned { folder: Some(folder), real: next });
+            return Ok(PathPin { folder: Some(folder), real: next });
         } else if found.metadata()?.is_dir() {
             (folder, real) = (found.into(), next);
         } else {
