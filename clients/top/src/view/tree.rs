@@ -18,7 +18,7 @@ pub(crate) struct Scroll {
 
 impl Scroll {
     /// The first line that is seen, so that the selected one is, and no more moves than must.
-    fn follow(&mut self, selected: usize, count: usize, room: usize) -> usize {
+    pub(super) fn follow(&mut self, selected: usize, count: usize, room: usize) -> usize {
         let lowest = (selected + 1).saturating_sub(room);
         let highest = count.saturating_sub(room).min(selected);
         self.first = self.first.clamp(lowest.min(highest), highest);
