@@ -1,6 +1,8 @@
 //! The environment of a worker: the watcher's, and what virtual environments and `copy_path` add to it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
 
 use crate::config::{Host, WatcherConfig};
 use crate::proto::{SpawnError, Stage};

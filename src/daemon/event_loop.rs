@@ -220,6 +220,10 @@ impl Daemon {
                     self.core.log(Level::Info, "Got signal SIG_HUP");
                     intents.push(Intent::Reload);
                 }
+                sys::SignalEvent::ReopenLogs => {
+                    self.core.log(Level::Info, "Got signal SIG_USR1");
+                    intents.push(Intent::ReopenLogs);
+                }
                 sys::SignalEvent::Upgrade => {
                     self.core.log(Level::Info, "Got signal SIG_USR2");
                     intents.push(Intent::Upgrade);

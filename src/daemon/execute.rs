@@ -25,6 +25,7 @@ impl Daemon {
             }
             Action::Sample { job, targets } => self.samples.begin(job, targets),
             Action::WatchClock => self.watch_clock(),
+            Action::ReopenOutput => self.launcher.output.reopen_all(),
             Action::RememberRun { watcher, time } => {
                 if let Some(file) = &self.state_file {
                     file.ran(&watcher, time);

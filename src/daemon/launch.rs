@@ -259,7 +259,7 @@ impl Launcher {
         ];
         for (sink, name, stream) in both {
             if let (Some(sink), Some(stream)) = (sink, stream) {
-                failed.extend(self.update(sink, &called(&config.name, name), stream, children, core).err());
+                failed.extend(self.update(sink, (&config.name, name), stream, children, core).err());
             }
         }
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
@@ -271,19 +271,19 @@ impl Launcher {
     fn update(
         &mut self,
         sink: SinkId,
-        name: &str,
+        origin: (&str, StreamName),
         stream: &StreamConfig,
         children: &mut Children,
         core: &mut Core,
     ) -> Result<(), String> {
         if !is_command(stream) {
-            self.output.set(sink, stream)?;
+            self.output.set(sink, origin, stream)?;
             self.exec_sinks.close(sink, core);
             return Ok(());
         }
-        let begun = self.exec_sinks.begin(name, stream, children, core);
+        let begun = self.exec_sinks.begin(&called(origin.0, origin.1), stream, children, core);
         let (command, pipe) = begun.map_err(|error| format!("{} ({})", error.detail, error.reason()))?;
-        if let Err(error) = self.output.set_command(sink, stream, pipe) {
+        if let Err(error) = self.output.set_command(sink, origin, stream, pipe) {
             self.exec_sinks.abandon(command, core);
             return Err(error);
         }

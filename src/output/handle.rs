@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::arbiter::Level;
 use crate::config::StreamConfig;
+use crate::output::format::dressed::Origin;
 use crate::output::read::awaited_line::AwaitedLine;
 use crate::output::sink::open::{OpenError, Opened, open, open_command, told};
 use crate::output::tail::stream_tail::InFlight;
@@ -129,7 +130,7 @@ impl OutputHandle {
     /// holds for all of them (a message says so when it differs).
     pub fn open(&mut self, config: &StreamConfig, kept: Kept) -> Result<SinkId, OpenError> {
         let sink = SinkId(self.next_id + 1);
-        let opened = open(config, sink.0)?;
+        let opened = open(config, Origin { watcher: &kept.watcher, stream: kept.stream }, sink.0)?;
         self.next_id = sink.0;
         self.send(Command::Open(sink, opened, Some(kept)));
         Ok(sink)
@@ -154,24 +155,36 @@ impl OutputHandle {
     /// Opens the pipe that a command reads, which must not block. The command is the caller's.
     pub fn open_command(&mut self, config: &StreamConfig, pipe: OwnedFd, kept: Kept) -> Result<SinkId, String> {
         let sink = SinkId(self.next_id + 1);
-        let opened = open_command(config, pipe, sink.0)?;
+        let origin = Origin { watcher: &kept.watcher, stream: kept.stream };
+        let opened = open_command(config, origin, pipe, sink.0)?;
         self.next_id = sink.0;
         self.send(Command::Open(sink, opened, Some(kept)));
         Ok(sink)
     }
 
     /// Gives a sink another such pipe in place of what it had.
-    pub fn set_command(&mut self, sink: SinkId, config: &StreamConfig, pipe: OwnedFd) -> Result<(), String> {
+    pub fn set_command(
+        &mut self,
+        sink: SinkId,
+        (watcher, stream): (&str, StreamName),
+        config: &StreamConfig,
+        pipe: OwnedFd,
+    ) -> Result<(), String> {
         // A number of its own: it is another place.
         self.next_id += 1;
-        let opened = open_command(config, pipe, self.next_id)?;
+        let opened = open_command(config, Origin { watcher, stream }, pipe, self.next_id)?;
         self.send(Command::Set(sink, opened));
         Ok(())
     }
 
     /// Gives a sink another configuration while its sources stay attached. On an error the old one stays.
-    pub fn set(&mut self, sink: SinkId, config: &StreamConfig) -> Result<(), String> {
-        let opened = open(config, sink.0).map_err(|error| error.text)?;
+    pub fn set(
+        &mut self,
+        sink: SinkId,
+        (watcher, stream): (&str, StreamName),
+        config: &StreamConfig,
+    ) -> Result<(), String> {
+        let opened = open(config, Origin { watcher, stream }, sink.0).map_err(|error| error.text)?;
         self.send(Command::Set(sink, opened));
         Ok(())
     }

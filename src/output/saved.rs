@@ -257,10 +257,13 @@ mod tests {
 
     use super::*;
     use crate::config::StreamConfig;
+    use crate::output::format::dressed::Origin;
     use crate::output::handle::Command;
     use crate::output::sink::open::open;
     use crate::output::{Kept, Source};
     use crate::proto::{StreamName, TailRange};
+
+    const ORIGIN: Origin<'_> = Origin { watcher: "w", stream: StreamName::Stdout };
 
     /// What happens to a stream.
     #[derive(Clone, Debug)]
@@ -318,7 +321,7 @@ mod tests {
             options.insert("filename".into(), json!(self.folder.path().join(name)));
             let config = StreamConfig { class: "FileStream".into(), options };
             let id = SinkId(number as u64);
-            let opened = open(&config, id.0).ok().unwrap();
+            let opened = open(&config, ORIGIN, id.0).ok().unwrap();
             let kept = Kept { watcher: name.into(), stream: StreamName::Stdout, bytes: 1 << 20 };
             self.pump.apply_command(Command::Open(id, opened, Some(kept)), self.now);
             let (reader, writer) = pipe().unwrap();
@@ -427,7 +430,7 @@ mod tests {
         let mut stage = Stage::new();
         let id = SinkId(9);
         let options = BTreeMap::from([("filename".to_owned(), json!("/dev/full"))]);
-        let opened = open(&StreamConfig { class: "FileStream".into(), options }, 9).ok().unwrap();
+        let opened = open(&StreamConfig { class: "FileStream".into(), options }, ORIGIN, 9).ok().unwrap();
         stage.pump.apply_command(Command::Open(id, opened, None), stage.now);
         let (reader, mut writer) = pipe().unwrap();
         let source = Source { pid: 9, wid: 1, name: StreamName::Stderr };

@@ -269,14 +269,14 @@ fn a_running_stream_changes_its_class() {
     assert_eq!(room.read("w.log"), "three\n", "emptied before it would hold 10 bytes");
     let mut watched = room.config("w.log", json!({}));
     watched.class = "WatchedFileStream".into();
-    room.output.set(sink, &watched).unwrap();
+    room.output.set(sink, ("w", StreamName::Stdout), &watched).unwrap();
     say(&mut room, "four\nfive\nsix\n");
     assert_eq!(room.read("w.log"), "three\nfour\nfive\nsix\n", "not rolled any more");
     fs::rename(room.path("w.log"), room.path("w.old")).unwrap();
     say(&mut room, "seven\n");
     assert_eq!(room.read("w.log"), "seven\n");
     let plain = room.config("w.log", json!({}));
-    room.output.set(sink, &plain).unwrap();
+    room.output.set(sink, ("w", StreamName::Stdout), &plain).unwrap();
     fs::rename(room.path("w.log"), room.path("w.old")).unwrap();
     say(&mut room, "eight\n");
     assert_eq!(room.read("w.old"), "seven\neight\n", "not watched any more");
@@ -443,12 +443,12 @@ fn a_running_stream_changes_its_file() {
     worker.write_all(b"tick\n").unwrap();
     room.settle();
     let two = room.config("two.log", json!({}));
-    room.output.set(sink, &two).unwrap();
+    room.output.set(sink, ("w", StreamName::Stdout), &two).unwrap();
     worker.write_all(b"tock\n").unwrap();
     room.settle();
     assert_eq!((room.read("one.log"), room.read("two.log")), ("tick\n".into(), "tock\n".into()));
     let nowhere = room.config("no/where.log", json!({}));
-    assert!(room.output.set(sink, &nowhere).unwrap_err().contains("its directory"));
+    assert!(room.output.set(sink, ("w", StreamName::Stdout), &nowhere).unwrap_err().contains("its directory"));
 }
 
 #[test]

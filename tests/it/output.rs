@@ -199,3 +199,60 @@ fn a_grandchild_that_holds_the_pipe_delays_neither_reaping_nor_stopping() {
     [first, second].iter().for_each(|process| process.send(Signal::SIGKILL));
     wait_until("their pipes are closed", || circusd.process().fds().len() < before);
 }
+
+#[test]
+fn each_line_says_whose_it_is_also_on_the_output_of_circusd() {
+    let mut circusd = Site::new().start(
+        "[watcher:web]
+         cmd = {knobs} say hello warn oh
+         numprocesses = 2
+         stdout_stream.prefix = $(name)[$(wid)]
+         stderr_stream.prefix = $(stream) of $(name):
+         [watcher:db]
+         cmd = {knobs} say ready raw unfinished
+         stdout_stream.format = json",
+    );
+    let told = |circusd: &Circusd, text: &str| circusd.read("circusd.out").lines().any(|line| line == text);
+    for wid in 1..=2 {
+        wait_until("both have said so", || told(&circusd, &format!("web[{wid}] hello")));
+    }
+    circusd.wait_for_log("\nstderr of web: oh\n");
+    wait_until("the prompt is there", || circusd.read("circusd.out").contains("unfinished"));
+    let objects = || -> Vec<serde_json::Value> {
+        let text = circusd.read("circusd.out");
+        text.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let [ready, prompt] = &objects()[..] else { panic!("{}", circusd.read("circusd.out")) };
+    assert_eq!(
+        (&ready["watcher"], &ready["stream"], &ready["wid"], &ready["line"]),
+        (&json!("db"), &json!("stdout"), &json!(1), &json!("ready"))
+    );
+    assert_eq!(ready["pid"], circusd.workers("db")[0].0);
+    assert_eq!((&prompt["line"], &prompt["partial"]), (&json!("unfinished"), &json!(true)));
+    // It can be changed while the workers run.
+    circusd
+        .tell("set", json!({"name": "db", "options": {"stdout_stream.format": "text", "stdout_stream.prefix": "db>"}}));
+    circusd.tell("restart", json!({"name": "db", "waiting": true}));
+    wait_until("it has another prefix", || told(&circusd, "db> ready"));
+    circusd.quit();
+}
+
+#[test]
+fn files_are_opened_again_by_a_command_and_by_a_signal() {
+    let circusd = Site::new().start(
+        "[watcher:w]
+         cmd = /bin/sh -c 'while :; do echo line; sleep 0.02; done'
+         stdout_stream.filename = {dir}/w.log",
+    );
+    let is_written = || !circusd.read("w.log").is_empty();
+    wait_until("it writes", is_written);
+    let reopen: [&dyn Fn(); 2] =
+        [&|| assert_eq!(circusd.ctl(&["reopenlogs"]), (String::new(), Some(0))), &|| circusd.send(Signal::SIGUSR1)];
+    for again in reopen {
+        std::fs::rename(circusd.path("w.log"), circusd.path("w.old")).unwrap();
+        assert!(!circusd.path("w.log").exists());
+        again();
+        wait_until("it writes to the new file", is_written);
+    }
+    circusd.tell("stop", json!({"name": "w", "waiting": true}));
+}

@@ -142,7 +142,7 @@ fn others_do_not_kill_it() {
         circusd.send(signal);
         assert_eq!(circusd.status("w"), "active");
     }
-    circusd.wait_for_log("Got signal SIG_USR1");
+    circusd.wait_for_log("Got signal SIG_WINCH");
     assert_eq!(circusd.workers("w"), worker);
 }
 

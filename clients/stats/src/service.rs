@@ -230,7 +230,10 @@ impl Service {
         // As in the original HUP is an end, too: circusd starts it again.
         self.ended |= caught.iter().any(|caught| match caught {
             sys::SignalEvent::Terminate(_) | sys::SignalEvent::Reload => true,
-            sys::SignalEvent::Child | sys::SignalEvent::Upgrade | sys::SignalEvent::Ignored(_) => false,
+            sys::SignalEvent::Child
+            | sys::SignalEvent::Upgrade
+            | sys::SignalEvent::ReopenLogs
+            | sys::SignalEvent::Ignored(_) => false,
         });
     }
 

@@ -132,7 +132,10 @@ impl Session {
         self.ended |= caught.iter().any(|caught| match caught {
             sys::SignalEvent::Terminate(_) | sys::SignalEvent::Reload => true,
             // Another size of the terminal is one of these: it is drawn anew.
-            sys::SignalEvent::Child | sys::SignalEvent::Upgrade | sys::SignalEvent::Ignored(_) => false,
+            sys::SignalEvent::Child
+            | sys::SignalEvent::Upgrade
+            | sys::SignalEvent::ReopenLogs
+            | sys::SignalEvent::Ignored(_) => false,
         });
         !caught.is_empty()
     }

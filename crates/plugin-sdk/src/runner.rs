@@ -135,7 +135,7 @@ impl Runner {
         self.signals.read(&mut caught);
         let told = caught.iter().any(|caught| match caught {
             SignalEvent::Terminate(_) | SignalEvent::Reload => true,
-            SignalEvent::Child | SignalEvent::Upgrade | SignalEvent::Ignored(_) => false,
+            SignalEvent::Child | SignalEvent::Upgrade | SignalEvent::ReopenLogs | SignalEvent::Ignored(_) => false,
         });
         told || self.parent.is_some_and(|parent| parent != getppid())
     }

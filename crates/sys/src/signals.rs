@@ -51,7 +51,9 @@ pub enum SignalEvent {
     Child,
     /// USR2: become the program that is at the place of circusd's now.
     Upgrade,
-    /// USR1 and WINCH mean nothing, and unlike in Circus do not kill circusd.
+    /// USR1: open the files of output again.
+    ReopenLogs,
+    /// WINCH means nothing, and unlike in Circus does not kill circusd.
     Ignored(Signal),
 }
 
@@ -61,7 +63,7 @@ const INTENTS: [(i32, SignalEvent); 8] = [
     (libc::SIGQUIT, SignalEvent::Terminate(Signal(libc::SIGQUIT))),
     (libc::SIGHUP, SignalEvent::Reload),
     (libc::SIGCHLD, SignalEvent::Child),
-    (libc::SIGUSR1, SignalEvent::Ignored(Signal(libc::SIGUSR1))),
+    (libc::SIGUSR1, SignalEvent::ReopenLogs),
     (libc::SIGUSR2, SignalEvent::Upgrade),
     (libc::SIGWINCH, SignalEvent::Ignored(Signal(libc::SIGWINCH))),
 ];

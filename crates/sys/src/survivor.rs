@@ -76,6 +76,12 @@ impl Survivor {
         self.identity
     }
 
+    /// Whether it was started with this variable in its environment.
+    pub fn has_variable(&self, name: &str, value: &str) -> bool {
+        let environment = std::fs::read(format!("/proc/{}/environ", self.identity.pid)).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == format!("{name}={value}").as_bytes())
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)

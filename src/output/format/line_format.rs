@@ -10,6 +10,14 @@ use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::output::format::colored::Colored;
+use crate::output::format::dressed::{JsonLines, Prefixed};
+
+/// The worker whose lines they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Speaker {
+    pub(crate) pid: i32,
+    pub(crate) wid: u32,
+}
 
 /// How the lines of one stream are dressed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,28 +26,35 @@ pub(crate) enum LineFormat {
     Plain,
     /// Each line behind its time and its worker's pid.
     Stamped(TimestampPrefix),
-    /// The same in a colour.
+    /// Each line behind a prefix of the user's own.
+    Prefixed(Prefixed),
+    /// Each line as an object.
+    Json(JsonLines),
+    /// Each line behind its time and its worker's pid, in a colour.
     Colored(Colored),
     /// Each piece behind a line with its worker's pid and its length, for a program that takes them apart again.
     Framed,
 }
 
 impl LineFormat {
-    /// Writes what stands before each line of worker `pid` now.
-    pub(crate) fn prefix(&mut self, pid: i32, wall: Timestamp, out: &mut Vec<u8>) {
+    /// Writes what stands before each line of this worker now.
+    pub(crate) fn prefix(&mut self, speaker: Speaker, wall: Timestamp, out: &mut Vec<u8>) {
         out.clear();
         match self {
             Self::Plain => {}
-            Self::Stamped(stamp) => stamp.prefix(pid, wall, out),
-            Self::Colored(colored) => colored.prefix(pid, wall, out),
-            Self::Framed => out.extend_from_slice(pid.to_string().as_bytes()),
+            Self::Stamped(stamp) => stamp.prefix(speaker.pid, wall, out),
+            Self::Prefixed(prefixed) => prefixed.prefix(speaker, wall, out),
+            Self::Json(json) => json.prefix(speaker, wall, out),
+            Self::Colored(colored) => colored.prefix(speaker.pid, wall, out),
+            Self::Framed => out.extend_from_slice(speaker.pid.to_string().as_bytes()),
         }
     }
 
     /// Writes `lines` behind their prefix; the first is the rest of a line that has it already where `continues`.
     pub(crate) fn render(&self, prefix: &[u8], continues: bool, lines: &[u8], out: &mut Vec<u8>) {
         match self {
-            Self::Plain | Self::Stamped(_) => render(prefix, continues, lines, out),
+            Self::Plain | Self::Stamped(_) | Self::Prefixed(_) => render(prefix, continues, lines, out),
+            Self::Json(_) => JsonLines::render(prefix, lines, out),
             Self::Colored(colored) => colored.render(prefix, continues, lines, out),
             Self::Framed => frame(prefix, lines, out),
         }
@@ -48,14 +63,23 @@ impl LineFormat {
     /// Whether a last line without an end gets one: a stamped file is a list of lines, a plain one the worker's bytes.
     pub(crate) fn ends_lines(&self) -> bool {
         match self {
-            Self::Plain | Self::Framed => false,
-            Self::Stamped(_) | Self::Colored(_) => true,
+            // A piece of JSON has its end already.
+            Self::Plain | Self::Framed | Self::Json(_) => false,
+            Self::Stamped(_) | Self::Prefixed(_) | Self::Colored(_) => true,
         }
     }
 
     /// Whether a line that another worker has left open must be ended before this one's begins.
     pub(crate) fn ends_lines_of_others(&self) -> bool {
-        !matches!(self, Self::Framed)
+        !matches!(self, Self::Framed | Self::Json(_))
+    }
+
+    /// How much of a prefix does not count for the size of a file: as in Circus, the time and pid of `time_format`.
+    pub(crate) fn uncounted(&self, prefix: &[u8]) -> usize {
+        match self {
+            Self::Prefixed(_) | Self::Json(_) => 0,
+            Self::Plain | Self::Stamped(_) | Self::Colored(_) | Self::Framed => prefix.len(),
+        }
     }
 }
 
@@ -98,6 +122,11 @@ impl TimestampPrefix {
         out.extend_from_slice(self.text(wall, TimeZone::system).as_bytes());
         // Writing into a Vec cannot fail.
         let _ = write!(out, " [{pid}] | ");
+    }
+
+    /// Appends the time.
+    pub(crate) fn time(&mut self, wall: Timestamp, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.text(wall, TimeZone::system).as_bytes());
     }
 
     fn text(&mut self, wall: Timestamp, zone: impl FnOnce() -> TimeZone) -> &str {
@@ -179,16 +208,20 @@ mod tests {
     #[test]
     fn the_prefix_names_the_worker() {
         let mut out = Vec::new();
-        LineFormat::Stamped(TimestampPrefix::new("T")).prefix(42, at("2024-02-03T04:05:06Z"), &mut out);
+        LineFormat::Stamped(TimestampPrefix::new("T")).prefix(
+            Speaker { pid: 42, wid: 1 },
+            at("2024-02-03T04:05:06Z"),
+            &mut out,
+        );
         assert_eq!(out, b"T [42] | ");
-        LineFormat::Plain.prefix(42, at("2024-02-03T04:05:06Z"), &mut out);
+        LineFormat::Plain.prefix(Speaker { pid: 42, wid: 1 }, at("2024-02-03T04:05:06Z"), &mut out);
         assert!(out.is_empty());
     }
 
     #[test]
     fn a_frame_says_whose_bytes_follow_and_how_many() {
         let (mut prefix, mut out) = (Vec::new(), Vec::new());
-        LineFormat::Framed.prefix(42, Timestamp::UNIX_EPOCH, &mut prefix);
+        LineFormat::Framed.prefix(Speaker { pid: 42, wid: 1 }, Timestamp::UNIX_EPOCH, &mut prefix);
         LineFormat::Framed.render(&prefix, false, b"a\nb", &mut out);
         LineFormat::Framed.render(&prefix, true, b"c\n", &mut out);
         assert_eq!(out, b"42 3\na\nb42 2\nc\n");

@@ -9,6 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::Mono;
+use crate::output::format::line_format::Speaker;
 use crate::output::read::adaptive_interval::AdaptiveInterval;
 use crate::output::read::awaited_line::AwaitedLine;
 use crate::output::read::partial_line::{LINE_LIMIT, PartialLine};
@@ -136,6 +137,11 @@ impl PipeReader {
 
     pub(crate) fn raw_fd(&self) -> RawFd {
         self.file.as_raw_fd()
+    }
+
+    /// The worker, for what stands before its lines.
+    pub(crate) fn speaker(&self) -> Speaker {
+        Speaker { pid: self.source.pid, wid: self.source.wid }
     }
 
     /// The worker that its lines come from now.

@@ -89,7 +89,7 @@ impl ReadTurn<'_> {
         if cut.ready.is_empty() {
             return false;
         }
-        let piece = Piece { from: *id, pid: reader.source.pid, bytes: cut.ready };
+        let piece = Piece { from: *id, speaker: reader.speaker(), bytes: cut.ready };
         writer.put(piece, self.format, *now, self.cx);
         if let Some(tail) = tail {
             let events = EventQueue { messages: &mut self.cx.messages, load: self.load };
@@ -115,7 +115,7 @@ impl ReadTurn<'_> {
         self.reader.due = None;
         let bytes = self.reader.partial.give_up();
         if !bytes.is_empty() {
-            let piece = Piece { from: self.id, pid: self.reader.source.pid, bytes: &bytes };
+            let piece = Piece { from: self.id, speaker: self.reader.speaker(), bytes: &bytes };
             self.writer.put(piece, self.format, self.now, self.cx);
             if let Some(tail) = &mut self.tail {
                 let events = EventQueue { messages: &mut self.cx.messages, load: self.load };

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::arbiter::Level;
 use crate::config::StreamConfig;
 use crate::output::format::colored::Colored;
+use crate::output::format::dressed::{JsonLines, Origin, Prefixed};
 use crate::output::format::line_format::{LineFormat, TimestampPrefix};
 use crate::output::sink::device::Device;
 use crate::output::sink::interface::Sink;
@@ -70,13 +71,14 @@ pub(crate) struct Opened {
 }
 
 /// Opens what `config` names. `turn` is any number that differs from the last. A new class is one line here.
-pub(crate) fn open(config: &StreamConfig, turn: u64) -> Result<Opened, OpenError> {
+pub(crate) fn open(config: &StreamConfig, origin: Origin<'_>, turn: u64) -> Result<Opened, OpenError> {
+    let file_stream = |policy| file_stream(config, origin, policy);
     match config.class.as_str() {
-        "FileStream" => file_stream(config, RotationPolicy { rotation: by_size(config)?, watched: false }),
-        "WatchedFileStream" => file_stream(config, RotationPolicy { rotation: Rotation::Never, watched: true }),
-        "TimedRotatingFileStream" => file_stream(config, RotationPolicy { rotation: by_time(config)?, watched: false }),
+        "FileStream" => file_stream(RotationPolicy { rotation: by_size(config)?, watched: false }),
+        "WatchedFileStream" => file_stream(RotationPolicy { rotation: Rotation::Never, watched: true }),
+        "TimedRotatingFileStream" => file_stream(RotationPolicy { rotation: by_time(config)?, watched: false }),
         "MemoryStream" => Ok(null(turn)),
-        "StdoutStream" => inherited(Key::Stdout, LineFormat::Plain),
+        "StdoutStream" => inherited(Key::Stdout, dressed(config, origin)?.unwrap_or(LineFormat::Plain)),
         "FancyStdoutStream" => {
             let colored = Colored::new(config.text("color")?, config.text("time_format")?, turn);
             inherited(Key::Stdout, LineFormat::Colored(colored))
@@ -97,15 +99,39 @@ pub(crate) fn told(speaker: &str, level: Level) -> Opened {
 }
 
 /// The pipe that a command reads; the descriptor does not block.
-pub(crate) fn open_command(config: &StreamConfig, pipe: OwnedFd, turn: u64) -> Result<Opened, String> {
+pub(crate) fn open_command(
+    config: &StreamConfig,
+    origin: Origin<'_>,
+    pipe: OwnedFd,
+    turn: u64,
+) -> Result<Opened, String> {
     let name = format!("the command '{}'", config.text("command")?.unwrap_or_default());
     let sink = Box::new(Device::command(pipe.into()));
-    Ok(Opened { key: Key::Command(turn), name, sink, format: format(config)?, policy: RotationPolicy::default() })
+    Ok(Opened {
+        key: Key::Command(turn),
+        name,
+        sink,
+        format: format(config, origin)?,
+        policy: RotationPolicy::default(),
+    })
 }
 
-fn format(config: &StreamConfig) -> Result<LineFormat, String> {
+/// The format that says whose lines they are; `None` where none is asked for.
+fn dressed(config: &StreamConfig, origin: Origin<'_>) -> Result<Option<LineFormat>, String> {
+    let time_format = config.text("time_format")?;
+    if config.is_json()? {
+        return Ok(Some(LineFormat::Json(JsonLines::new(time_format, origin))));
+    }
+    let prefix = config.prefix()?;
+    Ok(prefix.map(|parts| LineFormat::Prefixed(Prefixed::new(parts, time_format, origin))))
+}
+
+fn format(config: &StreamConfig, origin: Origin<'_>) -> Result<LineFormat, String> {
     if config.class == "FileStream" && config.flag("framed")? {
         return Ok(LineFormat::Framed);
+    }
+    if let Some(format) = dressed(config, origin)? {
+        return Ok(format);
     }
     Ok(match config.text("time_format")? {
         Some(format) => LineFormat::Stamped(TimestampPrefix::new(format)),
@@ -127,8 +153,8 @@ fn by_time(config: &StreamConfig) -> Result<Rotation, String> {
     }))
 }
 
-fn file_stream(config: &StreamConfig, policy: RotationPolicy) -> Result<Opened, OpenError> {
-    let format = format(config)?;
+fn file_stream(config: &StreamConfig, origin: Origin<'_>, policy: RotationPolicy) -> Result<Opened, OpenError> {
+    let format = format(config, origin)?;
     let named = match config.text("filename")? {
         // Containers do this; opened by name, a socket would be refused and a redirected file overwritten.
         Some("/dev/stdout" | "/proc/self/fd/1") => return inherited(Key::Stdout, format),
@@ -196,7 +222,8 @@ mod tests {
     use crate::config::options::RotateWhen;
 
     fn open(config: &StreamConfig) -> Result<Opened, String> {
-        super::open(config, 0).map_err(|error| error.text)
+        let origin = Origin { watcher: "w", stream: crate::proto::StreamName::Stdout };
+        super::open(config, origin, 0).map_err(|error| error.text)
     }
 
     fn config(class: &str, options: Value) -> StreamConfig {

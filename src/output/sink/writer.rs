@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arbiter::Mono;
 use crate::output::Message;
-use crate::output::format::line_format::LineFormat;
+use crate::output::format::line_format::{LineFormat, Speaker};
 use crate::output::message::SourceId;
 use crate::output::sink::interface::{Clocks, Lines, Sink, Stop};
 use crate::output::sink::rotation_policy::RotationPolicy;
@@ -50,7 +50,7 @@ impl SinkCx {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece<'b> {
     pub(crate) from: SourceId,
-    pub(crate) pid: i32,
+    pub(crate) speaker: Speaker,
     pub(crate) bytes: &'b [u8],
 }
 
@@ -241,7 +241,7 @@ impl SinkWriter {
     /// Takes a piece, dressed in `format`. A line that another source left open is ended first, so that only the
     /// line that made others wait too long is torn, and never theirs.
     pub(crate) fn put(&mut self, piece: Piece<'_>, format: &mut LineFormat, now: Clocks, cx: &mut SinkCx) {
-        format.prefix(piece.pid, now.wall, &mut cx.prefix);
+        format.prefix(piece.speaker, now.wall, &mut cx.prefix);
         let continues = self.end == End::Line(piece.from);
         let ends_other = !continues && self.end != End::Newline && format.ends_lines_of_others();
         let bytes = if cx.prefix.is_empty() && !ends_other {
@@ -256,7 +256,7 @@ impl SinkWriter {
         };
         let ended = piece.bytes.last() == Some(&b'\n');
         self.end = if ended { End::Newline } else { End::Line(piece.from) };
-        self.send(Lines { bytes, uncounted: cx.prefix.len() }, now, &mut cx.messages);
+        self.send(Lines { bytes, uncounted: format.uncounted(&cx.prefix) }, now, &mut cx.messages);
     }
 
     /// `from` has come to its end.
@@ -467,7 +467,7 @@ mod tests {
         }
 
         fn put(&mut self, from: usize, text: &str) {
-            let piece = Piece { from: SourceId(from), pid: 7, bytes: text.as_bytes() };
+            let piece = Piece { from: SourceId(from), speaker: Speaker { pid: 7, wid: 1 }, bytes: text.as_bytes() };
             self.writer.put(piece, &mut self.format, self.now, &mut self.cx);
         }
 

@@ -56,6 +56,8 @@ pub enum Action {
     },
     /// Call `Arbiter::handle_timeout` also when the clock on the wall was set: watchers run by it.
     WatchClock,
+    /// Open the files that workers' output goes to again.
+    ReopenOutput,
     /// A watcher was due to run at this time, in seconds since the epoch: a later circusd should know.
     RememberRun {
         /// Its name.

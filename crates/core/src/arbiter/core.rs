@@ -136,6 +136,7 @@ impl Arbiter {
             Event::TakenOver(result) => self.taken_over(result, now),
             Event::Intent(Intent::Quit) => self.quit_by_signal(now),
             Event::Intent(Intent::Reload) => self.reload_all(),
+            Event::Intent(Intent::ReopenLogs) => self.outbox.act(Action::ReopenOutput),
             Event::Intent(Intent::Upgrade) => self.upgrade_by_signal(),
             Event::UpgradeFailed { stage, reason } => self.upgrade_failed(stage, &reason, now),
             Event::Upgraded { version, pid } => self.upgraded(version, pid, now),

@@ -188,6 +188,8 @@ pub enum Intent {
     Reload,
     /// Become the program that is at the place of circusd's now.
     Upgrade,
+    /// Open the files that workers' output goes to again.
+    ReopenLogs,
 }
 
 /// A managed socket as the core needs to know it.

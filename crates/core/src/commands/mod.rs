@@ -35,6 +35,7 @@ mod options;
 mod quit;
 mod reload;
 mod reloadconfig;
+mod reopenlogs;
 mod restart;
 mod rm;
 mod run;

@@ -5,8 +5,8 @@ use crate::proto::{Envelope, ErrNo, Fault, Object, Request};
 use super::python::quoted;
 use super::{
     CommandSpec, add, decr, dstats, enable, get, globaloptions, incr, kill, list, listen, listsockets, numprocesses,
-    numwatchers, options, props, quit, reload, reloadconfig, restart, rm, run, set, signal, start, stats, status, stop,
-    tail, upgrade, wait, why,
+    numwatchers, options, props, quit, reload, reloadconfig, reopenlogs, restart, rm, run, set, signal, start, stats,
+    status, stop, tail, upgrade, wait, why,
 };
 
 /// Every command, in alphabetical order.
@@ -29,6 +29,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     quit::SPEC,
     reload::SPEC,
     reloadconfig::SPEC,
+    reopenlogs::SPEC,
     restart::SPEC,
     rm::SPEC,
     run::SPEC,

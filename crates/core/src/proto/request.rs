@@ -60,6 +60,7 @@ pub enum Request {
     Quit { timeout: Option<f64>, waiting: bool },
     Reload { name: Option<String>, graceful: bool, sequential: bool, waiting: bool },
     ReloadConfig { dry_run: bool, prune: bool, waiting: bool },
+    ReopenLogs,
     Restart { selection: Option<Selection>, waiting: bool },
     Rm { name: String, nostop: bool, waiting: bool },
     Run { name: String, waiting: bool },

@@ -513,7 +513,7 @@ impl Sim {
     fn act(&mut self, action: Action) {
         match action {
             Action::OpenSockets(sockets) => self.tell(Event::SocketsOpened(opened(&sockets))),
-            Action::WatchClock | Action::RememberRun { .. } => {}
+            Action::WatchClock | Action::ReopenOutput | Action::RememberRun { .. } => {}
             Action::LoadConfig | Action::TakeOver(_) => {
                 assert!(self.reading.is_none(), "two files are read at once");
                 if self.rng.chance(30) {

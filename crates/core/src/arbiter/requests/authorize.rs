@@ -87,7 +87,7 @@ impl<'a> Reach<'a> {
     fn of(request: &'a Request) -> Self {
         match request {
             Request::DStats | Request::GlobalOptions { .. } | Request::NumWatchers => Self::Nothing,
-            Request::ListSockets | Request::Upgrade { .. } => Self::Circusd,
+            Request::ListSockets | Request::ReopenLogs | Request::Upgrade { .. } => Self::Circusd,
             Request::Quit { .. } | Request::ReloadConfig { .. } => Self::AllOfCircusd,
             Request::Add { name, .. } => Self::New(name),
             Request::Decr { name, .. }
@@ -145,6 +145,7 @@ pub fn authorize(principal: &Principal, role: Role, request: &Request, facts: &F
         | Request::Status { .. } => Ok(()),
         Request::Quit { .. } => deny("'quit' ends the watchers of every user"),
         Request::ReloadConfig { .. } => deny("'reloadconfig' changes the watchers of every user"),
+        Request::ReopenLogs => deny("'reopenlogs' opens the files of every user's watchers"),
         Request::Upgrade { .. } => deny("'upgrade' runs a program with circusd's own rights"),
         Request::Restart { selection: None, .. } => deny("'restart' without a name restarts circusd itself"),
         Request::Add { options, .. } => add(user, options),

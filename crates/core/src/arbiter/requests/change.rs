@@ -75,6 +75,10 @@ impl Arbiter {
                 self.reload(&to, name.as_deref(), graceful, sequential, waiting, now)
             }
             Request::ReloadConfig { dry_run, prune, waiting } => self.reload_config(&to, dry_run, prune, waiting),
+            Request::ReopenLogs => {
+                self.outbox.act(Action::ReopenOutput);
+                ok()
+            }
             Request::Restart { selection: None, waiting } => self.phase.at_work().and_then(|()| {
                 self.restart_daemon(waiting.then(|| to.clone()), now);
                 if waiting { Ok(None) } else { ok() }

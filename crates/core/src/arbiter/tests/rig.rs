@@ -255,6 +255,7 @@ impl Rig {
                 return;
             }
             Action::WatchClock => return,
+            Action::ReopenOutput => "reopen output".to_owned(),
             Action::RememberRun { watcher, time } => format!("remember {watcher} {time}"),
             Action::CloseStreams(_) | Action::ForgetOutput(_) | Action::ForgetStored(_) => return,
             Action::Tail { job, watcher, stream, range } => {

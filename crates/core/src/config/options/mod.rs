@@ -28,7 +28,7 @@ pub use reply::{get, shown};
 pub use setting::{Change, Setting};
 pub use socket::SOCKET_OPTIONS;
 pub use spec::{Authority, Effect, Listed, OptionSpec, Scope, Support};
-pub use stream_values::RotateWhen;
+pub use stream_values::{PrefixPart, RotateWhen};
 pub use streams::opens_nothing;
 pub use table::{WATCHER_OPTIONS, find};
 

@@ -36,6 +36,55 @@ impl RotateWhen {
     }
 }
 
+/// A piece of `prefix`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PrefixPart {
+    /// As it stands.
+    Text(String),
+    /// `$(name)`: the watcher's name.
+    Name,
+    /// `$(wid)`: the worker's number.
+    Wid,
+    /// `$(pid)`: the worker's pid.
+    Pid,
+    /// `$(stream)`: stdout or stderr.
+    Stream,
+    /// `$(time)`: the time, as `time_format` says.
+    Time,
+}
+
+/// What a prefix may name.
+const PREFIX_NAMES: [(&str, PrefixPart); 5] = [
+    ("$(name)", PrefixPart::Name),
+    ("$(wid)", PrefixPart::Wid),
+    ("$(pid)", PrefixPart::Pid),
+    ("$(stream)", PrefixPart::Stream),
+    ("$(time)", PrefixPart::Time),
+];
+
+fn prefix_parts(text: &str) -> Result<Vec<PrefixPart>, String> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("$(") {
+        if !before.is_empty() {
+            parts.push(PrefixPart::Text(before.to_owned()));
+        }
+        let end = after.find(')').map_or(after.len(), |at| at + 1);
+        let (name, behind) = after.split_at_checked(end).unwrap_or((after, ""));
+        let known = PREFIX_NAMES.iter().find(|(known, _)| known.strip_prefix("$(") == Some(name));
+        let Some((_, part)) = known else {
+            let names: Vec<&str> = PREFIX_NAMES.iter().map(|(name, _)| *name).collect();
+            return Err(format!("prefix: '$({name}' is none of {}", names.join(", ")));
+        };
+        parts.push(part.clone());
+        rest = behind;
+    }
+    // A file cannot have a blank at the end of a value.
+    let end = if rest.is_empty() || !rest.ends_with(char::is_whitespace) { " " } else { "" };
+    parts.push(PrefixPart::Text(format!("{rest}{end}")));
+    Ok(parts)
+}
+
 fn weekday(digit: &str) -> Option<u8> {
     digit.parse().ok().filter(|day| digit.len() == 1 && *day <= 6)
 }
@@ -78,6 +127,20 @@ impl StreamConfig {
             Some(Value::Array(_) | Value::Object(_)) => None,
         };
         read.ok_or_else(|| format!("{key}: {} is not a boolean (yes or no)", self.shown(key)))
+    }
+
+    /// `prefix`, in pieces. A blank follows it.
+    pub fn prefix(&self) -> Result<Option<Vec<PrefixPart>>, String> {
+        self.text("prefix")?.map(prefix_parts).transpose()
+    }
+
+    /// Whether `format` is json.
+    pub fn is_json(&self) -> Result<bool, String> {
+        match self.text("format")?.map(python::trim) {
+            None | Some("text") => Ok(false),
+            Some("json") => Ok(true),
+            Some(other) => Err(format!("format: '{other}' is neither text nor json")),
+        }
     }
 
     /// `rotate_when`, which has no default.
@@ -134,6 +197,19 @@ mod tests {
             assert_eq!(with("utc", value).flag("utc"), Ok(means));
         }
         assert_eq!(with("utc", json!("GMT")).flag("utc"), Err("utc: 'GMT' is not a boolean (yes or no)".into()));
+    }
+
+    #[test]
+    fn prefix_is_read_in_pieces() {
+        let parts = |text: &str| with("prefix", json!(text)).prefix();
+        let text = |text: &str| PrefixPart::Text(text.into());
+        assert_eq!(parts("$(name)[$(wid)]"), Ok(Some(vec![PrefixPart::Name, text("["), PrefixPart::Wid, text("] ")])));
+        assert_eq!(parts("> "), Ok(Some(vec![text("> ")])), "it has its blank");
+        assert_eq!(parts("$(time)"), Ok(Some(vec![PrefixPart::Time, text(" ")])));
+        assert_eq!(parts(""), Ok(None));
+        for wrong in ["$(", "$(wid", "$(WID)", "$(é)", "$()"] {
+            assert!(parts(wrong).is_err_and(|error| error.starts_with("prefix: '$(")), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Support;
+use super::stream_values::PrefixPart;
 use crate::config::nearest::suggestion;
 use crate::config::{StreamConfig, python};
 use crate::proto::Object;
@@ -26,19 +27,23 @@ const CLASSES: [Class; 8] = [
     Class {
         name: "FileStream",
         support: Support::Works,
-        keys: &["filename", "max_bytes", "backup_count", "time_format", "framed"],
+        keys: &["filename", "max_bytes", "backup_count", "time_format", "prefix", "format", "framed"],
     },
-    Class { name: "StdoutStream", support: Support::Works, keys: &[] },
+    Class { name: "StdoutStream", support: Support::Works, keys: &["prefix", "format", "time_format"] },
     Class { name: "FancyStdoutStream", support: Support::Works, keys: &["color", "time_format"] },
     Class { name: "MemoryStream", support: Support::Works, keys: &[] },
     Class { name: "QueueStream", support: ONLY_IN_PYTHON, keys: &[] },
     Class {
         name: "TimedRotatingFileStream",
         support: Support::Works,
-        keys: &["filename", "rotate_when", "rotate_interval", "utc", "backup_count", "time_format"],
+        keys: &["filename", "rotate_when", "rotate_interval", "utc", "backup_count", "time_format", "prefix", "format"],
     },
-    Class { name: EXEC, support: Support::Works, keys: &["command", "time_format"] },
-    Class { name: "WatchedFileStream", support: Support::Works, keys: &["filename", "time_format"] },
+    Class { name: EXEC, support: Support::Works, keys: &["command", "time_format", "prefix", "format"] },
+    Class {
+        name: "WatchedFileStream",
+        support: Support::Works,
+        keys: &["filename", "time_format", "prefix", "format"],
+    },
 ];
 
 /// Stores one key of a stream, which is made where there is none.
@@ -80,16 +85,29 @@ pub(super) fn show(stream: Option<&StreamConfig>, dynamic: bool) -> Value {
 pub(in crate::config) fn settle(key: &str, stream: &mut StreamConfig) -> Result<(), String> {
     stream.class = short_name(&stream.class).into();
     if stream.class.is_empty() {
-        if !stream.options.contains_key("filename") {
-            return Err(format!("stream configuration invalid: {key} has neither a class nor a filename"));
-        }
-        stream.class = "FileStream".into();
+        stream.class = default_class(key, stream)?.into();
     }
     let class = class_of(key, stream)?;
     if class.name == EXEC {
         check_command(stream).map_err(|text| format!("{key}.command {text}"))?;
     }
     class.keys.iter().try_for_each(|name| check_value(name, stream)).map_err(|text| format!("{key}.{text}"))
+}
+
+/// The class where none is written: a file where one is named, and circusd's own output where only the form of lines is.
+fn default_class(key: &str, stream: &mut StreamConfig) -> Result<&'static str, String> {
+    let has = |name| stream.options.contains_key(name);
+    if has("filename") {
+        return Ok("FileStream");
+    }
+    if !has("prefix") && !has("format") {
+        return Err(format!("stream configuration invalid: {key} has neither a class nor a filename"));
+    }
+    if key != "stderr_stream" {
+        return Ok("StdoutStream");
+    }
+    stream.options.insert("filename".into(), "/dev/stderr".into());
+    Ok("FileStream")
 }
 
 /// A Python class that cannot be loaded gives way to plain output, to its file where it names one. Returns what to say
@@ -142,6 +160,8 @@ fn check_value(name: &str, stream: &StreamConfig) -> Result<(), String> {
         "rotate_when" => stream.rotate_when().map(drop),
         "rotate_interval" => stream.rotate_interval().map(drop),
         "utc" | "framed" => stream.flag(name).map(drop),
+        "prefix" => stream.prefix().map(drop),
+        "format" => stream.is_json().map(drop),
         _ => stream.text(name).map(drop),
     }
 }
@@ -150,7 +170,9 @@ fn check_value(name: &str, stream: &StreamConfig) -> Result<(), String> {
 pub(in crate::config) fn idle_key(stream: &StreamConfig, name: &str) -> Option<String> {
     let class = CLASSES.iter().find(|class| class.name == stream.class)?;
     let mut known = CLASSES.iter().flat_map(|class| class.keys.iter().copied());
-    if name == "class" || class.keys.contains(&name) {
+    if let Some(text) = outdone(stream, name) {
+        Some(text.into())
+    } else if name == "class" || class.keys.contains(&name) {
         None
     } else if name == "refresh_time" {
         Some("has no effect, as in Circus 0.19".into())
@@ -158,6 +180,21 @@ pub(in crate::config) fn idle_key(stream: &StreamConfig, name: &str) -> Option<S
         Some(format!("has no effect with {}", class.name))
     } else {
         Some(format!("is not a key of a stream{}", suggestion(name, class.keys.iter().copied())))
+    }
+}
+
+/// What another key leaves of this one, where that is nothing.
+fn outdone(stream: &StreamConfig, name: &str) -> Option<&'static str> {
+    let is_json = stream.is_json().unwrap_or(false);
+    let parts = stream.prefix().ok().flatten();
+    match name {
+        "prefix" if is_json => Some("has no effect with format = json"),
+        "time_format" if is_json => None,
+        "time_format" if parts.as_ref().is_some_and(|parts| !parts.contains(&PrefixPart::Time)) => {
+            Some("has no effect: prefix has no $(time)")
+        }
+        "time_format" if parts.is_none() && stream.class == "StdoutStream" => Some("has no effect with StdoutStream"),
+        _ => None,
     }
 }
 
@@ -228,6 +265,22 @@ mod tests {
     }
 
     #[test]
+    fn form_of_lines_alone_is_for_the_output_of_circusd() {
+        let of = |key: &str, value: Value| {
+            let mut stream = from_object(&value).unwrap();
+            settle(key, &mut stream).map(|()| (stream.class.clone(), stream.options.get("filename").cloned()))
+        };
+        let prefix = || json!({"prefix": "$(name)[$(wid)]"});
+        assert_eq!(of("stdout_stream", prefix()), Ok(("StdoutStream".into(), None)));
+        assert_eq!(of("stderr_stream", prefix()), Ok(("FileStream".into(), Some("/dev/stderr".into()))));
+        assert_eq!(of("stderr_stream", json!({"format": "json", "filename": "x"})).unwrap().0, "FileStream");
+        let error = "stdout_stream.prefix: '$(nam)' is none of $(name), $(wid), $(pid), $(stream), $(time)";
+        assert_eq!(of("stdout_stream", json!({"prefix": "$(nam)"})), Err(error.into()));
+        let error = "stdout_stream.format: 'xml' is neither text nor json";
+        assert_eq!(of("stdout_stream", json!({"format": "xml"})), Err(error.into()));
+    }
+
+    #[test]
     fn numbers() {
         assert!(settled(json!({"filename": "x", "max_bytes": "1_000", "backup_count": 5})).is_ok());
         assert_eq!(
@@ -257,6 +310,12 @@ mod tests {
     fn keys_without_effect() {
         let idle = |class: &str, name| idle_key(&from_object(&json!({"class": class})).unwrap(), name);
         assert_eq!(idle("FileStream", "max_bytes"), None);
+        let idle_with = |options: Value, name| idle_key(&from_object(&options).unwrap(), name);
+        let json = json!({"class": "FileStream", "format": "json", "prefix": "x"});
+        assert_eq!(idle_with(json, "prefix"), Some("has no effect with format = json".into()));
+        let untimed = json!({"class": "FileStream", "prefix": "$(name)", "time_format": "%T"});
+        assert_eq!(idle_with(untimed, "time_format"), Some("has no effect: prefix has no $(time)".into()));
+        assert_eq!(idle("StdoutStream", "time_format"), Some("has no effect with StdoutStream".into()));
         assert_eq!(idle("FileStream", "class"), None);
         assert_eq!(idle("WatchedFileStream", "max_bytes"), Some("has no effect with WatchedFileStream".into()));
         assert_eq!(idle("FileStream", "max_byte"), Some("is not a key of a stream; did you mean 'max_bytes'?".into()));

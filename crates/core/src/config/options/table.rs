@@ -689,7 +689,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
               backup_count and framed (each piece of output follows a line with the pid of the worker and the length \
               of the piece, and is written unchanged; for a program that reads a FIFO). TimedRotatingFileStream also \
               has rotate_when (S, M, H, D, MIDNIGHT, W0 to W6), rotate_interval, utc and backup_count. \
-              FancyStdoutStream has color and time_format. exec has command. See OUTPUT in circus.ini(5).",
+              FancyStdoutStream has color and time_format. exec has command. All but FancyStdoutStream and \
+              MemoryStream have prefix, which stands before each line, with $(name), $(wid), $(pid), $(stream) and \
+              $(time) replaced, and format (text or json: an object for each line). With prefix or format alone, the \
+              stream is circusd's own standard output, or standard error for stderr_stream. See OUTPUT in circus.ini(5).",
         example: "/var/log/web.log",
         effect: Effect::Stream,
         listed: Listed::Never,

@@ -242,6 +242,7 @@ fn requests() -> Vec<(Request, Option<bool>)> {
         (signal(None, false, true), never),
         (Request::Quit { timeout: None, waiting }, never),
         (Request::ReloadConfig { dry_run: true, prune: false, waiting }, never),
+        (Request::ReopenLogs, never),
         (Request::Upgrade { binary: None }, never),
         (Request::Upgrade { binary: Some("/home/alice/circusd".into()) }, never),
         (Request::Restart { selection: None, waiting }, never),
@@ -361,9 +362,11 @@ fn key_touches_its_own_watchers_only() {
         let of_all = matches!(request, Request::DStats | Request::GlobalOptions { .. } | Request::NumWatchers);
         assert_eq!(judged(&["x"]), of_all, "{request:?}");
         let named = match &request {
-            Request::ListSockets | Request::Quit { .. } | Request::ReloadConfig { .. } | Request::Upgrade { .. } => {
-                false
-            }
+            Request::ListSockets
+            | Request::ReopenLogs
+            | Request::Quit { .. }
+            | Request::ReloadConfig { .. }
+            | Request::Upgrade { .. } => false,
             Request::List { name }
             | Request::NumProcesses { name }
             | Request::Reload { name, .. }
