@@ -26,6 +26,9 @@ impl Environments {
         if config.copy_path && !env.contains_key("PYTHONPATH") {
             env.insert("PYTHONPATH".into(), self.python_path()?);
         }
+        if let Some(file) = &config.env_file {
+            env.extend(read_file(file, &config.working_dir)?);
+        }
         if let Some(root) = &config.virtualenv {
             enter(root, config, &mut env).map_err(failed)?;
         }
@@ -57,6 +60,19 @@ fn enter(root: &str, config: &WatcherConfig, env: &mut BTreeMap<String, String>)
     let python_path = found.python_path(env.get("PYTHONPATH").map(String::as_str));
     env.insert("PYTHONPATH".into(), python_path);
     Ok(())
+}
+
+/// The variables that a file names; a relative path starts at this directory.
+fn read_file(file: &str, directory: &str) -> Result<Vec<(String, String)>, SpawnError> {
+    let path = Path::new(directory).join(file);
+    let wrong = |errno, reason: String| SpawnError { errno, ..failed(format!("env_file {}{reason}", path.display())) };
+    let open = File::open(&path).map_err(|error| wrong(error.raw_os_error().unwrap_or_default(), String::new()))?;
+    let variables: Result<Vec<_>, _> = dotenvy::Iter::new(open).collect();
+    variables.map_err(|error| match error {
+        dotenvy::Error::Io(error) => wrong(error.raw_os_error().unwrap_or_default(), String::new()),
+        dotenvy::Error::LineParse(line, _) => wrong(0, format!(": '{line}' is no NAME=VALUE")),
+        other => wrong(0, format!(": {other}")),
+    })
 }
 
 fn failed(detail: String) -> SpawnError {

@@ -143,9 +143,11 @@ impl Daemon {
         let Self { core, launcher, children, .. } = self;
         let (name, wid, worker) = (&launch.config.name, launch.wid.0, launch.worker);
         let identity = survivor.identity();
+        let has_slots = launch.slots.iter().all(|(name, value)| survivor.has_variable(name, value));
         let attached = launcher.attach_survivor(launch, &survivor, children, core);
         let watched = attached
             .map_err(|error| error.detail)
+            .and_then(|()| if has_slots { Ok(()) } else { Err("another worker has its values of slots".to_owned()) })
             .and_then(|()| self.adopted.watch(survivor, &mut self.sources).map_err(|error| error.to_string()));
         match watched {
             Ok(pid) => {

@@ -99,6 +99,8 @@ impl Launcher {
         let stderr = self.pipe(launch.worker.watcher, config, (StreamName::Stderr, another_user), children, core)?;
         let mut env = self.environments.of(config)?;
         reporting.tell(config, &mut env);
+        env.retain(|(name, _)| !launch.slots.iter().any(|(variable, _)| variable == name));
+        env.extend(launch.slots.iter().cloned());
         let set =
             self.worker_sockets.choose((launch.worker.watcher, launch.wid), config, &fds.sockets, core.now.mono)?;
         let sockets = PassedSockets { shared: &fds.sockets, own: &self.worker_sockets, set };

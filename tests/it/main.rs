@@ -52,6 +52,7 @@ mod rest;
 mod runs;
 mod servers;
 mod signals;
+mod slots;
 mod sockets;
 mod ssh;
 mod startup;

@@ -62,7 +62,7 @@ fn those_of_watchers() {
         };
         let needs = needs.iter().chain(own).filter(|(need, _)| *need != key);
         let needs: String = needs.map(|(need, value)| format!("{need} = {value}\n")).collect();
-        let others = "[watcher:broker]\ncmd = x\n[watcher:db-1]\ncmd = x\n[circus]\nstate_file = state\n";
+        let others = "[slots:gpu]\nvalues = 0, 1\n[watcher:broker]\ncmd = x\n[watcher:db-1]\ncmd = x\n[circus]\nstate_file = state\n";
         let rest = format!("{needs}[socket:web]\nport = 0\n[socket:api]\nport = 0\n{others}");
         assert_loads(&format!("[watcher:w]\n{key} = {value}\n{rest}"), spec.support);
     }

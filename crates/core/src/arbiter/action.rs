@@ -171,6 +171,8 @@ pub struct Launch {
     pub wid: Wid,
     /// The program and its arguments, substituted and split.
     pub argv: Vec<String>,
+    /// Variables that this worker alone has, with their values.
+    pub slots: Vec<(String, String)>,
     /// Everything else about it: directory, environment, accounts, limits, streams, sockets.
     pub config: Arc<WatcherConfig>,
 }

@@ -7,6 +7,7 @@ use crate::arbiter::action::{Action, Launch};
 use crate::arbiter::cx::{Cx, FollowUp};
 use crate::arbiter::event::{Event, Exit, Intent, SocketInfo};
 use crate::arbiter::fleet::memory::Memories;
+use crate::arbiter::fleet::pools::Pools;
 use crate::arbiter::fleet::registry::Fleet;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::fleet::worker::{Worker, WorkerState};
@@ -28,8 +29,8 @@ use crate::arbiter::state::{Arbiter, Sockets};
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::time_zones::TimeZones;
 use crate::arbiter::timers::{Timer, Timers};
-use crate::base::{Level, Pid};
-use crate::config::{Config, Host, Orphans, WatcherConfig};
+use crate::base::{Level, Pid, errno};
+use crate::config::{Config, Host, Orphans, SlotPool, WatcherConfig};
 use crate::proto::{EventKind, Fault, SpawnError, Stage};
 
 impl Arbiter {
@@ -61,6 +62,7 @@ impl Arbiter {
             restarters: Vec::new(),
             memories: Memories::new(),
             failed_reloads: Vec::new(),
+            pools: Pools::default(),
             whys: Vec::new(),
         };
         for watcher in config.watchers {
@@ -207,12 +209,18 @@ impl Arbiter {
             };
             watcher.change(worker, |w| w.state = WorkerState::Starting { stop_pending: false });
             let config = watcher.config.clone();
-            match self.argv(&config, wid) {
-                Ok(argv) => return Some(Launch { worker, wid, argv, config }),
-                Err(detail) => {
-                    let error = SpawnError { stage: Stage::Command, errno: 0, detail };
-                    self.handle_event(Event::SpawnFailed { worker, error }, now);
-                }
+            let launch = self.take_slots(&config, (worker, wid)).and_then(|taken| {
+                let argv = self.argv(&config, wid, &taken);
+                let argv = argv.map_err(|detail| SpawnError { stage: Stage::Command, errno: 0, detail })?;
+                let value = |(variable, slots): (&String, &SlotPool)| {
+                    Some((variable.clone(), taken.get(&slots.pool.to_lowercase())?.clone()))
+                };
+                let slots = config.slots.iter().filter_map(value).collect();
+                Ok(Launch { worker, wid, argv, slots, config: Arc::clone(&config) })
+            });
+            match launch {
+                Ok(launch) => return Some(launch),
+                Err(error) => self.handle_event(Event::SpawnFailed { worker, error }, now),
             }
         }
         None
@@ -220,12 +228,33 @@ impl Arbiter {
 
     /// The words of a worker's command line. `$(circus.sockets.NAME)` is the number that is valid in that child: the
     /// daemon's own, or 3, 4, ... where the watcher names its sockets.
-    fn argv(&self, config: &WatcherConfig, wid: Wid) -> Result<Vec<String>, String> {
+    fn argv(&self, config: &WatcherConfig, wid: Wid, slots: &BTreeMap<String, String>) -> Result<Vec<String>, String> {
         if config.sockets.is_empty() {
-            return crate::config::argv(config, wid.0, &self.sockets.numbers);
+            return crate::config::argv_with(config, wid.0, &self.sockets.numbers, slots);
         }
         let named: BTreeMap<String, i32> = config.sockets.iter().map(|name| name.to_lowercase()).zip(3..).collect();
-        crate::config::argv(config, wid.0, &named)
+        crate::config::argv_with(config, wid.0, &named, slots)
+    }
+
+    /// The values that a worker gets of the pools that its watcher names, by the names of pools in lower case. Where one
+    /// has no free value, the worker is tried again later.
+    fn take_slots(
+        &mut self,
+        config: &WatcherConfig,
+        id: (WorkerId, Wid),
+    ) -> Result<BTreeMap<String, String>, SpawnError> {
+        let mut taken = BTreeMap::new();
+        for slots in config.slots.values() {
+            let watchers = &self.fleet.watchers;
+            let lives =
+                |id: WorkerId| watchers.get(&id.watcher).is_some_and(|watcher| watcher.workers().contains_key(&id));
+            let Some(value) = self.pools.take(slots, id, lives) else {
+                let detail = format!("other workers have all values of [slots:{}]", slots.pool);
+                return Err(SpawnError { stage: Stage::Environment, errno: errno::EAGAIN, detail });
+            };
+            taken.insert(slots.pool.to_lowercase(), value);
+        }
+        Ok(taken)
     }
 
     /// Whether [`Self::poll_launch`] may have something.

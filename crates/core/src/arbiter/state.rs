@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::cx::FollowUp;
 use crate::arbiter::event::SocketInfo;
 use crate::arbiter::fleet::memory::Memories;
+use crate::arbiter::fleet::pools::Pools;
 use crate::arbiter::fleet::registry::Fleet;
 use crate::arbiter::ids::{JobId, WatcherKey};
 use crate::arbiter::lifecycle::python_hosts::PythonHosts;
@@ -90,4 +91,7 @@ pub struct Arbiter {
     pub(in crate::arbiter) failed_reloads: Vec<FailedReload>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::arbiter) whys: Vec<PendingWhy>,
+    /// Which worker has which value of a pool.
+    #[serde(default, skip_serializing_if = "Pools::is_empty")]
+    pub(in crate::arbiter) pools: Pools,
 }

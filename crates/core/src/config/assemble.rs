@@ -12,7 +12,7 @@ use super::section::Source;
 use super::watcher::{self, Watcher, Watchers};
 use super::{
     CircusConfig, Config, Host, Needs, Problem, Severity, SocketConfig, SocketType, WatcherConfig, argv, circus,
-    foreign, named_sockets, order_fault, plugin, socket, stats,
+    foreign, named_sockets, order_fault, plugin, slots, socket, stats,
 };
 
 /// What the sections mean, before it is decided whether that is enough to start with.
@@ -56,6 +56,7 @@ pub(super) fn assemble<'a>(
         source.problems.extend(problems);
     }
     source.problems.extend(leave_out_disordered(&mut watchers, &mut unsound));
+    slots::warnings(&mut source, &watchers);
     let mut problems = source.problems;
     problems.extend(nothing_to_start(ini, &watchers, &unsound));
     Assembled { circus, sockets, watchers, unsound, problems }
@@ -135,7 +136,7 @@ pub(super) fn forbids(ini: &Ini, config: &Config, problems: &[Problem]) -> Optio
 
 /// Notes sections that are not read, and keys of `[DEFAULT]` that mean nothing anywhere.
 fn check_names(source: &mut Source<'_>) {
-    const PREFIXES: [&str; 4] = ["env:", "watcher:", "socket:", "plugin:"];
+    const PREFIXES: [&str; 5] = ["env:", "watcher:", "slots:", "socket:", "plugin:"];
     for section in source.ini.sections() {
         let name = section.name.as_str();
         if ["circus", "env"].contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::expand::expand;
 use super::options::named;
 use super::words::{quote, split};
-use super::{Args, WatcherConfig, python};
+use super::{Args, SlotPool, WatcherConfig, python};
 
 /// What to execute for the worker `wid` of a watcher. `sockets` has the number of each managed socket that is valid in
 /// that worker, by lower-case name.
@@ -17,7 +17,23 @@ use super::{Args, WatcherConfig, python};
 /// In cmd, args and shell_args, `$(circus.NAME)` stands for the worker's wid, its env.X, rlimits.X and sockets.X, and
 /// for every option of the watcher that `options` shows. A user that is given by name is inserted by name.
 pub fn argv(watcher: &WatcherConfig, wid: u32, sockets: &BTreeMap<String, i32>) -> Result<Vec<String>, String> {
-    let expand = |text| expand(text, |name| variable(watcher, wid, sockets, name).map(Cow::Owned));
+    let first = |slots: &SlotPool| (slots.pool.to_lowercase(), slots.values.first().cloned().unwrap_or_default());
+    argv_with(watcher, wid, sockets, &watcher.slots.values().map(first).collect())
+}
+
+/// The same for a worker that has these values of pools, by the names of pools in lower case: `$(circus.slot.NAME)`.
+pub fn argv_with(
+    watcher: &WatcherConfig,
+    wid: u32,
+    sockets: &BTreeMap<String, i32>,
+    slots: &BTreeMap<String, String>,
+) -> Result<Vec<String>, String> {
+    let expand = |text| {
+        expand(text, |name| match name.strip_prefix("slot.") {
+            Some(pool) => slots.get(pool).map(|value| Cow::Owned(value.clone())),
+            None => variable(watcher, wid, sockets, name).map(Cow::Owned),
+        })
+    };
     let cmd = expand(watcher.cmd.as_str());
     if watcher.shell {
         return shell(watcher, &cmd, expand);

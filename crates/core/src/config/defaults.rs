@@ -56,6 +56,8 @@ impl WatcherConfig {
             max_age_variance: 30,
             min_uptime: 1.0,
             rlimits: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            env_file: None,
             stdin_socket: None,
             virtualenv: None,
             virtualenv_py_ver: None,

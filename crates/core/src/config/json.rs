@@ -2,7 +2,8 @@
 //!
 //! ```json
 //! {"circus": {"check_delay": 1}, "watchers": [{"name": "web", "cmd": "gunicorn", "args": ["a b"], "env": {"A": "1"}}],
-//!  "sockets": [{"name": "web", "port": 8000}], "plugins": [{"name": "mine", "use": "my.Plugin"}]}
+//!  "sockets": [{"name": "web", "port": 8000}], "plugins": [{"name": "mine", "use": "my.Plugin"}],
+//!  "slots": [{"name": "gpu", "values": ["0", "1"]}]}
 //! ```
 //!
 //! It becomes the sections that a file would have, so that everything behind is the same, but watchers start in the order
@@ -19,7 +20,8 @@ use super::{Place, Problem};
 use crate::proto::Object;
 
 /// The lists of a configuration, and the sections that their items become.
-const LISTS: [(&str, &str); 3] = [("watchers", "watcher:"), ("sockets", "socket:"), ("plugins", "plugin:")];
+const LISTS: [(&str, &str); 4] =
+    [("watchers", "watcher:"), ("sockets", "socket:"), ("plugins", "plugin:"), ("slots", "slots:")];
 const CIRCUS: &str = "circus";
 
 /// Whether a text is JSON: no INI file can begin with a brace.
@@ -65,7 +67,9 @@ impl Reader {
             (None, Value::Object(options)) if key == CIRCUS => self.section(CIRCUS, options),
             (None, _) if key == CIRCUS => self.refuse(format!("{key} is not an object")),
             (Some(_), _) => self.refuse(format!("{key} is not a list")),
-            (None, _) => self.refuse(format!("unknown key '{key}'; there are circus, watchers, sockets and plugins")),
+            (None, _) => {
+                self.refuse(format!("unknown key '{key}'; there are circus, watchers, sockets, plugins and slots"))
+            }
         }
     }
 

@@ -43,6 +43,7 @@ mod probe;
 mod problem;
 mod schedule;
 mod section;
+mod slots;
 mod socket;
 mod stats;
 #[cfg(test)]
@@ -52,7 +53,7 @@ mod words;
 
 use crate::base::python;
 pub use check::{DEFAULT_PATH, Report, Totals};
-pub use command::{argv, named_sockets};
+pub use command::{argv, argv_with, named_sockets};
 pub use facts::{Facts, File, FileKind};
 pub use fnmatch::fnmatch;
 pub use hook::{Hook, HookKind};
@@ -69,5 +70,6 @@ pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as P
 pub use probe::{Checks, Probe, ProbeKind};
 pub use problem::{Grade, Place, Problem, Severity};
 pub use schedule::Schedule;
+pub use slots::SlotPool;
 pub use stats::{STATS_WATCHER, follow_what_runs};
 pub use words::split as split_words;

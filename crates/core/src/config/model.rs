@@ -402,6 +402,11 @@ pub struct WatcherConfig {
     pub min_uptime: f64,
     /// By lower-case name without `rlimit_`; `None` is unlimited.
     pub rlimits: BTreeMap<String, Option<u64>>,
+    /// By the names of variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<String, super::SlotPool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_file: Option<String>,
     pub stdin_socket: Option<String>,
     pub virtualenv: Option<String>,
     pub virtualenv_py_ver: Option<String>,

@@ -13,7 +13,7 @@ use super::options::{
     settle,
 };
 use super::section::{Source, named};
-use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, job, python};
+use super::{Place, Problem, Severity, StreamConfig, WatcherConfig, job, python, slots};
 use crate::escape::unfit_for_a_name;
 use crate::proto::HookPoint;
 
@@ -95,6 +95,7 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> (WatcherC
         let text = format!("a watcher's name cannot have the character {}", character.escape_unicode());
         source.problems.push(Problem::skipped(&section.place, text));
     }
+    slots::fill(source, section, &mut watcher);
     if let Some(text) = contradiction(&watcher) {
         let text = format!("[{}] {text}", section.name);
         source.problems.push(Problem::skipped(&section.place, text));

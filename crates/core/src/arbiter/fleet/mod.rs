@@ -4,6 +4,7 @@ pub(in crate::arbiter) mod activation;
 pub(in crate::arbiter) mod chronicle;
 pub(in crate::arbiter) mod history;
 pub(in crate::arbiter) mod memory;
+pub(in crate::arbiter) mod pools;
 pub(in crate::arbiter) mod registry;
 pub(in crate::arbiter) mod runs;
 pub(in crate::arbiter) mod slots;

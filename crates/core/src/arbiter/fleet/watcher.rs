@@ -254,8 +254,8 @@ impl Watcher {
         match self.config.reload.unwrap_or(by_send_hup) {
             ReloadMode::Hup if !needs_new => ReloadMode::Hup,
             ReloadMode::Exclusive => ReloadMode::Exclusive,
-            // Two of a singleton are never there.
-            ReloadMode::Overlap | ReloadMode::Hup if self.config.singleton => ReloadMode::Exclusive,
+            // Two of a singleton are never there, and neither are two workers with one value of a pool.
+            ReloadMode::Overlap | ReloadMode::Hup if self.is_exclusive() => ReloadMode::Exclusive,
             ReloadMode::Overlap | ReloadMode::Hup => ReloadMode::Overlap,
         }
     }
@@ -266,7 +266,12 @@ impl Watcher {
         let config = &self.config;
         let shares = config.use_sockets || !config.sockets.is_empty() || config.stdin_socket.is_some();
         let overlaps = config.reload == Some(ReloadMode::Overlap) || shares && config.reload.is_none();
-        overlaps && !config.singleton
+        overlaps && !self.is_exclusive()
+    }
+
+    /// Whether a worker and its successor are never there together.
+    fn is_exclusive(&self) -> bool {
+        self.config.singleton || !self.config.slots.is_empty()
     }
 
     /// Workers that have reached max_age and run until their successors do.

@@ -349,6 +349,9 @@ impl Arbiter {
         if count > MOST_PROCESSES {
             return Err(too_many());
         }
+        if let Some(text) = watcher.config.lacks_slots(count).filter(|_| by > 0) {
+            return Err(Fault::command(format!("{}: {text}", watcher.name())));
+        }
         let before = std::mem::replace(&mut Arc::make_mut(&mut watcher.config).numprocesses, count);
         self.remember_number(key);
         self.wait_for_size(to, key, before, Form::Count(count), waiting, now)

@@ -19,6 +19,7 @@ mod reloadconfig;
 mod remember;
 mod rig;
 mod sink_commands;
+mod slots;
 mod spawning;
 mod stats;
 mod tail;

@@ -589,3 +589,45 @@ fn watcher_knows_the_line_of_its_command() {
     let declared: Vec<_> = config.watchers.iter().map(|watcher| watcher.declared.as_deref()).collect();
     assert_eq!(declared, [Some("f:3"), Some("f:6")]);
 }
+
+#[test]
+fn slots_give_each_worker_a_value() {
+    let pools = "[slots:gpu]\nvalues = 0, 1,2\n";
+    let w = watcher(&format!("{pools}[watcher:w]\ncmd = train $(circus.slot.gpu)\nslot.CUDA = gpu\nenv_file = .env"));
+    assert_eq!((w.slots["CUDA"].pool.as_str(), w.slots["CUDA"].values.join(" ")), ("gpu", "0 1 2".to_owned()));
+    assert_eq!(argv(&w, 1, &[].into()).unwrap(), ["train", "0"]);
+    assert_eq!((get(&w, "slot.CUDA"), get(&w, "env_file")), (Some(json!("gpu")), Some(json!(".env"))));
+    for (pool, options, expected) in [
+        ("", "", "skipped 3: [watcher:w] slot.CUDA: there is no section [slots:gpu]"),
+        (
+            "[slots:gpus]\nvalues = 1\n",
+            "",
+            "skipped 5: [watcher:w] slot.CUDA: there is no section [slots:gpu]; did you mean 'gpus'?",
+        ),
+        ("[slots:gpu]\n", "", "skipped 4: [watcher:w] slot.CUDA: [slots:gpu] has no values"),
+        ("[slots:gpu]\nvalues = ,\n", "", "skipped 5: [watcher:w] slot.CUDA: [slots:gpu] has no values"),
+        ("[slots:gpu]\nvalues = 1,1\n", "", "skipped 5: [watcher:w] slot.CUDA: [slots:gpu] values: '1' is there twice"),
+        (
+            pools,
+            "numprocesses = 4",
+            "skipped 3: [watcher:w] numprocesses: 4 workers need a value each, and [slots:gpu] has 3",
+        ),
+        (
+            "[slots:gpu]\nvalues = 1\nvalue = 2\n",
+            "",
+            "warning 3: unknown key 'value' in [slots:gpu]; did you mean 'values'?",
+        ),
+    ] {
+        let found = problems(&format!("{pool}[watcher:w]\ncmd = a\nslot.CUDA = gpu\n{options}"));
+        assert_eq!(found.first().map(String::as_str), Some(expected));
+    }
+    let two =
+        "[watcher:a]\ncmd = a\nslot.A = gpu\nnumprocesses = 2\n[watcher:b]\ncmd = a\nslot.B = gpu\nnumprocesses = 2";
+    assert_eq!(
+        problems(&format!("{pools}{two}")),
+        [
+            "warning 1: [slots:gpu] values: the watchers that start with circusd have 4 workers together, and there are 3 \
+          values; those that get none wait"
+        ]
+    );
+}

@@ -82,7 +82,10 @@ fn texts_of_typed_options_are_read_as_in_a_file() {
 #[test]
 fn problems_name_their_key() {
     for (value, problem) in [
-        (json!({"watcher": []}), "Fatal fd: unknown key 'watcher'; there are circus, watchers, sockets and plugins"),
+        (
+            json!({"watcher": []}),
+            "Fatal fd: unknown key 'watcher'; there are circus, watchers, sockets, plugins and slots",
+        ),
         (json!({"watchers": {}}), "Fatal fd: watchers is not a list"),
         (json!({"watchers": [1]}), "Fatal fd: watchers: item 1 is not an object"),
         (json!({"watchers": [{"cmd": "x"}]}), "Fatal fd: watchers: item 1 has no name"),

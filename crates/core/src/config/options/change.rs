@@ -61,6 +61,11 @@ pub fn adjust(watcher: &mut WatcherConfig, keys: &[String], to: &WatcherConfig) 
     for key in keys {
         let point = key.strip_prefix("hooks.").and_then(HookPoint::parse);
         let freeform = watcher.freeform.contains_key(key) || to.freeform.contains_key(key);
+        if let Some(variable) = key.strip_prefix("slot.") {
+            watcher.slots.remove(variable);
+            watcher.slots.extend(to.slots.get(variable).map(|slots| (variable.to_owned(), slots.clone())));
+            continue;
+        }
         match (point, find(key).filter(|_| !freeform)) {
             (Some(point), _) => {
                 watcher.hooks.remove(&point);
@@ -166,6 +171,9 @@ pub(in crate::config) fn contradiction(watcher: &WatcherConfig) -> Option<String
     if watcher.singleton && watcher.numprocesses > 1 {
         return Some("Singleton watcher has a single process".into());
     }
+    if let Some(text) = watcher.lacks_slots(watcher.numprocesses) {
+        return Some(format!("numprocesses: {text}"));
+    }
     if watcher.copy_path && !watcher.copy_env {
         return Some("copy_env and copy_path must have the same value".into());
     }
@@ -179,6 +187,9 @@ pub(in crate::config) fn contradiction(watcher: &WatcherConfig) -> Option<String
 }
 
 fn check(spec: &OptionSpec, key: &str, value: &Value) -> Result<(), Fault> {
+    if spec.key == "slot.*" {
+        return Err(Fault::command(format!("'{key}' cannot be set: its values stand in the file; run reloadconfig")));
+    }
     spec.kind.check(key, value).map_err(Fault::message)?;
     match spec.refusal(value) {
         Some(reason) => Err(Fault::command(format!("'{key}' is refused: {reason}"))),

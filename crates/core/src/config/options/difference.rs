@@ -21,6 +21,8 @@ pub(in crate::config) fn differences(old: &WatcherConfig, new: &WatcherConfig) -
             (Kind::Env, _) => keys.extend(variables(old, new)),
             // Its keys are options of their own.
             (Kind::Stream | Kind::Hooks, _) => {}
+            // The values of its section count, too.
+            (_, Some(prefix @ "slot.")) => keys.extend(slots(old, new).map(|name| format!("{prefix}{name}"))),
             (_, Some(prefix)) => {
                 keys.extend(suffixes.iter().filter(|suffix| differs(suffix)).map(|suffix| format!("{prefix}{suffix}")));
             }
@@ -42,6 +44,11 @@ fn suffixes(watcher: &WatcherConfig) -> impl Iterator<Item = &str> {
     let keys = streams.flat_map(|stream| stream.options.keys());
     let points = watcher.hooks.keys().map(|point| point.name());
     watcher.rlimits.keys().chain(keys).map(String::as_str).chain(["class"]).chain(points)
+}
+
+fn slots<'w>(old: &'w WatcherConfig, new: &'w WatcherConfig) -> impl Iterator<Item = &'w String> {
+    let names: BTreeSet<&String> = old.slots.keys().chain(new.slots.keys()).collect();
+    names.into_iter().filter(|name| old.slots.get(*name) != new.slots.get(*name))
 }
 
 fn variables(old: &WatcherConfig, new: &WatcherConfig) -> Vec<String> {
@@ -108,8 +115,8 @@ mod tests {
     fn every_field_of_the_model_has_a_row() {
         let fields = serde_json::to_value(watcher(|_| {})).unwrap();
         for field in fields.as_object().unwrap().keys() {
-            let known =
-                ["name", "declared", "dynamic", "origin", "plugin", "rlimits", "freeform"].contains(&field.as_str());
+            let known = ["name", "declared", "dynamic", "origin", "plugin", "rlimits", "slots", "freeform"]
+                .contains(&field.as_str());
             assert!(known || WATCHER_OPTIONS.iter().any(|spec| spec.key == field), "{field}");
         }
     }

@@ -7,6 +7,7 @@ use super::hooks;
 use super::kind::{KINDS, MISSED, OVERLAPS, canonical_limit};
 use super::probes;
 use super::{Authority, Effect, Kind, Listed, OptionSpec, Scope, Support, streams};
+use crate::config::SlotPool;
 
 /// What an option has where its row does not say otherwise. Its authority has no default: each row names one.
 const fn usual(authority: Authority) -> OptionSpec {
@@ -146,6 +147,17 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "The environment of the workers. In a file, the sections [env] and [env:NAME] set it.",
         example: "A=1",
         ..field!(env, RunsAsWorker)
+    },
+    OptionSpec {
+        doc: "A file with variables for the environment of the workers, a NAME=VALUE in each line, which is read at each \
+              start of a worker. A relative path starts at working_dir. Its variables override those of copy_env and \
+              of the env sections. Lines that begin with # are comments; export before a name, quotes and escapes are \
+              read as by a shell, and ${NAME} is replaced by a variable that is defined before it. If the file cannot be \
+              read, the worker is not started.",
+        example: ".env",
+        listed: Listed::WhenSet,
+        scope: Scope::Watcher,
+        ..field!(env_file, OpensAsDaemon)
     },
     OptionSpec {
         kind: Kind::Bool,
@@ -614,6 +626,23 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "yes",
         effect: Effect::Nothing,
         ..field!(singleton, Safe)
+    },
+    OptionSpec {
+        key: "slot.*",
+        doc: "A variable, such as slot.CUDA_VISIBLE_DEVICES, that has another value for each worker: one of the values of \
+              the section [slots:NAME]. $(circus.slot.NAME) in cmd and args is the same value. Watchers that name the \
+              same section share its values. A value is free when its worker has exited, and the worker that takes \
+              its place gets it again. numprocesses cannot be more than the number of values. A reload replaces the \
+              workers one after the other. add and set do not take it.",
+        example: "gpu",
+        listed: Listed::Never,
+        get: |watcher, name| watcher.slots.get(name).map(|slots| slots.pool.as_str().into()),
+        put: |watcher, name, value| {
+            let pool = String::read(value)?;
+            watcher.slots.insert(name.into(), SlotPool { pool, values: Vec::new() });
+            Ok(())
+        },
+        ..usual(Authority::RunsAsWorker)
     },
     OptionSpec {
         kind: Kind::Names,
