@@ -148,6 +148,34 @@ fn strangers_stay_out_and_learn_nothing() {
     end(circusd);
 }
 
+/// The lines of docs/security.md.
+#[test]
+fn clients_of_circus_take_keys_from_a_context() {
+    let (circusd, keyed) = keyed_circusd("");
+    let Some(python) = python("clients_of_circus_take_keys_from_a_context") else { return };
+    let script = circusd.write(
+        "client.py",
+        r#"
+import sys, zmq, zmq.auth
+from circus.client import CircusClient
+secret, server, endpoint = sys.argv[1:]
+context = zmq.Context()
+context.curve_publickey, context.curve_secretkey = zmq.auth.load_certificate(secret)
+context.curve_serverkey, _ = zmq.auth.load_certificate(server)
+client = CircusClient(context=context, endpoint=endpoint, timeout=20)
+for command in sys.stdin:
+    print(client.send_message(command.strip())["status"], flush=True)
+"#,
+    );
+    let mut command = circusd.command(&python);
+    command.arg(&script).arg(circusd.path("eye.key_secret")).arg(circusd.path("server.key"));
+    command.arg(format!("tcp://127.0.0.1:{}", keyed.control));
+    let mut eye = Client::new(command);
+    assert_eq!((eye.say("list"), eye.say("stop")), ("ok".into(), "error".into()));
+    drop(eye);
+    end(circusd);
+}
+
 #[test]
 fn revoked_key_does_nothing_more_and_others_stay_connected() {
     let (circusd, keyed) = keyed_circusd("");

@@ -208,7 +208,9 @@ impl Arbiter {
         }
         *not_before = None;
         walk.order.take(key);
-        let sleeps = |w: &Watcher| w.starts_on_demand() && w.held.is_empty();
+        // One that was disabled meanwhile does not start instead.
+        let sleeps =
+            |w: &Watcher| (w.starts_on_demand() || w.config.on_demand && w.enabled == Some(false)) && w.held.is_empty();
         let waits = which == Which::AsAtBoot && fleet.get(key).is_some_and(sleeps);
         self.schedule.due.push_back(id);
         if waits {

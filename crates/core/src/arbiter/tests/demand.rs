@@ -234,6 +234,17 @@ fn no_connection_starts_a_watcher_that_is_to_be_removed() {
 }
 
 #[test]
+fn one_that_is_disabled_before_its_turn_does_not_start() {
+    let slow = watcher("slow", |w| (w.numprocesses, w.warmup_delay, w.priority) = (2, 60.0, 2));
+    let mut rig = waiting_rig(vec![slow, waiter("w", |_| {})]);
+    rig.command("disable", json!({"name": "w"}));
+    rig.pass(60_000);
+    rig.connect("web");
+    assert_eq!((rig.state("slow"), rig.state("w")), (WatcherState::Active, WatcherState::Stopped));
+    rig.assert_quiescent();
+}
+
+#[test]
 fn socket_per_worker_is_not_watched() {
     let sockets = vec![SocketConfig { so_reuseport: true, ..SocketConfig::new("web") }];
     let mut rig = Rig::with_sockets(vec![waiter("w", |_| {})], CircusConfig::default(), sockets);
