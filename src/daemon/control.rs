@@ -151,14 +151,19 @@ impl Control {
             Err(Refusal::Unusable(fault)) if changes => Some(AuditResult::Answered(Some(fault.errno))),
             Ok(_) | Err(Refusal::Unusable(_)) => None,
         };
-        if !matches!(request, Err(Refusal::Denied(_))) {
-            log_change(&envelope, core, || {
-                let at = peer(sender.as_ref().and_then(|sender| sender.address.clone()));
-                match &principal {
-                    Some(Principal::Granted(grant)) => format!("{} at {at}", grant.name),
-                    _ => at,
-                }
-            });
+        let asked_by = || {
+            let at = peer(sender.as_ref().and_then(|sender| sender.address.clone()));
+            match &principal {
+                Some(Principal::Granted(grant)) => format!("{} at {at}", grant.name),
+                _ => at,
+            }
+        };
+        match &request {
+            // A client may be denied as often as it likes: a few are logged.
+            Err(Refusal::Denied(_)) if changes => {
+                door.log_refused(&requested(&envelope, &asked_by()), core);
+            }
+            _ => log_change(&envelope, core, asked_by),
         }
         let mut note = None;
         if core.audit.is_on() && (changes || result.is_some()) {
@@ -274,10 +279,15 @@ fn with_environment(mut request: Request, arbiter: &Arbiter) -> Request {
 /// secret.
 pub(super) fn log_change(envelope: &Envelope, core: &mut Core, asked_by: impl FnOnce() -> String) {
     if changes(envelope) && core.log.takes(Level::Info) {
-        let name = envelope.properties.as_ref().and_then(|properties| properties.get("name")?.as_str());
-        let of = name.map(|name| format!(" {name:?}")).unwrap_or_default();
-        core.log(Level::Info, format!("{}{of} requested by {}", envelope.command, asked_by()));
+        core.log(Level::Info, requested(envelope, &asked_by()));
     }
+}
+
+/// `set "web" requested by alice at 127.0.0.1`
+fn requested(envelope: &Envelope, by: &str) -> String {
+    let name = envelope.properties.as_ref().and_then(|properties| properties.get("name")?.as_str());
+    let of = name.map(|name| format!(" {name:?}")).unwrap_or_default();
+    format!("{}{of} requested by {by}", envelope.command)
 }
 
 /// A client as the log names it. libzmq knows an address, and behind an ipc endpoint the user, group and process.

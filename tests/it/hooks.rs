@@ -518,7 +518,7 @@ fn its_functions_find_what_the_original_gives_them() {
              cmd = /bin/sleep 1001
              priority = 1",
             python.display(),
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/original").display(),
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/circus").display(),
             site.endpoint(),
         )
     };

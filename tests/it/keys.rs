@@ -236,7 +236,7 @@ for line in sys.stdin:
         other
     });
     refused(&keyed.ctl(&circusd, "eye", &["list"]), "circusd does not accept this key");
-    circusd.wait_for_log("whose key is not authorized any more");
+    circusd.wait_for_log("which was let in and is not authorized any more");
     // A file that is wrong changes nothing.
     circusd.write("keys/bad.key", "bad read short\n");
     refused(&keyed.ctl(&circusd, "root", &["reloadconfig"]), "bad.key:1: 'bad' has no public key");

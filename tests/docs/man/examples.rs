@@ -93,7 +93,7 @@ fn those_of_circus_and_of_sockets() {
         let other = match setting.key {
             "curve_authorized_keys" => "curve_server_key = /k\n",
             "curve_server_key" => "curve_authorized_keys = /k\n",
-            "ipc_roles" => "endpoint = ipc:///c\n",
+            "ipc_roles" => "endpoint = ipc:///c\npubsub_endpoint = ipc:///e\n",
             _ => "",
         };
         assert_loads(&format!("[circus]\n{} = {}\n{other}{rest}", setting.key, setting.example), setting.support);

@@ -39,9 +39,9 @@ impl Events {
             }
         }
         let mut events = Self(subscriber);
-        circusd.tell("add", json!({"name": "other", "cmd": "nothing"}));
-        circusd.tell("rm", json!({"name": "other", "waiting": true}));
-        events.until("other", "remove");
+        circusd.tell("add", json!({"name": "marker", "cmd": "nothing"}));
+        circusd.tell("rm", json!({"name": "marker", "waiting": true}));
+        events.until("marker", "remove");
         events
     }
 
