@@ -43,14 +43,3 @@ fn why_tells_of_deaths_with_the_last_lines_of_the_dead() {
     assert_eq!(circusd.circusctl(&["why", "nobody"]).stderr, "error: program nobody not found\n");
     circusd.tell("stop", json!({"name": "web", "waiting": true}));
 }
-
-#[test]
-fn reap_tells_how_long_the_worker_lived_and_which_signal_ended_it() {
-    let circusd = Site::new().start("[watcher:w]\ncmd = {knobs}\n");
-    let mut events = circusd.events();
-    let worker = circusd.wait_for_workers("w", 1)[0];
-    worker.send(nix::sys::signal::Signal::SIGABRT);
-    let reap = events.until("w", "reap").pop().unwrap();
-    assert_eq!((&reap.body["wid"], &reap.body["signal"]), (&json!(1), &json!("SIGABRT")));
-    assert!(reap.body["lived"].as_f64().unwrap() > 0.0, "{reap:?}");
-}

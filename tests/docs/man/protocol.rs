@@ -68,7 +68,7 @@ fn kinds() -> Vec<EventKind> {
             wid: 1,
             reason: "unhealthy (tcp:127.0.0.1:8000: 3 times in a row: connection refused)".into(),
         },
-        EventKind::Reap { process_pid: 4711, exit_code: -15, wid: 1, lived: std::time::Duration::from_millis(2540) },
+        EventKind::Reap { process_pid: 4711, exit_code: -15 },
         EventKind::Stop { reason: Some("hook after_start returned false".into()) },
         EventKind::RunBegin { trigger: RunTrigger::Start },
         EventKind::RunEnd(RunReport {
@@ -109,8 +109,7 @@ fn about(kind: &EventKind) -> &'static str {
         }
         EventKind::Reap { .. } => {
             "A process has exited. Each exit gives exactly one event. exit_code is the exit status, or minus the \
-            number of the signal that ended it, which signal names. wid is the number of the worker, and lived how \
-            many seconds it ran."
+            number of the signal that ended it. The command why tells how long the process ran and what it printed last."
         }
         EventKind::HookSuccess { .. } => {
             "A hook has returned true or false. The hook extended_stats publishes \

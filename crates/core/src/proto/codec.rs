@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Body, ClientAddress, ErrNo, EventKind, Fault, Notice, Object, RunReport, Signal};
+use super::{Body, ClientAddress, ErrNo, EventKind, Fault, Notice, Object, RunReport};
 use crate::base::msgpack;
 
 /// How a message is written.
@@ -307,7 +307,7 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
             entry(&mut body, "\"process_pid\": ", process_pid);
             entry(&mut body, ", \"wid\": ", wid);
         }
-        EventKind::Reap { process_pid, exit_code, .. } => {
+        EventKind::Reap { process_pid, exit_code } => {
             entry(&mut body, "\"process_pid\": ", process_pid);
             entry(&mut body, ", \"exit_code\": ", exit_code);
         }
@@ -343,13 +343,6 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
     | EventKind::ReloadFailed { reason, .. } = &notice.kind
     {
         entry(&mut body, ", \"reason\": ", reason);
-    }
-    if let EventKind::Reap { exit_code, wid, lived, .. } = &notice.kind {
-        entry(&mut body, ", \"wid\": ", wid);
-        entry(&mut body, ", \"lived\": ", &lived.as_secs_f64());
-        if *exit_code < 0 {
-            entry(&mut body, ", \"signal\": ", &Signal(-exit_code).to_string());
-        }
     }
     if let EventKind::ReloadFailed { lines, .. } = &notice.kind {
         entry(&mut body, ", \"lines\": ", lines);
@@ -484,14 +477,10 @@ mod tests {
 
     #[test]
     fn events_have_the_keys_of_the_reference() {
-        let lived = std::time::Duration::from_millis(250);
-        let kind = EventKind::Reap { process_pid: 7, exit_code: -9, wid: 2, lived };
+        let kind = EventKind::Reap { process_pid: 7, exit_code: -9 };
         let (topic, body) = encode_notice(&Notice { resource: "my_app".into(), kind, time: 2.0 });
         assert_eq!(topic, b"watcher.my_app.reap");
-        assert_eq!(
-            text(body),
-            r#"{"process_pid": 7, "exit_code": -9, "time": 2.0, "wid": 2, "lived": 0.25, "signal": "SIGKILL"}"#
-        );
+        assert_eq!(text(body), r#"{"process_pid": 7, "exit_code": -9, "time": 2.0}"#);
         let (hook, error) = (crate::proto::HookPoint::AfterStart, "no broker".to_owned());
         for (kind, topic, expected) in [
             (EventKind::Stop { reason: None }, "stop", r#"{"time": 2.0}"#),

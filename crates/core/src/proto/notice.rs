@@ -53,10 +53,6 @@ pub enum EventKind {
         process_pid: i32,
         /// The exit status, or minus the signal that ended it.
         exit_code: i32,
-        /// Its number within the watcher.
-        wid: u32,
-        /// How long it ran.
-        lived: std::time::Duration,
     },
     /// A graceful reload is done.
     Reload,

@@ -119,7 +119,7 @@ pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exi
     w.history.last_exit = Some(LastExit { wid, pid, exit_code, lived, time: cx.now.unix });
     cx.timers.cancel(Timer::Kill(id));
     cx.timers.cancel(Timer::Expire(id));
-    let info = ExitInfo { pid, wid, exit_code, lived, time: cx.now.unix };
+    let info = ExitInfo { pid, wid, exit_code, time: cx.now.unix };
     if !hooks::run(w, Purpose::BeforeReap(info), info.subject(), cx) {
         hooks::publish_reap(w, info, cx);
     }

@@ -159,8 +159,6 @@ pub(in crate::arbiter) struct ExitInfo {
     pub(in crate::arbiter) pid: Pid,
     pub(in crate::arbiter) wid: Wid,
     pub(in crate::arbiter) exit_code: i32,
-    #[serde(default)]
-    pub(in crate::arbiter) lived: std::time::Duration,
     pub(in crate::arbiter) time: f64,
 }
 
