@@ -24,6 +24,7 @@ pub(in crate::arbiter) struct FailedReload {
 }
 
 impl FailedReload {
+    #[cfg(debug_assertions)]
     pub(in crate::arbiter) fn jobs(&self) -> &[JobId] {
         &self.jobs
     }
