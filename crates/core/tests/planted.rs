@@ -325,8 +325,6 @@ fn build(folder: &Path, simulator: &Path) {
     }
     // Where it panicked is of no interest.
     cargo.env("CARGO_PROFILE_DEV_DEBUG", "none");
-    // The seeds take most of the time, but for the bugs that the first ones find.
-    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
     let built = cargo.output().unwrap();
     assert!(built.status.success(), "the bug does not build: {}", String::from_utf8_lossy(&built.stderr));
     let messages = String::from_utf8(built.stdout).unwrap();
