@@ -38,7 +38,7 @@ const LARGE: usize = 1 << 10;
 const MOST_HELD: usize = 64 << 20;
 
 /// A subscriber has at least so long to catch up.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CATCH_UP_TIME: Duration = Duration::from_secs(1);
 
 /// The longest subscription that is accepted: its kind and the beginning of a topic. A subscriber that sends a longer one
 /// is disconnected.
@@ -103,17 +103,19 @@ struct Aside {
     reports: Vec<(bool, Vec<u8>, Option<Connection>, Peer)>,
     /// They are not all of one connection, or too many or too long to keep.
     is_mixed: bool,
-    /// The connections of frames that are no subscriptions.
-    others: Vec<Connection>,
+    /// The connections of frames that are no subscriptions, and of reports that are not kept.
+    others: BTreeSet<Connection>,
 }
 
 impl Aside {
     fn report(&mut self, wanted: bool, prefix: &[u8], from: Option<Connection>, sender: Peer) {
-        let differs = from.is_none() || self.reports.iter().any(|(_, _, other, _)| *other != from);
+        let differs = from.is_none() || self.reports.first().is_some_and(|(_, _, other, _)| *other != from);
         self.is_mixed |= differs || self.reports.len() >= KEPT_ASIDE || prefix.len() > LIMITS.bytes;
-        // The prefixes of those that are only to be ended are of no interest.
-        let kept = if from.is_none() || !self.is_mixed { prefix } else { &[] };
-        self.reports.push((wanted, kept.to_vec(), from, sender));
+        match from {
+            // It is only to be ended, however much it sends.
+            Some(from) if self.is_mixed => drop(self.others.insert(from)),
+            _ => self.reports.push((wanted, prefix.to_vec(), from, sender)),
+        }
     }
 }
 
@@ -221,7 +223,7 @@ impl Publisher {
             return true;
         }
         let all = || self.subscriptions.connections().into_iter().collect();
-        let (until, behind) = self.behind.get_or_insert_with(|| (Deadline::after(PATIENCE), all()));
+        let (until, behind) = self.behind.get_or_insert_with(|| (Deadline::after(CATCH_UP_TIME), all()));
         behind.retain(|connection| peer::unread(*connection) > 0);
         if held > MOST_HELD && until.passed() {
             for connection in std::mem::take(behind) {
