@@ -18,6 +18,7 @@ mod redis;
 pub mod service;
 pub mod store;
 pub mod tls;
+mod waiting;
 
 use std::hash::{BuildHasher as _, RandomState};
 

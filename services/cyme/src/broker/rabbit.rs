@@ -10,8 +10,7 @@
 //! `cyme.calls` are the calls to the keeper, `cyme.inbox.ID` the messages to a branch, `cyme.branches` is the exchange to
 //! all inboxes. The queues are durable, and expire when no branch uses them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_lite::StreamExt as _;
@@ -31,6 +30,7 @@ use super::{Broker, Pending};
 use crate::amqp::{self, Kept, PERSISTENT, Works, reason};
 use crate::core::board::MESSAGE_LIFE;
 use crate::core::{Answer, Board, BrokerCall, BrokerUrl, Message, Random, Record, To};
+use crate::waiting::{Forget, Waiting, lock};
 
 const STATE: &str = "cyme.state";
 const CALLS: &str = "cyme.calls";
@@ -129,14 +129,12 @@ impl Broker for Rabbit {
     }
 }
 
-type Waiting = Arc<StdMutex<HashMap<String, oneshot::Sender<Vec<u8>>>>>;
-
 /// A connection, and what a branch does over it.
 struct Session {
     connection: Arc<Connection>,
     calls: Channel,
     inbox: Mutex<Consumer>,
-    waiting: Waiting,
+    waiting: Arc<Waiting<Vec<u8>>>,
     random: StdMutex<Random>,
     keeping: AbortHandle,
 }
@@ -160,7 +158,7 @@ impl Session {
         amqp::durable(&calls, CALLS, STATE_LIFE, &[("x-message-ttl", amqp::millis(CALL_LIFE))]).await?;
         let no_ack = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let replies = calls.basic_consume(REPLIES.into(), "".into(), no_ack, FieldTable::default()).await;
-        let waiting = Waiting::default();
+        let waiting = Arc::<Waiting<Vec<u8>>>::default();
         tokio::spawn(hand_out(replies.map_err(reason)?, Arc::clone(&waiting)));
 
         let inbox = inbox(branch);
@@ -220,17 +218,8 @@ impl Session {
     }
 }
 
-/// A call that nothing waits for any more.
-struct Forget<'a>(&'a Waiting, &'a str);
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        lock(self.0).remove(self.1);
-    }
-}
-
 /// Gives each answer to the call that waits for it. After the last none waits any more.
-async fn hand_out(mut replies: Consumer, waiting: Waiting) {
+async fn hand_out(mut replies: Consumer, waiting: Arc<Waiting<Vec<u8>>>) {
     while let Some(Ok(delivery)) = replies.next().await {
         let id = delivery.properties.correlation_id().as_ref().map(|id| id.as_str().to_owned());
         if let Some(sender) = id.and_then(|id| lock(&waiting).remove(&id)) {
@@ -451,8 +440,4 @@ fn inbox(branch: &str) -> String {
 
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
-}
-
-fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

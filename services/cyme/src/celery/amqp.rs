@@ -1,7 +1,7 @@
 //! Celery over RabbitMQ.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
 use futures_lite::StreamExt as _;
@@ -19,6 +19,7 @@ use super::{DEFAULT_QUEUE, Found};
 use crate::amqp::{self, Kept, PERSISTENT, Works, reason, text};
 use crate::core::branch::Publication;
 use crate::core::{BrokerUrl, Queue, Random};
+use crate::waiting::{Forget, Waiting, lock};
 
 /// Where workers take remote control from.
 const PIDBOX: &str = "celery.pidbox";
@@ -88,13 +89,11 @@ impl Amqp {
     }
 }
 
-type Waiting = Arc<StdMutex<HashMap<String, oneshot::Sender<Value>>>>;
-
 struct Session {
     connection: Connection,
     commands: Channel,
     reply_queue: String,
-    waiting: Waiting,
+    waiting: Arc<Waiting<Value>>,
     /// There is an exchange for remote control.
     has_pidbox: StdMutex<bool>,
     /// The queues that were declared over this connection.
@@ -118,7 +117,7 @@ impl Session {
         let listening = connection.create_channel().await.map_err(reason)?;
         let name = reply_queue.as_str().into();
         let replies = listening.basic_consume(name, "".into(), no_ack, FieldTable::default()).await.map_err(reason)?;
-        let waiting = Waiting::default();
+        let waiting = Arc::<Waiting<Value>>::default();
         tokio::spawn(hand_out(replies, Arc::clone(&waiting)));
 
         let queue = results_queue(branch);
@@ -282,17 +281,8 @@ fn results_queue(branch: &str) -> String {
     format!("cyme.results.{branch}")
 }
 
-/// A request that nothing waits for any more.
-struct Forget<'a>(&'a Waiting, &'a str);
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        lock(self.0).remove(self.1);
-    }
-}
-
 /// Gives each reply of a worker to the request that waits for it. After the last none waits any more.
-async fn hand_out(mut replies: Consumer, waiting: Waiting) {
+async fn hand_out(mut replies: Consumer, waiting: Arc<Waiting<Value>>) {
     while let Some(Ok(delivery)) = replies.next().await {
         let body = serde_json::from_slice::<Value>(&delivery.data).ok();
         // One worker was asked, so there is one answer.
@@ -375,10 +365,6 @@ impl Results {
         };
         timeout(limit.max(Duration::from_millis(1)), wait).await.ok().flatten()
     }
-}
-
-fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Celery over Redis.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex as StdMutex, Weak};
 use std::time::Duration;
 
 use redis::{cmd, pipe};
@@ -14,6 +13,7 @@ use super::envelope::{control_request, read_reply, task_message};
 use crate::core::branch::Publication;
 use crate::core::{BrokerUrl, Queue, Random};
 use crate::redis::Link;
+use crate::waiting::{Waiting, lock};
 
 /// How long one call waits for replies; then it waits again.
 const LISTEN: Duration = Duration::from_secs(20);
@@ -23,8 +23,6 @@ const REPLY_LIFE: u64 = 60_000;
 const SEPARATOR: &str = "\x06\x16";
 /// Between two looks for a result: it grows from the first to the second.
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-
-type Waiting = StdMutex<HashMap<String, oneshot::Sender<Value>>>;
 
 /// One broker. A copy has the same connections.
 #[derive(Clone)]
@@ -39,7 +37,7 @@ struct Shared {
     database: u32,
     reply_queue: String,
     random: StdMutex<Random>,
-    waiting: Waiting,
+    waiting: Waiting<Value>,
     /// A first request waits for its reply, so that the list of replies is to be read.
     begin: Notify,
     listening: StdMutex<bool>,
@@ -212,10 +210,6 @@ async fn read_replies(shared: Weak<Shared>) {
             Err(_) => sleep(Duration::from_millis(500)).await,
         }
     }
-}
-
-fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
