@@ -1,1 +1,1 @@
-//! Nothing but benches: `side_by_side`, `reload` and `micro`.
+//! Nothing but benches: `side_by_side`, `reload`, `soak` and `micro`.
