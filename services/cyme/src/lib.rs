@@ -5,7 +5,6 @@
 //! out its actions, and feeds the results back.
 
 mod admin;
-mod amqp;
 pub mod broker;
 pub mod celery;
 pub mod circusd;
@@ -14,18 +13,11 @@ pub mod core;
 pub mod http;
 pub mod metrics;
 pub mod program;
-mod redis;
 pub mod service;
 pub mod store;
 pub mod tls;
-mod waiting;
 
-use std::hash::{BuildHasher as _, RandomState};
-
-/// A number that differs from run to run.
-pub fn seed() -> u64 {
-    RandomState::new().hash_one(std::process::id())
-}
+pub use circus_celery::seed;
 
 /// The module that workers run.
 pub const WORKER: &str = include_str!("../worker/cyme_worker.py");

@@ -30,7 +30,7 @@ pub fn open(url: &str, branch: &str) -> Result<Box<dyn Broker>, String> {
     let parsed = BrokerUrl::parse(url)?;
     match parsed.scheme.as_str() {
         "memory" => Ok(Box::new(Memory::default().of(branch))),
-        "redis" | "rediss" => Ok(Box::new(Redis::open(url, branch)?)),
+        _ if parsed.is_redis() => Ok(Box::new(Redis::open(&parsed, branch)?)),
         _ if parsed.is_amqp() => Ok(Box::new(Rabbit::open(url, branch)?)),
         other => Err(format!("a branch cannot use '{other}' as its broker: amqp, redis and memory are possible")),
     }

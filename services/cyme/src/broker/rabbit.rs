@@ -13,6 +13,8 @@
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use circus_celery::amqp::{self, Kept, PERSISTENT, Works, reason};
+use circus_celery::waiting::{Forget, Waiting, lock};
 use futures_lite::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -27,10 +29,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{interval_at, timeout};
 
 use super::{Broker, Pending};
-use crate::amqp::{self, Kept, PERSISTENT, Works, reason};
 use crate::core::board::MESSAGE_LIFE;
 use crate::core::{Answer, Board, BrokerCall, BrokerUrl, Message, Random, Record, To};
-use crate::waiting::{Forget, Waiting, lock};
 
 const STATE: &str = "cyme.state";
 const CALLS: &str = "cyme.calls";

@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
+use circus_celery::lease;
+use circus_celery::redis::Link;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, Value, cmd, pipe};
 
 use super::{Broker, Pending};
 use crate::core::board::MESSAGE_LIFE;
-use crate::core::{Answer, BrokerCall, Claim, Entry, Found, Key, Kind, Message, Presence, To};
-use crate::redis::Link;
+use crate::core::{Answer, BrokerCall, BrokerUrl, Claim, Entry, Found, Key, Kind, Message, Presence, To};
 
 /// How long one call waits for a message; then it waits again.
 const LISTEN: Duration = Duration::from_secs(20);
@@ -43,21 +44,6 @@ for i = 1, #all, 2 do
 end
 return names";
 
-/// KEYS: the lease, its number. ARGV: holder, milliseconds. The number, or nothing. A server that has just been started may
-/// have lost a lease, so it gives none until that has ended. Numbers go on from the clock for the same reason.
-const LEASE: &str = r"
-local holder, life = redis.call('GET', KEYS[1]), tonumber(ARGV[2])
-if holder and holder ~= ARGV[1] then return false end
-if not holder then
-  local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
-  if uptime * 1000 <= life then return false end
-  local time, last = redis.call('TIME'), tonumber(redis.call('GET', KEYS[2]) or 0)
-  local number = math.max(last + 1, time[1] * 1000 + math.floor(time[2] / 1000))
-  redis.call('SET', KEYS[2], string.format('%.0f', number))
-end
-if life == 0 then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return tonumber(redis.call('GET', KEYS[2]))";
-
 /// A connection for calls, and one that waits for messages.
 pub struct Redis {
     branch: String,
@@ -67,7 +53,7 @@ pub struct Redis {
 
 impl Redis {
     /// A broker at this URL. It is connected to when it is needed.
-    pub fn open(url: &str, branch: &str) -> Result<Self, String> {
+    pub fn open(url: &BrokerUrl, branch: &str) -> Result<Self, String> {
         let (calls, messages) = (Link::new(url, Duration::ZERO)?, Link::new(url, LISTEN)?);
         Ok(Self { branch: branch.to_owned(), calls, messages })
     }
@@ -177,7 +163,7 @@ async fn perform(to: &mut MultiplexedConnection, call: BrokerCall) -> Result<Ans
         BrokerCall::Send(receivers, message) => send(to, receivers, &message).await,
         BrokerCall::Lease(name, holder, life) => {
             let keys = [format!("cyme:lease:{name}"), format!("cyme:lease-number:{name}")];
-            Ok(Answer::Leased(script(LEASE, &keys).arg(holder).arg(millis(life)).query_async(to).await?))
+            Ok(Answer::Leased(lease::take_of_redis(to, &keys, &holder, life, None).await?))
         }
     }
 }

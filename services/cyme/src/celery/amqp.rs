@@ -4,25 +4,24 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
+use circus_celery::amqp::{self, Kept, PERSISTENT, Works, reason, text};
+use circus_celery::message::{task_body, task_headers};
+use circus_celery::remote::{self, Request};
+use circus_celery::waiting::lock;
 use futures_lite::StreamExt as _;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, Consumer, ExchangeKind};
+use lapin::{Channel, Connection, Consumer, ExchangeKind};
 use serde_json::Value;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
-use super::envelope::{control_body, task_body, task_headers};
 use super::{DEFAULT_QUEUE, Found};
-use crate::amqp::{self, Kept, PERSISTENT, Works, reason, text};
 use crate::core::branch::Publication;
-use crate::core::{BrokerUrl, Queue, Random};
-use crate::waiting::{Forget, Waiting, lock};
+use crate::core::{BrokerUrl, Queue};
 
-/// Where workers take remote control from.
-const PIDBOX: &str = "celery.pidbox";
 /// How long results wait for a branch that is away.
 const RESULTS_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// How long the branch keeps a result, and how many.
@@ -38,7 +37,6 @@ pub struct Amqp {
 struct Shared {
     url: BrokerUrl,
     branch: String,
-    random: StdMutex<Random>,
     session: Kept<Session>,
     results: Arc<Results>,
 }
@@ -46,9 +44,8 @@ struct Shared {
 impl Amqp {
     /// The broker at this URL, for this branch. It is connected to when it is needed.
     pub fn open(url: BrokerUrl, branch: &str) -> Self {
-        let random = StdMutex::new(Random::new(crate::seed()));
         let (session, results) = (Kept::default(), Arc::default());
-        Self { shared: Arc::new(Shared { url, branch: branch.to_owned(), random, session, results }) }
+        Self { shared: Arc::new(Shared { url, branch: branch.to_owned(), session, results }) }
     }
 
     /// Does something over the connection, which is given up where it broke.
@@ -64,15 +61,9 @@ impl Amqp {
     }
 
     /// Asks a worker, and waits for its reply; none in time, or no worker at all, is none.
-    pub async fn control(
-        &self,
-        node: &str,
-        method: &str,
-        arguments: &Value,
-        limit: Duration,
-    ) -> Result<Option<Value>, String> {
-        let ticket = lock(&self.shared.random).uuid();
-        self.with(async |session| session.control(&ticket, node, method, arguments, limit).await).await
+    pub async fn control(&self, request: Request<'_>) -> Result<Option<Value>, String> {
+        let replies = self.with(async |session| session.remote.ask(&session.connection, request, |_| true).await).await;
+        Ok(replies?.pop().and_then(|reply| reply.said))
     }
 
     /// Publishes a task. The server has it then, on its disk.
@@ -92,17 +83,14 @@ impl Amqp {
 struct Session {
     connection: Connection,
     commands: Channel,
-    reply_queue: String,
-    waiting: Arc<Waiting<Value>>,
-    /// There is an exchange for remote control.
-    has_pidbox: StdMutex<bool>,
+    remote: remote::Session,
     /// The queues that were declared over this connection.
     declared: StdMutex<Vec<Queue>>,
 }
 
 impl Works for Session {
     fn works(&self) -> bool {
-        self.connection.status().connected() && self.commands.status().connected()
+        self.connection.status().connected() && self.commands.status().connected() && self.remote.works()
     }
 }
 
@@ -110,51 +98,14 @@ impl Session {
     async fn open(url: &BrokerUrl, branch: &str, results: Arc<Results>) -> Result<Self, String> {
         let connection = amqp::connect(url, &format!("cyme-branch {branch}: workers")).await?;
         let commands = amqp::confirming(&connection).await?;
-        let exclusive = QueueDeclareOptions::exclusive().auto_delete();
-        let queue = commands.queue_declare("".into(), exclusive, FieldTable::default()).await.map_err(reason)?;
-        let reply_queue = queue.name().as_str().to_owned();
-        let no_ack = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let remote = remote::Session::open(&connection).await?;
         let listening = connection.create_channel().await.map_err(reason)?;
-        let name = reply_queue.as_str().into();
-        let replies = listening.basic_consume(name, "".into(), no_ack, FieldTable::default()).await.map_err(reason)?;
-        let waiting = Arc::<Waiting<Value>>::default();
-        tokio::spawn(hand_out(replies, Arc::clone(&waiting)));
-
         let queue = results_queue(branch);
         amqp::durable(&listening, &queue, RESULTS_LIFE, &[]).await?;
         let options = BasicConsumeOptions::default();
         let arriving = listening.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default());
         tokio::spawn(take_results(arriving.await.map_err(reason)?, results));
-        let (has_pidbox, declared) = Default::default();
-        Ok(Self { connection, commands, reply_queue, waiting, has_pidbox, declared })
-    }
-
-    async fn control(
-        &self,
-        ticket: &str,
-        node: &str,
-        method: &str,
-        arguments: &Value,
-        limit: Duration,
-    ) -> Result<Option<Value>, String> {
-        if !*lock(&self.has_pidbox) {
-            if !amqp::has_exchange(&self.connection, PIDBOX).await? {
-                // No worker was ever connected.
-                sleep(limit).await;
-                return Ok(None);
-            }
-            *lock(&self.has_pidbox) = true;
-        }
-        let (sender, receiver) = oneshot::channel();
-        lock(&self.waiting).insert(ticket.to_owned(), sender);
-        let _forget = Forget(&self.waiting, ticket);
-        let body = control_body(node, method, arguments, ticket, &self.reply_queue);
-        amqp::publish(&self.commands, PIDBOX, "", body.to_string().as_bytes(), amqp::json()).await?;
-        match timeout(limit, receiver).await {
-            Ok(Ok(said)) => Ok(Some(said)),
-            Ok(Err(_)) => Err("the connection was closed".into()),
-            Err(_) => Ok(None),
-        }
+        Ok(Self { connection, commands, remote, declared: StdMutex::default() })
     }
 
     async fn publish(&self, branch: &str, task: &Publication, name: &str, kwargs: &Value) -> Result<(), String> {
@@ -279,29 +230,6 @@ fn field(value: &Value) -> AMQPValue {
 
 fn results_queue(branch: &str) -> String {
     format!("cyme.results.{branch}")
-}
-
-/// Gives each reply of a worker to the request that waits for it. After the last none waits any more.
-async fn hand_out(mut replies: Consumer, waiting: Arc<Waiting<Value>>) {
-    while let Some(Ok(delivery)) = replies.next().await {
-        let body = serde_json::from_slice::<Value>(&delivery.data).ok();
-        // One worker was asked, so there is one answer.
-        let said = body.and_then(|body| body.as_object()?.values().next().cloned());
-        if let (Some(ticket), Some(said)) = (header(&delivery.properties, "ticket"), said)
-            && let Some(waiting) = lock(&waiting).remove(&ticket)
-        {
-            drop(waiting.send(said));
-        }
-    }
-    lock(&waiting).clear();
-}
-
-fn header(properties: &BasicProperties, name: &str) -> Option<String> {
-    match properties.headers().as_ref()?.inner().get(name)? {
-        AMQPValue::LongString(text) => Some(text.to_string()),
-        AMQPValue::ShortString(text) => Some(text.to_string()),
-        _ => None,
-    }
 }
 
 /// Keeps what workers send about tasks.

@@ -1,13 +1,13 @@
 //! Celery's workers, as a program that is not Python talks to them: remote control, tasks, results.
 
 mod amqp;
-mod envelope;
 mod redis;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use circus_celery::remote::Request;
 use serde_json::{Value, json};
 
 use crate::core::branch::Publication;
@@ -16,7 +16,6 @@ use crate::core::{BrokerUrl, Outcome, Reply};
 
 pub use self::amqp::Amqp;
 pub use self::redis::Redis;
-pub use envelope::{control_request, read_reply, task_message};
 
 /// The task that requests a URL.
 const WEBHOOK: &str = "cyme.tasks.webhook";
@@ -55,7 +54,7 @@ impl Broker {
     fn open(url: &str, branch: &str) -> Result<Self, String> {
         let parsed = BrokerUrl::parse(url)?;
         match parsed.scheme.as_str() {
-            "redis" | "rediss" => Ok(Self::Redis(Redis::open(url)?)),
+            _ if parsed.is_redis() => Ok(Self::Redis(Redis::open(&parsed)?)),
             _ if parsed.is_amqp() => Ok(Self::Amqp(Amqp::open(parsed, branch))),
             other => Err(format!("workers and results over '{other}' are not possible: amqp and redis are")),
         }
@@ -87,9 +86,10 @@ impl Celery {
         arguments: &Value,
         timeout: Duration,
     ) -> Outcome {
+        let request = Request { node: Some(node), method, arguments, limit: timeout };
         let asked = match self.broker(broker) {
-            Ok(Broker::Redis(broker)) => broker.control(node, method, arguments, timeout).await,
-            Ok(Broker::Amqp(broker)) => broker.control(node, method, arguments, timeout).await,
+            Ok(Broker::Redis(broker)) => broker.control(request).await,
+            Ok(Broker::Amqp(broker)) => broker.control(request).await,
             Err(reason) => Err(reason),
         };
         match asked {

@@ -1,24 +1,17 @@
 //! Celery over Redis.
 
-use std::sync::{Arc, Mutex as StdMutex, Weak};
 use std::time::Duration;
 
+use circus_celery::message::task_message;
+use circus_celery::remote::{self, Request};
 use redis::{cmd, pipe};
 use serde_json::Value;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::DEFAULT_QUEUE;
-use super::envelope::{control_request, read_reply, task_message};
 use crate::core::branch::Publication;
-use crate::core::{BrokerUrl, Queue, Random};
-use crate::redis::Link;
-use crate::waiting::{Waiting, lock};
+use crate::core::{BrokerUrl, Queue};
 
-/// How long one call waits for replies; then it waits again.
-const LISTEN: Duration = Duration::from_secs(20);
-/// Replies that nothing has fetched are forgotten after so many milliseconds.
-const REPLY_LIFE: u64 = 60_000;
 /// Between the fields of a binding, as kombu writes it.
 const SEPARATOR: &str = "\x06\x16";
 /// Between two looks for a result: it grows from the first to the second.
@@ -27,74 +20,18 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_mi
 /// One broker. A copy has the same connections.
 #[derive(Clone)]
 pub struct Redis {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    commands: Link,
-    /// The one that waits for replies.
-    replies: Link,
-    database: u32,
-    reply_queue: String,
-    random: StdMutex<Random>,
-    waiting: Waiting<Value>,
-    /// A first request waits for its reply, so that the list of replies is to be read.
-    begin: Notify,
-    listening: StdMutex<bool>,
+    remote: remote::Redis,
 }
 
 impl Redis {
     /// The broker at this URL. It is connected to when it is needed.
-    pub fn open(url: &str) -> Result<Self, String> {
-        let parsed = BrokerUrl::parse(url)?;
-        let mut random = Random::new(crate::seed());
-        let shared = Shared {
-            commands: Link::new(url, Duration::ZERO)?,
-            replies: Link::new(url, LISTEN)?,
-            database: parsed.database(),
-            reply_queue: format!("cyme.reply.{}", random.uuid()),
-            random: StdMutex::new(random),
-            waiting: StdMutex::default(),
-            begin: Notify::new(),
-            listening: StdMutex::new(false),
-        };
-        Ok(Self { shared: Arc::new(shared) })
+    pub fn open(url: &BrokerUrl) -> Result<Self, String> {
+        Ok(Self { remote: remote::Redis::open(url)? })
     }
 
     /// Asks a worker, and waits for its reply; none in time, or no worker at all, is none.
-    pub async fn control(
-        &self,
-        node: &str,
-        method: &str,
-        arguments: &Value,
-        limit: Duration,
-    ) -> Result<Option<Value>, String> {
-        self.listen();
-        let ticket = lock(&self.shared.random).uuid();
-        let request = control_request(node, method, arguments, &ticket, &self.shared.reply_queue);
-        let (sender, receiver) = oneshot::channel();
-        lock(&self.shared.waiting).insert(ticket.clone(), sender);
-        self.shared.begin.notify_one();
-        let channel = format!("/{}.celery.pidbox", self.shared.database);
-        let published = self
-            .shared
-            .commands
-            .with(async |connection| cmd("PUBLISH").arg(channel).arg(request).query_async::<u64>(connection).await)
-            .await;
-        let reply = match published {
-            Ok(_) => Ok(timeout(limit, receiver).await.ok().and_then(Result::ok)),
-            Err(reason) => Err(reason),
-        };
-        lock(&self.shared.waiting).remove(&ticket);
-        reply
-    }
-
-    /// Has the list of replies read, as long as this broker is used.
-    fn listen(&self) {
-        let mut listening = lock(&self.shared.listening);
-        if !std::mem::replace(&mut *listening, true) {
-            tokio::spawn(read_replies(Arc::downgrade(&self.shared)));
-        }
+    pub async fn control(&self, request: Request<'_>) -> Result<Option<Value>, String> {
+        Ok(self.remote.ask(request, |_| true).await?.pop().and_then(|reply| reply.said))
     }
 
     /// Pushes a task onto its queues.
@@ -103,11 +40,11 @@ impl Redis {
         let queue = task.queue.as_ref().unwrap_or(&default);
         let (exchange, kind, key) = queue.route();
         let message = task_message(branch, &task.task, name, &kwargs, exchange, key);
-        self.shared
-            .commands
+        self.remote
+            .link()
             .with(async |connection| {
                 if kind == "fanout" {
-                    let channel = format!("/{}.{exchange}", self.shared.database);
+                    let channel = format!("/{}.{exchange}", self.remote.database());
                     return cmd("PUBLISH").arg(channel).arg(message).exec_async(connection).await;
                 }
                 let bindings: Vec<String> =
@@ -133,8 +70,8 @@ impl Redis {
         loop {
             let key = format!("celery-task-meta-{task}");
             let found = self
-                .shared
-                .commands
+                .remote
+                .link()
                 .with(async |connection| cmd("GET").arg(&key).query_async::<Option<Vec<u8>>>(connection).await)
                 .await?;
             let found = found.map(|bytes| {
@@ -183,33 +120,6 @@ fn topic_matches(topic: &str, key: &str) -> bool {
     }
     let (topic, key): (Vec<&str>, Vec<&str>) = (topic.split('.').collect(), key.split('.').collect());
     words(&topic, &key)
-}
-
-/// Gives each reply to the request that waits for it, until the broker is used no more.
-async fn read_replies(shared: Weak<Shared>) {
-    while let Some(strong) = shared.upgrade() {
-        if lock(&strong.waiting).is_empty() {
-            strong.begin.notified().await;
-        }
-        let read = strong.replies.with(async |connection| {
-            let queue = &strong.reply_queue;
-            let popped: Option<(String, Vec<u8>)> =
-                cmd("BRPOP").arg(queue).arg(LISTEN.as_secs()).query_async(connection).await?;
-            // A reply that comes too late would stay for ever once this branch has ended.
-            cmd("PEXPIRE").arg(queue).arg(REPLY_LIFE).exec_async(connection).await?;
-            Ok(popped)
-        });
-        match read.await {
-            Ok(popped) => {
-                if let Some((ticket, said)) = popped.and_then(|(_, message)| read_reply(&message))
-                    && let Some(waiting) = lock(&strong.waiting).remove(&ticket)
-                {
-                    drop(waiting.send(said));
-                }
-            }
-            Err(_) => sleep(Duration::from_millis(500)).await,
-        }
-    }
 }
 
 #[cfg(test)]

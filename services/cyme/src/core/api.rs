@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::model::{self, AppFields, FieldError, InstanceFields, Queue};
 use super::op::{Data, InstanceOp, MachineOp, Op, Place, Query, Reply, WebRequest};
-use super::url::decoded;
+use super::{decoded, encoded};
 
 /// A request that was understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -334,7 +334,7 @@ impl Request {
 
 fn model_url(hostname: &str, port: &str, userid: &str, password: &str) -> String {
     let host = if hostname.contains(':') { format!("[{hostname}]") } else { hostname.to_owned() };
-    format!("amqp://{}:{}@{host}:{port}", super::url::encoded(userid), super::url::encoded(password))
+    format!("amqp://{}:{}@{host}:{port}", encoded(userid), encoded(password))
 }
 
 /// The name of something that should exist: a name that nothing can have is not there.

@@ -11,20 +11,17 @@ pub mod message;
 pub mod model;
 pub mod op;
 pub mod openapi;
-mod random;
 pub mod supervise;
-mod url;
 
 pub use api::{Parsed, parse};
 pub use board::{Answer, Board, BrokerCall, Claim, Entry, Found, Key, Kind, Presence, Record};
 pub use branch::{Action, Branch, Event, Settings};
+pub(crate) use circus_celery::url::{decoded, encoded};
+pub use circus_celery::{BrokerUrl, Random};
 pub use message::{Message, Payload, To};
 pub use model::{App, Change, FieldError, Instance, Model, Queue};
 pub use op::{Op, Reply};
-pub use random::Random;
 pub use supervise::{Order, Outcome, Supervised};
-pub use url::BrokerUrl;
-pub(crate) use url::{decoded, encoded};
 
 use std::time::Duration;
 

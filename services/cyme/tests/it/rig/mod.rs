@@ -1,5 +1,6 @@
 //! A machine with a broker, a circusd and branches, all real.
 
+#[path = "../../../../celery/tests/it/broker.rs"]
 mod broker;
 
 use std::fmt::Debug;

@@ -13,7 +13,7 @@ pub struct BrokerUrl {
     pub userid: String,
     /// The password; empty without.
     pub password: String,
-    /// The host.
+    /// The host; of a unix socket its path.
     pub hostname: String,
     /// The port; that of the scheme without.
     pub port: u16,
@@ -25,7 +25,9 @@ pub struct BrokerUrl {
 const FRAME: u32 = 16_384;
 /// The schemes that are known, with their ports.
 const SCHEMES: &[(&str, u16)] =
-    &[("amqp", 5672), ("amqps", 5671), ("pyamqp", 5672), ("redis", 6379), ("rediss", 6379), ("memory", 0)];
+    &[("amqp", 5672), ("amqps", 5671), ("pyamqp", 5672), ("redis", 6379), ("rediss", 6379), (SOCKET, 0), ("memory", 0)];
+/// A Redis at a unix socket, as kombu writes it: `redis+socket://[USER[:PASSWORD]@]/PATH[?virtual_host=N]`.
+const SOCKET: &str = "redis+socket";
 
 impl BrokerUrl {
     /// The parts of a URL, or what is wrong with it.
@@ -33,6 +35,9 @@ impl BrokerUrl {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("'{text}' is not a URL"))?;
         let default = SCHEMES.iter().find(|(name, _)| *name == scheme).map(|(_, port)| *port);
         let default = default.ok_or_else(|| format!("'{scheme}' is not a scheme of a broker"))?;
+        if scheme == SOCKET {
+            return Self::of_socket(rest);
+        }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, place) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (userid, password) = user.split_once(':').unwrap_or((user, ""));
@@ -49,6 +54,25 @@ impl BrokerUrl {
             hostname,
             port: port.unwrap_or(default),
             virtual_host,
+        })
+    }
+
+    fn of_socket(rest: &str) -> Result<Self, String> {
+        let (user, place) =
+            rest.split_once("@/").map_or(("", rest.to_owned()), |(user, path)| (user, format!("/{path}")));
+        let (path, query) = place.split_once('?').unwrap_or((&place, ""));
+        if path.is_empty() {
+            return Err(format!("'{SOCKET}://{rest}' names no socket"));
+        }
+        let (userid, password) = user.split_once(':').unwrap_or((user, ""));
+        let database = query.split('&').find_map(|pair| pair.strip_prefix("virtual_host=")).unwrap_or("0");
+        Ok(Self {
+            scheme: SOCKET.to_owned(),
+            userid: decoded(userid),
+            password: decoded(password),
+            hostname: decoded(path),
+            port: 0,
+            virtual_host: database.trim_start_matches('/').to_owned(),
         })
     }
 
@@ -70,6 +94,26 @@ impl BrokerUrl {
             "{scheme}://{user}:{password}@{host}:{}/{place}?heartbeat={heartbeat}&connection_timeout={connect}&frame_max={FRAME}",
             self.port
         )
+    }
+
+    /// As clients of Redis write it.
+    pub fn redis(&self) -> String {
+        if self.scheme != SOCKET {
+            return self.to_string();
+        }
+        let path: Vec<String> = self.hostname.split('/').map(encoded).collect();
+        let mut url = format!("unix://{}?db={}", path.join("/"), self.database());
+        for (name, value) in [("user", &self.userid), ("pass", &self.password)] {
+            if !value.is_empty() {
+                url.push_str(&format!("&{name}={}", encoded(value)));
+            }
+        }
+        url
+    }
+
+    /// Whether it is a Redis's.
+    pub fn is_redis(&self) -> bool {
+        matches!(self.scheme.as_str(), "redis" | "rediss" | SOCKET)
     }
 
     /// Whether it is RabbitMQ's.
@@ -102,7 +146,7 @@ fn port(text: &str) -> Result<u16, String> {
 }
 
 /// A text with its `%xx` replaced; bytes that are not UTF-8 become replacement characters.
-pub(crate) fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let [first, tail @ ..] = rest {
         let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
@@ -114,7 +158,7 @@ pub(crate) fn decoded(text: &str) -> String {
 }
 
 /// A text as it can stand in a URL: every byte that has a meaning there becomes `%xx`.
-pub(crate) fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
         other => format!("%{other:02X}"),
@@ -127,6 +171,9 @@ impl fmt::Display for BrokerUrl {
         write!(f, "{}://", self.scheme)?;
         if !self.userid.is_empty() || !self.password.is_empty() {
             write!(f, "{}:{}@", encoded(&self.userid), encoded(&self.password))?;
+        }
+        if self.scheme == SOCKET {
+            return write!(f, "{}?virtual_host={}", self.hostname, self.virtual_host);
         }
         match self.hostname.contains(':') {
             true => write!(f, "[{}]:{}/{}", self.hostname, self.port, self.virtual_host),
@@ -158,6 +205,19 @@ mod tests {
         assert_eq!(amqp("amqp://h"), format!("amqp://guest:guest@h:5672/%2F{end}"));
         assert_eq!(amqp("pyamqp://me:p%40ss@h:1//"), format!("amqp://me:p%40ss@h:1/%2F{end}"));
         assert_eq!(amqp("amqps://h/a%2Fb?x=y"), format!("amqps://guest:guest@h:5671/a%2Fb{end}"));
+    }
+
+    #[test]
+    fn a_redis_at_a_unix_socket() {
+        let url = BrokerUrl::parse("redis+socket:///srv/a b/redis.sock").unwrap();
+        assert_eq!((url.hostname.as_str(), url.database()), ("/srv/a b/redis.sock", 0));
+        assert_eq!(url.redis(), "unix:///srv/a%20b/redis.sock?db=0");
+        let url = BrokerUrl::parse("redis+socket://:p%40ss@/run/redis.sock?virtual_host=3").unwrap();
+        assert_eq!((url.password.as_str(), url.database()), ("p@ss", 3));
+        assert_eq!(url.redis(), "unix:///run/redis.sock?db=3&pass=p%40ss");
+        assert_eq!(url.to_string(), "redis+socket://:p%40ss@/run/redis.sock?virtual_host=3");
+        assert_eq!(BrokerUrl::parse("redis://h:7/2").unwrap().redis(), "redis://h:7/2");
+        assert!(BrokerUrl::parse("redis+socket://").is_err());
     }
 
     #[test]

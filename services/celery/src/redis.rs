@@ -6,10 +6,13 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError};
 use tokio::sync::Mutex;
 
-/// How long the server may take to answer.
-pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+use crate::BrokerUrl;
 
-pub(crate) struct Link {
+/// How long the server may take to answer.
+pub const ANSWER: Duration = Duration::from_secs(5);
+
+/// One connection.
+pub struct Link {
     client: Client,
     patience: Duration,
     open: Mutex<Option<MultiplexedConnection>>,
@@ -17,13 +20,13 @@ pub(crate) struct Link {
 
 impl Link {
     /// A connection to the server at this URL, whose commands may wait for so long beyond what the server needs.
-    pub(crate) fn new(url: &str, waits: Duration) -> Result<Self, String> {
-        let client = Client::open(url).map_err(|error| error.to_string())?;
+    pub fn new(url: &BrokerUrl, waits: Duration) -> Result<Self, String> {
+        let client = Client::open(url.redis()).map_err(|error| error.to_string())?;
         Ok(Self { client, patience: waits + ANSWER, open: Mutex::default() })
     }
 
     /// Does something over the connection. An error says why it cannot be done.
-    pub(crate) async fn with<T>(
+    pub async fn with<T>(
         &self,
         act: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, String> {

@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// What waits for an answer, by the name of its question.
-pub(crate) type Waiting<T> = Mutex<HashMap<String, oneshot::Sender<T>>>;
+pub type Waiting<T> = Mutex<HashMap<String, oneshot::Sender<T>>>;
 
 /// The name of a question that nothing waits for any more when this is dropped.
-pub(crate) struct Forget<'a, T>(pub(crate) &'a Waiting<T>, pub(crate) &'a str);
+pub struct Forget<'a, T>(pub &'a Waiting<T>, pub &'a str);
 
 impl<T> Drop for Forget<'_, T> {
     fn drop(&mut self) {
@@ -18,6 +18,6 @@ impl<T> Drop for Forget<'_, T> {
 }
 
 /// Locks what no panic can leave half done.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

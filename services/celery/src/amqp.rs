@@ -12,17 +12,17 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::core::BrokerUrl;
+use crate::BrokerUrl;
 
 /// How long the server may take to answer.
-pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+pub const ANSWER: Duration = Duration::from_secs(5);
 /// After twice this time without a sign of life either side gives the connection up: seconds.
-const HEARTBEAT: u16 = 5;
+pub const HEARTBEAT: u16 = 5;
 /// A message that the server writes to its disk.
-pub(crate) const PERSISTENT: u8 = 2;
+pub const PERSISTENT: u8 = 2;
 
 /// What is made when it is needed, and kept while it works.
-pub(crate) struct Kept<T>(Mutex<Option<Arc<T>>>);
+pub struct Kept<T>(Mutex<Option<Arc<T>>>);
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
@@ -31,14 +31,14 @@ impl<T> Default for Kept<T> {
 }
 
 /// Whether something can still be used.
-pub(crate) trait Works {
+pub trait Works {
     /// Whether it can still be used, as far as is known.
     fn works(&self) -> bool;
 }
 
 impl<T: Works> Kept<T> {
     /// What there is; made anew if there is none that works.
-    pub(crate) async fn get(&self, make: impl AsyncFnOnce() -> Result<T, String>) -> Result<Arc<T>, String> {
+    pub async fn get(&self, make: impl AsyncFnOnce() -> Result<T, String>) -> Result<Arc<T>, String> {
         let mut slot = self.0.lock().await;
         if let Some(kept) = slot.as_ref().filter(|kept| kept.works()) {
             return Ok(Arc::clone(kept));
@@ -50,7 +50,7 @@ impl<T: Works> Kept<T> {
     }
 
     /// It works no longer.
-    pub(crate) async fn forget(&self, broken: &Arc<T>) {
+    pub async fn forget(&self, broken: &Arc<T>) {
         let mut slot = self.0.lock().await;
         if slot.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, broken)) {
             *slot = None;
@@ -59,7 +59,7 @@ impl<T: Works> Kept<T> {
 }
 
 /// Connects to the server of this URL. `name` is what the server shows of the connection.
-pub(crate) async fn connect(url: &BrokerUrl, name: &str) -> Result<Connection, String> {
+pub async fn connect(url: &BrokerUrl, name: &str) -> Result<Connection, String> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let uri = url.amqp(HEARTBEAT, ANSWER);
     match timeout(ANSWER, Connection::connect(&uri, properties)).await {
@@ -69,18 +69,18 @@ pub(crate) async fn connect(url: &BrokerUrl, name: &str) -> Result<Connection, S
 }
 
 /// A channel whose messages the server confirms.
-pub(crate) async fn confirming(connection: &Connection) -> Result<Channel, String> {
+pub async fn confirming(connection: &Connection) -> Result<Channel, String> {
     let channel = connection.create_channel().await.map_err(reason)?;
     channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(reason)?;
     Ok(channel)
 }
 
-pub(crate) fn reason(error: lapin::Error) -> String {
+pub fn reason(error: lapin::Error) -> String {
     error.to_string()
 }
 
 /// Declares a queue that the server keeps, and deletes if nothing has used it for so long.
-pub(crate) async fn durable(
+pub async fn durable(
     channel: &Channel,
     name: &str,
     expires: Duration,
@@ -96,19 +96,19 @@ pub(crate) async fn durable(
 }
 
 /// Milliseconds, as an argument.
-pub(crate) fn millis(duration: Duration) -> AMQPValue {
+pub fn millis(duration: Duration) -> AMQPValue {
     AMQPValue::LongLongInt(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Whether there is such a queue; asked over a channel of its own, which the answer may close.
-pub(crate) async fn has_queue(connection: &Connection, name: &str) -> Result<bool, String> {
+pub async fn has_queue(connection: &Connection, name: &str) -> Result<bool, String> {
     let channel = connection.create_channel().await.map_err(reason)?;
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     exists(&channel, channel.queue_declare(name.into(), options, FieldTable::default()).await).await
 }
 
 /// Whether there is such an exchange; asked over a channel of its own, which the answer may close.
-pub(crate) async fn has_exchange(connection: &Connection, name: &str) -> Result<bool, String> {
+pub async fn has_exchange(connection: &Connection, name: &str) -> Result<bool, String> {
     let channel = connection.create_channel().await.map_err(reason)?;
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let kind = lapin::ExchangeKind::Direct;
@@ -133,7 +133,7 @@ fn is_missing(error: &lapin::Error) -> bool {
 }
 
 /// Publishes over a channel that confirms, and waits until the server has the message. False: no queue has got it.
-pub(crate) async fn publish(
+pub async fn publish(
     channel: &Channel,
     exchange: &str,
     key: &str,
@@ -151,15 +151,15 @@ pub(crate) async fn publish(
 }
 
 /// Everything up to a message is done with.
-pub(crate) const UP_TO: BasicAckOptions = BasicAckOptions { multiple: true };
+pub const UP_TO: BasicAckOptions = BasicAckOptions { multiple: true };
 
 /// A text among headers.
-pub(crate) fn text(value: &str) -> AMQPValue {
+pub fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(value))
 }
 
 /// Properties of a message in JSON.
-pub(crate) fn json() -> BasicProperties {
+pub fn json() -> BasicProperties {
     let name = |text: &str| ShortString::from(text);
     BasicProperties::default().with_content_type(name("application/json")).with_content_encoding(name("utf-8"))
 }

@@ -4,8 +4,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// A command of remote control to one worker, as it is published over Redis.
-pub fn control_request(node: &str, method: &str, arguments: &Value, ticket: &str, reply_queue: &str) -> String {
+/// What one worker says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The name of the worker; empty if the answer cannot be read.
+    pub node: String,
+    /// What it says; nothing if that cannot be read.
+    pub said: Option<Value>,
+}
+
+/// A command of remote control to one worker, or to all, as it is published over Redis.
+pub fn control_request(node: Option<&str>, method: &str, arguments: &Value, ticket: &str, reply_queue: &str) -> String {
     let body = control_body(node, method, arguments, ticket, reply_queue);
     let delivery = json!({"exchange": "celery.pidbox", "routing_key": ""});
     envelope(&body, &json!({"clock": 1}), json!({"delivery_mode": 2, "delivery_info": delivery, "priority": 0}), ticket)
@@ -20,19 +29,19 @@ pub fn task_message(branch: &str, id: &str, task: &str, kwargs: &Value, exchange
     envelope(&body, &headers, properties, id)
 }
 
-/// A command of remote control to one worker.
-pub(super) fn control_body(node: &str, method: &str, arguments: &Value, ticket: &str, reply_queue: &str) -> Value {
-    json!({"method": method, "arguments": arguments, "destination": [node], "pattern": null, "matcher": null,
+/// A command of remote control to one worker, or to all.
+pub fn control_body(node: Option<&str>, method: &str, arguments: &Value, ticket: &str, reply_queue: &str) -> Value {
+    json!({"method": method, "arguments": arguments, "destination": node.map(|node| [node]), "pattern": null, "matcher": null,
            "ticket": ticket, "reply_to": {"exchange": "", "routing_key": reply_queue}})
 }
 
 /// The arguments of a task.
-pub(super) fn task_body(kwargs: &Value) -> Value {
+pub fn task_body(kwargs: &Value) -> Value {
     json!([[], kwargs, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}])
 }
 
 /// What is said of a task beside its arguments.
-pub(super) fn task_headers(branch: &str, id: &str, task: &str, kwargs: &Value) -> Value {
+pub fn task_headers(branch: &str, id: &str, task: &str, kwargs: &Value) -> Value {
     json!({"lang": "py", "task": task, "id": id, "root_id": id, "parent_id": null, "group": null, "retries": 0,
            "timelimit": [null, null], "argsrepr": "()", "kwargsrepr": kwargs.to_string(), "origin": branch,
            "eta": null, "expires": null, "ignore_result": false})
@@ -46,8 +55,8 @@ fn envelope(body: &Value, headers: &Value, mut properties: Value, tag: &str) -> 
     .to_string()
 }
 
-/// The ticket of a reply, and what the worker says.
-pub fn read_reply(message: &[u8]) -> Option<(String, Value)> {
+/// The ticket of a reply that came over Redis, and the reply.
+pub fn read_reply(message: &[u8]) -> Option<(String, Reply)> {
     let envelope: Value = serde_json::from_slice(message).ok()?;
     let ticket = envelope["headers"]["ticket"].as_str()?.to_owned();
     let body = envelope["body"].as_str()?;
@@ -55,10 +64,24 @@ pub fn read_reply(message: &[u8]) -> Option<(String, Value)> {
         Some("base64") => STANDARD.decode(body).ok()?,
         _ => body.as_bytes().to_vec(),
     };
-    let body: Value = serde_json::from_slice(&body).ok()?;
-    // One worker was asked, so there is one answer.
-    let (_, said) = body.as_object()?.iter().next()?;
-    Some((ticket, said.clone()))
+    Some((ticket, read_body(&body, envelope["content-type"].as_str().unwrap_or_default())))
+}
+
+/// The reply in the body of a message. A worker writes it with the serializer of its application.
+pub fn read_body(body: &[u8], content_type: &str) -> Reply {
+    let read = match content_type {
+        "application/x-python-serialize" => {
+            // What is not plain data can be an argument of a task, which nothing here looks at.
+            let options = serde_pickle::DeOptions::new().replace_unresolved_globals();
+            serde_pickle::from_slice(body, options).ok()
+        }
+        _ => serde_json::from_slice::<Value>(body).ok(),
+    };
+    // Each worker answers for itself.
+    match read.as_ref().and_then(Value::as_object).and_then(|body| body.iter().next()) {
+        Some((node, said)) => Reply { node: node.clone(), said: Some(said.clone()) },
+        None => Reply { node: String::new(), said: None },
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +96,7 @@ mod tests {
 
     #[test]
     fn requests_have_their_form() {
-        let message = control_request("i1@b1", "ping", &json!({}), "t", "q");
+        let message = control_request(Some("i1@b1"), "ping", &json!({}), "t", "q");
         let sent = body(&message);
         assert_eq!((&sent["method"], &sent["destination"]), (&json!("ping"), &json!(["i1@b1"])));
         assert_eq!(sent["reply_to"], json!({"exchange": "", "routing_key": "q"}));
@@ -85,8 +108,21 @@ mod tests {
             "content-type":"application/json","headers":{"ticket":"bddf","clock":3},
             "properties":{"delivery_mode":1,"delivery_info":{"exchange":"reply.celery.pidbox","routing_key":"e0d0"},
             "priority":0,"body_encoding":"base64","delivery_tag":"dbaa"}}"#;
-        assert_eq!(read_reply(reply), Some(("bddf".into(), json!({"ok": "pong"}))));
+        let pong = Reply { node: "w1@probe".into(), said: Some(json!({"ok": "pong"})) };
+        assert_eq!(read_reply(reply), Some(("bddf".into(), pong)));
         assert_eq!(read_reply(b"nonsense"), None);
+    }
+
+    #[test]
+    fn a_pickled_reply_is_read() {
+        let list = json!([{"name": "t", "args": [1, "a"], "time_start": null}]);
+        let pickled = serde_pickle::to_vec(&json!({"w@h": list}), serde_pickle::SerOptions::new()).unwrap();
+        let reply = read_body(&pickled, "application/x-python-serialize");
+        assert_eq!((reply.node.as_str(), reply.said), ("w@h", Some(list)));
+        // pickle.dumps({"w@h": [datetime.date(2026, 1, 2)]}, protocol=4)
+        let strange = b"\x80\x04\x95,\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x03w@h\x94]\x94\x8c\x08datetime\x94\x8c\x04date\x94\x93\x94C\x04\x07\xea\x01\x02\x94\x85\x94R\x94as.";
+        assert_eq!(read_body(strange, "application/x-python-serialize").said, Some(json!([null])));
+        assert_eq!(read_body(b"\x80", "application/x-python-serialize").said, None);
     }
 
     #[test]

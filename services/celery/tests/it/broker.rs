@@ -1,4 +1,4 @@
-//! The broker of a rig.
+//! The broker of a rig: of these tests, and of Cyme's.
 
 use std::env;
 use std::fs;
