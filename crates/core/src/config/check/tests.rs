@@ -224,6 +224,13 @@ fn references_to_nothing() {
         "2: warning: cmd: the watcher's environment has no PRT, so $(circus.env.prt) stays unchanged; did you mean \
          'PORT'?",
     );
+    let slots = "\nslot.CARD = gpu\n[slots:gpu]\nvalues = 1, 2";
+    assert_eq!(of_watcher(&format!("cmd = sleep $(circus.slot.gpu)$(circus.slot.GPU){slots}")), [""; 0]);
+    expect(
+        &format!("cmd = sleep $(circus.slot.gpus){slots}"),
+        "2: warning: cmd: no option slot.* of the watcher names [slots:gpus], so $(circus.slot.gpus) stays unchanged; did \
+         you mean 'gpu'?",
+    );
     expect(
         "cmd = sleep $(circus.widd)",
         "2: warning: cmd: $(circus.widd) is unknown, so it stays unchanged; did you mean 'wid'?",

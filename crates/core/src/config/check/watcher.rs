@@ -222,7 +222,11 @@ impl Judge<'_> {
         for (key, text) in self.texts() {
             let unknown = RefCell::new(Vec::new());
             let _same = expand(text, |name| {
-                if variable(self.config, 1, &numbers, name).is_none() {
+                // The pools are known by their names in lower case, as when a worker starts.
+                let is_slot = name
+                    .strip_prefix("slot.")
+                    .is_some_and(|pool| self.config.slots.values().any(|slots| slots.pool.to_lowercase() == pool));
+                if !is_slot && variable(self.config, 1, &numbers, name).is_none() {
                     unknown.borrow_mut().push(name.to_owned());
                 }
                 None
@@ -247,6 +251,12 @@ impl Judge<'_> {
                 format!(
                     "the watcher's environment has no {}, so $(circus.{name}) stays unchanged{hint}",
                     variable.to_uppercase()
+                )
+            }
+            Some(("slot", pool)) => {
+                let hint = suggestion(pool, self.config.slots.values().map(|slots| slots.pool.as_str()));
+                format!(
+                    "no option slot.* of the watcher names [slots:{pool}], so $(circus.{name}) stays unchanged{hint}"
                 )
             }
             _ => {
