@@ -17,8 +17,8 @@ import uuid
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SHARED = ("fleet.py", "trial", "drain.py", "broker_hooks.py")
-NOT_COPIED = {"prepare", "README.md", "requirements.txt", "__pycache__"}
+SHARED = ("fleet.py", "trial", "broker_hooks.py")
+NOT_COPIED = {"prepare", "README.md", "requirements.txt", "report.svg", "__pycache__"}
 
 
 class Failed(Exception):
@@ -44,7 +44,11 @@ def make_ready(source: Path, folders: list[str], shared: tuple[str, ...] = SHARE
         (folder / name).mkdir(parents=True, exist_ok=True)
     if not arguments.venv:
         install(venv, source / "requirements.txt")
+    helper = shutil.which("circus-celery") or "circus-celery"
     replacements = {"@FLEET@": str(folder), "@VENV@": str(venv), "@HOMEDIR@": str(folder / "state")}
+    replacements["@CIRCUS_CELERY@"] = helper
+    if shared and helper == "circus-celery":
+        print("there is no circus-celery in PATH: native.ini needs it (cargo install --path services/celery)")
     copy_tree(source, folder, replacements)
     for name in shared:
         copy_file(HERE / name, folder / name, replacements)
@@ -137,6 +141,10 @@ class Circus:
 
     def wanted(self, watcher: str) -> int:
         return self.ask("numprocesses", name=watcher)["numprocesses"]
+
+    def short(self) -> list[str]:
+        """The watchers that lack processes."""
+        return [name for name in self.watchers() if len(self.pids(name)) < self.wanted(name)]
 
     def missing(self) -> list[str]:
         """The watchers that are not active with all of their processes, with the reason."""

@@ -45,7 +45,7 @@ class Events(ConsumerMixin):
             server.emit(body["event"], body, namespace=NAMESPACE, room=room)
 
 
-gevent.spawn(Events(Connection(os.environ["TH_BROKER"])).run)
+gevent.spawn(Events(Connection(os.environ["CELERY_BROKER_URL"])).run)
 application = socketio.WSGIApp(server)
 address = ("127.0.0.1", int(sys.argv[1]))
 pywsgi.WSGIServer(address, application, handler_class=WebSocketHandler, log=None).serve_forever()

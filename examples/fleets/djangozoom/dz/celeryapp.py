@@ -4,7 +4,7 @@ import os
 
 from celery import Celery
 
-app = Celery("dz", broker=os.environ["DZ_BROKER"], backend="rpc://", include=["dz.tasks.jobs"])
+app = Celery("dz", broker=os.environ["CELERY_BROKER_URL"], backend="rpc://", include=["dz.tasks.jobs"])
 app.conf.update(
     task_default_queue="build",
     worker_prefetch_multiplier=1,
