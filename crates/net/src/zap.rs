@@ -37,6 +37,23 @@ pub enum Candidate {
 }
 
 impl Candidate {
+    /// Reads a question: version, request, domain, address, identity, mechanism, credentials. `None` where it is none of
+    /// those that have an answer but no.
+    pub fn from_frames(frames: &[Vec<u8>]) -> Option<Self> {
+        let [version, _request, domain, address, _identity, mechanism, credentials @ ..] = frames else { return None };
+        let address = String::from_utf8_lossy(address);
+        match (version.as_slice(), domain.as_slice(), mechanism.as_slice(), credentials) {
+            (b"1.0", domain, b"CURVE", [key]) if domain == guard::KEYS.as_bytes() => {
+                let key = PublicKey::from_bytes(key.as_slice().try_into().ok()?);
+                Some(Self::Key { key, address: address.into_owned() })
+            }
+            (b"1.0", domain, b"NULL", []) if domain == guard::USERS.as_bytes() => {
+                LocalPeer::parse(&address).map(Self::Process)
+            }
+            _ => None,
+        }
+    }
+
     /// The key that it holds, in Z85.
     pub fn key(&self) -> Option<String> {
         match self {
@@ -98,7 +115,7 @@ impl Zap {
                 more = others;
             }
             let request = frames.get(1).map(Vec::as_slice).unwrap_or_default();
-            let candidate = candidate(&frames);
+            let candidate = Candidate::from_frames(&frames);
             let name = candidate.as_ref().and_then(&mut judge);
             let answer = match (&candidate, name) {
                 (Some(candidate), Some(name)) => {
@@ -114,22 +131,6 @@ impl Zap {
             let _sent = answer;
         }
         self.port.readable()
-    }
-}
-
-/// The frames of a question: version, request, domain, address, identity, mechanism, credentials.
-fn candidate(frames: &[Vec<u8>]) -> Option<Candidate> {
-    let [version, _request, domain, address, _identity, mechanism, credentials @ ..] = frames else { return None };
-    let address = String::from_utf8_lossy(address);
-    match (version.as_slice(), domain.as_slice(), mechanism.as_slice(), credentials) {
-        (b"1.0", domain, b"CURVE", [key]) if domain == guard::KEYS.as_bytes() => {
-            let key = PublicKey::from_bytes(key.as_slice().try_into().ok()?);
-            Some(Candidate::Key { key, address: address.into_owned() })
-        }
-        (b"1.0", domain, b"NULL", []) if domain == guard::USERS.as_bytes() => {
-            LocalPeer::parse(&address).map(Candidate::Process)
-        }
-        _ => None,
     }
 }
 
