@@ -1,7 +1,7 @@
 //! The seeded simulator: the core against a fake kernel and a client that does everything, watched by a model.
 //!
-//! `CIRCUS_SIM_SEEDS=1000 cargo test --test sim` runs more seeds than the default 256; `CIRCUS_SIM_SEED=17` repeats one
-//! and `CIRCUS_SIM_TRACE=1` prints what happens in it.
+//! `CIRCUS_SIM_SEEDS=1000 cargo test --test sim` runs more seeds than the default 256, `CIRCUS_SIM_NIGHTLY=1` a million steps
+//! over as many seeds as that takes; `CIRCUS_SIM_SEED=17` repeats one and `CIRCUS_SIM_TRACE=1` prints what happens in it.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::panic::AssertUnwindSafe;
@@ -61,11 +61,26 @@ fn run_seeds(mut run: impl FnMut(u64, u64, bool)) {
     }
 }
 
+/// What a run of all seeds takes at least, and what a nightly one does.
+const STEPS: u64 = 10_000;
+const NIGHTLY_STEPS: u64 = 1_000_000;
+
 #[test]
 fn the_core_keeps_its_promises() {
     let mut total = run::Totals::default();
     run_seeds(|seed, steps, trace| total.add(&run::run(seed, steps, trace)));
+    // Seeds of their own, beyond those that are run each time.
+    let mut seed = 1_000_000;
+    while setting("CIRCUS_SIM_NIGHTLY").is_some() && total.steps < NIGHTLY_STEPS {
+        let one = std::panic::catch_unwind(|| run::run(seed, 300, false));
+        let one = one
+            .unwrap_or_else(|_| panic!("seed {seed} failed; repeat it with CIRCUS_SIM_SEED={seed} CIRCUS_SIM_TRACE=1"));
+        total.add(&one);
+        seed += 1;
+    }
     println!("{total:?}");
+    let chosen = ["CIRCUS_SIM_SEED", "CIRCUS_SIM_SEEDS", "CIRCUS_SIM_STEPS"].iter().any(|name| setting(name).is_some());
+    assert!(chosen || total.steps >= STEPS || FOUND.load(Ordering::Relaxed), "only {} steps", total.steps);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use circus_core::config::{
     CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
 };
 use circus_core::proto::{
-    Body, ClientAddress, EventKind, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, Selection,
-    Signal, SpawnError, Stage, StreamName, Tail, TailRange,
+    Body, ClientAddress, EventKind, Fault, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId,
+    Selection, Signal, SpawnError, Stage, StreamName, Tail, TailRange,
 };
 use serde_json::json;
 
@@ -35,6 +35,7 @@ const IDLE_TIMEOUT: u64 = 4000;
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Totals {
     seeds: u64,
+    pub(crate) steps: u64,
     requests: u64,
     cancelled: u64,
     spawned: u64,
@@ -55,11 +56,13 @@ pub(crate) struct Totals {
     successors: u64,
     retired: u64,
     failed_reloads: u64,
+    failed_calls: u64,
 }
 
 impl Totals {
     pub(crate) fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;
+        self.steps += other.steps;
         self.requests += other.requests;
         self.cancelled += other.cancelled;
         self.spawned += other.spawned;
@@ -80,6 +83,7 @@ impl Totals {
         self.successors += other.successors;
         self.retired += other.retired;
         self.failed_reloads += other.failed_reloads;
+        self.failed_calls += other.failed_calls;
     }
 }
 
@@ -136,6 +140,7 @@ pub(crate) fn run(seed: u64, steps: u64, trace: bool) -> Totals {
     sim.drain();
     for _ in 0..steps {
         sim.step();
+        sim.totals.steps += 1;
         if sim.ended {
             break;
         }
@@ -523,6 +528,11 @@ impl Sim {
                 }
             }
             Action::Signal { pid, signal, reach, .. } => self.signal(pid, signal, reach),
+            // As kill(2) does with a process of another user.
+            Action::SignalRequest { job, .. } if self.rng.chance(5) => {
+                self.totals.failed_calls += 1;
+                self.tell(Event::SignalDone { job, result: Err(Fault::command("Operation not permitted")) });
+            }
             Action::SignalRequest { job, pids, signal, .. } => {
                 for pid in pids {
                     assert!(!self.hooks.has_refused(pid.0, signal), "{signal} to {} was kept back", pid.0);
@@ -599,6 +609,10 @@ impl Sim {
             let name = known(self.rng.pick::<String>(sockets));
             self.say(|| format!("a client connects to {name} just before"));
             self.sockets.connect(name, self.now);
+        }
+        if self.rng.chance(5) {
+            self.totals.failed_calls += 1;
+            return self.tell(Event::Connections { watcher, open: Err("Too many open files".into()) });
         }
         let counts: Vec<(usize, u64)> = sockets.iter().map(|name| self.sockets.count(name, self.now)).collect();
         let open = counts.iter().map(|(open, _)| open).sum();
