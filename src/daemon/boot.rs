@@ -98,6 +98,11 @@ fn error(text: impl std::fmt::Display) -> StartupError {
     StartupError::Error(text.to_string())
 }
 
+/// The same with what could not be done, as the kernel's words alone say nothing about that.
+fn cannot<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> StartupError {
+    move |reason| StartupError::Error(format!("cannot {what}: {reason}"))
+}
+
 /// The two listening endpoints, bound before anything of another circusd could be touched.
 struct Endpoints {
     control: sys::BoundEndpoint,
@@ -120,13 +125,13 @@ pub(super) fn boot(
     // Their numbers are the lowest ones: nothing else may have them.
     let passed = sys::take_passed();
     let circus = &config.circus;
-    let nofile = sys::raise_nofile().map_err(error)?;
+    let nofile = sys::raise_nofile().map_err(cannot("raise the limit of open files"))?;
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     descriptors::suffice(nofile, open, config.sockets.len()).map_err(error)?;
-    sys::end_children_on_abort().map_err(error)?;
+    sys::end_children_on_abort().map_err(cannot("prepare for a crash"))?;
     let placeholders = hold_numbers(config.sockets.len())?;
     // From here on a SIGTERM is taken up by the first turn, so that nothing of what follows is left behind.
-    let signals = sys::Signals::install().map_err(error)?;
+    let signals = sys::Signals::install().map_err(cannot("take up signals"))?;
     let own_umask = circus.umask.map(sys::set_umask);
     refuse_unsafe_places(circus, args.pidfile.as_deref(), args.log_output.as_deref()).map_err(StartupError::Error)?;
     let mut log = open_log(circus, args.log_level.as_deref(), args.log_output.as_deref()).map_err(error)?;
@@ -163,22 +168,23 @@ pub(super) fn boot(
     let spawner = sys::Spawner::new().map_err(|failure| error(format!("{}: {}", failure.detail, failure.reason())))?;
     // Without it, as before Linux 3.4, orphans go to PID 1, and are looked for instead of collected.
     drop(sys::become_subreaper());
-    let poll = Poll::new().map_err(error)?;
-    let mut sources = Sources::new(poll.registry().try_clone().map_err(error)?);
-    let waker = Arc::new(Waker::new(poll.registry(), sources.reserve(Source::Threads)).map_err(error)?);
+    const WATCH: &str = "watch descriptors";
+    let poll = Poll::new().map_err(cannot(WATCH))?;
+    let mut sources = Sources::new(poll.registry().try_clone().map_err(cannot(WATCH))?);
+    let waker = Arc::new(Waker::new(poll.registry(), sources.reserve(Source::Threads)).map_err(cannot(WATCH))?);
     let wakes = Arc::clone(&waker);
-    let output = OutputHandle::start(move || drop(wakes.wake())).map_err(error)?;
+    let output = OutputHandle::start(move || drop(wakes.wake())).map_err(cannot("start the output thread"))?;
     let probes = Probes::new(Arc::clone(&waker), nofile);
     let hooks = HookRunner::new(waker, host.clone(), nofile);
-    let context = Context::new().map_err(error)?;
+    let context = Context::new().map_err(cannot("start libzmq"))?;
     let fds = FdTable::new(sockets, control, events);
     fds.store.forget(&stale);
     let door = Door::open(guests, &context, &mut sources).map_err(StartupError::Error)?;
     let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events, &door)?;
-    sources.add(Source::Control, &mut router, Interest::READABLE).map_err(error)?;
-    sources.add(Source::Events, &mut publisher, Interest::READABLE).map_err(error)?;
-    sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(error)?;
-    parent.register(&mut sources).map_err(error)?;
+    sources.add(Source::Control, &mut router, Interest::READABLE).map_err(cannot(WATCH))?;
+    sources.add(Source::Events, &mut publisher, Interest::READABLE).map_err(cannot(WATCH))?;
+    sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(cannot(WATCH))?;
+    parent.register(&mut sources).map_err(cannot("watch the parent"))?;
     parent.listening(&fds.control.endpoint);
     log.line(Level::Debug, now, format!("holding {}", fds.describe()));
     let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
@@ -186,7 +192,10 @@ pub(super) fn boot(
     let path = circus.state_file.as_deref().filter(|path| !path.is_empty());
     let memories = path.map(state_file::memories).transpose().map_err(StartupError::Error)?.unwrap_or_default();
     let known_runs = path.map(state_file::runs).transpose().map_err(StartupError::Error)?.unwrap_or_default();
-    let state_file = path.map(|path| StateFile::begin(path, memories.clone())).transpose().map_err(error)?;
+    let state_file = path
+        .map(|path| StateFile::begin(path, memories.clone()))
+        .transpose()
+        .map_err(cannot("begin the state_file"))?;
     if let Some(file) = &state_file {
         file.sockets(&fds.sockets);
     }
@@ -253,7 +262,7 @@ pub(super) fn boot(
 
 /// Opens something at each of the next `count` numbers.
 fn hold_numbers(count: usize) -> Result<Vec<File>, StartupError> {
-    (0..count).map(|_| File::open("/dev/null").map_err(error)).collect()
+    (0..count).map(|_| File::open("/dev/null").map_err(cannot("open /dev/null"))).collect()
 }
 
 pub(super) fn open_log(circus: &CircusConfig, level: Option<&str>, output: Option<&str>) -> Result<Log, String> {
@@ -342,10 +351,10 @@ pub(super) fn open_network(
     door: &Door,
 ) -> Result<(Router, Publisher), StartupError> {
     // libzmq closes what it is given.
-    let listener = control.fd.try_clone().map_err(error)?;
+    let listener = control.fd.try_clone().map_err(cannot("hand the control endpoint over"))?;
     let guard = door.guard_for(&control.endpoint);
     let router = Router::new(context, listener, &control.endpoint, guard).map_err(error)?;
-    let listener = events.fd.try_clone().map_err(error)?;
+    let listener = events.fd.try_clone().map_err(cannot("hand the event endpoint over"))?;
     let guard = door.guard_for(&events.endpoint);
     let mut publisher = Publisher::of_events(context, listener, &events.endpoint, guard).map_err(error)?;
     door.judge(&mut publisher);

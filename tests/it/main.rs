@@ -22,6 +22,7 @@ mod configuration;
 mod console;
 mod cost;
 mod descriptors;
+mod faults;
 mod first_ini;
 mod flood;
 mod hooks;
