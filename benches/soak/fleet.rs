@@ -14,6 +14,9 @@ use crate::Outcome;
 /// How long an answer may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// When a question is asked again: one that is sent at the very moment of an upgrade is lost.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
 /// A circusd with its workers. What is left of it ends when this is dropped.
 pub(crate) struct Fleet {
     child: Child,
@@ -28,9 +31,30 @@ pub(crate) struct Client(Dealer);
 impl Client {
     /// The reply, whatever it says.
     pub(crate) fn ask(&mut self, command: &str, properties: Value) -> Outcome<Value> {
+        self.ask_within(DEADLINE, command, properties)
+    }
+
+    /// The same, within a time of its own.
+    pub(crate) fn ask_within(&mut self, time: Duration, command: &str, properties: Value) -> Outcome<Value> {
         let entries = [("command", command.into()), ("properties", properties)];
         let request = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        Ok(Value::Object(self.0.call(request, DEADLINE).map_err(|error| format!("{command}: {error}"))?))
+        Ok(Value::Object(self.0.call(request, time).map_err(|error| format!("{command}: {error}"))?))
+    }
+
+    /// The reply to a question, and how often it was asked again.
+    pub(crate) fn question(&mut self, command: &str) -> Outcome<u32> {
+        let begun = Instant::now();
+        let mut again = 0;
+        loop {
+            let entries = [("command", command.into()), ("properties", json!({}))];
+            let request = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            match self.0.call(request, ASK_AGAIN) {
+                Ok(reply) if reply.get("status") == Some(&json!("ok")) => return Ok(again),
+                Ok(reply) => return Err(format!("{command}: {}", Value::Object(reply)).into()),
+                Err(error) if begun.elapsed() > DEADLINE => return Err(format!("{command}: {error}").into()),
+                Err(_) => again += 1,
+            }
+        }
     }
 
     /// A reply that has to be no error.

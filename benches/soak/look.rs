@@ -5,8 +5,6 @@ use std::fmt;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::Outcome;
 use crate::fleet::{Client, Fleet};
 use crate::saved_state::{self, Kept};
@@ -25,8 +23,8 @@ pub(crate) struct Look {
     pub(crate) children: usize,
     /// Those that had ended at the look before, too, and were not reaped.
     pub(crate) lasting_zombies: usize,
-    /// How long `numwatchers` took.
-    pub(crate) answer: Duration,
+    /// How long `numwatchers` took; `None` where it had to be asked again.
+    pub(crate) answer: Option<Duration>,
     pub(crate) kept: Option<Kept>,
 }
 
@@ -54,8 +52,8 @@ impl<'f> Looker<'f> {
 
     pub(crate) fn look(&mut self, at: Duration) -> Outcome<Look> {
         let begun = Instant::now();
-        self.client.tell("numwatchers", json!({}))?;
-        let answer = begun.elapsed();
+        let again = self.client.question("numwatchers")?;
+        let answer = (again == 0).then(|| begun.elapsed());
         let pid = self.fleet.pid();
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let memory =

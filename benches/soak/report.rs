@@ -58,8 +58,13 @@ fn table(args: &Args, looks: &[Look], done: &Done, verdicts: &[Verdict]) -> Outc
         )?;
     }
     let answers = || looks.iter().filter_map(verdict::answer);
-    let (p50, p99) = (quantile(answers(), 0.5), quantile(answers(), 0.99));
-    writeln!(text, "\nAnswers to `numwatchers` took {p50:.2} ms (p50) and {p99:.2} ms (p99), n = {}.\n", looks.len())?;
+    let (p50, p99, n) = (quantile(answers(), 0.5), quantile(answers(), 0.99), answers().count());
+    writeln!(
+        text,
+        "\nAnswers to `numwatchers` took {p50:.2} ms (p50) and {p99:.2} ms (p99), n = {n}; {} questions met an upgrade and \
+         were asked again.\n",
+        looks.len() - n
+    )?;
     verdicts.iter().try_for_each(|verdict| writeln!(text, "- {verdict}"))?;
     Ok(text)
 }
@@ -67,7 +72,8 @@ fn table(args: &Args, looks: &[Look], done: &Done, verdicts: &[Verdict]) -> Outc
 fn samples(looks: &[Look]) -> Outcome<String> {
     let mut text = "seconds,rss_kib,descriptors,children,answer_us,timers,state_bytes\n".to_owned();
     for Look { at, memory, descriptors, children, answer, kept, .. } in looks {
-        let (seconds, answer) = (at.as_secs_f64(), answer.as_micros());
+        let seconds = at.as_secs_f64();
+        let answer = answer.map(|answer| answer.as_micros().to_string()).unwrap_or_default();
         let (timers, bytes) =
             kept.map_or_else(Default::default, |kept| (kept.timers.to_string(), kept.bytes.to_string()));
         writeln!(text, "{seconds:.1},{memory},{descriptors},{children},{answer},{timers},{bytes}")?;

@@ -3,6 +3,7 @@
 
 use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -43,11 +44,13 @@ pub(crate) fn prepare(fleet: &Fleet) -> Outcome<()> {
     Ok(std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?)
 }
 
-/// Has circusd write down its state. `None` where it is busy with an upgrade of another client.
+/// Has circusd write down its state. `None` where it is busy with an upgrade of another client, or the request was lost in
+/// one.
 pub(crate) fn look(fleet: &Fleet, client: &mut Client) -> Outcome<Option<Kept>> {
     let file = fleet.path("state");
     drop(std::fs::remove_file(&file));
-    let reply = client.ask("upgrade", json!({"binary": fleet.path("declines")}))?;
+    let request = json!({"binary": fleet.path("declines")});
+    let Ok(reply) = client.ask_within(Duration::from_secs(10), "upgrade", request) else { return Ok(None) };
     if reply["status"] != "error" {
         return Err(format!("the program that declines was taken: {reply}").into());
     }

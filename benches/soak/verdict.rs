@@ -111,7 +111,7 @@ pub(crate) fn children(look: &Look) -> Option<f64> {
 
 /// Milliseconds.
 pub(crate) fn answer(look: &Look) -> Option<f64> {
-    Some(look.answer.as_secs_f64() * 1e3)
+    Some(look.answer?.as_secs_f64() * 1e3)
 }
 
 /// All that has to hold. `wrong` is what the end has shown.
