@@ -7,6 +7,7 @@ mod flapping;
 mod full_stats;
 mod http_observer;
 mod logger;
+mod notify;
 mod prometheus;
 mod redis_observer;
 mod resource_watcher;
@@ -21,6 +22,7 @@ pub(crate) const PLUGINS: &[Registration] = &[
     full_stats::PLUGIN,
     http_observer::PLUGIN,
     logger::PLUGIN,
+    notify::PLUGIN,
     prometheus::PLUGIN,
     redis_observer::PLUGIN,
     resource_watcher::PLUGIN,

@@ -108,6 +108,8 @@ fn body(event: &Event, watcher: &str, why: Why) -> String {
     if let Some(body) = body.as_object_mut() {
         body.extend(event.body.clone());
         body.extend(why.text.map(|text| ("text".to_owned(), Value::from(text))));
+        body.extend(why.signal.map(|signal| ("signal".to_owned(), Value::from(signal))));
+        body.extend(why.lived.map(|lived| ("lived".to_owned(), Value::from(lived))));
         if !why.lines.is_empty() {
             body.insert("lines".into(), why.lines.into());
         }
@@ -221,16 +223,20 @@ mod tests {
         let (url, heard) = server(&[204]);
         let mut plugin = plugin(&url, &[]);
         let mut client = FakeClient::default();
-        let event = |pid| json!({"pid": pid, "text": format!("worker 1 (pid {pid}) exited with status 3")});
+        let event = |pid| {
+            let text = format!("worker 1 (pid {pid}) was ended by SIGSEGV");
+            json!({"pid": pid, "text": text, "signal": "SIGSEGV", "lived": 0.25})
+        };
         let line = |pid, line: &str| json!({"pid": pid, "line": line});
         let lines = [line(6, "before"), line(7, "no table"), line(7, "bye")];
         client.answer("why", json!({"status": "ok", "events": [event(7), event(6)], "lines": lines}));
-        let event = client.event("web", "reap", json!({"process_pid": 7, "exit_code": 3}));
+        let event = client.event("web", "reap", json!({"process_pid": 7, "exit_code": -11}));
         plugin.on_event(&event, &mut client);
         wait(&mut plugin, &mut client);
         let request = heard.recv().unwrap();
         let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
-        assert_eq!(body["text"], "worker 1 (pid 7) exited with status 3");
+        assert_eq!(body["text"], "worker 1 (pid 7) was ended by SIGSEGV");
+        assert_eq!((&body["signal"], &body["lived"]), (&json!("SIGSEGV"), &json!(0.25)));
         assert_eq!(body["lines"], json!(["no table", "bye"]));
     }
 

@@ -4,10 +4,14 @@ use circus_plugin_sdk::{Client, Event};
 use serde_json::{Value, json};
 
 /// What went wrong, in words, and what the worker has printed last, the oldest line first.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Why {
     pub(crate) text: Option<String>,
     pub(crate) lines: Vec<String>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<String>,
+    /// For how many seconds it had run.
+    pub(crate) lived: Option<f64>,
 }
 
 /// Whether an event tells of a process that has failed.
@@ -27,6 +31,8 @@ pub(crate) fn of_exit(event: &Event, watcher: &str, client: &mut dyn Client) -> 
     let told = rows("events").iter().rev().find(of_it);
     Why {
         text: told.and_then(|row| text(row, "text")),
+        signal: told.and_then(|row| text(row, "signal")),
+        lived: told.and_then(|row| row.get("lived")).and_then(Value::as_f64),
         lines: rows("lines").iter().filter(of_it).filter_map(|row| text(row, "line")).collect(),
     }
 }

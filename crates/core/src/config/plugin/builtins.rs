@@ -212,11 +212,60 @@ pub static BUILTINS: &[Builtin] = &[
             key(
                 "lines",
                 "yes",
-                "Tell a failed exit (reap) with text, what happened in words, and lines, the last lines of the worker.",
+                "Tell a failed exit (reap) with text, what happened in words, signal, the signal that ended the \
+                 worker (if one did), lived, the seconds that it had run, and lines, its last lines.",
             ),
             key("timeout", "10", "Seconds to wait for an answer."),
             key("max_retry", "5", "How many times a failed delivery is retried, after 1, 2, 4 ... seconds."),
             key("queue", "1000", "How many events may wait to be sent; further events are dropped and counted."),
+        ],
+    },
+    Builtin {
+        name: "notify",
+        class: None,
+        about: "Tells a person that a watcher fails, that it still does, and that it is back to normal, by a command or \
+                a web server.",
+        keys: &[
+            key(
+                "command",
+                "",
+                "A command that reads the message from its standard input, such as mail -s circus root; either this \
+                 or url is required.",
+            ),
+            key("url", "", "The URL that the message is sent to in a POST."),
+            key(
+                "content_type",
+                "application/json",
+                "The type of the POST. With json in it, values are escaped as in JSON.",
+            ),
+            key(
+                "template",
+                "",
+                "The message, with $(watcher), $(state) (failed, still fails or is back to normal), $(text) (what \
+                 happened, in words), $(count) (of failures), $(lines) (the last lines of the worker), $(signal), \
+                 $(lived) (seconds) and $(host) replaced. By default $(host): $(watcher) $(state): $(text) and the \
+                 lines; for a POST of JSON, an object with this as text.",
+            ),
+            key(
+                "events",
+                "reap, stop, unhealthy, reload_failed, hook_failure",
+                "The kinds of events that it applies to, separated by commas: failed exits that were not asked for, \
+                 stops for a reason, failed checks, reloads and hooks.",
+            ),
+            key(
+                "watchers_regex",
+                ".*",
+                "The watchers that it applies to: a regular expression, matched from the beginning of their names. \
+                 Never plugins.",
+            ),
+            key("repeat", "900", "Seconds after which a watcher that still fails is told again."),
+            key("calm", "60", "Seconds without a failure after which an active watcher is back to normal."),
+            key("max_messages", "20", "How many messages are sent within window; others are left out and counted."),
+            key("window", "3600", "Seconds that max_messages applies to."),
+            key("history", "", "A file with the last messages, a JSON object in each line; none by default."),
+            key("history_size", "100", "How many messages the file has at most."),
+            key("timeout", "10", "Seconds that the command or the server may take."),
+            key("queue", "100", "How many messages may wait to be sent; further ones are dropped and counted."),
         ],
     },
     Builtin {
