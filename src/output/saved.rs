@@ -17,6 +17,7 @@ use crate::output::SinkId;
 use crate::output::format::line_format::LineFormat;
 use crate::output::message::{SourceId, WriterId};
 use crate::output::read::pipe_reader::{PipeReader, SavedReader};
+use crate::output::sink::datagram::SavedDatagrams;
 use crate::output::sink::device::SavedDevice;
 use crate::output::sink::interface::{Clocks, Sink};
 use crate::output::sink::log_file::SavedLogFile;
@@ -81,6 +82,7 @@ struct SavedStreamSink {
 pub(crate) enum SavedSink {
     File(SavedLogFile),
     Device(SavedDevice),
+    Datagrams(SavedDatagrams),
     Log(LogSink),
     Null,
 }
@@ -92,6 +94,7 @@ impl SavedSink {
             Self::File(saved) => Box::new(saved.restore(fd.ok_or_else(lacks)?)),
             Self::Device(saved) if saved.is_open => Box::new(saved.restore(Some(fd.ok_or_else(lacks)?))),
             Self::Device(saved) => Box::new(saved.restore(None)),
+            Self::Datagrams(saved) => Box::new(saved.restore()?),
             Self::Log(sink) => Box::new(sink),
             Self::Null => Box::new(NullSink),
         })

@@ -53,6 +53,7 @@ mod rest;
 mod runs;
 mod servers;
 mod signals;
+mod sinks;
 mod slots;
 mod sockets;
 mod ssh;

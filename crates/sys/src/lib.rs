@@ -30,7 +30,7 @@
 //!
 //! Every descriptor made here is an `OwnedFd` and close-on-exec. Unsafe code is in `child`, `spawn` (clone), `reap`
 //! (waitpid), `hand_over` (execve), `survivor` (pidfd), `kill` (kill, pidfd), `daemonize` (fork), `parent` and `notify`
-//! (descriptors by number), `memory` (mallopt, malloc_trim) and
+//! (descriptors by number), `memory` (mallopt, malloc_trim), `yield_to_others` (setpriority) and
 //! `abort` (a signal handler), for what no safe crate offers as it must be.
 
 #![warn(missing_docs)]
@@ -80,6 +80,7 @@ mod tree;
 mod tunnel;
 mod user;
 mod virtualenv;
+mod yield_to_others;
 
 pub use abort::end_children_on_abort;
 pub use clock::since_boot;
@@ -119,3 +120,4 @@ pub use tree::{kill_tree, kill_trees};
 pub use tunnel::{Ssh, Tunnel};
 pub use user::{Identity, group_id, identity, local_users, resolve, user_id};
 pub use virtualenv::Virtualenv;
+pub use yield_to_others::yield_to_others;

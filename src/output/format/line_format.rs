@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::format::colored::Colored;
 use crate::output::format::dressed::{JsonLines, Prefixed};
+use crate::output::format::record::Record;
 
 /// The worker whose lines they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) enum LineFormat {
     Json(JsonLines),
     /// Each line behind its time and its worker's pid, in a colour.
     Colored(Colored),
+    /// Each line as a message for the system log or the journal.
+    Record(Record),
     /// Each piece behind a line with its worker's pid and its length, for a program that takes them apart again.
     Framed,
 }
@@ -46,6 +49,7 @@ impl LineFormat {
             Self::Prefixed(prefixed) => prefixed.prefix(speaker, wall, out),
             Self::Json(json) => json.prefix(speaker, wall, out),
             Self::Colored(colored) => colored.prefix(speaker.pid, wall, out),
+            Self::Record(record) => record.prefix(speaker, wall, out),
             Self::Framed => out.extend_from_slice(speaker.pid.to_string().as_bytes()),
         }
     }
@@ -56,6 +60,7 @@ impl LineFormat {
             Self::Plain | Self::Stamped(_) | Self::Prefixed(_) => render(prefix, continues, lines, out),
             Self::Json(_) => JsonLines::render(prefix, lines, out),
             Self::Colored(colored) => colored.render(prefix, continues, lines, out),
+            Self::Record(record) => record.render(prefix, lines, out),
             Self::Framed => frame(prefix, lines, out),
         }
     }
@@ -63,21 +68,21 @@ impl LineFormat {
     /// Whether a last line without an end gets one: a stamped file is a list of lines, a plain one the worker's bytes.
     pub(crate) fn ends_lines(&self) -> bool {
         match self {
-            // A piece of JSON has its end already.
-            Self::Plain | Self::Framed | Self::Json(_) => false,
+            // A piece of JSON has its end already, and so has a message.
+            Self::Plain | Self::Framed | Self::Json(_) | Self::Record(_) => false,
             Self::Stamped(_) | Self::Prefixed(_) | Self::Colored(_) => true,
         }
     }
 
     /// Whether a line that another worker has left open must be ended before this one's begins.
     pub(crate) fn ends_lines_of_others(&self) -> bool {
-        !matches!(self, Self::Framed | Self::Json(_))
+        !matches!(self, Self::Framed | Self::Json(_) | Self::Record(_))
     }
 
     /// How much of a prefix does not count for the size of a file: as in Circus, the time and pid of `time_format`.
     pub(crate) fn uncounted(&self, prefix: &[u8]) -> usize {
         match self {
-            Self::Prefixed(_) | Self::Json(_) => 0,
+            Self::Prefixed(_) | Self::Json(_) | Self::Record(_) => 0,
             Self::Plain | Self::Stamped(_) | Self::Colored(_) | Self::Framed => prefix.len(),
         }
     }

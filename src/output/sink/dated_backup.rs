@@ -8,14 +8,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::output::sink::keeping::COMPRESSED;
+
 /// Renames `path` to `path.suffix`. Another program may have moved it away meanwhile: then there is nothing to keep.
 pub(crate) fn move_aside(path: &Path, suffix: &str) -> io::Result<()> {
     for number in 0..u64::MAX {
         let aside = beside(path, suffix, number);
-        match fs::symlink_metadata(&aside) {
-            Ok(_) => continue,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if is_taken(&aside)? || is_taken(&compressed(&aside))? {
+            continue;
         }
         return match fs::rename(path, aside) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -23,6 +23,21 @@ pub(crate) fn move_aside(path: &Path, suffix: &str) -> io::Result<()> {
         };
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// A name by which a file could be lost.
+fn is_taken(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn compressed(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(COMPRESSED);
+    name.into()
 }
 
 /// Deletes all but the newest `keep` of the files that stand aside with a suffix of so many digits.
@@ -59,7 +74,7 @@ fn oldest(name: &OsStr, digits: usize, names: Vec<OsString>, keep: u64) -> Vec<O
 }
 
 /// The order of a file aside: its time, and its number among those of the same time.
-fn age(suffix: &[u8], digits: usize) -> Option<(u64, u64)> {
+pub(crate) fn age(suffix: &[u8], digits: usize) -> Option<(u64, u64)> {
     let mut parts = std::str::from_utf8(suffix.strip_prefix(b".")?).ok()?.split('.');
     let time = parts.next().filter(|time| time.len() == digits).and_then(number)?;
     let count = parts.next().map_or(Some(0), number)?;

@@ -114,9 +114,9 @@ impl Device {
         Ok(Self { file: Some(file), way, is_pipe, impatient: false, named, mid_line: false })
     }
 
-    /// A pipe to a command, with O_NONBLOCK.
-    pub(crate) fn command(file: File) -> Self {
-        let (way, is_pipe, impatient) = (Way::Nonblocking, true, true);
+    /// A pipe to a command, with O_NONBLOCK. It holds no worker up, unless it is to.
+    pub(crate) fn command(file: File, blocks: bool) -> Self {
+        let (way, is_pipe, impatient) = (Way::Nonblocking, true, !blocks);
         Self { file: Some(file), way, is_pipe, impatient, named: None, mid_line: false }
     }
 

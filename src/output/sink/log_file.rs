@@ -8,14 +8,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use circus_core::config::options::Keeping;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::Mono;
 use crate::output::Message;
 use crate::output::saved::SavedSink;
+use crate::output::sink::compress::Compressing;
 use crate::output::sink::dated_backup::{delete_oldest, move_aside};
 use crate::output::sink::interface::{Clocks, Lines, Sink, SinkState, Stop, Written};
+use crate::output::sink::keeping::{remove_surplus, share_of_file};
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 use crate::output::sink::size_rotation::{SizeRotation, Step, first_line, shift_backups};
 use crate::output::sink::time_rotation::TimeRotation;
@@ -23,6 +26,9 @@ use circus_sys::{open_for_append, pin};
 
 /// After a failed rotation the file grows on for so long.
 const ROLL_AGAIN: Duration = Duration::from_secs(60);
+
+/// Old files are looked for so often while something is written, so that a log that is never full ages too.
+const LOOK_FOR_OLD: Duration = Duration::from_secs(60 * 60);
 
 /// A file that cannot be opened again is logged so often, and at once where it could be opened meanwhile: this limit is
 /// forgotten then, as those of `Throttle` are not.
@@ -41,6 +47,9 @@ pub(crate) struct LogFile {
     mid_line: bool,
     roll_not_before: Option<Mono>,
     lost_not_before: Option<Mono>,
+    /// When rotated files that are too old are looked for again.
+    look_for_old_at: Option<Mono>,
+    compressing: Compressing,
 }
 
 /// What a log file knows, without its descriptor.
@@ -58,7 +67,8 @@ pub(crate) struct SavedLogFile {
 impl SavedLogFile {
     pub(crate) fn restore(self, fd: OwnedFd) -> LogFile {
         let Self { named, real, policy, deadline, mid_line, roll_not_before, lost_not_before } = self;
-        LogFile { named, real, file: fd.into(), policy, deadline, mid_line, roll_not_before, lost_not_before }
+        let new = LogFile::new(named, real, fd.into());
+        LogFile { policy, deadline, mid_line, roll_not_before, lost_not_before, ..new }
     }
 }
 
@@ -74,6 +84,8 @@ impl LogFile {
             mid_line: false,
             roll_not_before: None,
             lost_not_before: None,
+            look_for_old_at: None,
+            compressing: Compressing::default(),
         }
     }
 
@@ -87,7 +99,15 @@ impl LogFile {
             }
             Rotation::ByTime(schedule) if !resting => {
                 let deadline = self.deadline(schedule)?;
-                Ok(TimeRotation::step(deadline, now.wall, self.mid_line, lines.bytes))
+                let step = TimeRotation::step(deadline, now.wall, self.mid_line, lines.bytes);
+                let max_total = self.policy.keeping.max_total;
+                if step == Step::Rotate || max_total == 0 {
+                    return Ok(step);
+                }
+                // Its time is not over, but it would leave no room for what went before.
+                let size = self.file.metadata()?.len();
+                let bound = SizeRotation { max_bytes: share_of_file(max_total), backup_count: 0 };
+                Ok(bound.step(size, self.mid_line, lines.bytes, lines.uncounted))
             }
             // If it was moved away, the rest of its last line goes with it.
             Rotation::Never | Rotation::BySize(_) | Rotation::ByTime(_) if self.policy.watched && self.mid_line => {
@@ -134,13 +154,39 @@ impl LogFile {
                 .push(Message::Warning(format!("cannot rotate '{}', it keeps growing: {error}", self.real.display())));
             now.mono.after(ROLL_AGAIN)
         });
+        self.tidy(now, messages);
+    }
+
+    /// Removes rotated files that need not stay, and has the others compressed.
+    fn tidy(&mut self, now: Clocks, messages: &mut Vec<Message>) {
+        let keeping = self.policy.keeping;
+        self.look_for_old_at = (!keeping.max_age.is_zero()).then(|| now.mono.after(LOOK_FOR_OLD));
+        if let Some(error) = self.compressing.take_failure() {
+            let text = format!("cannot compress old files of '{}': {error}", self.real.display());
+            messages.push(Message::Warning(text));
+        }
+        if keeping != Keeping::default() {
+            let _names = self.compressing.hold_names();
+            let removed =
+                pin(&self.real).and_then(|pinned| remove_surplus(&pinned.path(), &self.policy, now.wall.into()));
+            if let Err(error) = removed {
+                let text = format!("cannot remove old files of '{}': {error}", self.real.display());
+                messages.push(Message::Warning(text));
+            }
+        }
+        if keeping.compress {
+            self.compressing.begin(&self.real, self.policy);
+        }
     }
 
     fn roll_by_size(&mut self, rotation: SizeRotation) -> io::Result<()> {
         match rotation.backup_count {
             0 => self.file.set_len(0),
             count => {
-                shift_backups(&pin(&self.real)?.path(), count)?;
+                {
+                    let _names = self.compressing.hold_names();
+                    shift_backups(&pin(&self.real)?.path(), count, self.policy.keeping.compress)?;
+                }
                 self.reopen()
             }
         }
@@ -151,12 +197,17 @@ impl LogFile {
         let suffix = schedule.suffix(self.deadline(schedule)?, &zone);
         // The directory stays the same one to the end, whatever is done to its name meanwhile.
         let pinned = pin(&self.real)?;
-        move_aside(&pinned.path(), &suffix)?;
-        self.reopen()?;
-        self.deadline = Some(schedule.deadline(now.wall, &zone));
-        if schedule.backup_count > 0
-            && let Err(error) = delete_oldest(&pinned.path(), schedule.digits(), schedule.backup_count)
         {
+            let _names = self.compressing.hold_names();
+            move_aside(&pinned.path(), &suffix)?;
+        }
+        self.reopen()?;
+        let is_over = self.deadline.is_none_or(|deadline| deadline <= now.wall);
+        if is_over {
+            self.deadline = Some(schedule.deadline(now.wall, &zone));
+        }
+        let keeps_count = schedule.backup_count > 0 && !self.policy.keeping.compress;
+        if keeps_count && let Err(error) = delete_oldest(&pinned.path(), schedule.digits(), schedule.backup_count) {
             let text = format!("cannot delete old files of '{}': {error}", self.real.display());
             messages.push(Message::Warning(text));
         }
@@ -186,6 +237,9 @@ impl LogFile {
 impl Sink for LogFile {
     fn write(&mut self, lines: Lines<'_>, now: Clocks, messages: &mut Vec<Message>) -> Written {
         let mut bytes = 0;
+        if self.look_for_old_at.is_some_and(|then| then <= now.mono) {
+            self.tidy(now, messages);
+        }
         let mut looked = !self.policy.watched;
         while let Some(rest) = lines.bytes.get(bytes..).filter(|rest| !rest.is_empty()) {
             if !looked && !self.mid_line {
@@ -247,6 +301,9 @@ impl Sink for LogFile {
             self.deadline = None;
             self.roll_not_before = None;
         }
+        if policy.keeping != self.policy.keeping {
+            self.look_for_old_at = (!policy.keeping.max_age.is_zero()).then_some(Mono(0));
+        }
         self.policy = policy;
     }
 }
@@ -280,7 +337,10 @@ mod tests {
     fn log(path: &Path, max_bytes: u64, backup_count: u64) -> LogFile {
         kept(
             path,
-            RotationPolicy { rotation: Rotation::BySize(SizeRotation { max_bytes, backup_count }), watched: false },
+            RotationPolicy {
+                rotation: Rotation::BySize(SizeRotation { max_bytes, backup_count }),
+                ..RotationPolicy::default()
+            },
         )
     }
 
@@ -290,7 +350,7 @@ mod tests {
 
     fn timed(path: &Path, when: RotateWhen, backup_count: u64) -> LogFile {
         let schedule = TimeRotation { when, interval: 1, utc: true, backup_count };
-        kept(path, RotationPolicy { rotation: Rotation::ByTime(schedule), watched: false })
+        kept(path, RotationPolicy { rotation: Rotation::ByTime(schedule), ..RotationPolicy::default() })
     }
     fn put_at(log: &mut LogFile, wall: Timestamp, text: &str, uncounted: usize) -> Vec<Message> {
         let now = Clocks { mono: Mono(0), wall };
@@ -348,6 +408,68 @@ mod tests {
         assert_eq!(read(folder.path(), "r.log"), "abcdefghi\n");
         assert_eq!(read(folder.path(), "r.log.1"), "abcdefghi\n".repeat(2));
         assert_eq!(read(folder.path(), "r.log.2"), "abcdefghi\n".repeat(2));
+    }
+
+    fn bounded(path: &Path, rotation: Rotation, keeping: Keeping) -> LogFile {
+        kept(path, RotationPolicy { rotation, keeping, ..RotationPolicy::default() })
+    }
+
+    fn total(folder: &Path) -> u64 {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    }
+
+    #[test]
+    fn all_files_together_stay_below_max_total() {
+        let folder = tempfile::tempdir().unwrap();
+        let keeping = Keeping { max_total: 100, ..Keeping::default() };
+        let by_size = Rotation::BySize(SizeRotation { max_bytes: 30, backup_count: u64::MAX });
+        let mut log = bounded(&folder.path().join("r.log"), by_size, keeping);
+        for _ in 0..50 {
+            put(&mut log, "abcdefghi\n", 0);
+            assert!(total(folder.path()) <= 100, "{:?}", names(folder.path()));
+        }
+        assert_eq!(names(folder.path()), ["r.log", "r.log.1", "r.log.2", "r.log.3"]);
+    }
+
+    #[test]
+    fn file_that_is_rolled_by_time_does_not_fill_the_disk_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let keeping = Keeping { max_total: 100, ..Keeping::default() };
+        let schedule = TimeRotation { when: RotateWhen::Day, interval: 1, utc: true, backup_count: 0 };
+        let path = folder.path().join("r.log");
+        written_at(&path, "", "2024-02-03T04:00:00Z");
+        let mut log = bounded(&path, Rotation::ByTime(schedule), keeping);
+        for _ in 0..50 {
+            put_when(&mut log, "2024-02-03T05:00:00Z", "abcdefghi\n");
+            assert!(total(folder.path()) <= 100, "{:?}", names(folder.path()));
+        }
+        put_when(&mut log, "2024-02-04T05:00:00Z", "next day\n");
+        assert_eq!(read(folder.path(), "r.log"), "next day\n");
+        let names = names(folder.path());
+        assert!(names.len() > 1 && names.iter().skip(1).all(|name| name.starts_with("r.log.20240203")), "{names:?}");
+    }
+
+    #[test]
+    fn rotated_files_that_are_too_old_go_also_where_nothing_is_rolled() {
+        let folder = tempfile::tempdir().unwrap();
+        let day = Duration::from_secs(24 * 60 * 60);
+        let by_size = Rotation::BySize(SizeRotation { max_bytes: 1000, backup_count: 9 });
+        written_at(&folder.path().join("r.log.1"), "one", "2024-02-03T00:00:00Z");
+        written_at(&folder.path().join("r.log.2"), "two", "2024-02-01T00:00:00Z");
+        written_at(&folder.path().join("r.log.old"), "another's", "2020-01-01T00:00:00Z");
+        let keeping = Keeping { max_age: 2 * day, ..Keeping::default() };
+        let mut log = bounded(&folder.path().join("r.log"), by_size, keeping);
+        put_when(&mut log, "2024-02-04T00:00:00Z", "x\n");
+        assert_eq!(names(folder.path()), ["r.log", "r.log.1", "r.log.old"]);
+        // It is looked at again after an hour.
+        let now = |hours: u64| Clocks {
+            mono: Mono(0).after(Duration::from_secs(hours * 3600)),
+            wall: "2024-02-09T00:00:00Z".parse().unwrap(),
+        };
+        log.write(Lines { bytes: b"y\n", uncounted: 0 }, now(0), &mut Vec::new());
+        assert_eq!(names(folder.path()).len(), 3);
+        log.write(Lines { bytes: b"z\n", uncounted: 0 }, now(1), &mut Vec::new());
+        assert_eq!(names(folder.path()), ["r.log", "r.log.old"]);
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! Where lines go: files and their rotation, devices, commands, circusd's log.
+//! Where lines go: files and their rotation, devices, commands, the system log, the journal, circusd's log.
 
+pub(super) mod compress;
+pub(super) mod datagram;
 pub(super) mod dated_backup;
 pub(super) mod device;
 pub(super) mod interface;
+pub(super) mod keeping;
 pub(super) mod log_file;
 pub(super) mod log_lines;
 pub(super) mod null;

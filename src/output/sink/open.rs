@@ -12,14 +12,19 @@ use crate::config::StreamConfig;
 use crate::output::format::colored::Colored;
 use crate::output::format::dressed::{JsonLines, Origin, Prefixed};
 use crate::output::format::line_format::{LineFormat, TimestampPrefix};
+use crate::output::format::record::{JournalRecord, Record, SyslogRecord};
+use crate::output::sink::datagram::Datagrams;
 use crate::output::sink::device::Device;
 use crate::output::sink::interface::Sink;
+use crate::output::sink::keeping::share_of_file;
 use crate::output::sink::log_file::LogFile;
 use crate::output::sink::log_lines::LogSink;
 use crate::output::sink::null::NullSink;
 use crate::output::sink::rotation_policy::{Rotation, RotationPolicy};
 use crate::output::sink::size_rotation::SizeRotation;
 use crate::output::sink::time_rotation::TimeRotation;
+use crate::proto::StreamName;
+use circus_core::config::options::{OnFull, SyslogForm, SyslogTarget};
 use circus_sys::{OpenedFile, open_for_append};
 
 /// Why a sink cannot be opened.
@@ -58,6 +63,8 @@ pub(crate) enum Key {
     Log(String),
     /// The pipe to a command; each is its own place.
     Command(u64),
+    /// The system log or the journal: each stream by itself, too.
+    Datagrams(u64),
 }
 
 /// An open sink on its way to the thread.
@@ -72,12 +79,25 @@ pub(crate) struct Opened {
 
 /// Opens what `config` names. `turn` is any number that differs from the last. A new class is one line here.
 pub(crate) fn open(config: &StreamConfig, origin: Origin<'_>, turn: u64) -> Result<Opened, OpenError> {
-    let file_stream = |policy| file_stream(config, origin, policy);
+    let opened = open_class(config, origin, turn)?;
+    let policy = RotationPolicy { on_full: config.on_full()?, ..opened.policy };
+    Ok(Opened { policy, ..opened })
+}
+
+fn open_class(config: &StreamConfig, origin: Origin<'_>, turn: u64) -> Result<Opened, OpenError> {
+    let rotated = |rotation| {
+        let policy = RotationPolicy { rotation, keeping: config.keeping()?, ..RotationPolicy::default() };
+        file_stream(config, origin, policy)
+    };
     match config.class.as_str() {
-        "FileStream" => file_stream(RotationPolicy { rotation: by_size(config)?, watched: false }),
-        "WatchedFileStream" => file_stream(RotationPolicy { rotation: Rotation::Never, watched: true }),
-        "TimedRotatingFileStream" => file_stream(RotationPolicy { rotation: by_time(config)?, watched: false }),
+        "FileStream" => rotated(by_size(config)?),
+        "WatchedFileStream" => {
+            file_stream(config, origin, RotationPolicy { watched: true, ..RotationPolicy::default() })
+        }
+        "TimedRotatingFileStream" => rotated(by_time(config)?),
         "MemoryStream" => Ok(null(turn)),
+        "SyslogStream" => system_log(config, origin, turn),
+        "JournalStream" => journal(config, origin, turn),
         "StdoutStream" => inherited(Key::Stdout, dressed(config, origin)?.unwrap_or(LineFormat::Plain)),
         "FancyStdoutStream" => {
             let colored = Colored::new(config.text("color")?, config.text("time_format")?, turn);
@@ -106,13 +126,14 @@ pub(crate) fn open_command(
     turn: u64,
 ) -> Result<Opened, String> {
     let name = format!("the command '{}'", config.text("command")?.unwrap_or_default());
-    let sink = Box::new(Device::command(pipe.into()));
+    let on_full = config.on_full()?;
+    let sink = Box::new(Device::command(pipe.into(), on_full == Some(OnFull::Block)));
     Ok(Opened {
         key: Key::Command(turn),
         name,
         sink,
         format: format(config, origin)?,
-        policy: RotationPolicy::default(),
+        policy: RotationPolicy { on_full, ..RotationPolicy::default() },
     })
 }
 
@@ -140,7 +161,10 @@ fn format(config: &StreamConfig, origin: Origin<'_>) -> Result<LineFormat, Strin
 }
 
 fn by_size(config: &StreamConfig) -> Result<Rotation, String> {
-    let rotation = SizeRotation { max_bytes: config.size("max_bytes")?, backup_count: config.size("backup_count")? };
+    let (max_bytes, max_total) = (config.size("max_bytes")?, config.keeping()?.max_total);
+    let most = if max_total == 0 { u64::MAX } else { share_of_file(max_total) };
+    let max_bytes = if max_bytes == 0 && max_total > 0 { most } else { max_bytes.min(most) };
+    let rotation = SizeRotation { max_bytes, backup_count: config.backups()?.unwrap_or(u64::MAX) };
     Ok(if rotation.max_bytes == 0 { Rotation::Never } else { Rotation::BySize(rotation) })
 }
 
@@ -182,6 +206,53 @@ fn sink(named: &Path, place: OpenedFile) -> io::Result<Box<dyn Sink>> {
     Err(io::Error::other("it is neither a file nor a FIFO nor a character device"))
 }
 
+/// Messages for the system log. What a program prints as an error is one.
+fn system_log(config: &StreamConfig, origin: Origin<'_>, turn: u64) -> Result<Opened, OpenError> {
+    let (target, form) = (config.syslog_target()?, config.syslog_form()?);
+    let (name, is_local) = match &target {
+        SyslogTarget::Path(path) => (format!("the system log at {path}"), true),
+        SyslogTarget::Host(address) => (format!("the system log at {address}"), false),
+    };
+    let knows_host = is_local && form == SyslogForm::Old;
+    let record = SyslogRecord {
+        form,
+        priority: config.facility()? * 8 + severity(config, origin)?,
+        host: if knows_host { String::new() } else { host_name() },
+        identifier: config.identifier(origin.watcher)?,
+        time: SyslogRecord::old_time(),
+    };
+    datagrams(name, target, Record::Syslog(record), turn)
+}
+
+/// Records for the journal.
+fn journal(config: &StreamConfig, origin: Origin<'_>, turn: u64) -> Result<Opened, OpenError> {
+    let path = config.text("address")?.unwrap_or("/run/systemd/journal/socket").to_owned();
+    let identifier = config.identifier(origin.watcher)?;
+    let record = JournalRecord::new(severity(config, origin)?, &identifier, origin);
+    datagrams(format!("the journal at {path}"), SyslogTarget::Path(path), Record::Journal(record), turn)
+}
+
+fn datagrams(name: String, target: SyslogTarget, record: Record, turn: u64) -> Result<Opened, OpenError> {
+    let sink = Datagrams::new(target, matches!(record, Record::Journal(_)));
+    let sink = sink.map_err(|error| OpenError::new(format_args!("cannot write to {name}"), &error))?;
+    let (key, format) = (Key::Datagrams(turn), LineFormat::Record(record));
+    Ok(Opened { key, name, sink: Box::new(sink), format, policy: RotationPolicy::default() })
+}
+
+/// As it is written; otherwise info for standard output, and err for standard error.
+fn severity(config: &StreamConfig, origin: Origin<'_>) -> Result<u8, String> {
+    let usual = match origin.stream {
+        StreamName::Stdout => 6,
+        StreamName::Stderr => 3,
+    };
+    Ok(config.severity()?.unwrap_or(usual))
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().chars().filter(char::is_ascii_graphic).collect()
+}
+
 /// What is written there is for clients that follow it: the stream's tail keeps it.
 fn null(turn: u64) -> Opened {
     let (key, sink) = (Key::Null(turn), Box::new(NullSink));
@@ -191,7 +262,7 @@ fn null(turn: u64) -> Opened {
 fn inherited(key: Key, format: LineFormat) -> Result<Opened, OpenError> {
     let (name, device) = match key {
         Key::Stderr => ("standard error", Device::inherited(io::stderr().as_fd())),
-        Key::Stdout | Key::Path(_) | Key::Log(_) | Key::Command(_) | Key::Null(_) => {
+        Key::Stdout | Key::Path(_) | Key::Log(_) | Key::Command(_) | Key::Null(_) | Key::Datagrams(_) => {
             ("standard output", Device::inherited(io::stdout().as_fd()))
         }
     };
@@ -219,7 +290,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::config::options::RotateWhen;
+    use crate::config::options::{Keeping, RotateWhen};
 
     fn open(config: &StreamConfig) -> Result<Opened, String> {
         let origin = Origin { watcher: "w", stream: crate::proto::StreamName::Stdout };
@@ -259,12 +330,19 @@ mod tests {
         assert_eq!(policy("FileStream", json!({"backup_count": 3})), RotationPolicy::default(), "it grows for ever");
         let size = SizeRotation { max_bytes: 10, backup_count: 3 };
         let asked = policy("FileStream", json!({"max_bytes": "10", "backup_count": "3", "rotate_when": "S"}));
-        assert_eq!(asked, RotationPolicy { rotation: Rotation::BySize(size), watched: false });
-        assert_eq!(policy("WatchedFileStream", json!({})), RotationPolicy { rotation: Rotation::Never, watched: true });
+        let of = |rotation| RotationPolicy { rotation, ..RotationPolicy::default() };
+        assert_eq!(asked, of(Rotation::BySize(size)));
+        assert_eq!(policy("WatchedFileStream", json!({})), RotationPolicy { watched: true, ..of(Rotation::Never) });
         let when = RotateWhen::Weekday(2);
         let time = TimeRotation { when, interval: 1, utc: false, backup_count: 0 };
         let asked = policy("TimedRotatingFileStream", json!({"rotate_when": "w2", "utc": "False"}));
-        assert_eq!(asked, RotationPolicy { rotation: Rotation::ByTime(time), watched: false });
+        assert_eq!(asked, of(Rotation::ByTime(time)));
+        // What is kept is bounded by bytes: the file itself gets one half.
+        let size = SizeRotation { max_bytes: 50, backup_count: u64::MAX };
+        let asked = policy("FileStream", json!({"max_total": 100, "compress": "gzip", "on_full": "drop"}));
+        let keeping = Keeping { max_total: 100, compress: true, ..Keeping::default() };
+        let expected = RotationPolicy { keeping, on_full: Some(OnFull::Drop), ..of(Rotation::BySize(size)) };
+        assert_eq!(asked, expected);
     }
 
     #[test]

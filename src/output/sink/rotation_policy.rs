@@ -1,10 +1,12 @@
 //! Rotation and watching of a file, as the streams that write to it are configured.
 //!
 //! Several streams may name one file. It is watched if one of them wants that, and rolled as the one says that was
-//! configured last and says anything; when a stream goes, so does what it asked for.
+//! configured last and says anything, and so it is with what is kept and with `on_full`; when a stream goes, so does what
+//! it asked for.
 
 use std::fmt;
 
+use circus_core::config::options::{Keeping, OnFull};
 use serde::{Deserialize, Serialize};
 
 use crate::output::sink::size_rotation::SizeRotation;
@@ -28,6 +30,12 @@ pub(crate) struct RotationPolicy {
     pub(crate) rotation: Rotation,
     /// WatchedFileStream: it is opened again when it was moved or removed.
     pub(crate) watched: bool,
+    /// Which rotated files are kept, and how.
+    #[serde(default)]
+    pub(crate) keeping: Keeping,
+    /// What happens to lines that it does not take.
+    #[serde(default)]
+    pub(crate) on_full: Option<OnFull>,
 }
 
 impl RotationPolicy {
@@ -36,6 +44,8 @@ impl RotationPolicy {
         wishes.fold(Self::default(), |before, wish| Self {
             rotation: if wish.rotation == Rotation::Never { before.rotation } else { wish.rotation },
             watched: before.watched || wish.watched,
+            keeping: if wish.keeping == Keeping::default() { before.keeping } else { wish.keeping },
+            on_full: wish.on_full.or(before.on_full),
         })
     }
 }
@@ -44,8 +54,11 @@ impl fmt::Display for Rotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Never => write!(f, "never"),
-            Self::BySize(rotation) => {
-                write!(f, "at {} bytes with {} backups", rotation.max_bytes, rotation.backup_count)
+            Self::BySize(SizeRotation { max_bytes, backup_count: u64::MAX }) => {
+                write!(f, "at {max_bytes} bytes with any number of backups")
+            }
+            Self::BySize(SizeRotation { max_bytes, backup_count }) => {
+                write!(f, "at {max_bytes} bytes with {backup_count} backups")
             }
             Self::ByTime(schedule) => {
                 write!(f, "by time ({:?} times {}) with ", schedule.when, schedule.interval)?;
@@ -63,7 +76,8 @@ mod tests {
     use super::*;
 
     fn by_size(max_bytes: u64) -> RotationPolicy {
-        RotationPolicy { rotation: Rotation::BySize(SizeRotation { max_bytes, backup_count: 1 }), watched: false }
+        let rotation = Rotation::BySize(SizeRotation { max_bytes, backup_count: 1 });
+        RotationPolicy { rotation, ..RotationPolicy::default() }
     }
 
     #[test]
@@ -74,5 +88,9 @@ mod tests {
         assert_eq!(shared(&[]), silent);
         assert_eq!(shared(&[by_size(5), by_size(6), silent]), by_size(6));
         assert_eq!(shared(&[by_size(5), watched, silent]), RotationPolicy { watched: true, ..by_size(5) });
+        let keeping = Keeping { max_total: 9, ..Keeping::default() };
+        let keeps = RotationPolicy { keeping, on_full: Some(OnFull::Drop), ..silent };
+        let blocks = RotationPolicy { on_full: Some(OnFull::Block), ..silent };
+        assert_eq!(shared(&[keeps, blocks]), RotationPolicy { on_full: Some(OnFull::Block), ..keeps });
     }
 }

@@ -10,6 +10,8 @@ use std::{fs, io};
 use memchr::{memchr, memrchr};
 use serde::{Deserialize, Serialize};
 
+use crate::output::sink::keeping::COMPRESSED;
+
 /// `max_bytes` and `backup_count`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SizeRotation {
@@ -78,18 +80,41 @@ fn fit_stamped(max_bytes: u64, size: u64, lines: &[u8], uncounted: usize) -> usi
     fitting
 }
 
-/// Renames `file.1` to `file.2` and so on and `file` to `file.1`; what was `file.count` is replaced.
-pub(crate) fn shift_backups(path: &Path, count: u64) -> io::Result<()> {
+/// Renames `file.1` to `file.2` and so on and `file` to `file.1`; what was `file.count` is replaced. Compressed ones keep
+/// their ending.
+pub(crate) fn shift_backups(path: &Path, count: u64, compressed: bool) -> io::Result<()> {
+    let endings: &[&str] = if compressed { &["", COMPRESSED] } else { &[""] };
+    let is_there = |number| endings.iter().any(|ending| fs::symlink_metadata(backup(path, number, ending)).is_ok());
     // A gap in the row ends it: what stands behind the gap need not move. It also keeps a backup_count of a milliard
     // from costing anything.
     let mut last = 1;
-    while last < count && fs::symlink_metadata(backup(path, last)).is_ok() {
+    while last < count && is_there(last) {
         last += 1;
     }
     for number in (1..last).rev() {
-        rename(&backup(path, number), &backup(path, number + 1))?;
+        for ending in endings {
+            rename_or_remove(&backup(path, number, ending), &backup(path, number + 1, ending))?;
+        }
     }
-    rename(path, &backup(path, 1))
+    for ending in endings.iter().skip(1) {
+        remove(&backup(path, 1, ending))?;
+    }
+    rename(path, &backup(path, 1, ""))
+}
+
+/// `to` becomes `from`, also where that does not exist: of the two endings of a number, one is there.
+fn rename_or_remove(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => remove(to),
+        other => other,
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 /// Another program may have moved the file away meanwhile: then there is nothing to keep.
@@ -100,9 +125,9 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn backup(path: &Path, number: u64) -> PathBuf {
+fn backup(path: &Path, number: u64, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
-    name.push(format!(".{number}"));
+    name.push(format!(".{number}{ending}"));
     PathBuf::from(name)
 }
 
@@ -155,17 +180,38 @@ mod tests {
         for (name, text) in [("log", "now"), ("log.1", "one"), ("log.2", "two")] {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        shift_backups(&path, 2).unwrap();
+        shift_backups(&path, 2, false).unwrap();
         assert!(!path.exists());
-        assert_eq!(fs::read_to_string(backup(&path, 1)).unwrap(), "now");
-        assert_eq!(fs::read_to_string(backup(&path, 2)).unwrap(), "one");
-        assert!(!backup(&path, 3).exists());
+        assert_eq!(fs::read_to_string(backup(&path, 1, "")).unwrap(), "now");
+        assert_eq!(fs::read_to_string(backup(&path, 2, "")).unwrap(), "one");
+        assert!(!backup(&path, 3, "").exists());
+    }
+
+    #[test]
+    fn compressed_backups_move_up_too_and_no_number_has_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let shift = || {
+            fs::write(&path, "now").unwrap();
+            shift_backups(&path, 3, true).unwrap();
+            let mut names: Vec<String> = fs::read_dir(folder.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(shift(), ["log.1"]);
+        fs::rename(backup(&path, 1, ""), backup(&path, 1, ".gz")).unwrap();
+        assert_eq!(shift(), ["log.1", "log.2.gz"]);
+        assert_eq!(shift(), ["log.1", "log.2", "log.3.gz"]);
+        assert_eq!(shift(), ["log.1", "log.2", "log.3"], "the compressed one is replaced by one that is not");
     }
 
     #[test]
     fn a_file_that_was_moved_away_needs_no_renaming() {
         let folder = tempfile::tempdir().unwrap();
-        shift_backups(&folder.path().join("log"), u64::MAX).unwrap();
+        shift_backups(&folder.path().join("log"), u64::MAX, false).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

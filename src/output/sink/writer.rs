@@ -15,6 +15,7 @@ use crate::output::message::SourceId;
 use crate::output::sink::interface::{Clocks, Lines, Sink, Stop};
 use crate::output::sink::rotation_policy::RotationPolicy;
 use circus_core::base::Throttle;
+use circus_core::config::options::OnFull;
 
 /// What waits for a sink that takes no more: enough for a burst, little beside a fleet.
 pub(crate) const QUEUE_LIMIT: usize = 256 * 1024;
@@ -102,6 +103,10 @@ pub(crate) struct SinkWriter {
     lost_lines: u64,
     lost_bytes: u64,
     told: Throttle<1, LOG_AGAIN>,
+    /// When losses were last spoken of that go on.
+    told_lost: Throttle<1, LOG_AGAIN>,
+    /// What its streams ask for now.
+    on_full: Option<OnFull>,
 }
 
 /// What a writer knows, without its sink. Sources that wait for it ask again.
@@ -118,6 +123,10 @@ pub(crate) struct SavedWriter {
     lost_lines: u64,
     lost_bytes: u64,
     told: Throttle<1, LOG_AGAIN>,
+    #[serde(default)]
+    told_lost: Throttle<1, LOG_AGAIN>,
+    #[serde(default)]
+    on_full: Option<OnFull>,
 }
 
 impl SinkWriter {
@@ -133,13 +142,18 @@ impl SinkWriter {
             lost_lines: self.lost_lines,
             lost_bytes: self.lost_bytes,
             told: self.told,
+            told_lost: self.told_lost,
+            on_full: self.on_full,
         }
     }
 
     pub(crate) fn restore(saved: SavedWriter, sink: Box<dyn Sink>) -> Self {
-        let SavedWriter { name, state, queue, end, hold, accepted, settled, lost_lines, lost_bytes, told } = saved;
-        let parked = Vec::new();
-        Self { name, sink, state, queue, end, hold, parked, accepted, settled, lost_lines, lost_bytes, told }
+        let SavedWriter { name, state, queue, end, hold, accepted, settled, lost_lines, lost_bytes, .. } = saved;
+        let SavedWriter { told, told_lost, on_full, .. } = saved;
+        let losses = (lost_lines, lost_bytes);
+        let new =
+            Self { state, queue, end, hold, accepted, settled, told, told_lost, on_full, ..Self::new(name, sink) };
+        Self { lost_lines: losses.0, lost_bytes: losses.1, ..new }
     }
 
     pub(crate) fn new(name: String, sink: Box<dyn Sink>) -> Self {
@@ -156,6 +170,8 @@ impl SinkWriter {
             lost_lines: 0,
             lost_bytes: 0,
             told: Throttle::default(),
+            told_lost: Throttle::default(),
+            on_full: None,
         }
     }
 
@@ -186,7 +202,16 @@ impl SinkWriter {
     /// Whether `from` may be read.
     pub(crate) fn accepts(&self, from: SourceId, now: Clocks) -> bool {
         let held = self.hold.is_some_and(|hold| hold.by != from && now.mono < hold.until);
-        !held && (self.state != State::Blocked || self.queue.len() < QUEUE_LIMIT)
+        !held && !(self.holds_up() && self.queue.len() >= QUEUE_LIMIT)
+    }
+
+    /// Whether its sources wait where its queue is full. Where nothing is said, they wait for a reader and not for a disk.
+    fn holds_up(&self) -> bool {
+        match self.state {
+            State::Fine | State::Gone => false,
+            State::Blocked => self.on_full != Some(OnFull::Drop),
+            State::Failing { .. } => self.on_full == Some(OnFull::Block),
+        }
     }
 
     /// `source` waits until the writer takes more.
@@ -196,7 +221,7 @@ impl SinkWriter {
 
     /// Those that waited and may go on.
     pub(crate) fn take_released(&mut self, now: Clocks) -> Vec<SourceId> {
-        let full = self.state == State::Blocked && self.queue.len() >= QUEUE_LIMIT / 2;
+        let full = self.holds_up() && self.queue.len() >= QUEUE_LIMIT / 2;
         if full || self.hold.is_some_and(|hold| now.mono < hold.until) {
             return Vec::new();
         }
@@ -284,16 +309,17 @@ impl SinkWriter {
         } else {
             0
         };
-        self.keep(lines.bytes.get(written..).unwrap_or_default(), messages);
+        self.keep(lines.bytes.get(written..).unwrap_or_default(), now, messages);
     }
 
-    /// Queues what could not be written. A slow reader holds its sources up; a full disk must not, so there what the
-    /// queue does not hold is dropped, line by line.
-    fn keep(&mut self, bytes: &[u8], messages: &mut Vec<Message>) {
+    /// Queues what could not be written. Where its sources do not wait, what the queue does not hold is dropped, line by
+    /// line.
+    fn keep(&mut self, bytes: &[u8], now: Clocks, messages: &mut Vec<Message>) {
         let kept = match self.state {
-            State::Fine | State::Blocked => bytes.len(),
+            State::Fine => bytes.len(),
             State::Gone => 0,
-            State::Failing { .. } => match bytes.get(..QUEUE_LIMIT.saturating_sub(self.queue.len())) {
+            State::Blocked | State::Failing { .. } if self.holds_up() => bytes.len(),
+            State::Blocked | State::Failing { .. } => match bytes.get(..QUEUE_LIMIT.saturating_sub(self.queue.len())) {
                 None => bytes.len(),
                 Some(head) => memrchr(b'\n', head).map_or(0, |last| last + 1),
             },
@@ -301,10 +327,13 @@ impl SinkWriter {
         let (kept, lost) = bytes.split_at(kept);
         self.queue.extend(kept);
         if !lost.is_empty() {
-            if self.lost_bytes == 0 && self.state != State::Gone {
-                messages.push(Message::Warning(format!("{}: the queue is full, lines are dropped", self.name)));
-            }
+            let is_first = self.lost_bytes == 0;
             self.lose(lost.len(), memchr_iter(b'\n', lost).count());
+            if self.state != State::Gone && (is_first | self.told_lost.admit(now.mono)) {
+                let so_far = if is_first { String::new() } else { format!("; {} so far", self.losses()) };
+                let text = format!("{}: the queue is full, lines are dropped{so_far}", self.name);
+                messages.push(Message::Warning(text));
+            }
             self.end = if self.queue.back().is_none_or(|last| *last == b'\n') { End::Newline } else { End::Torn };
         }
     }
@@ -381,6 +410,7 @@ impl SinkWriter {
 
     /// What its streams ask of it now.
     pub(crate) fn set_policy(&mut self, policy: RotationPolicy) {
+        self.on_full = policy.on_full;
         self.sink.set_policy(policy);
     }
 
@@ -567,6 +597,52 @@ mod tests {
         assert_eq!(stage.writer.take_released(stage.now), [SourceId(1)]);
         assert_eq!(stage.writer.deadline(), None, "the reader wakes us, not the clock");
         assert!(stage.said().is_empty());
+    }
+
+    #[test]
+    fn reader_that_is_not_waited_for_costs_whole_lines_which_are_counted() {
+        let mut stage = Stage::new(LineFormat::Plain);
+        stage.writer.set_policy(RotationPolicy { on_full: Some(OnFull::Drop), ..RotationPolicy::default() });
+        stage.stop(0, Some(|| Stop::Blocked));
+        let line = format!("{:<99}\n", "line");
+        for _ in 0..QUEUE_LIMIT / 1000 + 2 {
+            assert!(stage.writer.accepts(SourceId(1), stage.now), "a worker does not wait");
+            stage.put(1, &line.repeat(10));
+        }
+        assert_eq!(stage.said(), ["it: the queue is full, lines are dropped"]);
+        // Losses that go on are told again, not at once.
+        stage.put(1, &line);
+        assert!(stage.said().is_empty());
+        stage.now.mono = stage.now.mono.after(Duration::from_secs(LOG_AGAIN + 1));
+        stage.put(1, &line);
+        let said = stage.said();
+        assert!(
+            said.len() == 1 && said[0].contains("lines are dropped; ") && said[0].ends_with(" were lost so far"),
+            "{said:?}"
+        );
+        stage.stop(0, None);
+        stage.writer.flush(stage.now, &mut stage.cx);
+        assert!(stage.text().lines().all(|line| line.len() == 99));
+        let lost = (QUEUE_LIMIT / 1000 + 2) * 10 + 2 - stage.text().lines().count();
+        assert_eq!(stage.said(), [format!("it is written again; {lost} lines ({} bytes) were lost", lost * 100)]);
+    }
+
+    #[test]
+    fn disk_that_is_waited_for_loses_nothing() {
+        let mut stage = Stage::new(LineFormat::Plain);
+        stage.writer.set_policy(RotationPolicy { on_full: Some(OnFull::Block), ..RotationPolicy::default() });
+        stage.stop(0, Some(no_space));
+        let mut count = 0;
+        while stage.writer.accepts(SourceId(1), stage.now) {
+            stage.put(1, &"x\n".repeat(5000));
+            count += 5000;
+        }
+        stage.writer.park(SourceId(1));
+        assert_eq!(stage.writer.take_released(stage.now), []);
+        stage.stop(0, None);
+        stage.pass(FIRST_RETRY);
+        assert_eq!(stage.writer.take_released(stage.now), [SourceId(1)]);
+        assert_eq!(stage.text().lines().count(), count);
     }
 
     #[test]

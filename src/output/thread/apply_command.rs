@@ -82,6 +82,7 @@ impl Pump {
         let writer = sink.writer;
         self.sinks.insert(id, sink);
         self.agree(writer);
+        self.maintain(writer, now, |_, _, _| {});
     }
 
     /// A sink on the writer of its place: the one there is, with the newer sink, or a new one.
@@ -135,6 +136,8 @@ impl Pump {
         (sink.format, sink.policy, sink.configured) = (format, policy, configured);
         let old = std::mem::replace(&mut sink.writer, writer);
         self.agree(writer);
+        // Sources that waited need not, where lines are dropped from now on.
+        self.maintain(writer, now, |_, _, _| {});
         if old == writer {
             return;
         }

@@ -67,7 +67,7 @@ impl LogOutput {
         }
         let Some(target) = text.strip_prefix("syslog://") else { return Ok(Self::File(text.into())) };
         let (target, query) = target.split_once('?').unwrap_or((target, ""));
-        let facility = facility(query).unwrap_or(SyslogFacility::USER);
+        let facility = facility_named(query).unwrap_or(SyslogFacility::USER);
         let address = address(target).map_err(|problem| {
             format!("{text}: {problem}; write syslog://HOST:PORT?FACILITY or syslog:///dev/log?FACILITY")
         })?;
@@ -78,7 +78,7 @@ impl LogOutput {
 /// An unknown facility in a syslog URL.
 pub(super) fn unknown_facility(text: &str) -> Option<&str> {
     let (_, query) = text.strip_prefix("syslog://")?.split_once('?')?;
-    Some(query).filter(|query| !query.is_empty() && facility(query).is_none())
+    Some(query).filter(|query| !query.is_empty() && facility_named(query).is_none())
 }
 
 /// What `nearest` may suggest.
@@ -86,7 +86,8 @@ pub(super) fn facilities() -> impl Iterator<Item = &'static str> {
     FACILITIES.into_iter()
 }
 
-fn facility(name: &str) -> Option<SyslogFacility> {
+/// The facility of this name.
+pub(super) fn facility_named(name: &str) -> Option<SyslogFacility> {
     let number = FACILITIES.iter().position(|known| *known == name)?;
     u8::try_from(number).ok().map(SyslogFacility)
 }

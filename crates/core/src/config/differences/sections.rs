@@ -138,7 +138,8 @@ impl Reader<'_> {
         let number = |key: &str| python::int(&self.text(&format!("{stream}.{key}"))).unwrap_or(0);
         let class = self.text(&format!("{stream}.class"));
         let rotates = class.is_empty() || class.rsplit('.').next() == Some("FileStream");
-        let limited = number("max_bytes") > 0 && number("backup_count") <= 0;
+        let bounded = number("max_total") > 0 || number("max_age") > 0;
+        let limited = number("max_bytes") > 0 && number("backup_count") <= 0 && !bounded;
         let text = "a full file is emptied, since backup_count is 0; 0.19 let it grow";
         self.note(&format!("{stream}.max_bytes"), text).filter(|_| rotates && limited)
     }

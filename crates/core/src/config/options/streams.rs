@@ -22,27 +22,58 @@ const EXEC: &str = "exec";
 const ONLY_IN_PYTHON: Support =
     Support::Refused("is a queue in a Python program that embeds Circus, so circusd alone cannot have it");
 
-/// The classes that Circus has, the one that takes the place of a class of one's own, and MemoryStream.
-const CLASSES: [Class; 8] = [
+/// The classes that Circus has, the one that takes the place of a class of one's own, and those that it does not have.
+const CLASSES: [Class; 10] = [
     Class {
         name: "FileStream",
         support: Support::Works,
-        keys: &["filename", "max_bytes", "backup_count", "time_format", "prefix", "format", "framed"],
+        keys: &[
+            "filename",
+            "max_bytes",
+            "backup_count",
+            "max_total",
+            "max_age",
+            "compress",
+            "time_format",
+            "prefix",
+            "format",
+            "framed",
+            "on_full",
+        ],
     },
-    Class { name: "StdoutStream", support: Support::Works, keys: &["prefix", "format", "time_format"] },
-    Class { name: "FancyStdoutStream", support: Support::Works, keys: &["color", "time_format"] },
+    Class { name: "StdoutStream", support: Support::Works, keys: &["prefix", "format", "time_format", "on_full"] },
+    Class { name: "FancyStdoutStream", support: Support::Works, keys: &["color", "time_format", "on_full"] },
+    Class { name: "JournalStream", support: Support::Works, keys: &["address", "identifier", "severity", "on_full"] },
     Class { name: "MemoryStream", support: Support::Works, keys: &[] },
     Class { name: "QueueStream", support: ONLY_IN_PYTHON, keys: &[] },
     Class {
         name: "TimedRotatingFileStream",
         support: Support::Works,
-        keys: &["filename", "rotate_when", "rotate_interval", "utc", "backup_count", "time_format", "prefix", "format"],
+        keys: &[
+            "filename",
+            "rotate_when",
+            "rotate_interval",
+            "utc",
+            "backup_count",
+            "max_total",
+            "max_age",
+            "compress",
+            "time_format",
+            "prefix",
+            "format",
+            "on_full",
+        ],
     },
-    Class { name: EXEC, support: Support::Works, keys: &["command", "time_format", "prefix", "format"] },
+    Class { name: EXEC, support: Support::Works, keys: &["command", "time_format", "prefix", "format", "on_full"] },
+    Class {
+        name: "SyslogStream",
+        support: Support::Works,
+        keys: &["address", "protocol", "facility", "identifier", "severity", "on_full"],
+    },
     Class {
         name: "WatchedFileStream",
         support: Support::Works,
-        keys: &["filename", "time_format", "prefix", "format"],
+        keys: &["filename", "time_format", "prefix", "format", "on_full"],
     },
 ];
 
@@ -154,6 +185,14 @@ fn check_command(stream: &StreamConfig) -> Result<(), String> {
     crate::config::split_words(command).map(drop)
 }
 
+/// The journal's socket.
+fn check_path(stream: &StreamConfig) -> Result<(), String> {
+    match stream.text("address")? {
+        Some(path) if !path.starts_with('/') => Err(format!("address: '{path}' is not a path")),
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn check_value(name: &str, stream: &StreamConfig) -> Result<(), String> {
     match name {
         "max_bytes" | "backup_count" => stream.size(name).map(drop),
@@ -162,6 +201,13 @@ fn check_value(name: &str, stream: &StreamConfig) -> Result<(), String> {
         "utc" | "framed" => stream.flag(name).map(drop),
         "prefix" => stream.prefix().map(drop),
         "format" => stream.is_json().map(drop),
+        "max_total" | "max_age" | "compress" => stream.keeping().map(drop),
+        "on_full" => stream.on_full().map(drop),
+        "address" if stream.class == "SyslogStream" => stream.syslog_target().map(drop),
+        "address" => check_path(stream),
+        "protocol" => stream.syslog_form().map(drop),
+        "facility" => stream.facility().map(drop),
+        "severity" => stream.severity().map(drop),
         _ => stream.text(name).map(drop),
     }
 }
@@ -187,7 +233,14 @@ pub(in crate::config) fn idle_key(stream: &StreamConfig, name: &str) -> Option<S
 fn outdone(stream: &StreamConfig, name: &str) -> Option<&'static str> {
     let is_json = stream.is_json().unwrap_or(false);
     let parts = stream.prefix().ok().flatten();
+    let is_zero = |key| stream.size(key).is_ok_and(|size| size == 0);
+    let grows = stream.class == "FileStream" && is_zero("max_bytes") && is_zero("max_total");
+    let keeps_none = stream.class == "FileStream" && stream.backups() == Ok(Some(0));
     match name {
+        "max_age" | "compress" if grows => {
+            Some("has no effect: the file is not rotated without max_bytes or max_total")
+        }
+        "max_age" | "compress" if keeps_none => Some("has no effect: no rotated files are kept, as backup_count is 0"),
         "prefix" if is_json => Some("has no effect with format = json"),
         "time_format" if is_json => None,
         "time_format" if parts.as_ref().is_some_and(|parts| !parts.contains(&PrefixPart::Time)) => {
@@ -320,6 +373,45 @@ mod tests {
         assert_eq!(idle("WatchedFileStream", "max_bytes"), Some("has no effect with WatchedFileStream".into()));
         assert_eq!(idle("FileStream", "max_byte"), Some("is not a key of a stream; did you mean 'max_bytes'?".into()));
         assert_eq!(idle("FileStream", "refresh_time"), Some("has no effect, as in Circus 0.19".into()));
+    }
+
+    #[test]
+    fn what_bounds_rotated_files_needs_a_rotation() {
+        let idle = |options: Value, name| idle_key(&from_object(&options).unwrap(), name);
+        let file = |more: Value| {
+            let mut stream = json!({"class": "FileStream", "filename": "x", "compress": "gzip"});
+            stream.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            stream
+        };
+        let grows = "has no effect: the file is not rotated without max_bytes or max_total";
+        assert_eq!(idle(file(json!({})), "compress"), Some(grows.into()));
+        let none = "has no effect: no rotated files are kept, as backup_count is 0";
+        assert_eq!(idle(file(json!({"max_bytes": 9})), "compress"), Some(none.into()));
+        assert_eq!(idle(file(json!({"max_bytes": 9, "backup_count": 2})), "compress"), None);
+        assert_eq!(idle(file(json!({"max_total": 9})), "compress"), None);
+        assert_eq!(idle(file(json!({"max_bytes": 9, "max_age": 9})), "max_age"), None);
+        let timed = json!({"class": "TimedRotatingFileStream", "rotate_when": "S", "max_age": 9});
+        assert_eq!(idle(timed, "max_age"), None);
+    }
+
+    #[test]
+    fn system_log_and_journal_check_what_they_are_given() {
+        assert_eq!(settled(json!({"class": "SyslogStream"})), Ok("SyslogStream".into()));
+        assert_eq!(settled(json!({"class": "JournalStream", "severity": "notice"})), Ok("JournalStream".into()));
+        for (stream, reason) in [
+            (json!({"class": "SyslogStream", "address": "loghost"}), "stdout_stream.address: 'loghost' is neither"),
+            (json!({"class": "SyslogStream", "facility": "x"}), "stdout_stream.facility: there is no facility"),
+            (
+                json!({"class": "JournalStream", "address": "127.0.0.1"}),
+                "stdout_stream.address: '127.0.0.1' is not a path",
+            ),
+            (json!({"class": "SyslogStream", "on_full": "x"}), "stdout_stream.on_full: 'x' is neither"),
+        ] {
+            assert!(settled(stream).is_err_and(|error| error.starts_with(reason)), "{reason}");
+        }
+        for class in ["SyslogStream", "JournalStream"] {
+            assert!(!opens_nothing("stdout_stream", &json!({"class": class})), "{class} opens a socket");
+        }
     }
 
     #[test]

@@ -714,14 +714,18 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         kind: Kind::StreamKey,
         doc: "The settings of the stream. class is FileStream (the default if filename is given), WatchedFileStream, \
               TimedRotatingFileStream, StdoutStream, FancyStdoutStream, MemoryStream (output is kept for circusctl \
-              tail only) or exec. All files have filename and time_format. FileStream also has max_bytes, \
-              backup_count and framed (each piece of output follows a line with the pid of the worker and the length \
-              of the piece, and is written unchanged; for a program that reads a FIFO). TimedRotatingFileStream also \
-              has rotate_when (S, M, H, D, MIDNIGHT, W0 to W6), rotate_interval, utc and backup_count. \
-              FancyStdoutStream has color and time_format. exec has command. All but FancyStdoutStream and \
-              MemoryStream have prefix, which stands before each line, with $(name), $(wid), $(pid), $(stream) and \
-              $(time) replaced, and format (text or json: an object for each line). With prefix or format alone, the \
-              stream is circusd's own standard output, or standard error for stderr_stream. See OUTPUT in circus.ini(5).",
+              tail only), SyslogStream, JournalStream or exec. All files have filename and time_format. FileStream also \
+              has max_bytes, backup_count and framed (each piece of output follows a line with the pid of the worker and \
+              the length of the piece, and is written unchanged; for a program that reads a FIFO). \
+              TimedRotatingFileStream also has rotate_when (S, M, H, D, MIDNIGHT, W0 to W6), rotate_interval, utc and \
+              backup_count. Both have max_total (bytes that the file and its rotated files use at most; the oldest are \
+              removed), max_age (seconds after which rotated files are removed) and compress (gzip or no). \
+              FancyStdoutStream has color and time_format. exec has command. Files, StdoutStream and exec have prefix, \
+              which stands before each line, with $(name), $(wid), $(pid), $(stream) and $(time) replaced, and format \
+              (text or json: an object for each line). SyslogStream has address (a path, /dev/log by default, or an IP \
+              address), protocol (rfc3164 or rfc5424), facility, severity and identifier, JournalStream has address (a \
+              path), severity and identifier. All but MemoryStream have on_full: block (workers wait) or drop (lines are \
+              dropped and counted) when the stream takes no more. With prefix or format alone, the stream is circusd's own standard output, or standard error for stderr_stream. See OUTPUT in circus.ini(5).",
         example: "/var/log/web.log",
         effect: Effect::Stream,
         listed: Listed::Never,
