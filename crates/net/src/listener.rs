@@ -7,6 +7,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 use nix::unistd::geteuid;
 
+use circus_core::access::Unmapped;
+
 use super::context::Transport;
 use super::option::{IntOption, set_option};
 use super::{Guard, NetError};
@@ -34,7 +36,10 @@ impl Listener {
         check(listener.as_fd(), transport).map_err(refuse)?;
         match guard {
             Some(guard) => guard.apply(socket)?,
-            None if endpoint.starts_with(ABSTRACT) => admit_ourselves(socket)?,
+            None if endpoint.starts_with(ABSTRACT) => {
+                own_user_is_one().map_err(refuse)?;
+                admit_ourselves(socket)?;
+            }
             None => {}
         }
         let theirs = listener.try_clone().map_err(refuse)?;
@@ -66,6 +71,24 @@ fn admit_ourselves(socket: &mut zmq::Socket) -> Result<(), NetError> {
             .map_err(NetError::socket("limiting it to one user"))?;
     }
     Ok(())
+}
+
+/// In a user namespace our own number may be that of others, too.
+fn own_user_is_one() -> io::Result<()> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_else(|_| "0 0 4294967295".to_owned());
+    let (users, overflow) = (read("/proc/self/uid_map"), read("/proc/sys/kernel/overflowuid"));
+    if stands_for_others(geteuid().as_raw(), &users, &overflow) {
+        return Err(io::Error::other(
+            "its clients are told apart by their users, and this process's user stands in this user namespace for every \
+             user that is not mapped; use a socket file, or run it as a user that is mapped",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the number is that of every user that this user namespace does not map.
+fn stands_for_others(uid: u32, users: &str, overflow: &str) -> bool {
+    Unmapped::parse([users, overflow], ["", ""]).user == Some(uid)
 }
 
 impl AsFd for Listener {
@@ -131,6 +154,13 @@ mod tests {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let error = hand(tcp, "ipc:///nowhere").unwrap_err();
         assert!(error.to_string().ends_with("the descriptor is of another address family"), "{error}");
+    }
+
+    #[test]
+    fn number_of_every_unmapped_user_is_not_our_own() {
+        assert!(stands_for_others(65_534, "0 1000 1\n", "65534\n"));
+        assert!(!stands_for_others(0, "0 1000 1\n", "65534\n"));
+        assert!(!stands_for_others(65_534, "0 0 4294967295\n", "65534\n"));
     }
 
     /// What a peer of this user reads first from an abstract endpoint.

@@ -118,6 +118,6 @@ pub use survivor::{Survivor, take_back};
 pub use swap_sockets::swap_sockets;
 pub use tree::{kill_tree, kill_trees};
 pub use tunnel::{Ssh, Tunnel};
-pub use user::{Identity, group_id, identity, local_users, resolve, user_id};
+pub use user::{Identity, group_id, identity, local_users, resolve, unmapped, user_id};
 pub use virtualenv::Virtualenv;
 pub use yield_to_others::yield_to_others;

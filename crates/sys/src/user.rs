@@ -6,7 +6,7 @@ use std::ffi::CString;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
 use super::Credentials;
-use circus_core::access::{GroupMembers, LocalUsers, local_roles};
+use circus_core::access::{GroupMembers, LocalUsers, Unmapped, local_roles};
 use circus_core::config::Account;
 use circus_core::proto::{SpawnError, Stage};
 
@@ -61,7 +61,17 @@ pub fn identity(text: &str) -> Result<Identity, SpawnError> {
 pub fn local_users(ipc_roles: &str) -> Result<LocalUsers, Vec<String>> {
     let roles = local_roles(ipc_roles).map_err(|error| vec![error])?;
     let number = |account: &Account| user(account).map(|user| user.uid.as_raw()).map_err(|error| said(&error));
-    LocalUsers::resolve(roles, geteuid().as_raw(), number, |account| members(account).map_err(|error| said(&error)))
+    let own = geteuid().as_raw();
+    LocalUsers::resolve(roles, own, unmapped(), number, |account| members(account).map_err(|error| said(&error)))
+}
+
+/// What stands in this user namespace for those that it does not map.
+pub fn unmapped() -> Unmapped {
+    // A kernel without user namespaces has no maps.
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_else(|_| "0 0 4294967295".to_owned());
+    let (users, groups) = (read("/proc/self/uid_map"), read("/proc/self/gid_map"));
+    let (user, group) = (read("/proc/sys/kernel/overflowuid"), read("/proc/sys/kernel/overflowgid"));
+    Unmapped::parse([&users, &user], [&groups, &group])
 }
 
 /// A group with the users that its entry lists. One that the system does not know any more is no member.

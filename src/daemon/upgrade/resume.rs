@@ -109,7 +109,9 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
     // Where a user is gone meanwhile, none but circusd's own gets in: the endpoint may be open to all.
     let (users, no_users) = match read_users(circus) {
         Ok(users) => (users, None),
-        Err(errors) => (Some(LocalUsers::nobody_else(nix::unistd::geteuid().as_raw())), Some(errors.join("; "))),
+        Err(errors) => {
+            (Some(LocalUsers::nobody_else(nix::unistd::geteuid().as_raw(), sys::unmapped())), Some(errors.join("; ")))
+        }
     };
     let guests = Guests { keys, users: users.map(Arc::new) };
     let door = Door::open(guests, &context, &mut sources)?;

@@ -40,6 +40,27 @@ impl fmt::Display for LocalPeer {
     }
 }
 
+/// The numbers that stand, in a user namespace, for every user and every group that it does not map. A process with such a
+/// number may be anyone's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unmapped {
+    /// Of users, where some are not mapped.
+    pub user: Option<u32>,
+    /// Of groups, where some are not mapped.
+    pub group: Option<u32>,
+}
+
+impl Unmapped {
+    /// From what `/proc/self/uid_map` and `/proc/sys/kernel/overflowuid` say, and the same of groups.
+    pub fn parse([users, overflow_user]: [&str; 2], [groups, overflow_group]: [&str; 2]) -> Self {
+        let number = |map: &str, overflow: &str| {
+            let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+            (counts.sum::<u64>() < u64::from(u32::MAX)).then(|| overflow.trim().parse().unwrap_or(65_534))
+        };
+        Self { user: number(users, overflow_user), group: number(groups, overflow_group) }
+    }
+}
+
 /// An entry of `ipc_roles`: `USER:ROLE`, `@GROUP:ROLE`, and behind another colon patterns of watchers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalRole {
@@ -127,6 +148,7 @@ pub struct GroupMembers {
 pub struct LocalUsers {
     /// circusd's own user, which is allowed everything, like root.
     own: u32,
+    unmapped: Unmapped,
     all: Arc<Grant>,
     users: BTreeMap<u32, Arc<Grant>>,
     groups: Vec<(GroupMembers, Arc<Grant>)>,
@@ -134,10 +156,10 @@ pub struct LocalUsers {
 
 impl LocalUsers {
     /// Root and circusd's own user only.
-    pub fn nobody_else(own: u32) -> Self {
+    pub fn nobody_else(own: u32, unmapped: Unmapped) -> Self {
         let all =
             Arc::new(Grant { name: "root or circusd's own user".into(), role: Role::Admin, watchers: Scope::ALL });
-        Self { own, all, users: BTreeMap::new(), groups: Vec::new() }
+        Self { own, unmapped, all, users: BTreeMap::new(), groups: Vec::new() }
     }
 
     /// The users of these entries, whose accounts are looked up.
@@ -147,18 +169,35 @@ impl LocalUsers {
     pub fn resolve(
         roles: Vec<LocalRole>,
         own: u32,
+        unmapped: Unmapped,
         user: impl Fn(&Account) -> Result<u32, String>,
         group: impl Fn(&Account) -> Result<GroupMembers, String>,
     ) -> Result<Self, Vec<String>> {
-        let (mut users, mut errors) = (Self::nobody_else(own), Vec::new());
+        let (mut users, mut errors) = (Self::nobody_else(own, unmapped), Vec::new());
+        if unmapped.user == Some(own) {
+            errors.push(format!(
+                "circusd's own user, uid {own}, stands in this user namespace for every user that is not mapped; run circusd \
+                 as a user that is"
+            ));
+        }
+        let stands_for_all = |holder: &Holder, what: &str| {
+            Err(format!("{holder} stands in this user namespace for every {what} that is not mapped; leave it out"))
+        };
         for LocalRole { holder, role, watchers } in roles {
             let grant = Arc::new(Grant { name: holder.to_string(), role, watchers });
             let added = match &holder {
                 Holder::User(account) => user(account).and_then(|uid| match users.users.insert(uid, grant) {
+                    _ if unmapped.user == Some(uid) => stands_for_all(&holder, "user"),
                     Some(other) => Err(format!("{holder} and {} are the same user; write one of them", other.name)),
                     None => Ok(()),
                 }),
-                Holder::Group(account) => group(account).map(|members| users.groups.push((members, grant))),
+                Holder::Group(account) => group(account).and_then(|members| {
+                    if unmapped.group == Some(members.gid) {
+                        return stands_for_all(&holder, "group");
+                    }
+                    users.groups.push((members, grant));
+                    Ok(())
+                }),
             };
             errors.extend(added.err());
         }
@@ -168,6 +207,9 @@ impl LocalUsers {
     /// What a process is allowed: by its user's entry; where there is none, by the first entry of a group that is the
     /// process's own, or that has its user as a member.
     pub fn find(&self, peer: LocalPeer) -> Option<&Arc<Grant>> {
+        if self.unmapped.user == Some(peer.uid) {
+            return None;
+        }
         if peer.uid == 0 || peer.uid == self.own {
             return Some(&self.all);
         }
@@ -203,7 +245,7 @@ mod tests {
     }
 
     fn users(text: &str) -> Result<LocalUsers, Vec<String>> {
-        LocalUsers::resolve(local_roles(text).unwrap(), 990, user, group)
+        LocalUsers::resolve(local_roles(text).unwrap(), 990, Unmapped::default(), user, group)
     }
 
     fn role(users: &LocalUsers, uid: u32, gid: u32) -> Option<(String, Role)> {
@@ -236,7 +278,7 @@ mod tests {
 
     #[test]
     fn only_root_and_circusd_itself_need_no_entry() {
-        for users in [users("alice:read").unwrap(), LocalUsers::nobody_else(990)] {
+        for users in [users("alice:read").unwrap(), LocalUsers::nobody_else(990, Unmapped::default())] {
             for uid in [0, 990] {
                 assert_eq!(role(&users, uid, 4).map(|(_, role)| role), Some(Role::Admin));
             }
@@ -246,6 +288,42 @@ mod tests {
         }
         // An entry takes nothing from circusd's own user.
         assert_eq!(role(&users("990:read").unwrap(), 990, 4).map(|(_, role)| role), Some(Role::Admin));
+    }
+
+    #[test]
+    fn number_of_all_that_are_not_mapped_is_no_user() {
+        let whole = ["         0          0 4294967295\n", "65534\n"];
+        assert_eq!(Unmapped::parse(whole, whole), Unmapped::default());
+        let container = ["0 100000 65536\n65536 7 10\n", "65534\n"];
+        let none = ["", "65534\n"];
+        let unmapped = Unmapped::parse(container, none);
+        assert_eq!(unmapped, Unmapped { user: Some(65_534), group: Some(65_534) });
+        let resolve = |text: &str, own: u32| {
+            let user =
+                |account: &Account| if *account == Account::Name("nobody".into()) { Ok(65_534) } else { user(account) };
+            let group = |account: &Account| match account {
+                Account::Name(name) if name == "nogroup" => Ok(GroupMembers { gid: 65_534, members: [1001].into() }),
+                other => group(other),
+            };
+            LocalUsers::resolve(local_roles(text).unwrap(), own, unmapped, user, group)
+        };
+        let users = resolve("alice:read, @ops:operate", 990).unwrap();
+        assert_eq!(role(&users, 65_534, 50), None, "its group does not count either");
+        assert_eq!(role(&users, 1000, 65_534), Some(("alice".into(), Role::Read)));
+        let own = resolve("alice:read", 65_534).unwrap_err();
+        assert!(
+            own[0].contains("circusd's own user, uid 65534, stands in this user namespace for every user"),
+            "{own:?}"
+        );
+        let named = resolve("nobody:read, @nogroup:admin", 990).unwrap_err();
+        assert_eq!(
+            named,
+            [
+                "nobody stands in this user namespace for every user that is not mapped; leave it out",
+                "@nogroup stands in this user namespace for every group that is not mapped; leave it out",
+            ]
+        );
+        assert_eq!(role(&LocalUsers::nobody_else(65_534, unmapped), 65_534, 1), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod scope;
 pub use audit::{AuditResult, Audited};
 pub use certificate::Certificate;
 pub use key::PublicKey;
-pub use local::{GroupMembers, Holder, LocalPeer, LocalRole, LocalUsers, local_roles};
+pub use local::{GroupMembers, Holder, LocalPeer, LocalRole, LocalUsers, Unmapped, local_roles};
 pub use redact::redacted;
 pub use ring::{Key, KeyRing, RingFile};
 pub use scope::Scope;
