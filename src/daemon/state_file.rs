@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -229,8 +229,8 @@ fn read(path: &str) -> Result<Option<Document>, String> {
         Err(error) => return Err(format!("state_file '{path}' cannot be read: {error}")),
     };
     let data = file.metadata().map_err(|error| format!("state_file '{path}': {error}"))?;
-    if !data.is_file() || data.uid() != nix::unistd::geteuid().as_raw() || data.mode() & 0o022 != 0 {
-        return Err(format!("state_file '{path}' is not a file that circusd's user alone can write; remove it"));
+    if let Some(reason) = sys::not_our_own(&data) {
+        return Err(format!("state_file '{path}': {reason}"));
     }
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes).map_err(|error| format!("state_file '{path}': {error}"))?;
@@ -242,6 +242,7 @@ fn read(path: &str) -> Result<Option<Document>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     fn document(workers: Vec<KnownWorker>) -> Document {
         let none = ProcessIdentity { pid: SysPid::from_raw(i32::MAX), started: 1 };

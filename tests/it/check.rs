@@ -56,3 +56,41 @@ fn a_file_without_a_watcher_is_refused_where_one_was_meant() {
         );
     }
 }
+
+#[test]
+fn files_that_circusd_would_refuse_are_reported_all_at_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let site = Site::new();
+    let write = |name: &str, mode: u32| {
+        let path = site.write(name, "x");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("audit", 0o644);
+    write("state", 0o666);
+    write("server.key_secret", 0o640);
+    write("keys", 0o666);
+    let text = "[circus]\nendpoint = ipc://{dir}/c\naudit_log = {dir}/audit\nstate_file = {dir}/state\n\
+                curve_server_key = {dir}/server.key_secret\ncurve_authorized_keys = {dir}/keys\n[watcher:w]\ncmd = sh\n";
+    let check = || {
+        let file = site.write("f.ini", text);
+        site.run_circusd(&["--check", file.to_str().unwrap()])
+    };
+    let output = check();
+    assert_eq!(output.status, Some(1), "{output:?}");
+    for told in [
+        "f.ini:3: error: [circus] audit_log: others may read or change it (mode 0644): chmod 600 ",
+        "f.ini:4: error: [circus] state_file: it is not a file that circusd's user alone can write; remove it",
+        "f.ini:5: error: [circus] curve_server_key: others may read or change it (mode 0640): chmod 600 ",
+        "f.ini:6: error: [circus] curve_authorized_keys: others may write to it (mode 0666): chmod 644 ",
+    ] {
+        assert!(output.stdout.contains(told), "{told}: {output:?}");
+    }
+    for name in ["audit", "state", "server.key_secret", "keys"] {
+        std::fs::remove_file(site.path(name)).unwrap();
+    }
+    std::fs::create_dir(site.path("keys")).unwrap();
+    let keygen = site.circusctl(&["keygen", "server"]);
+    assert_eq!(keygen.status, Some(0), "{keygen:?}");
+    assert_eq!(check().status, Some(0), "{:?}", check());
+    assert!(!site.path("audit").exists() && !site.path("state").exists(), "nothing is made");
+}

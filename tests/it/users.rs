@@ -368,6 +368,31 @@ fn unsafe_places_of_roots_files_are_refused() {
             assert!(output.status == Some(1) && output.stderr.contains(&place), "{output:?}");
             assert!(output.stderr.contains(words) && output.stderr.contains("use another path"), "{output:?}");
             assert!(!site.path(&format!("{directory}/file")).exists(), "nothing was made there");
+            let output = site.run_circusd(&["--check", ini.to_str().unwrap()]);
+            let told = output
+                .stdout
+                .lines()
+                .any(|line| line.contains(&format!("[circus] {option}: ")) && line.contains(words));
+            assert!(output.status == Some(1) && told, "{output:?}");
         }
+    }
+}
+
+/// In a user namespace, strangers have the number of a circusd that is not mapped itself.
+#[test]
+#[ignore = "needs root"]
+fn number_of_every_unmapped_user_has_no_role() {
+    let site = Site::new();
+    site.open_to_all();
+    for (circus, words) in [
+        ("ipc_roles = daemon:read", "circusd's own user, uid 65534, stands in this user namespace for every user"),
+        ("endpoint = ipc://@circus-it-unmapped", "this process's user stands in this user namespace for every user"),
+    ] {
+        let ini = site.ini("circus.ini", &format!("[circus]\npidfile =\n{circus}\n[watcher:w]\ncmd = sleep 1000"));
+        let plain = site.circusd();
+        let mut command = site.command("/usr/bin/unshare");
+        command.arg("--user").arg(plain.get_program()).args(plain.get_args()).arg(&ini);
+        let output = crate::rig::run(&mut command);
+        assert!(output.status == Some(1) && output.stderr.contains(words), "{output:?}");
     }
 }

@@ -99,7 +99,9 @@ pub use limits::{OpenFileLimit, nofile, raise_nofile};
 pub use machine::Machine;
 pub use memory::{bound_the_heap, release_memory};
 pub use notify::{Datagram, FdRequest, NotifySocket, Received, parse_datagram};
-pub use open_path::{OpenedFile, PathPin, check_file, open_for_append, open_log_file, open_private_file, pin};
+pub use open_path::{
+    OpenedFile, PathPin, check_file, not_our_own, open_for_append, open_log_file, open_private_file, pin,
+};
 pub use parent::{notify, read_inherited, take_inherited, watch_parent};
 pub use pidfile::{Pidfile, PidfileError, has_our_program};
 pub use process::{Proc, Stat};

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, Group, User, eaccess, getegid, geteuid};
 
-use circus_core::config::{Facts, File, FileKind};
+use circus_core::config::{Facts, File, FileKind, OwnFile};
+
+use super::open_path::{not_our_own, not_private};
 
 /// Looks at the file system and asks the system's databases of users and groups.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +32,22 @@ impl Facts for Machine {
 
     fn exists(&self, path: &Path) -> bool {
         path.symlink_metadata().is_ok()
+    }
+
+    fn refusals(&self, file: OwnFile, path: &Path) -> Vec<String> {
+        if let Some(reason) = super::unsafe_place(path) {
+            return vec![reason];
+        }
+        let texts = match file {
+            OwnFile::Plain => Vec::new(),
+            OwnFile::Audit => path.metadata().ok().and_then(|data| not_private(path, &data)).into_iter().collect(),
+            OwnFile::State => path.symlink_metadata().ok().and_then(|data| not_our_own(&data)).into_iter().collect(),
+            OwnFile::SecretKey => super::read_secret_key(path).err().into_iter().collect(),
+            OwnFile::Keys => super::read_key_ring(path).err().unwrap_or_default(),
+        };
+        let shown = format!("{}: ", path.display());
+        // The key has the path already.
+        texts.into_iter().map(|text| text.strip_prefix(&shown).map_or(text.clone(), str::to_owned)).collect()
     }
 
     fn user(&self, name: &str) -> Option<u32> {

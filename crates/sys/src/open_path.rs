@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -62,21 +62,32 @@ pub fn open_log_file(path: &Path) -> io::Result<File> {
 /// Where it cannot be opened, or a link that leads to it is another user's.
 pub fn open_private_file(path: &Path) -> io::Result<File> {
     let file = open_with_mode(path, 0o600)?.file;
-    let (data, shown) = (file.metadata()?, path.display());
-    let refuse = |reason: String| Err(io::Error::other(reason));
+    match not_private(path, &file.metadata()?) {
+        Some(reason) => Err(io::Error::other(reason)),
+        None => Ok(file),
+    }
+}
+
+/// Why a file is none that no other user may read.
+pub(super) fn not_private(path: &Path, data: &Metadata) -> Option<String> {
+    let shown = path.display();
     if !data.is_file() {
-        return refuse("it is not a file".to_owned());
+        return Some("it is not a file".to_owned());
     }
     if data.uid() != geteuid().as_raw() {
-        return refuse(format!("it belongs to uid {}; remove it, or name another file", data.uid()));
+        return Some(format!("it belongs to uid {}; remove it, or name another file", data.uid()));
     }
     if data.mode() & 0o077 != 0 {
-        return refuse(format!("others may read or change it (mode {:04o}): chmod 600 {shown}", data.mode() & 0o7777));
+        return Some(format!("others may read or change it (mode {:04o}): chmod 600 {shown}", data.mode() & 0o7777));
     }
-    if data.nlink() > 1 {
-        return refuse(format!("it has another name, too ({} links); remove it, or name another file", data.nlink()));
-    }
-    Ok(file)
+    let another_name = || format!("it has another name, too ({} links); remove it, or name another file", data.nlink());
+    (data.nlink() > 1).then(another_name)
+}
+
+/// Why a file is none that our own user alone can write.
+pub fn not_our_own(data: &Metadata) -> Option<String> {
+    let is_our_own = data.is_file() && data.uid() == geteuid().as_raw() && data.mode() & 0o022 == 0;
+    (!is_our_own).then(|| "it is not a file that circusd's user alone can write; remove it".to_owned())
 }
 
 fn open_with_mode(path: &Path, mode: u32) -> io::Result<OpenedFile> {

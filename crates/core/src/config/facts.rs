@@ -19,6 +19,11 @@ pub trait Facts {
     /// Whether the path exists at all: a link counts also where it leads nowhere.
     fn exists(&self, path: &Path) -> bool;
 
+    /// Why circusd would not start with this file of its own, as owners and modes are; nothing where it would.
+    fn refusals(&self, _file: OwnFile, _path: &Path) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The number of the user of this name.
     fn user(&self, name: &str) -> Option<u32>;
 
@@ -36,6 +41,21 @@ pub trait Facts {
 
     /// The directories that an interpreter of Python imports from; nothing where it does not say.
     fn python_path(&self, python: &str) -> Option<Vec<PathBuf>>;
+}
+
+/// A file that circusd itself reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnFile {
+    /// One that may be seen: the log, the pidfile.
+    Plain,
+    /// `audit_log`, which no other user may read.
+    Audit,
+    /// `state_file`, which no other user may write.
+    State,
+    /// `curve_server_key`.
+    SecretKey,
+    /// `curve_authorized_keys`, a file or a directory.
+    Keys,
 }
 
 /// What is at a path.

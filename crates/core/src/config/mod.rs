@@ -54,7 +54,7 @@ mod words;
 use crate::base::python;
 pub use check::{DEFAULT_PATH, Report, Totals};
 pub use command::{argv, argv_with, named_sockets};
-pub use facts::{Facts, File, FileKind};
+pub use facts::{Facts, File, FileKind, OwnFile};
 pub use fnmatch::fnmatch;
 pub use hook::{Hook, HookKind};
 pub use load::{Loaded, Origin, check, load};

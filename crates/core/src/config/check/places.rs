@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Subject;
 use crate::access::{Holder, LocalRole, local_roles};
-use crate::config::facts::{FileKind, is_directory};
+use crate::config::facts::{FileKind, OwnFile, is_directory};
 use crate::config::ini::{Entry, Ini, Section};
 use crate::config::{Account, Family, LogOutput, Problem, SocketConfig};
 
@@ -46,10 +46,26 @@ impl Circus<'_> {
             Some(LogOutput::File(path)) => Some(path.as_str()),
             Some(LogOutput::Stderr | LogOutput::Syslog(..)) | None => None,
         };
-        let audit = circus.audit_log.as_deref();
-        let files = [("pidfile", pidfile), ("logoutput", log), ("audit_log", audit)];
-        let objection = |(key, path): (_, Option<&str>)| Some(self.problem(key, &self.subject.file_objection(path?)?));
-        files.into_iter().filter_map(objection).collect()
+        let state = circus.state_file.as_deref().filter(|path| !path.is_empty());
+        let files = [
+            ("pidfile", pidfile, OwnFile::Plain),
+            ("logoutput", log, OwnFile::Plain),
+            ("audit_log", circus.audit_log.as_deref(), OwnFile::Audit),
+            ("state_file", state, OwnFile::State),
+            ("curve_server_key", circus.curve_server_key.as_deref(), OwnFile::SecretKey),
+            ("curve_authorized_keys", circus.curve_authorized_keys.as_deref(), OwnFile::Keys),
+        ];
+        let mut problems = Vec::new();
+        for (key, path, file) in files {
+            let Some(path) = path else { continue };
+            let is_written = matches!(file, OwnFile::Plain | OwnFile::Audit | OwnFile::State);
+            let texts = match self.subject.file_objection(path).filter(|_| is_written) {
+                Some(text) => vec![text],
+                None => self.subject.facts.refusals(file, &self.subject.absolute(path)),
+            };
+            problems.extend(texts.iter().map(|text| self.problem(key, text)));
+        }
+        problems
     }
 
     fn owner(&self) -> Option<Problem> {
