@@ -31,7 +31,7 @@ impl Daemon {
                     file.ran(&watcher, time);
                 }
             }
-            Action::Publish(notice) => events.push(notice),
+            Action::Publish(notice) => events.push(core.arbiter.shown_to(&control.peers, notice)),
             Action::RunHook(call) => {
                 let (hooks, mut parts) = self.hooks();
                 hooks.run(*call, &mut parts);

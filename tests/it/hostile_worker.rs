@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::rig::{Account, Circusd, Process, Site, wait_for};
 
 /// The user that the hostile worker runs as: every Debian has it.
-const USER: &str = "daemon";
+pub(crate) const USER: &str = "daemon";
 
 /// circusd of root, a watcher of root's with a secret, one of another user's that waits for its READY, and one of the
 /// hostile user's.
@@ -35,13 +35,34 @@ fn worker(circusd: &Circusd, watcher: &str) -> Process {
 }
 
 /// What a shell of this user's says, and its status.
-fn tries(circusd: &Circusd, script: &str) -> (String, Option<i32>) {
+pub(crate) fn tries(circusd: &Circusd, script: &str) -> (String, Option<i32>) {
     let account = Account::named(USER);
     let mut command = circusd.command("/usr/bin/setpriv");
     command.args(["--reuid", &account.uid.to_string(), "--regid", &account.gid.to_string(), "--clear-groups"]);
     command.args(["/bin/sh", "-c", script]).current_dir("/");
     let output = crate::rig::run(&mut command);
     (output.stdout + &output.stderr, output.status)
+}
+
+pub(crate) fn ptrace_is_refused(target: Process) {
+    let refused = Account::named(USER).act(|| {
+        // SAFETY: plain numbers; the call is refused, or else this test ends.
+        let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, target.0, 0, 0) };
+        (seized, nix::errno::Errno::last())
+    });
+    assert_eq!(refused, (-1, nix::errno::Errno::EPERM), "{}", target.0);
+}
+
+/// Sends a message to a notification socket.
+pub(crate) fn notify(address: &str, text: &str) -> std::io::Result<()> {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let socket = UnixDatagram::unbound()?;
+    let target = match address.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(address)?,
+    };
+    socket.send_to_addr(text.as_bytes(), &target).map(drop)
 }
 
 #[test]
@@ -67,12 +88,7 @@ fn worker_of_another_user_reaches_nothing_of_circusd() {
             let (said, status) = tries(&circusd, &format!("head -c 10 /proc/{}/{file} >/dev/null", target.0));
             assert!(status != Some(0) && said.contains("Permission denied"), "{file}: {said}");
         }
-        let refused = Account::named(USER).act(|| {
-            // SAFETY: plain numbers; the call is refused, or else this test ends.
-            let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, target.0, 0, 0) };
-            (seized, nix::errno::Errno::last())
-        });
-        assert_eq!(refused, (-1, nix::errno::Errno::EPERM), "{}", target.0);
+        ptrace_is_refused(target);
     }
     // Its own descriptors: the standard streams, and nothing else.
     let own = worker(&circusd, "hostile");
@@ -93,17 +109,7 @@ fn worker_of_another_user_speaks_for_no_other_watcher() {
     let waits = worker(&circusd, "waits");
     let address = waits.environment()["NOTIFY_SOCKET"].clone();
     // Where the socket is, is no secret; whose word counts is what the kernel says of its sender.
-    let told = Account::named(USER).act(|| {
-        use std::os::linux::net::SocketAddrExt as _;
-        use std::os::unix::net::{SocketAddr, UnixDatagram};
-        let socket = UnixDatagram::unbound().unwrap();
-        let target = match address.strip_prefix('@') {
-            Some(name) => SocketAddr::from_abstract_name(name).unwrap(),
-            None => SocketAddr::from_pathname(&address).unwrap(),
-        };
-        let text = format!("MAINPID={}\nREADY=1\n", waits.0);
-        socket.send_to_addr(text.as_bytes(), &target).map(|_| ())
-    });
+    let told = Account::named(USER).act(|| notify(&address, &format!("MAINPID={}\nREADY=1\n", waits.0)));
     println!("the message was {told:?}");
     circusd.tell("list", json!({}));
     crate::rig::observe_for(std::time::Duration::from_millis(300));
@@ -150,4 +156,29 @@ fn links_that_a_worker_plants_lead_circusd_nowhere() {
     crate::rig::observe_for(std::time::Duration::from_millis(300));
     assert_eq!(circusd.read("precious"), "precious\n");
     assert!(circusd.log().contains("theirs"), "circusd says so: {}", circusd.log());
+}
+
+/// A user with a role, so that it is let in at all: what circusd shows it has no environment, be it by `read` or `operate`.
+#[test]
+#[ignore = "needs root"]
+fn worker_reads_no_other_environment_through_circusd() {
+    for role in ["read", "operate"] {
+        let circusd = start(&format!("[circus]\nipc_roles = {USER}:{role}"));
+        worker(&circusd, "roots");
+        worker(&circusd, "hostile");
+        let ask = |command: &str, properties| {
+            Account::named(USER).asks(&circusd.endpoint(), command, properties).unwrap().to_string()
+        };
+        let name = json!({"name": "roots"});
+        let told: String =
+            ["options", "stats", "status", "list", "why"].map(|command| ask(command, name.clone())).concat();
+        let told =
+            told + &ask("get", json!({"name": "roots", "keys": ["env", "cmd", "args"]})) + &ask("dstats", json!({}));
+        assert!(told.contains("TOKEN") && !told.contains("token-of-root"), "{told}");
+        // What would hand it over is not for this role: another command, a hook, a copy of the environment.
+        for options in [json!({"cmd": "env"}), json!({"hooks.before_start": "exec:env"}), json!({"copy_env": true})] {
+            let reply = ask("set", json!({"name": "hostile", "options": options}));
+            assert!(reply.contains("this takes the role admin"), "{reply}");
+        }
+    }
 }

@@ -27,6 +27,7 @@ mod first_ini;
 mod flood;
 mod hooks;
 mod hostile;
+mod hostile_owner;
 mod hostile_worker;
 mod hosts;
 mod independence;

@@ -106,6 +106,30 @@ pub struct Notice {
 }
 
 impl EventKind {
+    /// The same without texts that may quote what a worker, a hook or a check has printed, or how it was started.
+    #[must_use]
+    pub fn without_texts(self) -> Self {
+        match self {
+            Self::Unhealthy { process_pid, wid, .. } => Self::Unhealthy { process_pid, wid, reason: String::new() },
+            Self::Stop { .. } => Self::Stop { reason: None },
+            Self::RunEnd(run) => Self::RunEnd(RunReport { reason: None, ..run }),
+            Self::ReloadFailed { wid, .. } => Self::ReloadFailed { wid, reason: String::new(), lines: Vec::new() },
+            Self::HookFailure { hook, .. } => Self::HookFailure { hook, error: String::new() },
+            same @ (Self::Spawn { .. }
+            | Self::Ready { .. }
+            | Self::Start
+            | Self::RunBegin { .. }
+            | Self::Kill { .. }
+            | Self::Reap { .. }
+            | Self::Reload
+            | Self::Updated
+            | Self::Add
+            | Self::Remove
+            | Self::HookSuccess { .. }
+            | Self::Upgrade { .. }) => same,
+        }
+    }
+
     /// The last part of the topic.
     pub fn name(&self) -> &'static str {
         match self {

@@ -19,7 +19,7 @@ use crate::commands::Role;
 use crate::config::options::{Authority, find, opens_nothing};
 use crate::config::{Account, WatcherConfig};
 use crate::escape::escaped;
-use crate::proto::{Fault, Object, Request, Selection, StreamName, output_topic};
+use crate::proto::{Fault, Notice, Object, Request, Selection, StreamName, output_topic};
 
 /// The user that a request acts for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,6 +325,22 @@ impl Arbiter {
         };
         let watchers: Vec<&WatcherConfig> = self.fleet.shown().filter(prints).map(|watcher| &*watcher.config).collect();
         !watchers.is_empty() && owns_all(user, &Facts { watchers }).is_ok()
+    }
+
+    /// An event without what clients of `principal` may not read: reasons and lines may quote what a watcher prints and what
+    /// it is started with. Only the owner of an endpoint hears of watchers that it may not touch.
+    pub fn shown_to(&self, principal: &Principal, notice: Notice) -> Notice {
+        let user = match principal {
+            Principal::Daemon | Principal::Granted(_) => return notice,
+            Principal::User(user) if user.is_daemon => return notice,
+            Principal::User(user) => user,
+        };
+        let of_it = self.fleet.shown().filter(|watcher| watcher.resource == notice.resource);
+        let watchers: Vec<&WatcherConfig> = of_it.map(|watcher| &*watcher.config).collect();
+        if !watchers.is_empty() && owns_all(user, &Facts { watchers }).is_ok() {
+            return notice;
+        }
+        Notice { kind: notice.kind.without_texts(), ..notice }
     }
 
     fn facts(&self, request: &Request) -> Facts<'_> {

@@ -309,6 +309,50 @@ fn the_arbiter_finds_what_a_request_touches() {
     }
 }
 
+#[test]
+fn owner_hears_no_texts_of_other_watchers() {
+    use crate::proto::{EventKind, HookPoint, Notice, RunReport, RunResult, RunTrigger};
+    let user = |name: &str| Some(Account::Name(name.into()));
+    let watchers = [("My Web", user("alice")), ("db", user("bob")), ("plain", None)];
+    let watchers = watchers.map(|(name, uid)| WatcherConfig { uid, ..WatcherConfig::new(name, "x", "/") });
+    let config = crate::config::Config {
+        circus: crate::config::CircusConfig::default(),
+        watchers: watchers.into(),
+        sockets: Vec::new(),
+    };
+    let arbiter = Arbiter::new(config, crate::config::Host::default(), 7);
+    let text = || "secret".to_owned();
+    let run = RunReport {
+        result: RunResult::Failure,
+        exit_code: Some(1),
+        began: 1.0,
+        duration: 1.0,
+        attempts: 1,
+        trigger: RunTrigger::Start,
+        reason: Some(text()),
+    };
+    for kind in [
+        EventKind::Unhealthy { process_pid: 7, wid: 1, reason: text() },
+        EventKind::Stop { reason: Some(text()) },
+        EventKind::RunEnd(run),
+        EventKind::ReloadFailed { wid: Some(1), reason: text(), lines: vec![text()] },
+        EventKind::HookFailure { hook: HookPoint::AfterStart, error: text() },
+    ] {
+        for (resource, is_shown) in [("my_web", true), ("db", false), ("plain", false), ("none", false)] {
+            let notice = Notice { resource: resource.into(), kind: kind.clone(), time: 1.0 };
+            let shown = arbiter.shown_to(&alice(), notice.clone());
+            let body = String::from_utf8(crate::proto::encode_notice(&shown).1).unwrap();
+            assert_eq!(body.contains("secret"), is_shown, "{resource}: {body}");
+            assert_eq!(shown.kind.name(), kind.name());
+            for sees_all in [Principal::Daemon, key(Role::Read, &[])] {
+                assert_eq!(arbiter.shown_to(&sees_all, notice.clone()), notice);
+            }
+        }
+    }
+    let reap = Notice { resource: "db".into(), kind: EventKind::Reap { process_pid: 1, exit_code: 0 }, time: 1.0 };
+    assert_eq!(arbiter.shown_to(&alice(), reap.clone()), reap);
+}
+
 fn key(role: Role, watchers: &[&str]) -> Principal {
     let watchers = crate::access::Scope::of(watchers.iter().copied());
     Principal::Granted(Arc::new(Grant { name: "k".into(), role, watchers }))
