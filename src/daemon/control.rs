@@ -20,9 +20,6 @@ use crate::sys;
 use circus_core::access::{AuditResult, Audited, Known, LocalPeer, redacted};
 use circus_core::base::Throttle;
 
-/// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
-const REQUESTS_A_TURN: usize = 128;
-
 /// A frame beyond this size is rare, and the values that it was made from or into leave much to give back.
 const LARGE_FRAME: usize = 64 << 10;
 
@@ -76,9 +73,9 @@ impl Control {
         std::mem::take(&mut self.had_large_frame)
     }
 
-    /// Takes up requests. Whether more are left.
-    pub(super) fn take_requests(&mut self, door: &mut Door, core: &mut Core) -> bool {
-        for _ in 0..REQUESTS_A_TURN {
+    /// Takes up requests, so many at most. Whether more may be left.
+    pub(super) fn take_requests(&mut self, most: usize, door: &mut Door, core: &mut Core) -> bool {
+        for _ in 0..most {
             let Some(incoming) = self.router.recv() else { return false };
             self.take(incoming, None, door, core);
         }

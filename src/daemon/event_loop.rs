@@ -2,7 +2,7 @@
 //!
 //! 1. wait until something is ready or due, then read the clock once;
 //! 2. reap ALL children that have exited, before anything in this turn can signal a pid;
-//! 3. signals, as intents; subscriptions, and what workers print for them; requests, so many a turn; connections to
+//! 3. signals, as intents; subscriptions, and what workers print for them; requests, for so long a turn; connections to
 //!    sockets that are watched;
 //! 4. what is due;
 //! 5. actions, each result fed back at once; samples and launches, so many a turn; events go out together,
@@ -41,6 +41,13 @@ use super::upgrade::progress::Upgrade;
 use crate::arbiter::{Event, Intent, Level, Pid, SinkEvent};
 use crate::proto::Signal;
 use crate::sys;
+
+/// Requests of one turn: a client that pipelines thousands does not keep a death waiting.
+const REQUESTS_A_TURN: usize = 128;
+/// So many are taken up before they are answered, and
+const REQUESTS_AT_ONCE: usize = 4;
+/// after so long no more: libzmq gives each client its turn, so that one whose answers take long keeps no other waiting.
+const TIME_FOR_REQUESTS: Duration = Duration::from_millis(5);
 
 /// Launches of one turn: while a thousand workers start, every client is answered.
 const LAUNCHES_A_TURN: usize = 16;
@@ -125,6 +132,7 @@ impl Daemon {
             self.leftovers.next_due(),
             self.events.next_due(),
             self.upgrade.next_due(),
+            self.output_messages.next_due(),
         ];
         let due = due.into_iter().flatten().min().map(|at| at.since(clock::now().mono));
         due.into_iter().chain(self.control.retry_in()).min()
@@ -162,7 +170,7 @@ impl Daemon {
         self.notify.read(ready, &self.children, &mut self.core);
         self.probes.look(ready, &mut self.sources, &mut self.core);
         let asked = ready.contains(&Source::Control) || polled_now;
-        let more_requests = asked && self.control.take_requests(&mut self.door, &mut self.core);
+        let more_requests = asked && self.take_requests();
         for name in self.fds.acceptable(ready) {
             self.core.feed(Event::Acceptable(name));
         }
@@ -185,8 +193,24 @@ impl Daemon {
         self.events.log_ended(&mut self.door, &mut self.core);
         self.control.log_dropped(&mut self.core);
         self.trim_when_idle |= self.control.take_large_frame();
+        self.output_messages.end_turn(self.core.now.mono);
         let more = self.hooks.0.has_pending() || self.notify.has_pending() || self.output_messages.are_pending();
         self.control.router.ready() || more_requests || more_clients || more_launches || more
+    }
+
+    /// Takes up requests and answers them. Whether more may be left.
+    fn take_requests(&mut self) -> bool {
+        let begun = clock::now().mono;
+        for _ in 0..REQUESTS_A_TURN / REQUESTS_AT_ONCE {
+            if !self.control.take_requests(REQUESTS_AT_ONCE, &mut self.door, &mut self.core) {
+                return false;
+            }
+            self.execute_all();
+            if clock::now().mono.since(begun) >= TIME_FOR_REQUESTS {
+                break;
+            }
+        }
+        true
     }
 
     /// From now on the loop wakes up when the clock on the wall was set.
