@@ -25,12 +25,14 @@ const DEFINES: &[&str] = &[
     "ZMQ_HAVE_TCP_KEEPINTVL",
     "ZMQ_HAVE_PTHREAD_SETNAME_2",
     "HAVE_CLOCK_GETTIME",
-    // No finding but a detour: accept.rs says why.
-    "accept4=zmq_sys_accept4",
 ];
+
+/// Included before every source: accept.rs says why.
+const DETOURS: &str = "src/detours.h";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed={DETOURS}");
     pass_defines();
     link_libstdcxx_statically();
     zeromq_src::Build::new().with_libsodium(Some(libsodium())).build();
@@ -49,7 +51,14 @@ fn libsodium() -> LibLocation {
 /// zeromq-src has no setting for defines, but the `cc` crate below it heeds the variables that make(1) heeds.
 fn pass_defines() {
     let wanted: String = DEFINES.iter().map(|define| format!(" -D{define}")).collect();
-    set("CXXFLAGS", &(env::var("CXXFLAGS").unwrap_or_default() + &wanted));
+    let folder = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let mut detours = format!("{folder}/{DETOURS}");
+    if detours.contains(char::is_whitespace) {
+        // Words are parted by blanks otherwise.
+        set("CC_SHELL_ESCAPED_FLAGS", "1");
+        detours = format!("'{}'", detours.replace('\'', "'\\''"));
+    }
+    set("CXXFLAGS", &(env::var("CXXFLAGS").unwrap_or_default() + &wanted + " -include " + &detours));
 }
 
 /// A self-contained binary has no libstdc++.so to relocate at start and none to miss on the target. A compiler that has

@@ -13,7 +13,7 @@ use super::keys::Keys;
 use super::sources::{Source, Sources};
 use crate::arbiter::Level;
 use crate::config::CircusConfig;
-use crate::net::{Context, Guard, Judge, Peer, Publisher, Zap};
+use crate::net::{Context, Guard, Judge, Peer, Publisher, Zap, turned_away};
 use crate::proto::Fault;
 use crate::sys;
 
@@ -32,6 +32,9 @@ pub(super) struct Door {
     pub(super) guests: Guests,
     zap: Option<Zap>,
     refused: Throttle<3>,
+    /// Connections that were closed because of what they cost, as far as they were counted.
+    turned_away: u64,
+    turned_away_log: Throttle,
 }
 
 /// The users of a configuration, as the system knows them now.
@@ -131,6 +134,16 @@ impl Door {
             self.log_refused(&client, core);
         }
         more
+    }
+
+    /// Logs how many connections were closed because of what they cost, at most every few seconds.
+    pub(super) fn log_turned_away(&mut self, core: &mut Core) {
+        let closed = turned_away();
+        let more = closed - std::mem::replace(&mut self.turned_away, closed);
+        if let Some(count) = self.turned_away_log.count(more, core.now.mono) {
+            let text = format!("closed {count} connections whose peers have too many or send too much");
+            core.log(Level::Warning, text);
+        }
     }
 
     /// Logs that a client was refused, a few in ten seconds.

@@ -192,6 +192,7 @@ impl Daemon {
         self.events.take_subscriptions(&mut self.launcher.output);
         self.events.log_ended(&mut self.door, &mut self.core);
         self.control.log_dropped(&mut self.core);
+        self.door.log_turned_away(&mut self.core);
         self.trim_when_idle |= self.control.take_large_frame();
         self.output_messages.end_turn(self.core.now.mono);
         let more = self.hooks.0.has_pending() || self.notify.has_pending() || self.output_messages.are_pending();

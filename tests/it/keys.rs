@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
+use circus::net::{ClientKeys, SecretKey};
+use circus::sys::{read_public_key, read_secret_key};
 use nix::sys::signal::Signal;
 
 use crate::rig::{Circusd, Output, Site, built, python, run, wait_until};
@@ -45,8 +47,16 @@ impl Keyed {
         )
     }
 
+    /// The keys of a client, for a socket of the test's own.
+    pub(crate) fn keys_of(&self, site: &Site, name: &str) -> ClientKeys {
+        let own = read_secret_key(&site.path(&format!("{name}.key_secret"))).unwrap();
+        let server = read_public_key(&site.path("server.key")).unwrap().public.unwrap();
+        let secret = SecretKey::parse(own.secret.as_deref().unwrap()).unwrap();
+        ClientKeys { server, public: own.public.unwrap(), secret }
+    }
+
     /// circusctl with the key of a client.
-    fn ctl(&self, site: &Site, name: &str, args: &[&str]) -> Output {
+    pub(crate) fn ctl(&self, site: &Site, name: &str, args: &[&str]) -> Output {
         let endpoint = format!("tcp://127.0.0.1:{}", self.control);
         let mut command = site.command(built("circusctl"));
         command.env("CIRCUSCTL_ENDPOINT", endpoint).env("CIRCUS_CURVE_SERVER_KEY", site.path("server.key"));
@@ -79,7 +89,7 @@ fn keyed_circusd(rest: &str) -> (Circusd, Keyed) {
 }
 
 #[track_caller]
-fn done(output: &Output) -> &str {
+pub(crate) fn done(output: &Output) -> &str {
     assert_eq!(output.status, Some(0), "{output:?}");
     &output.stdout
 }

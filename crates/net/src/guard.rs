@@ -1,5 +1,7 @@
 //! What a listening socket asks of its clients before it lets them in. The context's [`Zap`](super::Zap) handler decides.
 
+use std::time::Duration;
+
 use super::NetError;
 use super::curve::SecretKey;
 use super::option::{IntOption, set_option};
@@ -9,8 +11,8 @@ pub(super) const KEYS: &str = "circus";
 /// The same of endpoints that ask for the user.
 pub(super) const USERS: &str = "circus-users";
 
-/// A client that has not said hello for so long, in milliseconds, is disconnected.
-const HANDSHAKE: i32 = 10_000;
+/// A client that has not said hello for so long is disconnected.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How clients are told apart.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +36,18 @@ impl Guard<'_> {
                 // With a domain, libzmq asks about clients without keys, too, and refuses ZMTP before version 3.
                 Self::Users => socket.set_zap_domain(USERS)?,
             }
-            socket.set_handshake_ivl(HANDSHAKE)
+            socket.set_handshake_ivl(HANDSHAKE.as_millis() as i32)
         };
         options(socket).map_err(NetError::socket("guarding it"))?;
         set_option(socket, IntOption::ZapEnforceDomain, 1).map_err(NetError::socket("guarding it"))
+    }
+
+    /// A client's part of the handshake: READY, or HELLO and INITIATE.
+    pub(super) fn handshake(self) -> zmq_sys::Handshake {
+        let frames = match self {
+            Self::Keys(_) => 2,
+            Self::Users => 1,
+        };
+        zmq_sys::Handshake { frames, limit: HANDSHAKE }
     }
 }

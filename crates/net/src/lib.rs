@@ -37,6 +37,11 @@ mod subscriptions;
 mod testing;
 mod zap;
 
+/// How many connections of guarded endpoints were closed since the start because of what they cost: see docs/limits.md.
+pub fn turned_away() -> u64 {
+    zmq_sys::turned_away()
+}
+
 pub use context::{Context, zeromq_version};
 pub use curve::{ClientKeys, SecretKey, generate};
 pub use dealer::{Bar, CallError, Dealer};

@@ -43,6 +43,7 @@ impl Listener {
             None => {}
         }
         let theirs = listener.try_clone().map_err(refuse)?;
+        zmq_sys::guard(theirs.as_raw_fd(), guard.map(Guard::handshake));
         set_option(socket, IntOption::UseFd, theirs.as_raw_fd())
             .map_err(NetError::socket("handing over a listener"))?;
         // Where this fails libzmq has not taken the descriptor, and dropping `theirs` closes it.

@@ -35,8 +35,38 @@ impl Peer {
 
 /// The connection that a message came from; `None` where libzmq made the message itself.
 pub(super) fn of_message(message: &mut zmq::Message) -> Option<Connection> {
-    let fd = message.gets("__fd")?.parse().ok()?;
-    of_descriptor(fd)
+    of_descriptor(descriptor(message)?)
+}
+
+fn descriptor(message: &mut zmq::Message) -> Option<RawFd> {
+    message.gets("__fd")?.parse().ok()
+}
+
+/// A message of a guarded listener has come: its connection costs no more than others that are let in.
+pub(super) fn heard(message: &mut zmq::Message) {
+    if let Some(fd) = descriptor(message) {
+        zmq_sys::heard(fd);
+    }
+}
+
+/// Begins a name that has its connection. libzmq's own names begin with a zero, too, and are shorter; those of clients do
+/// not.
+const NAMED: [u8; 2] = [0, 0xc1];
+
+/// A client's name together with its connection. Where that is not known, it has ended.
+pub(super) fn name(connection: Option<Connection>, identity: &[u8]) -> Vec<u8> {
+    let Connection { fd, inode } = connection.unwrap_or(Connection { fd: -1, inode: 0 });
+    [&NAMED, fd.to_le_bytes().as_slice(), &inode.to_le_bytes(), identity].concat()
+}
+
+/// The connection, where the name has one, and the name as libzmq knows it.
+pub(super) fn named(name: &[u8]) -> (Option<Connection>, &[u8]) {
+    let parts = || {
+        let (fd, rest) = name.strip_prefix(&NAMED)?.split_first_chunk()?;
+        let (inode, identity) = rest.split_first_chunk()?;
+        Some((Connection { fd: i32::from_le_bytes(*fd), inode: u64::from_le_bytes(*inode) }, identity))
+    };
+    parts().map_or((None, name), |(connection, identity)| (Some(connection), identity))
 }
 
 /// The socket at a descriptor.
@@ -101,6 +131,17 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+
+    #[test]
+    fn name_has_its_connection() {
+        let connection = Connection { fd: 7, inode: u64::MAX };
+        assert_eq!(named(&name(Some(connection), b"alice")), (Some(connection), &b"alice"[..]));
+        assert_eq!(named(&name(None, b"")), (Some(Connection { fd: -1, inode: 0 }), &b""[..]));
+        for plain in [&b"alice"[..], b"\0\xc1\x01\x02\x03", b""] {
+            assert_eq!(named(plain), (None, plain));
+        }
+        assert!(!is_open(Connection { fd: -1, inode: 0 }));
+    }
 
     #[test]
     fn connection_belongs_to_a_listener_at_its_or_every_address() {

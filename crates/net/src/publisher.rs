@@ -75,6 +75,7 @@ pub struct Publisher {
     held: HeldBytes,
     /// Those that have not been seen up to date since much began to wait, and until when that is no fault.
     behind: Option<(Deadline, BTreeSet<Connection>)>,
+    is_guarded: bool,
     /// How many were disconnected since they do not read.
     unread: u64,
     /// Which peer may subscribe to what; without one, all to everything.
@@ -169,6 +170,7 @@ impl Publisher {
             look_at: REMEMBERED,
             held: HeldBytes::default(),
             behind: None,
+            is_guarded: guard.is_some(),
             unread: 0,
             judge: None,
         })
@@ -267,6 +269,9 @@ impl Publisher {
         let mut aside: Option<Aside> = None;
         while let Some((mut frame, mut more)) = self.port.recv() {
             let from = peer::of_message(&mut frame);
+            if self.is_guarded {
+                peer::heard(&mut frame);
+            }
             let sender = if self.judge.is_some() { Peer::of(&mut frame) } else { Peer::default() };
             let report = frame.split_first().filter(|(kind, _)| matches!(kind, 0 | 1) && !more);
             match (report, &mut aside) {

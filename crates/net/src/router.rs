@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::listener::Listener;
-use super::peer::Peer;
+use super::peer::{self, Peer};
 use super::readiness::{PolledSocket, Sent, registrable};
 use super::send_queue::{Answer, Limits, SendQueue};
 use super::{Context, Guard, NetError};
@@ -28,7 +28,7 @@ const LIMITS: Limits = Limits { client: 16 << 20, total: 64 << 20 };
 /// A request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
-    /// The connection's name, to which the answer goes.
+    /// The connection's name, to which the answer goes. Of a guarded endpoint it has the connection, too.
     pub identity: Vec<u8>,
     /// Whether an empty frame came first (a REQ client), which the answer must repeat.
     pub delimiter: bool,
@@ -69,6 +69,7 @@ pub struct Router {
     listener: Listener,
     send_queue: SendQueue,
     counters: Counters,
+    is_guarded: bool,
     /// The request that was received last.
     last: Option<zmq::Message>,
     /// Until then, answers to clients that are not connected wait for them.
@@ -102,6 +103,7 @@ impl Router {
             listener,
             send_queue: SendQueue::new(LIMITS),
             counters: Counters::default(),
+            is_guarded: guard.is_some(),
             last: None,
             awaited_until: None,
         })
@@ -116,10 +118,14 @@ impl Router {
     /// What is done with an answer now. libzmq names clients that have no name of their own; those names begin with a
     /// zero, and such a client never comes back under the same.
     fn transmit(&self, identity: &[u8], answer: &Answer) -> Sent {
-        let sent = transmit(&self.port, identity, answer);
-        let comes_back = || {
-            self.awaited_until.is_some_and(|until| !until.passed()) && identity.first().is_some_and(|byte| *byte != 0)
-        };
+        let is_awaited = self.awaited_until.is_some_and(|until| !until.passed());
+        let (connection, name) = peer::named(identity);
+        // Another client may have taken the name since, which may not be shown what this one asked for.
+        if connection.is_some_and(|connection| !peer::is_open(connection)) && !is_awaited {
+            return Sent::Gone;
+        }
+        let sent = transmit(&self.port, name, answer);
+        let comes_back = || is_awaited && name.first().is_some_and(|byte| *byte != 0);
         if sent == Sent::Gone && comes_back() { Sent::Full } else { sent }
     }
 
@@ -132,9 +138,14 @@ impl Router {
     pub fn recv(&mut self) -> Option<Incoming> {
         // libzmq delivers whole messages, so the frames after the first never keep us waiting.
         let (identity, mut more) = self.port.recv()?;
+        let (mut heard, mut identity) = (false, identity.to_vec());
         let (mut delimiter, mut frames, mut payload) = (false, 0, None);
         while more {
-            let Some((frame, others)) = self.port.recv() else { break };
+            let Some((mut frame, others)) = self.port.recv() else { break };
+            if self.is_guarded && !std::mem::replace(&mut heard, true) {
+                peer::heard(&mut frame);
+                identity = peer::name(peer::of_message(&mut frame), &identity);
+            }
             if frames == 0 && !delimiter && frame.is_empty() && others {
                 delimiter = true;
             } else {
@@ -154,7 +165,7 @@ impl Router {
                 Payload::Malformed { frames }
             }
         };
-        Some(Incoming { identity: identity.to_vec(), delimiter, payload })
+        Some(Incoming { identity, delimiter, payload })
     }
 
     /// The client whose request was received last, as libzmq knows it.

@@ -20,7 +20,7 @@ pub(super) const KEY_PROPERTY: &str = "Circus-Key";
 pub(super) const PROCESS_PROPERTY: &str = "Circus-Process";
 
 /// Questions of one call of [`Zap::answer`]: a flood of clients does not keep those waiting that are in.
-const QUESTIONS_A_TURN: usize = 64;
+const QUESTIONS_A_TURN: usize = 8;
 
 /// A client that wants to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]

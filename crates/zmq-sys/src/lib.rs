@@ -10,11 +10,14 @@ mod accept;
 mod constants;
 pub mod errno;
 mod functions;
+mod guests;
 
 pub use std::os::fd::RawFd;
 
+pub use accept::{guard, heard, turned_away};
 pub use constants::*;
 pub use functions::*;
+pub use guests::Handshake;
 
 // Nothing of it is called from Rust. Naming it keeps the library on the linker's command line.
 use libsodium_sys as _;

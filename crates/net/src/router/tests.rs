@@ -1,6 +1,7 @@
 //! Real sockets, both transports.
 
 use super::*;
+use crate::context::Transport;
 use crate::testing::{DEADLINE, TRANSPORTS, answer_with_itself, client, echo, interrupted, router, serve, stop, turns};
 
 fn ask(socket: &zmq::Socket, text: &str) -> Vec<u8> {
@@ -260,4 +261,46 @@ fn router_that_takes_the_place_of_another_answers_clients_that_come_back() {
         second.send(b"nobody", false, b"answer".to_vec());
         assert_eq!((second.counters().unroutable, second.pending()), (2, 0));
     }
+}
+
+#[test]
+fn answer_reaches_no_other_client_of_the_same_name() {
+    let context = Context::new().unwrap();
+    let mut zap = crate::Zap::new(&context).unwrap();
+    let (fd, endpoint, _folder) = crate::testing::listener(Transport::Ipc);
+    let mut router = Router::new(&context, fd, &endpoint, Some(crate::Guard::Users)).unwrap();
+    let client = |text: &str| {
+        let context = zmq::Context::new();
+        let socket = context.socket(zmq::DEALER).unwrap();
+        socket.set_linger(0).unwrap();
+        socket.set_identity(b"dashboard").unwrap();
+        socket.connect(&endpoint).unwrap();
+        socket.send(text, 0).unwrap();
+        (socket, context)
+    };
+    let mut request = || {
+        let deadline = Deadline::after(DEADLINE);
+        loop {
+            assert!(!deadline.passed());
+            zap.answer(|_| Some("someone".into()));
+            if let Some(request) = router.recv() {
+                return request;
+            }
+            std::thread::yield_now();
+        }
+    };
+    let first = client("one");
+    let asked_first = request();
+    drop(first);
+    let (second, _context) = client("two");
+    let asked_second = request();
+    assert_eq!(
+        (&asked_first.payload, &asked_second.payload),
+        (&Payload::Frame(b"one".to_vec()), &Payload::Frame(b"two".to_vec()))
+    );
+    router.send(&asked_first.identity, asked_first.delimiter, b"for the first".to_vec());
+    router.send(&asked_second.identity, asked_second.delimiter, b"for the second".to_vec());
+    second.set_rcvtimeo(i32::try_from(DEADLINE.as_millis()).unwrap()).unwrap();
+    assert_eq!(second.recv_bytes(0).unwrap(), b"for the second");
+    assert_eq!(router.counters().unroutable, 1);
 }
