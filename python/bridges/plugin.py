@@ -143,9 +143,20 @@ def run(make: Callable[[], Any]) -> NoReturn:
     end(status)
 
 
+def read_settings() -> dict[str, Any]:
+    """The keys of the plugin: in the environment, as other users read command lines.
+
+    Code that looks for ``--config`` finds it where Circus has it.
+    """
+    settings: dict[str, Any] = json.loads(os.environ.get("CIRCUS_PLUGIN_CONFIG") or "{}")
+    if "--config" not in sys.argv:
+        sys.argv[1:1] = ["--config", ":::".join(f"{key}:{value}" for key, value in settings.items())]
+    return settings
+
+
 def main() -> None:
     """A plugin's process, from its command line to its end."""
-    args = parse()
+    args, settings = parse(), read_settings()
     use_keys()
     factory, configure_logger, logger = load(args.plugin)
     name = getattr(factory, "name", "") or args.plugin
@@ -153,7 +164,7 @@ def main() -> None:
     if not args.log_output:
         for handler in logging.getLogger().handlers:
             handler.setFormatter(Prefixed("%(message)s"))
-    run(call(args.plugin, factory, args, json.loads(os.environ.get("CIRCUS_PLUGIN_CONFIG") or "{}")))
+    run(call(args.plugin, factory, args, settings))
 
 
 if __name__ == "__main__":

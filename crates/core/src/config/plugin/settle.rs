@@ -38,8 +38,8 @@ fn command_line(plugin: &PluginConfig, circus: &CircusConfig) -> Option<String> 
     option("endpoint", &reachable(&circus.endpoint));
     option("pubsub", &reachable(&circus.pubsub_endpoint));
     option("check-delay", &circus.check_delay);
-    let settings: Vec<String> = plugin.settings.iter().map(|(key, value)| format!("{key}:{value}")).collect();
-    option("config", &settings.join(":::"));
+    // Not `--config`, as in Circus: settings hold passwords, and every user of the machine reads command lines. They are in
+    // the environment.
     if circus.debug {
         option("log-level", &"DEBUG");
     } else if let Some(level) = &circus.loglevel {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_of_ours_has_the_originals_arguments() {
+    fn a_plugin_of_ours_has_the_originals_arguments_and_no_settings_among_them() {
         let watcher = plugin(
             Runner::Builtin("flapping".into()),
             &[("attempts", "3"), ("name", "plugin:p"), ("note", "it's \"a\" $1")],
@@ -99,8 +99,6 @@ mod tests {
                 "tcp://127.0.0.1:5556",
                 "--check-delay",
                 "5",
-                "--config",
-                "attempts:3:::name:plugin:p:::note:it's \"a\" $1",
                 "--log-level",
                 "info",
                 "flapping",
