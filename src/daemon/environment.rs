@@ -1,7 +1,6 @@
 //! The environment of a worker: the watcher's, and what virtual environments and `copy_path` add to it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use crate::config::{Host, WatcherConfig};
@@ -66,13 +65,24 @@ fn enter(root: &str, config: &WatcherConfig, env: &mut BTreeMap<String, String>)
 fn read_file(file: &str, directory: &str) -> Result<Vec<(String, String)>, SpawnError> {
     let path = Path::new(directory).join(file);
     let wrong = |errno, reason: String| SpawnError { errno, ..failed(format!("env_file {}{reason}", path.display())) };
-    let open = File::open(&path).map_err(|error| wrong(error.raw_os_error().unwrap_or_default(), String::new()))?;
-    let variables: Result<Vec<_>, _> = dotenvy::Iter::new(open).collect();
+    let unreadable = |error: &std::io::Error| wrong(error.raw_os_error().unwrap_or_default(), String::new());
+    let bytes = std::fs::read(&path).map_err(|error| unreadable(&error))?;
+    let variables: Result<Vec<_>, _> = dotenvy::Iter::new(bytes.as_slice()).collect();
     variables.map_err(|error| match error {
         dotenvy::Error::Io(error) => wrong(error.raw_os_error().unwrap_or_default(), String::new()),
-        dotenvy::Error::LineParse(line, _) => wrong(0, format!(": '{line}' is no NAME=VALUE")),
-        other => wrong(0, format!(": {other}")),
+        // Without its text: every client that may ask why is told the reason, and the file has passwords.
+        dotenvy::Error::LineParse(line, _) => match line_number(&bytes, &line) {
+            Some(number) => wrong(0, format!(":{number}: the line is no NAME=VALUE")),
+            None => wrong(0, ": a line is no NAME=VALUE".to_owned()),
+        },
+        _ => wrong(0, ": it cannot be read as lines NAME=VALUE".to_owned()),
     })
+}
+
+fn line_number(bytes: &[u8], wanted: &str) -> Option<usize> {
+    let text = String::from_utf8_lossy(bytes);
+    let at = text.lines().position(|line| line.trim() == wanted.trim())?;
+    Some(at + 1)
 }
 
 fn failed(detail: String) -> SpawnError {

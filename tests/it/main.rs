@@ -52,6 +52,7 @@ mod reloadconfig;
 mod remember;
 mod rest;
 mod runs;
+mod secrets;
 mod servers;
 mod signals;
 mod sinks;

@@ -85,5 +85,5 @@ fn variables_of_a_file_reach_the_workers_at_each_start() {
     assert_eq!(status, Some(3));
     circusd.write("missing.env", "no variable\n");
     let (error, _) = circusd.ctl(&["start", "gone", "--waiting"]);
-    assert!(error.contains("missing.env: 'no variable' is no NAME=VALUE"), "{error}");
+    assert!(error.contains("missing.env:1: the line is no NAME=VALUE"), "{error}");
 }

@@ -1,20 +1,44 @@
 //! What a client below admin is not shown: arguments and environments, where passwords are.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
+use crate::config::options::{CIRCUS_OPTIONS, find};
 use crate::proto::{Body, Object};
 
 /// What stands for a value that is not shown.
 const HIDDEN: &str = "***";
 
-/// Options of a watcher that may hold a command line: shown as its program.
+/// Options of a watcher that may hold a command line or an address: shown as the program, or without what a URL may hide.
 const COMMANDS: [&str; 5] = ["cmd", "health", "ready", "executable", "command"];
-/// Options that are not shown at all.
-const VALUES: [&str; 3] = ["args", "shell_args", "config"];
+/// Options that are not shown at all. Of a slot, the values may be anything that workers are given.
+const VALUES: [&str; 4] = ["args", "shell_args", "env", "slot"];
+/// The keys of streams that are shown. A class of one's own may have any others.
+const OF_STREAMS: [&str; 14] = [
+    "class",
+    "filename",
+    "max_bytes",
+    "backup_count",
+    "time_format",
+    "prefix",
+    "format",
+    "framed",
+    "color",
+    "rotate_when",
+    "rotate_interval",
+    "utc",
+    "refresh_time",
+    "command",
+];
 
 /// An answer without arguments and values of environments: what `options`, `get` and `stats` tell of watchers.
-pub fn redacted(body: &Body) -> Body {
-    let Body::Ok(object) = body else { return body.clone() };
+pub fn redacted(body: &Body) -> Cow<'_, Body> {
+    let Body::Ok(object) = body else { return Cow::Borrowed(body) };
+    if !["options", "info", "infos"].iter().any(|key| object.contains_key(*key)) {
+        // Ten thousand lines need not be copied to be sent.
+        return Cow::Borrowed(body);
+    }
     let mut object = object.clone();
     if let Some(Value::Object(options)) = object.get_mut("options") {
         hide_options(options);
@@ -24,24 +48,39 @@ pub fn redacted(body: &Body) -> Body {
             hide_command_lines(infos);
         }
     }
-    Body::Ok(object)
+    Cow::Owned(Body::Ok(object))
 }
 
+/// What is not known to be harmless is hidden: freeform options, which plugins read, hold tokens.
 fn hide_options(options: &mut Object) {
     for (key, value) in options.iter_mut() {
-        let last = key.rsplit('.').next().unwrap_or_default();
-        match key.as_str() {
-            "env" => hide_all(value),
-            _ if VALUES.contains(&last) => hide_all(value),
-            _ if COMMANDS.contains(&last) || key.starts_with("hooks") => shorten(value),
-            _ if key.starts_with("stdout_stream") || key.starts_with("stderr_stream") => {
-                if let Value::Object(stream) = value {
-                    hide_options(stream);
-                }
-            }
-            _ => {}
+        let (first, last) = key.split_once('.').map_or((key.as_str(), None), |(first, last)| (first, Some(last)));
+        let is_stream = first.starts_with("stdout_stream") || first.starts_with("stderr_stream");
+        match last {
+            _ if VALUES.contains(&first) => hide_all(value),
+            _ if first == "hooks" || COMMANDS.contains(&first) => shorten(value),
+            Some(last) if is_stream => hide_of_stream(last, value),
+            None if is_stream => match value {
+                Value::Object(stream) => stream.iter_mut().for_each(|(key, value)| hide_of_stream(key, value)),
+                other => hide_all(other),
+            },
+            _ if is_known(key) => {}
+            _ => hide_all(value),
         }
     }
+}
+
+fn hide_of_stream(key: &str, value: &mut Value) {
+    match key {
+        "command" => shorten(value),
+        _ if OF_STREAMS.contains(&key) => {}
+        _ => hide_all(value),
+    }
+}
+
+/// Whether it is an option of a watcher or of `[circus]`, and not one that a file was free to have.
+fn is_known(key: &str) -> bool {
+    key == "name" || find(key).is_some() || CIRCUS_OPTIONS.iter().any(|spec| spec.key == key)
 }
 
 /// Names stay, values go.
@@ -57,21 +96,34 @@ fn hide_all(value: &mut Value) {
 
 fn shorten(value: &mut Value) {
     match value {
-        Value::String(text) => {
-            let program = text.split(char::is_whitespace).next().unwrap_or_default();
-            // A shell takes words before the program for its environment, and a URL may carry a token.
-            let is_assignment = program.split('/').next().is_some_and(|word| word.contains('='));
-            if is_assignment {
-                *text = HIDDEN.to_owned();
-            } else if let Some((address, _)) = program.split_once('?') {
-                *text = format!("{address}?{HIDDEN}");
-            } else if program.len() < text.len() {
-                *text = format!("{program} {HIDDEN}");
-            }
-        }
+        Value::String(text) => *text = shortened(text),
         Value::Object(object) => object.values_mut().for_each(shorten),
         Value::Array(values) => values.iter_mut().for_each(shorten),
         _ => {}
+    }
+}
+
+/// The program of a command line, or an address without its user and query.
+fn shortened(text: &str) -> String {
+    let program = text.split(char::is_whitespace).next().unwrap_or_default();
+    // Of a URL: as messages show it, without its user and its query.
+    if let Some((scheme, rest)) = program.split_once("://") {
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let user = if host.len() < authority.len() { format!("{HIDDEN}@") } else { String::new() };
+        let path = match path.split_once(['?', '#']) {
+            Some((path, _)) => format!("{path}?{HIDDEN}"),
+            None => path.to_owned(),
+        };
+        return format!("{scheme}://{user}{host}{path}");
+    }
+    // A shell takes words before the program for its environment, and other signs for more than a name.
+    let is_assignment = program.split('/').next().is_some_and(|word| word.contains('='));
+    let is_name = program.chars().all(|c| c.is_alphanumeric() || "/._-+:@%,~=".contains(c));
+    match text.len() > program.len() {
+        _ if is_assignment || !is_name => HIDDEN.to_owned(),
+        true => format!("{program} {HIDDEN}"),
+        false => text.to_owned(),
     }
 }
 
@@ -110,19 +162,30 @@ mod tests {
             "shell_args": "", "health": "cmd:probe ***", "stdout_stream_conf": {"class": "C", "command": "sink ***"},
             "stdout_stream.command": "sink ***", "hooks.before_start": "hook ***",
         }});
-        assert_eq!(redacted(&body(options)), body(seen));
+        assert_eq!(*redacted(&body(options)), body(seen));
         let stats =
             json!({"infos": {"cmdline": {"7": {"cmdline": "serve --password x", "children": [{"cmdline": "a b"}]}}}});
         let seen = json!({"infos": {"cmdline": {"7": {"cmdline": "serve ***", "children": [{"cmdline": "a ***"}]}}}});
-        assert_eq!(redacted(&body(stats)), body(seen));
+        assert_eq!(*redacted(&body(stats)), body(seen));
         let options = json!({"options": {
             "cmd": "PASSWORD=x dump --all", "ready": "http://127.0.0.1/up?token=x", "health": "exec:/opt/a=b probe",
         }});
         let seen = json!({"options": {
             "cmd": "***", "ready": "http://127.0.0.1/up?***", "health": "exec:/opt/a=b ***",
         }});
-        assert_eq!(redacted(&body(options)), body(seen));
+        assert_eq!(*redacted(&body(options)), body(seen));
+        let options = json!({"options": {
+            "cmd": "(TOKEN=x dump)", "ready": "http://u:p@[::1]:80#x", "health": "tcp://h:1", "colour": "x", "slot.token": ["x"],
+            "stdout_stream": {"class": "my.Stream", "password": "x"}, "stdout_stream.password": "x", "hooks": {"a": "m.f"},
+            "after": ["db"], "env": null, "endpoint": "ipc:///c", "rlimit_core": 1, "env_file": "/etc/x", "api_key": 7,
+        }});
+        let seen = json!({"options": {
+            "cmd": "***", "ready": "http://***@[::1]:80?***", "health": "tcp://h:1", "colour": "***", "slot.token": "***",
+            "stdout_stream": {"class": "my.Stream", "password": "***"}, "stdout_stream.password": "***", "hooks": {"a": "m.f"},
+            "after": ["db"], "env": null, "endpoint": "ipc:///c", "rlimit_core": 1, "env_file": "/etc/x", "api_key": "***",
+        }});
+        assert_eq!(*redacted(&body(options)), body(seen));
         let statuses = body(json!({"statuses": {"env": "active", "cmd": "stopped x"}}));
-        assert_eq!(redacted(&statuses), statuses);
+        assert!(matches!(redacted(&statuses), Cow::Borrowed(same) if *same == statuses));
     }
 }

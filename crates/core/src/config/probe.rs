@@ -98,7 +98,12 @@ impl Probe {
     pub fn shown(&self) -> String {
         match &self.kind {
             ProbeKind::Exec(words) => format!("exec:{}", words.first().map(String::as_str).unwrap_or_default()),
-            ProbeKind::Http { .. } => self.text.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            ProbeKind::Http { .. } => {
+                let text = self.text.split(['?', '#']).next().unwrap_or_default();
+                let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
+            }
             ProbeKind::Notify
             | ProbeKind::Watchdog
             | ProbeKind::Tcp { .. }
