@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::keys::{Keyed, free_port};
+use crate::keys::{Keyed, done, free_port};
 use crate::rig::{Circusd, Output, Site, built, run};
 
 /// A circusd with keys at tcp, and the table of `hosts.toml` that leads there with the key of `client`.
@@ -59,6 +59,73 @@ fn one_host_by_its_name_with_every_program() {
     };
     assert!(munin("web1").stdout.contains("web1_worker.value 0"), "{:?}", munin("web1"));
     assert!(munin("web2").stderr.contains("no host is called 'web2'"), "{:?}", munin("web2"));
+}
+
+/// Every program takes keys by its options and by variables.
+#[test]
+fn every_program_takes_keys_by_options_and_by_variables() {
+    let (circusd, keyed, _) = host("web1", "eye");
+    let endpoint = format!("tcp://127.0.0.1:{}", keyed.control);
+    let events = format!("tcp://127.0.0.1:{}", keyed.events);
+    let (secret, server) = (circusd.path("eye.key_secret"), circusd.path("server.key"));
+    let command = |program: &std::path::Path, by_variables: bool| {
+        let mut command = circusd.command(program);
+        command.env_remove("CIRCUSCTL_ENDPOINT");
+        if by_variables {
+            command.env("CIRCUS_CURVE_KEY", &secret).env("CIRCUS_CURVE_SERVER_KEY", &server);
+        } else {
+            command.arg("--curve-key").arg(&secret).arg("--curve-server-key").arg(&server);
+        }
+        command
+    };
+    let link = circusd.path("circus_restarts");
+    std::os::unix::fs::symlink(built("circus-munin"), &link).unwrap();
+    let mut munin = command(&link, true);
+    let munin = run(munin.env("endpoint", &endpoint));
+    assert!(munin.stdout.contains("web1_worker.value 0"), "{munin:?}");
+    for by_variables in [true, false] {
+        let ctl = run(command(&built("circusctl"), by_variables).args(["--endpoint", &endpoint, "status", "web*"]));
+        assert_eq!(ctl.stdout, "web1-worker: active\n", "{ctl:?}");
+        let mut top = command(&built("circus-top"), by_variables);
+        let top = run(top.args([
+            "--control",
+            &endpoint,
+            "--endpoint",
+            &format!("tcp://127.0.0.1:{}", keyed.stats),
+            "--once",
+        ]));
+        assert!(top.stdout.contains("web1-worker"), "{top:?}");
+        // Two that go on: what they say shows that they were let in.
+        let log = circusd.path("program.log");
+        let watch = |mut command: std::process::Command, ready: &dyn Fn() -> bool| {
+            let mut child = crate::rig::spawn(&mut command);
+            crate::rig::wait_until("it has been let in", || {
+                assert_eq!(child.try_wait().unwrap(), None, "{}", circusd.read("program.log"));
+                ready()
+            });
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let _none = std::fs::remove_file(&log);
+        };
+        let restarted = || {
+            done(&keyed.ctl(&circusd, "root", &["restart", "web1-worker", "--waiting"]));
+            circusd.read("program.log").contains("spawn")
+        };
+        let mut plugin = command(&built("circus-plugin"), by_variables);
+        plugin.args(["--endpoint", &endpoint, "--pubsub", &events, "--log-output", log.to_str().unwrap(), "logger"]);
+        watch(plugin, &restarted);
+        let figures = format!("ipc://{}", circusd.path(if by_variables { "figures1" } else { "figures2" }).display());
+        let mut stats = command(&built("circusd-stats"), by_variables);
+        stats.args(["--endpoint", &endpoint, "--pubsub", &events, "--statspoint", &figures, "--log-output"]).arg(&log);
+        let context = circus::net::Context::new().unwrap();
+        let heard = || {
+            let topics = ["stat.web1-worker"];
+            let subscriber = circus::net::Subscriber::connect(&context, &figures, None, &topics);
+            subscriber.is_ok_and(|mut subscriber| subscriber.recv(std::time::Duration::from_secs(3)).is_some())
+        };
+        watch(stats, &heard);
+        let _none = std::fs::remove_file(figures.trim_start_matches("ipc://"));
+    }
 }
 
 #[test]
