@@ -86,6 +86,14 @@ impl Broker {
         self.servers.clear();
     }
 
+    /// Kills what is between the branches.
+    pub(crate) fn kill(&mut self) {
+        for server in &mut self.servers {
+            server.kill();
+        }
+        self.servers.clear();
+    }
+
     pub(crate) fn start_again(&mut self) {
         if self.kind.redis() {
             let port = self.redis_port.to_string();

@@ -10,3 +10,4 @@ mod life;
 mod rig;
 mod secure;
 mod singleton;
+mod storm;

@@ -105,7 +105,7 @@ pub(crate) fn signal(pid: u32, name: &str) {
 pub(crate) struct Rig {
     // In the order in which they end.
     pub(crate) branches: Vec<Option<Process>>,
-    _circusd: Process,
+    circusd: Process,
     pub(crate) broker: Broker,
     pub(crate) ports: Vec<u16>,
     control: u16,
@@ -116,25 +116,29 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(celery: PathBuf, kind: Kind, branches: usize) -> Self {
+        Self::with(celery, kind, branches, false)
+    }
+
+    /// One whose circusd remembers its workers: the next one ends what one that was killed has left behind.
+    pub(crate) fn remembering(celery: PathBuf, kind: Kind, branches: usize) -> Self {
+        Self::with(celery, kind, branches, true)
+    }
+
+    fn with(celery: PathBuf, kind: Kind, branches: usize, remembers: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (control, events) = (free_port(), free_port());
         let broker = Broker::start(kind, folder.path());
         let ini = folder.path().join("circus.ini");
-        let text = format!(
+        let mut text = format!(
             "[circus]\nendpoint = tcp://127.0.0.1:{control}\npubsub_endpoint = tcp://127.0.0.1:{events}\nloglevel = info\n"
         );
+        if remembers {
+            text.push_str(&format!("state_file = {}\n", folder.path().join("circusd.state").display()));
+        }
         fs::write(&ini, text).unwrap();
         let circusd = Process::start(Command::new(program("circusd")).arg(&ini), &folder.path().join("circusd.log"));
-        let mut rig = Self {
-            branches: Vec::new(),
-            _circusd: circusd,
-            broker,
-            ports: Vec::new(),
-            control,
-            events,
-            celery,
-            folder,
-        };
+        let mut rig =
+            Self { branches: Vec::new(), circusd, broker, ports: Vec::new(), control, events, celery, folder };
         for number in 0..branches {
             rig.ports.push(free_port());
             rig.branches.push(None);
@@ -154,6 +158,15 @@ impl Rig {
         command.arg("--celery").arg(&self.celery).args(["--drain", "10"]);
         self.branches[number] = Some(Process::start(&mut command, &self.path(&format!("branch{number}.log"))));
         eventually("the branch has a broker", || (self.ask(number, "GET", "/healthz").0 == 200).then_some(()));
+    }
+
+    pub(crate) fn kill_circusd(&mut self) {
+        self.circusd.kill();
+    }
+
+    pub(crate) fn start_circusd(&mut self) {
+        let mut command = Command::new(program("circusd"));
+        self.circusd = Process::start(command.arg(self.path("circus.ini")), &self.path("circusd.log"));
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
