@@ -51,12 +51,15 @@ struct Args {
 }
 
 /// Looks once a second until the time is over, and says each minute how it goes.
-fn watch(fleet: &Fleet, time: Duration) -> Outcome<Vec<Look>> {
+fn watch(fleet: &Fleet, time: Duration, is_quiet: impl Fn() -> bool) -> Outcome<Vec<Look>> {
     let begun = Instant::now();
     let mut looker = Looker::new(fleet)?;
     let mut looks: Vec<Look> = Vec::new();
     let mut next = Duration::ZERO;
     while begun.elapsed() < time {
+        if is_quiet() {
+            return Err("what causes trouble, or hears of it, has ended".into());
+        }
         std::thread::sleep(next.saturating_sub(begun.elapsed()));
         next += Duration::from_secs(1);
         let look = looker.look(begun.elapsed())?;
@@ -74,7 +77,8 @@ fn run(args: &Args) -> Outcome<bool> {
     let (looks, done) = std::thread::scope(|scope| -> Outcome<(Vec<Look>, Done)> {
         let troubles = scope.spawn(|| trouble::cause(&fleet, &over).map_err(|error| error.to_string()));
         let heard = scope.spawn(|| trouble::listen(&fleet, &over).map_err(|error| error.to_string()));
-        let looks = watch(&fleet, Duration::from_secs_f64(args.minutes * 60.0));
+        let time = Duration::from_secs_f64(args.minutes * 60.0);
+        let looks = watch(&fleet, time, || troubles.is_finished() || heard.is_finished());
         over.store(true, Ordering::Relaxed);
         let done = troubles.join().map_err(|_| "what causes trouble has panicked")??;
         let (deaths, starts) = heard.join().map_err(|_| "the subscriber has panicked")??;
