@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::config::options::{CIRCUS_OPTIONS, find};
+use crate::config::options::{CIRCUS_OPTIONS, find, is_stream_key};
 use crate::proto::{Body, Object};
 
 /// What stands for a value that is not shown.
@@ -14,23 +14,6 @@ const HIDDEN: &str = "***";
 const COMMANDS: [&str; 5] = ["cmd", "health", "ready", "executable", "command"];
 /// Options that are not shown at all. Of a slot, the values may be anything that workers are given.
 const VALUES: [&str; 4] = ["args", "shell_args", "env", "slot"];
-/// The keys of streams that are shown. A class of one's own may have any others.
-const OF_STREAMS: [&str; 14] = [
-    "class",
-    "filename",
-    "max_bytes",
-    "backup_count",
-    "time_format",
-    "prefix",
-    "format",
-    "framed",
-    "color",
-    "rotate_when",
-    "rotate_interval",
-    "utc",
-    "refresh_time",
-    "command",
-];
 
 /// An answer without arguments and values of environments: what `options`, `get` and `stats` tell of watchers.
 pub fn redacted(body: &Body) -> Cow<'_, Body> {
@@ -70,10 +53,11 @@ fn hide_options(options: &mut Object) {
     }
 }
 
+/// A class of one's own may have any keys.
 fn hide_of_stream(key: &str, value: &mut Value) {
     match key {
         "command" => shorten(value),
-        _ if OF_STREAMS.contains(&key) => {}
+        _ if is_stream_key(key) => {}
         _ => hide_all(value),
     }
 }

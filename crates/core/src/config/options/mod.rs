@@ -31,7 +31,7 @@ pub use socket::SOCKET_OPTIONS;
 pub use spec::{Authority, Effect, Listed, OptionSpec, Scope, Support};
 pub use stream_sinks::{Keeping, OnFull, SyslogForm, SyslogTarget};
 pub use stream_values::{PrefixPart, RotateWhen};
-pub use streams::opens_nothing;
+pub use streams::{is_stream_key, opens_nothing};
 pub use table::{WATCHER_OPTIONS, find};
 
 pub(super) use change::contradiction;

@@ -77,6 +77,11 @@ const CLASSES: [Class; 10] = [
     },
 ];
 
+/// Whether one of the classes that are known looks at this key.
+pub fn is_stream_key(key: &str) -> bool {
+    key == "class" || CLASSES.iter().any(|class| class.keys.contains(&key))
+}
+
 /// Stores one key of a stream, which is made where there is none.
 pub(super) fn put(stream: &mut Option<StreamConfig>, key: &str, value: &Value) {
     let stream =
