@@ -6,7 +6,7 @@ mod broker;
 use std::fmt::Debug;
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -167,6 +167,8 @@ impl Rig {
     pub(crate) fn start_circusd(&mut self) {
         let mut command = Command::new(program("circusd"));
         self.circusd = Process::start(command.arg(self.path("circus.ini")), &self.path("circusd.log"));
+        // First it ends the workers of the last one, which takes as long as their tasks.
+        eventually("circusd listens", || TcpStream::connect(("127.0.0.1", self.control)).ok());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
