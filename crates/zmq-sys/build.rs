@@ -1,13 +1,10 @@
 //! Compiles libzmq with CURVE, statically, out of sources that are in the registry.
 //!
-//! Needed: a C compiler, a C++ compiler, and for libsodium's own build `sh` and `make`. Not needed: cmake, pkg-config,
-//! any library of the system's, or the network.
+//! Needed: a C compiler and a C++ compiler. Not needed: cmake, pkg-config, any library of the system's, or the network.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
-
-use zeromq_src::LibLocation;
 
 /// What libzmq's configure script would have found out on Linux. zeromq-src runs no such checks and sets none of these,
 /// and libzmq then silently takes the poorer way: descriptors that leak into children, pipes in place of eventfds, dead
@@ -25,6 +22,9 @@ const DEFINES: &[&str] = &[
     "ZMQ_HAVE_TCP_KEEPINTVL",
     "ZMQ_HAVE_PTHREAD_SETNAME_2",
     "HAVE_CLOCK_GETTIME",
+    // CURVE, by the functions of src/sodium.rs. zeromq-src can add it with a libsodium only.
+    "ZMQ_HAVE_CURVE",
+    "ZMQ_USE_LIBSODIUM",
 ];
 
 /// Included before every source: accept.rs says why.
@@ -33,19 +33,11 @@ const DETOURS: &str = "src/detours.h";
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={DETOURS}");
+    println!("cargo:rerun-if-changed=include/sodium.h");
     pass_defines();
+    pass_header();
     link_libstdcxx_statically();
-    zeromq_src::Build::new().with_libsodium(Some(libsodium())).build();
-}
-
-/// Where libsodium-sys-stable has put what it built (`links = "sodium"` makes cargo tell us).
-fn libsodium() -> LibLocation {
-    let told = |key: &str| {
-        env::var(key).unwrap_or_else(|_| {
-            panic!("{key} is not set: libsodium must be built from its bundled source, so unset SODIUM_LIB_DIR and SODIUM_USE_PKG_CONFIG")
-        })
-    };
-    LibLocation::new(told("DEP_SODIUM_LIB"), told("DEP_SODIUM_INCLUDE"))
+    zeromq_src::Build::new().build();
 }
 
 /// zeromq-src has no setting for defines, but the `cc` crate below it heeds the variables that make(1) heeds.
@@ -59,6 +51,13 @@ fn pass_defines() {
         detours = format!("'{}'", detours.replace('\'', "'\\''"));
     }
     set("CXXFLAGS", &(env::var("CXXFLAGS").unwrap_or_default() + &wanted + " -include " + &detours));
+}
+
+/// Where the compiler finds include/sodium.h: a variable of gcc's and clang's, as a folder's name may hold blanks.
+fn pass_header() {
+    let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it") + "/include";
+    let others = env::var("CPLUS_INCLUDE_PATH").map(|others| format!(":{others}")).unwrap_or_default();
+    set("CPLUS_INCLUDE_PATH", &(folder + &others));
 }
 
 /// A self-contained binary has no libstdc++.so to relocate at start and none to miss on the target. A compiler that has

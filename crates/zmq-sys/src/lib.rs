@@ -11,6 +11,7 @@ mod constants;
 pub mod errno;
 mod functions;
 mod guests;
+mod sodium;
 
 pub use std::os::fd::RawFd;
 
@@ -18,6 +19,3 @@ pub use accept::{guard, heard, turned_away};
 pub use constants::*;
 pub use functions::*;
 pub use guests::Handshake;
-
-// Nothing of it is called from Rust. Naming it keeps the library on the linker's command line.
-use libsodium_sys as _;
