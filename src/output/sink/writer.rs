@@ -202,7 +202,7 @@ impl SinkWriter {
     /// Whether `from` may be read.
     pub(crate) fn accepts(&self, from: SourceId, now: Clocks) -> bool {
         let held = self.hold.is_some_and(|hold| hold.by != from && now.mono < hold.until);
-        !held && !(self.holds_up() && self.queue.len() >= QUEUE_LIMIT)
+        !(held || self.holds_up() && self.queue.len() >= QUEUE_LIMIT)
     }
 
     /// Whether its sources wait where its queue is full. Where nothing is said, they wait for a reader and not for a disk.

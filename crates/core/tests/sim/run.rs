@@ -528,9 +528,12 @@ impl Sim {
                 }
             }
             Action::Signal { pid, signal, reach, .. } => self.signal(pid, signal, reach),
-            // As kill(2) does with a process of another user.
-            Action::SignalRequest { job, .. } if self.rng.chance(5) => {
+            // As kill(2) does with a process of another user. A death is one that was asked for all the same.
+            Action::SignalRequest { job, pids, .. } if self.rng.chance(5) => {
                 self.totals.failed_calls += 1;
+                for pid in pids {
+                    self.kernel.processes.get_mut(&pid.0).expect("a signal to no process").signalled = true;
+                }
                 self.tell(Event::SignalDone { job, result: Err(Fault::command("Operation not permitted")) });
             }
             Action::SignalRequest { job, pids, signal, .. } => {
