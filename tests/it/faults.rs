@@ -158,9 +158,7 @@ fn occurrences() -> impl Iterator<Item = i32> {
 /// Whether circusd has all its workers and answers.
 fn is_well(circusd: &Circusd) -> bool {
     let ask = |command: &str, properties| {
-        let Some(object) = json!({"command": command, "properties": properties}).as_object().cloned() else {
-            return None;
-        };
+        let object = json!({"command": command, "properties": properties}).as_object().cloned()?;
         circusd.client().call(object, Duration::from_secs(5)).ok()
     };
     let listed = ask("list", json!({"name": "w"}));

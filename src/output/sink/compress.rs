@@ -190,6 +190,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test waits no longer than its deadline")]
     fn rotated_files_are_compressed_and_keep_their_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");

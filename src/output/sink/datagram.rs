@@ -207,7 +207,7 @@ mod tests {
         let lines = b"a line\n".repeat(10_000);
         let written = write(&mut sink, &lines);
         assert!(
-            matches!(written.stop, Some(Stop::Blocked)) && written.bytes % 7 == 0 && written.bytes > 0,
+            matches!(written.stop, Some(Stop::Blocked)) && written.bytes.is_multiple_of(7) && written.bytes > 0,
             "{written:?}"
         );
         assert_eq!(heard(&socket), b"a line");
