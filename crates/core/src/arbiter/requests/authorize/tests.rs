@@ -278,17 +278,23 @@ fn root_as_endpoint_owner_is_held_to_its_uid() {
     }
 }
 
-#[test]
-fn the_arbiter_finds_what_a_request_touches() {
-    let user = |name: &str| Some(Account::Name(name.into()));
-    let watchers = [("web", user("alice")), ("web2", user("alice")), ("db", user("bob")), ("plain", None)];
-    let watchers = watchers.map(|(name, uid)| WatcherConfig { uid, ..WatcherConfig::new(name, "x", "/") });
+/// An arbiter of watchers, each with the user that its workers run as.
+fn arbiter_of(watchers: &[(&str, Option<&str>)]) -> Arbiter {
+    let watchers = watchers.iter().map(|(name, user)| WatcherConfig {
+        uid: user.map(|user| Account::Name(user.into())),
+        ..WatcherConfig::new(name, "x", "/")
+    });
     let config = crate::config::Config {
         circus: crate::config::CircusConfig::default(),
-        watchers: watchers.into(),
+        watchers: watchers.collect(),
         sockets: Vec::new(),
     };
-    let arbiter = Arbiter::new(config, crate::config::Host::default(), 7);
+    Arbiter::new(config, crate::config::Host::default(), 7)
+}
+
+#[test]
+fn the_arbiter_finds_what_a_request_touches() {
+    let arbiter = arbiter_of(&[("web", Some("alice")), ("web2", Some("alice")), ("db", Some("bob")), ("plain", None)]);
     let stop =
         |name: &str, method| Request::Stop { selection: Some(Selection { name: name.into(), method }), waiting: false };
     for (request, expected) in [
@@ -312,15 +318,7 @@ fn the_arbiter_finds_what_a_request_touches() {
 #[test]
 fn owner_hears_no_texts_of_other_watchers() {
     use crate::proto::{EventKind, HookPoint, Notice, RunReport, RunResult, RunTrigger};
-    let user = |name: &str| Some(Account::Name(name.into()));
-    let watchers = [("My Web", user("alice")), ("db", user("bob")), ("plain", None)];
-    let watchers = watchers.map(|(name, uid)| WatcherConfig { uid, ..WatcherConfig::new(name, "x", "/") });
-    let config = crate::config::Config {
-        circus: crate::config::CircusConfig::default(),
-        watchers: watchers.into(),
-        sockets: Vec::new(),
-    };
-    let arbiter = Arbiter::new(config, crate::config::Host::default(), 7);
+    let arbiter = arbiter_of(&[("My Web", Some("alice")), ("db", Some("bob")), ("plain", None)]);
     let text = || "secret".to_owned();
     let run = RunReport {
         result: RunResult::Failure,
