@@ -449,6 +449,7 @@ impl Arbiter {
                     FollowUp::WalkPart(id, key) => self.walk_part_done(id, key, now),
                     FollowUp::ReloadFailed(failed) => self.reload_failed(*failed, now),
                     FollowUp::WalkGoesOn(id) => self.walk_goes_on(id, now),
+                    FollowUp::WalkPasses(id) => self.walk_passes(id, now),
                     FollowUp::ExtendedStats { job, pid, stats } => self.extended(job, pid, stats, now),
                     FollowUp::Essential(end) => {
                         self.essential_end.get_or_insert(end);

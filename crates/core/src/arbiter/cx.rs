@@ -40,6 +40,8 @@ pub(in crate::arbiter) enum FollowUp {
     ReloadFailed(Box<FailedReload>),
     /// A watcher of a walk does not hold up the others any more.
     WalkGoesOn(WalkId),
+    /// A watcher of a walk has launched its workers and waits for them to be ready: it holds up no equal any more.
+    WalkPasses(WalkId),
     /// The hook `extended_stats` has answered about a process.
     ExtendedStats { job: JobId, pid: Pid, stats: Result<Object, String> },
     /// A watcher has come up: those that it held back may start.

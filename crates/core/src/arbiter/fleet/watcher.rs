@@ -424,6 +424,11 @@ impl Watcher {
         self.is_settled() || self.slots.all_tried(self.config.numprocesses)
     }
 
+    /// Whether every worker that it can launch now runs its program, and one is not ready yet.
+    pub(in crate::arbiter) fn waits_for_readiness(&self) -> bool {
+        self.counts.unready > 0 && self.counts.starting == 0 && self.missing() == 0
+    }
+
     /// Whether the number of processes is what was asked for, and those too many are gone.
     pub(in crate::arbiter) fn is_resized(&self) -> bool {
         self.is_settled() && self.counts.dying == 0 && self.counts.retiring == 0

@@ -6,7 +6,7 @@ use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::reconcile::reconcile;
 use crate::arbiter::lifecycle::{activation, cron, essential, hooks, runs, start, stop};
 use crate::arbiter::operate::job::Proof;
-use crate::arbiter::operate::operation::{Operation, OperationKind, Progress};
+use crate::arbiter::operate::operation::{Operation, OperationKind, Progress, Waiter};
 use crate::arbiter::operate::{dependence, proof, queue, reload, stuck};
 use crate::config::{ReloadMode, WatcherKind};
 
@@ -24,6 +24,19 @@ pub(in crate::arbiter) fn advance(w: &mut Watcher, cx: &mut Cx<'_>) {
     answer_resized(w, cx);
     proof::answer(w, cx);
     stuck::watch(w, cx);
+    let_others_pass(w, cx);
+}
+
+/// While a watcher that starts only waits for its workers to be ready, those of its priority may start.
+fn let_others_pass(w: &Watcher, cx: &mut Cx<'_>) {
+    let Some(operation) = w.running.as_ref().filter(|operation| operation.kind == OperationKind::Start) else { return };
+    if w.waits_for_readiness() {
+        let walks = operation.waiters.iter().filter_map(|waiter| match waiter {
+            Waiter::Walk(id, _) => Some(FollowUp::WalkPasses(*id)),
+            Waiter::Job(_) => None,
+        });
+        cx.follow_ups.extend(walks);
+    }
 }
 
 fn step(w: &mut Watcher, cx: &mut Cx<'_>) -> bool {

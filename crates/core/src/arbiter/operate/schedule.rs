@@ -6,9 +6,9 @@
 //! watchers and down it to stop them, so that what starts first stops last.
 //!
 //! - Up: watchers start one after the other, `[circus] warmup_delay` apart. The next one starts when every slot of the
-//!   one before has been tried; one whose slots back off has been tried. A watcher that a `before_start` hook holds up
-//!   does not hold up others of its priority. A watcher whose `after` names one that is not active is held back, and
-//!   starts when that one is.
+//!   one before has been tried; one whose slots back off has been tried. A watcher that a `before_start` hook holds up,
+//!   or that only waits until its workers are ready, does not hold up others of its priority; the second reloads one
+//!   by one all the same. A watcher whose `after` names one that is not active is held back, and starts when that one is.
 //! - Down: watchers of equal priority, of which none comes after another, stop side by side; those of the next higher
 //!   priority stop when they have stopped.
 
@@ -96,6 +96,19 @@ impl Arbiter {
             && !walk.order.keys.is_empty()
         {
             *not_before = Some(now.mono.after(pause));
+        }
+        self.schedule.due.push_back(id);
+    }
+
+    /// A watcher that a walk waits for holds up none of its priority any more: those start `warmup_delay` after it.
+    pub(in crate::arbiter) fn walk_passes(&mut self, id: WalkId, now: Now) {
+        let Some(walk) = self.schedule.walks.get_mut(&id) else { return };
+        let pause = seconds(self.circus.warmup_delay);
+        if let Course::Up { not_before, .. } = &mut walk.course
+            && pause > Duration::ZERO
+        {
+            // It may say so again while it waits, which puts off nothing.
+            not_before.get_or_insert(now.mono.after(pause));
         }
         self.schedule.due.push_back(id);
     }
@@ -192,8 +205,10 @@ impl Arbiter {
         // Old processes that a reload has told to stop hold up no watcher.
         let comes_up = |key: &&WatcherKey| fleet.get(**key).is_some_and(|w| !w.is_retiring());
         let coming: BTreeSet<WatcherKey> = walk.under_way.iter().filter(comes_up).copied().collect();
-        // A watcher that its own hook holds up does not hold up its equals.
-        let busy = coming.iter().filter_map(|key| fleet.get(*key)).any(|w| !w.hooks.bar_launches());
+        // A watcher that its own hook holds up does not hold up its equals, nor does one that has launched its workers. A
+        // reload is different: a new version that is never ready must not take down every watcher at once.
+        let passes = |w: &Watcher| w.hooks.bar_launches() || kind == OperationKind::Start && w.waits_for_readiness();
+        let busy = coming.iter().filter_map(|key| fleet.get(*key)).any(|w| !passes(w));
         let next = if busy { None } else { walk.order.next_up(&coming) };
         let Some(key) = next else {
             if walk.order.keys.is_empty() && walk.under_way.is_empty() {

@@ -50,6 +50,67 @@ fn a_start_waits_until_the_worker_is_ready() {
     rig.assert_quiescent();
 }
 
+/// `w` and `other` of one priority, both with a check of readiness, and `next` of a lower one.
+fn equals(warmup_delay: f64) -> Rig {
+    let ready = || with(json!({"ready": "tcp:127.0.0.1:80", "numprocesses": 2}));
+    let other = WatcherConfig { name: "other".into(), numprocesses: 1, ..ready() };
+    let watchers = vec![ready(), other, watcher("next", |w| w.priority = -1)];
+    let mut rig = Rig::unstarted(watchers, |circus| circus.warmup_delay = warmup_delay);
+    rig.settle();
+    rig
+}
+
+#[test]
+fn watchers_of_one_priority_get_ready_side_by_side() {
+    let mut rig = equals(0.0);
+    let probe = "probe tcp:127.0.0.1:80 of";
+    rig.expect([
+        "launch worker 1",
+        "w.spawn 101",
+        &format!("{probe} 101"),
+        "launch worker 2",
+        "w.spawn 102",
+        &format!("{probe} 102"),
+        "launch worker 1",
+        "other.spawn 103",
+        &format!("{probe} 103"),
+    ]);
+    // The other one is ready first; what is of a lower priority waits for both.
+    let last = rig.probes.remove(2);
+    rig.tell(Event::Probed { probe: last.id, outcome: ProbeOutcome::Passed });
+    rig.expect(["other.ready 103", "other.start"]);
+    rig.probe(Ok(()));
+    rig.expect(["w.ready 101"]);
+    rig.probe(Ok(()));
+    rig.expect(["w.ready 102", "w.start", "launch worker 1", "next.spawn 104", "next.start"]);
+    rig.assert_quiescent();
+}
+
+#[test]
+fn watchers_of_one_priority_get_ready_warmup_delay_apart() {
+    let mut rig = equals(3.0);
+    rig.probe(Err("connection refused"));
+    rig.pass(2999);
+    assert_eq!(rig.state("other"), WatcherState::Stopped);
+    rig.pass(1);
+    assert_eq!(rig.state("other"), WatcherState::Starting { spawned: false });
+    rig.assert_quiescent();
+}
+
+#[test]
+fn watchers_reload_one_by_one_however_long_the_first_one_takes_to_be_ready() {
+    let mut rig = equals(0.0);
+    for _ in 0..3 {
+        rig.probe(Ok(()));
+    }
+    rig.said();
+    rig.send_command("reload", json!({}));
+    let said = rig.said();
+    let launched = said.iter().filter(|said| said.starts_with("launch")).count();
+    assert_eq!(launched, 2, "a new version that is never ready takes down one watcher at most: {said:?}");
+    rig.assert_quiescent();
+}
+
 #[test]
 fn request_that_waits_is_answered_when_the_worker_is_ready() {
     let mut rig = unstarted(json!({"ready": "notify", "min_uptime": 100}));

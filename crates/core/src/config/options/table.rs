@@ -450,8 +450,8 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "ready",
         default: "none",
-        doc: "What shows that a worker is ready. Requests with waiting, watchers that start later and reloads wait \
-              for it. With none, a worker is ready when it runs. With notify, it is ready when it sends READY=1 to \
+        doc: "What shows that a worker is ready. Requests with waiting, watchers of a lower priority, those that \
+              come after this one, and reloads wait for it. With none, a worker is ready when it runs. With notify, it is ready when it sends READY=1 to \
               the socket in NOTIFY_SOCKET. With log:REGEX, it is ready when it prints a line that matches; this needs \
               stdout_stream or stderr_stream. With tcp:HOST:PORT and unix:PATH, it is ready when a connection is \
               accepted. With http:URL, it is ready when a GET request is answered with a status from 200 to 399. With \
