@@ -58,9 +58,10 @@ const FAULTS: &[(&str, &[Errno])] = &[
 ];
 
 /// The layout of the shim's plan.
-const LENGTH: u64 = 60;
+const LENGTH: u64 = 64;
 const ARMED: u64 = 44;
 const FIRED: u64 = 52;
+const AFTER_EXEC: u64 = 60;
 
 /// The plan of a circusd, which the shim reads.
 struct Plan(File);
@@ -74,6 +75,17 @@ impl Plan {
 
     /// From now on this call fails once, after so many others.
     fn arm(&self, call: &str, errno: Errno, skip: i32) {
+        self.set(call, errno, skip);
+        self.0.write_all_at(&1_i32.to_ne_bytes(), ARMED).unwrap();
+    }
+
+    /// In the program that circusd becomes next, this call fails once, after so many others.
+    fn arm_next_program(&self, call: &str, errno: Errno, skip: i32) {
+        self.set(call, errno, skip);
+        self.0.write_all_at(&1_i32.to_ne_bytes(), AFTER_EXEC).unwrap();
+    }
+
+    fn set(&self, call: &str, errno: Errno, skip: i32) {
         self.disarm();
         let mut plan = [0; LENGTH as usize];
         plan[..call.len()].copy_from_slice(call.as_bytes());
@@ -83,10 +95,10 @@ impl Plan {
         // Whose calls they are stays known.
         self.0.write_all_at(&plan[..44], 0).unwrap();
         self.0.write_all_at(&[0; 8], 48).unwrap();
-        self.0.write_all_at(&1_i32.to_ne_bytes(), ARMED).unwrap();
     }
 
     fn disarm(&self) {
+        self.0.write_all_at(&0_i32.to_ne_bytes(), AFTER_EXEC).unwrap();
         self.0.write_all_at(&0_i32.to_ne_bytes(), ARMED).unwrap();
     }
 
@@ -360,5 +372,57 @@ fn upgrade_loses_no_worker_whatever_call_fails_before_the_exec() {
     }
     println!("{refused} upgrades were refused, {done} were done");
     assert!(refused > 2, "the faults do not reach the upgrade");
+    circusd.quit();
+}
+
+/// The program that circusd becomes cannot go on with the state: circusd becomes again what it was, and says why.
+#[test]
+fn upgrade_goes_back_whatever_call_fails_after_the_exec() {
+    let (site, plan) = site();
+    let mut circusd = launch(site);
+    circusd.wait_until_it_listens();
+    wait_until("it is well", || is_well(&circusd));
+    let workers = circusd.workers("w");
+    let (mut back, mut done) = (0, 0);
+    for (call, errno, most) in [
+        ("open", Errno::EMFILE, 100),
+        ("read", Errno::EIO, 100),
+        ("pipe", Errno::EMFILE, 100),
+        ("dup", Errno::EMFILE, 100),
+        ("fcntl", Errno::EINVAL, 100),
+        ("fork", Errno::EAGAIN, 100),
+        ("socket", Errno::EMFILE, 100),
+        // The next one is libzmq's own, and ends the process.
+        ("epoll_create", Errno::EMFILE, 1),
+        ("epoll_ctl", Errno::ENOMEM, 100),
+        ("memfd", Errno::EMFILE, 100),
+        ("inotify", Errno::EMFILE, 100),
+    ] {
+        for skip in occurrences().take_while(|skip| *skip < most) {
+            let what = format!("{call} fails with {errno} at its occurrence {} after an upgrade", skip + 1);
+            plan.arm_next_program(call, errno, skip);
+            let request = json!({"command": "upgrade", "properties": {}});
+            let reply = circusd.client().call(request.as_object().unwrap().clone(), Duration::from_secs(10));
+            let fired = plan.has_fired();
+            plan.disarm();
+            assert!(circusd.lives(), "{what}: circusd has ended:\n{}", circusd.log());
+            let well = look_until(Duration::from_secs(20), || is_well(&circusd).then_some(()));
+            assert!(well.is_some(), "{what}: circusd is not well:\n{}", circusd.log());
+            assert_eq!(circusd.workers("w"), workers, "{what}");
+            let reply = reply.unwrap_or_else(|error| panic!("{what}: no answer: {error}\n{}", circusd.log()));
+            if reply["status"] == "error" {
+                let reason = reply["reason"].to_string();
+                assert!(reason.contains("at the stage 'resume'"), "{what}: {reason}");
+                back += 1;
+            } else {
+                done += 1;
+            }
+            if !fired {
+                break;
+            }
+        }
+    }
+    println!("circusd went back {back} times, {done} upgrades were done");
+    assert!(back > 5, "the faults do not reach the next program");
     circusd.quit();
 }

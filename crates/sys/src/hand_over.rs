@@ -4,7 +4,7 @@
 use std::ffi::{CString, OsString, c_char};
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -12,7 +12,8 @@ use std::ptr;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::host::words_and_environment;
+use super::host::{Passed, program_fd, words_and_environment};
+use super::parent::take_inherited;
 use super::signals::Signals;
 use super::spawn::set_mask;
 
@@ -39,44 +40,114 @@ pub fn is_open(number: RawFd) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
 }
 
+/// The words and the environment of a program, as execve takes them.
+struct Arguments {
+    words: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Arguments {
+    fn new(state: RawFd, passed: &Passed<'_>) -> io::Result<Self> {
+        let (words, environment) = words_and_environment(state, passed);
+        let pair = |(name, value): (OsString, OsString)| {
+            let mut text = name.into_vec();
+            text.push(b'=');
+            text.extend(value.into_vec());
+            CString::new(text)
+        };
+        let words = words.into_iter().map(|word| CString::new(word.into_vec())).collect::<Result<_, _>>()?;
+        Ok(Self { words, environment: environment.into_iter().map(pair).collect::<Result<_, _>>()? })
+    }
+
+    fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+    }
+}
+
 /// Becomes `program`, with the words that this one was started with. It gets `state` by its number (see
 /// [`state_fd`](super::state_fd)), and these descriptors at the numbers that they have. Returns only where that fails, and
 /// why; everything is as it was then.
 ///
 /// All signals are blocked across it. Those that came and were not read are pending for the new program, and so is what
-/// comes meanwhile: it lets them in when it has its handlers.
+/// comes meanwhile: it lets them in when it has its handlers. Where it cannot go on, it becomes this program again
+/// ([`WayBack`]).
 pub fn become_program(program: &Path, state: RawFd, kept: &[RawFd], signals: &mut Signals) -> io::Error {
-    let (words, environment) = words_and_environment(state);
-    let pair = |(name, value): (OsString, OsString)| {
-        let mut text = name.into_vec();
-        text.push(b'=');
-        text.extend(value.into_vec());
-        text
-    };
-    let texts = |all: Vec<Vec<u8>>| all.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
-    let texts = texts(vec![program.to_path_buf().into_os_string().into_vec()]).and_then(|program| {
-        let words = texts(words.into_iter().map(OsStringExt::into_vec).collect())?;
-        Ok((program, words, texts(environment.into_iter().map(pair).collect())?))
-    });
-    let (program, words, environment) = match texts {
-        Ok(texts) => texts,
+    // Where it cannot be opened, there is no way back.
+    let own = File::open("/proc/self/exe").ok();
+    let own = own.as_ref().map(|file| file.as_raw_fd());
+    let program = match CString::new(program.to_path_buf().into_os_string().into_vec()) {
+        Ok(program) => program,
         Err(error) => return error.into(),
     };
-    let pointers = |texts: &[CString]| -> Vec<*const c_char> {
-        texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+    let arguments = match Arguments::new(state, &Passed::Program(own)) {
+        Ok(arguments) => arguments,
+        Err(error) => return error,
     };
-    let (path, argv, envp) = (pointers(&program), pointers(&words), pointers(&environment));
-    let Some(path) = path.first() else { return io::ErrorKind::InvalidInput.into() };
+    let (words, environment) = (Arguments::pointers(&arguments.words), Arguments::pointers(&arguments.environment));
+    let passed = || kept.iter().copied().chain([state]).chain(own);
     let mut before = 0;
     set_mask(u64::MAX, Some(&mut before));
     signals.send_again();
-    kept.iter().chain([&state]).for_each(|number| set_close_on_exec(*number, false));
+    passed().for_each(|number| set_close_on_exec(number, false));
     // SAFETY: a string that ends in NUL and two arrays of such that end in a null pointer, all of which live on.
-    unsafe { libc::execve(*path, argv.as_ptr(), envp.as_ptr()) };
+    unsafe { libc::execve(program.as_ptr(), words.as_ptr(), environment.as_ptr()) };
     let error = io::Error::last_os_error();
-    kept.iter().chain([&state]).for_each(|number| set_close_on_exec(*number, true));
+    passed().for_each(|number| set_close_on_exec(number, true));
     set_mask(before, None);
     error
+}
+
+/// The way back from a program that cannot go on with the state of the one that this process was before.
+///
+/// It keeps a second descriptor of everything that was handed over, as those of the state may be closed by then.
+#[derive(Debug)]
+pub struct WayBack {
+    program: OwnedFd,
+    /// By the numbers that the state names, that of the state itself included.
+    copies: Vec<(RawFd, OwnedFd)>,
+    state: RawFd,
+}
+
+impl WayBack {
+    /// The way back with the state and these descriptors. `None` if the program before did not hand over itself, or the
+    /// descriptors cannot be doubled: then there is none.
+    pub fn open(state: RawFd, handed_over: &[RawFd]) -> Option<Self> {
+        let program = take_inherited(program_fd()?).ok()?.into();
+        let copy = |number: RawFd| {
+            // SAFETY: the caller has found that the descriptor is open, and it stays so while it is doubled.
+            let fd = unsafe { BorrowedFd::borrow_raw(number) };
+            Some((number, fd.try_clone_to_owned().ok()?))
+        };
+        let copies = handed_over.iter().copied().chain([state]).map(copy).collect::<Option<_>>()?;
+        Some(Self { program, copies, state })
+    }
+
+    /// Becomes the program before, which reports this reason. Returns only where that fails, and why.
+    ///
+    /// What was made of the descriptors meanwhile may still be open, threads may still run: they end with this program. The
+    /// signals have to be blocked still, as [`become_program`] has left them.
+    pub fn go(&self, reason: &str) -> io::Error {
+        // An environment has no NUL.
+        let reason = reason.replace('\0', " ");
+        let arguments = match Arguments::new(self.state, &Passed::Failure(&reason)) {
+            Ok(arguments) => arguments,
+            Err(error) => return error,
+        };
+        let (words, environment) = (Arguments::pointers(&arguments.words), Arguments::pointers(&arguments.environment));
+        for (number, copy) in &self.copies {
+            // The program before gets it at its number, also where it was closed, or is another one by now.
+            // SAFETY: takes no pointers. Nothing but the exec below comes after it.
+            if unsafe { libc::dup2(copy.as_raw_fd(), *number) } < 0 {
+                return io::Error::last_os_error();
+            }
+        }
+        // It was read up to its end.
+        // SAFETY: takes no pointers.
+        unsafe { libc::lseek(self.state, 0, libc::SEEK_SET) };
+        // SAFETY: two arrays of strings that end in a null pointer, all of which live on.
+        unsafe { libc::fexecve(self.program.as_raw_fd(), words.as_ptr(), environment.as_ptr()) };
+        io::Error::last_os_error()
+    }
 }
 
 fn set_close_on_exec(number: RawFd, on: bool) {

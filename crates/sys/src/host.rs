@@ -16,6 +16,12 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 const PASSED: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 /// Names the descriptor with the state of the circusd that this process was before.
 const STATE_FD: &str = "CIRCUSD_STATE_FD";
+/// Names the descriptor of that circusd's program.
+const PROGRAM_FD: &str = "CIRCUSD_PROGRAM_FD";
+/// Says why the next circusd could not go on, so that this one goes on itself.
+const FAILED: &str = "CIRCUSD_UPGRADE_FAILED";
+/// What an upgrade passes to the next program.
+const OF_UPGRADE: [&str; 3] = [STATE_FD, PROGRAM_FD, FAILED];
 
 /// circusd's environment and working directory. Bytes that are no UTF-8 are kept: see `raw_text`.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
@@ -23,7 +29,7 @@ pub fn host() -> Host {
     Host {
         // The service manager's socket is circusd's own: a worker that used it would speak for circusd.
         env: std::env::vars_os()
-            .filter(|(name, _)| name != NOTIFY_SOCKET && name != STATE_FD && !is_passed(name))
+            .filter(|(name, _)| name != NOTIFY_SOCKET && !is_of_upgrade(name) && !is_passed(name))
             .map(|(name, value)| (from_os(name), from_os(value)))
             .collect(),
         // A directory that was removed has no name; "/" always is one.
@@ -34,6 +40,10 @@ pub fn host() -> Host {
 
 fn is_passed(name: &std::ffi::OsStr) -> bool {
     PASSED.iter().any(|passed| name == *passed)
+}
+
+fn is_of_upgrade(name: &std::ffi::OsStr) -> bool {
+    OF_UPGRADE.iter().any(|passed| name == *passed)
 }
 
 /// The socket of the service manager that started circusd, if one waits for READY=1.
@@ -48,13 +58,37 @@ pub fn state_fd() -> Option<i32> {
     std::env::var(STATE_FD).ok()?.parse().ok()
 }
 
+/// The number of the descriptor with the program that this process was before an upgrade.
+#[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
+pub(super) fn program_fd() -> Option<i32> {
+    std::env::var(PROGRAM_FD).ok()?.parse().ok()
+}
+
+/// Why the program that this one was to become could not go on with its state: it has become this one again.
+#[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
+pub fn upgrade_failure() -> Option<String> {
+    std::env::var(FAILED).ok()
+}
+
+/// What the next program of this process gets besides the state.
+pub(super) enum Passed<'a> {
+    /// The descriptor of the program that this process is now.
+    Program(Option<i32>),
+    /// Why this program could not go on.
+    Failure(&'a str),
+}
+
 /// The words and the environment that the next program of this process gets, with the number of the descriptor with the
 /// state.
 #[expect(clippy::disallowed_methods, reason = "it is handed on as it is")]
-pub(super) fn words_and_environment(state: i32) -> (Vec<OsString>, Vec<(OsString, OsString)>) {
+pub(super) fn words_and_environment(state: i32, passed: &Passed<'_>) -> (Vec<OsString>, Vec<(OsString, OsString)>) {
     let mut environment: Vec<_> =
-        std::env::vars_os().filter(|(name, _)| name != STATE_FD && !is_passed(name)).collect();
+        std::env::vars_os().filter(|(name, _)| !is_of_upgrade(name) && !is_passed(name)).collect();
     environment.push((STATE_FD.into(), state.to_string().into()));
+    match passed {
+        Passed::Program(number) => environment.extend(number.map(|n| (PROGRAM_FD.into(), n.to_string().into()))),
+        Passed::Failure(reason) => environment.push((FAILED.into(), reason.into())),
+    }
     (std::env::args_os().collect(), environment)
 }
 

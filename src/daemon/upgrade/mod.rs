@@ -9,7 +9,8 @@
 //! | `resume` | the other end: a daemon from a state |
 //!
 //! The state is a sealed file in memory, with version and checksum. Every descriptor keeps its number. Until the check
-//! has succeeded, nothing changes. If execve itself fails, the old program resumes its own state.
+//! has succeeded, nothing changes. If execve itself fails, the old program resumes its own state. If the new program cannot
+//! resume, it executes the old one, whose file it has open, with the same state.
 //!
 //! The state of libzmq is lost: connections and what is in its queues. Requests that have been received are in the
 //! state; answers are flushed; clients reconnect by themselves with their routing ids, and their answers and events wait

@@ -49,12 +49,11 @@ use crate::daemon::survivors;
 use crate::daemon::worker_sockets::WorkerSockets;
 use crate::net::Context;
 use crate::output::{OutputHandle, SavedOutput};
-use crate::sys;
+use crate::sys::{self, WayBack};
 
 /// Goes on with the state at this descriptor. It returns when the fleet is stopped.
 pub fn go_on(state: RawFd) -> ExitCode {
-    let daemon = read(state).and_then(|(state, arbiter, output)| resume(state, arbiter, output));
-    match daemon {
+    match resume_from(state) {
         Ok(daemon) => ExitCode::from(turn(daemon)),
         Err(error) => {
             write_stderr(format!("circusd: error: cannot go on with the state of the previous circusd: {error}\n"));
@@ -63,14 +62,41 @@ pub fn go_on(state: RawFd) -> ExitCode {
     }
 }
 
-fn read(number: RawFd) -> Result<(State, Arbiter, SavedOutput), String> {
+/// The daemon from the state at this descriptor, whose file stays open until there is one: the program before may need it
+/// again.
+fn resume_from(number: RawFd) -> Result<Daemon, String> {
+    let mut file = match sys::take_inherited(number) {
+        Ok(file) => file,
+        // Everything is as it was handed over.
+        Err(error) => return Attempt { way_back: WayBack::open(number, &[]) }.at(Err(error)),
+    };
     let mut bytes = Vec::new();
-    let mut file = sys::take_inherited(number).map_err(|error| format!("descriptor {number}: {error}"))?;
-    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    let read = state::read(&bytes)?;
-    match read.0.numbers().into_iter().find(|number| !sys::is_open(*number)) {
-        Some(number) => Err(format!("descriptor {number} was not handed over")),
-        None => Ok(read),
+    let bytes = file.read_to_end(&mut bytes).map(|_| bytes).map_err(words);
+    let read = bytes.and_then(|bytes| state::read(&bytes));
+    let numbers = read.as_ref().map(|(state, ..)| state.numbers()).unwrap_or_default();
+    let (open, missing): (Vec<RawFd>, Vec<RawFd>) = numbers.into_iter().partition(|number| sys::is_open(*number));
+    let missing = missing.first().map_or(Ok(()), |number| Err(format!("descriptor {number} was not handed over")));
+    let attempt = Attempt { way_back: WayBack::open(number, &open) };
+    let (state, arbiter, output) = attempt.at(read)?;
+    attempt.at(missing)?;
+    resume(state, arbiter, output, &attempt)
+}
+
+/// An attempt to go on with a state.
+struct Attempt {
+    way_back: Option<WayBack>,
+}
+
+impl Attempt {
+    /// What this step has come to. Where it has failed, the process becomes the program before, if that is possible: here,
+    /// before anything is dropped, as much of what was restored removes its files then.
+    fn at<T>(&self, step: Result<T, impl std::fmt::Display>) -> Result<T, String> {
+        step.map_err(|error| {
+            let error = error.to_string();
+            let Some(way_back) = &self.way_back else { return error };
+            let failed = way_back.go(&error);
+            format!("{error}; and the program before cannot be executed: {failed}")
+        })
     }
 }
 
@@ -83,28 +109,28 @@ fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon, String> {
+fn resume(state: State, arbiter: Arbiter, output: SavedOutput, attempt: &Attempt) -> Result<Daemon, String> {
     let now = clock::now();
     let State { resources: SavedResources { config, host, .. }, nofile, .. } = &state;
     let (config, host, nofile) = (config.clone(), host.clone(), *nofile);
     let circus = &config.circus;
-    let fds = restore_fds(&state)?;
-    let parent = Parent::restore(state.parent, take).map_err(words)?;
-    let signals = sys::Signals::install().map_err(words)?;
-    let log = open_log(circus, state.resources.log_level.as_deref(), state.resources.log_output.as_deref())?;
-    let audit = Audit::open(circus)?;
-    let spawner = sys::Spawner::new().map_err(|failure| format!("{}: {}", failure.detail, failure.reason()))?;
+    let fds = attempt.at(restore_fds(&state))?;
+    let parent = attempt.at(Parent::restore(state.parent, take))?;
+    let signals = attempt.at(sys::Signals::install())?;
+    let log = open_log(circus, state.resources.log_level.as_deref(), state.resources.log_output.as_deref());
+    let log = attempt.at(log)?;
+    let audit = attempt.at(Audit::open(circus))?;
+    let spawner = sys::Spawner::new().map_err(|failure| format!("{}: {}", failure.detail, failure.reason()));
+    let spawner = attempt.at(spawner)?;
     drop(sys::become_subreaper());
-    sys::end_children_on_abort().map_err(words)?;
-    let poll = Poll::new().map_err(words)?;
-    let mut sources = Sources::new(poll.registry().try_clone().map_err(words)?);
-    let waker = Arc::new(Waker::new(poll.registry(), sources.reserve(Source::Threads)).map_err(words)?);
+    attempt.at(sys::end_children_on_abort())?;
+    let poll = attempt.at(Poll::new())?;
+    let mut sources = Sources::new(attempt.at(poll.registry().try_clone())?);
+    let waker = Arc::new(attempt.at(Waker::new(poll.registry(), sources.reserve(Source::Threads)))?);
     let pipes = state.output_fds.iter().map(|(name, number)| Ok((*name, take(*number)?)));
-    let pipes: BTreeMap<_, _> = pipes.collect::<io::Result<_>>().map_err(words)?;
-    let wakes = Arc::clone(&waker);
-    let output = OutputHandle::restore(output, pipes, move || drop(wakes.wake())).map_err(words)?;
-    let context = Context::new().map_err(words)?;
-    let restored = state.keys.as_ref().map(|saved| Keys::restore(circus, saved)).transpose()?;
+    let pipes: BTreeMap<_, _> = attempt.at(pipes.collect::<io::Result<_>>())?;
+    let context = attempt.at(Context::new())?;
+    let restored = attempt.at(state.keys.as_ref().map(|saved| Keys::restore(circus, saved)).transpose())?;
     let (keys, no_keys) = restored.map_or((None, None), |(keys, failure)| (Some(keys), failure));
     // Where a user is gone meanwhile, none but circusd's own gets in: the endpoint may be open to all.
     let (users, no_users) = match read_users(circus) {
@@ -114,18 +140,27 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
         }
     };
     let guests = Guests { keys, users: users.map(Arc::new) };
-    let door = Door::open(guests, &context, &mut sources)?;
-    let (mut router, mut publisher) = open_network(&context, &fds.control, &fds.events, &door).map_err(words)?;
+    let door = attempt.at(Door::open(guests, &context, &mut sources))?;
+    let (mut router, mut publisher) = attempt.at(open_network(&context, &fds.control, &fds.events, &door))?;
     router.await_clients(CLIENTS_LIMIT);
-    sources.add(Source::Control, &mut router, Interest::READABLE).map_err(words)?;
-    sources.add(Source::Events, &mut publisher, Interest::READABLE).map_err(words)?;
-    sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()).map_err(words)?;
-    parent.register(&mut sources).map_err(words)?;
+    attempt.at(sources.add(Source::Control, &mut router, Interest::READABLE))?;
+    attempt.at(sources.add(Source::Events, &mut publisher, Interest::READABLE))?;
+    attempt.at(sources.add_fd(Source::Signals, signals.as_fd().as_raw_fd()))?;
+    attempt.at(parent.register(&mut sources))?;
     let mut events = EventPublisher::new(publisher);
     events.hold_for(state.subscriptions, now.mono);
-    let notify = Notify::restore(state.notify, &mut sources, take).map_err(words)?;
-    let peers = peers_of(circus).map_err(words)?;
+    let notify = attempt.at(Notify::restore(state.notify, &mut sources, take))?;
+    let peers = attempt.at(peers_of(circus))?;
     let around = SpawnContext { env: host.env.clone().into_iter().collect(), cwd: host.cwd.clone(), nofile };
+    let exec_sinks = attempt.at(ExecSinks::restore(around, state.exec_sinks, take))?;
+    let worker_sockets = attempt.at(WorkerSockets::restore(state.worker_sockets, take))?;
+    let adopted = attempt.at(Adopted::restore(state.adopted, &mut sources, take))?;
+    let state_file = circus.state_file.as_deref().filter(|path| !path.is_empty());
+    let begin = |path| StateFile::begin(path, arbiter.memories().clone());
+    let state_file = attempt.at(state_file.map(begin).transpose())?;
+    // Last of all that can fail: from here on lines are read, which the program before would not know of.
+    let wakes = Arc::clone(&waker);
+    let output = attempt.at(OutputHandle::restore(output, pipes, move || drop(wakes.wake())))?;
     let launcher = Launcher {
         nofile,
         reserve: Reserve::of(nofile),
@@ -133,17 +168,13 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
         streams: state.streams.into_iter().collect(),
         output,
         plugin_program: crate::daemon::plugins::program(),
-        exec_sinks: ExecSinks::restore(around, state.exec_sinks, take).map_err(words)?,
-        worker_sockets: WorkerSockets::restore(state.worker_sockets, take).map_err(words)?,
+        exec_sinks,
+        worker_sockets,
         workers_end_with_circusd: circus.workers_end_with_circusd,
         workers_are_adopted: survivors::are_adopted(circus),
     };
     let mut children = Children::new(spawner);
     state.children.into_iter().for_each(|(pid, owner)| children.insert(pid, owner));
-    let adopted = Adopted::restore(state.adopted, &mut sources, take).map_err(words)?;
-    let state_file = circus.state_file.as_deref().filter(|path| !path.is_empty());
-    let begin = |path| StateFile::begin(path, arbiter.memories().clone());
-    let state_file = state_file.map(begin).transpose().map_err(words)?;
     if let Some(file) = &state_file {
         file.sockets(&fds.sockets);
         arbiter.runs_to_remember().for_each(|(watcher, time)| file.ran(watcher, time));
@@ -197,7 +228,10 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput) -> Result<Daemon,
     sys::unblock_signals();
     daemon.reap();
     let pid = Pid(i32::try_from(std::process::id()).unwrap_or_default());
-    daemon.core.feed(Event::Upgraded { version: check::VERSION.to_owned(), pid });
+    daemon.core.feed(match sys::upgrade_failure() {
+        None => Event::Upgraded { version: check::VERSION.to_owned(), pid },
+        Some(reason) => Event::UpgradeFailed { stage: "resume", reason },
+    });
     if let Some(reason) = no_keys {
         let text = format!(
             "the keys cannot be read, so that only circusd's own programs get in until reloadconfig can read them: {reason}"
@@ -220,8 +254,8 @@ fn restore_fds(state: &State) -> Result<FdTable, String> {
     for (saved, number) in &state.sockets {
         sockets.push(sys::ManagedSocket::restore(saved.clone(), take(*number).map_err(words)?));
     }
-    let endpoint = |(saved, number): &(sys::SavedEndpoint, RawFd)| {
-        take(*number).map(|fd| sys::BoundEndpoint::restore(saved.clone(), fd)).map_err(words)
-    };
-    Ok(FdTable::new(sockets, endpoint(&state.control)?, endpoint(&state.events)?))
+    // Both before either: an endpoint that is dropped removes its file.
+    let (control, events) = (take(state.control.1).map_err(words)?, take(state.events.1).map_err(words)?);
+    let endpoint = |saved: &sys::SavedEndpoint, fd| sys::BoundEndpoint::restore(saved.clone(), fd);
+    Ok(FdTable::new(sockets, endpoint(&state.control.0, control), endpoint(&state.events.0, events)))
 }

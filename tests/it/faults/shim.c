@@ -35,8 +35,10 @@ struct plan {
     _Atomic int armed;
     _Atomic int seen;
     _Atomic int fired;
-    /* The process whose calls fail, once it is known. What it becomes by an upgrade has no faults. */
+    /* The process whose calls fail, once it is known. What it becomes by an upgrade has no faults, */
     _Atomic int owner;
+    /* but for this: then that program is the one whose calls fail, and not what it becomes. */
+    _Atomic int after_exec;
 };
 
 static struct plan *plan;
@@ -51,7 +53,8 @@ __attribute__((constructor)) static void begin(void) {
     if (at == MAP_FAILED) return;
     plan = at;
     int pid = getpid(), nobody = 0;
-    if (!atomic_compare_exchange_strong(&plan->owner, &nobody, pid) && nobody == pid) atomic_store(&plan->armed, 0);
+    if (!atomic_compare_exchange_strong(&plan->owner, &nobody, pid) && nobody == pid)
+        atomic_store(&plan->armed, atomic_exchange(&plan->after_exec, 0));
 }
 
 static int is_libzmq(int fd) {
