@@ -242,6 +242,7 @@ pub(super) fn boot(
         adopted: Adopted::new(adopted),
         state_file,
         clock_watch: None,
+        include_watch: None,
         trim_when_idle: true,
         resources: Resources {
             pidfile,

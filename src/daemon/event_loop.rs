@@ -25,6 +25,7 @@ use super::door::Door;
 use super::events::EventPublisher;
 use super::fd_table::FdTable;
 use super::hooks::{Hooks, Parts};
+use super::include_watch::IncludeWatch;
 use super::launch::Launcher;
 use super::leftovers::Leftovers;
 use super::notify::Notify;
@@ -90,6 +91,8 @@ pub(super) struct Daemon {
     pub(super) state_file: Option<StateFile>,
     /// Where some watcher runs by the clock on the wall.
     pub(super) clock_watch: Option<ClockWatch>,
+    /// Where `watch` of `[circus]` is set.
+    pub(super) include_watch: Option<IncludeWatch>,
     /// The daemon starts, a file was read, or a large request or answer was handled.
     pub(super) trim_when_idle: bool,
     /// Resources and configuration of this daemon's lifetime.
@@ -101,6 +104,7 @@ impl Daemon {
     pub(super) fn run(&mut self) -> Outcome {
         let mut events = Events::with_capacity(256);
         let mut poll_now = true;
+        self.watch_include_dirs();
         loop {
             if let Some(outcome) = self.outcome {
                 return outcome;
@@ -132,6 +136,7 @@ impl Daemon {
             self.leftovers.next_due(),
             self.events.next_due(),
             self.upgrade.next_due(),
+            self.include_watch.as_ref().and_then(IncludeWatch::next_due),
             self.output_messages.next_due(),
         ];
         let due = due.into_iter().flatten().min().map(|at| at.since(clock::now().mono));
@@ -179,6 +184,7 @@ impl Daemon {
         {
             self.core.log(Level::Error, format!("the clock cannot be watched any more: {error}"));
         }
+        self.look_at_include_dirs(ready.contains(&Source::IncludeDirs));
         self.core.arbiter.handle_timeout(self.core.now);
         self.core.log.tell_repeats(self.core.now);
         let more_launches = self.drain();

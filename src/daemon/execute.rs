@@ -83,11 +83,13 @@ impl Daemon {
             Action::LoadConfig => {
                 self.trim_when_idle = true;
                 self.resources.load_config(core);
+                self.watch_include_dirs();
             }
             Action::TakeOver(config) => {
                 let result = take_over(*config, &mut self.resources, fds, launcher, self.state_file.as_ref(), core);
                 if result.is_ok() {
                     self.resources.apply_guests(&mut self.door, &mut self.control, &mut self.events);
+                    self.watch_include_dirs();
                 }
                 self.core.feed(Event::TakenOver(result));
             }

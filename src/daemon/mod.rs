@@ -47,6 +47,7 @@ mod execute;
 mod fd_store;
 mod fd_table;
 mod hooks;
+mod include_watch;
 mod init;
 mod keys;
 mod launch;

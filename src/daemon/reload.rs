@@ -68,6 +68,8 @@ impl Resources {
         let loaded = self.origin.load(&self.host, &sys::Machine);
         self.problems_read.clone_from(&loaded.problems);
         let (mut config, warnings) = loaded.replacing(&self.problems)?;
+        // Nothing else may have changed, and then this configuration does not replace the one in force.
+        self.config.include_dirs.clone_from(&config.include_dirs);
         // The options of keys stay what they are until circusd is started again; the files are read anew.
         self.ring_read =
             self.config.circus.curve_server_key.as_ref().map(|_| read_ring(&self.config.circus)).transpose()?;

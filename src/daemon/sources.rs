@@ -35,6 +35,8 @@ pub(super) enum Source {
     Socket(RawFd),
     /// The standard output of a hook that answers there.
     HookAnswer(HookId),
+    /// A directory of the configuration, where `watch` is set.
+    IncludeDirs,
     /// The socket at which workers report.
     Notify,
     /// The connection of a probe.

@@ -198,7 +198,8 @@ mod tests {
     fn command_line_names_its_watcher() {
         let watcher = |name, cmd, count| WatcherConfig { numprocesses: count, ..WatcherConfig::new(name, cmd, "/") };
         let watchers = vec![watcher("web", "serve --port 80$(circus.wid)", 2), watcher("job", "/opt/job.py run", 1)];
-        let config = Config { circus: CircusConfig::default(), watchers, sockets: Vec::new() };
+        let config =
+            Config { circus: CircusConfig::default(), watchers, sockets: Vec::new(), include_dirs: Vec::new() };
         let commands = Commands::of(&config, &[]);
         for (line, expected) in [
             ("/usr/bin/serve --port 802", Some("web")),

@@ -30,6 +30,7 @@ mod hostile;
 mod hostile_owner;
 mod hostile_worker;
 mod hosts;
+mod include_watch;
 mod independence;
 mod init;
 mod keys;

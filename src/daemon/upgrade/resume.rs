@@ -208,6 +208,7 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput, attempt: &Attempt
         adopted,
         state_file,
         clock_watch: None,
+        include_watch: None,
         trim_when_idle: true,
         resources: Resources {
             pidfile: saved.pidfile.map(sys::Pidfile::restore),

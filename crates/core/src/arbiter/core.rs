@@ -138,6 +138,7 @@ impl Arbiter {
             Event::TakenOver(result) => self.taken_over(result, now),
             Event::Intent(Intent::Quit) => self.quit_by_signal(now),
             Event::Intent(Intent::Reload) => self.reload_all(),
+            Event::Intent(Intent::ReloadConfig) => self.reload_config_unasked(),
             Event::Intent(Intent::ReopenLogs) => self.outbox.act(Action::ReopenOutput),
             Event::Intent(Intent::Upgrade) => self.upgrade_by_signal(),
             Event::UpgradeFailed { stage, reason } => self.upgrade_failed(stage, &reason, now),

@@ -179,7 +179,7 @@ impl Exit {
     }
 }
 
-/// What a signal to the daemon means.
+/// What a signal to the daemon, or a change of its files, means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Intent {
     /// Stop everything and exit. A second one hastens: workers that are still stopping are killed.
@@ -190,6 +190,8 @@ pub enum Intent {
     Upgrade,
     /// Open the files that workers' output goes to again.
     ReopenLogs,
+    /// Read the configuration again, as `reloadconfig` does: a file of it has changed.
+    ReloadConfig,
 }
 
 /// A managed socket as the core needs to know it.

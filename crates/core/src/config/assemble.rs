@@ -68,7 +68,8 @@ impl Assembled<'_> {
         let watchers = self.watchers.into_iter().map(|watcher| watcher.config);
         let watchers = watchers.chain(stats::watcher(&self.circus, host)).collect();
         let sound = self.problems.iter().all(|problem| problem.severity < Severity::Fatal);
-        (sound.then_some(Config { circus: self.circus, watchers, sockets: self.sockets }), self.problems)
+        let config = Config { circus: self.circus, watchers, sockets: self.sockets, include_dirs: Vec::new() };
+        (sound.then_some(config), self.problems)
     }
 }
 

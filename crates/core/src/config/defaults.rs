@@ -113,6 +113,7 @@ impl Default for CircusConfig {
             workers_end_with_circusd: false,
             state_file: None,
             on_orphans: OnOrphans::End,
+            watch: false,
         }
     }
 }

@@ -82,13 +82,14 @@ impl Origin {
     /// Reads the configuration. A relative path is relative to where circusd was started.
     pub fn load(&self, host: &Host, facts: &dyn Facts) -> Loaded {
         let mut problems = Vec::new();
-        let ini = self.read(host, facts, &mut problems);
+        let read = self.read(host, facts, &mut problems);
         let mut of_user = Vec::new();
-        let config = ini.and_then(|ini| {
+        let config = read.and_then(|(ini, include_dirs)| {
             let environment = Environment::new(&ini, host);
             let assembled = assemble(&ini, &environment, host, facts);
             of_user = own_user::problems(self.name(), &ini, &assembled, facts, Severity::Warning);
-            decide(self.name(), &ini, assembled, host, &mut problems)
+            let config = decide(self.name(), &ini, assembled, host, &mut problems)?;
+            Some(Config { include_dirs, ..config })
         });
         sort(self.name(), &mut problems);
         Loaded { config, problems, of_user }
@@ -98,7 +99,7 @@ impl Origin {
     pub fn check(&self, host: &Host, facts: &dyn Facts) -> Report {
         let mut problems = Vec::new();
         let mut totals = Totals::default();
-        if let Some(ini) = self.read(host, facts, &mut problems) {
+        if let Some((ini, _)) = self.read(host, facts, &mut problems) {
             let environment = Environment::new(&ini, host);
             let assembled = assemble(&ini, &environment, host, facts);
             totals = Totals::of(&assembled);
@@ -124,8 +125,8 @@ impl Origin {
         Report { problems, totals }
     }
 
-    /// The sections of the text, and of what an INI file includes.
-    fn read(&self, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) -> Option<Ini> {
+    /// The sections of the text, and of what an INI file includes, and the directories of `include_dir`.
+    fn read(&self, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) -> Option<(Ini, Vec<PathBuf>)> {
         let name = self.name();
         let text = match self {
             Self::File(path) => read_main(facts, Path::new(path)),
@@ -135,12 +136,12 @@ impl Origin {
         if json::is_json(&text) {
             let (ini, found) = json::parse(name, &text);
             problems.extend(found);
-            return Some(ini);
+            return Some((ini, Vec::new()));
         }
         let mut ini = parse(name, &text, Severity::Fatal, problems);
         problems.extend(repeats(&mut ini));
-        includes(name, &mut ini, host, facts, problems);
-        Some(ini)
+        let include_dirs = includes(name, &mut ini, host, facts, problems);
+        Some((ini, include_dirs))
     }
 }
 
@@ -187,9 +188,11 @@ fn rivals(main: &str, ini: &Ini, more: &Ini) -> Vec<Problem> {
 }
 
 /// Merges the files that `[circus]` of the main file includes. One that cannot be read, or has a line that is not
-/// understood, is left out as a whole: half of a file may mean something else than all of it.
-fn includes(main: &str, ini: &mut Ini, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) {
-    for file in included(main, ini, host, facts, problems) {
+/// understood, is left out as a whole: half of a file may mean something else than all of it. Returns the directories of
+/// `include_dir`.
+fn includes(main: &str, ini: &mut Ini, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let (files, directories) = included(main, ini, host, facts, problems);
+    for file in files {
         let name = file.to_string_lossy();
         match read_include(facts, &file) {
             Err(error) => problems.push(Problem::skipped(&whole(&name), error)),
@@ -204,18 +207,30 @@ fn includes(main: &str, ini: &mut Ini, host: &Host, facts: &dyn Facts, problems:
             }
         }
     }
+    directories
 }
 
-/// The files that are included, in the order in which they count.
-fn included(main: &str, ini: &Ini, host: &Host, facts: &dyn Facts, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let Some(section) = ini.section("circus") else { return Vec::new() };
+/// The files that are included, in the order in which they count, and the directories of `include_dir`.
+fn included(
+    main: &str,
+    ini: &Ini,
+    host: &Host,
+    facts: &dyn Facts,
+    problems: &mut Vec<Problem>,
+) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let Some(section) = ini.section("circus") else { return Default::default() };
     let base = Path::new(main).parent().unwrap_or(Path::new(""));
-    let mut files = Vec::new();
+    let (mut files, mut directories) = (Vec::new(), Vec::new());
     for (key, rest) in [("include", ""), ("include_dir", "*.ini")] {
         let Some(entry) = ini.entries(section).find(|entry| entry.key == key) else { continue };
         let value = expand_os(&entry.value, host);
         for word in value.split(is_space).filter(|word| !word.is_empty()) {
             let pattern = if rest.is_empty() { base.join(word) } else { base.join(word).join(rest) };
+            if !rest.is_empty() {
+                let is_pattern = word.contains(['*', '?', '[']);
+                let named = base.join(word);
+                directories.extend(if is_pattern { glob(facts, &named) } else { vec![named] });
+            }
             let found = glob(facts, &pattern);
             if found.is_empty() {
                 let text =
@@ -225,7 +240,7 @@ fn included(main: &str, ini: &Ini, host: &Host, facts: &dyn Facts, problems: &mu
             files.extend(found);
         }
     }
-    files
+    (files, directories)
 }
 
 /// The paths that match a pattern, in order. `*`, `?` and `[...]` do not reach across a slash, nor to a leading dot.

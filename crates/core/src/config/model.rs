@@ -1,6 +1,7 @@
 //! The typed configuration: what a file means. Plain data.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +10,7 @@ use super::{Checks, Hook, PluginConfig, Schedule, python};
 use crate::proto::{HookPoint, Signal};
 
 /// What a configuration file and the machine it is read on mean together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Config {
     /// `[circus]`.
     pub circus: CircusConfig,
@@ -17,6 +18,9 @@ pub struct Config {
     pub watchers: Vec<WatcherConfig>,
     /// `[socket:NAME]`, sorted by name.
     pub sockets: Vec<SocketConfig>,
+    /// The directories that `include_dir` names, whether they exist or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include_dirs: Vec<PathBuf>,
 }
 
 /// Facts of the machine that a configuration refers to, read once at start.
@@ -103,6 +107,9 @@ pub struct CircusConfig {
     /// What is done with the workers of a circusd that was killed.
     #[serde(default)]
     pub on_orphans: OnOrphans,
+    /// Whether the configuration is read again when a file of `include_dir` has changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watch: bool,
 }
 
 /// What the next circusd does with the workers of one that was killed.

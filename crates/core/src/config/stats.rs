@@ -137,7 +137,7 @@ mod tests {
         let running = CircusConfig::default();
         let circus = CircusConfig { statsd: true, endpoint: "ipc:///new".into(), ..CircusConfig::default() };
         let watchers = vec![watcher(&circus, &host()).unwrap()];
-        let mut new = Config { circus, watchers, sockets: Vec::new() };
+        let mut new = Config { circus, watchers, sockets: Vec::new(), include_dirs: Vec::new() };
         follow_what_runs(&mut new, &running, &host());
         assert!(new.watchers[0].cmd.contains("--endpoint tcp://127.0.0.1:5555"));
         assert_eq!(new.circus.endpoint, "ipc:///new");

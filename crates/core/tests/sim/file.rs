@@ -22,7 +22,7 @@ impl File {
     pub(crate) fn new(circus: CircusConfig, watchers: Vec<WatcherConfig>) -> Self {
         let taken_over = watchers.iter().map(|watcher| (watcher.name.clone(), watcher.clone())).collect();
         let sockets = SOCKETS.map(|name| SocketConfig { port: 1, ..SocketConfig::new(name) }).to_vec();
-        Self { config: Config { circus, watchers, sockets }, taken_over, port: 1, watchers: 0 }
+        Self { config: Config { circus, watchers, sockets, ..Config::default() }, taken_over, port: 1, watchers: 0 }
     }
 
     /// Changes something.

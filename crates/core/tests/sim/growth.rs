@@ -22,7 +22,7 @@ impl Counted {
     fn new(workers: u32) -> Self {
         let mut watcher = options::from_add("w", "x", None, &Object::new(), &Host::default()).unwrap();
         watcher.numprocesses = workers;
-        let config = Config { circus: CircusConfig::default(), watchers: vec![watcher], sockets: Vec::new() };
+        let config = Config { circus: CircusConfig::default(), watchers: vec![watcher], ..Config::default() };
         let arbiter = Arbiter::new(config, Host::default(), 0);
         let mut counted = Self { arbiter, pids: Vec::new(), next: 2, now: 1, steps: 0 };
         counted.tell(Event::SocketsOpened(Vec::new()));

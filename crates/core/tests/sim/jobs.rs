@@ -134,7 +134,7 @@ impl Jobs {
     fn new(seed: u64, trace: bool) -> Self {
         let mut rng = Rng::new(seed);
         let (configs, jobs): (Vec<_>, Vec<_>) = NAMES.map(|name| config(&mut rng, name)).into_iter().unzip();
-        let config = Config { circus: CircusConfig::default(), watchers: configs, sockets: Vec::new() };
+        let config = Config { circus: CircusConfig::default(), watchers: configs, ..Config::default() };
         let mut sim = Self {
             arbiter: Arbiter::new(config, Host::default(), seed),
             rng,

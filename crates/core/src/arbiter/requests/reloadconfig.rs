@@ -73,6 +73,13 @@ impl Arbiter {
         Ok(None)
     }
 
+    /// A file has changed. Requests that wait read it anyway; nothing is read once everything is being stopped.
+    pub(in crate::arbiter) fn reload_config_unasked(&mut self) {
+        if self.reconfigurations.queue.iter().skip(1).all(|waiting| waiting.dry_run) {
+            let _ending = self.reload_config(&ReplyTo::Discard, false, false, false);
+        }
+    }
+
     /// The file was read.
     pub(in crate::arbiter) fn config_loaded(&mut self, loaded: Result<Loaded, Vec<String>>, now: Now) {
         let Some(current) = self.reconfigurations.queue.front() else { return };
@@ -169,6 +176,7 @@ impl Arbiter {
             circus: self.circus.clone(),
             watchers: shown.map(|watcher| (**watcher.baseline()).clone()).collect(),
             sockets: self.sockets.configs.clone(),
+            include_dirs: Vec::new(),
         }
     }
 

@@ -29,7 +29,12 @@ fn fleet() -> Vec<WatcherConfig> {
 
 fn rig() -> Rig {
     let circus = CircusConfig { state_file: Some("/state".into()), ..CircusConfig::default() };
-    let mut rig = Rig::of_file(Config { circus, watchers: fleet(), sockets: vec![SocketConfig::new("web")] });
+    let mut rig = Rig::of_file(Config {
+        circus,
+        watchers: fleet(),
+        sockets: vec![SocketConfig::new("web")],
+        include_dirs: Vec::new(),
+    });
     rig.settle();
     rig.tell(Event::Acceptable("web".into()));
     rig

@@ -17,7 +17,7 @@ fn filed(name: &str, change: impl FnOnce(&mut WatcherConfig)) -> WatcherConfig {
 }
 
 fn file(watchers: Vec<WatcherConfig>) -> Config {
-    Config { circus: CircusConfig::default(), watchers, sockets: Vec::new() }
+    Config { circus: CircusConfig::default(), watchers, sockets: Vec::new(), include_dirs: Vec::new() }
 }
 
 fn started(config: Config) -> Rig {

@@ -9,7 +9,7 @@ use crate::config::{CircusConfig, Config, SocketConfig, WatcherConfig};
 fn file(watchers: Vec<WatcherConfig>, state_file: bool) -> Config {
     let state_file = state_file.then(|| "/state".to_owned());
     let circus = CircusConfig { state_file, ..CircusConfig::default() };
-    Config { circus, watchers, sockets: vec![SocketConfig::new("web")] }
+    Config { circus, watchers, sockets: vec![SocketConfig::new("web")], include_dirs: Vec::new() }
 }
 
 fn remembering(name: &str) -> WatcherConfig {

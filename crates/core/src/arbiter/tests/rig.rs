@@ -115,7 +115,7 @@ impl Rig {
     }
 
     pub(super) fn with_sockets(watchers: Vec<WatcherConfig>, circus: CircusConfig, sockets: Vec<SocketConfig>) -> Self {
-        Self::of_file(Config { circus, watchers, sockets })
+        Self::of_file(Config { circus, watchers, sockets, include_dirs: Vec::new() })
     }
 
     /// This file, before anything was started.

@@ -307,6 +307,15 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
     },
     live!(warmup_delay, WholeSeconds, "0", "1", "The pause between the starts of two watchers."),
     live!(
+        watch,
+        Bool,
+        "no",
+        "yes",
+        "Read the configuration again, as reloadconfig does, when an *.ini file in a directory of include_dir has \
+        appeared, changed or disappeared. A file that a program has open and writes to is waited for. If a file has an \
+        error, the configuration stays as it is."
+    ),
+    live!(
         workers_end_with_circusd,
         Bool,
         "no",

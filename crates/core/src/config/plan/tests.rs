@@ -17,7 +17,7 @@ fn socket(name: &str, port: u16) -> SocketConfig {
 }
 
 fn config(watchers: Vec<WatcherConfig>, sockets: Vec<SocketConfig>) -> Config {
-    Config { circus: CircusConfig::default(), watchers, sockets }
+    Config { circus: CircusConfig::default(), watchers, sockets, include_dirs: Vec::new() }
 }
 
 /// The steps that are something to do, in a word each.
@@ -206,7 +206,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         watchers.sort_by(|a, b| a.name.cmp(&b.name));
         sockets.sort_by(|a, b| a.name.cmp(&b.name));
         sockets.dedup_by(|a, b| a.name == b.name);
-        Config { circus, watchers, sockets }
+        Config { circus, watchers, sockets, include_dirs: Vec::new() }
     })
 }
 
@@ -242,7 +242,12 @@ fn carried_out(plan: &ReloadPlan, old: &Config, new: &Config) -> Config {
         SocketChange::Adjusted(_) | SocketChange::Replaced(_) | SocketChange::Added => named(new, &step.name),
         SocketChange::Removed => None,
     });
-    Config { circus: in_force(&old.circus, &new.circus), watchers, sockets: sockets.collect() }
+    Config {
+        circus: in_force(&old.circus, &new.circus),
+        watchers,
+        sockets: sockets.collect(),
+        include_dirs: Vec::new(),
+    }
 }
 
 proptest! {

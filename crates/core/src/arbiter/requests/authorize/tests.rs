@@ -285,6 +285,7 @@ fn arbiter_of(watchers: &[(&str, Option<&str>)]) -> Arbiter {
         ..WatcherConfig::new(name, "x", "/")
     });
     let config = crate::config::Config {
+        include_dirs: Vec::new(),
         circus: crate::config::CircusConfig::default(),
         watchers: watchers.collect(),
         sockets: Vec::new(),
