@@ -20,8 +20,8 @@ impl Daemon {
             }
             Action::SignalRequest { job, mut pids, signal, target } => {
                 pids.retain(|pid| !self.adopted.is_gone(*pid));
-                let result = signaller.signal_requested(&pids, signal, target, leftovers);
-                core.feed(Event::SignalDone { job, result });
+                let (signalled, result) = signaller.signal_requested(&pids, signal, target, leftovers);
+                core.feed(Event::SignalDone { job, signalled, result });
             }
             Action::Sample { job, targets } => self.samples.begin(job, targets),
             Action::WatchClock => self.watch_clock(),

@@ -66,42 +66,53 @@ impl Signaller {
         }
     }
 
-    /// Carries out a `signal` request.
+    /// Carries out a `signal` request: the workers that got the signal, up to the first failure.
     pub(super) fn signal_requested(
         &self,
         pids: &[Pid],
         signal: Signal,
         target: SignalTarget,
         leftovers: &Leftovers,
-    ) -> Result<(), Fault> {
+    ) -> (Vec<Pid>, Result<(), Fault>) {
+        let mut signalled = Vec::new();
         // The pid of a worker that has ended while others of its session live is no process of circusd's.
-        for pid in pids.iter().filter(|pid| !leftovers.is_waited_for(**pid)) {
-            let pid = sys_pid(*pid);
-            match target {
-                SignalTarget::Process => sent(sys::send(pid, signal))?,
-                SignalTarget::Recursive => {
-                    let descendants = DescendantHandle::descendants(&self.proc, pid);
-                    sent(sys::send(pid, signal))?;
-                    descendants.into_iter().try_for_each(|descendant| sent(descendant.send(signal)))?;
-                }
-                SignalTarget::Descendants => {
-                    let descendants = DescendantHandle::descendants(&self.proc, pid);
-                    descendants.into_iter().try_for_each(|descendant| sent(descendant.send(signal)))?;
-                }
-                SignalTarget::Children => {
-                    DescendantHandle::children(&self.proc, pid)
-                        .into_iter()
-                        .try_for_each(|child| sent(child.send(signal)))?;
-                }
-                SignalTarget::Child(child) => {
-                    let mut children = DescendantHandle::children(&self.proc, pid).into_iter();
-                    let found = children.find(|known| i64::from(known.pid().as_raw()) == child);
-                    let gone = || Fault::command(format!("process no longer exists (pid={child})"));
-                    sent(found.ok_or_else(gone)?.send(signal))?;
-                }
+        let mut pids = pids.iter().filter(|pid| !leftovers.is_waited_for(**pid));
+        let result = pids.try_for_each(|pid| self.signal_one(*pid, signal, target, &mut signalled));
+        (signalled, result)
+    }
+
+    fn signal_one(
+        &self,
+        worker: Pid,
+        signal: Signal,
+        target: SignalTarget,
+        signalled: &mut Vec<Pid>,
+    ) -> Result<(), Fault> {
+        let pid = sys_pid(worker);
+        let mut send_itself = || {
+            let outcome = sys::send(pid, signal);
+            signalled.extend(outcome.is_ok().then_some(worker));
+            sent(outcome)
+        };
+        let send_to = |descendants: Vec<DescendantHandle>| {
+            descendants.into_iter().try_for_each(|descendant| sent(descendant.send(signal)))
+        };
+        match target {
+            SignalTarget::Process => send_itself(),
+            SignalTarget::Recursive => {
+                let descendants = DescendantHandle::descendants(&self.proc, pid);
+                send_itself()?;
+                send_to(descendants)
+            }
+            SignalTarget::Descendants => send_to(DescendantHandle::descendants(&self.proc, pid)),
+            SignalTarget::Children => send_to(DescendantHandle::children(&self.proc, pid)),
+            SignalTarget::Child(child) => {
+                let mut children = DescendantHandle::children(&self.proc, pid).into_iter();
+                let found = children.find(|known| i64::from(known.pid().as_raw()) == child);
+                let gone = || Fault::command(format!("process no longer exists (pid={child})"));
+                sent(found.ok_or_else(gone)?.send(signal))
             }
         }
-        Ok(())
     }
 }
 

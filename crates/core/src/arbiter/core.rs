@@ -104,8 +104,12 @@ impl Arbiter {
                     self.publish(watcher, EventKind::Kill { process_pid: pid.0 }, now);
                 }
             }
-            Event::SignalDone { job, result } => {
+            Event::SignalDone { job, signalled, result } => {
                 self.outbox.signal_requests.remove(&job);
+                for pid in signalled {
+                    let Some(id) = self.pids.get(pid) else { continue };
+                    self.with(id.watcher, now, |w, _| w.change(id, |worker| worker.exit_expected = true));
+                }
                 self.job_part_done(job, None, result.err());
             }
             Event::Connections { watcher, open } => self.connections_counted(watcher, open, now),

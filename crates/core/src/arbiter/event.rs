@@ -64,6 +64,8 @@ pub enum Event {
     SignalDone {
         /// As the order named it.
         job: JobId,
+        /// The workers that got the signal: a death of theirs was asked for. What only their children got is not here.
+        signalled: Vec<Pid>,
         /// The first failure, if any.
         result: Result<(), Fault>,
     },

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus_core::arbiter::{
     Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Memories, Mono, Now, OperationKind, Pid, Reach,
-    SampleTarget, SinkEvent, SocketAddress, SocketInfo, WatcherKey, WatcherState, WatcherView, WorkerId, WorkerState,
-    WorkerView,
+    SampleTarget, SignalTarget, SinkEvent, SocketAddress, SocketInfo, WatcherKey, WatcherState, WatcherView, WorkerId,
+    WorkerState, WorkerView,
 };
 use circus_core::config::{
     CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
@@ -528,24 +528,25 @@ impl Sim {
                 }
             }
             Action::Signal { pid, signal, reach, .. } => self.signal(pid, signal, reach),
-            // As kill(2) does with a process of another user. A death is one that was asked for all the same.
-            Action::SignalRequest { job, pids, .. } if self.rng.chance(5) => {
+            // As kill(2) does with a process of another user.
+            Action::SignalRequest { job, .. } if self.rng.chance(5) => {
                 self.totals.failed_calls += 1;
-                for pid in pids {
-                    self.kernel.processes.get_mut(&pid.0).expect("a signal to no process").signalled = true;
-                }
-                self.tell(Event::SignalDone { job, result: Err(Fault::command("Operation not permitted")) });
+                let result = Err(Fault::command("Operation not permitted"));
+                self.tell(Event::SignalDone { job, signalled: Vec::new(), result });
             }
-            Action::SignalRequest { job, pids, signal, .. } => {
-                for pid in pids {
+            Action::SignalRequest { job, pids, signal, target } => {
+                for pid in &pids {
                     assert!(!self.hooks.has_refused(pid.0, signal), "{signal} to {} was kept back", pid.0);
                     let process = self.kernel.processes.get_mut(&pid.0).expect("a signal to no process");
-                    process.signalled = true;
+                    process.signalled |= matches!(target, SignalTarget::Process | SignalTarget::Recursive);
                     if signal == Signal::KILL {
                         self.kernel.end(pid.0, self.now + MS, -9);
                     }
                 }
-                self.tell(Event::SignalDone { job, result: Ok(()) });
+                // Its children are no workers.
+                let reaches = matches!(target, SignalTarget::Process | SignalTarget::Recursive);
+                let signalled = if reaches { pids } else { Vec::new() };
+                self.tell(Event::SignalDone { job, signalled, result: Ok(()) });
             }
             Action::Sample { job, targets } => {
                 assert!(!targets.is_empty() && self.sampling.is_none(), "one order to sample processes at a time");
@@ -558,12 +559,13 @@ impl Sim {
                         self.awaiting_before_reap.extend(self.unreaped.remove(&pid).map(|code| (pid, code)));
                     }
                     (Some(HookPoint::BeforeSignal), Some(pid)) => {
-                        // Told or not in the end: the core wants it so.
+                        // A stop that is kept back is one all the same; a signal of a request comes as an order of its own.
+                        // SIGKILL may be either.
                         let process = self.kernel.processes.get_mut(&pid).expect("a hook about no process");
-                        if call.subject.signum == Some(Signal(10)) {
-                            process.signalled = true;
-                        } else {
-                            process.stop_sent = true;
+                        match call.subject.signum {
+                            Some(Signal(10)) => {}
+                            Some(Signal::KILL) => process.signalled = true,
+                            _ => process.stop_sent = true,
                         }
                     }
                     (..) => {}

@@ -485,7 +485,7 @@ impl Arbiter {
         if matches!(target, SignalTarget::Child(_)) && pid.is_none() {
             return Err(Fault::command("cannot specify childpid without pid"));
         }
-        let watcher = self.fleet.named_mut(name)?;
+        let watcher = self.fleet.named(name)?;
         let meant = |known: Pid| pid.is_none_or(|pid| i64::from(known.0) == pid);
         let ids: Vec<(WorkerId, Pid)> = watcher
             .workers()
@@ -500,12 +500,6 @@ impl Arbiter {
             }
             _ if ids.is_empty() => return ok(),
             _ => {}
-        }
-        if matches!(target, SignalTarget::Process | SignalTarget::Recursive) {
-            for (id, _) in &ids {
-                // A death of it was asked for.
-                watcher.change(*id, |worker| worker.exit_expected = true);
-            }
         }
         let asks = watcher.config.hooks.contains_key(&HookPoint::BeforeSignal)
             || watcher.config.hooks.contains_key(&HookPoint::AfterSignal);

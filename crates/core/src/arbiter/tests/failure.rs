@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::rig::{Rig, watcher};
 use crate::arbiter::{Event, Exit, Pid, WatcherState};
-use crate::config::{Respawn, SocketConfig};
-use crate::proto::{SpawnError, Stage};
+use crate::config::{Hook, Respawn, SocketConfig};
+use crate::proto::{HookPoint, SpawnError, Stage};
 
 fn on_failure(numprocesses: u32, success_codes: &[u8]) -> Rig {
     let mut rig = Rig::new(vec![watcher("w", |w| {
@@ -62,6 +62,35 @@ fn an_end_that_was_asked_for_is_made_up_for() {
     rig.exit(102, 0);
     assert_eq!(rig.running("w"), [103]);
     rig.assert_quiescent();
+}
+
+/// The process has not got the signal, so it died by itself: of a young one the successor waits.
+#[test]
+fn death_after_a_signal_that_was_not_sent_was_not_asked_for() {
+    let signal = json!({"name": "w", "signum": 10});
+    let next = |rig: &mut Rig| {
+        rig.exit(101, 3);
+        rig.said().iter().any(|said| said == "launch worker 1")
+    };
+    let mut sent = Rig::new(vec![watcher("w", |_| {})]);
+    sent.command("signal", signal.clone());
+    assert!(next(&mut sent));
+    let mut refused = Rig::new(vec![watcher("w", |_| {})]);
+    refused.refuses_signals = true;
+    let asked = refused.send_command("signal", signal.clone());
+    assert_eq!(refused.answer_to(asked).unwrap()["reason"], "Operation not permitted");
+    assert!(!next(&mut refused));
+    let mut kept_back = Rig::new(vec![watcher("w", |w| {
+        let hook = Hook { run: "exec:answer".into(), ignore_failure: false };
+        w.hooks.insert(HookPoint::BeforeSignal, hook);
+    })]);
+    kept_back.send_command("signal", signal);
+    kept_back.hook(Ok(false));
+    assert!(!next(&mut kept_back));
+    // Children are no worker.
+    let mut children = Rig::new(vec![watcher("w", |_| {})]);
+    children.command("signal", json!({"name": "w", "signum": 10, "children": true}));
+    assert!(!next(&mut children));
 }
 
 #[test]

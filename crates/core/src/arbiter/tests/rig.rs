@@ -8,7 +8,7 @@ use crate::arbiter::{
 };
 use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
 use crate::proto::{
-    Body, ClientAddress, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, SpawnError, Stage,
+    Body, ClientAddress, Fault, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, SpawnError, Stage,
 };
 
 const MS: u64 = 1_000_000;
@@ -42,6 +42,8 @@ pub(super) struct Rig {
     pub(super) hold_files: bool,
     /// Why nothing of a new configuration can be taken over.
     pub(super) refusal: Option<String>,
+    /// `signal` requests fail, as with processes of another user.
+    pub(super) refuses_signals: bool,
     /// Hooks under way, to be answered by hand.
     pub(super) hooks: Vec<HookCall>,
     /// Probes under way, to be answered by hand.
@@ -142,6 +144,7 @@ impl Rig {
             hooks: Vec::new(),
             probes: Vec::new(),
             hold_proofs: false,
+            refuses_signals: false,
         }
     }
 
@@ -221,10 +224,13 @@ impl Rig {
                 format!("{signal} {}{reach}", pid.0)
             }
             Action::SignalRequest { job, pids, signal, target } => {
-                let pids: Vec<i32> = pids.iter().map(|pid| pid.0).collect();
+                let reaches = matches!(target, SignalTarget::Process | SignalTarget::Recursive);
+                let numbers: Vec<i32> = pids.iter().map(|pid| pid.0).collect();
                 let target = if target == SignalTarget::Process { String::new() } else { format!(" {target:?}") };
-                self.said.push(format!("request {signal} {pids:?}{target}"));
-                self.arbiter.handle_event(Event::SignalDone { job, result: Ok(()) }, self.now());
+                self.said.push(format!("request {signal} {numbers:?}{target}"));
+                let result = if self.refuses_signals { Err(Fault::command("Operation not permitted")) } else { Ok(()) };
+                let signalled = if reaches && result.is_ok() { pids } else { Vec::new() };
+                self.arbiter.handle_event(Event::SignalDone { job, signalled, result }, self.now());
                 return;
             }
             Action::Sample { job, targets } => {
