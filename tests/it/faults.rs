@@ -53,6 +53,7 @@ const FAULTS: &[(&str, &[Errno])] = &[
     ("inotify", &[Errno::EMFILE]),
     ("chdir", &[Errno::EACCES]),
     ("setsid", &[Errno::EPERM]),
+    ("subreaper", &[Errno::EINVAL]),
     ("send", &[Errno::ENOBUFS, Errno::EAGAIN]),
     ("receive", &[Errno::EINTR, Errno::ENOMEM]),
 ];
@@ -304,6 +305,41 @@ fn circusd_lives_and_recovers_whatever_call_fails() {
     println!("{tried} faults while circusd runs");
     assert!(tried > 40, "the faults do not reach circusd: {tried}");
     circusd.quit();
+}
+
+/// Ten thousand grandchildren whose parents have gone: they become children of circusd, or, where the kernel does not let it
+/// adopt them, of another process. (As PID 1 it is in `init`.)
+#[test]
+fn orphans_are_nobodys_trouble_with_and_without_a_subreaper() {
+    for adopts in [true, false] {
+        let site = Site::new();
+        let plan = Plan::new(&site.path("plan"));
+        site.ini(
+            "circus.ini",
+            "[watcher:w]
+             cmd = /bin/sleep 1000
+             numprocesses = 2
+             [watcher:forker]
+             cmd = /bin/sh -c 'i=0; while [ $i -lt 2500 ]; do (exit 3 &); i=$((i+1)); done; echo forked; exec sleep 1000'
+             numprocesses = 4
+             autostart = no
+             stdout_stream.filename = {dir}/forker.log",
+        );
+        if !adopts {
+            plan.arm("subreaper", Errno::EINVAL, 0);
+        }
+        let mut circusd = launch(site);
+        circusd.wait_until_it_listens();
+        assert_eq!(plan.has_fired(), !adopts);
+        let healthy = circusd.wait_for_workers("w", 2);
+        circusd.tell("start", json!({"name": "forker", "waiting": true}));
+        let forkers = circusd.wait_for_workers("forker", 4);
+        wait_until("they have come and gone", || circusd.read("forker.log").matches("forked\n").count() == 4);
+        wait_until("only workers are left", || circusd.process().children().len() == 6);
+        assert_eq!((circusd.workers("w"), circusd.workers("forker")), (healthy, forkers));
+        assert!(!circusd.log().contains("worker exited"), "{}", circusd.log());
+        circusd.quit();
+    }
 }
 
 /// What a person would look for in the log, or is told by an answer.

@@ -41,11 +41,12 @@ fn pid_one_reaps_orphans_that_it_does_not_know() {
          cmd = /bin/sleep 1000
          numprocesses = 2
          [watcher:forker]
-         cmd = /bin/sh -c 'i=0; while [ $i -lt 500 ]; do (exit 3 &); i=$((i+1)); done; echo forked; exec sleep 1000'
+         cmd = /bin/sh -c 'i=0; while [ $i -lt 2500 ]; do (exit 3 &); i=$((i+1)); done; echo forked; exec sleep 1000'
+         numprocesses = 4
          stdout_stream.filename = {dir}/forker.log",
     );
-    circusd.wait_for_text("forker.log", "forked");
-    let before = children(&circusd, 3);
+    wait_until("ten thousand have come and gone", || circusd.read("forker.log").matches("forked\n").count() == 4);
+    let before = children(&circusd, 6);
     // These come from no worker: `docker exec` starts such processes, and their children become those of PID 1.
     let target = pid_one(&circusd).0.to_string();
     for _ in 0..20 {
@@ -53,7 +54,7 @@ fn pid_one_reaps_orphans_that_it_does_not_know() {
         let entered = run(circusd.command("nsenter").args(["--target", &target, "--pid", "sh", "-c", strays]));
         assert_eq!(entered.status, Some(0), "{entered:?}");
     }
-    assert_eq!(children(&circusd, 3), before, "no zombie is left, and no worker was replaced");
+    assert_eq!(children(&circusd, 6), before, "no zombie is left, and no worker was replaced");
     assert!(!circusd.log().contains("worker exited"), "{}", circusd.log());
     circusd.quit();
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::json;
 
-use crate::rig::{Circusd, Process, Site, wait_for, wait_until};
+use crate::rig::{Circusd, Process, Site, observe_for, wait_for, wait_until};
 
 /// A line of `chatter`.
 fn line(pid: i32, number: u64) -> String {
@@ -158,6 +159,10 @@ fn a_fifo_that_is_open_and_not_read_delays_nobody() {
     circusd.tell("start", json!({"name": "flood", "waiting": true}));
     let worker = circusd.wait_for_workers("flood", 1)[0];
     wait_until("the worker waits for its reader", || worker.state() == Some('S'));
+    let before = circusd.process().status("VmRSS");
+    observe_for(Duration::from_millis(500));
+    let after = circusd.process().status("VmRSS");
+    assert!(after < before + 8 * 1024, "what nobody reads is kept in memory: {before} KiB, then {after}");
     assert_goes_on(&circusd);
     drop(reader);
 }

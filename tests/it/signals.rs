@@ -80,6 +80,64 @@ fn while_processes_cannot_be_started() {
     assert_ends(circusd, Signal::SIGTERM);
 }
 
+/// The old workers wait for new ones, which are never ready.
+#[test]
+fn while_workers_are_reloaded() {
+    for signal in ENDING {
+        let site = Site::new();
+        site.write("ready", "");
+        let circusd = site.start(
+            "[watcher:w]
+             cmd = {knobs}
+             numprocesses = 2
+             ready = exec:/bin/test -e {dir}/ready
+             ready_interval = 0.05
+             ready_timeout = 600",
+        );
+        wait_until("it is up", || circusd.status("w") == "active");
+        std::fs::remove_file(circusd.path("ready")).unwrap();
+        circusd.tell("reload", json!({"name": "w"}));
+        circusd.wait_for_workers("w", 4);
+        assert_ends(circusd, signal);
+    }
+}
+
+/// A watcher that the file has no more stops, one that it has anew waits for another.
+#[test]
+fn while_the_file_is_read_again() {
+    for signal in ENDING {
+        let circusd = stubborn(1);
+        circusd.ini(
+            "circus.ini",
+            "[watcher:late]
+             cmd = {knobs}
+             ready = exec:/bin/false
+             ready_timeout = 600
+             [watcher:new]
+             cmd = {knobs}
+             after = late",
+        );
+        circusd.tell("reloadconfig", json!({}));
+        circusd.wait_for_workers("late", 1);
+        assert_eq!(circusd.status("new"), "stopped");
+        assert_ends(circusd, signal);
+    }
+}
+
+#[test]
+fn while_a_hook_is_waited_for() {
+    for signal in ENDING {
+        let circusd = Site::new().start(
+            "[watcher:w]
+             cmd = {knobs}
+             hook_timeout = 600
+             hooks.before_start = exec:/bin/sh -c 'echo waits > {dir}/hook; exec sleep 600'",
+        );
+        circusd.wait_for_text("hook", "waits");
+        assert_ends(circusd, signal);
+    }
+}
+
 /// A watcher whose worker does not leave by itself.
 fn stubborn(graceful_timeout: u32) -> Circusd {
     let circusd = Site::new().start(&format!(

@@ -8,13 +8,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
-use crate::rig::{Circusd, DEADLINE, Site, ask, observe_for, run, wait_until};
+use crate::rig::{Circusd, DEADLINE, Figures, Site, ask, observe_for, run, wait_until};
 
 fn datagram(socket: &UnixDatagram) -> Vec<u8> {
     let mut buffer = vec![0; 1 << 17];
@@ -290,18 +290,10 @@ fn bytes_of_every_kind_and_a_line_of_ten_megabytes_arrive_as_they_are() {
     assert_eq!(tail["lines"][0]["line"], "end", "{tail}");
 }
 
-/// The time of an answer: the one in the middle, and the one that one in a hundred exceeds.
-fn answers(circusd: &Circusd, count: usize) -> (Duration, Duration) {
+/// How long `status` takes.
+fn answers(circusd: &Circusd, count: usize) -> Figures {
     let mut client = circusd.client();
-    let mut times: Vec<Duration> = (0..count)
-        .map(|_| {
-            let begun = Instant::now();
-            assert_eq!(ask(&mut client, "status", json!({"name": "other"}))["status"], "active");
-            begun.elapsed()
-        })
-        .collect();
-    times.sort();
-    (times[count / 2], times[count * 99 / 100])
+    Figures::of(count, || assert_eq!(ask(&mut client, "status", json!({"name": "other"}))["status"], "active"))
 }
 
 #[test]
@@ -323,14 +315,11 @@ fn flood_delays_no_other_and_memory_stays_bounded() {
     circusd.tell("start", json!({"name": "flood", "waiting": true}));
     wait_until("it is a flood", || circusd.path("flood.log.1").exists());
     let before = circusd.process().status("VmRSS");
-    let (p50, p99) = answers(&circusd, ASKED);
+    let flooded = answers(&circusd, ASKED);
     observe_for(Duration::from_millis(500));
     let after = circusd.process().status("VmRSS");
-    println!(
-        "n = {ASKED}: status takes {p50:?} (p50) and {p99:?} (p99) in a flood, {:?} and {:?} without; {before} KiB, then {after}",
-        usual.0, usual.1
-    );
-    assert!(p99 < Duration::from_secs(1), "the flood delays the answers of others: {p99:?}");
+    println!("status in a flood: {flooded}; without: {usual}; {before} KiB, then {after}");
+    assert!(flooded.p99 < Duration::from_secs(1), "the flood delays the answers of others: {flooded}");
     assert!(after < before + 8 * 1024, "{before} KiB, then {after}");
     circusd.tell("stop", json!({"name": "flood", "waiting": true}));
     // What is left is whole lines, but for what the two workers could not end.

@@ -97,7 +97,7 @@ fn assert_told(circusd: &Circusd, worker: Process, how: &str) {
 }
 
 /// The version of the kernel.
-fn kernel() -> (u32, u32) {
+pub(crate) fn kernel() -> (u32, u32) {
     let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = text.split(['.', '-']).map(|number| number.trim().parse().unwrap_or_default());
     (numbers.next().unwrap(), numbers.next().unwrap())

@@ -158,6 +158,16 @@ WRAP(int, chdir, "chdir", -1, (const char *path), (path))
 WRAP(ssize_t, sendmsg, "send", fd, (int fd, const struct msghdr *from, int flags), (fd, from, flags))
 WRAP(ssize_t, recvmsg, "receive", fd, (int fd, struct msghdr *to, int flags), (fd, to, flags))
 
+int prctl(int what, ...) {
+    REAL(int, prctl, (int, unsigned long, unsigned long, unsigned long, unsigned long));
+    va_list rest;
+    va_start(rest, what);
+    unsigned long a = va_arg(rest, unsigned long), b = va_arg(rest, unsigned long);
+    unsigned long c = va_arg(rest, unsigned long), d = va_arg(rest, unsigned long);
+    va_end(rest);
+    return what == PR_SET_CHILD_SUBREAPER && fails("subreaper", -1) ? -1 : real(what, a, b, c, d);
+}
+
 DIR *opendir(const char *path) {
     REAL(DIR *, opendir, (const char *));
     return fails("open", -1) ? NULL : real(path);

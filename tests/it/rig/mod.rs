@@ -21,4 +21,4 @@ pub(crate) use process::Process;
 pub(crate) use python::{celery, knob, node_modules, optimized_circusd, python, skipped};
 pub(crate) use site::{Output, Site, built, run, spawn};
 pub(crate) use user::Account;
-pub(crate) use wait::{DEADLINE, look_until, observe_for, wait_for, wait_until};
+pub(crate) use wait::{DEADLINE, Figures, look_until, observe_for, wait_for, wait_until};

@@ -38,6 +38,34 @@ pub(crate) fn look_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>
     }
 }
 
+/// How often something was measured, and what of it one half, and one in a hundred, exceeds.
+#[derive(Clone, Copy)]
+pub(crate) struct Figures {
+    n: usize,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+impl Figures {
+    /// Measures how long this takes, so often.
+    pub(crate) fn of(n: usize, mut act: impl FnMut()) -> Self {
+        let mut time = |_| {
+            let begun = Instant::now();
+            act();
+            begun.elapsed()
+        };
+        let mut times: Vec<Duration> = (0..n).map(&mut time).collect();
+        times.sort();
+        Self { n, p50: times[n / 2], p99: times[n * 99 / 100] }
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "p50 {:.2?}, p99 {:.2?}, n = {}", self.p50, self.p99, self.n)
+    }
+}
+
 /// Lets this much time go by: only for observing that nothing happens in it, and for a steady load.
 pub(crate) fn observe_for(time: Duration) {
     std::thread::sleep(time);
