@@ -154,6 +154,28 @@ fn several_hosts_are_asked_side_by_side() {
 }
 
 #[test]
+fn circus_top_shows_several_hosts() {
+    let (one, _, table) = host("web1", "root");
+    let (_two, _, other) = host("web2", "eye");
+    let gone = format!("[hosts.gone]\nendpoint = 'tcp://127.0.0.1:{}'\n", free_port());
+    let text = table + &other + &gone + "[groups]\nall = ['web*', 'gone']\n";
+    let at = |args: &[&str]| with_hosts(&one, &text, "circus-top", args);
+    let both = at(&["--host", "web2,web1", "--once"]);
+    assert_eq!(both.status, Some(0), "{both:?}");
+    let words: Vec<&str> = both.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let at_word = |wanted: &str| words.iter().position(|word| *word == wanted);
+    let order = ["web2", "web2-worker", "web1", "web1-worker"].map(at_word);
+    assert!(order.is_sorted() && order.iter().all(Option::is_some), "{order:?}: {}", both.stdout);
+    let all = at(&["--host", "all", "--json"]);
+    assert_eq!(all.status, Some(1), "one of them is not there: {all:?}");
+    let value: serde_json::Value = serde_json::from_str(&all.stdout).unwrap();
+    assert_eq!(value["web1"]["watchers"][0]["name"], "web1-worker");
+    assert_eq!(value["web2"]["watchers"][0]["name"], "web2-worker");
+    assert_eq!(value["gone"]["status"], "error");
+    assert!(all.stderr.contains("circus-top: gone: error: cannot connect to tcp://127.0.0.1:"), "{all:?}");
+}
+
+#[test]
 fn secret_key_that_others_can_read_is_refused() {
     let (circusd, _, table) = host("web1", "root");
     let secret = circusd.path("root.key_secret");

@@ -36,6 +36,8 @@ impl<'a> Terminal<'a> {
     fn tmux(&self, args: &[&str]) -> Output {
         let mut command = self.site.command("tmux");
         command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
+        // Where hosts.toml is.
+        command.env("XDG_CONFIG_HOME", self.site.path(""));
         run(command.arg("-S").arg(self.site.path("tmux")).args(args))
     }
 
@@ -343,6 +345,38 @@ fn without_circusd_it_says_so_and_goes_on_trying() {
     terminal.is_given_back(0);
 }
 
+#[test]
+fn it_says_what_went_wrong_and_turns_to_the_next_host() {
+    let test = "top::it_says_what_went_wrong_and_turns_to_the_next_host";
+    let faulty = "[circus]
+                  stats_endpoint = ipc://{dir}/stats
+                  [watcher:faulty]
+                  cmd = {knobs} say tables-are-missing exit 3
+                  stdout_stream.class = MemoryStream";
+    let one = Site::new().start(faulty);
+    let two = Site::new().start("[circus]\nstats_endpoint = ipc://{dir}/stats\n[watcher:sound]\ncmd = {knobs}");
+    let desk = Site::new();
+    let host = |name: &str, circusd: &Circusd| format!("[hosts.{name}]\nendpoint = '{}'\n", circusd.endpoint());
+    std::fs::create_dir_all(desk.path("circus")).unwrap();
+    desk.write("circus/hosts.toml", &(host("first", &one) + &host("second", &two)));
+    let Some(terminal) = Terminal::open(test, &desk, 100, 30, "--host first,second") else { return };
+    terminal.until("both hosts are shown", |screen| {
+        screen.contains("▾ faulty") && screen.contains("first (1 in trouble)  second")
+    });
+    terminal.press(&["g", "w"]);
+    let screen = terminal.shows("What went wrong");
+    terminal.until("the reason and the lines", |screen| {
+        screen.contains("exited with status 3") && screen.contains("tables-are-missing")
+    });
+    assert!(screen.contains("faulty"), "{screen}");
+    terminal.press(&["q", "Tab"]);
+    terminal.until("the second host is shown", |screen| screen.contains("▾ sound") && !screen.contains("▾ faulty"));
+    terminal.press(&["BTab"]);
+    terminal.shows("▾ faulty");
+    terminal.press(&["q"]);
+    terminal.is_given_back(0);
+}
+
 fn top(circusd: &Site, args: &[&str]) -> Output {
     run(circusd.command(built("circus-top")).args(args))
 }
@@ -419,7 +453,9 @@ fn the_picture_in_the_readme_is_of_this_program() {
     let (picture, after) = rest.split_once(END).unwrap();
     if blessing {
         let head = screen.lines().next().unwrap();
-        let (head, _) = head.split_once("  ipc:").unwrap();
+        // The endpoint is of this machine.
+        let (head, _) = head.split_once("connected").unwrap();
+        let head = format!("{head}connected");
         let lines = screen.lines().skip(1).map(str::trim_end).collect::<Vec<_>>().join("\n");
         let screen = format!("{head}\n{}\n", lines.trim_end());
         std::fs::write(&here, format!("{before}{BEGIN}{screen}{END}{after}")).unwrap();

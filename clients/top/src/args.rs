@@ -18,7 +18,8 @@ pub struct Args {
     /// The endpoint of circusd's events; by default circusd reports it (tcp://127.0.0.1:5556)
     #[arg(long, value_name = "ENDPOINT")]
     pub pubsub: Option<String>,
-    /// The host by its name in hosts.toml, which has the endpoints and keys (or CIRCUS_HOST)
+    /// The host by its name in hosts.toml, which has the endpoints and keys (or CIRCUS_HOST); of several (web1,web2, web*
+    /// or a group) one is shown at a time, and Tab turns to the next
     #[arg(long, value_name = "HOST", conflicts_with_all = ["endpoint", "control", "pubsub"])]
     pub host: Option<String>,
     /// A host to tunnel through, in the format user@host:port

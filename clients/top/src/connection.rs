@@ -22,13 +22,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// ... and where there is none.
 const CALM: Duration = Duration::from_secs(2);
 
-const CONTROL: Token = Token(0);
-const STATS: Token = Token(1);
-const EVENTS: Token = Token(2);
-const OUTPUT: Token = Token(3);
-
-/// The first token that the link leaves to others.
-pub(super) const FREE: Token = Token(4);
+const CONTROL: usize = 0;
+const STATS: usize = 1;
+const EVENTS: usize = 2;
+const OUTPUT: usize = 3;
+/// How many tokens a connection has.
+const TOKENS: usize = 4;
 
 /// The way to circusd.
 pub(super) struct Connection {
@@ -39,6 +38,8 @@ pub(super) struct Connection {
     control: Control,
     client: Client,
     registry: Registry,
+    /// Its tokens begin here.
+    tokens: usize,
     ssh: Option<Ssh>,
     endpoints: Endpoints,
     round: u64,
@@ -52,21 +53,24 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects, in the background; through ssh, when the ways are open.
+    /// Connects, in the background; through ssh, when the ways are open. `number` counts the connections of this registry
+    /// from 0.
     pub(super) fn open(
         endpoints: Endpoints,
         ssh: Option<Ssh>,
         keys: Option<ClientKeys>,
         registry: Registry,
+        number: usize,
     ) -> Result<Self, String> {
+        let tokens = number * TOKENS;
         let mut client = Client::new().map_err(|error| told(&error))?.with_keys(keys);
         let mut control = control(&mut client, ssh.as_ref(), &endpoints.control)?;
         let mut stats = subscriber(&mut client, ssh.as_ref(), &endpoints.stats, &["stat."])?;
         let mut events = subscriber(&mut client, ssh.as_ref(), &endpoints.events, &["watcher."])?;
         let registered = registry
-            .register(&mut control, CONTROL, Interest::READABLE)
-            .and_then(|()| registry.register(&mut stats, STATS, Interest::READABLE))
-            .and_then(|()| registry.register(&mut events, EVENTS, Interest::READABLE));
+            .register(&mut control, Token(tokens + CONTROL), Interest::READABLE)
+            .and_then(|()| registry.register(&mut stats, Token(tokens + STATS), Interest::READABLE))
+            .and_then(|()| registry.register(&mut events, Token(tokens + EVENTS), Interest::READABLE));
         registered.map_err(|error| error.to_string())?;
         Ok(Self {
             stats,
@@ -75,6 +79,7 @@ impl Connection {
             control,
             client,
             registry,
+            tokens,
             ssh,
             endpoints,
             round: 0,
@@ -118,6 +123,12 @@ impl Connection {
     pub(super) fn order(&mut self, number: u64, order: &Order, now: Duration) {
         let (command, properties) = order.request();
         self.send(&format!("order {number}"), command, properties, now);
+    }
+
+    /// Asks what went wrong in a watcher.
+    pub(super) fn ask_why(&mut self, number: u64, watcher: &str, now: Duration) {
+        let properties = Object::from_iter([("name".to_owned(), json!(watcher))]);
+        self.send(&format!("why {number}"), "why", properties, now);
     }
 
     /// Asks for the last lines of output.
@@ -172,7 +183,7 @@ impl Connection {
     fn reconnect(&mut self) -> Result<(), String> {
         let mut control = control(&mut self.client, self.ssh.as_ref(), &self.endpoints.control)?;
         self.move_over(|registry, connection| registry.deregister(&mut connection.control))?;
-        let registered = self.registry.register(&mut control, CONTROL, Interest::READABLE);
+        let registered = self.registry.register(&mut control, Token(self.tokens + CONTROL), Interest::READABLE);
         self.control = control;
         registered.map_err(|error| error.to_string())
     }
@@ -183,7 +194,7 @@ impl Connection {
             let mut stats = subscriber(&mut self.client, self.ssh.as_ref(), &endpoints.stats, &["stat."])?;
             self.move_over(|registry, connection| {
                 registry.deregister(&mut connection.stats)?;
-                registry.register(&mut stats, STATS, Interest::READABLE)
+                registry.register(&mut stats, Token(connection.tokens + STATS), Interest::READABLE)
             })?;
             self.stats = stats;
         }
@@ -191,7 +202,7 @@ impl Connection {
             let mut events = subscriber(&mut self.client, self.ssh.as_ref(), &endpoints.events, &["watcher."])?;
             self.move_over(|registry, connection| {
                 registry.deregister(&mut connection.events)?;
-                registry.register(&mut events, EVENTS, Interest::READABLE)
+                registry.register(&mut events, Token(connection.tokens + EVENTS), Interest::READABLE)
             })?;
             self.events = events;
         }
@@ -213,7 +224,8 @@ impl Connection {
         let subscriber =
             subscriber(&mut self.client, self.ssh.as_ref(), &self.endpoints.events, topics.both().as_slice())?;
         let mut follow = Follow { subscriber, subject, topics };
-        self.move_over(|registry, _| registry.register(&mut follow.subscriber, OUTPUT, Interest::READABLE))?;
+        let token = Token(self.tokens + OUTPUT);
+        self.move_over(|registry, _| registry.register(&mut follow.subscriber, token, Interest::READABLE))?;
         self.output = Some(follow);
         Ok(())
     }
@@ -254,6 +266,7 @@ fn asked(id: &str) -> Option<Asked> {
     match word {
         "order" => return number.parse().ok().map(Asked::Order),
         "tail" => return number.parse().ok().map(Asked::Tail),
+        "why" => return number.parse().ok().map(Asked::Why),
         _ => {}
     }
     Question::ALL.into_iter().find(|question| question.command() == word).map(Asked::Question)
@@ -267,6 +280,7 @@ mod tests {
     fn answers_say_what_they_are_to() {
         assert_eq!(asked("order 7"), Some(Asked::Order(7)));
         assert_eq!(asked("tail 3"), Some(Asked::Tail(3)));
+        assert_eq!(asked("why 4"), Some(Asked::Why(4)));
         assert_eq!(asked("status 12"), Some(Asked::Question(Question::Status)));
         assert_eq!(["", "status", "stop 1", "order x"].map(asked), [None; 4]);
     }

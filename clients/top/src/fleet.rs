@@ -122,6 +122,11 @@ impl Watcher {
         }
     }
 
+    /// Whether it is one that an operator should look at.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        matches!(self.health, Some(Health::BackingOff | Health::HeldBack | Health::Degraded | Health::Failed))
+    }
+
     /// Its health, in a word.
     pub(super) fn shown_health(&self) -> Option<&'static str> {
         self.health.map(Health::name)

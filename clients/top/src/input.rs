@@ -59,6 +59,8 @@ pub(super) enum Asked {
     Order(u64),
     /// The last lines of output, asked for under this number.
     Tail(u64),
+    /// What went wrong in a watcher, asked for under this number.
+    Why(u64),
 }
 
 /// What a subscriber to output receives.
@@ -76,6 +78,8 @@ pub(super) enum Effect {
     Order(u64, Order),
     /// circusd is to be asked anew, for there is news.
     Ask,
+    /// circusd is to be asked, under this number, what went wrong in this watcher.
+    Why(u64, String),
     /// Messages come from other places than was thought.
     Follow(Endpoints),
     /// Everything is to be drawn again.

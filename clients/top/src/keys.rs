@@ -23,6 +23,9 @@ pub(super) enum Key {
     Interrupt,
     /// Control and L.
     Redraw,
+    Tab,
+    /// Shift and Tab.
+    BackTab,
 }
 
 /// Makes keys of bytes, which may come in pieces.
@@ -78,6 +81,7 @@ fn parse(bytes: &[u8]) -> Parsed {
         [0x7f | 0x08, ..] => Parsed::Taken(1, Some(Key::Backspace)),
         [0x03, ..] => Parsed::Taken(1, Some(Key::Interrupt)),
         [0x0c, ..] => Parsed::Taken(1, Some(Key::Redraw)),
+        [b'\t', ..] => Parsed::Taken(1, Some(Key::Tab)),
         [0..0x20, ..] => Parsed::Taken(1, None),
         _ => character(bytes),
     }
@@ -115,6 +119,7 @@ fn lettered(letter: u8) -> Option<Key> {
         b'H' => Some(Key::Home),
         b'F' => Some(Key::End),
         b'P' => Some(Key::Help),
+        b'Z' => Some(Key::BackTab),
         _ => None,
     }
 }

@@ -6,14 +6,16 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::connection::{Connection, FREE};
+use super::connection::Connection;
 use super::input::{Effect, Input};
+use super::keys::Key;
 use super::screen::Screen;
-use super::state::State;
+use super::state::{HostLabel, Mode, State};
 use circus_sys as sys;
 
-const SIGNALS: Token = FREE;
-const KEYS: Token = Token(FREE.0 + 1);
+/// Connections have the tokens from 0 on.
+const SIGNALS: Token = Token(usize::MAX - 1);
+const KEYS: Token = Token(usize::MAX - 2);
 
 /// Between two pictures, unless a key was pressed.
 const FRAME: Duration = Duration::from_millis(100);
@@ -24,28 +26,85 @@ const LINES_A_TURN: usize = 256;
 /// How often something is forgotten that nothing was heard of.
 const TICK: Duration = Duration::from_secs(1);
 
-/// circus-top at work.
-pub(super) struct Session {
-    poll: Poll,
+/// A circusd, and what is known of it.
+pub(super) struct Place {
+    /// Its name in hosts.toml.
+    pub(super) name: String,
     connection: Connection,
-    state: State,
-    signals: sys::Signals,
-    tick: Duration,
+    pub(super) state: State,
     /// More output may wait than was taken up.
     more: bool,
     ended: bool,
 }
 
+impl Place {
+    pub(super) fn new(name: String, connection: Connection, state: State) -> Self {
+        Self { name, connection, state, more: false, ended: false }
+    }
+
+    fn label(&self, is_shown: bool) -> HostLabel {
+        HostLabel { name: self.name.clone(), trouble: self.state.trouble(), is_shown }
+    }
+}
+
+/// circus-top at work.
+pub(super) struct Session {
+    poll: Poll,
+    /// One at least.
+    places: Vec<Place>,
+    /// The place that is shown.
+    shown: usize,
+    signals: sys::Signals,
+    tick: Duration,
+    ended: bool,
+}
+
 impl Session {
-    /// `poll` is the one that `connection` is registered with.
-    pub(super) fn new(
-        poll: Poll,
-        connection: Connection,
-        state: State,
-        signals: sys::Signals,
-    ) -> std::io::Result<Self> {
+    /// `poll` is the one that the connections are registered with.
+    pub(super) fn new(poll: Poll, places: Vec<Place>, signals: sys::Signals) -> std::io::Result<Self> {
         poll.registry().register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, Interest::READABLE)?;
-        Ok(Self { poll, connection, state, signals, tick: Duration::ZERO, more: false, ended: false })
+        Ok(Self { poll, places, shown: 0, signals, tick: Duration::ZERO, ended: false })
+    }
+
+    /// Shows the next host, or the one before. Output is looked at on one host at a time.
+    fn turn_to(&mut self, forward: bool) {
+        let (count, now) = (self.places.len(), sys::since_boot());
+        if let Some(place) = self.places.get_mut(self.shown) {
+            place.state.settings.output = None;
+            place.tend_output(now);
+        }
+        self.shown = (self.shown + if forward { 1 } else { count - 1 }) % count;
+    }
+
+    /// Tells the place that is shown which hosts there are.
+    fn tell_hosts(&mut self) {
+        if self.places.len() < 2 {
+            return;
+        }
+        let shown = self.shown;
+        let labels = self.places.iter().enumerate().map(|(at, place)| place.label(at == shown)).collect();
+        if let Some(place) = self.places.get_mut(shown) {
+            place.state.hosts = labels;
+        }
+    }
+
+    /// What a key does. Whether everything is to be drawn anew.
+    fn press(&mut self, key: Key) -> bool {
+        let several = self.places.len() > 1;
+        let Some(place) = self.places.get_mut(self.shown) else { return false };
+        match key {
+            Key::Tab | Key::BackTab if several && place.state.mode == Mode::Look => {
+                self.turn_to(key == Key::Tab);
+                false
+            }
+            key => {
+                let effect = place.state.feed(Input::Key(key), sys::since_boot());
+                let anew = effect == Some(Effect::Redraw);
+                place.obey(effect);
+                self.ended |= place.ended;
+                anew
+            }
+        }
     }
 
     /// On a terminal, until the operator leaves.
@@ -55,20 +114,22 @@ impl Session {
         let mut draw = true;
         while !self.ended {
             let now = sys::since_boot();
-            draw |= self.tend_output(now);
+            let shown = self.shown;
+            draw |= self.places.get_mut(shown).is_some_and(|place| place.tend_output(now));
             if draw && now.saturating_sub(drawn) >= FRAME {
-                screen.draw(&self.state)?;
+                self.tell_hosts();
+                if let Some(place) = self.places.get(shown) {
+                    screen.draw(&place.state)?;
+                }
                 (drawn, draw) = (now, false);
             }
             let due = if draw { drawn + FRAME } else { self.due(now) };
             draw |= self.wait(due.min(self.due(now)));
             let Some(keys) = screen.read() else { break };
             for key in keys {
-                let effect = self.state.feed(Input::Key(key), sys::since_boot());
-                if effect == Some(Effect::Redraw) {
+                if self.press(key) {
                     screen.clear()?;
                 }
-                self.obey(effect);
                 // Keys show their effect at once.
                 (draw, drawn) = (true, Duration::ZERO);
             }
@@ -76,25 +137,23 @@ impl Session {
         Ok(())
     }
 
-    /// Without a terminal: until this holds, or for `limit`, or until a signal. What is known then.
-    pub(super) fn until(mut self, limit: Duration, holds: impl Fn(&State) -> bool) -> State {
+    /// Without a terminal: until this holds of every place, or for `limit`, or until a signal. What is known then.
+    pub(super) fn until(mut self, limit: Duration, holds: impl Fn(&State) -> bool) -> Vec<Place> {
         let end = sys::since_boot() + limit;
-        while !self.ended && !holds(&self.state) {
+        while !self.ended && !self.places.iter().all(|place| holds(&place.state)) {
             let now = sys::since_boot();
             if now >= end {
                 break;
             }
             self.wait(self.due(now).min(end));
         }
-        self.state
+        self.places
     }
 
     /// When something is to be done without being asked.
     fn due(&self, now: Duration) -> Duration {
-        if self.more {
-            return now;
-        }
-        self.connection.due(now).min(self.tick)
+        let due = self.places.iter().map(|place| if place.more { now } else { place.connection.due(now) }).min();
+        due.map_or(self.tick, |due| due.min(self.tick))
     }
 
     /// Waits until something comes, or until then, and handles it. Whether there is news.
@@ -106,22 +165,16 @@ impl Session {
         let _interrupted = self.poll.poll(&mut events, Some(limit));
         let now = sys::since_boot();
         let mut news = self.take_signals();
-        if self.connection.ask(now) {
-            // Sending may have consumed the edge of ZMQ_FD that announces messages.
-            news |= self.take_messages(now);
-        }
-        news |= self.take_messages(now);
-        if let Some(reconnected) = self.connection.give_up(now) {
-            self.state.feed(Input::Silence(self.connection.trouble()), now);
-            if let Err(reason) = reconnected {
-                self.state.feed(Input::Trouble(reason), now);
-            }
-            news = true;
-        }
-        if self.tick <= now {
+        let is_due = self.tick <= now;
+        if is_due {
             self.tick = now + TICK;
-            self.state.feed(Input::Tick, now);
-            news = true;
+        }
+        for place in &mut self.places {
+            news |= place.turn(now);
+            if is_due {
+                place.state.feed(Input::Tick, now);
+                news = true;
+            }
         }
         news
     }
@@ -138,6 +191,26 @@ impl Session {
             | sys::SignalEvent::Ignored(_) => false,
         });
         !caught.is_empty()
+    }
+}
+
+impl Place {
+    /// Asks what is to be asked, and takes up what has come. Whether there is news.
+    fn turn(&mut self, now: Duration) -> bool {
+        let mut news = false;
+        if self.connection.ask(now) {
+            // Sending may have consumed the edge of ZMQ_FD that announces messages.
+            news |= self.take_messages(now);
+        }
+        news |= self.take_messages(now);
+        if let Some(reconnected) = self.connection.give_up(now) {
+            self.state.feed(Input::Silence(self.connection.trouble()), now);
+            if let Err(reason) = reconnected {
+                self.state.feed(Input::Trouble(reason), now);
+            }
+            news = true;
+        }
+        news
     }
 
     fn take_messages(&mut self, now: Duration) -> bool {
@@ -197,6 +270,7 @@ impl Session {
             Some(Effect::Ask) => self.connection.dirty = true,
             Some(Effect::Quit) => self.ended = true,
             Some(Effect::Order(number, order)) => self.connection.order(number, &order, now),
+            Some(Effect::Why(number, watcher)) => self.connection.ask_why(number, &watcher, now),
             Some(Effect::Follow(endpoints)) => {
                 if let Err(reason) = self.connection.follow(endpoints) {
                     self.state.feed(Input::Trouble(reason), now);

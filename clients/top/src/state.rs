@@ -13,6 +13,7 @@ use super::order::{Order, Verb};
 use super::output::Output;
 use super::rows::{RowId, Settings, Sort};
 use circus_client::endpoint::{Trouble, reachable};
+use circus_core::commands::why_in_words;
 use circus_core::proto::{Object, StreamName};
 
 /// How long a message to the operator stays.
@@ -33,6 +34,36 @@ pub(super) enum Mode {
     /// This is sent when it is confirmed.
     Confirm(Order),
     Help,
+    /// What went wrong in a watcher is read.
+    Why(Why),
+}
+
+/// What went wrong in a watcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Why {
+    pub(super) watcher: String,
+    /// Under which circusd was asked.
+    number: u64,
+    /// None until circusd has answered.
+    pub(super) lines: Option<Vec<String>>,
+    /// The first line that is seen.
+    pub(super) first: usize,
+}
+
+impl Why {
+    fn scroll(&mut self, to: impl Fn(usize) -> usize) {
+        let last = self.lines.as_ref().map_or(0, |lines| lines.len().saturating_sub(1));
+        self.first = to(self.first).min(last);
+    }
+}
+
+/// A host, as the line of hosts shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HostLabel {
+    pub(super) name: String,
+    /// What is wrong there.
+    pub(super) trouble: Option<String>,
+    pub(super) is_shown: bool,
 }
 
 /// Whether circusd answers.
@@ -77,6 +108,8 @@ pub(super) struct State {
     strange: Option<String>,
     /// circusd is silent since this user may not connect to it.
     denied: Option<Trouble>,
+    /// The hosts that circus-top looks at; none where it is one without a choice.
+    pub(super) hosts: Vec<HostLabel>,
     pub(super) selected: Option<RowId>,
     /// Where that stood, for when it is gone.
     pub(super) at: usize,
@@ -102,6 +135,7 @@ impl State {
             given,
             strange: None,
             denied: None,
+            hosts: Vec::new(),
             selected: None,
             at: 0,
             notice: None,
@@ -142,6 +176,11 @@ impl State {
                 self.daemon = Daemon::Silent;
                 self.denied = trouble.filter(|trouble| matches!(trouble, Trouble::Denied { .. }));
                 self.output.silence();
+                if let Mode::Why(why) = &mut self.mode
+                    && why.lines.is_none()
+                {
+                    why.lines = Some(vec!["no answer".to_owned()]);
+                }
                 for (_, order) in std::mem::take(&mut self.orders) {
                     self.note(&order, "no answer", None, true);
                 }
@@ -168,6 +207,7 @@ impl State {
             Asked::Question(Question::Sockets) => self.fleet.take_sockets(answer, self.now),
             Asked::Question(Question::Options) => return self.take_options(answer),
             Asked::Tail(number) => self.output.answered(number, answer),
+            Asked::Why(number) => self.take_why(number, answer),
             Asked::Order(number) => {
                 let at = self.orders.iter().position(|(known, _)| *known == number)?;
                 let (_, order) = self.orders.swap_remove(at);
@@ -181,6 +221,30 @@ impl State {
             }
         }
         None
+    }
+
+    fn take_why(&mut self, number: u64, answer: &Object) {
+        let Mode::Why(why) = &mut self.mode else { return };
+        if why.number != number {
+            return;
+        }
+        let text = match answer.get("reason").and_then(Value::as_str) {
+            Some(reason) if answer.get("status").and_then(Value::as_str) == Some("error") => reason.to_owned(),
+            Some(_) | None => why_in_words(answer),
+        };
+        why.lines = Some(text.lines().map(str::to_owned).collect());
+    }
+
+    /// What is wrong here, for the line of hosts.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match self.daemon {
+            Daemon::Asked => None,
+            Daemon::Silent => Some("no answer".to_owned()),
+            Daemon::Answers => match self.fleet.watchers.values().filter(|watcher| watcher.is_in_trouble()).count() {
+                0 => None,
+                some => Some(format!("{some} in trouble")),
+            },
+        }
     }
 
     /// Where circusd's figures and events are, unless the command line has said it.
@@ -257,7 +321,44 @@ impl State {
                 None
             }
             (_, Mode::Help) => None,
+            (key, Mode::Why(why)) => self.press_reading(key, why),
         }
+    }
+
+    fn press_reading(&mut self, key: Key, mut why: Why) -> Option<Effect> {
+        match key {
+            Key::Char('k') | Key::Up => why.scroll(|at| at.saturating_sub(1)),
+            Key::Char('j') | Key::Down => why.scroll(|at| at.saturating_add(1)),
+            Key::PageUp => why.scroll(|at| at.saturating_sub(PAGE)),
+            Key::PageDown => why.scroll(|at| at.saturating_add(PAGE)),
+            Key::Char('g') | Key::Home => why.scroll(|_| 0),
+            Key::Char('G') | Key::End => why.scroll(|_| usize::MAX),
+            Key::Char('w') => return self.ask_why(why.watcher),
+            _ => return None,
+        }
+        self.mode = Mode::Why(why);
+        None
+    }
+
+    /// Asks what went wrong in the selected watcher.
+    fn ask_about_selected(&mut self) -> Option<Effect> {
+        let (RowId { watcher, .. }, _) = self.selection()?;
+        if self.daemon != Daemon::Answers {
+            self.tell(format!("circusd does not answer at {}", self.endpoints.control), true);
+            return None;
+        }
+        let Some(named) = self.fleet.watchers.get(&watcher).map(|watcher| watcher.name.clone()) else {
+            self.tell("w shows what went wrong in a watcher; select one".to_owned(), true);
+            return None;
+        };
+        self.ask_why(named)
+    }
+
+    fn ask_why(&mut self, watcher: String) -> Option<Effect> {
+        self.last_order += 1;
+        let number = self.last_order;
+        self.mode = Mode::Why(Why { watcher: watcher.clone(), number, lines: None, first: 0 });
+        Some(Effect::Why(number, watcher))
     }
 
     fn press_looking(&mut self, key: Key) -> Option<Effect> {
@@ -278,10 +379,11 @@ impl State {
             Key::Char('f') => self.fold_all(),
             Key::Char('i') => self.settings.reversed = !self.settings.reversed,
             Key::Char('e') => self.settings.events = !self.settings.events,
+            Key::Char('w') => return self.ask_about_selected(),
             Key::Char('o') => self.look_at(StreamName::Stdout),
             Key::Char('O') => self.look_at(StreamName::Stderr),
             Key::Char(character) => self.press_letter(character),
-            Key::Backspace | Key::Interrupt | Key::Redraw => {}
+            Key::Backspace | Key::Interrupt | Key::Redraw | Key::Tab | Key::BackTab => {}
         }
         None
     }
@@ -314,7 +416,9 @@ impl State {
             | Key::End
             | Key::Help
             | Key::Interrupt
-            | Key::Redraw => {}
+            | Key::Redraw
+            | Key::Tab
+            | Key::BackTab => {}
         }
         self.mode = Mode::Filter(before);
     }
@@ -376,6 +480,30 @@ mod tests {
         assert_eq!(state.notice(), Some(Notice { text: "stop web: not now".into(), bad: true }));
         assert!(state.event_log.latest(1).all(|entry| entry.bad && entry.what == "stop"));
         assert_eq!(answer(&mut state, Asked::Order(1), json!({"status": "ok"})), None, "an answer that is not awaited");
+    }
+
+    #[test]
+    fn what_went_wrong_is_asked_and_read() {
+        let mut state = state();
+        assert_eq!(press(&mut state, "Gkkkkkkw"), [Effect::Why(1, "web".into())]);
+        let reply =
+            json!({"name": "web", "health": "failed", "reason": "gave up", "events": [], "lines": [], "time": 5.0});
+        assert_eq!(answer(&mut state, Asked::Why(7), reply.clone()), None, "of another question");
+        assert!(matches!(&state.mode, Mode::Why(why) if why.lines.is_none()));
+        answer(&mut state, Asked::Why(1), reply);
+        let lines = |state: &State| match &state.mode {
+            Mode::Why(why) => why.lines.clone().map(|lines| (lines, why.first)),
+            _ => None,
+        };
+        let told = ["web: failed: gave up", "  nothing has gone wrong"].map(str::to_owned).to_vec();
+        assert_eq!(lines(&state), Some((told.clone(), 0)));
+        assert_eq!(press(&mut state, "jjjj"), []);
+        assert_eq!(lines(&state), Some((told, 1)), "the last line stays");
+        assert_eq!(press(&mut state, "w"), [Effect::Why(2, "web".into())], "once more");
+        answer(&mut state, Asked::Why(2), json!({"status": "error", "reason": "program web not found"}));
+        assert_eq!(lines(&state), Some((vec!["program web not found".to_owned()], 0)));
+        assert_eq!(press(&mut state, "q"), []);
+        assert_eq!(state.mode, Mode::Look, "q closes what is read first");
     }
 
     #[test]

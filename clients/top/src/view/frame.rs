@@ -18,8 +18,9 @@ const PLENTY: u16 = 40;
 pub(crate) fn render(frame: &mut Frame<'_>, state: &State, scroll: &mut Scroll) {
     let area = frame.area();
     let Rooms { sockets, output, events } = rooms(area.height, state);
-    let [head, body, below, printed, log, foot] = Layout::vertical([
+    let [head, hosts, body, below, printed, log, foot] = Layout::vertical([
         Constraint::Length(1),
+        Constraint::Length(u16::from(!state.hosts.is_empty())),
         Constraint::Fill(1),
         Constraint::Length(sockets),
         Constraint::Length(output),
@@ -28,6 +29,7 @@ pub(crate) fn render(frame: &mut Frame<'_>, state: &State, scroll: &mut Scroll) 
     ])
     .areas(area);
     panes::head(frame, head, state);
+    panes::hosts(frame, hosts, state);
     tree::draw(frame, body, state, scroll);
     if sockets > 0 {
         panes::sockets(frame, below, state);
@@ -43,6 +45,7 @@ pub(crate) fn render(frame: &mut Frame<'_>, state: &State, scroll: &mut Scroll) 
         Mode::Look | Mode::Filter(_) => {}
         Mode::Confirm(order) => popup::question(frame, order, state),
         Mode::Help => popup::help(frame),
+        Mode::Why(why) => popup::why(frame, why),
     }
     tame(frame.buffer_mut());
 }
@@ -82,7 +85,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{open_output, press, publish, state};
+    use crate::input::Asked;
+    use crate::state::HostLabel;
+    use crate::testing::{answer, open_output, press, publish, state};
 
     /// What is on a screen of this size, without the blanks at the ends of lines.
     fn screen(state: &State, width: u16, height: u16) -> String {
@@ -123,6 +128,29 @@ mod tests {
         expect("question", &screen(&state, 80, 24));
         press(&mut state, "n?");
         expect("help", &screen(&state, 80, 24));
+    }
+
+    #[test]
+    fn what_went_wrong_and_where() {
+        let mut state = state();
+        let label = |name: &str, trouble: Option<&str>, is_shown| HostLabel {
+            name: name.into(),
+            trouble: trouble.map(str::to_owned),
+            is_shown,
+        };
+        state.hosts = vec![label("web1", Some("1 in trouble"), true), label("web2", None, false)];
+        press(&mut state, "Gkkkkkkw");
+        assert!(screen(&state, 80, 24).contains("asked ..."));
+        let event = |text: &str| json!({"time": 4.0, "text": text});
+        let reply = json!({"name": "web", "health": "backing off", "reason": "worker 1 was ended by SIGSEGV", "time": 5.0,
+            "events": [event("worker 1 (pid 21) was ended by SIGSEGV after 200 ms"), event("started")],
+            "worker": {"wid": 1, "pid": 21}, "output_kept": true,
+            "lines": [{"stream": "stderr", "line": "no such table"}]});
+        answer(&mut state, Asked::Why(1), reply);
+        expect("why", &screen(&state, 80, 24));
+        // Where there is not room for all, the host that is shown is seen.
+        state.hosts = (0..40).map(|n| label(&format!("host{n}"), None, n == 30)).collect();
+        assert!(screen(&state, 80, 24).lines().nth(1).is_some_and(|line| line.starts_with("host30 ")));
     }
 
     #[test]

@@ -35,6 +35,27 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, state: &State) {
     frame.render_widget(Paragraph::new(line), area);
 }
 
+/// The hosts, and what is wrong at each; where there is not room for all, from the one that is shown on.
+pub(super) fn hosts(frame: &mut Frame<'_>, area: Rect, state: &State) {
+    let labels: Vec<String> = state
+        .hosts
+        .iter()
+        .map(|host| {
+            host.trouble.as_ref().map_or_else(|| host.name.clone(), |trouble| format!("{} ({trouble})", host.name))
+        })
+        .collect();
+    let wanted: usize = labels.iter().map(|label| label.chars().count() + 2).sum();
+    let shown = state.hosts.iter().position(|host| host.is_shown).unwrap_or_default();
+    let first = if wanted > usize::from(area.width) { shown } else { 0 };
+    let spans = state.hosts.iter().zip(labels).skip(first).flat_map(|(host, label)| {
+        let colour = if host.trouble.is_some() { Color::Red } else { Color::Green };
+        let style = Style::new().fg(colour);
+        let style = if host.is_shown { style.add_modifier(Modifier::REVERSED) } else { style };
+        [Span::styled(label, style), Span::raw("  ")]
+    });
+    frame.render_widget(Paragraph::new(Line::from(spans.collect::<Vec<_>>())), area);
+}
+
 /// The end of an endpoint that is too long, which distinguishes it better than its beginning.
 fn end_of(endpoint: &str, room: usize) -> String {
     let count = endpoint.chars().count();
@@ -100,17 +121,17 @@ fn clock(time: f64, zone: &TimeZone) -> String {
     time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
 }
 
-const HINTS: &str = "q quit  ? help  / filter  n c m a t sort  s x r R + - orders  o output";
+const HINTS: &str = "q quit  ? help  / filter  n c m a t sort  s x r R + - orders  o output  w why";
 
 /// What is typed, what is to be known, or what the keys are.
 pub(super) fn foot(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let line = match (&state.mode, state.notice()) {
         (Mode::Filter(_), _) => Line::from(format!("filter: {}▏", state.settings.filter)),
-        (Mode::Look | Mode::Confirm(_) | Mode::Help, Some(notice)) => {
+        (Mode::Look | Mode::Confirm(_) | Mode::Help | Mode::Why(_), Some(notice)) => {
             let colour = if notice.bad { Color::Red } else { Color::Green };
             Line::from(Span::styled(notice.text, Style::new().fg(colour)))
         }
-        (Mode::Look | Mode::Confirm(_) | Mode::Help, None) => {
+        (Mode::Look | Mode::Confirm(_) | Mode::Help | Mode::Why(_), None) => {
             let filter = match state.settings.filter.as_str() {
                 "" => String::new(),
                 filter => format!("filter: {filter} (Esc)  "),

@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph};
 
 use crate::order::Order;
-use crate::state::State;
+use crate::state::{State, Why};
 
 const HELP: &[&str] = &[
     "up down j k     move              n   sort by name",
@@ -17,6 +17,7 @@ const HELP: &[&str] = &[
     "Esc             no filter         i   the other way round",
     "e               events            q   quit",
     "o               output            O   standard error",
+    "w               what went wrong   Tab the next host",
     "",
     "To the watcher of the line, after a question:",
     "s   start       r   reload        +   one process more",
@@ -36,6 +37,15 @@ pub(super) fn question(frame: &mut Frame<'_>, order: &Order, state: &State) {
     let processes = state.fleet.watchers.get(&key).map_or(0, |watcher| watcher.processes.len());
     let lines = vec![Line::from(order.question(processes)), Line::from(""), Line::from("y  yes      n  no")];
     draw(frame, " Sure? ", lines, Alignment::Center);
+}
+
+/// What went wrong in a watcher: as much of it as there is room for, from the line that was scrolled to.
+pub(super) fn why(frame: &mut Frame<'_>, why: &Why) {
+    let lines =
+        why.lines.as_deref().map_or_else(|| vec!["asked ..."], |lines| lines.iter().map(String::as_str).collect());
+    let room = usize::from(frame.area().height.saturating_sub(2));
+    let lines: Vec<Line<'_>> = lines.into_iter().skip(why.first).take(room).map(Line::from).collect();
+    draw(frame, " What went wrong ", lines, Alignment::Left);
 }
 
 fn draw(frame: &mut Frame<'_>, title: &'static str, lines: Vec<Line<'_>>, alignment: Alignment) {

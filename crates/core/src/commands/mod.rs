@@ -61,7 +61,7 @@ pub use console::{
 pub use health::{Health, health};
 pub use help::{command_help, command_list, synopsis};
 pub use matching::matcher;
-pub use report::{last_run, next_run};
+pub use report::{last_run, next_run, why_in_words};
 pub use spec::{CommandSpec, Doc, Kind, PropertySpec, Role, Waiting};
 pub use status::is_content;
 pub use table::{COMMANDS, decode, find};

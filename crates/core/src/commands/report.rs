@@ -225,8 +225,8 @@ fn death(exit_code: i64) -> String {
     }
 }
 
-/// The answer to `why` as text.
-pub(super) fn why(answer: &Details) -> String {
+/// The answer to `why` as text: a line for each thing that went wrong, and for each line that was printed.
+pub fn why_in_words(answer: &Details) -> String {
     let now = number(answer, "time");
     let reason = stated_reason(answer).map(|reason| format!(": {reason}")).unwrap_or_default();
     let mut lines = vec![format!("{}: {}{reason}", text(answer, "name"), text(answer, "health"))];

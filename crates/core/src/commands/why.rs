@@ -40,7 +40,7 @@ fn decode(properties: &Object) -> Result<Request, Fault> {
 }
 
 fn show(reply: &Value, _invocation: &Invocation) -> String {
-    reply.as_object().map(report::why).unwrap_or_default()
+    reply.as_object().map(report::why_in_words).unwrap_or_default()
 }
 
 #[cfg(test)]
