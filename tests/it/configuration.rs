@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use circus::config::{Host, STATS_WATCHER, SocketConfig, load, options};
 use serde_json::{Map, Value, json};
 
-use crate::rig::{Site, python, run};
+use crate::rig::{Circusd, Site, python, run};
 
 /// The files, copied to where the test may write.
 fn installed(site: &Site) -> Vec<PathBuf> {
@@ -114,4 +114,40 @@ fn files_mean_what_they_mean_to_the_original() {
     assert!(found.is_empty(), "{}", found.join("\n"));
     let refused = lines.iter().filter(|line| line.get("refused").is_some()).count();
     assert_eq!(refused, 1, "what both refuse says nothing about what they mean");
+}
+
+/// Arguments and variables as a shell or an INI file would not leave them.
+const ODD: &str = "two  blanks, 'quotes', 100 % and $HOME";
+
+#[test]
+fn circusd_reads_toml_and_json_with_unchanged_arguments() {
+    let toml = format!(
+        "[circus]
+endpoint = \"ipc://{{dir}}/control\"
+pubsub_endpoint = \"ipc://{{dir}}/events\"
+pidfile = \"{{dir}}/circusd.pid\"
+[watchers.w]
+cmd = \"{{knobs}}\"
+args = [\"say\", \"{ODD}\"]
+env = {{ ODD = \"{ODD}\" }}
+"
+    );
+    let json = json!({
+        "circus": {"endpoint": "ipc://{dir}/control", "pubsub_endpoint": "ipc://{dir}/events", "pidfile": "{dir}/circusd.pid"},
+        "watchers": {"w": {"cmd": "{knobs}", "args": ["say", ODD], "env": {"ODD": ODD}}},
+    });
+    for (name, text) in [("circus.toml", toml), ("circus.json", json.to_string())] {
+        let site = Site::new();
+        let file = site.write(name, &text);
+        let checked = site.run_circusd(&["--check", file.to_str().unwrap()]);
+        assert_eq!((checked.status, checked.stderr.as_str()), (Some(0), ""), "{checked:?}");
+        let circusd = Circusd::start(site, &[file.to_str().unwrap()]);
+        let worker = circusd.wait_for_workers("w", 1)[0];
+        assert_eq!(worker.argv()[1..], ["say", ODD], "{name}");
+        assert_eq!(worker.environment()["ODD"], ODD, "{name}");
+    }
+    let site = Site::new();
+    let file = site.write("circus.toml", "[watchers.w]\ncmd = \"x\"\nnumprocesses = \"many\"\n");
+    let refused = site.run_circusd(&["--check", file.to_str().unwrap()]);
+    assert!(refused.stdout.contains("circus.toml:3") || refused.stderr.contains("circus.toml:3"), "{refused:?}");
 }

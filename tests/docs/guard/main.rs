@@ -52,6 +52,16 @@ fn generated_tables_are_in_step() {
 }
 
 #[test]
+fn schema_is_in_step() {
+    let page = "docs/circus.schema.json";
+    let schema = format!("{:#}\n", circus::config::schema());
+    if blessing() {
+        fs::write(tree::top().join(page), &schema).unwrap();
+    }
+    assert!(fs::read_to_string(tree::top().join(page)).is_ok_and(|text| text == schema), "BLESS=1 writes {page} anew");
+}
+
+#[test]
 fn every_deliberate_difference_is_told() {
     let text = tree::read("docs/differences.md").text;
     expect_none(compatibility::unexplained(&text));

@@ -16,6 +16,7 @@ use super::ini::{Ini, Repeat, Section};
 use super::json;
 use super::own_user;
 use super::python::is_space;
+use super::toml;
 use super::{Config, Host, Place, Problem, Severity};
 
 /// What a file and its includes mean, and everything that is wrong with them.
@@ -133,13 +134,16 @@ impl Origin {
             Self::Text { text, .. } => Ok(text.clone()),
         };
         let text = text.map_err(|error| problems.push(Problem::fatal(&whole(name), error))).ok()?;
-        if json::is_json(&text) {
-            let (ini, found) = json::parse(name, &text);
+        let is_toml = matches!(self, Self::File(path) if toml::is_toml(path));
+        let mut ini = if is_toml || json::is_json(&text) {
+            let (ini, found) = if is_toml { toml::parse(name, &text) } else { json::parse(name, &text) };
             problems.extend(found);
-            return Some((ini, Vec::new()));
-        }
-        let mut ini = parse(name, &text, Severity::Fatal, problems);
-        problems.extend(repeats(&mut ini));
+            ini
+        } else {
+            let mut ini = parse(name, &text, Severity::Fatal, problems);
+            problems.extend(repeats(&mut ini));
+            ini
+        };
         let include_dirs = includes(name, &mut ini, host, facts, problems);
         Some((ini, include_dirs))
     }

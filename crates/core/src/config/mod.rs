@@ -42,12 +42,14 @@ mod plugin;
 mod probe;
 mod problem;
 mod schedule;
+mod schema;
 mod section;
 mod slots;
 mod socket;
 mod stats;
 #[cfg(test)]
 mod testing;
+mod toml;
 mod watcher;
 mod words;
 
@@ -70,6 +72,7 @@ pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as P
 pub use probe::{Checks, Probe, ProbeKind};
 pub use problem::{Grade, Place, Problem, Severity};
 pub use schedule::Schedule;
+pub use schema::schema;
 pub use slots::SlotPool;
 pub use stats::{STATS_WATCHER, follow_what_runs};
 pub use words::split as split_words;

@@ -68,6 +68,13 @@ fn every_section_has_its_place() {
 }
 
 #[test]
+fn items_may_be_named_by_their_keys() {
+    let config = config(&json!({"watchers": {"b": {"cmd": "x"}, "a": {"cmd": "y"}}, "sockets": {"web": {"port": 0}}}));
+    assert_eq!(config.watchers.iter().map(|watcher| watcher.name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(config.sockets[0].name, "web");
+}
+
+#[test]
 fn watchers_keep_their_order() {
     let config = config(&json!({"watchers": [{"name": "b", "cmd": "x"}, {"name": "a", "cmd": "x"}]}));
     assert_eq!(config.watchers.iter().map(|watcher| watcher.name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
@@ -86,7 +93,9 @@ fn problems_name_their_key() {
             json!({"watcher": []}),
             "Fatal fd: unknown key 'watcher'; there are circus, watchers, sockets, plugins and slots",
         ),
-        (json!({"watchers": {}}), "Fatal fd: watchers is not a list"),
+        (json!({"watchers": 1}), "Fatal fd: watchers is neither a list nor an object"),
+        (json!({"watchers": {"a": 1}}), "Fatal fd: watchers: 'a' is not an object"),
+        (json!({"watchers": {"a": {"name": "a"}}}), "Fatal fd: watchers: 'a' has a name already, by its key"),
         (json!({"watchers": [1]}), "Fatal fd: watchers: item 1 is not an object"),
         (json!({"watchers": [{"cmd": "x"}]}), "Fatal fd: watchers: item 1 has no name"),
         (
