@@ -6,6 +6,11 @@
 
 mod simulated;
 
+use std::time::Duration;
+
+use circus_cyme::core::Op;
+use circus_cyme::core::model::{AppFields, Queue};
+use circus_cyme::core::op::{InstanceOp, Place};
 use simulated::{Fleet, Misfortune};
 
 fn run(seed: u64, machines: usize, instances: usize, misfortune: Misfortune) -> Fleet {
@@ -81,20 +86,64 @@ fn deleted_instances_free_their_names() {
     }
 }
 
-/// What a change costs does not grow with the number of machines.
+/// What a change costs, and how long it takes, does not grow with the number of machines. Two kinds of changes concern
+/// any number of branches, so one notice goes to each.
 #[test]
-fn a_change_costs_as_many_messages_in_a_large_fleet() {
-    let cost = |machines: usize| {
-        let mut fleet = Fleet::new(7, machines, Misfortune::default());
-        fleet.run(30);
-        let idle = fleet.messages_of(60, 0);
-        let busy = fleet.messages_of(60, 100);
-        fleet.check();
-        (busy - idle) as f64 / 100.0
+fn a_change_costs_as_much_in_a_large_fleet() {
+    let names = |letter: char| (0..100).map(move |number| format!("{letter}{number}"));
+    let instances = |what: InstanceOp| names('i').map(|name| Op::Instance { name, what: what.clone() }).collect();
+    let consumers = |what: fn(String) -> InstanceOp| {
+        names('i').zip(names('q')).map(|(name, queue)| Op::Instance { name, what: what(queue) }).collect()
     };
-    let (small, large) = (cost(10), cost(200));
-    println!("messages for a new instance: {small:.1} among 10 machines, {large:.1} among 200");
-    assert!(large < small * 1.5 && large < 20.0, "{small} {large}");
+    let fields = AppFields { arguments: Some("--quiet".into()), ..Default::default() };
+    let queue = |name| Queue { name, ..Default::default() };
+    let new = |name| Op::AddInstance {
+        app: "cyme".into(),
+        name: Some(name),
+        fields: Default::default(),
+        place: Place::RoundRobin,
+        idempotent: false,
+        found: None,
+    };
+    let changes: [(&str, Vec<Op>); 9] = [
+        (
+            "application made",
+            names('a').map(|name| Op::PutApp { name: Some(name), fields: Default::default() }).collect(),
+        ),
+        ("queue declared", names('q').map(|name| Op::PutQueue(queue(name))).collect()),
+        ("instance made", names('i').map(new).collect()),
+        ("consumer added", consumers(InstanceOp::AddConsumer)),
+        ("bounds changed", instances(InstanceOp::SetAutoscale { max: Some(3), min: None })),
+        ("consumer deleted", consumers(InstanceOp::DeleteConsumer)),
+        ("instance deleted", instances(InstanceOp::Delete)),
+        (
+            "application changed",
+            names('a').map(|name| Op::PutApp { name: Some(name), fields: fields.clone() }).collect(),
+        ),
+        ("queue deleted", names('q').map(Op::DeleteQueue).collect()),
+    ];
+    let sizes = [10, 100, 1000];
+    let costs = sizes.map(|machines| {
+        let mut fleet = Fleet::new(7, machines, Misfortune::default());
+        fleet.run(90);
+        let costs = changes.each_ref().map(|(_, ops)| fleet.cost_of(ops));
+        fleet.check();
+        costs
+    });
+    println!("| a change | messages among 10, 100, 1000 machines | the slowest of 100, in seconds |");
+    for (row, (name, _)) in changes.iter().enumerate() {
+        let of = |size: usize| costs[size][row];
+        let figures = [0, 1, 2].map(|size| format!("{:.1}", of(size).messages)).join(", ");
+        let times = [0, 1, 2].map(|size| format!("{:.2}", of(size).slowest.as_secs_f64())).join(", ");
+        println!("| {name} | {figures} | {times} |");
+        let notices = matches!(*name, "application changed" | "queue deleted");
+        for (size, machines) in sizes.iter().enumerate() {
+            let most = if notices { *machines as f64 } else { 0.0 };
+            assert!(of(size).messages < of(0).messages.max(4.0) * 1.5 + most, "{name}: {figures}");
+            assert!(of(size).messages < 20.0 + most, "{name}: {figures}");
+            assert!(of(size).slowest < of(0).slowest * 2 + Duration::from_secs(1), "{name}: {times}");
+        }
+    }
 }
 
 /// A fleet as large as any that is known: CIRCUS_CYME_FLEET=MACHINES,INSTANCES names another size.

@@ -2,6 +2,7 @@
 
 #[path = "../../../../celery/tests/it/broker.rs"]
 mod broker;
+pub(crate) mod played;
 
 use std::fmt::Debug;
 use std::fs;
@@ -74,6 +75,10 @@ impl Process {
         let log = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         Self(command.spawn().unwrap())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     pub(crate) fn kill(&mut self) {
@@ -210,21 +215,7 @@ impl Rig {
 
     /// What everything has logged last.
     pub(crate) fn logs(&self) -> String {
-        let mut logs = Vec::new();
-        let mut open = vec![self.folder.path().to_owned()];
-        while let Some(path) = open.pop() {
-            match fs::read_dir(&path) {
-                Ok(entries) => open.extend(entries.flatten().map(|entry| entry.path())),
-                Err(_) if path.extension().is_some_and(|end| end == "log") => logs.push(path),
-                Err(_) => {}
-            }
-        }
-        let tail = |path: PathBuf| {
-            let text = fs::read_to_string(&path).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().rev().take(40).collect();
-            format!("== {}\n{}\n", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
-        };
-        logs.into_iter().map(tail).collect()
+        logs_below(self.folder.path())
     }
 
     /// What the log of a branch says.
@@ -239,6 +230,25 @@ impl Drop for Rig {
             drop(writeln!(std::io::stderr(), "{}", self.logs()));
         }
     }
+}
+
+/// The last lines of every log below a folder.
+pub(crate) fn logs_below(folder: &Path) -> String {
+    let mut logs = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        match fs::read_dir(&path) {
+            Ok(entries) => open.extend(entries.flatten().map(|entry| entry.path())),
+            Err(_) if path.extension().is_some_and(|end| end == "log") => logs.push(path),
+            Err(_) => {}
+        }
+    }
+    let tail = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(40).collect();
+        format!("== {}\n{}\n", path.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+    };
+    logs.into_iter().map(tail).collect()
 }
 
 /// Makes a request.

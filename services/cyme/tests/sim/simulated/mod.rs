@@ -54,6 +54,20 @@ pub(crate) struct Fleet {
     acknowledged: BTreeSet<String>,
     deleted: BTreeSet<String>,
     names: Vec<String>,
+    /// When requests were made that have no answer yet, by their numbers; the longest that one has waited for it.
+    waiting: BTreeMap<u64, Duration>,
+    slowest: Duration,
+    /// How many messages to all have arrived.
+    delivered: u64,
+}
+
+/// What a change costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// The messages through the broker and to workers, for one change.
+    pub(crate) messages: f64,
+    /// How long the slowest took until everything was as wanted.
+    pub(crate) slowest: Duration,
 }
 
 const LATENCY: Duration = Duration::from_millis(2);
@@ -73,6 +87,9 @@ impl Fleet {
             acknowledged: BTreeSet::new(),
             deleted: BTreeSet::new(),
             names: Vec::new(),
+            waiting: BTreeMap::new(),
+            slowest: Duration::ZERO,
+            delivered: 0,
         };
         for machine in 0..machines {
             fleet.at(0, Happening::Revive(machine));
@@ -149,7 +166,6 @@ impl Fleet {
 
     /// Every instance that is known is deleted, at any branch; several times, as requests may get lost.
     pub(crate) fn delete_all(&mut self) {
-        self.deleted.extend(self.names.iter().cloned());
         let names = self.names.clone();
         for (round, name) in (0..3).flat_map(|round| names.iter().map(move |name| (round, name.clone()))) {
             let machine = self.random.below(self.machines.len());
@@ -187,18 +203,30 @@ impl Fleet {
         panic!("not settled after {limit} s");
     }
 
-    /// How many messages are sent in so many seconds, in which so many instances are asked for.
-    pub(crate) fn messages_of(&mut self, seconds: u64, instances: usize) -> u64 {
+    /// What changes cost that are asked for within half a minute, at any branch.
+    pub(crate) fn cost_of(&mut self, changes: &[Op]) -> Cost {
+        let idle = self.messages_of(&[]);
+        self.slowest = Duration::ZERO;
+        let messages = self.messages_of(changes);
+        Cost { messages: (messages as f64 - idle as f64) / changes.len() as f64, slowest: self.slowest }
+    }
+
+    /// How many messages pass in a minute, in which every branch looks once at what it has.
+    fn messages_of(&mut self, changes: &[Op]) -> u64 {
         let before = self.messages();
-        if instances > 0 {
-            self.ask_for_instances(instances, seconds / 2);
+        for op in changes {
+            let machine = self.random.below(self.machines.len());
+            let millis = self.random.below(30_000) as u64;
+            self.at(millis, Happening::Ask { machine, op: op.clone() });
         }
-        self.run(seconds);
+        self.run(60);
         self.messages() - before
     }
 
+    /// Those that branches have sent, and of one that goes to all, each that arrives.
     fn messages(&self) -> u64 {
-        self.machines.iter().filter_map(|machine| machine.branch.as_ref()).map(Branch::messages).sum()
+        let sent = self.machines.iter().filter_map(|machine| machine.branch.as_ref()).map(Branch::messages);
+        sent.sum::<u64>() + self.delivered
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -234,6 +262,10 @@ impl Fleet {
                     self.asked.insert(id, name.clone());
                     self.names.push(name.clone());
                 }
+                if let Op::Instance { name, what: InstanceOp::Delete } = &op {
+                    self.deleted.insert(name.clone());
+                }
+                self.waiting.insert(id, self.now);
                 self.feed(machine, Event::Request { id, op, nowait: false });
             }
             Happening::Event { .. } | Happening::Tick { .. } => {}
@@ -303,6 +335,9 @@ impl Fleet {
                 self.after(delay, Happening::Event { machine, life, event });
             }
             Action::Respond { id, reply } => {
+                if let Some(asked) = self.waiting.remove(&id) {
+                    self.slowest = self.slowest.max(self.now - asked);
+                }
                 if let Some(name) = self.asked.get(&id)
                     && reply.status == 201
                 {
@@ -333,6 +368,9 @@ impl Fleet {
             self.board.apply(self.now, BrokerCall::Send(to.clone(), message.clone()));
         }
         let answer = self.board.apply(self.now, BrokerCall::Send(to.clone(), message));
+        if let (To::Others, Answer::Sent(receivers)) = (&to, &answer) {
+            self.delivered += *receivers as u64;
+        }
         let receivers: Vec<usize> = match to {
             To::Branch(id) => vec![id[1..].parse().unwrap()],
             To::Others => (0..self.machines.len()).collect(),
