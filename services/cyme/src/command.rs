@@ -1,5 +1,6 @@
 //! `cyme`: the command line of the HTTP interface.
 
+mod completion;
 mod fleet;
 mod singleton;
 
@@ -84,6 +85,7 @@ fleet               \
                     \
     or of those that --machines and --watchers name
 singleton           NAME -- COMMAND...: runs a command while no other machine does
+completion          bash, fish or zsh: prints the script that completes command lines
 The action is all where none is named.";
 
 /// A request.
@@ -171,8 +173,26 @@ fn segment(name: &str) -> String {
     crate::core::encoded(name)
 }
 
+/// What completion needs is not understood as arguments: it is a part of a line.
+fn complete() -> Option<ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words = words.strip_prefix(&["completion".to_owned()])?;
+    let variable = |name| std::env::var(name).ok();
+    let branch = Branch { url: variable("CYME_URL").unwrap_or_else(|| URL.to_owned()), token: variable("CYME_TOKEN") };
+    Some(match completion::run(words, &branch) {
+        Ok(text) => {
+            drop(io::stdout().write_all(text.as_bytes()));
+            ExitCode::SUCCESS
+        }
+        Err(reason) => failed(USAGE, &reason),
+    })
+}
+
 /// The program.
 pub fn main() -> ExitCode {
+    if let Some(done) = complete() {
+        return done;
+    }
     let args = Args::parse();
     let token = match &args.token_file {
         Some(file) => match fs::read_to_string(file) {

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use circus_cyme::core::Random;
+use circus_cyme::core::{Random, openapi};
 
 /// A process that ends with its test.
 struct Process(Child);
@@ -20,9 +20,14 @@ impl Drop for Process {
 
 /// The address that the branch says it listens at.
 fn start(folder: &std::path::Path) -> (Process, String) {
+    start_with(folder, &["-l", "ERROR"])
+}
+
+/// The same, with further arguments.
+fn start_with(folder: &std::path::Path, arguments: &[&str]) -> (Process, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cyme-branch"));
     command.args(["127.0.0.1:0", "-i", "alone", "-b", "memory://", "--circus-endpoint", "ipc:///nowhere/control"]);
-    command.args(["--circus-pubsub", "ipc:///nowhere/events", "-l", "ERROR", "-D"]).arg(folder);
+    command.args(["--circus-pubsub", "ipc:///nowhere/events", "-D"]).arg(folder).args(arguments);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -156,6 +161,57 @@ fn no_request_gives_a_500() {
         assert!(seen.contains_key(&status), "no {status}: {seen:?}");
     }
     assert_eq!(ask(&mut connection, "GET", "/ping/", ""), (200, "{\"ok\":\"pong\"}".into()));
+}
+
+/// Whatever is asked of something that there is not is answered with 404, at every route whose path names something.
+#[test]
+fn unknown_things_are_not_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_branch, address) = start(folder.path());
+    let mut connection = connect(&address);
+    assert_eq!(ask(&mut connection, "PUT", "/foo/", "").0, 201);
+    let mut tried = 0;
+    for route in openapi::ROUTES.iter().filter(|route| route.path.contains('{')) {
+        // What makes something, and lists of what anything may have none of.
+        let makes = matches!((route.method, route.path), ("PUT" | "POST", "/{app}/" | "/{app}/queues/{queue}/"));
+        if makes || route.path.starts_with("/leases/") || route.path == "/{app}/queues/" {
+            continue;
+        }
+        // An application that there is, where something else is unknown. A task is pending until it is done, as Celery has it.
+        let last = route.path.rsplit(['{', '}']).nth(1).unwrap();
+        let makes = matches!(route.method, "PUT" | "POST") && route.path == "/{app}/instances/{instance}/";
+        let unknown_app = makes || last == "app" || last == "task";
+        let path = if unknown_app { route.path.to_owned() } else { route.path.replace("{app}", "foo") };
+        let path: String =
+            path.split(['{', '}']).map(|part| if part.contains('/') { part } else { "unknown" }).collect();
+        let paths = match route.asynchronous {
+            true => vec![path.clone(), openapi::asynchronous(&path)],
+            false => vec![path],
+        };
+        for path in paths {
+            let target = format!("{path}?signum=1");
+            let (status, body) = ask(&mut connection, route.method, &target, "");
+            assert_eq!(status, 404, "{} {target}: {body}", route.method);
+            tried += 1;
+        }
+    }
+    assert!(tried > 40, "{tried}");
+}
+
+/// With `--log-json` each line of the log is an object with the time, the level and the text.
+#[test]
+fn the_log_is_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let (_branch, address) = start_with(folder.path(), &["--log-json", "-l", "INFO", "-f", log.to_str().unwrap()]);
+    assert_eq!(ask(&mut connect(&address), "PUT", "/foo/", "").0, 201);
+    let text = std::fs::read_to_string(log).unwrap();
+    assert!(text.lines().count() > 1, "{text}");
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+        assert!(line["fields"]["message"].is_string(), "{line}");
+    }
 }
 
 #[test]

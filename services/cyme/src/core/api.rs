@@ -83,8 +83,19 @@ impl Params {
         self.text(name).filter(|value| !value.is_empty())
     }
 
-    fn flag(&self, name: &str) -> bool {
-        self.text(name).is_some_and(|value| matches!(value.as_str(), "" | "1" | "true" | "yes" | "True"))
+    fn flag(&self, name: &'static str) -> Result<bool, FieldError> {
+        match self.text(name).as_deref() {
+            Some("" | "1" | "true" | "yes" | "True") => Ok(true),
+            None | Some("0" | "false" | "no" | "False") => Ok(false),
+            Some(other) => Err(FieldError::new(name, format!("'{other}' is neither 1 nor 0"))),
+        }
+    }
+
+    /// The value of a parameter that is not longer than a name.
+    fn short(&self, name: &'static str) -> Result<Option<String>, FieldError> {
+        let value = self.filled(name);
+        value.as_deref().map(|value| model::length(name, value, model::NAME)).transpose()?;
+        Ok(value)
     }
 
     fn count(&self, name: &'static str) -> Result<Option<u32>, FieldError> {
@@ -118,7 +129,7 @@ impl Request {
             (Put | Post, []) => self.put_app(None)?,
             (Put | Post, [app]) => self.put_app(Some(app))?,
             (Get, [app]) => Op::App(existing(app)?),
-            (Delete, [app]) => Op::DeleteApp { name: existing(app)?, force: self.params.flag("force") },
+            (Delete, [app]) => Op::DeleteApp { name: existing(app)?, force: self.params.flag("force")? },
             (_, [app, "instances" | "instance", rest @ ..]) => self.instances(app, rest)?,
             (Get, [_, "queues"]) => Op::Queues,
             (Get, [_, "queues", queue]) => Op::Queue(existing(queue)?),
@@ -174,14 +185,18 @@ impl Request {
 
     /// A broker whose parts are parameters of their own.
     fn broker_of_parts(&self, hostname: &str) -> Result<String, FieldError> {
-        let part = |name, default: &str| self.params.filled(name).unwrap_or_else(|| default.to_owned());
+        let part =
+            |name, default: &str| Ok::<_, FieldError>(self.params.short(name)?.unwrap_or_else(|| default.to_owned()));
         if !hostname.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':')) {
             return Err(FieldError::new("hostname", format!("'{hostname}' is not a host")));
         }
-        let port = part("port", "5672");
-        let url = model_url(hostname, &port, &part("userid", "guest"), &part("password", "guest"));
-        let host = self.params.filled("virtual_host").or_else(|| self.params.filled("vhost")).unwrap_or("/".into());
-        port.parse::<u16>().map_err(|_| FieldError::new("port", format!("'{port}' is not a port")))?;
+        model::length("hostname", hostname, model::NAME)?;
+        let port = part("port", "5672")?;
+        if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err(FieldError::new("port", format!("'{port}' is not a port")));
+        }
+        let url = model_url(hostname, &port, &part("userid", "guest")?, &part("password", "guest")?);
+        let host = self.params.short("virtual_host")?.or(self.params.short("vhost")?).unwrap_or("/".into());
         Ok(format!("{url}/{host}"))
     }
 
@@ -284,7 +299,7 @@ impl Request {
             extra_config: text("extra_config"),
         };
         fields.check()?;
-        let place = match (text("branch"), text("label"), text("placement").as_deref()) {
+        let place = match (self.params.short("branch")?, self.params.short("label")?, text("placement").as_deref()) {
             (Some(branch), _, _) => Place::Branch(branch),
             (None, Some(label), _) => Place::Label(label),
             (None, None, None | Some("round_robin")) => Place::RoundRobin,
@@ -524,6 +539,12 @@ mod tests {
             ("POST", "/leases/beat/?holder=h&life=0".into(), "life"),
             ("DELETE", "/leases/beat/?holder=a/b".into(), "holder"),
             ("GET", "/foo/queue/tasks/".into(), "url"),
+            ("GET", format!("/foo/queue/tasks/http://{}", "x".repeat(5000)), "url"),
+            ("DELETE", "/foo/?force=maybe".into(), "force"),
+            ("POST", "/foo/?hostname=h&port=0".into(), "port"),
+            ("POST", "/machines/b/watchers/web/incr/?nb=10001".into(), "nb"),
+            ("GET", "/foo/query/1/wait/?timeout=-1".into(), "timeout"),
+            ("PUT", format!("/foo/instances/i/queues/{long}/"), "queue"),
             ("GET", "/foo/queue/tasks/file:///etc".into(), "url"),
         ] {
             assert_eq!(field(method, &target), name, "{target}");

@@ -348,7 +348,8 @@ fn info(broker: &str) -> Value {
     BrokerUrl::parse(broker).map_or(Value::Null, |url| url.info())
 }
 
-fn length(field: &'static str, value: &str, limit: usize) -> Result<(), FieldError> {
+/// That a value has at most so many characters, and none that databases refuse.
+pub(super) fn length(field: &'static str, value: &str, limit: usize) -> Result<(), FieldError> {
     match value.chars().count() {
         count if count > limit => Err(FieldError::new(field, format!("longer than {limit} characters"))),
         _ if value.contains('\0') => Err(FieldError::new(field, "has a NUL character")),

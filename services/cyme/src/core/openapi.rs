@@ -159,6 +159,11 @@ pub fn document() -> Value {
         "security": [{}, {"token": []}]})
 }
 
+/// How many operations the description has.
+pub fn operations() -> usize {
+    ROUTES.len() + ROUTES.iter().filter(|route| route.asynchronous).count()
+}
+
 /// The path with the mark of requests that do not wait.
 pub fn asynchronous(path: &str) -> String {
     let after = ["/instances/", "/queues/"].iter().filter_map(|part| path.find(part).map(|at| at + part.len())).min();
@@ -217,6 +222,36 @@ mod tests {
                 assert!(parsed.is_ok_and(|parsed| parsed.nowait), "{} {path}", route.method);
             }
         }
+    }
+
+    /// A value that a parameter does not take.
+    fn wrong(name: &str) -> String {
+        match name {
+            "options" | "exchange_type" | "pool" | "placement" | "stream" | "force" | "port" | "max" | "min" | "nb"
+            | "lines" | "after" | "life" | "signum" | "timeout" => "x".into(),
+            "broker" => "x".into(),
+            _ => "x".repeat(5000),
+        }
+    }
+
+    /// Every parameter of every route has a limit, and what is beyond it is answered with its name.
+    #[test]
+    fn every_limit_names_its_parameter() {
+        let mut seen = std::collections::BTreeSet::new();
+        for route in ROUTES.iter().filter(|route| !OWN.contains(&route.path)) {
+            for name in route.params {
+                let others = match *name {
+                    "port" | "userid" | "password" | "virtual_host" | "vhost" => "hostname=h&",
+                    "life" => "holder=h&",
+                    _ => "",
+                };
+                let target = format!("{}?{others}{name}={}", filled(route.path), wrong(name));
+                let reply = parse(route.method, &target, "", b"").unwrap_err();
+                assert_eq!((reply.status, &reply.body["field"]), (400, &json!(name)), "{} {target}", route.method);
+                seen.insert(name);
+            }
+        }
+        assert!(seen.len() > 20, "{seen:?}");
     }
 
     #[test]

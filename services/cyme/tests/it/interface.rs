@@ -2,11 +2,24 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::rig::{self, Broker, Process, eventually, free_port, skipped};
+use circus_cyme::core::openapi;
 
-/// Routes that wait: for a result, for circusd, for a worker. Those that make or change an instance without waiting are
-/// among the rest.
-const WAITING: &str = r"/(wait|watchers|events|healthz)|^/\{app\}/instances/(\{instance\}.*)?$";
+use crate::rig::{self, Broker, Process, eventually, free_port, played, skipped};
+
+/// What a branch must not answer, whatever it is asked.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+/// A result that there is none of is waited for no longer than this.
+const ANY: &str = "[parameters]\n\"query.timeout\" = \"0.1\"\n";
+/// Names of what there is, since those of schemathesis's own seldom are. Of events there are some.
+const NAMES: &str = r#"
+"path.app" = "foo"
+"path.instance" = "i1"
+"path.queue" = "q1"
+"path.branch" = "alone"
+"path.watcher" = "cyme-i1"
+"query.after" = "0"
+"query.branch" = "alone"
+"#;
 
 #[test]
 fn the_document_tells_what_is_answered() {
@@ -18,21 +31,40 @@ fn the_document_tells_what_is_answered() {
     }
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(rig::Kind::Redis, folder.path());
+    played::workers(&broker.url());
+    let [control, events] = played::circusd();
     let port = free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_cyme-branch"));
-    command.args([&port.to_string(), "-b", &broker.url(), "-i", "alone", "-D", "branch"]).current_dir(folder.path());
-    command.args(["--circus-endpoint", "ipc:///nowhere/control", "--circus-pubsub", "ipc:///nowhere/events"]);
-    let _branch = Process::start(&mut command, &folder.path().join("branch.log"));
+    command.args([&port.to_string(), "-b", &broker.url(), "-i", "alone", "-D", "branch", "--drain", "0"]);
+    command.args(["--circus-endpoint", &control, "--circus-pubsub", &events, "--celery", "true"]);
+    let _branch = Process::start(command.current_dir(folder.path()), &folder.path().join("branch.log"));
     let url = format!("http://127.0.0.1:{port}");
-    eventually("the branch answers", || (rig::ask(&format!("{url}/branches/"), "GET", None).0 == 200).then_some(()));
+    eventually("the branch works", || (rig::ask(&format!("{url}/healthz"), "GET", None).0 == 200).then_some(()));
+    for path in ["/foo/", "/foo/queues/q1/", "/foo/instances/i1/"] {
+        assert_eq!(rig::ask(&format!("{url}{path}"), "PUT", None).0, 201, "{path}");
+    }
 
-    let mut command = Command::new(program);
-    command.args(["run", &format!("{url}/openapi.json"), "--phases", "fuzzing,stateful", "--seed", "1", "--no-color"]);
-    command.args(["--max-examples", "15", "--request-timeout", "70", "--workers", "4"]);
-    command.args(["--suppress-health-check", "all", "--exclude-path-regex", WAITING, "--checks"]);
-    command.arg("not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance");
-    let done = command.current_dir(folder.path()).output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
-    assert!(said.contains("Fuzzing") && said.contains("passed"), "{said}");
+    for (name, parameters) in [("any.toml", ANY.to_owned()), ("names.toml", format!("{ANY}{NAMES}"))] {
+        std::fs::write(folder.path().join(name), parameters).unwrap();
+        let mut command = Command::new(&program);
+        command.args(["--config-file", name, "run", &format!("{url}/openapi.json"), "--phases", "fuzzing,stateful"]);
+        command.args([
+            "--seed",
+            "1",
+            "--no-color",
+            "--max-examples",
+            "15",
+            "--request-timeout",
+            "70",
+            "--workers",
+            "4",
+        ]);
+        command.args(["--suppress-health-check", "all", "--checks", CHECKS]);
+        let done = command.current_dir(folder.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{name}: {said}{}", String::from_utf8_lossy(&done.stderr));
+        // All but the one that gives the description.
+        let tested = format!("Tested: {}\n", openapi::operations() - 1);
+        assert!(said.contains(&tested), "{name}: not '{tested}': {said}");
+    }
 }

@@ -173,6 +173,10 @@ fn tasks(rig: &Rig) {
 
 /// Any branch shows and steers the watchers of each machine.
 fn machines(rig: &Rig) {
+    // The file of circusd does not have the watcher of the instance, and has no say in it.
+    let pid = rig.pid("i1");
+    assert_eq!(rig.circus("reloadconfig", json!({"waiting": true}))["status"], "ok");
+    assert_eq!(rig.pid("i1"), pid);
     let ids: Vec<Value> = rig.get(0, 200, "GET", "/machines/").as_array().unwrap().clone();
     assert_eq!(ids.iter().map(|one| one["id"].as_str().unwrap()).collect::<Vec<_>>(), ["branch0", "branch1"]);
     let added = json!({"name": "other", "cmd": "sleep", "args": ["600"], "start": true, "waiting": true});

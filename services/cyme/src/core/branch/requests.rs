@@ -205,7 +205,13 @@ impl Branch {
             }
             Op::Apps => self.list(id, answer, Kind::App, None),
             Op::Queues => self.list(id, answer, Kind::Queue, None),
-            Op::Instances(app) => self.list(id, answer, Kind::Instance, Some(&app)),
+            Op::Instances(app) => match answer {
+                Answer::Found(_) if deleted(&answer) || self.app(&app, &answer).is_none() => {
+                    self.finish(id, Reply::missing());
+                }
+                Answer::Found(_) => self.finish(id, Reply::ok(json!([]))),
+                _ => self.list(id, answer, Kind::Instance, Some(&app)),
+            },
             Op::PutApp { name, fields } => {
                 let name = name.unwrap_or_else(|| self.random.uuid());
                 let mut buried = Vec::new();
@@ -402,7 +408,13 @@ impl Branch {
         names.extend(of_others.map(|(key, found)| found.entry.body["name"].as_str().unwrap_or(&key).to_owned()));
         names.sort();
         names.dedup();
-        self.finish(id, Reply::ok(json!(names)));
+        match app {
+            // Is there such an application?
+            Some(app) if names.is_empty() && app != DEFAULT_APP => {
+                self.ask_broker(Purpose::Request(id), BrokerCall::Lookup(vec![Key::new(Kind::App, app)]));
+            }
+            _ => self.finish(id, Reply::ok(json!(names))),
+        }
     }
 
     fn delete_app(&mut self, now: Now, id: u64, name: &str, force: bool, peer: bool, answer: Answer) {
