@@ -10,6 +10,7 @@ use super::globals::{
     CURVE_KEY, CURVE_SERVER_KEY, ENDPOINT, GLOBAL_OPTIONS, HELP, HOST, JSON, PRETTIFY, SSH, SSH_KEYFILE, TIMEOUT,
     VERSION,
 };
+use super::import::Import;
 use super::keygen::Keygen;
 use super::{Completion, Globals};
 use circus_core::commands::{COMMANDS, CommandSpec, ConsoleOption, Invocation};
@@ -33,6 +34,8 @@ pub enum Parsed {
     Completion(Completion),
     /// A pair of keys.
     Keygen(Keygen),
+    /// A file of another manager, as an INI file.
+    Import(Import),
 }
 
 /// A command line that is not of the grammar, and the command that it is about: exit status 2.
@@ -59,6 +62,11 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Pars
         && first == "keygen"
     {
         return Keygen::parse(rest).map(Parsed::Keygen);
+    }
+    if let [first, rest @ ..] = args.as_slice()
+        && first == "import"
+    {
+        return Import::parse(rest).map(Parsed::Import);
     }
     let matches = grammar().try_get_matches_from(&args).map_err(|error| explain(&error, &args))?;
     let (name, inner) = match matches.subcommand() {
@@ -222,7 +230,7 @@ fn explain(error: &clap::Error, args: &[OsString]) -> SyntaxError {
     let reason = match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = context(ContextKind::InvalidSubcommand);
-            let known = COMMANDS.iter().map(|spec| spec.name).chain(["help", "completion", "keygen"]);
+            let known = COMMANDS.iter().map(|spec| spec.name).chain(["help", "completion", "import", "keygen"]);
             format!("unrecognized arguments: {word}{}", suggestion(&word, known))
         }
         ErrorKind::UnknownArgument => {

@@ -115,7 +115,7 @@ fn word(word: impl Into<String>) -> Choice {
 fn commands(before: Option<&str>) -> Vec<Choice> {
     let names = COMMANDS.iter().map(|spec| word(spec.name));
     match before {
-        None => names.chain([word("help")]).collect(),
+        None => names.chain(["help", "import", "keygen"].map(word)).collect(),
         Some("help") => names.collect(),
         Some(_) => Vec::new(),
     }
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn commands_come_first() {
-        assert_eq!(of("").len(), COMMANDS.len() + 1);
+        assert_eq!(of("").len(), COMMANDS.len() + 3);
         assert_eq!(of("num"), ["numprocesses", "numwatchers"]);
         assert_eq!(of("h"), ["help"]);
         assert_eq!(of("--json --timeout 5 num"), ["numprocesses", "numwatchers"]);

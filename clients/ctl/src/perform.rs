@@ -20,6 +20,7 @@ pub(super) fn perform(
         Ok(Parsed::Help(Some(spec))) => Outcome::done(commands::command_help(spec).trim_end()),
         Ok(Parsed::Completion(asked)) => completion::complete(session, &asked),
         Ok(Parsed::Keygen(keygen)) => keygen.run(),
+        Ok(Parsed::Import(import)) => import.run(),
         Ok(Parsed::Help(None) | Parsed::Shell(_)) => Outcome::done(text::help().trim_end()),
         Ok(Parsed::Command(globals, spec, invocation)) => {
             return match session.places(&globals.or(defaults)).as_deref() {

@@ -74,6 +74,7 @@ pub(super) fn help() -> String {
     for (name, summary) in [
         ("completion", "Print the completion script for bash, fish or zsh"),
         ("help", "Show the help of a command, or this"),
+        super::import::SUMMARY,
         super::keygen::SUMMARY,
     ] {
         out.push_str(&format!("  {name:<21} {summary}\n"));

@@ -257,6 +257,11 @@ fn header(line: &str) -> Option<&str> {
     line.strip_prefix('[')?.rsplit_once(']').map(|(name, _)| name).filter(|name| !name.is_empty())
 }
 
+/// What a file makes of the text behind the `=` of a key.
+pub(super) fn value_of(raw: &str) -> &str {
+    clean(raw).0
+}
+
 /// A value without blanks around it, and the comment behind it: from the first `;` on, if a blank stands before that.
 fn clean(raw: &str) -> (&str, Option<&str>) {
     let value = trim(raw);

@@ -12,6 +12,7 @@ use super::differences::notes;
 use super::env::{Environment, expand_os};
 use super::facts::{Facts, FileKind};
 use super::fnmatch::fnmatch;
+use super::import::procfile;
 use super::ini::{Ini, Repeat, Section};
 use super::json;
 use super::own_user;
@@ -134,6 +135,16 @@ impl Origin {
             Self::Text { text, .. } => Ok(text.clone()),
         };
         let text = text.map_err(|error| problems.push(Problem::fatal(&whole(name), error))).ok()?;
+        if let Self::File(path) = self
+            && Path::new(path).file_name().is_some_and(|name| procfile::is_named_so(&name.to_string_lossy()))
+        {
+            let directory = Path::new(&host.cwd).join(path);
+            let directory = directory.parent().unwrap_or(Path::new("/"));
+            let has_env_file = facts.exists(&directory.join(".env"));
+            let (ini, found) = procfile::sections(name, &text, &directory.to_string_lossy(), has_env_file);
+            problems.extend(found);
+            return Some((ini, Vec::new()));
+        }
         let is_toml = matches!(self, Self::File(path) if toml::is_toml(path));
         let mut ini = if is_toml || json::is_json(&text) {
             let (ini, found) = if is_toml { toml::parse(name, &text) } else { json::parse(name, &text) };

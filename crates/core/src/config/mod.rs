@@ -27,6 +27,7 @@ mod fnmatch;
 mod foreign;
 mod hint;
 mod hook;
+pub mod import;
 mod ini;
 mod job;
 mod json;
