@@ -29,6 +29,31 @@ pub(super) struct Parent {
     /// When what remains is killed.
     kill_at: Option<Mono>,
     has_reported_ready: bool,
+    watchdog: Option<Watchdog>,
+}
+
+/// A service manager that wants to hear that the loop turns (`WatchdogSec` of systemd).
+#[derive(Debug)]
+struct Watchdog {
+    socket: String,
+    /// Half of the time after which the manager gives circusd up.
+    every: Duration,
+    next: Option<Mono>,
+}
+
+impl Watchdog {
+    fn of_environment() -> Option<Self> {
+        Some(Self { socket: sys::notify_socket()?, every: sys::watchdog()? / 2, next: None })
+    }
+
+    /// Says it when it is time.
+    fn look(&mut self, now: Mono) {
+        if self.next.is_none_or(|at| at <= now) {
+            // A manager that has gone waits for nothing.
+            drop(sys::notify(&self.socket, "WATCHDOG=1"));
+            self.next = Some(now.after(self.every));
+        }
+    }
 }
 
 /// The same as plain data, with the numbers of the descriptors.
@@ -63,7 +88,8 @@ impl Parent {
         let SavedParent { ready, handle, kill_at, has_reported_ready } = saved;
         let ready = ready.map(&mut take).transpose()?.map(File::from);
         let notify = if has_reported_ready { None } else { sys::notify_socket() };
-        Ok(Self { ready, notify, handle: handle.map(take).transpose()?, kill_at, has_reported_ready })
+        let (handle, watchdog) = (handle.map(take).transpose()?, Watchdog::of_environment());
+        Ok(Self { ready, notify, handle, kill_at, has_reported_ready, watchdog })
     }
 
     /// The parent that the command line speaks of, and the service manager of the environment.
@@ -72,7 +98,8 @@ impl Parent {
         let ready = ready.map_err(|error| format!("--ready-fd: the descriptor cannot be used: {error}"))?;
         let handle = args.end_with_parent.map(sys::watch_parent).transpose();
         let handle = handle.map_err(|error| format!("--end-with-parent: {error}"))?;
-        Ok(Self { ready, notify, handle, kill_at: None, has_reported_ready: false })
+        let watchdog = Watchdog::of_environment();
+        Ok(Self { ready, notify, handle, kill_at: None, has_reported_ready: false, watchdog })
     }
 
     /// Has the loop wake up when the parent ends.
@@ -121,13 +148,17 @@ impl Parent {
             core.log(Level::Warning, "the process that has started circusd has ended, so circusd ends");
             return Some(Intent::Quit);
         }
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.look(core.now.mono);
+        }
         // The second request to end kills the processes that have not ended by then.
         self.kill_at.take_if(|at| *at <= core.now.mono).map(|_| Intent::Quit)
     }
 
-    /// When what remains is to be killed.
+    /// When what remains is to be killed, or the service manager is to hear of circusd.
     pub(super) fn next_due(&self) -> Option<Mono> {
-        self.kill_at
+        let watchdog = self.watchdog.as_ref().and_then(|watchdog| watchdog.next);
+        self.kill_at.into_iter().chain(watchdog).min()
     }
 
     fn report(&mut self, key: &str, value: &str) {

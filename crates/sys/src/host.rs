@@ -12,6 +12,8 @@ use super::raw_text::from_os;
 use circus_core::config::Host;
 
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// How often the service manager wants to hear of circusd, and of which process that is said.
+const WATCHDOG: [&str; 2] = ["WATCHDOG_USEC", "WATCHDOG_PID"];
 /// What a service manager has passed is circusd's own: see `fd_store`.
 const PASSED: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 /// Names the descriptor with the state of the circusd that this process was before.
@@ -30,6 +32,7 @@ pub fn host() -> Host {
         // The service manager's socket is circusd's own: a worker that used it would speak for circusd.
         env: std::env::vars_os()
             .filter(|(name, _)| name != NOTIFY_SOCKET && !is_of_upgrade(name) && !is_passed(name))
+            .filter(|(name, _)| WATCHDOG.iter().all(|watchdog| name != *watchdog))
             .map(|(name, value)| (from_os(name), from_os(value)))
             .collect(),
         // A directory that was removed has no name; "/" always is one.
@@ -50,6 +53,21 @@ fn is_of_upgrade(name: &std::ffi::OsStr) -> bool {
 #[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
 pub fn notify_socket() -> Option<String> {
     std::env::var(NOTIFY_SOCKET).ok().filter(|name| !name.is_empty())
+}
+
+/// The longest time between two messages `WATCHDOG=1` that the service manager takes (sd_watchdog_enabled(3)); nothing
+/// where it wants none of this process.
+#[expect(clippy::disallowed_methods, reason = "the environment as it was at the start")]
+pub fn watchdog() -> Option<std::time::Duration> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let [interval, process] = WATCHDOG.map(variable);
+    watchdog_of(interval.as_deref(), process.as_deref(), std::process::id())
+}
+
+fn watchdog_of(interval: Option<&str>, process: Option<&str>, own: u32) -> Option<std::time::Duration> {
+    let is_meant = process.is_none_or(|process| process.parse() == Ok(own));
+    let micros = interval?.parse().ok().filter(|micros| *micros > 0 && is_meant)?;
+    Some(std::time::Duration::from_micros(micros))
 }
 
 /// The number of the descriptor with the state of the circusd that this process was before an upgrade.
@@ -148,6 +166,21 @@ pub fn set_umask(mask: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::testing::{alone, shell};
+
+    #[test]
+    fn a_watchdog_is_for_one_process() {
+        let second = Some(std::time::Duration::from_secs(1));
+        for (interval, process, expected) in [
+            (Some("1000000"), Some("7"), second),
+            (Some("1000000"), None, second),
+            (Some("1000000"), Some("8"), None),
+            (Some("0"), None, None),
+            (Some("soon"), None, None),
+            (None, Some("7"), None),
+        ] {
+            assert_eq!(watchdog_of(interval, process, 7), expected, "{interval:?} {process:?}");
+        }
+    }
 
     #[test]
     fn the_host_is_this_one() {

@@ -90,7 +90,9 @@ pub use descendants::DescendantHandle;
 pub use endpoint::{BoundEndpoint, EndpointError, SavedEndpoint, bind_endpoint, is_exposed};
 pub use fd_store::{forget_stored, from_store, is_stored_name, store, stored_name, take_passed};
 pub use hand_over::{WayBack, become_program, is_open, own_program, sealed};
-pub use host::{host, named_time_zone, notify_socket, sanitize_stdio, set_umask, state_fd, time_zone, upgrade_failure};
+pub use host::{
+    host, named_time_zone, notify_socket, sanitize_stdio, set_umask, state_fd, time_zone, upgrade_failure, watchdog,
+};
 pub use key_files::{read_hosts_file, read_key_ring, read_public_key, read_secret_key};
 pub use kill::{SendError, send};
 pub use launch::{Credentials, Launch, SocketPassing, Stdio};
