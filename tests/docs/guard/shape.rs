@@ -16,6 +16,7 @@ pub(crate) const TOP: &[&str] = &[
     "docs",
     "examples",
     "man",
+    "packaging",
     "plugins",
     "python",
     "rust-toolchain.toml",
