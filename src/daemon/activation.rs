@@ -3,6 +3,8 @@
 //! Readiness is edge-triggered, which is enough: the first event ends the polling, and a socket that is polled again is
 //! ready at once if connections wait already.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+
 use super::fd_table::FdTable;
 use super::sources::{Source, Sources};
 use crate::config::SocketType;
@@ -26,6 +28,22 @@ impl FdTable {
             return Err(format!("socket '{}' takes datagrams, which are no connections", datagrams.name));
         }
         sys::open_connections(own.iter().map(|socket| &socket.address)).map_err(|error| error.to_string())
+    }
+
+    /// How many connections wait to be accepted at these sockets, and at those of the same names among `own`, which
+    /// workers have each for itself.
+    pub(super) fn waiting<'a>(
+        &self,
+        names: &[String],
+        own: impl Iterator<Item = (&'a str, &'a OwnedFd)>,
+    ) -> Result<usize, String> {
+        let shared = self.sockets.iter().filter(|socket| names.contains(&socket.name) && !socket.per_worker);
+        let shared = shared.map(|socket| (socket.as_fd(), &socket.address));
+        let of_workers = own.filter_map(|(name, fd)| {
+            let socket = self.sockets.iter().find(|socket| socket.name == name)?;
+            names.iter().any(|one| one == name).then(|| (fd.as_fd(), &socket.address))
+        });
+        sys::waiting_connections(shared.chain(of_workers)).map_err(|error| error.to_string())
     }
 
     /// The watched sockets among these that a client has connected to.

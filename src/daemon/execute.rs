@@ -1,10 +1,12 @@
 //! Executes the actions of the arbiter by calling the parts of the daemon.
 
+use nix::unistd::Pid as SysPid;
+
 use super::children::Owner;
 use super::event_loop::{Daemon, Outcome};
 use super::launch::Reporting;
 use super::reload::take_over;
-use crate::arbiter::{Action, Event, Launch, Level, Pid};
+use crate::arbiter::{Action, Event, Launch, Level, Measure, Measured, Pid};
 use crate::config::WatcherOrigin;
 use crate::proto::{Reply, ReplyTo, SpawnError, Stage, reply_value};
 use crate::sys;
@@ -71,6 +73,19 @@ impl Daemon {
             Action::CountConnections { watcher, sockets } => {
                 let open = fds.connections(&sockets);
                 core.feed(Event::Connections { watcher, open });
+            }
+            Action::Measure { watcher, what } => {
+                let result = match what {
+                    Measure::Queue(names) => {
+                        let own = launcher.worker_sockets.of_watcher(watcher);
+                        fds.waiting(&names, own).map(Measured::Waiting)
+                    }
+                    Measure::Cpu(pids) => {
+                        let time = |pid: Pid| Some((pid, sys::cpu_time(SysPid::from_raw(pid.0))?));
+                        Ok(Measured::Cpu(pids.into_iter().filter_map(time).collect()))
+                    }
+                };
+                core.feed(Event::Measured { watcher, result });
             }
             Action::Tail { job, watcher, stream, range } => launcher.output.tail(job.0, watcher, stream, range),
             Action::ForgetOutput(watcher) => launcher.output.forget(watcher),

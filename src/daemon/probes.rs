@@ -3,7 +3,9 @@
 //! the name of a host takes a thread.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
@@ -13,6 +15,7 @@ use mio::{Interest, Waker};
 use super::children::{Children, Owner};
 use super::core::Core;
 use super::environment::Environments;
+use super::hooks::pipe;
 use super::signaller::Signaller;
 use super::sources::{Source, Sources};
 use crate::arbiter::{Event, Pid, ProbeCall, ProbeId, ProbeOutcome};
@@ -30,8 +33,13 @@ enum Doing {
     Command {
         pid: Pid,
         status: Option<OwnedFd>,
+        /// Where what it prints is the answer.
+        answer: Option<OwnedFd>,
     },
 }
+
+/// So many bytes are read of what a command has printed.
+const LONGEST_ANSWER: u64 = 4096;
 
 /// What a thread has found.
 type Found = (ProbeId, Result<(), String>);
@@ -112,16 +120,26 @@ impl Probes {
             (uid, gid) => sys::resolve(uid.as_ref(), gid.as_ref()),
         };
         let env = cx.environments.of(config).map_err(|error| error.describe())?;
-        let own = ["CIRCUS_WATCHER", "CIRCUS_PID", "CIRCUS_WID"];
-        let told = [config.name.clone(), call.pid.0.to_string(), call.wid.0.to_string()];
+        let own = ["CIRCUS_WATCHER", "CIRCUS_PID", "CIRCUS_WID", "CIRCUS_NUMPROCESSES"];
+        let told = [
+            Some(config.name.clone()),
+            call.pid.map(|pid| pid.0.to_string()),
+            call.wid.map(|wid| wid.0.to_string()),
+            call.prints.then(|| config.numprocesses.to_string()),
+        ];
+        let (answer, answer_end) = if call.prints { pipe().map(|(r, w)| (Some(r), Some(w)))? } else { (None, None) };
+        let stdout = answer_end.as_ref().map(|end| sys::Stdio::Fd(end.as_fd()));
         let env = env.into_iter().filter(|(name, _)| !own.contains(&name.as_str()));
-        let env = env.chain(own.map(str::to_owned).into_iter().zip(told)).collect();
+        let told = own.into_iter().zip(told).filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let env = env.chain(told).collect();
+        let launch = sys::Launch::new(argv.to_vec());
         let spawned = cx.children.spawner.spawn(&sys::Launch {
             env,
+            stdout: stdout.unwrap_or(sys::Launch::new(Vec::new()).stdout),
             cwd: config.working_dir.clone(),
             credentials: credentials.map_err(|error| error.describe())?,
             nofile: Some(self.nofile),
-            ..sys::Launch::new(argv.to_vec())
+            ..launch
         });
         let (pid, status) = match spawned.map_err(|error| error.describe())? {
             sys::Spawned::Running(pid) => (pid, None),
@@ -129,7 +147,7 @@ impl Probes {
         };
         let pid = Pid(pid.as_raw());
         cx.children.insert(pid, Owner::Probe(call.id));
-        self.under_way.insert(call.id, Doing::Command { pid, status });
+        self.under_way.insert(call.id, Doing::Command { pid, status, answer });
         Ok(())
     }
 
@@ -183,10 +201,10 @@ impl Probes {
 
     /// The command of an attempt was reaped.
     pub(super) fn exited(&mut self, id: ProbeId, exit_code: i32, core: &mut Core) {
-        let Some(Doing::Command { status, .. }) = self.under_way.remove(&id) else { return };
+        let Some(Doing::Command { status, answer, .. }) = self.under_way.remove(&id) else { return };
         let outcome = match status.map(sys::read_status) {
             Some(sys::StatusRead::Failed(error)) => ProbeOutcome::Unable(error.describe()),
-            _ if exit_code == 0 => ProbeOutcome::Passed,
+            _ if exit_code == 0 => answer.map_or(ProbeOutcome::Passed, |pipe| ProbeOutcome::Printed(printed(pipe))),
             _ => ProbeOutcome::Failed(exit_words(exit_code)),
         };
         report(id, outcome, core);
@@ -200,6 +218,14 @@ impl Probes {
         // The next life gives the same names again.
         self.threads = mpsc::channel();
     }
+}
+
+/// What a command that has ended has printed. What it has started may have the pipe still: that is not waited for.
+fn printed(pipe: OwnedFd) -> String {
+    let mut text = Vec::new();
+    // It does not block; what was read before an error counts.
+    let _ended = File::from(pipe).take(LONGEST_ANSWER).read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// An attempt writes first, then reads; each edge is reported once.

@@ -145,6 +145,12 @@ impl WorkerSockets {
         set.sockets.get(name).map(|(_, fd)| fd)
     }
 
+    /// The sockets of a watcher's workers, by name.
+    pub(super) fn of_watcher(&self, watcher: WatcherKey) -> impl Iterator<Item = (&str, &OwnedFd)> {
+        let sets = self.sets.iter().filter(move |set| set.watcher == watcher);
+        sets.flat_map(|set| set.sockets.iter().map(|(name, (_, fd))| (name.as_str(), fd)))
+    }
+
     /// A process was started with these.
     pub(super) fn started(&mut self, set: Option<SetId>, pid: Pid) {
         self.last_id += 1;

@@ -55,6 +55,7 @@ mod reloadconfig;
 mod remember;
 mod rest;
 mod runs;
+mod scale;
 mod secrets;
 mod servers;
 mod signals;

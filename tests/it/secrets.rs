@@ -45,6 +45,12 @@ const SECTIONS: &str = "
     ready = exec:sh -c \"exit 1\" s3kr1t
     ready_timeout = 0.2
     max_retry = 3
+    [watcher:scaled]
+    cmd = sleep 1000
+    scale = exec:sh -c \"exit 1\" s3kr1t
+    scale_max = 2
+    scale_interval = 0.1
+    drain = exec:sh -c \"exit 1\" s3kr1t
     [watcher:broken]
     cmd = /no/such/program s3kr1t
     max_retry = 2

@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 45] = [
+const BUGS: [(&str, &str, &str, &str); 47] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -265,6 +265,18 @@ const BUGS: [(&str, &str, &str, &str); 45] = [
         "lifecycle/cron.rs",
         "(w.runs.armed, w.runs.since, w.runs.follows) = (false, None, None);",
         "(w.runs.since, w.runs.follows) = (None, None);",
+    ),
+    (
+        "fewer workers stay at once",
+        "lifecycle/scale.rs",
+        "    if now.since(since) < down_after {\n        return None;\n    }\n",
+        "    let _ = (since, down_after);\n",
+    ),
+    (
+        "a busy worker is told to stop",
+        "lifecycle/drain.rs",
+        "    w.scaler.drain.busy.insert(id);\n",
+        "    retire(w, vec![id], cx);\n",
     ),
 ];
 

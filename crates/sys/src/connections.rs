@@ -1,9 +1,12 @@
 //! How many connections of a listening socket are open, from the kernel's tables: also those that wait to be accepted.
+//! And how many of them wait.
 //!
 //! A connection counts until the server has closed it: the client may have, and the server still be at work on it.
+#![expect(unsafe_code, reason = "nix has no TCP_INFO")]
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use crate::Address;
 
@@ -11,6 +14,9 @@ use crate::Address;
 const OPEN: [&str; 3] = ["01", "03", "08"];
 /// SS_CONNECTING (not accepted yet) and SS_CONNECTED.
 const UNIX_OPEN: [&str; 2] = ["02", "03"];
+const UNIX_WAITING: [&str; 1] = ["02"];
+/// TCP_LISTEN.
+const LISTEN: u8 = 10;
 
 /// How many connections to these addresses are open.
 ///
@@ -27,10 +33,41 @@ pub fn open_connections<'a>(addresses: impl IntoIterator<Item = &'a Address>) ->
                 // Without IPv6 in the kernel there is no such table.
                 v4 + table(&mut tables[1], "/proc/net/tcp6").map_or(0, |rows| of_inet(rows, host, *port))
             }
-            Address::Unix { path } => of_unix(table(&mut tables[2], "/proc/net/unix")?, path),
+            Address::Unix { path } => of_unix(table(&mut tables[2], "/proc/net/unix")?, path, &UNIX_OPEN),
         };
     }
     Ok(count)
+}
+
+/// How many connections wait to be accepted at these listening sockets, each with where it is bound. Datagram sockets have
+/// none.
+///
+/// # Errors
+/// Where the kernel's tables cannot be read.
+pub fn waiting_connections<'a>(sockets: impl IntoIterator<Item = (BorrowedFd<'a>, &'a Address)>) -> io::Result<usize> {
+    let mut unix_table = None;
+    let mut count = 0;
+    for (fd, address) in sockets {
+        count += match address {
+            Address::Inet { .. } => in_queue(fd),
+            Address::Unix { path } => of_unix(table(&mut unix_table, "/proc/net/unix")?, path, &UNIX_WAITING),
+        };
+    }
+    Ok(count)
+}
+
+/// The length of the queue of a TCP listener: tcp(7) has it as `tcpi_unacked`, which a listener has no other use for
+/// (tcp_get_info in net/ipv4/tcp.c). 0 for a socket that is none.
+fn in_queue(fd: BorrowedFd<'_>) -> usize {
+    let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut size = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` bytes into `info`.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut size)
+    };
+    // SAFETY: it is plain numbers, for which zeros are a value.
+    let info = unsafe { info.assume_init() };
+    if result == 0 && info.tcpi_state == LISTEN { info.tcpi_unacked as usize } else { 0 }
 }
 
 fn table<'t>(read: &'t mut Option<String>, path: &str) -> io::Result<&'t str> {
@@ -66,12 +103,12 @@ fn of_inet(table: &str, host: Option<IpAddr>, port: u16) -> usize {
 
 /// The fourth word of a row is the flags (bit 16: it accepts connections), the sixth the state, the rest the path, which
 /// a connection has from the socket that it came to.
-fn of_unix(table: &str, path: &str) -> usize {
+fn of_unix(table: &str, path: &str, states: &[&str]) -> usize {
     let end = format!(" {path}");
     let is_open = |line: &&str| {
         let mut words = line.split_ascii_whitespace();
         let is_connection = words.nth(3).is_some_and(|flags| flags != "00010000");
-        is_connection && words.nth(1).is_some_and(|st| UNIX_OPEN.contains(&st)) && line.ends_with(&end)
+        is_connection && words.nth(1).is_some_and(|st| states.contains(&st)) && line.ends_with(&end)
     };
     table.lines().filter(is_open).count()
 }
@@ -79,6 +116,7 @@ fn of_unix(table: &str, path: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd as _;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
@@ -124,6 +162,31 @@ mod tests {
         let address = Address::Unix { path: path.to_str().unwrap().into() };
         let connect = || UnixStream::connect(&path).unwrap();
         counts_until_the_server_closes(&address, connect, || listener.accept().unwrap());
+    }
+
+    #[test]
+    fn connections_wait_until_they_are_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let unix = UnixListener::bind(&path).unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        let addresses =
+            [Address::Inet { host: "127.0.0.1".into(), port }, Address::Unix { path: path.to_str().unwrap().into() }];
+        let wait = || waiting_connections([(tcp.as_fd(), &addresses[0]), (unix.as_fd(), &addresses[1])]).unwrap();
+        let until = |count: usize| {
+            let end = crate::since_boot() + std::time::Duration::from_secs(20);
+            while wait() != count {
+                assert!(crate::since_boot() < end, "{} wait, not {count}", wait());
+                std::thread::yield_now();
+            }
+        };
+        until(0);
+        let _tcp_clients: Vec<_> = (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+        let _unix_clients: Vec<_> = (0..2).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        until(5);
+        let _accepted = (tcp.accept().unwrap(), unix.accept().unwrap());
+        until(3);
     }
 
     #[test]

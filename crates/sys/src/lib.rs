@@ -84,7 +84,7 @@ mod yield_to_others;
 
 pub use abort::end_children_on_abort;
 pub use clock::since_boot;
-pub use connections::open_connections;
+pub use connections::{open_connections, waiting_connections};
 pub use daemonize::{Background, Side, Started, Starting, daemonize};
 pub use descendants::DescendantHandle;
 pub use endpoint::{BoundEndpoint, EndpointError, SavedEndpoint, bind_endpoint, is_exposed};
@@ -110,7 +110,7 @@ pub use process::{Proc, Stat};
 pub use python::python_path;
 pub use reap::{Exit, reap};
 pub use safe_path::unsafe_place;
-pub use sample::{Details, Metrics, Probe, Prober, Sampler, TreeOptions, TreeUsage};
+pub use sample::{Details, Metrics, Probe, Prober, Sampler, TreeOptions, TreeUsage, cpu_time};
 pub use service_attempt::{AttemptProgress, ServiceAttempt};
 pub use service_probe::{Service, try_service};
 pub use signals::{SignalEvent, Signals, reset_inherited_signals, unblock_signals};

@@ -58,6 +58,8 @@ fn those_of_watchers() {
         let own: &[(&str, &str)] = match key.as_str() {
             "kind" => &[],
             "jitter" | "missed" | "overlap" | "schedule" | "timezone" => &[("kind", "cron"), ("schedule", "@daily")],
+            "drain_timeout" => &[("drain", "exec:x")],
+            key if key.starts_with("scale") => &[("scale", "queue"), ("scale_max", "8")],
             _ => &[("on_demand", "yes")],
         };
         let needs = needs.iter().chain(own).filter(|(need, _)| *need != key);

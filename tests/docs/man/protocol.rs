@@ -62,6 +62,7 @@ fn kinds() -> Vec<EventKind> {
                 .into(),
             lines: vec!["ModuleNotFoundError: No module named 'app'".into()],
         },
+        EventKind::Scale { before: 2, numprocesses: 4, reason: "12 connections wait".into() },
         EventKind::Kill { process_pid: 4711 },
         EventKind::Unhealthy {
             process_pid: 4711,
@@ -97,6 +98,10 @@ fn about(kind: &EventKind) -> &'static str {
         }
         EventKind::Start => "A watcher has become active.",
         EventKind::Updated => "An option was changed by the command set. Each option has its own event.",
+        EventKind::Scale { .. } => {
+            "The number of workers of a watcher with scale has changed: before and numprocesses are the numbers, and reason \
+             says why."
+        }
         EventKind::Reload => "A graceful reload has ended.",
         EventKind::ReloadFailed { .. } => {
             "A graceful reload has failed: the new processes are stopped, and the old ones that were not being stopped yet \

@@ -11,7 +11,7 @@ use crate::proto::{Body, Object};
 const HIDDEN: &str = "***";
 
 /// Options of a watcher that may hold a command line or an address: shown as the program, or without what a URL may hide.
-const COMMANDS: [&str; 5] = ["cmd", "health", "ready", "executable", "command"];
+const COMMANDS: [&str; 7] = ["cmd", "health", "ready", "scale", "drain", "executable", "command"];
 /// Options that are not shown at all. Of a slot, the values may be anything that workers are given.
 const VALUES: [&str; 4] = ["args", "shell_args", "env", "slot"];
 

@@ -87,6 +87,13 @@ pub enum Action {
         /// The names of the sockets.
         sockets: Vec<String>,
     },
+    /// Look what a watcher's workers have to do; answer with `Event::Measured`.
+    Measure {
+        /// To be named in the answer.
+        watcher: WatcherKey,
+        /// What is looked at.
+        what: Measure,
+    },
     /// The watcher's workers are gone: its streams can be closed.
     CloseStreams(WatcherKey),
     /// No watcher of this name is left: what its workers have printed is of no interest any more.
@@ -125,17 +132,28 @@ pub enum Action {
     Exit(u8),
 }
 
-/// An attempt to see whether a worker is ready, or still at work.
+/// What shows how much the workers of a watcher have to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// The connections that wait to be accepted at these managed sockets.
+    Queue(Vec<String>),
+    /// The processor time of these workers, each with its direct children.
+    Cpu(Vec<Pid>),
+}
+
+/// An attempt to see whether a worker is ready, still at work or idle; or a command that says how many there are to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeCall {
     /// To be named in the answer.
     pub id: ProbeId,
-    /// The worker's number within its watcher.
-    pub wid: Wid,
+    /// The worker's number within its watcher, where it is about a worker.
+    pub wid: Option<Wid>,
     /// The worker's process.
-    pub pid: Pid,
+    pub pid: Option<Pid>,
     /// What is looked at.
     pub probe: Probe,
+    /// Whether what a command prints is the answer: `ProbeOutcome::Printed`.
+    pub prints: bool,
     /// Its watcher as it is now.
     pub config: Arc<WatcherConfig>,
 }

@@ -15,7 +15,7 @@ use crate::arbiter::ids::{WatcherKey, Wid, WorkerId};
 use crate::arbiter::lifecycle::purpose::Purpose;
 use crate::arbiter::lifecycle::python_hosts::PythonHosts;
 use crate::arbiter::lifecycle::sink_commands::{SinkCommands, SinkCx};
-use crate::arbiter::lifecycle::{answers, checks, exit, hooks, launch, notified, probes, readiness, terminate};
+use crate::arbiter::lifecycle::{answers, checks, drain, exit, hooks, launch, notified, probes, readiness, terminate};
 use crate::arbiter::operate::advance::advance;
 use crate::arbiter::operate::job::{Form, Jobs, Then};
 use crate::arbiter::operate::operation::{Operation, OperationKind, Reason, Waiter};
@@ -127,9 +127,12 @@ impl Arbiter {
                     self.with_and_advance(id.watcher, now, |w, cx| notified::heard(w, id, said, cx));
                 }
             }
+            Event::Probed { probe, outcome } if probe.is_of_watcher() => self.asked(probe, outcome, now),
             Event::Probed { probe, outcome } => {
-                self.with_and_advance(probe.worker.watcher, now, |w, cx| checks::done(w, probe, outcome, cx));
+                let done = if probe.is_of_drain() { drain::answered } else { checks::done };
+                self.with_and_advance(probe.worker.watcher, now, |w, cx| done(w, probe, outcome, cx));
             }
+            Event::Measured { watcher, result } => self.looked(watcher, result, now),
             Event::PythonHostLost { host, error } => {
                 for hook in self.hosts.lost(host) {
                     self.with_and_advance(hook.watcher, now, |w, cx| answers::lost(w, hook, &error, cx));
@@ -178,6 +181,8 @@ impl Arbiter {
                 Timer::SinkCommand(id) => self.with_sink_commands(now, |all, cx| all.due(id, cx)),
                 Timer::Walk(id) => self.walk_timed_out(id, now),
                 Timer::Idle(key) => self.idle_due(key, now),
+                Timer::Scale(key) => self.scale_due(key, now),
+                Timer::Drain(key) => self.with_and_advance(key, now, drain::due),
                 Timer::LogLimit => self.log_left_out(),
                 Timer::End => self.end_overdue(now),
             }
@@ -411,9 +416,11 @@ impl Arbiter {
     /// The watcher is gone for good.
     pub(in crate::arbiter) fn forget(&mut self, key: WatcherKey, now: Now) {
         self.disarm_activation(key);
+        self.end_scale(key);
         self.withdraw_from_starts(key);
         self.with(key, now, |w, cx| {
             hooks::drop_all(w, cx);
+            drain::cancel(w, cx);
             for operation in w.running.take().into_iter().chain(std::mem::take(&mut w.waiting)) {
                 queue::report_cancelled(operation, OperationKind::Remove, cx);
             }

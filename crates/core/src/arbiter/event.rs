@@ -73,6 +73,13 @@ pub enum Event {
     ConfigLoaded(Result<(Box<Config>, Vec<String>), Vec<String>>),
     /// The daemon has taken over its part of a configuration, and these are the managed sockets; or why nothing of it was.
     TakenOver(Result<Vec<SocketInfo>, String>),
+    /// What the workers of a watcher have to do, or why that cannot be told.
+    Measured {
+        /// As the order named it.
+        watcher: WatcherKey,
+        /// What was seen.
+        result: Result<Measured, String>,
+    },
     /// A connection waits to be accepted at the watched socket of this name.
     Acceptable(String),
     /// How many connections a watcher has, or why that cannot be told.
@@ -151,11 +158,22 @@ pub enum Event {
     },
 }
 
+/// What the workers of a watcher have to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Measured {
+    /// So many connections wait to be accepted.
+    Waiting(usize),
+    /// The processor time that each worker has used since its start; those that have ended are left out.
+    Cpu(Vec<(Pid, Duration)>),
+}
+
 /// What a probe came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
-    /// The worker is ready, or at work.
+    /// The worker is ready, or at work, or idle.
     Passed,
+    /// The command has succeeded, and printed this, the first 4 KiB of it.
+    Printed(String),
     /// It is not, and why.
     Failed(String),
     /// circusd could not look, and why: that says nothing about the worker.

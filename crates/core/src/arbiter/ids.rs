@@ -41,6 +41,26 @@ pub struct ProbeId {
     pub serial: u64,
 }
 
+impl ProbeId {
+    /// Set in the numbers of those that ask whether the worker may go.
+    pub(in crate::arbiter) const OF_DRAIN: u64 = 1 << 63;
+    /// What stands for a worker where it is about the watcher as a whole.
+    const WHOLE: u64 = u64::MAX;
+
+    /// One that is about the watcher as a whole.
+    pub(in crate::arbiter) fn of_watcher(watcher: WatcherKey, serial: u64) -> Self {
+        Self { worker: WorkerId { watcher, serial: Self::WHOLE }, serial }
+    }
+
+    pub(in crate::arbiter) fn is_of_watcher(self) -> bool {
+        self.worker.serial == Self::WHOLE
+    }
+
+    pub(in crate::arbiter) fn is_of_drain(self) -> bool {
+        !self.is_of_watcher() && self.serial & Self::OF_DRAIN != 0
+    }
+}
+
 /// A command that a stream is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SinkCommandId(pub u64);

@@ -14,6 +14,7 @@ mod checks {
 
     use super::Arbiter;
     use crate::arbiter::fleet::activation::Stage;
+    use crate::arbiter::fleet::scaler::Stage as Measuring;
     use crate::arbiter::fleet::vitals::Phase;
     use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
     use crate::arbiter::fleet::worker::WorkerState;
@@ -73,6 +74,15 @@ mod checks {
                 watcher.held.is_empty() || waits && watcher.state == WatcherState::Stopped,
                 "{name}: held for nothing"
             );
+            let scaler = &watcher.scaler;
+            let measured = self.timers.get(Timer::Scale(watcher.key)).is_some();
+            assert_eq!(scaler.stage != Measuring::Off, measured, "{name}: what it needs is looked up without an end");
+            let drained = self.timers.get(Timer::Drain(watcher.key)).is_some();
+            assert_eq!(scaler.drain.is_under_way(), drained, "{name}: a worker is asked without an end");
+            if let Some(bounds) = watcher.config.scaling.bounds() {
+                let number = watcher.config.numprocesses;
+                assert!(bounds.contains(&number) || watcher.removed, "{name}: {number} workers, not {bounds:?}");
+            }
             let timed = self.timers.get(Timer::Run(watcher.key)).is_some();
             assert_eq!(watcher.runs.next.is_some(), timed, "{name}: its next run has no time");
             assert!(!watcher.runs.armed || !watcher.is_service(), "{name}: a service waits for its schedule");
@@ -181,6 +191,8 @@ mod checks {
                         watcher(key).is_some_and(|w| self.is_waiting(w) && w.activation.sockets.is_empty())
                     }
                     Timer::Idle(key) => watcher(key).is_some_and(|w| w.activation.idle.is_some()),
+                    Timer::Scale(key) => watcher(key).is_some_and(|w| w.scaler.stage != Measuring::Off),
+                    Timer::Drain(key) => watcher(key).is_some_and(|w| w.scaler.drain.is_under_way()),
                     Timer::Hook(id) | Timer::RetryHook(id) => {
                         watcher(&id.watcher).is_some_and(|w| w.hooks.iter().any(|(hook, _)| hook == *id))
                     }

@@ -37,6 +37,8 @@
 //! | Active | the run is over, `kind = oneshot` or `cron` | Stopping, and so Stopped (`lifecycle::runs`) |
 //! | Active | no connection for `idle_timeout`, `on_demand` | Stopping, and so Stopped, until the next connection |
 //! | Active | start | empty slots are filled, back-offs end |
+//! | Active | more or less is to be done, `scale` | `numprocesses` changes, within its bounds (`lifecycle::scale`) |
+//! | Active | workers are too many, `drain` | those that are idle stop (`lifecycle::drain`) |
 //! | any | reloadconfig | `requests::reloadconfig` has the plan; it is carried out by start, stop, reload and rm |
 //! | Starting, Active | stop, restart, rm, quit | Stopping: the stop signal to all, SIGKILL to those that remain |
 //! | Stopping | the last worker is reaped | Stopped, event `stop`; a restart starts, a removed watcher is forgotten |
@@ -112,8 +114,8 @@ mod timers;
 
 use crate::base::time;
 pub use crate::base::{Level, Mono, Now, Pid};
-pub use action::{Action, Launch, ProbeCall, Reach, SampleTarget};
-pub use event::{Event, Exit, Intent, ProbeOutcome, SocketAddress, SocketInfo};
+pub use action::{Action, Launch, Measure, ProbeCall, Reach, SampleTarget};
+pub use event::{Event, Exit, Intent, Measured, ProbeOutcome, SocketAddress, SocketInfo};
 pub use fleet::memory::{Memories, Memory};
 pub use fleet::watcher::WatcherState;
 pub use fleet::worker::WorkerState;

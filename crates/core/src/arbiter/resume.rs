@@ -23,11 +23,12 @@
 use crate::arbiter::action::Action;
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::activation::Stage;
+use crate::arbiter::fleet::scaler::Stage as Measuring;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::WorkerState;
 use crate::arbiter::ids::WorkerId;
 use crate::arbiter::lifecycle::purpose::{Attempt, HookOutcome, RunningHook};
-use crate::arbiter::lifecycle::{answers, checks, hooks};
+use crate::arbiter::lifecycle::{answers, checks, drain, hooks};
 use crate::arbiter::operate::phase::Phase;
 use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
@@ -83,7 +84,11 @@ impl Arbiter {
                 launch_again(w, cx);
                 run_hooks_again(w, cx);
                 checks::try_again(w, cx);
+                drain::ask_again(w, cx);
             });
+            if self.fleet.get(key).is_some_and(|w| matches!(w.scaler.stage, Measuring::Measuring(_))) {
+                self.measure(key, now);
+            }
         }
         for key in self.fleet.keys() {
             let stage = self.fleet.get(key).and_then(Watcher::idle_stage);

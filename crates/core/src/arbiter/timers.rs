@@ -32,6 +32,10 @@ pub(in crate::arbiter) enum Timer {
     Idle(WatcherKey),
     /// A watcher is to run as its schedule says.
     Run(WatcherKey),
+    /// What a watcher's workers have to do is measured, or has had its time.
+    Scale(WatcherKey),
+    /// A worker that was asked whether it may go has had its time, or all are asked again.
+    Drain(WatcherKey),
     /// The lines about workers that were left out of the log are counted.
     LogLimit,
     /// A hook has had its time.

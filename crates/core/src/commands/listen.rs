@@ -11,7 +11,7 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
                   endpoint, not on the control endpoint; --endpoint of this command names the pubsub endpoint \
                   (default tcp://127.0.0.1:5556). A topic is watcher.NAME.EVENT, with NAME in lower case and \
                   underscores for spaces. A prefix matches all topics that begin with it. EVENT is one of add, spawn, \
-                  ready, start, updated, reload, reload_failed, kill, unhealthy, reap, stop, run_begin, run_end, \
+                  ready, start, updated, scale, reload, reload_failed, kill, unhealthy, reap, stop, run_begin, run_end, \
                   hook_success, hook_failure and remove. The event circusd.upgrade has its own topic, which has to be named.",
         reply: "The control endpoint always refuses this message: to receive events, connect a SUB socket to the \
                 pubsub endpoint.",

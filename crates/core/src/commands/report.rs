@@ -34,6 +34,12 @@ pub(super) fn watcher(name: &str, details: &Details, now: f64) -> String {
         1 => say("1 worker has exited and is not replaced".into()),
         many => say(format!("{many} workers have exited and are not replaced")),
     }
+    object(details, "scale").map(|scale| scaled(scale, now)).into_iter().flatten().for_each(&mut say);
+    match count(details, "draining") {
+        0 => {}
+        1 => say("1 worker too many is busy, and stops when it is idle (drain)".into()),
+        many => say(format!("{many} workers too many are busy, and stop when they are idle (drain)")),
+    }
     next_run(details).into_iter().for_each(&mut say);
     object(details, "last_run").map(|run| ended_run(run, now)).into_iter().for_each(&mut say);
     object(details, "runs").map(runs).into_iter().for_each(&mut say);
@@ -171,6 +177,18 @@ pub(super) fn run(run: &Details) -> String {
         many => format!(", {many} attempts"),
     };
     format!("{}: {how} after {}{attempts}", text(run, "result"), duration(number(run, "duration")))
+}
+
+/// What the number of workers follows, and its last change.
+fn scaled(scale: &Details, now: f64) -> Vec<String> {
+    let (by, min, max) = (text(scale, "by"), count(scale, "min"), count(scale, "max"));
+    let last = object(scale, "last").map(|last| {
+        let ago = duration(now - number(last, "time"));
+        let (before, after) = (count(last, "before"), count(last, "numprocesses"));
+        format!("{before} to {after} workers {ago} ago: {}", text(last, "reason"))
+    });
+    let error = scale.get("error").and_then(Value::as_str).map(|error| format!("scale has failed: {error}"));
+    [Some(format!("scale = {by}, {min} to {max} workers")), last, error].into_iter().flatten().collect()
 }
 
 fn ended_run(last: &Details, now: f64) -> String {

@@ -70,6 +70,7 @@ impl WatcherConfig {
             hooks: BTreeMap::new(),
             hook_timeout: 60.0,
             checks: super::Checks::default(),
+            scaling: super::Scaling::default(),
             declared: None,
             dynamic: true,
             plugin: None,

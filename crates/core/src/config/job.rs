@@ -26,6 +26,7 @@ pub(super) fn fault(watcher: &WatcherConfig) -> Option<(&'static str, String)> {
         ("ready", watcher.checks.ready.is_some()),
         ("health", watcher.checks.health.is_some()),
         ("on_demand", watcher.on_demand),
+        ("scale", watcher.scaling.scale.is_some()),
         ("max_age", watcher.max_age > 0),
     ];
     let (key, _) = of_services.into_iter().find(|(_, is_set)| *is_set)?;

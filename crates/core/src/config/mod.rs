@@ -42,6 +42,7 @@ mod plan;
 mod plugin;
 mod probe;
 mod problem;
+mod scaling;
 mod schedule;
 mod schema;
 mod section;
@@ -72,6 +73,7 @@ pub use plan::{ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep,
 pub use plugin::{BUILTINS, Builtin, PluginConfig, PluginKey, Runner, SHARED as PLUGIN_KEYS, settle as settle_plugins};
 pub use probe::{Checks, Probe, ProbeKind};
 pub use problem::{Grade, Place, Problem, Severity};
+pub use scaling::{Scale, Scaling};
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use slots::SlotPool;

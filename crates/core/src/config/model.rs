@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Checks, Hook, PluginConfig, Schedule, python};
+use super::{Checks, Hook, PluginConfig, Scaling, Schedule, python};
 use crate::proto::{HookPoint, Signal};
 
 /// What a configuration file and the machine it is read on mean together.
@@ -428,6 +428,9 @@ pub struct WatcherConfig {
     /// `ready*` and `health*`.
     #[serde(default, skip_serializing_if = "Checks::are_default")]
     pub checks: Checks,
+    /// `scale*` and `drain*`.
+    #[serde(default, skip_serializing_if = "Scaling::are_default")]
+    pub scaling: Scaling,
     pub origin: WatcherOrigin,
     /// The line of a file that says what it runs, as `FILE:LINE`; none where it came by `add`.
     #[serde(default)]

@@ -94,6 +94,17 @@ impl Probe {
         Ok(Some(Self { text: text.to_owned(), kind }))
     }
 
+    /// Reads `exec:COMMAND`, where nothing else will do; `none` and an empty text are no command.
+    pub(super) fn read_command(text: &str) -> Result<Option<Self>, String> {
+        let text = python::trim(text);
+        if text.is_empty() || text.eq_ignore_ascii_case("none") {
+            return Ok(None);
+        }
+        let command =
+            text.strip_prefix("exec:").ok_or_else(|| format!("'{text}' is not one of none or exec:COMMAND"))?;
+        Ok(Some(Self { text: text.to_owned(), kind: ProbeKind::Exec(words_of(python::trim(command))?) }))
+    }
+
     /// What messages and events call it: without the arguments of a command and the query of a URL, where secrets may be.
     pub fn shown(&self) -> String {
         match &self.kind {

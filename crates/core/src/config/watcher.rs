@@ -96,6 +96,12 @@ fn read_one(source: &mut Source<'_>, section: &Section, name: &str) -> (WatcherC
         source.problems.push(Problem::skipped(&section.place, text));
     }
     slots::fill(source, section, &mut watcher);
+    watcher.settle_number();
+    for (key, without) in watcher.scaling.idle() {
+        let Some(entry) = entry(key) else { continue };
+        let text = format!("{}: has no effect without {without}", named(section, &entry.key));
+        source.problems.push(Problem::warning(&entry.place, text));
+    }
     if let Some(text) = contradiction(&watcher) {
         let text = format!("[{}] {text}", section.name);
         source.problems.push(Problem::skipped(&section.place, text));

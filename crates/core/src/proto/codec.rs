@@ -323,6 +323,10 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
                 entry(&mut body, &key, value);
             }
         }
+        EventKind::Scale { before, numprocesses, .. } => {
+            entry(&mut body, "\"before\": ", before);
+            entry(&mut body, ", \"numprocesses\": ", numprocesses);
+        }
         EventKind::Upgrade { version } => entry(&mut body, "\"version\": ", version),
         EventKind::ReloadFailed { wid, .. } => entry(&mut body, "\"wid\": ", wid),
         EventKind::Start
@@ -338,6 +342,7 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
         entry(&mut body, ", \"error\": ", error);
     }
     if let EventKind::Stop { reason: Some(reason) }
+    | EventKind::Scale { reason, .. }
     | EventKind::Unhealthy { reason, .. }
     | EventKind::RunEnd(RunReport { reason: Some(reason), .. })
     | EventKind::ReloadFailed { reason, .. } = &notice.kind

@@ -67,6 +67,15 @@ pub enum EventKind {
     },
     /// An option was set.
     Updated,
+    /// The number of workers has followed the need.
+    Scale {
+        /// How many there were to be.
+        before: u32,
+        /// How many there are to be now.
+        numprocesses: u32,
+        /// Why.
+        reason: String,
+    },
     /// A watcher was added by command.
     Add,
     /// A watcher was removed by command.
@@ -123,6 +132,7 @@ impl EventKind {
             | Self::Reap { .. }
             | Self::Reload
             | Self::Updated
+            | Self::Scale { .. }
             | Self::Add
             | Self::Remove
             | Self::HookSuccess { .. }
@@ -145,6 +155,7 @@ impl EventKind {
             Self::Reap { .. } => "reap",
             Self::Reload => "reload",
             Self::Updated => "updated",
+            Self::Scale { .. } => "scale",
             Self::Add => "add",
             Self::Remove => "remove",
             Self::HookSuccess { .. } => "hook_success",

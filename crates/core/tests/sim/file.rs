@@ -57,7 +57,10 @@ impl File {
                     watcher.cmd = rng.pick(&["x", "y"]).to_string();
                 }
             }
-            (_, Some(watcher)) if !watcher.singleton => watcher.numprocesses = rng.below(5) as u32,
+            (_, Some(watcher)) if !watcher.singleton => {
+                let bounds = watcher.scaling.bounds().unwrap_or(0..=4);
+                watcher.numprocesses = (rng.below(5) as u32).clamp(*bounds.start(), *bounds.end());
+            }
             (..) => {}
         }
     }
@@ -133,6 +136,7 @@ fn adjusts(old: &WatcherConfig, new: &WatcherConfig) -> bool {
         priority: new.priority,
         stop_children: new.stop_children,
         idle_timeout: new.idle_timeout,
+        scaling: new.scaling.clone(),
         ..old.clone()
     };
     live == *new

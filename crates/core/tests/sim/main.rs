@@ -19,6 +19,7 @@ mod model;
 mod probes;
 mod rng;
 mod run;
+mod scaling;
 mod sink_commands;
 
 /// The client that sends every request, with the id of this one.
@@ -81,6 +82,8 @@ fn the_core_keeps_its_promises() {
     println!("{total:?}");
     let chosen = ["CIRCUS_SIM_SEED", "CIRCUS_SIM_SEEDS", "CIRCUS_SIM_STEPS"].iter().any(|name| setting(name).is_some());
     assert!(chosen || total.steps >= STEPS || FOUND.load(Ordering::Relaxed), "only {} steps", total.steps);
+    let followed = total.scaled > 0 && total.drained > 0;
+    assert!(chosen || followed || FOUND.load(Ordering::Relaxed), "no watcher has followed its need");
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub(crate) struct Expected {
     /// The socket that it waits at (`on_demand`).
     pub(crate) socket: Option<&'static str>,
     pub(crate) waiting: Waiting,
+    /// Its number of workers follows its need.
+    pub(crate) scaled: bool,
     /// The watcher without which it does not run (`requires`).
     pub(crate) requires: Option<String>,
 }
@@ -91,6 +93,7 @@ impl Expected {
             hooked: false,
             socket: None,
             waiting: Waiting::default(),
+            scaled: false,
             requires: None,
         }
     }
@@ -106,6 +109,7 @@ impl Expected {
             send_hup: config.send_hup,
             was_empty: config.numprocesses == 0,
             hooked: is_hooked(config),
+            scaled: config.scaling.scale.is_some(),
             requires: config.requires.first().filter(|_| config.propagate != Propagate::None).cloned(),
             socket: config.stdin_socket.as_deref().filter(|_| config.on_demand).map(known),
             ..Self::new(config.numprocesses)
@@ -135,6 +139,7 @@ impl Expected {
         self.singleton = config.singleton;
         self.send_hup = config.send_hup;
         self.hooked |= is_hooked(config);
+        self.scaled = config.scaling.scale.is_some();
     }
 
     /// A command reached it.

@@ -9,13 +9,25 @@ use serde_json::{Value, json};
 
 use super::kernel::MS;
 use super::rng::Rng;
+use super::scaling::Needs;
 
 /// A probe under way.
 struct Running {
     id: ProbeId,
     pid: Pid,
+    about: About,
     /// When it answers; some never do.
     answers: Option<(u64, ProbeOutcome)>,
+}
+
+/// What a probe is about, as far as the model has to know.
+#[derive(Clone)]
+pub(crate) enum About {
+    Check,
+    /// Whether this worker may go.
+    Idle(i32),
+    /// How many workers the watcher of this name needs.
+    Need(String),
 }
 
 /// Every probe under way.
@@ -44,7 +56,7 @@ pub(crate) fn random_checks(rng: &mut Rng, config: &mut WatcherConfig) {
 }
 
 impl Probes {
-    pub(crate) fn begin(&mut self, call: &ProbeCall, rng: &mut Rng, now: u64) {
+    pub(crate) fn begin(&mut self, call: &ProbeCall, needs: &mut Needs, rng: &mut Rng, now: u64) {
         let same = self.running.iter().filter(|running| running.id.worker == call.id.worker).count();
         assert_eq!(same, 0, "a worker is looked at twice at a time");
         let delay = match rng.below(100) {
@@ -59,9 +71,15 @@ impl Probes {
             60..90 => ProbeOutcome::Failed("refused".into()),
             _ => ProbeOutcome::Unable("too many open files".into()),
         };
+        let about = match call.pid {
+            None => About::Need(call.config.name.clone()),
+            Some(pid) if call.probe.text() == "exec:idle" => About::Idle(pid.0),
+            Some(_) => About::Check,
+        };
+        let outcome = if let About::Need(name) = &about { needs.answer(name, rng) } else { outcome };
         self.begun += 1;
         let answers = delay.map(|delay| (now + delay, outcome));
-        self.running.push(Running { id: call.id, pid: call.pid, answers });
+        self.running.push(Running { id: call.id, pid: call.pid.unwrap_or(Pid(0)), about, answers });
     }
 
     pub(crate) fn end(&mut self, probe: ProbeId) {
@@ -91,11 +109,11 @@ impl Probes {
     }
 
     /// An answer that has come by now.
-    pub(crate) fn take(&mut self, now: u64) -> Option<Event> {
+    pub(crate) fn take(&mut self, now: u64) -> Option<(Event, About)> {
         let due = |running: &Running| running.answers.as_ref().is_some_and(|(at, _)| *at <= now);
         let at = self.running.iter().position(due)?;
-        let Running { id, answers, .. } = self.running.remove(at);
-        Some(Event::Probed { probe: id, outcome: answers?.1 })
+        let Running { id, answers, about, .. } = self.running.remove(at);
+        Some((Event::Probed { probe: id, outcome: answers?.1 }, about))
     }
 
     /// What a worker may report of itself.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use circus_core::arbiter::{
-    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Memories, Mono, Now, OperationKind, Pid, Reach,
-    SampleTarget, SignalTarget, SinkEvent, SocketAddress, SocketInfo, WatcherKey, WatcherState, WatcherView, WorkerId,
-    WorkerState, WorkerView,
+    Action, Arbiter, Event, Exit, HookTask, Intent, JobId, Launch, Memories, Mono, Now, OperationKind, Pid,
+    ProbeOutcome, Reach, SampleTarget, SignalTarget, SinkEvent, SocketAddress, SocketInfo, WatcherKey, WatcherState,
+    WatcherView, WorkerId, WorkerState, WorkerView,
 };
 use circus_core::config::{
     CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
@@ -22,8 +22,9 @@ use super::file::File;
 use super::hooks::{Hooks, pid_of, point, random_hooks};
 use super::kernel::{Kernel, Left, MS, Process, Temper};
 use super::model::{Expected, is_hooked};
-use super::probes::{Probes, random_checks};
+use super::probes::{About, Probes, random_checks};
 use super::rng::Rng;
+use super::scaling::{MAX, MIN, Needs, random_scale};
 use super::sink_commands::SinkCommands;
 
 /// The least time between two hand-overs: a hook that runs again each time would never come to its end.
@@ -53,6 +54,8 @@ pub(crate) struct Totals {
     probes: u64,
     counted: u64,
     idled: u64,
+    pub(crate) scaled: u64,
+    pub(crate) drained: u64,
     successors: u64,
     retired: u64,
     failed_reloads: u64,
@@ -80,6 +83,8 @@ impl Totals {
         self.probes += other.probes;
         self.counted += other.counted;
         self.idled += other.idled;
+        self.scaled += other.scaled;
+        self.drained += other.drained;
         self.successors += other.successors;
         self.retired += other.retired;
         self.failed_reloads += other.failed_reloads;
@@ -128,6 +133,7 @@ struct Sim {
     hooks: Hooks,
     sink_commands: SinkCommands,
     probes: Probes,
+    needs: Needs,
     /// What the core has had written down last.
     remembered: Memories,
     /// Deaths whose `before_reap` is under way.
@@ -151,6 +157,7 @@ pub(crate) fn run(seed: u64, steps: u64, trace: bool) -> Totals {
     sim.totals.hooks = sim.hooks.begun;
     sim.totals.commands = sim.sink_commands.started;
     sim.totals.probes = sim.probes.begun;
+    sim.totals.scaled = sim.needs.changes;
     sim.totals
 }
 
@@ -202,6 +209,7 @@ impl Sim {
             hooks: Hooks::default(),
             sink_commands: SinkCommands::default(),
             probes: Probes::default(),
+            needs: Needs::default(),
             remembered: Memories::new(),
             awaiting_before_reap: Vec::new(),
             totals: Totals::default(),
@@ -355,7 +363,15 @@ impl Sim {
             });
             self.drain();
         }
-        while let Some(event) = self.probes.take(now) {
+        while let Some((event, about)) = self.probes.take(now) {
+            if let Event::Probed { outcome, .. } = &event {
+                match about {
+                    About::Check => {}
+                    About::Idle(pid) if *outcome == ProbeOutcome::Passed => drop(self.needs.idle.insert(pid)),
+                    About::Idle(_) => {}
+                    About::Need(name) => self.needs.note(&name, outcome, now),
+                }
+            }
             self.tell(event);
             self.drain();
         }
@@ -481,6 +497,7 @@ impl Sim {
         self.tell(Event::Exited(told.collect()));
         for ((pid, code, process), (released, quiet)) in exits.iter().zip(quiet) {
             self.kernel.recycle(*pid);
+            self.needs.idle.remove(pid);
             self.hooks.forget(*pid);
             self.totals.reaped += 1;
             let Some(expected) = self.watchers.get_mut(&process.watcher).filter(|_| !released) else { continue };
@@ -574,7 +591,16 @@ impl Sim {
             }
             Action::EndHook(hook) => self.hooks.end(hook),
             Action::EndPythonHost(host) => self.hooks.end_host(host),
-            Action::Publish(notice) => self.published(&notice.kind),
+            Action::Publish(notice) => {
+                if let EventKind::Scale { before, numprocesses, .. } = &notice.kind {
+                    self.needs.changed(&notice.resource, (*before, *numprocesses), self.now);
+                    if let Some(expected) = self.watchers.get_mut(&notice.resource) {
+                        expected.touched();
+                        expected.numprocesses = *numprocesses;
+                    }
+                }
+                self.published(&notice.kind);
+            }
             Action::Reply(reply) => self.replied(reply),
             Action::Restart | Action::Exit(_) => {
                 let mine: Vec<_> = self.kernel.processes.keys().filter(|pid| !self.released.contains(pid)).collect();
@@ -582,6 +608,7 @@ impl Sim {
                 self.ended = true;
             }
             Action::WatchSocket { name, on } => self.sockets.watch(&name, on),
+            Action::Measure { .. } => unreachable!("the watchers that follow their need ask a command"),
             Action::CountConnections { watcher, sockets } => self.count_connections(watcher, &sockets),
             Action::CloseStreams(watcher) => {
                 if let Some(id) = self.sink_commands.close(watcher, &mut self.rng, self.now) {
@@ -589,8 +616,12 @@ impl Sim {
                 }
             }
             Action::Probe(call) => {
-                assert!(self.kernel.processes.contains_key(&call.pid.0), "a look at {}, which is gone", call.pid.0);
-                self.probes.begin(&call, &mut self.rng, self.now);
+                let pid = call.pid.map(|pid| pid.0);
+                assert!(
+                    pid.is_none_or(|pid| self.kernel.processes.contains_key(&pid)),
+                    "a look at {pid:?}, which is gone"
+                );
+                self.probes.begin(&call, &mut self.needs, &mut self.rng, self.now);
             }
             Action::EndProbe(probe) => self.probes.end(probe),
             Action::StartSinkCommand(id) => {
@@ -670,6 +701,7 @@ impl Sim {
         let before = std::mem::replace(&mut process.stop_sent, true);
         if !before && process.left.is_none() && signal != Signal::KILL {
             self.check_retirement(pid.0);
+            self.check_drained(pid.0);
         }
         let process = self.kernel.processes.get_mut(&pid.0).unwrap();
         // SIGINT is what the simulator's own kill sends.
@@ -732,6 +764,23 @@ impl Sim {
         }
         let left = left.len();
         assert!(left >= view.numprocesses as usize, "{pid} is told to stop, and only {left} of its watcher are left");
+    }
+
+    /// A worker that is told to stop because there are too many has said that it is idle.
+    fn check_drained(&mut self, pid: i32) {
+        let process = &self.kernel.processes[&pid];
+        let (Some(view), Some(config)) =
+            (self.arbiter.view(&process.watcher), self.arbiter.config_of(&process.watcher))
+        else {
+            return;
+        };
+        let is_surplus = view.state == WatcherState::Active && !view.busy && !self.killing && config.max_age == 0;
+        // One that was on its way has nothing to lose.
+        let is_young = self.now - process.born < 40 * MS;
+        if config.scaling.drain.is_some() && is_surplus && !is_young && !self.released.contains(&pid) {
+            assert!(self.needs.idle.contains(&pid), "{pid} is told to stop, and was not asked");
+            self.totals.drained += 1;
+        }
     }
 
     fn launch(&mut self, launch: Launch) {
@@ -876,6 +925,7 @@ impl Sim {
             | EventKind::RunEnd(_)
             | EventKind::Reload
             | EventKind::Updated
+            | EventKind::Scale { .. }
             | EventKind::Add
             | EventKind::Remove
             | EventKind::HookSuccess { .. }
@@ -990,6 +1040,8 @@ impl Sim {
             if !(all || other == name) {
                 continue;
             }
+            let scaled = expected.scaled;
+            let allowed = |number: u32| !scaled || (MIN..=MAX).contains(&number);
             if !matches!(
                 request,
                 Request::List { .. }
@@ -1017,13 +1069,17 @@ impl Sim {
                 }
                 Request::Reload { .. } => expected.up = true,
                 Request::Enable { enabled, .. } => expected.autostart = *enabled,
-                Request::Incr { nb, .. } if !expected.singleton => expected.numprocesses += *nb as u32,
+                Request::Incr { nb, .. } if !expected.singleton => {
+                    let number = expected.numprocesses + *nb as u32;
+                    expected.numprocesses = if allowed(number) { number } else { expected.numprocesses };
+                }
                 Request::Decr { nb, .. } if !expected.singleton => {
-                    expected.numprocesses = expected.numprocesses.saturating_sub(*nb as u32);
+                    let number = expected.numprocesses.saturating_sub(*nb as u32);
+                    expected.numprocesses = if allowed(number) { number } else { expected.numprocesses };
                 }
                 Request::Set { options, .. } => {
                     let wanted = options.get("numprocesses").and_then(serde_json::Value::as_u64);
-                    if let Some(wanted) = wanted.filter(|n| !expected.singleton || *n <= 1) {
+                    if let Some(wanted) = wanted.filter(|n| (!expected.singleton || *n <= 1) && allowed(*n as u32)) {
                         expected.numprocesses = wanted as u32;
                     }
                 }
@@ -1252,6 +1308,7 @@ impl Sim {
         }
         self.hooks.healthy = true;
         self.probes.healthy = true;
+        self.needs.healthy = true;
         for expected in self.watchers.values_mut() {
             expected.temper = Temper::Healthy;
         }
@@ -1288,6 +1345,13 @@ impl Sim {
             // A worker of age is about to be replaced, at the very end.
             assert!(!view.busy || view.aging, "{name} is still busy: {view:?}");
             assert_eq!(view.numprocesses, expected.numprocesses, "{name}: numprocesses");
+            if let Some(number) = self.needs.settled(name)
+                && expected.scaled
+                && !expected.unsure
+                && view.state == WatcherState::Active
+            {
+                assert_eq!(view.numprocesses, number, "{name}: its need has been the same for minutes");
+            }
             if view.aging {
                 continue;
             }
@@ -1499,6 +1563,12 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     if rng.chance(10) {
         config.max_age = 20;
         config.max_age_variance = 10;
+    }
+    let is_plain = !expected.singleton && !expected.hooked && expected.socket.is_none();
+    if is_plain && !name.starts_with('a') && rng.chance(40) {
+        random_scale(rng, &mut config);
+        expected.numprocesses = config.numprocesses;
+        expected.scaled = config.scaling.scale.is_some();
     }
     (config, expected)
 }

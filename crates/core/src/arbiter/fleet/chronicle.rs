@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::arbiter::fleet::scaler::Rescale;
 use crate::arbiter::ids::Wid;
 use crate::arbiter::outcome::{Cause, ended, span};
 use crate::arbiter::time::Now;
@@ -44,6 +45,8 @@ pub(in crate::arbiter) enum What {
     Killed { pid: Pid, timeout: f64 },
     /// A reload has failed.
     ReloadFailed { reason: String },
+    /// The number of workers has followed the need.
+    Scaled(Rescale),
     /// The watcher was started.
     Started,
     /// The watcher has stopped.
@@ -112,7 +115,11 @@ impl Chronicle {
                 What::Exit { pid, .. } | What::Killed { pid, .. } => Some(pid),
                 // It has not got to its program, so it has printed nothing.
                 What::Failed(Cause::Launch(_)) => return None,
-                What::Failed(_) | What::ReloadFailed { .. } | What::Started | What::Stopped { .. } => None,
+                What::Failed(_)
+                | What::ReloadFailed { .. }
+                | What::Scaled(_)
+                | What::Started
+                | What::Stopped { .. } => None,
             };
             Some((happening.wid?, pid))
         };
@@ -141,6 +148,7 @@ impl What {
             Self::Failed(_) => "failure",
             Self::Killed { .. } => "killed",
             Self::ReloadFailed { .. } => "reload_failed",
+            Self::Scaled(_) => "scaled",
             Self::Started => "started",
             Self::Stopped { .. } => "stopped",
         }
@@ -161,6 +169,7 @@ impl What {
                 format!("{} did not stop within {timeout} s (graceful_timeout) and was killed", worker(*pid))
             }
             Self::ReloadFailed { reason } => reason.clone(),
+            Self::Scaled(Rescale { from, to, reason, .. }) => format!("{from} to {to} workers: {reason}"),
             Self::Started => "started".into(),
             Self::Stopped { reason: Some(reason) } => format!("stopped: {reason}"),
             Self::Stopped { reason: None } => "stopped as it was told to".into(),
@@ -175,6 +184,7 @@ impl What {
             }),
             Self::Failed(cause) => return cause.fields(),
             Self::Killed { pid, timeout } => json!({"pid": pid.0, "graceful_timeout": timeout}),
+            Self::Scaled(Rescale { from, to, .. }) => json!({"before": from, "numprocesses": to}),
             Self::ReloadFailed { .. } | Self::Started | Self::Stopped { .. } => return Object::new(),
         };
         value.as_object().cloned().unwrap_or_default()

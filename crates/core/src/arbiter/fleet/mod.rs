@@ -7,6 +7,7 @@ pub(in crate::arbiter) mod memory;
 pub(in crate::arbiter) mod pools;
 pub(in crate::arbiter) mod registry;
 pub(in crate::arbiter) mod runs;
+pub(in crate::arbiter) mod scaler;
 pub(in crate::arbiter) mod slots;
 pub(in crate::arbiter) mod vitals;
 pub(in crate::arbiter) mod watcher;

@@ -10,6 +10,7 @@ use crate::arbiter::fleet::activation::Activation;
 use crate::arbiter::fleet::chronicle::What;
 use crate::arbiter::fleet::history::History;
 use crate::arbiter::fleet::runs::Runs;
+use crate::arbiter::fleet::scaler::Scaler;
 use crate::arbiter::fleet::slots::Slots;
 use crate::arbiter::fleet::worker::{Worker, WorkerClass, WorkerState};
 use crate::arbiter::ids::{JobId, WatcherKey, Wid, WorkerId};
@@ -167,6 +168,8 @@ pub(in crate::arbiter) struct Watcher {
     pub(in crate::arbiter) history: History,
     #[serde(default, skip_serializing_if = "Runs::is_default")]
     pub(in crate::arbiter) runs: Runs,
+    #[serde(default, skip_serializing_if = "Scaler::is_default")]
+    pub(in crate::arbiter) scaler: Scaler,
 }
 
 impl Watcher {
@@ -202,6 +205,7 @@ impl Watcher {
             hooks: Hooks::default(),
             history: History::default(),
             runs: Runs::default(),
+            scaler: Scaler::default(),
         }
     }
 
@@ -431,7 +435,7 @@ impl Watcher {
 
     /// Whether the number of processes is what was asked for, and those too many are gone.
     pub(in crate::arbiter) fn is_resized(&self) -> bool {
-        self.is_settled() && self.counts.dying == 0 && self.counts.retiring == 0
+        self.is_settled() && self.counts.dying == 0 && self.counts.retiring == 0 && !self.scaler.drain.is_under_way()
     }
 
     /// Those that neither leave nor are being replaced, the oldest first.

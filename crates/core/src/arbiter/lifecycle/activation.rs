@@ -50,6 +50,7 @@ impl Arbiter {
     /// Brings what a watcher waits for, a connection or a time, in line with whether it waits.
     pub(in crate::arbiter) fn update_activation(&mut self, key: WatcherKey, now: Now) {
         self.update_schedule(key, now);
+        self.update_scale(key, now);
         let Some(watcher) = self.fleet.get(key) else { return };
         if !watcher.config.on_demand && watcher.activation == Activation::default() {
             return;

@@ -44,7 +44,7 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) 
 pub(in crate::arbiter) fn probed(w: &mut Watcher, id: WorkerId, outcome: ProbeOutcome, cx: &mut Cx<'_>) {
     let interval = seconds(w.config.checks.health_interval);
     match outcome {
-        ProbeOutcome::Passed => {
+        ProbeOutcome::Passed | ProbeOutcome::Printed(_) => {
             probes::change(w, id, |vitals| {
                 (vitals.failures, vitals.has_passed, vitals.is_told, vitals.error) = (0, true, false, None);
             });

@@ -58,7 +58,8 @@ pub(in crate::arbiter) fn attempt(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
         _ => cx.mono().after(seconds(w.config.checks.health_timeout)),
     };
     cx.timers.set(Timer::Probe(id), until);
-    let call = ProbeCall { id: probe_id, wid, pid, probe, config: w.config.clone() };
+    let call =
+        ProbeCall { id: probe_id, wid: Some(wid), pid: Some(pid), probe, config: w.config.clone(), prints: false };
     cx.act(Action::Probe(Box::new(call)));
     false
 }

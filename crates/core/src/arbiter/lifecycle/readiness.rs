@@ -41,7 +41,7 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>) 
 /// An attempt to see it has come to something.
 pub(in crate::arbiter) fn probed(w: &mut Watcher, id: WorkerId, outcome: ProbeOutcome, cx: &mut Cx<'_>) {
     match outcome {
-        ProbeOutcome::Passed => reached(w, id, cx),
+        ProbeOutcome::Passed | ProbeOutcome::Printed(_) => reached(w, id, cx),
         ProbeOutcome::Failed(error) | ProbeOutcome::Unable(error) => {
             probes::change(w, id, |vitals| vitals.error = Some(error));
             probes::pause(w, id, seconds(w.config.checks.ready_interval), cx);

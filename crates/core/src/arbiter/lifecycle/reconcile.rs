@@ -4,7 +4,7 @@ use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState};
 use crate::arbiter::lifecycle::launch::launch;
 use crate::arbiter::lifecycle::purpose::spawns_singly;
-use crate::arbiter::lifecycle::terminate;
+use crate::arbiter::lifecycle::{drain, terminate};
 use crate::arbiter::time::seconds;
 use crate::arbiter::timers::Timer;
 
@@ -16,7 +16,11 @@ const MAX_LAUNCHES_AHEAD: usize = 256;
 pub(in crate::arbiter) fn reconcile(w: &mut Watcher, cx: &mut Cx<'_>) {
     match w.state {
         // Every worker is stopping, and none is launched.
-        WatcherState::Stopped | WatcherState::Stopping => {}
+        WatcherState::Stopped | WatcherState::Stopping => {
+            if w.scaler.drain.is_under_way() {
+                drain::cancel(w, cx);
+            }
+        }
         WatcherState::Starting { .. } | WatcherState::Active => {
             end_surplus(w, cx);
             launch_missing(w, cx);
@@ -30,6 +34,10 @@ fn end_surplus(w: &mut Watcher, cx: &mut Cx<'_>) {
         && let Some(wid) = w.slots.cancel_one()
     {
         cx.timers.cancel(Timer::Retry(w.key, wid));
+    }
+    if w.config.scaling.drain.is_some() || w.scaler.drain.is_under_way() {
+        let surplus = w.surplus();
+        return drain::go_on(w, surplus, cx);
     }
     // Chosen together: a thousand that are too many are found in one walk.
     for id in w.leavers(w.surplus()) {

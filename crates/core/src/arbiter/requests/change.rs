@@ -39,6 +39,19 @@ fn too_many() -> Fault {
     Fault::message(format!("'numprocesses' cannot be more than {MOST_PROCESSES}"))
 }
 
+/// Refuses a number of workers that `scale` would not give.
+fn within_bounds(config: &WatcherConfig, number: u32) -> Result<(), Fault> {
+    match config.scaling.bounds() {
+        Some(bounds) if !bounds.contains(&number) => Err(Fault::command(format!(
+            "{}: numprocesses has to be from {} to {} (scale_min, scale_max)",
+            config.name,
+            bounds.start(),
+            bounds.end()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn ok() -> Dispatch {
     Ok(Some(Object::new()))
 }
@@ -352,6 +365,8 @@ impl Arbiter {
         if let Some(text) = watcher.config.lacks_slots(count).filter(|_| by > 0) {
             return Err(Fault::command(format!("{}: {text}", watcher.name())));
         }
+        within_bounds(&watcher.config, count)?;
+        watcher.scaler.low = None;
         let before = std::mem::replace(&mut Arc::make_mut(&mut watcher.config).numprocesses, count);
         self.remember_number(key);
         self.wait_for_size(to, key, before, Form::Count(count), waiting, now)
@@ -447,6 +462,10 @@ impl Arbiter {
         }
         if config.numprocesses > MOST_PROCESSES {
             return Err(too_many());
+        }
+        if changes.contains_key("numprocesses") {
+            within_bounds(&config, config.numprocesses)?;
+            watcher.scaler.low = None;
         }
         watcher.hooks.renew(changed_hooks(changes));
         let before = std::mem::replace(&mut watcher.config, Arc::new(config));

@@ -14,7 +14,7 @@ use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
 use crate::commands::Health;
-use crate::config::{Schedule, WatcherKind, WatcherOrigin};
+use crate::config::{Scale, Schedule, WatcherKind, WatcherOrigin};
 use crate::proto::{Object, RunReport};
 
 impl Arbiter {
@@ -62,6 +62,12 @@ impl Arbiter {
             put("next_run_in", self.left(Timer::Run(watcher.key), now).map(|left| left.as_secs_f64()).into());
         }
         put("wanted", watcher.config.numprocesses.into());
+        if let Some(bounds) = watcher.config.scaling.bounds() {
+            put("scale", scaling(watcher, (*bounds.start(), *bounds.end())));
+        }
+        if watcher.scaler.drain.is_under_way() {
+            put("draining", counts.running.saturating_sub(watcher.config.numprocesses as usize).into());
+        }
         put("running", counts.running.into());
         put("starting", (counts.starting + counts.unready).into());
         put("stopping", (counts.dying + counts.retiring + counts.failing).into());
@@ -115,6 +121,19 @@ impl Arbiter {
 pub(in crate::arbiter) fn reason_of(watcher: &Watcher) -> Option<String> {
     let waits = |failure: &&Failure| watcher.slots.backoffs().any(|(wid, _)| failure.wid == Some(wid));
     watcher.gave_up.as_ref().or_else(|| watcher.failures.since(0).find(waits)).map(Failure::words)
+}
+
+/// What the number of workers follows, and its last change.
+fn scaling(watcher: &Watcher, (min, max): (u32, u32)) -> Value {
+    let (options, scaler) = (&watcher.config.scaling, &watcher.scaler);
+    let last = scaler
+        .last
+        .as_ref()
+        .map(|last| json!({"before": last.from, "numprocesses": last.to, "reason": last.reason, "time": last.time}));
+    json!({
+        "by": options.scale.as_ref().map(Scale::shown), "min": min, "max": max, "target": options.target(),
+        "measured": scaler.measured, "error": scaler.error, "last": last,
+    })
 }
 
 /// A hook that is under way, by its name.

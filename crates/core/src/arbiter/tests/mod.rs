@@ -18,6 +18,7 @@ mod reload;
 mod reloadconfig;
 mod remember;
 mod rig;
+mod scale;
 mod sink_commands;
 mod slots;
 mod spawning;

@@ -209,6 +209,10 @@ impl Rig {
                 self.counts.push(watcher);
                 format!("count connections of {}", sockets.join(" "))
             }
+            Action::Measure { watcher, what } => {
+                self.counts.push(watcher);
+                format!("measure {what:?}")
+            }
             Action::Signal { pid, signal, reach, watcher } => {
                 assert!(self.alive.contains(&pid.0), "a signal to {}, which is gone", pid.0);
                 if matches!(reach, Reach::ProcessAndChildren | Reach::Children) {
@@ -299,8 +303,10 @@ impl Rig {
                 format!("end {}", point.name())
             }
             Action::Probe(call) => {
-                assert!(self.alive.contains(&call.pid.0), "a look at {}, which is gone", call.pid.0);
-                let text = format!("probe {} of {}", call.probe.text(), call.pid.0);
+                let pid = call.pid.map(|pid| pid.0);
+                assert!(pid.is_none_or(|pid| self.alive.contains(&pid)), "a look at {pid:?}, which is gone");
+                let about = pid.map_or("the watcher".to_owned(), |pid| pid.to_string());
+                let text = format!("probe {} of {about}", call.probe.text());
                 self.probes.push(*call);
                 text
             }

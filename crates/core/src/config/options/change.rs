@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::streams::{file_of, settle};
 use super::{Effect, OptionSpec, find};
-use crate::config::{Args, Host, WatcherConfig, job, python, words};
+use crate::config::{Args, Host, WatcherConfig, job, python, scaling, words};
 use crate::proto::{Fault, HookPoint, Object};
 
 /// Checks the types of options before any of them is applied. The names that are no options are handed back: for `add`
@@ -109,6 +109,7 @@ pub fn from_add(
     if watcher.copy_env {
         copy_env(&mut watcher, host);
     }
+    watcher.settle_number();
     if watcher.singleton && watcher.numprocesses > 1 {
         let count = watcher.numprocesses;
         return Err(Fault::command(format!("Cannot have {count} processes with a singleton watcher")));
@@ -170,6 +171,9 @@ fn impossible(watcher: &WatcherConfig) -> Option<String> {
 pub(in crate::config) fn contradiction(watcher: &WatcherConfig) -> Option<String> {
     if watcher.singleton && watcher.numprocesses > 1 {
         return Some("Singleton watcher has a single process".into());
+    }
+    if let Some(text) = scaling::fault(watcher) {
+        return Some(text);
     }
     if let Some(text) = watcher.lacks_slots(watcher.numprocesses) {
         return Some(format!("numprocesses: {text}"));

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Kind;
 use super::kind::{END, EXCLUSIVE, HUP, KEEP, NONE, ON_FAILURE, OVERLAP, RESTART, STOP, bounded_seconds};
 use crate::config::{
-    Account, Args, ExitOn, LogFormat, Missed, OnOrphans, Orphans, Overlap, Propagate, ReloadMode, Respawn, Schedule,
-    WatcherKind, python,
+    Account, Args, ExitOn, LogFormat, Missed, OnOrphans, Orphans, Overlap, Propagate, ReloadMode, Respawn, Scale,
+    Schedule, WatcherKind, python,
 };
 use crate::proto::Signal;
 
@@ -41,6 +41,19 @@ impl Field for bool {
 
     fn show(&self) -> Value {
         (*self).into()
+    }
+}
+
+impl Field for Option<Scale> {
+    fn read(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Null => Ok(None),
+            value => Scale::read(&String::read(value)?),
+        }
+    }
+
+    fn show(&self) -> Value {
+        self.as_ref().map_or("none", Scale::text).into()
     }
 }
 

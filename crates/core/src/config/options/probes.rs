@@ -20,6 +20,15 @@ pub(super) fn put_health(probe: &mut Option<Probe>, value: &Value) -> Result<(),
     put(probe, value, ProbeUse::Health)
 }
 
+/// `exec:COMMAND` or nothing.
+pub(super) fn put_command(probe: &mut Option<Probe>, value: &Value) -> Result<(), String> {
+    *probe = match value {
+        Value::Null => None,
+        value => Probe::read_command(&String::read(value)?)?,
+    };
+    Ok(())
+}
+
 fn put(probe: &mut Option<Probe>, value: &Value, of: ProbeUse) -> Result<(), String> {
     *probe = match value {
         Value::Null => None,

@@ -57,6 +57,20 @@ macro_rules! check {
     };
 }
 
+/// The same for a field of `scaling`.
+macro_rules! scaling {
+    ($name:ident, $authority:ident) => {
+        OptionSpec {
+            key: stringify!($name),
+            get: |watcher, _| Some(watcher.scaling.$name.show()),
+            put: |watcher, _, value| store(&mut watcher.scaling.$name, value),
+            effect: Effect::Nothing,
+            listed: Listed::WhenSet,
+            ..usual(Authority::$authority)
+        }
+    };
+}
+
 /// The same for a field of `cron`.
 macro_rules! cron {
     ($name:ident) => {
@@ -141,6 +155,30 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "yes",
         listed: Listed::Never,
         ..field!(copy_path, RunsAsDaemon)
+    },
+    OptionSpec {
+        key: "drain",
+        default: "none",
+        doc: "The command, as exec:COMMAND, that says whether a worker may go, where there are too many: after decr, a set of \
+              numprocesses, or scale. Workers are asked one after the other, the oldest first; CIRCUS_PID in the environment \
+              of the command is the worker's pid, CIRCUS_WID its number, CIRCUS_WATCHER its watcher. Exit status 0 means \
+              that the worker is idle: it is told to stop. With any other the next one is asked; when all are busy, circusd \
+              asks again after scale_interval. The command runs with the user, the environment and the directory of the \
+              worker. stop, restart and reload ask none.",
+        example: "exec:/usr/local/bin/is-idle",
+        scope: Scope::Watcher,
+        get: |watcher, _| Some(probes::show(watcher.scaling.drain.as_ref())),
+        put: |watcher, _, value| probes::put_command(&mut watcher.scaling.drain, value),
+        ..scaling!(drain_timeout, RunsAsWorker)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "5",
+        unit: "seconds",
+        doc: "The time limit of drain. A command that takes longer is ended, and its worker counts as busy.",
+        example: "2",
+        put: |watcher, _, value| probes::put_pause(&mut watcher.scaling.drain_timeout, value),
+        ..scaling!(drain_timeout, Safe)
     },
     OptionSpec {
         kind: Kind::Env,
@@ -590,6 +628,76 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
             Ok(())
         },
         ..usual(Authority::RunsAsDaemon)
+    },
+    OptionSpec {
+        default: "none",
+        doc: "What the number of workers follows, between scale_min and scale_max. queue: the connections that wait to be \
+              accepted at the watcher's sockets; one worker more for each scale_target of them, at most twice as many at a \
+              time, and one fewer when none has waited. cpu: the processor time that the workers use, each with its \
+              children; as many workers as bring their mean to scale_target percent of a processor, at most twice as many at \
+              a time. exec:COMMAND: the whole number that the command prints; it runs with the user, the environment and the \
+              directory of the workers, and with CIRCUS_WATCHER. circusd measures each scale_interval while all workers are \
+              up. More workers start at once; fewer stay after scale_down_after. numprocesses is the number to begin with, \
+              and incr, decr and set give another, within the bounds.",
+        example: "queue",
+        scope: Scope::Watcher,
+        ..scaling!(scale, RunsAsWorker)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "60",
+        unit: "seconds",
+        doc: "With scale, the time for which fewer workers have to be enough before any is stopped; as many stay as were \
+              needed at most in this time.",
+        example: "300",
+        ..scaling!(scale_down_after, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "5",
+        unit: "seconds",
+        doc: "With scale, the pause between two measurements; with drain, the pause before busy workers are asked again.",
+        example: "2",
+        put: |watcher, _, value| probes::put_pause(&mut watcher.scaling.scale_interval, value),
+        ..scaling!(scale_interval, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "0",
+        unit: "workers",
+        doc: "With scale, the greatest number of workers; it has to be set.",
+        example: "8",
+        scope: Scope::Watcher,
+        ..scaling!(scale_max, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "1",
+        unit: "workers",
+        doc: "With scale, the least number of workers, at least 1. For none at all while nobody connects, see on_demand and \
+              idle_timeout.",
+        example: "2",
+        scope: Scope::Watcher,
+        put: |watcher, _, value| probes::put_retries(&mut watcher.scaling.scale_min, value),
+        ..scaling!(scale_min, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Int,
+        default: "0",
+        doc: "With scale = queue, how many connections have to wait for one worker more. With scale = cpu, the share of a \
+              processor, in percent, that a worker is to use. 0 means 1 connection, or 70 percent.",
+        example: "80",
+        ..scaling!(scale_target, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Seconds,
+        default: "5",
+        unit: "seconds",
+        doc: "The time limit of the command of scale = exec:COMMAND. A command that takes longer is ended, and the number of \
+              workers stays.",
+        example: "2",
+        put: |watcher, _, value| probes::put_pause(&mut watcher.scaling.scale_timeout, value),
+        ..scaling!(scale_timeout, Safe)
     },
     OptionSpec {
         doc: "With kind = cron, when it runs: five fields as in crontab(5) (minute, hour, day of month, month, day of week; \

@@ -60,14 +60,15 @@ fn allowed(principal: &Principal, request: &Request, watchers: &[&WatcherConfig]
 /// The declared authority, once more: a changed row of the table has to be meant.
 fn declared(key: &str) -> Authority {
     match key {
-        "args" | "cmd" | "env" | "executable" | "gid" | "health" | "ready" | "shell" | "shell_args" | "slot.*"
-        | "uid" => Authority::RunsAsWorker,
+        "args" | "cmd" | "drain" | "env" | "executable" | "gid" | "health" | "ready" | "scale" | "shell"
+        | "shell_args" | "slot.*" | "uid" => Authority::RunsAsWorker,
         "copy_path" | "hooks" | "hooks.*" | "no_new_privs" | "rlimit_*" => Authority::RunsAsDaemon,
         "close_child_stdin" | "copy_env" | "env_file" | "on_demand" | "sockets" | "stderr_stream"
         | "stderr_stream.*" | "stdin_socket" | "stdout_stream" | "stdout_stream.*" | "use_sockets" | "virtualenv"
         | "virtualenv_py_ver" | "working_dir" => Authority::OpensAsDaemon,
         "essential" | "orphans" | "stop_children" => Authority::SignalsAsDaemon,
-        "after" | "autostart" | "close_child_stderr" | "close_child_stdout" | "graceful_timeout"
+        "after" | "autostart" | "drain_timeout" | "scale_down_after" | "scale_interval" | "scale_max" | "scale_min"
+        | "scale_target" | "scale_timeout" | "close_child_stderr" | "close_child_stdout" | "graceful_timeout"
         | "health_interval" | "health_retries" | "health_start_delay" | "health_timeout" | "hook_timeout" | "kind"
         | "idle_timeout" | "max_age" | "max_age_variance" | "max_retry" | "min_uptime" | "numprocesses"
         | "priority" | "propagate" | "remember" | "requires" | "ready_interval" | "ready_timeout" | "reload"
