@@ -128,6 +128,7 @@ pub(super) fn boot(
     let nofile = sys::raise_nofile().map_err(cannot("raise the limit of open files"))?;
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     descriptors::suffice(nofile, open, config.sockets.len()).map_err(error)?;
+    let host = Host { room: sys::room(nofile, Reserve::of(nofile).reserved()), ..host };
     sys::end_children_on_abort().map_err(cannot("prepare for a crash"))?;
     let placeholders = hold_numbers(config.sockets.len())?;
     // From here on a SIGTERM is taken up by the first turn, so that nothing of what follows is left behind.

@@ -37,6 +37,11 @@ impl Reserve {
         Self { limit: limit.hard, reserved: RESERVED.min(limit.hard / 4) }
     }
 
+    /// How many launches leave alone.
+    pub(super) fn reserved(self) -> u64 {
+        self.reserved
+    }
+
     /// Refuses a descriptor that was opened for a worker, if it is one of the last. The kernel gives the lowest free
     /// number, so this needs no count.
     pub(super) fn check(self, fd: &impl AsRawFd) -> Result<(), SpawnError> {

@@ -68,6 +68,22 @@ fn control_endpoint_answers_when_workers_want_every_descriptor() {
     circusd.quit();
 }
 
+/// What could never be started is refused at once, with the limit.
+#[test]
+fn more_workers_than_there_are_descriptors_for_are_refused() {
+    let site = Site::new();
+    site.ini("circus.ini", "[watcher:w]\ncmd = {knobs}\nstdout_stream.class = MemoryStream\n");
+    let command = limited(&site, 100);
+    let mut circusd = Circusd::launch_by(site, command);
+    circusd.wait_until_it_listens();
+    let reply = circusd.ask("incr", json!({"name": "w", "nb": 90}));
+    let reason =
+        "w: 91 workers cannot be started: 91 descriptors for output are wanted in all, and RLIMIT_NOFILE allows 75";
+    assert_eq!(reply["reason"], reason);
+    circusd.tell("incr", json!({"name": "w", "nb": 1, "waiting": true}));
+    circusd.quit();
+}
+
 /// The pipes of a crash loop, which its children hold, are closed when the watcher is gone.
 #[test]
 fn pipes_that_children_of_dead_workers_hold_are_closed_with_their_watcher() {

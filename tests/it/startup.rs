@@ -370,6 +370,26 @@ fn as_nobody(site: &Site, args: &[&str]) -> std::process::Command {
     command
 }
 
+/// The kernel counts the processes of a user, so circusd's own threads count, too.
+#[test]
+#[ignore = "needs root"]
+fn more_processes_than_a_user_may_have_are_refused() {
+    let site = Site::new();
+    site.open_to_all();
+    let ini = site.ini("circus.ini", "[watcher:w]\ncmd = /bin/sleep 1000\n");
+    let plain = as_nobody(&site, &[ini.to_str().unwrap()]);
+    let nobody = crate::rig::Account::named("nobody");
+    let mut command = site.command("prlimit");
+    command.arg("--nproc=400").arg(plain.get_program()).args(plain.get_args());
+    command.uid(nobody.uid).gid(nobody.gid);
+    let mut circusd = Circusd::launch_by(site, command);
+    circusd.wait_until_it_listens();
+    let reply = circusd.ask("incr", json!({"name": "w", "nb": 400}));
+    let reason = "w: 401 workers cannot be started: 401 processes are wanted in all, and RLIMIT_NPROC allows 400";
+    assert_eq!(reply["reason"], reason);
+    circusd.quit();
+}
+
 #[test]
 #[ignore = "needs root"]
 fn circusd_that_is_not_root_says_that_it_becomes_no_other_user() {

@@ -38,6 +38,7 @@ pub fn host() -> Host {
         // A directory that was removed has no name; "/" always is one.
         cwd: std::env::current_dir().map_or_else(|_| "/".into(), |directory| from_os(directory.into())),
         programs: programs(),
+        room: circus_core::config::Room::default(),
     }
 }
 

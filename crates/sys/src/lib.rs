@@ -97,7 +97,7 @@ pub use key_files::{read_hosts_file, read_key_ring, read_public_key, read_secret
 pub use kill::{SendError, send};
 pub use launch::{Credentials, Launch, SocketPassing, Stdio};
 pub use leftovers::{ProcessIdentity, become_subreaper, descendants, left_behind, leftover_roots};
-pub use limits::{OpenFileLimit, nofile, raise_nofile};
+pub use limits::{OpenFileLimit, nofile, raise_nofile, room};
 pub use machine::Machine;
 pub use memory::{bound_the_heap, release_memory};
 pub use notify::{Datagram, FdRequest, NotifySocket, Received, parse_datagram};

@@ -184,7 +184,12 @@ impl Facts for Empty {
 
 /// The first words of each problem: the rest quotes the input.
 fn read(text: String) -> String {
-    let host = Host { env: [("HOME".into(), "/root".into())].into(), cwd: "/work".into(), programs: "/bin".into() };
+    let host = Host {
+        env: [("HOME".into(), "/root".into())].into(),
+        cwd: "/work".into(),
+        programs: "/bin".into(),
+        ..Host::default()
+    };
     let origin = Origin::Text { name: "fuzz.ini".into(), text };
     let report = origin.check(&host, &Empty);
     let loaded = origin.load(&host, &Empty);

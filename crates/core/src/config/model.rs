@@ -32,6 +32,33 @@ pub struct Host {
     pub cwd: String,
     /// Where circusd's own program is, and those that belong to it: circusd-stats.
     pub programs: String,
+    /// What its workers may have together.
+    #[serde(default, skip_serializing_if = "Room::is_unlimited")]
+    pub room: Room,
+}
+
+/// What all workers may have together, as far as that is limited.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Room {
+    /// Descriptors of circusd for their output.
+    pub descriptors: Option<Limit>,
+    /// Processes.
+    pub processes: Option<Limit>,
+}
+
+impl Room {
+    fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A limit of the machine or of circusd's process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// What is allowed.
+    pub most: u64,
+    /// What it is called: `RLIMIT_NOFILE`.
+    pub name: String,
 }
 
 /// `[circus]`.

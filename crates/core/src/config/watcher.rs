@@ -32,6 +32,9 @@ pub(super) struct Watchers<'a> {
     pub(super) unsound: Vec<Watcher<'a>>,
 }
 
+/// More watchers than anybody names, and few enough for a reply that lists them.
+pub const MOST_WATCHERS: usize = 10_000;
+
 /// Known to Circus or its manual, without effect in either program, and kept like any other unknown key.
 const DEAD_KEYS: [&str; 6] = ["check_flapping", "loop", "prereload_fn", "refresh_time", "retry_in", "stream_backend"];
 
@@ -44,6 +47,11 @@ pub(super) fn read<'a>(source: &mut Source<'a>) -> Watchers<'a> {
         if ini.entries(section).next().is_none() {
             let text = format!("[{}] has no keys, so there is no such watcher", section.name);
             source.problems.push(Problem::warning(&section.place, text));
+            continue;
+        }
+        if watchers.sound.len() >= MOST_WATCHERS {
+            let text = format!("[{}] is left out: there are {MOST_WATCHERS} watchers already", section.name);
+            source.problems.push(Problem::skipped(&section.place, text));
             continue;
         }
         let (config, is_sound) = read_one(source, section, name);

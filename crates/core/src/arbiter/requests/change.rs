@@ -317,6 +317,10 @@ impl Arbiter {
             return Err(Fault::command(format!("{name:?} already exist").replace('"', "'")));
         }
         self.order_allows(&config)?;
+        self.has_room_for_a_watcher()?;
+        if start {
+            self.has_room(None, &config, config.numprocesses)?;
+        }
         let key = self.fleet.register_dynamic(config);
         self.publish(key, EventKind::Add, now);
         if !start {
@@ -366,6 +370,11 @@ impl Arbiter {
             return Err(Fault::command(format!("{}: {text}", watcher.name())));
         }
         within_bounds(&watcher.config, count)?;
+        if by > 0 {
+            let config = watcher.config.clone();
+            self.has_room(Some(key), &config, count)?;
+        }
+        let watcher = self.fleet.named_mut(name)?;
         watcher.scaler.low = None;
         let before = std::mem::replace(&mut Arc::make_mut(&mut watcher.config).numprocesses, count);
         self.remember_number(key);
@@ -451,6 +460,9 @@ impl Arbiter {
         }
         if (&config.after, &config.requires) != (&watcher.config.after, &watcher.config.requires) {
             self.order_allows(&config)?;
+        }
+        if config.numprocesses > self.fleet.named(name)?.config.numprocesses {
+            self.has_room(Some(key), &config, config.numprocesses)?;
         }
         let watcher = self.fleet.named_mut(name)?;
         // While everything is being stopped only what concerns no process to come can be set, graceful_timeout above all.

@@ -6,6 +6,7 @@ pub(in crate::arbiter) mod pending;
 pub(in crate::arbiter) mod query;
 pub(in crate::arbiter) mod reloadconfig;
 mod remember;
+mod room;
 pub(in crate::arbiter) mod stats;
 pub(in crate::arbiter) mod tail;
 pub(in crate::arbiter) mod verbose_status;

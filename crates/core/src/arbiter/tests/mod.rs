@@ -18,6 +18,7 @@ mod reload;
 mod reloadconfig;
 mod remember;
 mod rig;
+mod room;
 mod scale;
 mod sink_commands;
 mod slots;

@@ -6,7 +6,7 @@ use crate::arbiter::{
     Action, Arbiter, Event, Exit, HookCall, HookOutcome, HookTask, JobId, Launch, Mono, Now, Pid, ProbeCall, Reach,
     SampleTarget, SignalTarget, SocketAddress, SocketInfo, WatcherKey, WatcherState, WorkerState,
 };
-use crate::config::{CircusConfig, Config, Host, SocketConfig, WatcherConfig};
+use crate::config::{CircusConfig, Config, Host, Room, SocketConfig, WatcherConfig};
 use crate::proto::{
     Body, ClientAddress, Fault, Format, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId, SpawnError, Stage,
 };
@@ -146,6 +146,17 @@ impl Rig {
             hold_proofs: false,
             refuses_signals: false,
         }
+    }
+
+    /// These watchers on a machine with so much room.
+    pub(super) fn with_room(watchers: Vec<WatcherConfig>, room: Room) -> Self {
+        let config =
+            Config { circus: CircusConfig::default(), watchers, sockets: Vec::new(), include_dirs: Vec::new() };
+        let mut rig = Self::of_file(config.clone());
+        rig.arbiter = Arbiter::new(config, Host { room, ..Host::default() }, 7);
+        rig.settle();
+        rig.said();
+        rig
     }
 
     /// One watcher `w` with this many processes.

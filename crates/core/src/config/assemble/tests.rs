@@ -10,7 +10,7 @@ use crate::config::{Account, Args, Family, Respawn, Runner, SocketType, WatcherC
 fn host() -> Host {
     let env = [("OUTER", "outer"), ("HOME", "/home/me"), ("CD", "fast")];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    Host { env, cwd: "/work".into(), programs: "/opt/my circus/bin".into() }
+    Host { env, cwd: "/work".into(), programs: "/opt/my circus/bin".into(), ..Host::default() }
 }
 
 fn machine() -> FakeMachine {

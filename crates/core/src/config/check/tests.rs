@@ -24,7 +24,7 @@ fn machine() -> FakeMachine {
 fn report_on(text: &str) -> Report {
     let env = [("PATH", "/opt/python/bin:/usr/bin"), ("HOME", "/root")];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let host = Host { env, cwd: "/srv".into(), programs: "/circus".into() };
+    let host = Host { env, cwd: "/srv".into(), programs: "/circus".into(), ..Host::default() };
     check("/c.ini", &host, &machine().with("/c.ini", text))
 }
 
@@ -154,7 +154,7 @@ fn hooks_that_are_python_functions() {
             .with("/opt/own/mine.py", "def ready(): pass\n")
             .with(file, format!("[watcher:w]\ncmd = sleep 1\n{lines}\n"));
         let env = [("PATH".to_owned(), "/usr/bin".to_owned())].into();
-        let host = Host { env, cwd: "/srv".into(), programs: "/circus".into() };
+        let host = Host { env, cwd: "/srv".into(), programs: "/circus".into(), ..Host::default() };
         let problems = super::super::check(file, &host, &machine).problems;
         let lines = problems.iter().map(|problem| problem.diagnostic().replace("/etc/circus/c.ini:", ""));
         lines.filter(|line| line.contains("hooks.")).collect::<Vec<_>>()
@@ -190,7 +190,7 @@ fn one_interpreter_is_started_for_all_hooks() {
     let text = ["v", "w"].map(|name| format!("[watcher:{name}]\ncmd = sleep 1\n{hooks}")).concat();
     let machine = machine().with_program("/usr/bin/python3").with("/c.ini", text);
     let env = [("PATH".to_owned(), "/usr/bin".to_owned())].into();
-    let host = Host { env, cwd: "/srv".into(), programs: "/circus".into() };
+    let host = Host { env, cwd: "/srv".into(), programs: "/circus".into(), ..Host::default() };
     let problems = check("/c.ini", &host, &machine).problems;
     let missing = problems.iter().filter(|problem| problem.text.contains("there is no Python module"));
     assert_eq!((missing.count(), machine.pythons_started()), (6, 1));
