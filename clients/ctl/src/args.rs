@@ -36,6 +36,8 @@ pub enum Parsed {
     Keygen(Keygen),
     /// A file of another manager, as an INI file.
     Import(Import),
+    /// Print the JSON schema of a configuration.
+    Schema,
 }
 
 /// A command line that is not of the grammar, and the command that it is about: exit status 2.
@@ -67,6 +69,14 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Pars
         && first == "import"
     {
         return Import::parse(rest).map(Parsed::Import);
+    }
+    if let [first, rest @ ..] = args.as_slice()
+        && first == "schema"
+    {
+        return match rest {
+            [] => Ok(Parsed::Schema),
+            [word, ..] => Err(SyntaxError(format!("schema takes no '{}'", word.to_string_lossy()), None)),
+        };
     }
     let matches = grammar().try_get_matches_from(&args).map_err(|error| explain(&error, &args))?;
     let (name, inner) = match matches.subcommand() {
@@ -230,7 +240,8 @@ fn explain(error: &clap::Error, args: &[OsString]) -> SyntaxError {
     let reason = match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = context(ContextKind::InvalidSubcommand);
-            let known = COMMANDS.iter().map(|spec| spec.name).chain(["help", "completion", "import", "keygen"]);
+            let known =
+                COMMANDS.iter().map(|spec| spec.name).chain(["help", "completion", "import", "keygen", "schema"]);
             format!("unrecognized arguments: {word}{}", suggestion(&word, known))
         }
         ErrorKind::UnknownArgument => {
@@ -286,6 +297,12 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         grammar().debug_assert();
+    }
+
+    #[test]
+    fn schema_takes_nothing() {
+        assert!(matches!(parse(["schema"]), Ok(Parsed::Schema)));
+        assert_eq!(parse(["schema", "x"]).map(drop), Err(SyntaxError("schema takes no 'x'".into(), None)));
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn word(word: impl Into<String>) -> Choice {
 fn commands(before: Option<&str>) -> Vec<Choice> {
     let names = COMMANDS.iter().map(|spec| word(spec.name));
     match before {
-        None => names.chain(["help", "import", "keygen"].map(word)).collect(),
+        None => names.chain(["help", "import", "keygen", "schema"].map(word)).collect(),
         Some("help") => names.collect(),
         Some(_) => Vec::new(),
     }

@@ -6,6 +6,7 @@ use super::dispatch::dispatch;
 use super::session::{Session, Streams, emit};
 use super::{Exit, Globals, Outcome, Parsed, SyntaxError, completion, hosts, text};
 use circus_core::commands;
+use circus_core::config::schema;
 
 /// Does what a command line asks for. `defaults` hold where it says nothing.
 pub(super) fn perform(
@@ -21,6 +22,7 @@ pub(super) fn perform(
         Ok(Parsed::Completion(asked)) => completion::complete(session, &asked),
         Ok(Parsed::Keygen(keygen)) => keygen.run(),
         Ok(Parsed::Import(import)) => import.run(),
+        Ok(Parsed::Schema) => Outcome::done(&format!("{:#}", schema())),
         Ok(Parsed::Help(None) | Parsed::Shell(_)) => Outcome::done(text::help().trim_end()),
         Ok(Parsed::Command(globals, spec, invocation)) => {
             return match session.places(&globals.or(defaults)).as_deref() {

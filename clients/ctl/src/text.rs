@@ -76,6 +76,7 @@ pub(super) fn help() -> String {
         ("help", "Show the help of a command, or this"),
         super::import::SUMMARY,
         super::keygen::SUMMARY,
+        ("schema", "Print the JSON schema of a configuration in JSON or TOML"),
     ] {
         out.push_str(&format!("  {name:<21} {summary}\n"));
     }
