@@ -3,7 +3,7 @@
 //! They are recognized by their command line. A worker leads a session, and its parent is no circusd any more. One that
 //! has given itself another title is not recognized.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::log::Log;
 use super::state_file::{self, Document, KnownWorker};
 use crate::arbiter::{Level, Now};
-use crate::config::{CircusConfig, Config, OnOrphans, SocketConfig, WatcherOrigin, argv};
+use crate::config::{CircusConfig, Config, OnOrphans, SocketConfig, WatcherOrigin, argv, stop_schedule};
 use crate::proto::Signal;
 use crate::sys::{ManagedSocket, Proc, Survivor, has_our_program, kill_trees, since_boot, take_back};
 
@@ -85,25 +85,38 @@ pub(super) fn deal_with(
     }
 }
 
-/// Stops processes as their watchers say, and kills each that has not ended within its `graceful_timeout`.
+/// Stops processes as their watchers say, and kills each that has not ended in the time that it has.
 fn end(config: &Config, workers: &[KnownWorker]) {
     let proc = Proc::default();
     let mut left = Vec::new();
     for worker in workers {
         let watcher = config.watchers.iter().find(|watcher| watcher.name == worker.watcher);
-        let timeout = watcher.map_or(DEFAULT_TIMEOUT, |watcher| watcher.graceful_timeout).clamp(0.0, LONGEST_TIMEOUT);
-        worker.identity.send(&proc, watcher.map_or(Signal::TERM, |watcher| watcher.stop_signal));
-        left.push((worker.identity, since_boot() + Duration::from_secs_f64(timeout)));
+        let signals = watcher.map_or_else(|| vec![(0.0, Signal::TERM), (DEFAULT_TIMEOUT, Signal::KILL)], stop_schedule);
+        let due = |seconds: f64| since_boot() + Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_TIMEOUT));
+        left.push((
+            worker.identity,
+            signals.into_iter().map(|(at, signal)| (due(at), signal)).collect::<VecDeque<_>>(),
+        ));
     }
     loop {
         left.retain(|(identity, _)| identity.is_alive(&proc));
         if left.is_empty() {
             return;
         }
-        let due = left.iter().filter(|(_, until)| *until <= since_boot());
-        let due: Vec<_> = due.map(|(identity, _)| (identity.pid, Some(identity.started))).collect();
-        if !due.is_empty() {
-            kill_trees(&proc, &due);
+        let mut overdue = Vec::new();
+        for (identity, signals) in &mut left {
+            match signals.front().filter(|(due, _)| *due <= since_boot()) {
+                // It is killed again and again until it is gone.
+                Some((_, Signal::KILL)) => overdue.push((identity.pid, Some(identity.started))),
+                Some((_, signal)) => {
+                    identity.send(&proc, *signal);
+                    signals.pop_front();
+                }
+                None => {}
+            }
+        }
+        if !overdue.is_empty() {
+            kill_trees(&proc, &overdue);
         }
         // A signal to circusd meanwhile is taken up by the first turn.
         let _interrupted = poll(&mut [], PollTimeout::from(10_u8));

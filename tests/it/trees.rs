@@ -65,6 +65,22 @@ fn an_orphan_in_the_session_of_the_worker_is_killed() {
 }
 
 #[test]
+fn stop_goes_on_to_the_next_signal_where_the_worker_does_not_exit() {
+    let (circusd, worker, _) = family("ignore", "stop_signal = TERM, 0.2:QUIT, 600:KILL", 1);
+    let mut events = circusd.events();
+    stop(&circusd);
+    let story: Vec<_> = events.until("w", "stop");
+    assert_eq!(story.iter().map(|one| one.what.as_str()).collect::<Vec<_>>(), ["kill", "kill", "reap", "stop"]);
+    assert_eq!((story[2].pid(), &story[2].body["exit_code"]), (worker.0, &json!(-3)));
+    let line = format!("gets the next signal wid=1 pid={} signal=SIGQUIT", worker.0);
+    assert!(circusd.log().contains(&line), "{}", circusd.log());
+    assert_eq!(
+        circusd.tell("get", json!({"name": "w", "keys": ["stop_signal"]}))["options"]["stop_signal"],
+        "TERM, 0.2:QUIT, 600:KILL"
+    );
+}
+
+#[test]
 fn the_stop_signal_is_for_the_worker() {
     let (circusd, worker, others) = family("child 'say ready'", "orphans = keep", 2);
     stop(&circusd);

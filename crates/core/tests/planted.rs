@@ -58,7 +58,7 @@ const BUGS: [(&str, &str, &str, &str); 47] = [
     (
         "SIGKILL never follows",
         "core.rs",
-        "self.with(worker.watcher, now, |w, cx| terminate::kill_overdue(w, worker, cx));",
+        "self.with(worker.watcher, now, |w, cx| terminate::overdue(w, worker, cx));",
         "self.timers.set(Timer::Kill(worker), Mono(now.mono.0 + 1_000_000_000));",
     ),
     (

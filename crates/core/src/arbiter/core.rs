@@ -160,7 +160,7 @@ impl Arbiter {
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Kill(worker) => {
-                    self.with(worker.watcher, now, |w, cx| terminate::kill_overdue(w, worker, cx));
+                    self.with(worker.watcher, now, |w, cx| terminate::overdue(w, worker, cx));
                 }
                 Timer::Expire(worker) => {
                     self.with_and_advance(worker.watcher, now, |w, cx| reload::expire(w, worker, cx));

@@ -82,6 +82,9 @@ fn typed(kind: options::Kind, key: &str, text: &str) -> Result<Value, UsageError
         Kind::Orphans | Kind::Reload | Kind::Propagate => Ok(text.trim().to_lowercase().into()),
         Kind::Signal => {
             console::check_signal(text)?;
+            if text.contains(',') {
+                return kind.read(text).map_err(|error| UsageError(format!("{key}: {error}")));
+            }
             let signal = Signal::parse(text).map_err(|_| UsageError(format!("{key}: '{text}' isn't a signal")))?;
             Ok(signal.0.into())
         }
@@ -173,6 +176,7 @@ mod tests {
             ("success_codes", "0, 3", json!("0, 3")),
             ("stop_signal", "INT", json!(2)),
             ("stop_signal", "sigusr1", json!(10)),
+            ("stop_signal", "term,60:quit", json!("TERM, 60:QUIT")),
             ("uid", "daemon", json!("daemon")),
             ("gid", "2", json!(2)),
             ("cmd", "sleep 1", json!("sleep 1")),
@@ -213,6 +217,7 @@ mod tests {
             ("graceful_timeout", "inf", "graceful_timeout: 'inf' isn't a number"),
             ("shell", "maybe", "shell: 'maybe' isn't a boolean"),
             ("stop_signal", "FOO", "stop_signal: 'FOO' isn't a signal"),
+            ("stop_signal", "TERM,QUIT", "stop_signal: 'QUIT' needs the seconds before it, as in 60:QUIT"),
             ("env", "A", "env: 'A' isn't NAME=VALUE"),
             ("rlimit_nofile", "many", "rlimit_nofile: 'many' isn't an integer"),
         ] {

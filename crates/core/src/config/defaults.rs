@@ -33,6 +33,7 @@ impl WatcherConfig {
             reload_batch: 0,
             reload_surge: 0,
             stop_signal: Signal::TERM,
+            stop_steps: Vec::new(),
             stop_children: false,
             orphans: Orphans::End,
             max_retry: 5,

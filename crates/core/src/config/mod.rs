@@ -49,6 +49,7 @@ mod section;
 mod slots;
 mod socket;
 mod stats;
+mod stop_step;
 #[cfg(test)]
 mod testing;
 mod toml;
@@ -80,4 +81,5 @@ pub use schema::schema;
 pub use slots::SlotPool;
 pub use stats::{STATS_WATCHER, follow_what_runs};
 pub use watcher::MOST_WATCHERS;
+pub use stop_step::{StopStep, schedule as stop_schedule};
 pub use words::split as split_words;

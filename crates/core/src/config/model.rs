@@ -398,6 +398,9 @@ pub struct WatcherConfig {
     #[serde(default, skip_serializing_if = "is_unset")]
     pub reload_surge: u32,
     pub stop_signal: Signal,
+    /// The signals that follow the first one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_steps: Vec<super::StopStep>,
     pub stop_children: bool,
     pub orphans: Orphans,
     pub max_retry: i64,

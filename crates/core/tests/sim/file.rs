@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use circus_core::config::{Checks, CircusConfig, Config, SocketConfig, WatcherConfig};
+use circus_core::config::{Checks, CircusConfig, Config, SocketConfig, StopStep, WatcherConfig};
 use circus_core::proto::Signal;
 
 use super::demand::SOCKETS;
+use super::kernel::stop_of;
 use super::model::Expected;
 use super::rng::Rng;
-use super::run::random_watcher;
+use super::run::{random_steps, random_watcher};
 
 /// A file, and what was in it when it was last taken over.
 pub(crate) struct File {
@@ -48,6 +49,7 @@ impl File {
             (5, Some(watcher)) => watcher.cmd = rng.pick(&["x", "y"]).to_string(),
             (6, Some(watcher)) => {
                 watcher.stop_signal = *rng.pick(&[Signal::TERM, Signal(3)]);
+                watcher.stop_steps = random_steps(rng);
                 watcher.graceful_timeout = *rng.pick(&[0.5, 3.0]);
                 // Whether one that holds a socket is replaced is not predicted from these two alone.
                 if watcher.on_demand || !watcher.sockets.is_empty() {
@@ -72,12 +74,12 @@ impl File {
 
     /// This was taken over: what is expected of each watcher from now on.
     ///
-    /// Returns the watchers whose running processes are asked to stop by another signal from now on.
+    /// Returns the watchers whose running processes are asked to stop by other signals from now on.
     pub(crate) fn taken_over(
         &mut self,
         config: &Config,
         watchers: &mut BTreeMap<String, Expected>,
-    ) -> Vec<(String, Signal)> {
+    ) -> Vec<(String, Vec<StopStep>)> {
         let mut adjusted = Vec::new();
         // Those that came by add (a0, a1, ...) stay.
         let added = |name: &str| name.starts_with('a');
@@ -107,7 +109,7 @@ impl File {
                         expected.was_empty |= new.numprocesses == 0;
                     }
                     expected.adjusted(new);
-                    adjusted.push((new.name.clone(), new.stop_signal));
+                    adjusted.push((new.name.clone(), stop_of(new)));
                 }
                 Some(_) | None => expected.replaced(new),
             }
@@ -132,6 +134,7 @@ fn adjusts(old: &WatcherConfig, new: &WatcherConfig) -> bool {
         warmup_delay: new.warmup_delay,
         numprocesses: new.numprocesses,
         stop_signal: new.stop_signal,
+        stop_steps: new.stop_steps.clone(),
         graceful_timeout: new.graceful_timeout,
         priority: new.priority,
         stop_children: new.stop_children,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use circus_core::config::{StopStep, WatcherConfig};
 use circus_core::proto::Signal;
 
 use super::rng::Rng;
@@ -30,7 +31,9 @@ pub(crate) struct Process {
     pub(crate) watcher: String,
     pub(crate) wid: u32,
     /// How it may be asked to stop: as its watcher said when it started, and as the file has said since.
-    pub(crate) stop_signals: Vec<Signal>,
+    pub(crate) stops: Vec<Vec<StopStep>>,
+    /// The stop signal that it was sent last, by its place, and when. Nothing is known of it after a `kill`.
+    pub(crate) last_stop: LastStop,
     pub(crate) temper: Temper,
     pub(crate) born: u64,
     /// When it will exit, and how.
@@ -46,6 +49,45 @@ pub(crate) struct Process {
     pub(crate) reports: bool,
     /// It has ended, and what it had started has not.
     pub(crate) left: Option<Left>,
+}
+
+/// How far a stop by several signals has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum LastStop {
+    None,
+    Sent { place: usize, at: u64 },
+    Unknown,
+}
+
+/// The signals that a watcher stops its processes by, the first with the others.
+pub(crate) fn stop_of(config: &WatcherConfig) -> Vec<StopStep> {
+    let first = StopStep { after: 0.0, signal: config.stop_signal };
+    std::iter::once(first).chain(config.stop_steps.iter().copied()).collect()
+}
+
+impl Process {
+    /// A stop signal is sent to it: one that its watcher has named, in their order, and not too early.
+    pub(crate) fn stopped_by(&mut self, signal: Signal, now: u64) {
+        let named = self.stops.iter().flatten().any(|step| step.signal == signal);
+        // SIGINT is what the simulator's own kill sends.
+        let expected = named || [Signal::KILL, Signal(2)].contains(&signal);
+        assert!(expected, "{} is sent {signal}, not {:?}", self.watcher, self.stops);
+        let ([steps], false) = (self.stops.as_slice(), self.last_stop == LastStop::Unknown) else { return };
+        if steps.len() == 1 {
+            return;
+        }
+        let place = steps.iter().position(|step| step.signal == signal).unwrap_or(steps.len());
+        if let LastStop::Sent { place: before, at } = self.last_stop {
+            assert!(place >= before, "{}: {signal} comes after what follows it in {steps:?}", self.watcher);
+            let waits = steps.iter().take(place + 1).skip(before + 1).map(|step| step.after).sum::<f64>();
+            let early = signal != Signal::KILL && now + MS < at + (waits * 1e9) as u64;
+            assert!(!early, "{}: {signal} comes too early in {steps:?}", self.watcher);
+        }
+        // What it leaves behind gets the last one once more, and the next one no later for it.
+        if !matches!(self.last_stop, LastStop::Sent { place: before, .. } if before == place) {
+            self.last_stop = LastStop::Sent { place, at: now };
+        }
+    }
 }
 
 /// How a process ended that left others behind.

@@ -8,7 +8,8 @@ use circus_core::arbiter::{
     WatcherView, WorkerId, WorkerState, WorkerView,
 };
 use circus_core::config::{
-    CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StreamConfig, WatcherConfig, options,
+    CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StopStep, StreamConfig, WatcherConfig,
+    options,
 };
 use circus_core::proto::{
     Body, ClientAddress, EventKind, Fault, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId,
@@ -20,7 +21,7 @@ use super::client;
 use super::demand::{SOCKETS, Sockets, any_socket, known};
 use super::file::File;
 use super::hooks::{Hooks, pid_of, point, random_hooks};
-use super::kernel::{Kernel, Left, MS, Process, Temper};
+use super::kernel::{Kernel, LastStop, Left, MS, Process, Temper, stop_of};
 use super::model::{Expected, is_hooked};
 use super::probes::{About, Probes, random_checks};
 use super::rng::Rng;
@@ -670,10 +671,10 @@ impl Sim {
             Action::TakeOver(_) if fails => self.tell(Event::TakenOver(Err("no such address".into()))),
             Action::TakeOver(config) => {
                 if !self.quitting {
-                    for (name, signal) in self.file.taken_over(&config, &mut self.watchers) {
+                    for (name, stop) in self.file.taken_over(&config, &mut self.watchers) {
                         let coming = self.coming.iter_mut().filter_map(|(_, _, outcome)| outcome.as_mut().ok());
                         let processes = self.kernel.processes.values_mut().chain(coming);
-                        processes.filter(|p| p.watcher == name).for_each(|p| p.stop_signals.push(signal));
+                        processes.filter(|p| p.watcher == name).for_each(|p| p.stops.push(stop.clone()));
                     }
                 }
                 self.totals.taken_over += 1;
@@ -704,9 +705,7 @@ impl Sim {
             self.check_drained(pid.0);
         }
         let process = self.kernel.processes.get_mut(&pid.0).unwrap();
-        // SIGINT is what the simulator's own kill sends.
-        let expected = process.stop_signals.contains(&signal) || [Signal::KILL, Signal(2)].contains(&signal);
-        assert!(expected, "{} is sent {signal}, not {:?}", process.watcher, process.stop_signals);
+        process.stopped_by(signal, self.now);
         if signal == Signal::KILL {
             assert_eq!(reach, Reach::Tree);
             self.totals.escalated += 1;
@@ -832,7 +831,8 @@ impl Sim {
         let process = Process {
             watcher: name.clone(),
             wid,
-            stop_signals: vec![launch.config.stop_signal],
+            stops: vec![stop_of(&launch.config)],
+            last_stop: LastStop::None,
             temper,
             born: self.now,
             min_uptime: (launch.config.min_uptime * 1e9) as u64,
@@ -1026,6 +1026,10 @@ impl Sim {
         };
         self.expect(&name, &request);
         self.killing = matches!(request, Request::Kill { .. });
+        if self.killing {
+            let those = self.kernel.processes.values_mut().filter(|process| process.watcher == name);
+            those.for_each(|process| process.last_stop = LastStop::Unknown);
+        }
         self.send(request);
         self.drain();
         self.killing = false;
@@ -1115,6 +1119,7 @@ impl Sim {
         let mut options = Object::new();
         options.insert("numprocesses".into(), json!(config.numprocesses));
         options.insert("graceful_timeout".into(), json!(config.graceful_timeout));
+        options.extend(options::get(&config, "stop_signal").map(|value| ("stop_signal".to_owned(), value)));
         if let Some(socket) = expected.socket {
             options.insert("on_demand".into(), json!(true));
             options.insert("stdin_socket".into(), json!(socket));
@@ -1516,6 +1521,17 @@ fn random_needs(rng: &mut Rng, name: &str, config: &mut WatcherConfig, expected:
     }
 }
 
+/// What follows TERM or QUIT in a stop: mostly nothing.
+pub(crate) fn random_steps(rng: &mut Rng) -> Vec<StopStep> {
+    let step = |after, number| StopStep { after, signal: Signal(number) };
+    match rng.below(10) {
+        0 => vec![step(0.4, 12)],
+        1 => vec![step(0.0, 12), step(0.7, 9)],
+        2 => vec![step(1.0, 12), step(0.1, 14)],
+        _ => Vec::new(),
+    }
+}
+
 pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expected) {
     let mut config =
         options::from_add(name, "x", Some(&json!("$(circus.wid)")), &Object::new(), &Host::default()).unwrap();
@@ -1543,6 +1559,7 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     config.reload_surge = *rng.pick(&[0, 0, 1, 2]);
     config.warmup_delay = if expected.warmup { 0.3 } else { 0.0 };
     config.graceful_timeout = *rng.pick(&[0.0, 0.5, 3.0]);
+    config.stop_steps = random_steps(rng);
     config.max_retry = *rng.pick(&[1, 5, 5, -1]);
     config.priority = rng.below(3) as i64;
     let class = *rng.pick(&[None, Some("MemoryStream"), Some("exec")]);

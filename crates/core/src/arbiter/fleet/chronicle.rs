@@ -41,8 +41,13 @@ pub(in crate::arbiter) enum What {
     Exit { pid: Pid, exit_code: i32, lived: Duration },
     /// A worker, or the watcher, did not come up or stay up.
     Failed(Cause),
-    /// A worker did not stop within so many seconds and was killed.
-    Killed { pid: Pid, timeout: f64 },
+    /// A worker did not stop within so many seconds, or by these signals, and was killed.
+    Killed {
+        pid: Pid,
+        timeout: f64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signals: Option<String>,
+    },
     /// A reload has failed.
     ReloadFailed { reason: String },
     /// The number of workers has followed the need.
@@ -165,7 +170,10 @@ impl What {
                 format!("{} {} after {}{sender}", worker(*pid), ended(*exit_code), span(*lived))
             }
             Self::Failed(cause) => cause.words(wid),
-            Self::Killed { pid, timeout } => {
+            Self::Killed { pid, signals: Some(signals), .. } => {
+                format!("{} did not stop by {signals} (stop_signal) and was killed", worker(*pid))
+            }
+            Self::Killed { pid, timeout, .. } => {
                 format!("{} did not stop within {timeout} s (graceful_timeout) and was killed", worker(*pid))
             }
             Self::ReloadFailed { reason } => reason.clone(),
@@ -183,8 +191,9 @@ impl What {
                 "signal": (*exit_code < 0).then(|| Signal(-exit_code).to_string()),
             }),
             Self::Failed(cause) => return cause.fields(),
-            Self::Killed { pid, timeout } => json!({"pid": pid.0, "graceful_timeout": timeout}),
             Self::Scaled(Rescale { from, to, .. }) => json!({"before": from, "numprocesses": to}),
+            Self::Killed { pid, signals: Some(signals), .. } => json!({"pid": pid.0, "stop_signal": signals}),
+            Self::Killed { pid, timeout, .. } => json!({"pid": pid.0, "graceful_timeout": timeout}),
             Self::ReloadFailed { .. } | Self::Started | Self::Stopped { .. } => return Object::new(),
         };
         value.as_object().cloned().unwrap_or_default()

@@ -2,6 +2,7 @@
 
 pub(in crate::arbiter) mod activation;
 pub(in crate::arbiter) mod chronicle;
+pub(in crate::arbiter) mod escalation;
 pub(in crate::arbiter) mod history;
 pub(in crate::arbiter) mod memory;
 pub(in crate::arbiter) mod pools;

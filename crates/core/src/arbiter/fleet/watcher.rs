@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::fleet::activation::Activation;
 use crate::arbiter::fleet::chronicle::What;
+use crate::arbiter::fleet::escalation::Escalation;
 use crate::arbiter::fleet::history::History;
 use crate::arbiter::fleet::runs::Runs;
 use crate::arbiter::fleet::scaler::Scaler;
@@ -18,9 +18,9 @@ use crate::arbiter::lifecycle::purpose::Hooks;
 use crate::arbiter::operate::job::Proof;
 use crate::arbiter::operate::operation::{Operation, Progress};
 use crate::arbiter::outcome::{Cause, Failure, Failures};
-use crate::arbiter::time::{Mono, Now, seconds};
+use crate::arbiter::time::{Mono, Now};
 use crate::base::Pid;
-use crate::config::{ReloadMode, WatcherConfig, WatcherKind};
+use crate::config::{ReloadMode, StopStep, WatcherConfig, WatcherKind};
 use crate::proto::Signal;
 
 /// Where a watcher is in its life. On the wire: stopped, starting, active, stopping.
@@ -93,18 +93,26 @@ impl Counts {
 }
 
 /// How processes are asked to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) struct StopPolicy {
     pub(in crate::arbiter) signal: Signal,
+    /// The signals after the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::arbiter) steps: Vec<StopStep>,
     /// Seconds until SIGKILL.
     pub(in crate::arbiter) timeout: f64,
     pub(in crate::arbiter) stop_children: bool,
 }
 
 impl StopPolicy {
-    /// The signal, and how long it may take.
-    pub(in crate::arbiter) fn ask(self) -> (Signal, Duration) {
-        (self.signal, seconds(self.timeout))
+    /// All signals, as an option has them.
+    pub(in crate::arbiter) fn signals(&self) -> String {
+        StopStep::show(self.signal, &self.steps)
+    }
+
+    /// What follows the first signal, where that are several.
+    pub(in crate::arbiter) fn escalation(&self) -> Option<Escalation> {
+        (!self.steps.is_empty()).then(|| Escalation::new(&self.steps, self.timeout))
     }
 }
 
@@ -236,8 +244,9 @@ impl Watcher {
 
     /// How its processes are asked to stop.
     pub(in crate::arbiter) fn stop_policy(&self) -> StopPolicy {
-        self.own_stop_policy.unwrap_or(StopPolicy {
+        self.own_stop_policy.clone().unwrap_or_else(|| StopPolicy {
             signal: self.config.stop_signal,
+            steps: self.config.stop_steps.clone(),
             timeout: self.config.graceful_timeout,
             stop_children: self.config.stop_children,
         })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arbiter::fleet::escalation::Escalation;
 use crate::arbiter::fleet::vitals::{Stage, Vitals};
 use crate::arbiter::ids::{JobId, Wid};
 use crate::arbiter::outcome::Cause;
@@ -33,7 +34,7 @@ pub enum WorkerState {
     Terminating {
         /// By this signal.
         signal: Signal,
-        /// SIGKILL follows then, and again and again until it helps.
+        /// The next signal follows then: of `escalation`, or SIGKILL, again and again until it helps.
         kill_at: Mono,
     },
 }
@@ -66,6 +67,9 @@ pub(in crate::arbiter) struct Worker {
     pub leader_ended: Option<Mono>,
     /// Where it is in its life.
     pub state: WorkerState,
+    /// What it still gets while it is being stopped, where `stop_signal` names several signals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Box<Escalation>>,
     /// A graceful reload replaces it, or it is one too many: it is not counted any more.
     pub retiring: bool,
     /// Its slot is its successor's already.
@@ -104,6 +108,7 @@ impl Worker {
             started: now,
             leader_ended: None,
             state: WorkerState::Queued,
+            escalation: None,
             retiring: false,
             hands_over: false,
             exit_expected: false,

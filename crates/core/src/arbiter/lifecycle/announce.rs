@@ -50,16 +50,25 @@ pub(in crate::arbiter) fn exited(w: &Watcher, worker: &Worker, pid: Pid, exit_co
     log(Level::Info, text, cx);
 }
 
-/// A worker has not stopped within graceful_timeout.
+/// A worker has not stopped within graceful_timeout, or by the signals of stop_signal.
 pub(in crate::arbiter) fn killed(w: &Watcher, worker: &Worker, pid: Pid, cx: &mut Cx<'_>) {
-    let timeout = w.stop_policy().timeout;
     let text = || {
-        format!(
-            "{}: worker did not stop in time and was killed wid={} pid={} graceful_timeout={timeout}",
-            w.name(),
-            worker.wid.0,
-            pid.0
-        )
+        let policy = w.stop_policy();
+        let time = match worker.escalation {
+            Some(_) => format!("stop_signal={:?}", policy.signals()),
+            None => format!("graceful_timeout={}", policy.timeout),
+        };
+        let (name, wid) = (w.name(), worker.wid.0);
+        format!("{name}: worker did not stop in time and was killed wid={wid} pid={} {time}", pid.0)
+    };
+    log(Level::Warning, text, cx);
+}
+
+/// A worker has not stopped by the signal before, and gets this one.
+pub(in crate::arbiter) fn escalates(w: &Watcher, (wid, pid): (Wid, Pid), signal: Signal, cx: &mut Cx<'_>) {
+    let text = || {
+        let (name, wid, pid) = (w.name(), wid.0, pid.0);
+        format!("{name}: worker did not stop in time and gets the next signal wid={wid} pid={pid} signal={signal}")
     };
     log(Level::Warning, text, cx);
 }

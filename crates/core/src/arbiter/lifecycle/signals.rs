@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::arbiter::action::{Action, Reach};
 use crate::arbiter::cx::Cx;
 use crate::arbiter::fleet::watcher::Watcher;
-use crate::arbiter::fleet::worker::WorkerState;
+use crate::arbiter::fleet::worker::{Worker, WorkerState};
 use crate::arbiter::ids::{JobId, Wid, WorkerId};
 use crate::arbiter::lifecycle::hooks;
 use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, Send, SignalTarget};
+use crate::arbiter::time::Mono;
 use crate::arbiter::timers::Timer;
 use crate::base::{Level, Pid};
 use crate::proto::{EventKind, Signal};
@@ -34,6 +35,12 @@ pub(in crate::arbiter) fn ask(
 ) -> bool {
     let purpose = Purpose::BeforeSignal { worker: id, pid: worker.0, signal, then };
     hooks::run(w, purpose, about(worker, signal), cx)
+}
+
+/// When the hook that was asked about a stop signal for this worker has answered at the latest, if it is under way.
+pub(in crate::arbiter) fn stop_hook_ends(w: &Watcher, id: WorkerId, cx: &Cx<'_>) -> Option<Mono> {
+    let is_about = |purpose: &Purpose| matches!(purpose, Purpose::BeforeSignal { worker, then: Send::Stop { .. }, .. } if *worker == id);
+    w.hooks.of(is_about).into_iter().filter_map(|hook| cx.timers.get(Timer::Hook(hook))).max()
 }
 
 /// A worker was sent a signal, or was not after all.
@@ -98,11 +105,19 @@ fn stop_signal_decided(
     allowed: bool,
     cx: &mut Cx<'_>,
 ) {
+    let is_overtaken = |worker: &Worker| {
+        let is_killed = matches!(worker.state, WorkerState::Terminating { signal: Signal::KILL, .. });
+        worker.escalation.is_some() && is_killed && signal != Signal::KILL
+    };
+    if w.workers().get(&id).is_some_and(is_overtaken) {
+        return;
+    }
     let due = cx.mono().after(if signal == Signal::KILL { KILL_INTERVAL } else { timeout });
     let kill_at = w.change(id, |worker| {
         let WorkerState::Terminating { signal: sent, kill_at } = &mut worker.state else { return None };
         if *sent == signal {
-            *kill_at = due.min(*kill_at);
+            // Each of several signals has its whole time from when it is sent.
+            *kill_at = if worker.escalation.is_some() { due } else { due.min(*kill_at) };
         }
         Some(*kill_at)
     });

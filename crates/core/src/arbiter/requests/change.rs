@@ -425,6 +425,7 @@ impl Arbiter {
         let watcher = self.fleet.named(name)?;
         let key = watcher.key;
         let usual = watcher.stop_policy();
+        let as_usual = signum.is_none() && graceful_timeout.is_none();
         let signal = signum.unwrap_or(usual.signal);
         if !signal.exists() {
             return Err(Fault::new(ErrNo::Os, "[Errno 22] Invalid argument"));
@@ -436,7 +437,11 @@ impl Arbiter {
         self.with_and_advance(key, now, |w, cx| {
             for id in ids {
                 w.change(id, |worker| worker.awaited_by.push(job));
-                terminate::with_signal(w, id, signal, timeout, cx);
+                if as_usual {
+                    terminate::by_policy(w, id, cx);
+                } else {
+                    terminate::with_signal(w, id, signal, timeout, cx);
+                }
             }
         });
         answer

@@ -24,6 +24,7 @@ mod sink_commands;
 mod slots;
 mod spawning;
 mod stats;
+mod stop_signals;
 mod tail;
 mod upkeep;
 mod why;

@@ -4,8 +4,9 @@
 
 use serde_json::Value;
 
+use super::stop_signals;
 use crate::config::python::{self, NotANumber};
-use crate::proto::{HookPoint, Object, Signal, SignalError};
+use crate::proto::{HookPoint, Object};
 
 /// The type of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub enum Kind {
     Seconds,
     /// Seconds; whole ones in a file, as ever.
     WholeSeconds,
-    /// A signal: in a file by name or number, on the wire by number.
+    /// A signal: in a file by name or number, on the wire by number. Or several, on the wire as a text.
     Signal,
     /// A user or group by name or number.
     Account,
@@ -150,7 +151,7 @@ impl Kind {
             }
             Self::Octal => python::octal(text).map(Value::from).map_err(number(text, "an octal mode such as 022")),
             Self::Seconds => seconds(text).map_err(number(text, "a number")),
-            Self::Signal => signal(text),
+            Self::Signal => stop_signals::read(text),
             Self::Account => Ok(account(text)),
             Self::Names => Ok(text.split(',').map(python::trim).filter(|name| !name.is_empty()).collect()),
             Self::Limit if python::trim(text).is_empty() => Ok(Value::Null),
@@ -173,6 +174,9 @@ impl Kind {
 
     /// Checks a value of the wire. The texts are the original's, which clients show to their users.
     pub fn check(self, key: &str, value: &Value) -> Result<(), String> {
+        if let (Self::Signal, Some(text)) = (self, value.as_str()) {
+            return stop_signals::check(key, text);
+        }
         let ok = match self {
             Self::StreamKey | Self::Hook => true,
             Self::Text => value.is_string() || value.is_null(),
@@ -243,15 +247,6 @@ fn seconds(text: &str) -> Result<Value, NotANumber> {
 pub(super) fn bounded_seconds(value: &Value) -> Option<f64> {
     let number = value.as_f64().or_else(|| value.as_bool().map(|b| f64::from(u8::from(b))))?;
     Some(number.clamp(-FOREVER, FOREVER))
-}
-
-fn signal(text: &str) -> Result<Value, String> {
-    match Signal::parse(text) {
-        Ok(signal) if !signal.exists() => Err(format!("{} is not a signal; signals are 1 to 64", signal.0)),
-        Ok(signal) => Ok(signal.0.into()),
-        Err(SignalError::Invalid) => Err(format!("'{text}' is not a signal such as QUIT, SIGTERM or 15")),
-        Err(SignalError::Unknown(name)) => Err(format!("no signal is called {name}")),
-    }
 }
 
 fn account(text: &str) -> Value {

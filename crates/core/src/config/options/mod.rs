@@ -16,6 +16,7 @@ mod reply;
 mod setting;
 mod socket;
 mod spec;
+mod stop_signals;
 mod stream_sinks;
 mod stream_values;
 mod streams;

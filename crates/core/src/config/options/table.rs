@@ -6,6 +6,7 @@ use super::field::{Field, store};
 use super::hooks;
 use super::kind::{KINDS, MISSED, OVERLAPS, canonical_limit};
 use super::probes;
+use super::stop_signals;
 use super::{Authority, Effect, Kind, Listed, OptionSpec, Scope, Support, streams};
 use crate::config::SlotPool;
 
@@ -856,10 +857,15 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         kind: Kind::Signal,
         default: "TERM",
-        doc: "The signal that asks a worker to exit: a name or a number; in requests to circusd a number.",
-        example: "QUIT",
+        doc: "The signal that asks a worker to exit: a name or a number; in requests to circusd a number. Several signals \
+              are sent one after the other until the worker exits: the first at once, each other one after the seconds \
+              that stand before it (0 to 86400). If none of them is KILL, which can only be the last, SIGKILL follows \
+              graceful_timeout after the last one. A kill command with a signal or a timeout of its own sends one signal.",
+        example: "TERM, 60:QUIT, 30:KILL",
         effect: Effect::Nothing,
         scope: Scope::Literal,
+        get: |watcher, _| Some(stop_signals::get(watcher)),
+        put: |watcher, _, value| stop_signals::put(watcher, value),
         ..field!(stop_signal, Safe)
     },
     OptionSpec {
