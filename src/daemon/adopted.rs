@@ -14,7 +14,7 @@ use super::sources::{Source, Sources};
 use super::state_file::KnownWorker;
 use crate::arbiter::{Exit, Level, Pid, Reach};
 use crate::proto::Signal;
-use crate::sys::{self, ProcessIdentity, Survivor};
+use crate::sys::{self, Extent, ProcessIdentity, Survivor};
 
 /// The exit status of a process whose real one is not known: a failure, so that it is started again.
 pub(super) const UNKNOWN_STATUS: i32 = 255;
@@ -120,10 +120,8 @@ impl Adopted {
         match reach {
             _ if survivor.has_ended() => {}
             Reach::Process => survivor.send(signal),
-            Reach::Tree => {
-                let identity = survivor.identity();
-                sys::kill_trees(&self.proc, &[(identity.pid, Some(identity.started))]);
-            }
+            Reach::Group => survivor.identity().send_to(&self.proc, signal, Extent::Group),
+            Reach::Tree => survivor.identity().send_to(&self.proc, signal, Extent::Tree),
             Reach::ProcessAndChildren | Reach::Children => return false,
         }
         true

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::children::Children;
 use super::core::Core;
 use crate::arbiter::{Event, Exit, Level, Mono, Pid};
-use crate::config::Orphans;
+use crate::config::{KillMode, Orphans};
 use crate::proto::Signal;
 use crate::sys::{self, ProcessIdentity};
 
@@ -43,6 +43,25 @@ pub(super) struct Leftovers {
 struct Left {
     exit: Exit,
     members: Vec<ProcessIdentity>,
+    /// How far the end of the worker reaches.
+    #[serde(default)]
+    mode: KillMode,
+}
+
+impl Left {
+    /// Looks again: members may have started others before they ended.
+    fn renew(&mut self, proc: &sys::Proc) {
+        self.members = left_of(proc, self.exit.pid, &self.members, self.mode);
+    }
+}
+
+/// The living processes that a worker has left behind, as far as its end reaches.
+fn left_of(proc: &sys::Proc, leader: Pid, known: &[ProcessIdentity], mode: KillMode) -> Vec<ProcessIdentity> {
+    let leader = SysPid::from_raw(leader.0);
+    match mode {
+        KillMode::Group => sys::left_of_group(proc, leader),
+        KillMode::Mixed | KillMode::Process | KillMode::Tree => sys::left_behind(proc, leader, known),
+    }
 }
 
 /// The same as plain data.
@@ -103,11 +122,12 @@ impl Leftovers {
             let known = self.descendants.remove(&exit.pid);
             was_stopped |= known.is_some();
             let known = known.unwrap_or_default();
-            let members = sys::left_behind(&self.proc, SysPid::from_raw(exit.pid.0), &known);
+            let mode = core.arbiter.kill_mode_of(exit.pid).unwrap_or_default();
+            let members = left_of(&self.proc, exit.pid, &known, mode);
             let policy = if members.is_empty() { None } else { core.arbiter.orphans_of(exit.pid) };
             self.keeps_some |= policy == Some(Orphans::Keep);
             if policy == Some(Orphans::End) {
-                self.waiting.insert(exit.pid, Left { exit, members });
+                self.waiting.insert(exit.pid, Left { exit, members, mode });
                 leaders.push(exit.pid);
             } else {
                 gone.push(exit);
@@ -155,12 +175,11 @@ impl Leftovers {
         }
         self.next_look = Some(core.now.mono.after(LOOK_EVERY));
         let mut gone = Vec::new();
-        for (pid, left) in &mut self.waiting {
+        for left in self.waiting.values_mut() {
             if left.members.iter().any(|member| member.is_alive(&self.proc)) {
                 continue;
             }
-            // Known members may have started others before they ended.
-            left.members = sys::left_behind(&self.proc, SysPid::from_raw(pid.0), &left.members);
+            left.renew(&self.proc);
             if left.members.is_empty() {
                 gone.push(left.exit);
             }
@@ -175,8 +194,12 @@ impl Leftovers {
     pub(super) fn signal(&mut self, pid: Pid, signal: Signal) {
         if let Some(left) = self.waiting.get_mut(&pid) {
             // The signal is also for members that were started since the last check.
-            left.members = sys::left_behind(&self.proc, SysPid::from_raw(pid.0), &left.members);
-            left.members.iter().for_each(|member| member.send(&self.proc, signal));
+            left.renew(&self.proc);
+            if (left.mode, signal) == (KillMode::Group, Signal::KILL) && !left.members.is_empty() {
+                sys::kill_group(&self.proc, SysPid::from_raw(pid.0));
+            } else {
+                left.members.iter().for_each(|member| member.send(&self.proc, signal));
+            }
         }
     }
 

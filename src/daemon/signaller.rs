@@ -6,7 +6,7 @@ use super::core::Core;
 use super::leftovers::Leftovers;
 use crate::arbiter::{Event, Pid, Reach, SignalTarget, WatcherKey};
 use crate::proto::{ErrNo, Fault, Signal};
-use crate::sys::{self, DescendantHandle};
+use crate::sys::{self, DescendantHandle, Extent, ProcessIdentity};
 
 /// Sends signals. Trees are killed together, at the end of a turn's actions: one look at all processes serves for a
 /// thousand of them.
@@ -42,7 +42,7 @@ impl Signaller {
         leftovers: &mut Leftovers,
         core: &mut Core,
     ) {
-        if reach != Reach::Tree {
+        if (reach, signal) != (Reach::Tree, Signal::KILL) {
             if leftovers.is_waited_for(pid) {
                 return leftovers.signal(pid, signal);
             }
@@ -53,7 +53,15 @@ impl Signaller {
             Reach::Process => {
                 let _gone = sys::send(sys_pid(pid), signal);
             }
-            Reach::Tree => self.kill([pid]),
+            Reach::Group => {
+                let _gone = sys::send_to_group(sys_pid(pid), signal);
+            }
+            Reach::Tree if signal == Signal::KILL => self.kill([pid]),
+            Reach::Tree => {
+                if let Some(stat) = self.proc.stat(sys_pid(pid)) {
+                    ProcessIdentity::from(&stat).send_to(&self.proc, signal, Extent::Tree);
+                }
+            }
             Reach::ProcessAndChildren => {
                 // Listed before their parent hears of it, since they are its children no more when it has gone.
                 let children = DescendantHandle::children(&self.proc, sys_pid(pid));

@@ -13,9 +13,9 @@ use nix::unistd::Pid;
 use super::log::Log;
 use super::state_file::{self, Document, KnownWorker};
 use crate::arbiter::{Level, Now};
-use crate::config::{CircusConfig, Config, OnOrphans, SocketConfig, WatcherOrigin, argv, stop_schedule};
+use crate::config::{CircusConfig, Config, KillMode, OnOrphans, SocketConfig, WatcherOrigin, argv, stop_schedule};
 use crate::proto::Signal;
-use crate::sys::{ManagedSocket, Proc, Survivor, has_our_program, kill_trees, since_boot, take_back};
+use crate::sys::{Extent, ManagedSocket, Proc, Survivor, has_our_program, kill_trees, since_boot, take_back};
 
 /// An interpreter of the `#!` line and its option may stand before a script.
 const INTERPRETER_WORDS: usize = 2;
@@ -92,24 +92,31 @@ fn end(config: &Config, workers: &[KnownWorker]) {
     for worker in workers {
         let watcher = config.watchers.iter().find(|watcher| watcher.name == worker.watcher);
         let signals = watcher.map_or_else(|| vec![(0.0, Signal::TERM), (DEFAULT_TIMEOUT, Signal::KILL)], stop_schedule);
+        let mode = watcher.map_or(KillMode::Mixed, |watcher| watcher.kill_mode);
         let due = |seconds: f64| since_boot() + Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_TIMEOUT));
-        left.push((
-            worker.identity,
-            signals.into_iter().map(|(at, signal)| (due(at), signal)).collect::<VecDeque<_>>(),
-        ));
+        let signals: VecDeque<_> = signals.into_iter().map(|(at, signal)| (due(at), signal)).collect();
+        left.push((worker.identity, mode, signals));
     }
     loop {
-        left.retain(|(identity, _)| identity.is_alive(&proc));
+        left.retain(|(identity, ..)| identity.is_alive(&proc));
         if left.is_empty() {
             return;
         }
         let mut overdue = Vec::new();
-        for (identity, signals) in &mut left {
+        for (identity, mode, signals) in &mut left {
+            let extent = match mode {
+                KillMode::Mixed | KillMode::Process => Extent::Process,
+                KillMode::Group => Extent::Group,
+                KillMode::Tree => Extent::Tree,
+            };
             match signals.front().filter(|(due, _)| *due <= since_boot()) {
                 // It is killed again and again until it is gone.
-                Some((_, Signal::KILL)) => overdue.push((identity.pid, Some(identity.started))),
+                Some((_, Signal::KILL)) if matches!(mode, KillMode::Mixed | KillMode::Tree) => {
+                    overdue.push((identity.pid, Some(identity.started)));
+                }
+                Some((_, Signal::KILL)) => identity.send_to(&proc, Signal::KILL, extent),
                 Some((_, signal)) => {
-                    identity.send(&proc, *signal);
+                    identity.send_to(&proc, *signal, extent);
                     signals.pop_front();
                 }
                 None => {}

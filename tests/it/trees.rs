@@ -80,6 +80,99 @@ fn stop_goes_on_to_the_next_signal_where_the_worker_does_not_exit() {
     );
 }
 
+/// The members of a family by where they are: in the worker's group, in its session only, in another session.
+fn places(worker: Process, others: &[Process]) -> (Vec<Process>, Vec<Process>) {
+    others.iter().partition(|other| other.group() == Some(worker.0))
+}
+
+#[test]
+fn kill_mode_process_ends_the_worker_alone() {
+    let steps = "ignore child 'say ready' child 'session say ready'";
+    let (circusd, worker, others) = family(steps, "kill_mode = process\ngraceful_timeout = 0.2", 3);
+    stop(&circusd);
+    assert!(!worker.lives());
+    assert!(others.iter().all(|other| other.lives()), "they are nobody's but their own");
+    others.iter().for_each(|other| other.send(Signal::SIGKILL));
+}
+
+#[test]
+fn kill_mode_group_ends_the_group_and_nothing_that_has_left_it() {
+    // One ends at the stop signal, one by force; the worker itself ends at once.
+    let steps = "child 'say ready' child 'ignore say ready' child 'session say ready'";
+    let (circusd, worker, others) = family(steps, "kill_mode = group\ngraceful_timeout = 0.3", 4);
+    let (group, apart) = places(worker, &others);
+    assert_eq!((group.len(), apart.len()), (2, 1));
+    stop(&circusd);
+    assert!(!worker.lives() && !group.iter().any(|one| one.lives()), "the answer waits for them");
+    assert!(apart[0].lives());
+    apart[0].send(Signal::SIGKILL);
+}
+
+#[test]
+fn kill_mode_group_kills_a_worker_and_a_group_that_ignore_the_stop_signal() {
+    let steps = "ignore child 'ignore child ignore+say+ready say ready' child 'session ignore say ready'";
+    let (circusd, worker, others) = family(steps, "kill_mode = group\ngraceful_timeout = 0.2", 4);
+    let (group, apart) = places(worker, &others);
+    stop(&circusd);
+    assert!(!worker.lives());
+    assert_all_gone(&group);
+    assert!(apart[0].lives());
+    apart[0].send(Signal::SIGKILL);
+}
+
+#[test]
+fn kill_mode_tree_sends_the_stop_signal_to_all_at_once() {
+    // Nothing here ends with its parent, and graceful_timeout is never over.
+    let steps = "child 'child say+ready session say ready' child 'session child say+ready say ready'";
+    let (circusd, worker, others) = family(steps, "kill_mode = tree\ngraceful_timeout = 600", 5);
+    let mut events = circusd.events();
+    stop(&circusd);
+    assert!(!worker.lives() && !others.iter().any(|one| one.lives()));
+    let told: Vec<i32> =
+        events.until("w", "stop").iter().filter(|one| one.what == "kill").map(|one| one.pid()).collect();
+    assert_eq!(told, [worker.0], "as without the option, the event names the worker");
+}
+
+#[test]
+fn kill_mode_tree_ends_what_ignores_signals_leaves_the_session_and_holds_the_output() {
+    let steps = "child 'session ignore child session+ignore+say+ready say ready' child 'ignore say ready'";
+    let (circusd, worker, others) = family(steps, "kill_mode = tree\ngraceful_timeout = 0.3", 4);
+    let mut events = circusd.events();
+    stop(&circusd);
+    assert!(![worker].iter().chain(&others).any(|one| one.lives()));
+    // Each of them had the pipe of its standard output, and no one waits for its end.
+    assert_eq!(events.until("w", "stop").iter().filter(|one| one.what == "reap").count(), 1);
+}
+
+#[test]
+fn worker_of_a_killed_circusd_is_ended_as_its_kill_mode_says() {
+    let steps = "child 'ignore say ready' child 'session ignore say ready'";
+    let site = Site::new();
+    let mut circusd = site.start(&format!(
+        "[circus]
+         state_file = {{dir}}/state
+         [watcher:w]
+         cmd = {{knobs}} ignore {steps} say ready
+         stdout_stream.filename = {{dir}}/w.log
+         kill_mode = group
+         graceful_timeout = 0.2"
+    ));
+    wait_until("every process is ready", || circusd.read("w.log").matches("ready\n").count() == 3);
+    let worker = circusd.workers("w")[0];
+    let others: Vec<Process> =
+        circusd.inhabitants().into_iter().filter(|one| ![worker, circusd.process()].contains(one)).collect();
+    let (group, apart) = places(worker, &others);
+    assert_eq!((group.len(), apart.len()), (1, 1));
+    wait_until("the state file names it", || circusd.read("state").contains(&format!("\"pid\":{},", worker.0)));
+    circusd.send(Signal::SIGKILL);
+    circusd.wait_for_end();
+    circusd.restart();
+    assert!(!worker.lives());
+    assert_all_gone(&group);
+    assert!(apart[0].lives());
+    apart[0].send(Signal::SIGKILL);
+}
+
 #[test]
 fn the_stop_signal_is_for_the_worker() {
     let (circusd, worker, others) = family("child 'say ready'", "orphans = keep", 2);

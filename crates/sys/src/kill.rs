@@ -41,6 +41,16 @@ pub fn send(pid: Pid, signal: Signal) -> Result<(), SendError> {
     outcome(unsafe { libc::kill(pid.as_raw(), signal.0) }.into())
 }
 
+/// Sends a signal to the process group of a child that has not been reaped and leads it: its number is therefore still its
+/// own. Fails where no member could be sent it.
+pub fn send_to_group(leader: Pid, signal: Signal) -> Result<(), SendError> {
+    if leader.as_raw() <= 1 {
+        return Err(SendError::Invalid);
+    }
+    // SAFETY: takes no pointers.
+    outcome(unsafe { libc::kill(-leader.as_raw(), signal.0) }.into())
+}
+
 fn outcome(result: libc::c_long) -> Result<(), SendError> {
     match Errno::result(result) {
         Ok(_) => Ok(()),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kill::Handle;
 use super::process::{Proc, Stat};
-use super::tree::{NEVER, members};
+use super::tree::{NEVER, kill_group, kill_trees, members, members_of_group};
 use circus_core::proto::Signal;
 
 /// A process for good: a later process with the same pid has started at another time.
@@ -44,6 +44,53 @@ impl ProcessIdentity {
             let _gone = handle.send(self.pid, signal);
         }
     }
+}
+
+/// How far a signal reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The process.
+    Process,
+    /// Its process group, which it leads.
+    Group,
+    /// The process, its group, its session and all that descend from these.
+    Tree,
+}
+
+impl ProcessIdentity {
+    /// Sends a signal to this process and as far from it as `extent` says, never to a later process with one of the pids.
+    /// Nothing is sent where the process has ended.
+    pub fn send_to(&self, proc: &Proc, signal: Signal, extent: Extent) {
+        if extent == Extent::Process {
+            return self.send(proc, signal);
+        }
+        let now = proc.all();
+        let root = [(self.pid, Some(self.started))];
+        let reached: Vec<Self> = match extent {
+            Extent::Group => members_of_group(&now, self.pid, Pid::this()).map(Self::from).collect(),
+            Extent::Process | Extent::Tree => members(&now, &root, Pid::this()).iter().map(Self::from).collect(),
+        };
+        // As long as it lives, the numbers of its group and session are its own, and they were when the members were seen.
+        if !self.is_alive(proc) {
+            return;
+        }
+        match (extent, signal) {
+            (Extent::Group, Signal::KILL) => drop(kill_group(proc, self.pid)),
+            (_, Signal::KILL) => drop(kill_trees(proc, &root)),
+            _ => {
+                self.send(proc, signal);
+                reached.iter().filter(|one| *one != self).for_each(|one| one.send(proc, signal));
+            }
+        }
+    }
+}
+
+/// What is left of the process group of a leader that has been reaped.
+pub fn left_of_group(proc: &Proc, leader: Pid) -> Vec<ProcessIdentity> {
+    if leader.as_raw() <= 1 || killpg(leader, None) == Err(Errno::ESRCH) {
+        return Vec::new();
+    }
+    members_of_group(&proc.all(), leader, Pid::this()).map(ProcessIdentity::from).collect()
 }
 
 /// Everything that descends from a process now.
@@ -147,6 +194,58 @@ mod tests {
     fn nothing_is_left_of_a_process_that_was_alone() {
         let (pid, known, _) = ended("echo up; read x", |pid| descendants(&Proc::default(), pid));
         assert_eq!((known.len(), left_behind(&Proc::default(), pid, &[])), (0, Vec::new()));
+    }
+
+    #[test]
+    fn signal_reaches_as_far_as_it_is_meant_to() {
+        let proc = Proc::default();
+        // What ignores a signal bequeaths that, so this one traps it.
+        let script = "trap : USR1; sh -c 'trap \"echo group\" USR1; echo up; while :; do sleep 0.01; done' & \
+                      setsid -w sh -c 'trap \"echo apart\" USR1; echo up; while :; do sleep 0.01; done' & \
+                      while :; do wait; done";
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut launch = shell(script);
+        launch.stdout = Stdio::Fd(writer.as_fd());
+        let pid = start(&launch).unwrap();
+        drop(launch);
+        drop(writer);
+        let mut text = [0; 6];
+        reader.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"up\nup\n");
+        let identity = ProcessIdentity { pid, started: proc.started(pid).unwrap() };
+        let usr1 = Signal(libc::SIGUSR1);
+        identity.send_to(&proc, usr1, Extent::Process);
+        let later = ProcessIdentity { started: identity.started + 1, pid };
+        for extent in [Extent::Process, Extent::Group, Extent::Tree] {
+            later.send_to(&proc, Signal::KILL, extent);
+        }
+        identity.send_to(&proc, usr1, Extent::Group);
+        let mut line = [0; 6];
+        reader.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"group\n");
+        identity.send_to(&proc, usr1, Extent::Tree);
+        let mut lines = [0; 12];
+        reader.read_exact(&mut lines).unwrap();
+        assert!([b"group\napart\n", b"apart\ngroup\n"].contains(&&lines), "{}", String::from_utf8_lossy(&lines));
+        assert!(left_of_group(&proc, pid).iter().any(|one| one.pid == pid));
+        identity.send_to(&proc, Signal::KILL, Extent::Group);
+        assert_eq!(wait(pid), -9);
+        // The members have ended when each has closed the pipe; the one that left the group still has it.
+        let apart = proc.all().into_iter().filter(|stat| stat.session != pid && stat.parent.as_raw() != 0);
+        let apart: Vec<_> = apart
+            .filter(|stat| std::fs::read_link(format!("/proc/{}/fd/1", stat.pid)).ok() == pipe_of(&reader))
+            .map(|stat| (stat.pid, Some(stat.started)))
+            .collect();
+        assert!(!apart.is_empty());
+        kill_trees(&proc, &apart);
+        reader.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(left_of_group(&proc, pid), []);
+    }
+
+    /// What links of descriptors to this pipe are called.
+    fn pipe_of(reader: &std::io::PipeReader) -> Option<std::path::PathBuf> {
+        use std::os::fd::AsRawFd as _;
+        std::fs::read_link(format!("/proc/self/fd/{}", reader.as_raw_fd())).ok()
     }
 
     #[test]

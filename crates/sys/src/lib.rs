@@ -94,9 +94,11 @@ pub use host::{
     host, named_time_zone, notify_socket, sanitize_stdio, set_umask, state_fd, time_zone, upgrade_failure, watchdog,
 };
 pub use key_files::{read_hosts_file, read_key_ring, read_public_key, read_secret_key};
-pub use kill::{SendError, send};
+pub use kill::{SendError, send, send_to_group};
 pub use launch::{Credentials, Launch, SocketPassing, Stdio};
-pub use leftovers::{ProcessIdentity, become_subreaper, descendants, left_behind, leftover_roots};
+pub use leftovers::{
+    Extent, ProcessIdentity, become_subreaper, descendants, left_behind, left_of_group, leftover_roots,
+};
 pub use limits::{OpenFileLimit, nofile, raise_nofile, room};
 pub use machine::Machine;
 pub use memory::{bound_the_heap, release_memory};
@@ -120,7 +122,7 @@ pub use spawn::{Spawned, Spawner, spawn};
 pub use status::{StatusRead, read_status};
 pub use survivor::{Survivor, take_back};
 pub use swap_sockets::swap_sockets;
-pub use tree::{kill_tree, kill_trees};
+pub use tree::{kill_group, kill_tree, kill_trees};
 pub use tunnel::{Ssh, Tunnel};
 pub use user::{Identity, group_id, identity, local_users, resolve, unmapped, user_id};
 pub use virtualenv::Virtualenv;

@@ -37,10 +37,28 @@ pub fn kill_tree(proc: &Proc, pid: Pid, started: Option<u64>) -> usize {
 
 /// Kills several at once, for the price of one.
 pub fn kill_trees(proc: &Proc, roots: &[(Pid, Option<u64>)]) -> usize {
+    let caught = stop_all(proc, |now, caught| newcomers(now, roots, caught, Pid::this()));
+    // The roots that the caller vouches for are killed whatever was seen: a look needs a free descriptor and /proc.
+    let vouched = roots.iter().filter(|(pid, started)| started.is_none() && !caught.contains_key(pid));
+    let blind = vouched.filter(|(pid, _)| super::send(*pid, Signal::KILL).is_ok()).count();
+    blind + kill_all(&caught)
+}
+
+/// Kills the members of a process group, and nothing that has left it; returns how many that were. The caller vouches
+/// that the group is its own: its leader is a child that has not been reaped, or has been seen to live, or a member has.
+pub fn kill_group(proc: &Proc, group: Pid) -> usize {
+    let is_new = |stat: &Stat, caught: &Handles| caught.get(&stat.pid).is_none_or(|(then, _)| *then != stat.started);
+    let caught = stop_all(proc, |now, caught| {
+        members_of_group(now, group, Pid::this()).filter(|stat| is_new(stat, caught)).copied().collect()
+    });
+    kill_all(&caught)
+}
+
+/// Stops all processes that `find` finds, until it finds no new one.
+fn stop_all(proc: &Proc, find: impl Fn(&[Stat], &Handles) -> Vec<Stat>) -> Handles {
     let mut caught = Handles::new();
     for _ in 0..MAX_PASSES {
-        let now = proc.all();
-        let new = newcomers(&now, roots, &caught, Pid::this());
+        let new = find(&proc.all(), &caught);
         if new.is_empty() {
             break;
         }
@@ -54,10 +72,17 @@ pub fn kill_trees(proc: &Proc, roots: &[(Pid, Option<u64>)]) -> usize {
             }
         }
     }
-    // The roots that the caller vouches for are killed whatever was seen: a look needs a free descriptor and /proc.
-    let vouched = roots.iter().filter(|(pid, started)| started.is_none() && !caught.contains_key(pid));
-    let blind = vouched.filter(|(pid, _)| super::send(*pid, Signal::KILL).is_ok()).count();
-    blind + caught.iter().filter(|(pid, (_, handle))| handle.send(**pid, Signal::KILL).is_ok()).count()
+    caught
+}
+
+fn kill_all(caught: &Handles) -> usize {
+    caught.iter().filter(|(pid, (_, handle))| handle.send(**pid, Signal::KILL).is_ok()).count()
+}
+
+/// The living processes of a group, but neither PID 1 nor circusd.
+pub(super) fn members_of_group(now: &[Stat], group: Pid, us: Pid) -> impl Iterator<Item = &Stat> {
+    let is_member = move |stat: &&Stat| stat.group == group && !stat.zombie && stat.pid.as_raw() > 1 && stat.pid != us;
+    now.iter().filter(move |stat| group.as_raw() > 1 && is_member(stat))
 }
 
 /// Processes that are stopped, by pid: when each began, and a handle that stays its own.
@@ -134,6 +159,32 @@ mod tests {
         assert_eq!(found(&now, &[(60, Some(1))]), [0; 0], "another process has the pid");
         assert_eq!(found(&now[3..], &[(60, Some(6000))]), [61, 62, 63, 64], "reaped, but its session lives");
         assert_eq!(found(&now, &[(1, None), (50, None), (0, None), (-1, None)]), [0; 0]);
+    }
+
+    #[test]
+    fn group_is_killed_and_what_has_left_it_lives() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut launch = shell("trap '' TERM; sleep 1000 & setsid -w sh -c 'echo up; exec sleep 1000' & wait");
+        launch.stdout = Stdio::Fd(writer.as_fd());
+        let pid = start(&launch).unwrap();
+        drop(launch);
+        drop(writer);
+        reader.read_exact(&mut [0; 3]).unwrap();
+        let proc = Proc::default();
+        let apart: Vec<Stat> = newcomers(&proc.all(), &[(pid, None)], &Handles::new(), Pid::this())
+            .into_iter()
+            .filter(|stat| stat.group != pid)
+            .collect();
+        assert_eq!(apart.len(), 1, "the one in a session of its own");
+        assert!(kill_group(&proc, pid) >= 2);
+        assert_eq!(wait(pid), -9);
+        assert!(proc.stat(apart[0].pid).is_some_and(|stat| !stat.zombie), "it was not in the group");
+        assert_eq!(kill_trees(&proc, &[(apart[0].pid, Some(apart[0].started))]), 1);
+        reader.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(
+            (kill_group(&proc, pid), kill_group(&proc, Pid::from_raw(1)), kill_group(&proc, Pid::from_raw(0))),
+            (0, 0, 0)
+        );
     }
 
     /// Kills the tree of a script that has printed `up`. All of it is gone when its output has ended, which this waits

@@ -47,6 +47,11 @@ impl Process {
         self.stat(1)?.parse().ok().map(Self)
     }
 
+    /// The number of its process group.
+    pub(crate) fn group(self) -> Option<i32> {
+        self.stat(2)?.parse().ok()
+    }
+
     /// Its children, those included that have ended and were not reaped.
     pub(crate) fn children(self) -> Vec<Self> {
         Self::all().into_iter().filter(|process| process.parent() == Some(self)).collect()

@@ -167,6 +167,8 @@ pub enum Reach {
     ProcessAndChildren,
     /// Its direct children and not itself; answer with `Event::ChildrenSignalled`.
     Children,
+    /// Its process group.
+    Group,
     /// The process, its session and process group, and all its descendants.
     Tree,
 }

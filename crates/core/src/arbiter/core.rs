@@ -30,7 +30,7 @@ use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::time_zones::TimeZones;
 use crate::arbiter::timers::{Timer, Timers};
 use crate::base::{Level, Pid, errno};
-use crate::config::{Config, Host, Orphans, SlotPool, WatcherConfig};
+use crate::config::{Config, Host, KillMode, Orphans, SlotPool, WatcherConfig};
 use crate::proto::{EventKind, Fault, SpawnError, Stage};
 
 impl Arbiter {
@@ -285,7 +285,14 @@ impl Arbiter {
         let id = self.pids.get(pid)?;
         let watcher = self.fleet.watchers.get(&id.watcher)?;
         let is_up = watcher.workers().get(&id).is_some_and(Worker::is_up);
-        is_up.then_some(watcher.config.orphans)
+        let spared = watcher.kill_mode() == KillMode::Process;
+        is_up.then_some(if spared { Orphans::Keep } else { watcher.config.orphans })
+    }
+
+    /// To which processes the signals of a stop go that this worker gets.
+    pub fn kill_mode_of(&self, pid: Pid) -> Option<KillMode> {
+        let watcher = self.fleet.watchers.get(&self.pids.get(pid)?.watcher)?;
+        Some(watcher.kill_mode())
     }
 
     /// The configuration of a watcher, by its name in any case.

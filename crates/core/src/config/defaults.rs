@@ -35,6 +35,7 @@ impl WatcherConfig {
             stop_signal: Signal::TERM,
             stop_steps: Vec::new(),
             stop_children: false,
+            kill_mode: super::KillMode::Mixed,
             orphans: Orphans::End,
             max_retry: 5,
             graceful_timeout: 30.0,

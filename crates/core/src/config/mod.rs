@@ -65,9 +65,9 @@ pub use hook::{Hook, HookKind};
 pub use load::{Loaded, Origin, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{
-    Account, Args, CircusConfig, Config, Cron, ExitOn, Family, Host, Limit, LogFormat, Missed, OnOrphans, Orphans,
-    Overlap, Propagate, ReloadMode, Respawn, Room, SocketConfig, SocketType, StreamConfig, WatcherConfig, WatcherKind,
-    WatcherOrigin,
+    Account, Args, CircusConfig, Config, Cron, ExitOn, Family, Host, KillMode, Limit, LogFormat, Missed, OnOrphans,
+    Orphans, Overlap, Propagate, ReloadMode, Respawn, Room, SocketConfig, SocketType, StreamConfig, WatcherConfig,
+    WatcherKind, WatcherOrigin,
 };
 pub use nearest::{nearest, suggestion};
 pub use order::{Needs, fault as order_fault, is_pattern};
@@ -80,6 +80,6 @@ pub use schedule::Schedule;
 pub use schema::schema;
 pub use slots::SlotPool;
 pub use stats::{STATS_WATCHER, follow_what_runs};
-pub use watcher::MOST_WATCHERS;
 pub use stop_step::{StopStep, schedule as stop_schedule};
+pub use watcher::MOST_WATCHERS;
 pub use words::split as split_words;

@@ -258,6 +258,40 @@ pub enum Orphans {
     Keep,
 }
 
+/// To which processes the signals of a stop go, SIGKILL included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KillMode {
+    /// The stop signal to the worker, and to its children with `stop_children`; SIGKILL as [`Self::Tree`].
+    #[default]
+    Mixed,
+    /// To the worker alone.
+    Process,
+    /// To its process group.
+    Group,
+    /// To the worker, its process group, its session and all that descend from these.
+    Tree,
+}
+
+impl KillMode {
+    /// Every mode.
+    pub const ALL: [Self; 4] = [Self::Mixed, Self::Process, Self::Group, Self::Tree];
+
+    /// As the option has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mixed => "mixed",
+            Self::Process => "process",
+            Self::Group => "group",
+            Self::Tree => "tree",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(crate) fn is_mixed(&self) -> bool {
+        *self == Self::Mixed
+    }
+}
+
 /// What reaches a watcher from those that it requires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Propagate {
@@ -402,6 +436,8 @@ pub struct WatcherConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop_steps: Vec<super::StopStep>,
     pub stop_children: bool,
+    #[serde(default, skip_serializing_if = "KillMode::is_mixed")]
+    pub kill_mode: KillMode,
     pub orphans: Orphans,
     pub max_retry: i64,
     pub graceful_timeout: f64,

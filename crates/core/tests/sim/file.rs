@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use circus_core::config::{Checks, CircusConfig, Config, SocketConfig, StopStep, WatcherConfig};
+use circus_core::config::{Checks, CircusConfig, Config, KillMode, SocketConfig, StopStep, WatcherConfig};
 use circus_core::proto::Signal;
 
 use super::demand::SOCKETS;
 use super::kernel::stop_of;
 use super::model::Expected;
 use super::rng::Rng;
-use super::run::{random_steps, random_watcher};
+use super::run::{random_mode, random_steps, random_watcher};
 
 /// A file, and what was in it when it was last taken over.
 pub(crate) struct File {
@@ -50,6 +50,7 @@ impl File {
             (6, Some(watcher)) => {
                 watcher.stop_signal = *rng.pick(&[Signal::TERM, Signal(3)]);
                 watcher.stop_steps = random_steps(rng);
+                watcher.kill_mode = random_mode(rng, watcher);
                 watcher.graceful_timeout = *rng.pick(&[0.5, 3.0]);
                 // Whether one that holds a socket is replaced is not predicted from these two alone.
                 if watcher.on_demand || !watcher.sockets.is_empty() {
@@ -74,12 +75,12 @@ impl File {
 
     /// This was taken over: what is expected of each watcher from now on.
     ///
-    /// Returns the watchers whose running processes are asked to stop by other signals from now on.
+    /// Returns the watchers whose running processes are asked to stop in another way from now on.
     pub(crate) fn taken_over(
         &mut self,
         config: &Config,
         watchers: &mut BTreeMap<String, Expected>,
-    ) -> Vec<(String, Vec<StopStep>)> {
+    ) -> Vec<(String, Vec<StopStep>, KillMode)> {
         let mut adjusted = Vec::new();
         // Those that came by add (a0, a1, ...) stay.
         let added = |name: &str| name.starts_with('a');
@@ -109,13 +110,31 @@ impl File {
                         expected.was_empty |= new.numprocesses == 0;
                     }
                     expected.adjusted(new);
-                    adjusted.push((new.name.clone(), stop_of(new)));
+                    adjusted.push((new.name.clone(), stop_of(new), new.kill_mode));
                 }
-                Some(_) | None => expected.replaced(new),
+                old => {
+                    // What else counts at once may change what is expected, and the processes stay.
+                    if old.is_some_and(|old| adjusts(&needing_as(new, old), new)) {
+                        adjusted.push((new.name.clone(), stop_of(new), new.kill_mode));
+                    }
+                    expected.replaced(new);
+                }
             }
         }
         self.taken_over = config.watchers.iter().map(|watcher| (watcher.name.clone(), watcher.clone())).collect();
         adjusted
+    }
+}
+
+/// A watcher with the needs, and the manner of reloads, of another.
+fn needing_as(new: &WatcherConfig, old: &WatcherConfig) -> WatcherConfig {
+    WatcherConfig {
+        after: new.after.clone(),
+        requires: new.requires.clone(),
+        propagate: new.propagate,
+        reload_batch: new.reload_batch,
+        reload_surge: new.reload_surge,
+        ..old.clone()
     }
 }
 
@@ -135,6 +154,7 @@ fn adjusts(old: &WatcherConfig, new: &WatcherConfig) -> bool {
         numprocesses: new.numprocesses,
         stop_signal: new.stop_signal,
         stop_steps: new.stop_steps.clone(),
+        kill_mode: new.kill_mode,
         graceful_timeout: new.graceful_timeout,
         priority: new.priority,
         stop_children: new.stop_children,

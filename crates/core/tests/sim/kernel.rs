@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use circus_core::config::{StopStep, WatcherConfig};
+use circus_core::arbiter::Reach;
+use circus_core::config::{KillMode, StopStep, WatcherConfig};
 use circus_core::proto::Signal;
 
 use super::rng::Rng;
@@ -32,6 +33,8 @@ pub(crate) struct Process {
     pub(crate) wid: u32,
     /// How it may be asked to stop: as its watcher said when it started, and as the file has said since.
     pub(crate) stops: Vec<Vec<StopStep>>,
+    /// How far that may reach, for the same reasons.
+    pub(crate) kill_modes: Vec<KillMode>,
     /// The stop signal that it was sent last, by its place, and when. Nothing is known of it after a `kill`.
     pub(crate) last_stop: LastStop,
     pub(crate) temper: Temper,
@@ -67,7 +70,18 @@ pub(crate) fn stop_of(config: &WatcherConfig) -> Vec<StopStep> {
 
 impl Process {
     /// A stop signal is sent to it: one that its watcher has named, in their order, and not too early.
-    pub(crate) fn stopped_by(&mut self, signal: Signal, now: u64) {
+    pub(crate) fn stopped_by(&mut self, signal: Signal, reach: Reach, now: u64) {
+        let reaches = |mode: &KillMode| match (mode, reach) {
+            // All that is left of it gets it.
+            _ if self.left.is_some() && signal != Signal::KILL => true,
+            (KillMode::Mixed, Reach::Tree) => signal == Signal::KILL,
+            (KillMode::Mixed, Reach::Process | Reach::ProcessAndChildren) => signal != Signal::KILL,
+            (KillMode::Process, Reach::Process) | (KillMode::Group, Reach::Group) | (KillMode::Tree, Reach::Tree) => {
+                true
+            }
+            _ => false,
+        };
+        assert!(self.kill_modes.iter().any(reaches), "{signal} to {reach:?}, not {:?}", self.kill_modes);
         let named = self.stops.iter().flatten().any(|step| step.signal == signal);
         // SIGINT is what the simulator's own kill sends.
         let expected = named || [Signal::KILL, Signal(2)].contains(&signal);

@@ -8,8 +8,8 @@ use circus_core::arbiter::{
     WatcherView, WorkerId, WorkerState, WorkerView,
 };
 use circus_core::config::{
-    CircusConfig, Host, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StopStep, StreamConfig, WatcherConfig,
-    options,
+    CircusConfig, Host, KillMode, Orphans, Propagate, ReloadMode, Respawn, SocketConfig, StopStep, StreamConfig,
+    WatcherConfig, options,
 };
 use circus_core::proto::{
     Body, ClientAddress, EventKind, Fault, HookPoint, Object, ProcessInfo, Reply, ReplyTo, Request, RequestId,
@@ -671,10 +671,13 @@ impl Sim {
             Action::TakeOver(_) if fails => self.tell(Event::TakenOver(Err("no such address".into()))),
             Action::TakeOver(config) => {
                 if !self.quitting {
-                    for (name, stop) in self.file.taken_over(&config, &mut self.watchers) {
+                    for (name, stop, mode) in self.file.taken_over(&config, &mut self.watchers) {
                         let coming = self.coming.iter_mut().filter_map(|(_, _, outcome)| outcome.as_mut().ok());
                         let processes = self.kernel.processes.values_mut().chain(coming);
-                        processes.filter(|p| p.watcher == name).for_each(|p| p.stops.push(stop.clone()));
+                        processes.filter(|p| p.watcher == name).for_each(|p| {
+                            p.stops.push(stop.clone());
+                            p.kill_modes.push(mode);
+                        });
                     }
                 }
                 self.totals.taken_over += 1;
@@ -705,9 +708,8 @@ impl Sim {
             self.check_drained(pid.0);
         }
         let process = self.kernel.processes.get_mut(&pid.0).unwrap();
-        process.stopped_by(signal, self.now);
+        process.stopped_by(signal, reach, self.now);
         if signal == Signal::KILL {
-            assert_eq!(reach, Reach::Tree);
             self.totals.escalated += 1;
             return self.kernel.end(pid.0, self.now + MS, -9);
         }
@@ -832,6 +834,7 @@ impl Sim {
             watcher: name.clone(),
             wid,
             stops: vec![stop_of(&launch.config)],
+            kill_modes: vec![launch.config.kill_mode],
             last_stop: LastStop::None,
             temper,
             born: self.now,
@@ -1119,7 +1122,9 @@ impl Sim {
         let mut options = Object::new();
         options.insert("numprocesses".into(), json!(config.numprocesses));
         options.insert("graceful_timeout".into(), json!(config.graceful_timeout));
-        options.extend(options::get(&config, "stop_signal").map(|value| ("stop_signal".to_owned(), value)));
+        for key in ["stop_signal", "kill_mode"] {
+            options.extend(options::get(&config, key).map(|value| (key.to_owned(), value)));
+        }
         if let Some(socket) = expected.socket {
             options.insert("on_demand".into(), json!(true));
             options.insert("stdin_socket".into(), json!(socket));
@@ -1521,6 +1526,12 @@ fn random_needs(rng: &mut Rng, name: &str, config: &mut WatcherConfig, expected:
     }
 }
 
+/// How far a stop reaches.
+pub(crate) fn random_mode(rng: &mut Rng, config: &WatcherConfig) -> KillMode {
+    let modes = [KillMode::Mixed, KillMode::Mixed, KillMode::Process, KillMode::Group, KillMode::Tree];
+    if config.stop_children { KillMode::Mixed } else { *rng.pick(&modes) }
+}
+
 /// What follows TERM or QUIT in a stop: mostly nothing.
 pub(crate) fn random_steps(rng: &mut Rng) -> Vec<StopStep> {
     let step = |after, number| StopStep { after, signal: Signal(number) };
@@ -1567,6 +1578,7 @@ pub(crate) fn random_watcher(rng: &mut Rng, name: &str) -> (WatcherConfig, Expec
     let options = |class| if class == "exec" { command } else { BTreeMap::new() };
     config.stdout_stream = class.map(|class: &str| StreamConfig { class: class.into(), options: options(class) });
     config.stop_children = rng.chance(20);
+    config.kill_mode = random_mode(rng, &config);
     if config.on_demand {
         config.idle_timeout = *rng.pick(&[0.0, IDLE_TIMEOUT as f64 / 1e3]);
     }

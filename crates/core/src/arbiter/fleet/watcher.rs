@@ -20,7 +20,7 @@ use crate::arbiter::operate::operation::{Operation, Progress};
 use crate::arbiter::outcome::{Cause, Failure, Failures};
 use crate::arbiter::time::{Mono, Now};
 use crate::base::Pid;
-use crate::config::{ReloadMode, StopStep, WatcherConfig, WatcherKind};
+use crate::config::{KillMode, ReloadMode, StopStep, WatcherConfig, WatcherKind};
 use crate::proto::Signal;
 
 /// Where a watcher is in its life. On the wire: stopped, starting, active, stopping.
@@ -102,6 +102,8 @@ pub(in crate::arbiter) struct StopPolicy {
     /// Seconds until SIGKILL.
     pub(in crate::arbiter) timeout: f64,
     pub(in crate::arbiter) stop_children: bool,
+    #[serde(default, skip_serializing_if = "KillMode::is_mixed")]
+    pub(in crate::arbiter) kill_mode: KillMode,
 }
 
 impl StopPolicy {
@@ -242,6 +244,11 @@ impl Watcher {
         config.singleton = to.singleton;
     }
 
+    /// To which processes the signals of a stop go.
+    pub(in crate::arbiter) fn kill_mode(&self) -> KillMode {
+        self.own_stop_policy.as_ref().map_or(self.config.kill_mode, |policy| policy.kill_mode)
+    }
+
     /// How its processes are asked to stop.
     pub(in crate::arbiter) fn stop_policy(&self) -> StopPolicy {
         self.own_stop_policy.clone().unwrap_or_else(|| StopPolicy {
@@ -249,6 +256,7 @@ impl Watcher {
             steps: self.config.stop_steps.clone(),
             timeout: self.config.graceful_timeout,
             stop_children: self.config.stop_children,
+            kill_mode: self.config.kill_mode,
         })
     }
 

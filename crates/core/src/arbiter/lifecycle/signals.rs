@@ -12,6 +12,7 @@ use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose, Send, SignalTarge
 use crate::arbiter::time::Mono;
 use crate::arbiter::timers::Timer;
 use crate::base::{Level, Pid};
+use crate::config::KillMode;
 use crate::proto::{EventKind, Signal};
 
 /// SIGKILL is sent again after this time to a process that is still there: sending it may have failed.
@@ -51,14 +52,26 @@ pub(in crate::arbiter) fn sent(w: &mut Watcher, worker: Named, signal: Signal, c
 /// Sends the signal that asks a worker to stop. As in Circus, a hook that keeps it from the worker does not keep it
 /// from the worker's children.
 pub(in crate::arbiter) fn send_stop(w: &Watcher, pid: Pid, signal: Signal, itself: bool, cx: &mut Cx<'_>) {
-    let reach = match (signal, w.stop_policy().stop_children) {
-        (Signal::KILL, _) => Reach::Tree,
-        (_, true) if itself => Reach::ProcessAndChildren,
-        (_, true) => Reach::Children,
-        (_, false) if itself => Reach::Process,
-        (_, false) => return,
+    let policy = w.stop_policy();
+    let reach = match (signal, policy.kill_mode, policy.stop_children) {
+        (Signal::KILL, ..) => kill_reach(w),
+        (_, KillMode::Mixed, true) if itself => Reach::ProcessAndChildren,
+        (_, KillMode::Mixed, true) => Reach::Children,
+        _ if !itself => return,
+        (_, KillMode::Mixed | KillMode::Process, _) => Reach::Process,
+        (_, KillMode::Group, _) => Reach::Group,
+        (_, KillMode::Tree, _) => Reach::Tree,
     };
     cx.act(Action::Signal { pid, signal, reach, watcher: w.key });
+}
+
+/// How far SIGKILL reaches from a worker that has not stopped in time.
+pub(in crate::arbiter) fn kill_reach(w: &Watcher) -> Reach {
+    match w.kill_mode() {
+        KillMode::Process => Reach::Process,
+        KillMode::Group => Reach::Group,
+        KillMode::Mixed | KillMode::Tree => Reach::Tree,
+    }
 }
 
 /// `before_signal` has answered. It cannot keep back SIGKILL.

@@ -196,7 +196,7 @@ pub(in crate::arbiter) fn leader_exited(w: &mut Watcher, id: WorkerId, cx: &mut 
     cx.timers.cancel(Timer::Expire(id));
     probes::end(w, id, cx);
     cx.timers.set(Timer::Kill(id), kill_at);
-    let reach = if signal == Signal::KILL { Reach::Tree } else { Reach::Process };
+    let reach = if signal == Signal::KILL { signals::kill_reach(w) } else { Reach::Process };
     cx.act(Action::Signal { pid, signal, reach, watcher: w.key });
 }
 
@@ -250,7 +250,7 @@ pub(in crate::arbiter) fn kill_overdue(w: &mut Watcher, id: WorkerId, cx: &mut C
                     *kill_at = next;
                 }
             });
-            cx.act(Action::Signal { pid, signal: Signal::KILL, reach: Reach::Tree, watcher: w.key });
+            cx.act(Action::Signal { pid, signal: Signal::KILL, reach: signals::kill_reach(w), watcher: w.key });
         }
         _ => {}
     }

@@ -6,6 +6,7 @@ mod essential;
 mod failure;
 mod hand_over;
 mod hooks;
+mod kill_mode;
 mod leftovers;
 mod lifecycle;
 mod oneshot;

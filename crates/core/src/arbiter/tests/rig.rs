@@ -234,6 +234,7 @@ impl Rig {
                     Reach::Process => "",
                     Reach::ProcessAndChildren => " and children",
                     Reach::Children => " children",
+                    Reach::Group => " group",
                     Reach::Tree => " tree",
                 };
                 format!("{signal} {}{reach}", pid.0)

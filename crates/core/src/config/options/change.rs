@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::streams::{file_of, settle};
 use super::{Effect, OptionSpec, find};
-use crate::config::{Args, Host, WatcherConfig, job, python, scaling, words};
+use crate::config::{Args, Host, KillMode, WatcherConfig, job, python, scaling, words};
 use crate::proto::{Fault, HookPoint, Object};
 
 /// Checks the types of options before any of them is applied. The names that are no options are handed back: for `add`
@@ -177,6 +177,12 @@ pub(in crate::config) fn contradiction(watcher: &WatcherConfig) -> Option<String
     }
     if let Some(text) = watcher.lacks_slots(watcher.numprocesses) {
         return Some(format!("numprocesses: {text}"));
+    }
+    if watcher.stop_children && watcher.kill_mode != KillMode::Mixed {
+        let mode = watcher.kill_mode.name();
+        return Some(format!(
+            "stop_children is for kill_mode = mixed: kill_mode = {mode} says which processes get the signal"
+        ));
     }
     if watcher.copy_path && !watcher.copy_env {
         return Some("copy_env and copy_path must have the same value".into());

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Kind;
 use super::kind::{END, EXCLUSIVE, HUP, KEEP, NONE, ON_FAILURE, OVERLAP, RESTART, STOP, bounded_seconds};
 use crate::config::{
-    Account, Args, ExitOn, LogFormat, Missed, OnOrphans, Orphans, Overlap, Propagate, ReloadMode, Respawn, Scale,
-    Schedule, WatcherKind, python,
+    Account, Args, ExitOn, KillMode, LogFormat, Missed, OnOrphans, Orphans, Overlap, Propagate, ReloadMode, Respawn,
+    Scale, Schedule, WatcherKind, python,
 };
 use crate::proto::Signal;
 
@@ -167,6 +167,17 @@ impl Field for Propagate {
 impl Field for WatcherKind {
     fn read(value: &Value) -> Result<Self, String> {
         let named = Self::ALL.into_iter().find(|kind| Some(kind.name()) == value.as_str());
+        named.map_or_else(|| refused(value), Ok)
+    }
+
+    fn show(&self) -> Value {
+        self.name().into()
+    }
+}
+
+impl Field for KillMode {
+    fn read(value: &Value) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|mode| Some(mode.name()) == value.as_str());
         named.map_or_else(|| refused(value), Ok)
     }
 

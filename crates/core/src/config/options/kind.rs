@@ -68,6 +68,9 @@ pub struct Words {
 
 /// The values of `kind`.
 pub(super) static KINDS: Words = Words { all: &["service", "oneshot", "cron"], described: "service, oneshot or cron" };
+/// The values of `kill_mode`.
+pub(super) static KILL_MODES: Words =
+    Words { all: &["mixed", "process", "group", "tree"], described: "mixed, process, group or tree" };
 /// The values of `overlap`.
 pub(super) static OVERLAPS: Words = Words { all: &["skip", "queue", "kill"], described: "skip, queue or kill" };
 /// The values of `missed`.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::field::{Field, store};
 use super::hooks;
-use super::kind::{KINDS, MISSED, OVERLAPS, canonical_limit};
+use super::kind::{KILL_MODES, KINDS, MISSED, OVERLAPS, canonical_limit};
 use super::probes;
 use super::stop_signals;
 use super::{Authority, Effect, Kind, Listed, OptionSpec, Scope, Support, streams};
@@ -342,6 +342,21 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
               do not all run at once.",
         example: "300",
         ..cron!(jitter)
+    },
+    OptionSpec {
+        kind: Kind::OneOf(&KILL_MODES),
+        default: "mixed",
+        doc: "To which processes stop_signal goes, and SIGKILL after graceful_timeout. mixed: stop_signal to the worker (and \
+              its children, see stop_children), SIGKILL as with tree. process: to the worker only; what it leaves behind \
+              lives on, as with orphans = keep. group: to the process group of the worker. tree: to the worker, its \
+              process group, its session, and all descendants of these. With group and tree, orphans = end ends what is \
+              left of these processes when the worker has exited. A process that has left the group, or for tree the \
+              session and then its parent, is not reached.",
+        example: "tree",
+        effect: Effect::Nothing,
+        listed: Listed::WhenSet,
+        scope: Scope::Literal,
+        ..field!(kill_mode, SignalsAsDaemon)
     },
     OptionSpec {
         kind: Kind::OneOf(&KINDS),

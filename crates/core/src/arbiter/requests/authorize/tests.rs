@@ -66,7 +66,7 @@ fn declared(key: &str) -> Authority {
         "close_child_stdin" | "copy_env" | "env_file" | "on_demand" | "sockets" | "stderr_stream"
         | "stderr_stream.*" | "stdin_socket" | "stdout_stream" | "stdout_stream.*" | "use_sockets" | "virtualenv"
         | "virtualenv_py_ver" | "working_dir" => Authority::OpensAsDaemon,
-        "essential" | "orphans" | "stop_children" => Authority::SignalsAsDaemon,
+        "essential" | "kill_mode" | "orphans" | "stop_children" => Authority::SignalsAsDaemon,
         "after" | "autostart" | "drain_timeout" | "scale_down_after" | "scale_interval" | "scale_max" | "scale_min"
         | "scale_target" | "scale_timeout" | "close_child_stderr" | "close_child_stdout" | "graceful_timeout"
         | "health_interval" | "health_retries" | "health_start_delay" | "health_timeout" | "hook_timeout" | "kind"
