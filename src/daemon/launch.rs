@@ -18,7 +18,7 @@ use super::keys::Keys;
 use super::passed_sockets::PassedSockets;
 use super::worker_sockets::WorkerSockets;
 use crate::arbiter::{Launch, Pid, WatcherKey};
-use crate::config::{ProbeKind, StreamConfig, WatcherConfig, WatcherOrigin};
+use crate::config::{Cpus, IoPriority, ProbeKind, StreamConfig, WatcherConfig, WatcherOrigin};
 use crate::output::{Kept, OutputHandle, SinkId, Source};
 use crate::proto::{SpawnError, Stage, StreamName};
 use crate::sys;
@@ -112,6 +112,10 @@ impl Launcher {
             cwd: config.working_dir.clone(),
             umask: None,
             credentials,
+            nice: config.scheduling.nice,
+            ionice: config.scheduling.ionice.map(IoPriority::number),
+            cpu_affinity: config.scheduling.cpu_affinity.as_ref().map(Cpus::mask).unwrap_or_default(),
+            oom_score_adj: config.scheduling.oom_score_adj,
             rlimits: config.rlimits.iter().map(|(name, limit)| (name.clone(), *limit)).collect(),
             stdin: sockets.stdin(config)?,
             stdout: stdio(config.close_child_stdout, stdout.as_ref()),

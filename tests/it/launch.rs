@@ -212,3 +212,40 @@ fn workers_inherit_nothing_that_they_were_not_given() {
     }
     circusd.quit();
 }
+
+#[test]
+fn workers_have_the_priorities_that_their_watcher_names() {
+    let cpus = std::fs::read_to_string("/proc/self/status").unwrap();
+    let cpus = cpus.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    let cpu = cpus.split([',', '-']).next().unwrap();
+    let circusd = Site::new().start(&format!(
+        "[watcher:w]
+         cmd = {{knobs}}
+         nice = 9
+         ionice = best-effort:6
+         cpu_affinity = {cpu}
+         oom_score_adj = 432"
+    ));
+    let [worker] = circusd.wait_for_workers("w", 1)[..] else { unreachable!() };
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", worker.0)).unwrap();
+    assert_eq!(read("stat").rsplit(") ").next().unwrap().split(' ').nth(16), Some("9"));
+    assert_eq!(read("oom_score_adj"), "432\n");
+    let allowed = read("status").lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:").map(str::to_owned));
+    assert_eq!(allowed.unwrap().trim(), cpu);
+    let shown = circusd.tell("options", json!({"name": "w"}))["options"].take();
+    assert_eq!(
+        (&shown["nice"], &shown["ionice"], &shown["cpu_affinity"]),
+        (&json!(9), &json!("best-effort:6"), &json!(cpu))
+    );
+    let answer = circusd.ask("set", json!({"name": "w", "options": {"nice": 20}}));
+    assert_eq!(answer["reason"], "'nice' is not from -20 to 19");
+    circusd.tell("set", json!({"name": "w", "options": {"nice": 11}, "waiting": true}));
+    let [worker] = circusd.wait_for_workers("w", 1)[..] else { unreachable!() };
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", worker.0)).unwrap();
+    assert_eq!(stat.rsplit(") ").next().unwrap().split(' ').nth(16), Some("11"));
+}
+
+#[test]
+fn processors_that_the_machine_lacks() {
+    assert_fails("cmd = {knobs}\ncpu_affinity = 8191", &["choose the processors", "8191", "[Errno 22]"]);
+}

@@ -49,6 +49,11 @@ pub(super) struct Script {
     /// Where `close_range` is missing, descriptors below this are closed one by one.
     pub(super) open_max: RawFd,
     pub(super) cwd: CString,
+    pub(super) nice: Option<i32>,
+    pub(super) ionice: Option<u16>,
+    pub(super) cpu_affinity: Vec<u64>,
+    /// As the file takes it.
+    pub(super) oom_score_adj: Option<Vec<u8>>,
     pub(super) limits: Vec<Limit>,
     pub(super) groups: Option<Vec<u32>>,
     /// The kernel refuses the groups to processes like ours, and its refusal is no error.
@@ -76,6 +81,10 @@ pub(super) struct Script {
 /// Texts of errors that cannot be made in the child.
 pub(super) struct Details {
     pub(super) program: String,
+    pub(super) nice: String,
+    pub(super) ionice: String,
+    pub(super) cpu_affinity: String,
+    pub(super) oom_score_adj: String,
     pub(super) gid: String,
     pub(super) uid: String,
 }
@@ -121,6 +130,10 @@ impl Script {
         match failure.stage {
             Stage::Descriptors => self.moves.get(failure.item).map_or(b"status pipe", |m| m.what.as_bytes()),
             Stage::Chdir => self.cwd.as_bytes(),
+            Stage::Nice => self.details.nice.as_bytes(),
+            Stage::Ionice => self.details.ionice.as_bytes(),
+            Stage::CpuAffinity => self.details.cpu_affinity.as_bytes(),
+            Stage::OomScoreAdj => self.details.oom_score_adj.as_bytes(),
             Stage::Rlimit => self.limits.get(failure.item).map_or(b"", |limit| limit.name.as_bytes()),
             Stage::Groups => b"supplementary groups",
             Stage::Gid => self.details.gid.as_bytes(),
@@ -177,6 +190,7 @@ fn steps(script: &mut Script, status: &mut Option<RawFd>) -> Result<Infallible, 
     at(Stage::Setsid, 0, call0(libc::SYS_setsid))?;
     arrange(script, status)?;
     at(Stage::Chdir, 0, chdir(&script.cwd))?;
+    set_scheduling(script)?;
     set_limits(&script.limits)?;
     change_identity(script)?;
     if script.no_new_privs {
@@ -285,6 +299,45 @@ fn keep_across_exec(fd: RawFd) -> Result<c_long, i32> {
 fn chdir(path: &CStr) -> Result<c_long, i32> {
     // SAFETY: a string that ends in NUL.
     checked(unsafe { libc::syscall(libc::SYS_chdir, path.as_ptr()) })
+}
+
+/// Before the limits, which may forbid to open a file, and before the identity, with which the rights for it may go.
+fn set_scheduling(script: &Script) -> Result<(), Failure> {
+    /// `PRIO_PROCESS` of setpriority(2) and `IOPRIO_WHO_PROCESS` of ioprio_set(2).
+    const PRIO_PROCESS: usize = 0;
+    const IOPRIO_WHO_PROCESS: usize = 1;
+    if let Some(nice) = script.nice {
+        // SAFETY: takes no pointers; 0 is the calling process.
+        let result = unsafe { libc::syscall(libc::SYS_setpriority, PRIO_PROCESS, 0_usize, nice) };
+        at(Stage::Nice, 0, checked(result))?;
+    }
+    if let Some(number) = script.ionice {
+        // SAFETY: as above.
+        let result = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0_usize, usize::from(number)) };
+        at(Stage::Ionice, 0, checked(result))?;
+    }
+    if !script.cpu_affinity.is_empty() {
+        let mask = &script.cpu_affinity;
+        // SAFETY: `mask` is readable for its length in bytes.
+        let result =
+            unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0_usize, size_of_val(mask.as_slice()), mask.as_ptr()) };
+        at(Stage::CpuAffinity, 0, checked(result))?;
+    }
+    if let Some(score) = &script.oom_score_adj {
+        at(Stage::OomScoreAdj, 0, write_to(c"/proc/self/oom_score_adj", score))?;
+    }
+    Ok(())
+}
+
+fn write_to(path: &CStr, text: &[u8]) -> Result<c_long, i32> {
+    let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+    // SAFETY: a string that ends in NUL.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0_usize) })?;
+    // SAFETY: `text` is readable for its length.
+    let written = checked(unsafe { libc::syscall(libc::SYS_write, fd, text.as_ptr(), text.len()) });
+    // SAFETY: takes no pointers; it is the descriptor of just now.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+    written
 }
 
 fn set_limits(limits: &[Limit]) -> Result<(), Failure> {

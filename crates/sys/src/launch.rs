@@ -27,6 +27,14 @@ pub struct Launch<'fd> {
     pub umask: Option<u32>,
     /// The user and groups to become.
     pub credentials: Option<Credentials>,
+    /// The nice value, from -20 to 19.
+    pub nice: Option<i32>,
+    /// The priority at disks, as ioprio_set(2) takes it.
+    pub ionice: Option<u16>,
+    /// The processors that it may run on, a bit for each; empty: those of circusd.
+    pub cpu_affinity: Vec<u64>,
+    /// `oom_score_adj` of proc(5), from -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
     /// Soft and hard limits by name; `None` is unlimited.
     pub rlimits: Vec<(String, Option<u64>)>,
     /// Descriptor 0.
@@ -88,6 +96,10 @@ impl<'fd> Launch<'fd> {
             cwd: "/".into(),
             umask: None,
             credentials: None,
+            nice: None,
+            ionice: None,
+            cpu_affinity: Vec::new(),
+            oom_score_adj: None,
             rlimits: Vec::new(),
             stdin: Stdio::Null,
             stdout: Stdio::Null,
@@ -124,6 +136,10 @@ impl<'fd> Launch<'fd> {
             moves,
             open_max: open_max(),
             cwd: c_string(&[&self.cwd], || "the working directory".into())?,
+            nice: self.nice,
+            ionice: self.ionice,
+            cpu_affinity: self.cpu_affinity.clone(),
+            oom_score_adj: self.oom_score_adj.map(|score| score.to_string().into_bytes()),
             limits: self.limits()?,
             groups: credentials.groups,
             groups_optional,
@@ -138,6 +154,12 @@ impl<'fd> Launch<'fd> {
             listen_pid,
             details: Details {
                 program: program.clone(),
+                nice: self.nice.map_or_else(String::new, |nice| nice.to_string()),
+                ionice: self
+                    .ionice
+                    .map_or_else(String::new, |number| format!("class {} level {}", number >> 13, number & 7)),
+                cpu_affinity: describe_cpus(&self.cpu_affinity),
+                oom_score_adj: self.oom_score_adj.map_or_else(String::new, |score| score.to_string()),
                 gid: credentials.gid.map_or_else(String::new, |gid| format!("gid {gid}")),
                 uid: credentials.uid.map_or_else(String::new, |uid| format!("uid {uid}")),
             },
@@ -241,6 +263,14 @@ impl<'fd> Launch<'fd> {
         }
         Ok(limits)
     }
+}
+
+/// The processors of a mask.
+fn describe_cpus(mask: &[u64]) -> String {
+    let bits = (0_u32..).zip(mask).flat_map(|(word, bits)| {
+        (0..64_u32).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| (word * 64 + bit).to_string())
+    });
+    bits.collect::<Vec<_>>().join(",")
 }
 
 fn command(errno: i32, detail: &str) -> SpawnError {

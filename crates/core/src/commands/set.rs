@@ -90,8 +90,8 @@ fn typed(kind: options::Kind, key: &str, text: &str) -> Result<Value, UsageError
         }
         Kind::Account => Ok(text.parse::<u32>().map_or_else(|_| text.into(), Value::from)),
         Kind::Env => environment(text),
-        Kind::Limit if text.trim().is_empty() => Ok(Value::Null),
-        Kind::Limit => console::integer(text, key),
+        Kind::Limit | Kind::Within(..) if text.trim().is_empty() => Ok(Value::Null),
+        Kind::Limit | Kind::Within(..) => console::integer(text, key),
         Kind::Stream | Kind::Hooks => object(key, text),
         Kind::Octal | Kind::OneOf(_) => kind.read(text).map_err(|error| UsageError(format!("{key}: {error}"))),
         Kind::Text | Kind::Args | Kind::Names | Kind::Codes | Kind::StreamKey | Kind::Hook => Ok(text.into()),

@@ -53,6 +53,7 @@ impl WatcherConfig {
             respawn: Respawn::Always,
             success_codes: vec![0],
             autostart: true,
+            scheduling: super::Scheduling::default(),
             essential: false,
             max_age: 0,
             max_age_variance: 30,

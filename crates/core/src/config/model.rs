@@ -469,6 +469,9 @@ pub struct WatcherConfig {
     /// Whether no program that a worker executes gains rights.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_privs: bool,
+    /// `nice`, `ionice`, `cpu_affinity` and `oom_score_adj`.
+    #[serde(default, skip_serializing_if = "super::Scheduling::is_default")]
+    pub scheduling: super::Scheduling,
     pub essential: bool,
     pub max_age: i64,
     pub max_age_variance: i64,

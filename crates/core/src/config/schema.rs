@@ -98,6 +98,9 @@ fn value(kind: Kind) -> Value {
         Kind::Seconds | Kind::WholeSeconds => json!({"type": ["number", "string"]}),
         Kind::Args | Kind::Names => json!({"type": ["string", "array"], "items": {"type": "string"}}),
         Kind::Env => json!({"type": "object", "additionalProperties": {"type": ["string", "null"]}}),
+        Kind::Within(first, last) => {
+            json!({"type": ["integer", "string", "null"], "minimum": first, "maximum": last})
+        }
         Kind::Limit => json!({"type": ["integer", "string", "null"]}),
         Kind::Stream | Kind::Hooks => json!({"type": "object"}),
         Kind::Hook => json!({"type": ["string", "array"]}),

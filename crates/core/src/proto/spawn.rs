@@ -26,6 +26,14 @@ pub enum Stage {
     Descriptors,
     /// The working directory.
     Chdir,
+    /// The nice value.
+    Nice,
+    /// The priority at disks.
+    Ionice,
+    /// The processors that it may run on.
+    CpuAffinity,
+    /// How readily it is killed when memory runs out.
+    OomScoreAdj,
     /// A resource limit.
     Rlimit,
     /// The supplementary groups.
@@ -42,7 +50,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Command,
         Self::Environment,
         Self::User,
@@ -52,6 +60,10 @@ impl Stage {
         Self::Setsid,
         Self::Descriptors,
         Self::Chdir,
+        Self::Nice,
+        Self::Ionice,
+        Self::CpuAffinity,
+        Self::OomScoreAdj,
         Self::Rlimit,
         Self::Groups,
         Self::Gid,
@@ -82,6 +94,10 @@ impl Stage {
             Self::Setsid => "setsid",
             Self::Descriptors => "descriptors",
             Self::Chdir => "chdir",
+            Self::Nice => "nice",
+            Self::Ionice => "ionice",
+            Self::CpuAffinity => "cpu_affinity",
+            Self::OomScoreAdj => "oom_score_adj",
             Self::Rlimit => "rlimit",
             Self::Groups => "groups",
             Self::Gid => "gid",
@@ -103,6 +119,10 @@ impl Stage {
             Self::Setsid => "start a session",
             Self::Descriptors => "arrange the descriptors",
             Self::Chdir => "change to the working directory",
+            Self::Nice => "set the nice value",
+            Self::Ionice => "set the priority at disks",
+            Self::CpuAffinity => "choose the processors",
+            Self::OomScoreAdj => "set the score for a lack of memory",
             Self::Rlimit => "set a resource limit",
             Self::Groups => "set the supplementary groups",
             Self::Gid => "change to the group",

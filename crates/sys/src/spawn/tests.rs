@@ -484,3 +484,62 @@ fn child_that_could_become_root_again_does_not_start() {
         assert_eq!(failure(&launch), (Stage::Uid, libc::EPERM, format!("uid {NOBODY}")));
     });
 }
+
+/// The first processor that this test may run on.
+fn a_processor() -> usize {
+    let cpus = nix::sched::sched_getaffinity(Pid::this()).unwrap();
+    (0..nix::sched::CpuSet::count()).find(|cpu| cpus.is_set(*cpu) == Ok(true)).unwrap()
+}
+
+on_both_ways! {
+    fn the_kernel_is_told_what_to_prefer_and_to_spare(way: Way) {
+    let cpu = a_processor();
+    let mut mask = vec![0_u64; cpu / 64 + 1];
+    mask[cpu / 64] |= 1 << (cpu % 64);
+    let launch = Launch {
+        nice: Some(7),
+        ionice: Some(2 << 13 | 6),
+        cpu_affinity: mask,
+        oom_score_adj: Some(321),
+        ..shell("read x </dev/zero; exec sleep 1000")
+    };
+    on(way, &launch, |launch| {
+        let ours = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+        let pid = start(launch).unwrap();
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+        assert_eq!(read("stat").rsplit(") ").next().unwrap().split(' ').nth(16), Some("7"));
+        assert_eq!(read("oom_score_adj"), "321\n");
+        // SAFETY: takes no pointers; 1 is IOPRIO_WHO_PROCESS.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_ioprio_get, 1, pid.as_raw()) }, 2 << 13 | 6);
+        let cpus = nix::sched::sched_getaffinity(pid).unwrap();
+        let allowed: Vec<usize> = (0..nix::sched::CpuSet::count()).filter(|cpu| cpus.is_set(*cpu) == Ok(true)).collect();
+        assert_eq!(allowed, [cpu]);
+        assert_eq!(std::fs::read_to_string("/proc/self/oom_score_adj").unwrap(), ours, "circusd's own stays");
+        crate::send(pid, circus_core::proto::Signal::KILL).unwrap();
+        wait(pid);
+    });
+}
+}
+
+on_both_ways! {
+    fn processors_that_are_not_there_are_refused(way: Way) {
+    let mut mask = vec![0_u64; 128];
+    mask[127] = 1 << 63;
+    let launch = Launch { cpu_affinity: mask, ..shell("true") };
+    on(way, &launch, |launch| assert_eq!(failure(launch), (Stage::CpuAffinity, libc::EINVAL, "8191".into())));
+}
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_takes_rights_is_refused_to_those_without() {
+    alone("spawn::tests::what_takes_rights_is_refused_to_those_without", || {
+        nix::unistd::setresuid(NOBODY.into(), NOBODY.into(), NOBODY.into()).unwrap();
+        let launch = Launch { nice: Some(-5), ..shell("true") };
+        assert_eq!(failure(&launch), (Stage::Nice, libc::EACCES, "-5".into()));
+        let launch = Launch { ionice: Some(1 << 13), ..shell("true") };
+        assert_eq!(failure(&launch), (Stage::Ionice, libc::EPERM, "class 1 level 0".into()));
+        let launch = Launch { oom_score_adj: Some(-1000), ..shell("true") };
+        assert_eq!(failure(&launch), (Stage::OomScoreAdj, libc::EACCES, "-1000".into()));
+    });
+}

@@ -391,6 +391,20 @@ fn a_signal_that_does_not_exist() {
 }
 
 #[test]
+fn priorities_out_of_range() {
+    for (line, error) in [
+        ("nice = 20", "3: error: nice: 20 is not from -20 to 19"),
+        ("oom_score_adj = -1001", "3: error: oom_score_adj: -1001 is not from -1000 to 1000"),
+        ("ionice = best-effort:8", "3: error: ionice: '8' is not a level from 0 to 7"),
+        ("cpu_affinity = 3-1", "3: error: cpu_affinity: '3-1' ends before it begins"),
+        ("kill_mode = all", "3: error: kill_mode: 'all' is neither mixed nor process nor group nor tree"),
+    ] {
+        let lines = of_watcher(&format!("cmd = sleep\n{line}"));
+        assert!(lines.contains(&error.to_owned()), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read() {
     let report = check("/none.ini", &Host::default(), &machine());
     assert_eq!(report.status(), 1);

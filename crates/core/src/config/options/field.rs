@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Kind;
 use super::kind::{END, EXCLUSIVE, HUP, KEEP, NONE, ON_FAILURE, OVERLAP, RESTART, STOP, bounded_seconds};
 use crate::config::{
-    Account, Args, ExitOn, KillMode, LogFormat, Missed, OnOrphans, Orphans, Overlap, Propagate, ReloadMode, Respawn,
-    Scale, Schedule, WatcherKind, python,
+    Account, Args, Cpus, ExitOn, IoPriority, KillMode, LogFormat, Missed, OnOrphans, Orphans, Overlap, Propagate,
+    ReloadMode, Respawn, Scale, Schedule, WatcherKind, python,
 };
 use crate::proto::Signal;
 
@@ -303,6 +303,36 @@ impl Field for Option<u32> {
 
     fn show(&self) -> Value {
         (*self).into()
+    }
+}
+
+impl Field for Option<i32> {
+    fn read(value: &Value) -> Result<Self, String> {
+        if value.is_null() { Ok(None) } else { i32::read(value).map(Some) }
+    }
+
+    fn show(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Field for Option<IoPriority> {
+    fn read(value: &Value) -> Result<Self, String> {
+        Option::<String>::read(value)?.map(|text| IoPriority::read(&text)).transpose()
+    }
+
+    fn show(&self) -> Value {
+        self.map(IoPriority::show).into()
+    }
+}
+
+impl Field for Option<Cpus> {
+    fn read(value: &Value) -> Result<Self, String> {
+        Option::<String>::read(value)?.map(|text| Cpus::read(&text)).transpose()
+    }
+
+    fn show(&self) -> Value {
+        self.as_ref().map(Cpus::show).into()
     }
 }
 

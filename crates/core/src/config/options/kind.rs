@@ -29,6 +29,8 @@ pub enum Kind {
     Codes,
     /// A whole number.
     Int,
+    /// A whole number from the first to the second, or nothing: in a file an empty value.
+    Within(i32, i32),
     /// A mode in octal.
     Octal,
     /// Seconds.
@@ -114,7 +116,7 @@ impl Kind {
             Self::Args => "words",
             Self::Env => "variables",
             Self::Names => "names",
-            Self::Limit => "number or nothing",
+            Self::Limit | Self::Within(..) => "number or nothing",
             Self::Stream => "stream",
             Self::Hooks | Self::Hook => "hook",
         }
@@ -151,6 +153,14 @@ impl Kind {
             Self::Codes => codes(text),
             Self::Int | Self::WholeSeconds => {
                 python::int(text).map(Value::from).map_err(number(text, "a whole number"))
+            }
+            Self::Within(..) if python::trim(text).is_empty() => Ok(Value::Null),
+            Self::Within(first, last) => {
+                let number = python::int(text).map_err(number(text, "a whole number"))?;
+                if (i64::from(first)..=i64::from(last)).contains(&number) {
+                    return Ok(number.into());
+                }
+                Err(format!("{number} is not from {first} to {last}"))
             }
             Self::Octal => python::octal(text).map(Value::from).map_err(number(text, "an octal mode such as 022")),
             Self::Seconds => seconds(text).map_err(number(text, "a number")),
@@ -193,6 +203,13 @@ impl Kind {
                 value.is_string() || is_int(value) || value.as_array().is_some_and(|all| all.iter().all(is_int))
             }
             Self::Int | Self::Octal | Self::Signal => is_int(value),
+            Self::Within(first, last) => {
+                let number = value.as_i64();
+                if number.is_some_and(|number| !(i64::from(first)..=i64::from(last)).contains(&number)) {
+                    return Err(format!("'{key}' is not from {first} to {last}"));
+                }
+                value.is_null() || number.is_some()
+            }
             Self::Seconds | Self::WholeSeconds => value.is_number() || value.is_boolean(),
             Self::Account => is_int(value) || value.is_string(),
             Self::Args => is_args(value),
@@ -216,7 +233,7 @@ impl Kind {
             Self::Propagate => "restart, stop or none",
             Self::OneOf(words) => words.described,
             Self::Codes => "a list of integers",
-            Self::Int | Self::Octal | Self::Signal | Self::Limit => "an integer",
+            Self::Int | Self::Within(..) | Self::Octal | Self::Signal | Self::Limit => "an integer",
             Self::Seconds | Self::WholeSeconds => "a number",
             Self::Account => "an integer or string",
             Self::Args | Self::Names => "a string or a list of strings",
@@ -363,6 +380,8 @@ mod tests {
             (Kind::Codes, "", json!([])),
             (Kind::Limit, "", json!(null)),
             (Kind::Limit, "-1", json!(-1)),
+            (Kind::Within(-20, 19), "-20", json!(-20)),
+            (Kind::Within(-20, 19), " ", json!(null)),
         ] {
             assert_eq!(kind.read(text), Ok(value), "{kind:?} {text}");
         }
@@ -386,6 +405,8 @@ mod tests {
             (Kind::Signal, "NOSUCH", "no signal is called SIGNOSUCH"),
             (Kind::Signal, "!", "'!' is not a signal such as QUIT, SIGTERM or 15"),
             (Kind::Limit, "lots", "'lots' is not a whole number"),
+            (Kind::Within(-20, 19), "20", "20 is not from -20 to 19"),
+            (Kind::Within(-20, 19), "low", "'low' is not a whole number"),
         ] {
             assert_eq!(kind.read(text), Err(error.into()));
         }

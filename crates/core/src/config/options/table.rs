@@ -72,6 +72,19 @@ macro_rules! scaling {
     };
 }
 
+/// The same for a field of `scheduling`.
+macro_rules! scheduling {
+    ($name:ident) => {
+        OptionSpec {
+            key: stringify!($name),
+            get: |watcher, _| Some(watcher.scheduling.$name.show()),
+            put: |watcher, _, value| store(&mut watcher.scheduling.$name, value),
+            listed: Listed::WhenSet,
+            ..usual(Authority::RunsAsDaemon)
+        }
+    };
+}
+
 /// The same for a field of `cron`.
 macro_rules! cron {
     ($name:ident) => {
@@ -156,6 +169,14 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "yes",
         listed: Listed::Never,
         ..field!(copy_path, RunsAsDaemon)
+    },
+    OptionSpec {
+        doc: "The processors on which the workers run: numbers and ranges, from 0 to 8191 (sched_setaffinity(2), taskset(1)). Of \
+              those that the machine lacks, or circusd's cpuset, the kernel takes no notice, but one has to be there. By \
+              default those of circusd.",
+        example: "0-3,7",
+        scope: Scope::Watcher,
+        ..scheduling!(cpu_affinity)
     },
     OptionSpec {
         key: "drain",
@@ -335,6 +356,14 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(idle_timeout, Safe)
     },
     OptionSpec {
+        doc: "The priority of the workers at disks: best-effort:LEVEL or realtime:LEVEL with a level from 0 (first) to 7, 4 \
+              where none is given, or idle (ioprio_set(2), ionice(1)). realtime needs root or CAP_SYS_ADMIN. It has an effect with \
+              some schedulers of the kernel only. By default the kernel derives it from nice.",
+        example: "best-effort:7",
+        scope: Scope::Watcher,
+        ..scheduling!(ionice)
+    },
+    OptionSpec {
         kind: Kind::Seconds,
         default: "0",
         unit: "seconds",
@@ -425,6 +454,14 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..cron!(missed)
     },
     OptionSpec {
+        kind: Kind::Within(-20, 19),
+        doc: "The nice value of the workers, from -20 (much processor time) to 19 (little) (setpriority(2)). Less than that of \
+              circusd needs root or CAP_SYS_NICE, or rlimit_nice. By default that of circusd.",
+        example: "10",
+        scope: Scope::Watcher,
+        ..scheduling!(nice)
+    },
+    OptionSpec {
         kind: Kind::Bool,
         default: "no",
         doc: "Let no program that a worker executes gain rights: set-user-id and set-group-id bits and capabilities of files \
@@ -458,6 +495,15 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "yes",
         effect: Effect::Nothing,
         ..field!(on_demand, OpensAsDaemon)
+    },
+    OptionSpec {
+        kind: Kind::Within(-1000, 1000),
+        doc: "How readily the kernel kills the workers when memory runs out, from -1000 (never) to 1000 (first) \
+              (/proc/PID/oom_score_adj in proc(5)). Less than that of circusd needs root or CAP_SYS_RESOURCE. By default \
+              that of circusd.",
+        example: "500",
+        scope: Scope::Watcher,
+        ..scheduling!(oom_score_adj)
     },
     OptionSpec {
         kind: Kind::Orphans,

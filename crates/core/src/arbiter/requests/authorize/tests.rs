@@ -62,7 +62,8 @@ fn declared(key: &str) -> Authority {
     match key {
         "args" | "cmd" | "drain" | "env" | "executable" | "gid" | "health" | "ready" | "scale" | "shell"
         | "shell_args" | "slot.*" | "uid" => Authority::RunsAsWorker,
-        "copy_path" | "hooks" | "hooks.*" | "no_new_privs" | "rlimit_*" => Authority::RunsAsDaemon,
+        "copy_path" | "cpu_affinity" | "hooks" | "hooks.*" | "ionice" | "nice" | "no_new_privs" | "oom_score_adj"
+        | "rlimit_*" => Authority::RunsAsDaemon,
         "close_child_stdin" | "copy_env" | "env_file" | "on_demand" | "sockets" | "stderr_stream"
         | "stderr_stream.*" | "stdin_socket" | "stdout_stream" | "stdout_stream.*" | "use_sockets" | "virtualenv"
         | "virtualenv_py_ver" | "working_dir" => Authority::OpensAsDaemon,

@@ -39,6 +39,7 @@ fn every_example_of_a_file_is_of_its_kind() {
             | Kind::OneOf(_)
             | Kind::Codes
             | Kind::Int
+            | Kind::Within(..)
             | Kind::Octal
             | Kind::Seconds
             | Kind::WholeSeconds
