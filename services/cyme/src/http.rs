@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::serve::Listener;
+use circus_web::{bearer, is_foreign, is_local, same, text};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -33,8 +33,6 @@ const POLICY: &str =
 /// What the token is called that a browser keeps.
 const COOKIE: &str = "cyme_token";
 const JSON: &str = "application/json";
-/// <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>
-const SEC_FETCH_SITE: header::HeaderName = header::HeaderName::from_static("sec-fetch-site");
 /// The methods that pages of other sites may use.
 const METHODS: &str = "GET, HEAD, OPTIONS, POST, PUT, DELETE";
 
@@ -266,9 +264,8 @@ fn own_page(access: &Access, head: &Parts, named: bool) -> Result<(), Reply> {
     if !named {
         return admitted(access, &head.method, &head.uri, &head.headers);
     }
-    let text = |name: header::HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let place = |origin: &str| origin.split_once("://").map_or(origin, |(_, place)| place).to_owned();
-    match (text(header::ORIGIN), text(header::HOST)) {
+    match (text(&head.headers, header::ORIGIN), text(&head.headers, header::HOST)) {
         (Some(origin), Some(host)) if place(origin) != host => {
             Err(Reply::refused(403, "forms are sent by this server's own pages only"))
         }
@@ -326,8 +323,7 @@ async fn fleet(server: &Server) -> Option<admin::Fleet> {
 
 /// The token that a browser has kept.
 fn cookie(headers: &HeaderMap) -> Option<String> {
-    let all = headers.get(header::COOKIE)?.to_str().ok()?;
-    all.split(';').find_map(|one| one.trim().strip_prefix(COOKIE)?.strip_prefix('=').map(decoded))
+    circus_web::cookie(headers, COOKIE).map(decoded)
 }
 
 fn logged_in(token: &str, secure: bool) -> Response {
@@ -371,41 +367,21 @@ fn is_preflight(method: &Method, uri: &Uri) -> bool {
 
 /// Whether a request may be answered.
 fn admitted(access: &Access, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Reply> {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if matches!(uri.path(), "/ping/" | "/ping" | "/healthz") || (is_preflight(method, uri) && access.token.is_some()) {
         return Ok(());
     }
     if let Some(token) = &access.token {
-        let given = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        return match given {
+        return match bearer(headers) {
             Some(given) if same(given.as_bytes(), token.as_bytes()) => Ok(()),
             _ => Err(Reply::refused(401, "a token is needed: Authorization: Bearer TOKEN")),
         };
     }
     // Without a token, a page of another site that a browser on this machine shows must not steer workers.
-    let host = text(header::HOST).unwrap_or_default();
-    let foreign = |origin: &str| origin.split_once("://").map_or(origin, |(_, place)| place) != host;
-    // A picture or a link of such a page brings no Origin; browsers say of it where it comes from.
-    let linked = text(SEC_FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    if !is_local(host) || linked || text(header::ORIGIN).is_some_and(foreign) {
+    let host = text(headers, header::HOST).unwrap_or_default();
+    if !is_local(host) || is_foreign(headers, &[]) {
         return Err(Reply::refused(403, "without a token, requests come from this machine and its own pages only"));
     }
     Ok(())
-}
-
-/// Whether a Host header names this machine, as seen from itself.
-fn is_local(host: &str) -> bool {
-    if let Ok(address) = host.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name.eq_ignore_ascii_case("localhost")
-        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Compares without telling by its time where the first difference is.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
 fn response(reply: Reply) -> Response {
@@ -445,6 +421,8 @@ async fn health(server: &Server) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use circus_web::SEC_FETCH_SITE;
+
     use super::*;
 
     fn admits(token: Option<&str>, method: Method, path: &'static str, headers: &[(header::HeaderName, &str)]) -> u16 {

@@ -15,7 +15,6 @@ pub mod metrics;
 pub mod program;
 pub mod service;
 pub mod store;
-pub mod tls;
 
 pub use circus_celery::seed;
 

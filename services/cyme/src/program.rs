@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use circus_client::endpoint;
 use circus_core::base::Level;
+use circus_web::{random_token, tls};
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +24,6 @@ use crate::core::{Random, Settings, model};
 use crate::http::{self, Access};
 use crate::service::{Parts, start};
 use crate::store::Store;
-use crate::tls;
 
 /// The port without another.
 const PORT: u16 = 8000;
@@ -274,7 +274,8 @@ fn access(args: &Args, ip: IpAddr, root: &Path) -> Result<Access, String> {
         None if ip.is_loopback() || args.without_httpd => None,
         None => {
             let file = root.join(".branch/token");
-            let token = kept(&file, random_token)?;
+            // An empty token is refused.
+            let token = kept(&file, || random_token().unwrap_or_default())?;
             announce(&format!("requests need the token in {}", file.display()));
             Some(token)
         }
@@ -285,17 +286,6 @@ fn access(args: &Args, ip: IpAddr, root: &Path) -> Result<Access, String> {
     let mut targets = args.targets.clone();
     targets.extend(["127.0.0.1", "::1", "localhost"].map(str::to_owned));
     Ok(Access { token, targets, secure: args.tls_certificate.is_some() })
-}
-
-/// A token that cannot be guessed: from the kernel's randomness.
-fn random_token() -> String {
-    let mut bytes = [0; 24];
-    let read = fs::File::open("/dev/urandom").and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
-    match read {
-        Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        // An empty token is refused.
-        Err(_) => String::new(),
-    }
 }
 
 /// Where to listen. Without a host that is this machine only.

@@ -22,12 +22,16 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const WAITING: usize = 64;
 
 /// Connections whose handshake is done.
+#[derive(Debug)]
 pub struct Tls {
     ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
     address: SocketAddr,
 }
 
 /// Serves with the certificates and the key of these files, in PEM.
+///
+/// # Errors
+/// With the file, where one of them cannot be used.
 pub fn listen(listener: TcpListener, certificate: &Path, key: &Path) -> Result<Tls, String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let acceptor = acceptor(certificate, key)?;
