@@ -25,6 +25,7 @@ fn pages() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("circusd-stats.1", vec![("options", blocks::arguments(circus_stats::Args::command()))]),
         // These have their options checked beside the programs, in services.
         ("circus-celery.1", vec![]),
+        ("circushttpd.1", vec![]),
         ("cyme-branch.1", vec![]),
         ("cyme.1", vec![]),
         ("circusctl.1", vec![("options", blocks::console_options()), ("commands", blocks::console_commands())]),

@@ -1,0 +1,7 @@
+//! `circushttpd`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    circus_console::program::main()
+}

@@ -1,0 +1,150 @@
+//! Server-sent events: what has changed since a browser was told last.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use crate::link::{Look, Machine, now};
+use crate::tail::Batch;
+
+/// A browser is told at most so often.
+const PACE: Duration = Duration::from_millis(300);
+/// So many browsers may be told at once.
+const STREAMS: usize = 256;
+
+/// How many are told.
+pub(crate) type Streams = Arc<AtomicUsize>;
+
+struct Place(Streams);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A machine, and what a browser knows of it.
+struct Told {
+    machine: Machine,
+    _look: Look,
+    version: u64,
+    event: u64,
+}
+
+/// What a browser shows beside the overview.
+#[derive(Clone, Debug)]
+pub(crate) struct Detail {
+    pub(crate) machine: String,
+    pub(crate) watcher: String,
+}
+
+struct State {
+    told: Vec<Told>,
+    detail: Option<Detail>,
+    touched: Option<u64>,
+    news: watch::Receiver<u64>,
+    waiting: std::vec::IntoIter<Event>,
+    first: bool,
+    _place: Place,
+}
+
+/// What changes of these machines, and of one watcher in full. `event` is the number of the last event that the browser
+/// knows, of its only machine. None: too many are told already.
+pub(crate) fn changes(
+    machines: Vec<Machine>,
+    detail: Option<Detail>,
+    event: Option<u64>,
+    news: watch::Receiver<u64>,
+    streams: &Streams,
+) -> Option<Response> {
+    if streams.fetch_add(1, Ordering::SeqCst) >= STREAMS {
+        streams.fetch_sub(1, Ordering::SeqCst);
+        return None;
+    }
+    let told = machines
+        .into_iter()
+        .map(|machine| Told { _look: machine.look(), machine, version: 0, event: event.unwrap_or(0) })
+        .collect();
+    let waiting = Vec::new().into_iter();
+    let state = State { told, detail, touched: None, news, waiting, first: true, _place: Place(Arc::clone(streams)) };
+    let events = futures_lite::stream::unfold(state, |mut state| async move {
+        let event = state.next().await?;
+        Some((Ok::<_, Infallible>(event), state))
+    });
+    Some(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+fn event(name: &str, data: &Value) -> Event {
+    Event::default().event(name).data(data.to_string())
+}
+
+impl State {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.waiting.next() {
+                return Some(event);
+            }
+            if !std::mem::take(&mut self.first) {
+                self.news.changed().await.ok()?;
+                // What comes at the same time is told together.
+                sleep(PACE).await;
+            }
+            self.news.borrow_and_update();
+            self.waiting = self.collect().into_iter();
+        }
+    }
+
+    fn collect(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for told in &mut self.told {
+            let name = told.machine.name().to_owned();
+            let board = told.machine.board();
+            let changes = board.since(told.version, told.event, now());
+            let detail = self.detail.as_ref().filter(|detail| detail.machine == name);
+            let watcher = detail.map(|detail| (detail, board.watcher(&detail.watcher, now())));
+            told.version = changes.version;
+            if let Some(machine) = &changes.machine {
+                events.push(event("machine", machine));
+            }
+            if let Some(names) = &changes.names {
+                events.push(event("names", &json!({"machine": name, "watchers": names})));
+            }
+            if !changes.rows.is_empty() {
+                events.push(event("rows", &json!({"machine": name, "rows": changes.rows})));
+            }
+            match watcher {
+                Some((detail, None)) if self.touched.take().is_some() => {
+                    events.push(event("gone", &json!({"machine": name, "watcher": detail.watcher})));
+                }
+                Some((_, Some((touched, shown)))) if self.touched != Some(touched) => {
+                    self.touched = Some(touched);
+                    events.push(event("watcher", &json!({"machine": name, "watcher": shown})));
+                }
+                _ => {}
+            }
+            for mut happened in changes.events {
+                let number = happened["number"].as_u64().unwrap_or(told.event);
+                told.event = number;
+                happened["machine"] = name.clone().into();
+                events.push(event("event", &happened).id(number.to_string()));
+            }
+        }
+        events
+    }
+}
+
+/// The lines that come.
+pub(crate) fn lines(batches: mpsc::Receiver<Batch>) -> Response {
+    let events = futures_lite::stream::unfold(batches, |mut batches| async move {
+        let batch = batches.recv().await?;
+        Some((Ok::<_, Infallible>(event("lines", &batch.json())), batches))
+    });
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+}
