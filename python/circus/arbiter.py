@@ -88,7 +88,7 @@ class Arbiter:
                 "*.reload with circus.consumer.CircusConsumer, or use the hook before_spawn"
             )
         if httpd:
-            raise NotServed("httpd: circus-web does not run beside Circus 0.19 or circusd; use circus-top or circusctl")
+            raise NotServed("httpd: an embedded circusd starts no console; start circushttpd beside it")
         self.watchers = list(watchers)
         self.endpoint, self.pubsub_endpoint = endpoint, pubsub_endpoint
         self.check_delay = check_delay

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use circus_core::access::{KeyRing, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{CircusConfig, WatcherConfig, WatcherOrigin};
+use crate::config::{CircusConfig, STATS_WATCHER, WatcherConfig, WatcherOrigin};
 use crate::net::{SecretKey, generate};
 use crate::sys;
 
@@ -143,8 +143,9 @@ impl Keys {
     pub(super) fn passed_to(&self, config: &WatcherConfig) -> Option<(RawFd, BorrowedFd<'_>)> {
         let file = match config.origin {
             WatcherOrigin::User => return None,
-            WatcherOrigin::Internal => &self.for_stats,
-            WatcherOrigin::Plugin => &self.for_plugins,
+            // It publishes with circusd's own key; the console is a client.
+            WatcherOrigin::Internal if config.name == STATS_WATCHER => &self.for_stats,
+            WatcherOrigin::Internal | WatcherOrigin::Plugin => &self.for_plugins,
         };
         Some((file.as_raw_fd(), file.as_fd()))
     }

@@ -125,11 +125,11 @@ const KINDS: &[Kind] = &[
             ("debug_gc", ""),
             ("endpoint", "no-strangers"),
             ("endpoint_owner", "endpoint-owner"),
-            ("fqdn_prefix", "no-web-console"),
-            ("httpd", ""),
+            ("fqdn_prefix", "fqdn-prefix"),
+            ("httpd", "web-console"),
             ("httpd_close_outputs", ""),
-            ("httpd_host", "no-web-console"),
-            ("httpd_port", "no-web-console"),
+            ("httpd_host", "web-console"),
+            ("httpd_port", ""),
             ("include", "all-errors"),
             ("include_dir", "all-errors"),
             ("loggerconfig", ""),
@@ -266,8 +266,8 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// The difference of options that only the web console and embedding programs read.
-const NO_WEB_CONSOLE: &str = "no-web-console";
+/// The difference of an option that only embedding programs read.
+const EMBEDDING: &str = "fqdn-prefix";
 
 /// Differences that explain why something is not here.
 const ABSENT: &[&str] = &["no-ipython", "no-queue", "no-loggerconfig", "no-stats-ssh"];
@@ -279,7 +279,7 @@ impl Kind {
             Support::Refused(reason) => Fate::Refused(reason.to_owned()),
             Support::Ignored(reason) => Fate::Idle(reason),
             Support::Works if ABSENT.contains(&changes) => Fate::Refused(format!("`{changes}`")),
-            Support::Works if changes == NO_WEB_CONSOLE => Fate::Idle("has no effect: see `no-web-console`"),
+            Support::Works if changes == EMBEDDING => Fate::Idle("has no effect: see `fqdn-prefix`"),
             Support::Works if !here => Fate::Missing,
             Support::Works if changes.is_empty() => Fate::Same,
             Support::Works => Fate::Changed(changes),
@@ -382,7 +382,7 @@ mod tests {
         assert_eq!(kind(Found::Commands).fate(("list", "queueing")), Fate::Changed("queueing"));
         assert_eq!(kind(Found::Commands).fate(("nonsense", "")), Fate::Missing);
         assert_eq!(kind(Found::Commands).fate(("nonsense", "no-queue")), Fate::Refused("`no-queue`".into()));
-        assert!(matches!(kind(Found::CircusOptions).fate(("httpd", "")), Fate::Idle(_)));
+        assert!(matches!(kind(Found::CircusOptions).fate(("debug_gc", "")), Fate::Idle(_)));
         assert_eq!(kind(Found::Page("man/circusd.1")).fate(("--pidfile", "")), Fate::Same);
         assert_eq!(kind(Found::Page("man/circusd.1")).fate(("--nonsense", "")), Fate::Missing);
     }

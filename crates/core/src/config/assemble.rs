@@ -12,7 +12,7 @@ use super::section::Source;
 use super::watcher::{self, Watcher, Watchers};
 use super::{
     CircusConfig, Config, Host, Needs, Problem, Severity, SocketConfig, SocketType, WatcherConfig, argv, circus,
-    foreign, named_sockets, order_fault, plugin, slots, socket, stats,
+    foreign, httpd, named_sockets, order_fault, plugin, slots, socket, stats,
 };
 
 /// What the sections mean, before it is decided whether that is enough to start with.
@@ -36,8 +36,10 @@ pub(super) fn assemble<'a>(
 ) -> Assembled<'a> {
     let mut source = Source { ini, environment, host, problems: Vec::new() };
     check_names(&mut source);
-    let circus = circus::read(&mut source);
-    let sockets = socket::read(&mut source);
+    let mut circus = circus::read(&mut source);
+    httpd::leave_out_missing(&mut source, &mut circus, facts);
+    let mut sockets = socket::read(&mut source);
+    httpd::add_socket(&circus, &mut sockets);
     let Watchers { mut sound, mut unsound } = watcher::read(&mut source);
     let plugins = plugin::read(&mut source, &circus);
     sound.extend(plugins.sound);
@@ -66,7 +68,8 @@ impl Assembled<'_> {
     /// The configuration, and the problems; without a configuration, a problem says why.
     pub(super) fn into_config(self, host: &Host) -> (Option<Config>, Vec<Problem>) {
         let watchers = self.watchers.into_iter().map(|watcher| watcher.config);
-        let watchers = watchers.chain(stats::watcher(&self.circus, host)).collect();
+        let own = [stats::watcher(&self.circus, host), httpd::watcher(&self.circus, host)];
+        let watchers = watchers.chain(own.into_iter().flatten()).collect();
         let sound = self.problems.iter().all(|problem| problem.severity < Severity::Fatal);
         let config = Config { circus: self.circus, watchers, sockets: self.sockets, include_dirs: Vec::new() };
         (sound.then_some(config), self.problems)

@@ -27,6 +27,7 @@ mod fnmatch;
 mod foreign;
 mod hint;
 mod hook;
+mod httpd;
 pub mod import;
 mod ini;
 mod job;
@@ -63,6 +64,7 @@ pub use command::{argv, argv_with, named_sockets};
 pub use facts::{Facts, File, FileKind, OwnFile};
 pub use fnmatch::fnmatch;
 pub use hook::{Hook, HookKind};
+pub use httpd::HTTPD_WATCHER;
 pub use load::{Loaded, Origin, check, load};
 pub use log_output::{LogOutput, SyslogAddress, SyslogFacility};
 pub use model::{

@@ -30,7 +30,7 @@ pub struct Host {
     pub env: BTreeMap<String, String>,
     /// circusd's working directory: the default of `working_dir`.
     pub cwd: String,
-    /// Where circusd's own program is, and those that belong to it: circusd-stats.
+    /// Where circusd's own program is, and those that belong to it: circusd-stats, circushttpd.
     pub programs: String,
     /// What its workers may have together.
     #[serde(default, skip_serializing_if = "Room::is_unlimited")]
@@ -87,6 +87,18 @@ pub struct CircusConfig {
     pub stats_interval: f64,
     /// Whether it looks also while no client subscribes.
     pub stats_always: bool,
+    /// Whether the console runs.
+    #[serde(default)]
+    pub httpd: bool,
+    /// Whether it is silent.
+    #[serde(default)]
+    pub httpd_close_outputs: bool,
+    /// The host, or the path, of its socket.
+    #[serde(default)]
+    pub httpd_host: String,
+    /// The port of its socket.
+    #[serde(default)]
+    pub httpd_port: u16,
     /// UDP discovery; none where empty.
     pub multicast_endpoint: String,
     /// The umask of circusd and its workers.

@@ -71,9 +71,10 @@ fn arguments(circus: &CircusConfig) -> Vec<String> {
     words
 }
 
-/// Lets circusd-stats of a configuration that replaces another reach the circusd that runs: some options of `[circus]`
-/// count only when that is started again.
+/// Lets circusd-stats and the console of a configuration that replaces another reach the circusd that runs: some options
+/// of `[circus]` count only when that is started again.
 pub fn follow_what_runs(new: &mut Config, running: &CircusConfig, host: &Host) {
+    super::httpd::follow_what_runs(new, running, host);
     let Some(meant) = watcher(&new.circus, host) else { return };
     let Some(reaching) = watcher(&in_force(running, &new.circus), host) else { return };
     if let Some(watcher) = new.watchers.iter_mut().rev().find(|watcher| **watcher == meant) {

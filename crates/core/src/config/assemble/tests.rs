@@ -279,10 +279,8 @@ fn what_has_no_part_yet_is_refused_by_name() {
     for key in ["multicast_endpoint", "ssh_server", "hooks.before_start", "there is no plugin 'x'"] {
         assert!(texts.iter().any(|(_, text)| text.contains(key)), "{key}");
     }
-    for line in ["httpd = on", "loggerconfig = x.yaml"] {
-        let (config, problems) = read(&format!("[circus]\n{line}\n"));
-        assert!(config.is_some() && problems[0].starts_with("warning 2: "), "{problems:?}");
-    }
+    let (config, problems) = read("[circus]\nloggerconfig = x.yaml\n");
+    assert!(config.is_some() && problems[0].starts_with("warning 2: "), "{problems:?}");
     sound("[circus]\nstatsd = no\nhttpd = off\nloggerconfig =\nmulticast_endpoint =\n");
 }
 
@@ -570,6 +568,23 @@ fn circusd_stats_is_a_watcher_like_any_other() {
     for interval in ["0.09", "0", "-1", "nan", "1e9"] {
         assert!(read(&format!("[circus]\nstats_interval = {interval}\n")).0.is_none(), "{interval}");
     }
+}
+
+#[test]
+fn the_console_is_a_watcher_on_a_socket_of_circusd() {
+    let text = "[circus]\nhttpd = yes\nhttpd_port = 81\n[socket:web]\nport = 82\n[watcher:zebra]\ncmd = x\n";
+    let (config, problems) = read(text);
+    let config = config.unwrap();
+    assert_eq!((config.watchers.len(), config.sockets.len(), config.circus.httpd), (1, 1, false));
+    let words = ["skipped 2: [circus] httpd: there is no /opt/my circus/bin/circushttpd", "the package circus-console"];
+    assert!(problems.len() == 1 && words.iter().all(|word| problems[0].contains(word)), "{problems:?}");
+    let (ini, _) = Ini::parse("f", text);
+    let (config, problems) = assembled(&ini, &machine().with_program("/opt/my circus/bin/circushttpd"));
+    let config = config.unwrap();
+    assert_eq!(problems, []);
+    let names: Vec<&str> = config.watchers.iter().map(|watcher| watcher.name.as_str()).collect();
+    assert_eq!(names, ["zebra", "circushttpd"]);
+    assert_eq!((config.sockets[0].name.as_str(), config.sockets[0].port), ("circushttpd", 81));
 }
 
 #[test]

@@ -7,7 +7,6 @@ use crate::access::local_roles;
 use crate::config::CircusConfig;
 
 const DEAD: Support = Support::Ignored("has no effect, as in Circus 0.19");
-const NO_HTTPD: Support = Support::Ignored("has no effect: the web console is not part of circusd");
 
 /// Every option of `[circus]`.
 pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
@@ -93,17 +92,23 @@ pub static CIRCUS_OPTIONS: &[Setting<CircusConfig>] = &[
         "Stored for programs that embed Circus, which put it before the name of the \
                                         machine. circusd does not use it."
     ),
-    unused!(httpd, Bool, "no", "yes", "Start the web console.", NO_HTTPD),
-    unused!(httpd_close_outputs, Bool, "no", "yes", "Discard the output of the web console.", DEAD),
-    unused!(
+    live!(
+        httpd,
+        Bool,
+        "no",
+        "yes",
+        "Start the console, circushttpd(1), which shows and steers circusd in a browser, on a socket of circusd. It is a \
+        package of its own, and has to be in the directory of circusd's program."
+    ),
+    live!(httpd_close_outputs, Bool, "no", "yes", "Discard the log of the console."),
+    live!(
         httpd_host,
         Text,
         "localhost",
         "127.0.0.1",
-        "The host of the web console; without effect, as httpd.",
-        Support::Works
+        "The address that the console listens at: a host, or the path of a unix socket, which only circusd's user may use."
     ),
-    unused!(httpd_port, Int, "8080", "8081", "The port of the web console; without effect, as httpd.", Support::Works),
+    live!(httpd_port, Int, "8080", "8081", "The port of the console."),
     unused!(
         include,
         Text,
