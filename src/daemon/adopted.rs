@@ -14,7 +14,7 @@ use super::sources::{Source, Sources};
 use super::state_file::KnownWorker;
 use crate::arbiter::{Exit, Level, Pid, Reach};
 use crate::proto::Signal;
-use crate::sys::{self, Extent, ProcessIdentity, Survivor};
+use crate::sys::{self, Cgroup, Extent, ProcessIdentity, Survivor};
 
 /// The exit status of a process whose real one is not known: a failure, so that it is started again.
 pub(super) const UNKNOWN_STATUS: i32 = 255;
@@ -115,16 +115,28 @@ impl Adopted {
     }
 
     /// Sends a signal where the process is one of these. Whether that is all: children are signalled as others' are.
-    pub(super) fn signal(&self, pid: Pid, signal: Signal, reach: Reach) -> bool {
+    pub(super) fn signal(&self, pid: Pid, signal: Signal, reach: Reach, group: Option<&Cgroup>) -> bool {
         let Some(survivor) = self.workers.get(&pid) else { return false };
         match reach {
             _ if survivor.has_ended() => {}
             Reach::Process => survivor.send(signal),
             Reach::Group => survivor.identity().send_to(&self.proc, signal, Extent::Group),
-            Reach::Tree => survivor.identity().send_to(&self.proc, signal, Extent::Tree),
+            Reach::Tree | Reach::Cgroup => {
+                if let Some(group) = group.filter(|_| reach == Reach::Cgroup || signal == Signal::KILL) {
+                    group.send(&self.proc, signal);
+                }
+                if group.is_none() || reach == Reach::Tree {
+                    survivor.identity().send_to(&self.proc, signal, Extent::Tree);
+                }
+            }
             Reach::ProcessAndChildren | Reach::Children => return false,
         }
         true
+    }
+
+    /// Whether this is one of these.
+    pub(super) fn contains(&self, pid: Pid) -> bool {
+        self.workers.contains_key(&pid)
     }
 
     /// Whether this is one of these that has ended, so that its pid may be another process's.

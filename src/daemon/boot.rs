@@ -11,6 +11,7 @@ use mio::{Interest, Poll, Waker};
 use super::adopted::Adopted;
 use super::args::Args;
 use super::authz::peers;
+use super::cgroups::Cgroups;
 use super::children::Children;
 use super::clock;
 use super::control::Control;
@@ -217,6 +218,7 @@ pub(super) fn boot(
         events: EventPublisher::new(publisher),
         children: Children::new(spawner),
         leftovers: Leftovers::default(),
+        cgroups: Cgroups::default(),
         signaller: Signaller::default(),
         starting: Starting::default(),
         launcher: Launcher {

@@ -45,7 +45,12 @@ impl Children {
     pub(super) fn reap(&mut self) -> Vec<(Owner, Exit)> {
         let mut exits = Vec::new();
         sys::reap(&mut exits);
-        let known = |exit: sys::Exit| Exit { pid: Pid(exit.pid.as_raw()), exit_code: exit.exit_code, cpu: exit.cpu };
+        let known = |exit: sys::Exit| Exit {
+            pid: Pid(exit.pid.as_raw()),
+            exit_code: exit.exit_code,
+            cpu: exit.cpu,
+            oom: false,
+        };
         let exits = exits.into_iter().map(known);
         exits.filter_map(|exit| Some((self.owners.remove(&exit.pid)?, exit))).collect()
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use mio::{Events, Poll};
 
 use super::adopted::Adopted;
+use super::cgroups::Cgroups;
 use super::children::{Children, Owner};
 use super::clock::{self, ClockWatch};
 use super::control::Control;
@@ -39,7 +40,7 @@ use super::sources::{Source, Sources};
 use super::starting::Starting;
 use super::state_file::StateFile;
 use super::upgrade::progress::Upgrade;
-use crate::arbiter::{Event, Intent, Level, Pid, SinkEvent};
+use crate::arbiter::{Event, Exit, Intent, Level, Pid, SinkEvent};
 use crate::proto::Signal;
 use crate::sys;
 
@@ -75,6 +76,7 @@ pub(super) struct Daemon {
     pub(super) events: EventPublisher,
     pub(super) children: Children,
     pub(super) leftovers: Leftovers,
+    pub(super) cgroups: Cgroups,
     pub(super) signaller: Signaller,
     pub(super) launcher: Launcher,
     pub(super) starting: Starting,
@@ -156,7 +158,11 @@ impl Daemon {
             }
         }
         intents.extend(self.parent.look(ready, &mut self.sources, &mut self.core));
-        self.leftovers.look_if_due(&mut self.core);
+        if self.leftovers.next_due().is_some() {
+            self.cgroups.note_end();
+        }
+        self.leftovers.look_if_due(&self.cgroups, &mut self.core);
+        self.tidy_cgroups();
         for intent in intents {
             self.core.feed(Event::Intent(intent));
         }
@@ -280,7 +286,7 @@ impl Daemon {
                     self.tell_state_file_of_end(exit.pid);
                     // The status pipe now holds the final result of exec.
                     self.starting.read(exit.pid, &mut self.sources, &mut self.core);
-                    workers.push(exit);
+                    workers.push(Exit { oom: self.cgroups.ran_out_of_memory(exit.pid), ..exit });
                 }
                 Owner::Hook(_) | Owner::PythonHost(_) => {
                     let (hooks, mut parts) = self.hooks();
@@ -294,21 +300,29 @@ impl Daemon {
                 }
             }
         }
-        self.leftovers.report_exits(workers, &self.children, &mut self.core);
+        self.cgroups.note_end();
+        self.leftovers.report_exits(workers, (&self.children, &self.cgroups), &mut self.core);
+    }
+
+    fn tidy_cgroups(&mut self) {
+        let Self { cgroups, children, adopted, leftovers, .. } = self;
+        cgroups.tidy(|pid| children.is_worker(pid) || adopted.contains(pid) || leftovers.is_waited_for(pid));
     }
 
     /// The same for workers that are no children of circusd.
     fn reap_adopted(&mut self, ready: &[Source]) {
-        let exits = self.adopted.ended(ready, &mut self.sources, &mut self.core);
+        let mut exits = self.adopted.ended(ready, &mut self.sources, &mut self.core);
         if exits.is_empty() {
             return;
         }
-        for exit in &exits {
+        for exit in &mut exits {
+            exit.oom = self.cgroups.ran_out_of_memory(exit.pid);
             self.launcher.output.died(exit.pid.0);
             self.launcher.worker_sockets.exited(exit.pid, self.core.now.mono);
             self.tell_state_file_of_end(exit.pid);
         }
-        self.leftovers.report_exits(exits, &self.children, &mut self.core);
+        self.cgroups.note_end();
+        self.leftovers.report_exits(exits, (&self.children, &self.cgroups), &mut self.core);
     }
 
     fn tell_state_file_of_end(&self, pid: Pid) {

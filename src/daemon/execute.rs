@@ -13,12 +13,12 @@ use crate::sys;
 
 impl Daemon {
     pub(super) fn execute(&mut self, action: Action) {
-        let Self { core, control, events, launcher, children, signaller, leftovers, fds, sources, .. } = self;
+        let Self { core, control, events, launcher, children, signaller, leftovers, cgroups, fds, sources, .. } = self;
         match action {
             Action::OpenSockets(_) => core.feed(Event::SocketsOpened(fds.socket_infos())),
-            Action::Signal { pid, signal, reach, .. } if self.adopted.signal(pid, signal, reach) => {}
+            Action::Signal { pid, signal, reach, .. } if self.adopted.signal(pid, signal, reach, cgroups.of(pid)) => {}
             Action::Signal { pid, signal, reach, watcher } => {
-                signaller.signal((pid, signal, reach), watcher, leftovers, core);
+                signaller.signal((pid, signal, reach), watcher, (leftovers, cgroups), core);
             }
             Action::SignalRequest { job, mut pids, signal, target } => {
                 pids.retain(|pid| !self.adopted.is_gone(*pid));
@@ -124,7 +124,7 @@ impl Daemon {
         if let Some(survivor) = self.adopted.take(&launch.config.name, launch.wid.0) {
             return self.adopt(&launch, survivor);
         }
-        let Self { core, launcher, children, leftovers, fds, sources, starting, notify, door, .. } = self;
+        let Self { core, launcher, children, leftovers, cgroups, fds, sources, starting, notify, door, .. } = self;
         let worker = launch.worker;
         let (wid, config) = (launch.wid, std::sync::Arc::clone(&launch.config));
         let address = match config.checks.are_notified().then(|| notify.address(sources)).transpose() {
@@ -135,10 +135,20 @@ impl Daemon {
             }
         };
         let reporting = Reporting { address: address.as_deref(), stored: notify.stored(worker.watcher, wid) };
-        let spawned = match launcher.start(launch, reporting, door.guests.keys.as_ref(), fds, children, core) {
-            Ok(spawned) => spawned,
+        let group = match cgroups.make(&launch) {
+            Ok(group) => group,
             Err(error) => return core.feed(Event::SpawnFailed { worker, error }),
         };
+        let spawned =
+            match launcher.start(launch, reporting, (door.guests.keys.as_ref(), group.as_ref()), fds, children, core) {
+                Ok(spawned) => spawned,
+                Err(error) => {
+                    if let Some(group) = group {
+                        group.remove();
+                    }
+                    return core.feed(Event::SpawnFailed { worker, error });
+                }
+            };
         let pid = Pid(spawned.pid().as_raw());
         children.insert(pid, Owner::Worker);
         if address.is_some() {
@@ -149,6 +159,9 @@ impl Daemon {
             file.started(pid, &config.name, wid.0);
         }
         leftovers.worker_started(pid, core);
+        if let Some(group) = group {
+            cgroups.started(pid, group);
+        }
         match spawned {
             sys::Spawned::Running(_) => core.feed(Event::Spawned { worker, pid }),
             sys::Spawned::Pending { status, .. } => starting.watch(pid, worker, status, sources, core),
@@ -175,6 +188,7 @@ impl Daemon {
                 if let Some(file) = &self.state_file {
                     file.started(pid, name, wid);
                 }
+                self.cgroups.adopted(pid);
                 core.feed(Event::Adopted { worker, pid });
             }
             Err(detail) => {

@@ -83,7 +83,7 @@ impl Launcher {
         &mut self,
         launch: Launch,
         reporting: Reporting<'_>,
-        keys: Option<&Keys>,
+        (keys, group): (Option<&Keys>, Option<&sys::Cgroup>),
         fds: &FdTable,
         children: &mut Children,
         core: &mut Core,
@@ -106,12 +106,15 @@ impl Launcher {
         let sockets = PassedSockets { shared: &fds.sockets, own: &self.worker_sockets, set };
         let passed =
             sockets.passed(config, reporting.stored, keys.and_then(|keys| keys.passed_to(config)), &mut env)?;
+        let folder = group.map(sys::Cgroup::open).transpose()?;
+        let name = group.map(|group| group.folder().display().to_string()).unwrap_or_default();
         let spawned = children.spawner.spawn(&sys::Launch {
             executable: config.executable.clone().or_else(|| self.program_of(config)),
             env,
             cwd: config.working_dir.clone(),
             umask: None,
             credentials,
+            cgroup: folder.as_ref().map(|folder| (folder.as_fd(), name)),
             nice: config.scheduling.nice,
             ionice: config.scheduling.ionice.map(IoPriority::number),
             cpu_affinity: config.scheduling.cpu_affinity.as_ref().map(Cpus::mask).unwrap_or_default(),

@@ -12,12 +12,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid as SysPid;
 use serde::{Deserialize, Serialize};
 
+use super::cgroups::Cgroups;
 use super::children::Children;
 use super::core::Core;
 use crate::arbiter::{Event, Exit, Level, Mono, Pid};
 use crate::config::{KillMode, Orphans};
 use crate::proto::Signal;
-use crate::sys::{self, ProcessIdentity};
+use crate::sys::{self, Cgroup, ProcessIdentity};
 
 /// Leftovers whose parent lives are not collected by circusd, so that it has to look whether they have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -50,17 +51,30 @@ struct Left {
 
 impl Left {
     /// Looks again: members may have started others before they ended.
-    fn renew(&mut self, proc: &sys::Proc) {
-        self.members = left_of(proc, self.exit.pid, &self.members, self.mode);
+    fn renew(&mut self, proc: &sys::Proc, group: Option<&Cgroup>) {
+        self.members = left_of(proc, self.exit.pid, &self.members, (self.mode, group));
     }
 }
 
 /// The living processes that a worker has left behind, as far as its end reaches.
-fn left_of(proc: &sys::Proc, leader: Pid, known: &[ProcessIdentity], mode: KillMode) -> Vec<ProcessIdentity> {
+fn left_of(
+    proc: &sys::Proc,
+    leader: Pid,
+    known: &[ProcessIdentity],
+    (mode, group): (KillMode, Option<&Cgroup>),
+) -> Vec<ProcessIdentity> {
     let leader = SysPid::from_raw(leader.0);
-    match mode {
-        KillMode::Group => sys::left_of_group(proc, leader),
-        KillMode::Mixed | KillMode::Process | KillMode::Tree => sys::left_behind(proc, leader, known),
+    match (mode, group) {
+        (KillMode::Group, _) => sys::left_of_group(proc, leader),
+        (KillMode::Cgroup, Some(group)) => group.processes(proc),
+        (KillMode::Mixed | KillMode::Process | KillMode::Tree | KillMode::Cgroup, group) => {
+            let mut left = sys::left_behind(proc, leader, known);
+            let members = group.map(|group| group.processes(proc)).unwrap_or_default();
+            left.extend(members.into_iter().filter(|one| !known.contains(one)));
+            left.sort_unstable_by_key(|one| one.pid);
+            left.dedup();
+            left
+        }
     }
 }
 
@@ -116,14 +130,19 @@ impl Leftovers {
     }
 
     /// Reports workers that have ended: at once, or when what they have left behind is gone.
-    pub(super) fn report_exits(&mut self, exits: Vec<Exit>, children: &Children, core: &mut Core) {
+    pub(super) fn report_exits(
+        &mut self,
+        exits: Vec<Exit>,
+        (children, cgroups): (&Children, &Cgroups),
+        core: &mut Core,
+    ) {
         let (mut gone, mut leaders, mut was_stopped) = (Vec::new(), Vec::new(), false);
         for exit in exits {
             let known = self.descendants.remove(&exit.pid);
             was_stopped |= known.is_some();
             let known = known.unwrap_or_default();
             let mode = core.arbiter.kill_mode_of(exit.pid).unwrap_or_default();
-            let members = left_of(&self.proc, exit.pid, &known, mode);
+            let members = left_of(&self.proc, exit.pid, &known, (mode, cgroups.of(exit.pid)));
             let policy = if members.is_empty() { None } else { core.arbiter.orphans_of(exit.pid) };
             self.keeps_some |= policy == Some(Orphans::Keep);
             if policy == Some(Orphans::End) {
@@ -139,7 +158,7 @@ impl Leftovers {
         for leader in leaders {
             core.feed(Event::LeaderExited(leader));
         }
-        self.look(core);
+        self.look(cgroups, core);
         // The last of those that were told to stop: one look for all of them.
         if was_stopped && self.descendants.is_empty() {
             self.name_adopted(children, core);
@@ -163,23 +182,23 @@ impl Leftovers {
     }
 
     /// Reports the leaders of which nothing is left any more, if it is time to look.
-    pub(super) fn look_if_due(&mut self, core: &mut Core) {
+    pub(super) fn look_if_due(&mut self, cgroups: &Cgroups, core: &mut Core) {
         if self.next_due().is_some_and(|at| at <= core.now.mono) {
-            self.look(core);
+            self.look(cgroups, core);
         }
     }
 
-    fn look(&mut self, core: &mut Core) {
+    fn look(&mut self, cgroups: &Cgroups, core: &mut Core) {
         if self.waiting.is_empty() {
             return;
         }
         self.next_look = Some(core.now.mono.after(LOOK_EVERY));
         let mut gone = Vec::new();
-        for left in self.waiting.values_mut() {
+        for (pid, left) in &mut self.waiting {
             if left.members.iter().any(|member| member.is_alive(&self.proc)) {
                 continue;
             }
-            left.renew(&self.proc);
+            left.renew(&self.proc, cgroups.of(*pid));
             if left.members.is_empty() {
                 gone.push(left.exit);
             }
@@ -191,12 +210,14 @@ impl Leftovers {
     }
 
     /// Sends what the core sends to a worker that has ended to what is left of it.
-    pub(super) fn signal(&mut self, pid: Pid, signal: Signal) {
+    pub(super) fn signal(&mut self, pid: Pid, signal: Signal, group: Option<&Cgroup>) {
         if let Some(left) = self.waiting.get_mut(&pid) {
             // The signal is also for members that were started since the last check.
-            left.renew(&self.proc);
+            left.renew(&self.proc, group);
             if (left.mode, signal) == (KillMode::Group, Signal::KILL) && !left.members.is_empty() {
                 sys::kill_group(&self.proc, SysPid::from_raw(pid.0));
+            } else if let (KillMode::Cgroup, Some(group)) = (left.mode, group) {
+                group.send(&self.proc, signal);
             } else {
                 left.members.iter().for_each(|member| member.send(&self.proc, signal));
             }

@@ -33,6 +33,7 @@ mod adopted;
 mod args;
 mod authz;
 mod boot;
+mod cgroups;
 mod children;
 mod clock;
 mod control;

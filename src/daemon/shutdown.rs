@@ -57,6 +57,8 @@ pub(super) fn close(mut daemon: Daemon) {
         let pids: Vec<String> = killed.iter().map(ToString::to_string).collect();
         core.log(Level::Warning, format!("killed processes that workers had left behind: {}", pids.join(", ")));
     }
+    daemon.cgroups.note_end();
+    daemon.cgroups.tidy(|_| false);
     control.router.close(FLUSH_TIMEOUT);
     events.publisher.close(FLUSH_TIMEOUT);
     if let Some(file) = daemon.state_file {

@@ -2,6 +2,7 @@
 
 use nix::unistd::Pid as SysPid;
 
+use super::cgroups::Cgroups;
 use super::core::Core;
 use super::leftovers::Leftovers;
 use crate::arbiter::{Event, Pid, Reach, SignalTarget, WatcherKey};
@@ -39,12 +40,13 @@ impl Signaller {
         &mut self,
         (pid, signal, reach): (Pid, Signal, Reach),
         watcher: WatcherKey,
-        leftovers: &mut Leftovers,
+        (leftovers, cgroups): (&mut Leftovers, &Cgroups),
         core: &mut Core,
     ) {
+        let group = cgroups.of(pid);
         if (reach, signal) != (Reach::Tree, Signal::KILL) {
             if leftovers.is_waited_for(pid) {
-                return leftovers.signal(pid, signal);
+                return leftovers.signal(pid, signal, group);
             }
             leftovers.note_descendants(pid, core);
         }
@@ -56,9 +58,17 @@ impl Signaller {
             Reach::Group => {
                 let _gone = sys::send_to_group(sys_pid(pid), signal);
             }
-            Reach::Tree if signal == Signal::KILL => self.kill([pid]),
-            Reach::Tree => {
-                if let Some(stat) = self.proc.stat(sys_pid(pid)) {
+            // A worker that was started before its watcher wanted groups has none.
+            Reach::Tree | Reach::Cgroup if signal == Signal::KILL => {
+                if let Some(group) = group {
+                    group.kill(&self.proc);
+                }
+                self.kill([pid]);
+            }
+            Reach::Tree | Reach::Cgroup => {
+                if let (Reach::Cgroup, Some(group)) = (reach, group) {
+                    group.send(&self.proc, signal);
+                } else if let Some(stat) = self.proc.stat(sys_pid(pid)) {
                     ProcessIdentity::from(&stat).send_to(&self.proc, signal, Extent::Tree);
                 }
             }

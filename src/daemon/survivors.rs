@@ -15,7 +15,7 @@ use super::state_file::{self, Document, KnownWorker};
 use crate::arbiter::{Level, Now};
 use crate::config::{CircusConfig, Config, KillMode, OnOrphans, SocketConfig, WatcherOrigin, argv, stop_schedule};
 use crate::proto::Signal;
-use crate::sys::{Extent, ManagedSocket, Proc, Survivor, has_our_program, kill_trees, since_boot, take_back};
+use crate::sys::{Cgroup, Extent, ManagedSocket, Proc, Survivor, has_our_program, kill_trees, since_boot, take_back};
 
 /// An interpreter of the `#!` line and its option may stand before a script.
 const INTERPRETER_WORDS: usize = 2;
@@ -95,7 +95,8 @@ fn end(config: &Config, workers: &[KnownWorker]) {
         let mode = watcher.map_or(KillMode::Mixed, |watcher| watcher.kill_mode);
         let due = |seconds: f64| since_boot() + Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_TIMEOUT));
         let signals: VecDeque<_> = signals.into_iter().map(|(at, signal)| (due(at), signal)).collect();
-        left.push((worker.identity, mode, signals));
+        let group = watcher.filter(|watcher| watcher.cgroup).and_then(|_| Cgroup::of(worker.identity.pid));
+        left.push((worker.identity, (mode, group), signals));
     }
     loop {
         left.retain(|(identity, ..)| identity.is_alive(&proc));
@@ -103,20 +104,27 @@ fn end(config: &Config, workers: &[KnownWorker]) {
             return;
         }
         let mut overdue = Vec::new();
-        for (identity, mode, signals) in &mut left {
+        for (identity, (mode, group), signals) in &mut left {
             let extent = match mode {
                 KillMode::Mixed | KillMode::Process => Extent::Process,
                 KillMode::Group => Extent::Group,
-                KillMode::Tree => Extent::Tree,
+                KillMode::Tree | KillMode::Cgroup => Extent::Tree,
             };
+            let reaches_all = !matches!(mode, KillMode::Process | KillMode::Group);
             match signals.front().filter(|(due, _)| *due <= since_boot()) {
                 // It is killed again and again until it is gone.
-                Some((_, Signal::KILL)) if matches!(mode, KillMode::Mixed | KillMode::Tree) => {
+                Some((_, Signal::KILL)) if reaches_all => {
+                    if let Some(group) = group {
+                        group.kill(&proc);
+                    }
                     overdue.push((identity.pid, Some(identity.started)));
                 }
                 Some((_, Signal::KILL)) => identity.send_to(&proc, Signal::KILL, extent),
                 Some((_, signal)) => {
-                    identity.send_to(&proc, *signal, extent);
+                    match group {
+                        Some(group) if *mode == KillMode::Cgroup => group.send(&proc, *signal),
+                        _ => identity.send_to(&proc, *signal, extent),
+                    }
                     signals.pop_front();
                 }
                 None => {}

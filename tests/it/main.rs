@@ -16,6 +16,7 @@ mod rng;
 mod audit;
 mod background;
 mod celery;
+mod cgroups;
 mod check;
 mod circus;
 mod configuration;

@@ -49,6 +49,8 @@ pub(super) struct Script {
     /// Where `close_range` is missing, descriptors below this are closed one by one.
     pub(super) open_max: RawFd,
     pub(super) cwd: CString,
+    /// The folder of the control group that it moves into, where the kernel has not created it there.
+    pub(super) cgroup: Option<RawFd>,
     pub(super) nice: Option<i32>,
     pub(super) ionice: Option<u16>,
     pub(super) cpu_affinity: Vec<u64>,
@@ -81,6 +83,7 @@ pub(super) struct Script {
 /// Texts of errors that cannot be made in the child.
 pub(super) struct Details {
     pub(super) program: String,
+    pub(super) cgroup: String,
     pub(super) nice: String,
     pub(super) ionice: String,
     pub(super) cpu_affinity: String,
@@ -130,6 +133,7 @@ impl Script {
         match failure.stage {
             Stage::Descriptors => self.moves.get(failure.item).map_or(b"status pipe", |m| m.what.as_bytes()),
             Stage::Chdir => self.cwd.as_bytes(),
+            Stage::Cgroup => self.details.cgroup.as_bytes(),
             Stage::Nice => self.details.nice.as_bytes(),
             Stage::Ionice => self.details.ionice.as_bytes(),
             Stage::CpuAffinity => self.details.cpu_affinity.as_bytes(),
@@ -187,6 +191,10 @@ fn leave() -> ! {
 /// `chdir` before it as in Circus, and signals are let in only when nothing of circusd's is left for them to run.
 fn steps(script: &mut Script, status: &mut Option<RawFd>) -> Result<Infallible, Failure> {
     default_dispositions();
+    if let Some(folder) = script.cgroup {
+        // 0 is the process that writes.
+        at(Stage::Cgroup, 0, write_to(folder, c"cgroup.procs", b"0"))?;
+    }
     at(Stage::Setsid, 0, call0(libc::SYS_setsid))?;
     arrange(script, status)?;
     at(Stage::Chdir, 0, chdir(&script.cwd))?;
@@ -324,15 +332,15 @@ fn set_scheduling(script: &Script) -> Result<(), Failure> {
         at(Stage::CpuAffinity, 0, checked(result))?;
     }
     if let Some(score) = &script.oom_score_adj {
-        at(Stage::OomScoreAdj, 0, write_to(c"/proc/self/oom_score_adj", score))?;
+        at(Stage::OomScoreAdj, 0, write_to(libc::AT_FDCWD, c"/proc/self/oom_score_adj", score))?;
     }
     Ok(())
 }
 
-fn write_to(path: &CStr, text: &[u8]) -> Result<c_long, i32> {
+fn write_to(folder: RawFd, path: &CStr, text: &[u8]) -> Result<c_long, i32> {
     let flags = libc::O_WRONLY | libc::O_CLOEXEC;
     // SAFETY: a string that ends in NUL.
-    let fd = checked(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0_usize) })?;
+    let fd = checked(unsafe { libc::syscall(libc::SYS_openat, folder, path.as_ptr(), flags, 0_usize) })?;
     // SAFETY: `text` is readable for its length.
     let written = checked(unsafe { libc::syscall(libc::SYS_write, fd, text.as_ptr(), text.len()) });
     // SAFETY: takes no pointers; it is the descriptor of just now.

@@ -27,6 +27,8 @@ pub struct Launch<'fd> {
     pub umask: Option<u32>,
     /// The user and groups to become.
     pub credentials: Option<Credentials>,
+    /// The control group that it starts in: its folder, and what that is called.
+    pub cgroup: Option<(BorrowedFd<'fd>, String)>,
     /// The nice value, from -20 to 19.
     pub nice: Option<i32>,
     /// The priority at disks, as ioprio_set(2) takes it.
@@ -96,6 +98,7 @@ impl<'fd> Launch<'fd> {
             cwd: "/".into(),
             umask: None,
             credentials: None,
+            cgroup: None,
             nice: None,
             ionice: None,
             cpu_affinity: Vec::new(),
@@ -136,6 +139,7 @@ impl<'fd> Launch<'fd> {
             moves,
             open_max: open_max(),
             cwd: c_string(&[&self.cwd], || "the working directory".into())?,
+            cgroup: None,
             nice: self.nice,
             ionice: self.ionice,
             cpu_affinity: self.cpu_affinity.clone(),
@@ -154,6 +158,7 @@ impl<'fd> Launch<'fd> {
             listen_pid,
             details: Details {
                 program: program.clone(),
+                cgroup: self.cgroup.as_ref().map(|(_, name)| name.clone()).unwrap_or_default(),
                 nice: self.nice.map_or_else(String::new, |nice| nice.to_string()),
                 ionice: self
                     .ionice

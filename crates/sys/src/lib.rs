@@ -36,6 +36,7 @@
 #![warn(missing_docs)]
 
 mod abort;
+mod cgroup;
 mod child;
 mod clock;
 mod connections;
@@ -83,6 +84,7 @@ mod virtualenv;
 mod yield_to_others;
 
 pub use abort::end_children_on_abort;
+pub use cgroup::{Cgroup, CgroupHome};
 pub use clock::since_boot;
 pub use connections::{open_connections, waiting_connections};
 pub use daemonize::{Background, Side, Started, Starting, daemonize};

@@ -50,6 +50,10 @@ impl Facts for Machine {
         texts.into_iter().map(|text| text.strip_prefix(&shown).map_or(text.clone(), str::to_owned)).collect()
     }
 
+    fn cgroup_refusal(&self) -> Option<String> {
+        super::CgroupHome::find().err()
+    }
+
     fn user(&self, name: &str) -> Option<u32> {
         User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
     }

@@ -4,7 +4,7 @@
 //! in circusd's memory while circusd waits for its exec, so nothing need be copied, and a failure is simply there when
 //! `clone` returns.
 //!
-//! **fork** with a status pipe where a uid, gid or group changes. A vfork child that has become another user would
+//! **fork** with a status pipe where a uid, gid or group changes, or the control group (then by clone3 into that group). A vfork child that has become another user would
 //! share our memory with that user's processes, and they could stop it (SIGSTOP) while our loop is suspended in it. The
 //! loop reads the pipe: see [`read_status`](super::read_status).
 //!
@@ -27,7 +27,7 @@
 use std::ffi::{c_int, c_void};
 use std::fs::{File, OpenOptions};
 use std::num::NonZero;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
@@ -91,10 +91,14 @@ impl Spawner {
         let identity = launch.credentials.as_ref().filter(|credentials| !is_already(credentials));
         let mut script = launch.script(self.null.as_fd(), groups_may_be_refused(identity))?;
         match identity {
-            Some(_) => fork(&mut script),
+            Some(_) => fork(&mut script, launch.cgroup.as_ref()),
             None => {
                 (script.groups, script.gid, script.uid) = (None, None, None);
-                vfork(&mut script, &mut self.stack)
+                match &launch.cgroup {
+                    // To move a process into a group takes the kernel milliseconds, for which a vfork would stop circusd.
+                    Some(_) => fork(&mut script, launch.cgroup.as_ref()),
+                    None => vfork(&mut script, &mut self.stack),
+                }
             }
         }
     }
@@ -172,24 +176,67 @@ fn collect(pid: Pid) {
     while waitpid(pid, None) == Err(Errno::EINTR) {}
 }
 
-fn fork(script: &mut Script) -> Result<Spawned, SpawnError> {
+fn fork(script: &mut Script, cgroup: Option<&(BorrowedFd<'_>, String)>) -> Result<Spawned, SpawnError> {
     let (status, child_end) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| SpawnError {
         stage: Stage::Pipe,
         errno: errno as i32,
         detail: "status pipe".into(),
     })?;
-    let pid = with_signals_blocked(|| {
-        // The bare system call: libc's fork takes the allocator's locks and runs handlers of libraries.
-        // SAFETY: without CLONE_VM this is fork, and the child does nothing but become its program.
-        let result = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0_usize, 0_usize, 0_usize, 0_usize) };
-        if result == 0 {
-            // SAFETY: this is the process that was created for it.
-            unsafe { become_program_or_tell(script, child_end.as_raw_fd()) }
+    let begin = |script: &mut Script, clone: &dyn Fn() -> libc::c_long| {
+        with_signals_blocked(|| {
+            let result = clone();
+            if result == 0 {
+                // SAFETY: this is the process that was created for it.
+                unsafe { become_program_or_tell(script, child_end.as_raw_fd()) }
+            }
+            Errno::result(result)
+        })
+    };
+    if let Some((folder, name)) = cgroup {
+        match begin(script, &|| clone_into(folder.as_raw_fd())) {
+            Ok(pid) => return Ok(Spawned::Pending { pid: Pid::from_raw(pid as i32), status }),
+            // No clone3, or none that knows of groups: sandboxes, and Linux before 5.7. The child moves itself.
+            Err(Errno::ENOSYS | Errno::EINVAL | Errno::E2BIG | Errno::EPERM) => {
+                script.cgroup = Some(folder.as_raw_fd())
+            }
+            Err(errno @ (Errno::EAGAIN | Errno::ENOMEM)) => return Err(no_process(errno, "clone3")),
+            Err(errno) => return Err(SpawnError { stage: Stage::Cgroup, errno: errno as i32, detail: name.clone() }),
         }
-        Errno::result(result)
-    })
-    .map_err(|errno| no_process(errno, "clone"))?;
+    }
+    // The bare system call: libc's fork takes the allocator's locks and runs handlers of libraries.
+    // SAFETY: without CLONE_VM this is fork, and the child does nothing but become its program.
+    let clone = || unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0_usize, 0_usize, 0_usize, 0_usize) };
+    let pid = begin(script, &clone).map_err(|errno| no_process(errno, "clone"))?;
     Ok(Spawned::Pending { pid: Pid::from_raw(pid as i32), status })
+}
+
+/// fork into the control group of this folder.
+fn clone_into(folder: RawFd) -> libc::c_long {
+    /// `struct clone_args` of linux/sched.h.
+    #[repr(C)]
+    #[derive(Default)]
+    struct CloneArgs {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
+    }
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let args = CloneArgs {
+        flags: CLONE_INTO_CGROUP,
+        exit_signal: libc::SIGCHLD as u64,
+        cgroup: u64::try_from(folder).unwrap_or_default(),
+        ..CloneArgs::default()
+    };
+    // SAFETY: without CLONE_VM this is fork, and the child does nothing but become its program. The kernel reads `args`.
+    unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) }
 }
 
 /// Blocks every signal of this thread, also those that libc keeps for itself and leaves out of its own sets.

@@ -18,6 +18,7 @@ use circus_core::access::LocalUsers;
 use crate::arbiter::{Arbiter, Event, Level, Pid, TimeZones};
 use crate::daemon::adopted::Adopted;
 use crate::daemon::boot::{open_log, open_network, peers_of};
+use crate::daemon::cgroups::Cgroups;
 use crate::daemon::children::Children;
 use crate::daemon::clock;
 use crate::daemon::control::Control;
@@ -193,6 +194,7 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput, attempt: &Attempt
         events,
         children,
         leftovers: Leftovers::restore(state.leftovers),
+        cgroups: Cgroups::restore(state.cgroups),
         signaller: Signaller::default(),
         starting: Starting::default(),
         launcher,

@@ -11,6 +11,7 @@ use circus_core::base::saved::{self, SavedError};
 use crate::arbiter::{Arbiter, Pid, WatcherKey};
 use crate::config::{Config, Host, Origin, Problem};
 use crate::daemon::adopted::SavedAdopted;
+use crate::daemon::cgroups::SavedCgroups;
 use crate::daemon::children::Owner;
 use crate::daemon::control::UnreadRequest;
 use crate::daemon::event_loop::Daemon;
@@ -60,6 +61,8 @@ pub(super) struct State {
     pub(super) streams: Vec<(WatcherKey, Streams)>,
     pub(super) children: Vec<(Pid, Owner)>,
     pub(super) leftovers: SavedLeftovers,
+    #[serde(default)]
+    pub(super) cgroups: SavedCgroups,
     pub(super) parent: SavedParent,
     #[serde(default)]
     pub(super) notify: SavedNotify,
@@ -141,6 +144,7 @@ pub(super) fn save(daemon: &Daemon, paused: &Paused, unread: Vec<UnreadRequest>)
         // The program that looks at this state is gone before anything becomes of it.
         children: children.save().into_iter().filter(|(_, owner)| *owner != Owner::UpgradeCheck).collect(),
         leftovers: leftovers.save(),
+        cgroups: daemon.cgroups.save(),
         parent: parent.save(),
         notify: notify.save(),
         adopted: daemon.adopted.save(),

@@ -58,6 +58,7 @@ fn those_of_watchers() {
         let own: &[(&str, &str)] = match key.as_str() {
             "kind" => &[],
             "jitter" | "missed" | "overlap" | "schedule" | "timezone" => &[("kind", "cron"), ("schedule", "@daily")],
+            "cpu_max" | "io_weight" | "memory_high" | "memory_max" | "pids_max" => &[("cgroup", "yes")],
             "drain_timeout" => &[("drain", "exec:x")],
             key if key.starts_with("scale") => &[("scale", "queue"), ("scale_max", "8")],
             _ => &[("on_demand", "yes")],

@@ -69,7 +69,7 @@ fn kinds() -> Vec<EventKind> {
             wid: 1,
             reason: "unhealthy (tcp:127.0.0.1:8000: 3 times in a row: connection refused)".into(),
         },
-        EventKind::Reap { process_pid: 4711, exit_code: -15 },
+        EventKind::Reap { process_pid: 4711, exit_code: -15, oom: false },
         EventKind::Stop { reason: Some("hook after_start returned false".into()) },
         EventKind::RunBegin { trigger: RunTrigger::Start },
         EventKind::RunEnd(RunReport {
@@ -113,7 +113,8 @@ fn about(kind: &EventKind) -> &'static str {
             publishes no such event."
         }
         EventKind::Reap { .. } => {
-            "A process has exited. Each exit gives exactly one event. exit_code is the exit status, or minus the \
+            "A process has exited. Each exit gives exactly one event. oom is true, and otherwise left out, if the kernel has killed \
+             a process of its control group because memory ran out. exit_code is the exit status, or minus the \
             number of the signal that ended it. The command why tells how long the process ran and what it printed last."
         }
         EventKind::HookSuccess { .. } => {

@@ -169,6 +169,8 @@ pub enum Reach {
     Children,
     /// Its process group.
     Group,
+    /// Its control group.
+    Cgroup,
     /// The process, its session and process group, and all its descendants.
     Tree,
 }

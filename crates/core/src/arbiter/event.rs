@@ -190,12 +190,15 @@ pub struct Exit {
     /// Processor time that it used, and the children that it waited for.
     #[serde(default)]
     pub cpu: Duration,
+    /// The kernel has killed it, or a process of its control group, because memory ran out.
+    #[serde(default)]
+    pub oom: bool,
 }
 
 impl Exit {
     /// An exit whose processor time is not of interest.
     pub fn new(pid: Pid, exit_code: i32) -> Self {
-        Self { pid, exit_code, cpu: Duration::ZERO }
+        Self { pid, exit_code, cpu: Duration::ZERO, oom: false }
     }
 }
 

@@ -151,8 +151,9 @@ fn cause(row: &Details) -> String {
 }
 
 fn last_exit(exit: &Details, now: f64) -> String {
+    let oom = if exit.get("oom") == Some(&Value::Bool(true)) { ", for lack of memory" } else { "" };
     format!(
-        "last exit, {} ago: worker {} (pid {}) {} after {}",
+        "last exit, {} ago: worker {} (pid {}) {} after {}{oom}",
         duration(now - number(exit, "time")),
         count(exit, "wid"),
         count(exit, "pid"),
@@ -330,7 +331,7 @@ mod tests {
             ],
             "spawned": 12, "reaped": 10, "failed": 1, "restarts": 9, "uptime": 75.0,
             "processes": [{"pid": 4712, "wid": 1, "uptime": 75.0}],
-            "last_exit": {"wid": 2, "pid": 4711, "exit_code": -11, "lived": 0.31, "time": 994.5},
+            "last_exit": {"wid": 2, "pid": 4711, "exit_code": -9, "lived": 0.31, "time": 994.5, "oom": true},
             "last_failure": {"wid": 1, "stage": "chdir", "errno": 2, "error": "ENOENT", "detail": "/nope", "time": 880.0},
         });
         assert_eq!(
@@ -344,7 +345,7 @@ mod tests {
                 "  worker 3: backing off, next start in 2.0 s; 12 failed starts in a row, the last: failed to create a \
                  process: clone ([Errno 11] Resource temporarily unavailable)",
                 "  1 worker has exited and is not replaced",
-                "  last exit, 5.5 s ago: worker 2 (pid 4711) ended by SIGSEGV after 310 ms",
+                "  last exit, 5.5 s ago: worker 2 (pid 4711) ended by SIGKILL after 310 ms, for lack of memory",
                 "  last failed start, 2 min 0 s ago: worker 1: failed to change to the working directory: /nope \
                  ([Errno 2] No such file or directory)",
                 "  totals: 12 started, 10 exited, 1 failed to start, 9 replaced",

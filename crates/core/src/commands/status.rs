@@ -33,7 +33,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
                 started. processes lists its workers: pid, wid and uptime; where ready or health is set or the worker \
                 reports its status, also ready, status (the text that the worker reports) and check_error (why the \
                 last check failed). last_exit and last_failure are null if there was none; hint in last_failure is a \
-                way to correct it. A watcher that is no service also has kind, last_run (null before the first run, \
+                way to correct it; oom in last_exit is true if the kernel has killed a process of the worker's control \
+                group because memory ran out, and is left out otherwise. A watcher that is no service also has kind, last_run (null before the first run, \
                 otherwise as in the answer to run) and runs, the numbers of runs that have succeeded, failed and were \
                 skipped. With kind = cron it also has schedule, timezone, next_run (seconds since the epoch) and \
                 next_run_in (seconds).",

@@ -19,7 +19,8 @@ pub(super) const SPEC: CommandSpec = CommandSpec {
         reply: "health and reason are those of status --verbose. events: each with event (exit, failure, killed, \
                 reload_failed, started or stopped), time (seconds since the epoch), wid (null for the watcher \
                 itself), text (the event in words) and times (how often in a row). An exit also has pid, exit_code, \
-                signal (null if no signal ended it) and lived in seconds; a failure has stage and the same keys as in \
+                signal (null if no signal ended it), lived in seconds and, if it is true, oom: the kernel has killed it because \
+                memory ran out; a failure has stage and the same keys as in \
                 status --verbose. wait is how many seconds the next start was delayed; gave_up is true if there was \
                 no next start. worker has the wid and, if known, the pid of the worker whose lines follow; null means \
                 all workers. lines: the lines, each with stream, pid, wid, time and line. output_kept is false if no \

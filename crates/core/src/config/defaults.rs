@@ -53,6 +53,8 @@ impl WatcherConfig {
             respawn: Respawn::Always,
             success_codes: vec![0],
             autostart: true,
+            cgroup: false,
+            group_limits: super::GroupLimits::default(),
             scheduling: super::Scheduling::default(),
             essential: false,
             max_age: 0,

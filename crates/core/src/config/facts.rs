@@ -24,6 +24,11 @@ pub trait Facts {
         Vec::new()
     }
 
+    /// Why no control group is delegated to this process; nothing where one is.
+    fn cgroup_refusal(&self) -> Option<String> {
+        None
+    }
+
     /// The number of the user of this name.
     fn user(&self, name: &str) -> Option<u32>;
 

@@ -282,11 +282,13 @@ pub enum KillMode {
     Group,
     /// To the worker, its process group, its session and all that descend from these.
     Tree,
+    /// To all processes of its control group.
+    Cgroup,
 }
 
 impl KillMode {
     /// Every mode.
-    pub const ALL: [Self; 4] = [Self::Mixed, Self::Process, Self::Group, Self::Tree];
+    pub const ALL: [Self; 5] = [Self::Mixed, Self::Process, Self::Group, Self::Tree, Self::Cgroup];
 
     /// As the option has it.
     pub fn name(self) -> &'static str {
@@ -295,6 +297,7 @@ impl KillMode {
             Self::Process => "process",
             Self::Group => "group",
             Self::Tree => "tree",
+            Self::Cgroup => "cgroup",
         }
     }
 
@@ -481,6 +484,12 @@ pub struct WatcherConfig {
     /// Whether no program that a worker executes gains rights.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_privs: bool,
+    /// Whether each worker has a control group of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cgroup: bool,
+    /// `memory_max`, `memory_high`, `cpu_max`, `pids_max` and `io_weight`.
+    #[serde(default, skip_serializing_if = "super::GroupLimits::is_default")]
+    pub group_limits: super::GroupLimits,
     /// `nice`, `ionice`, `cpu_affinity` and `oom_score_adj`.
     #[serde(default, skip_serializing_if = "super::Scheduling::is_default")]
     pub scheduling: super::Scheduling,

@@ -307,9 +307,12 @@ fn notice_body(notice: &Notice) -> Vec<u8> {
             entry(&mut body, "\"process_pid\": ", process_pid);
             entry(&mut body, ", \"wid\": ", wid);
         }
-        EventKind::Reap { process_pid, exit_code } => {
+        EventKind::Reap { process_pid, exit_code, oom } => {
             entry(&mut body, "\"process_pid\": ", process_pid);
             entry(&mut body, ", \"exit_code\": ", exit_code);
+            if *oom {
+                entry(&mut body, ", \"oom\": ", &true);
+            }
         }
         EventKind::HookSuccess { hook } | EventKind::HookFailure { hook, .. } => {
             entry(&mut body, "\"name\": ", hook.name());
@@ -482,7 +485,7 @@ mod tests {
 
     #[test]
     fn events_have_the_keys_of_the_reference() {
-        let kind = EventKind::Reap { process_pid: 7, exit_code: -9 };
+        let kind = EventKind::Reap { process_pid: 7, exit_code: -9, oom: false };
         let (topic, body) = encode_notice(&Notice { resource: "my_app".into(), kind, time: 2.0 });
         assert_eq!(topic, b"watcher.my_app.reap");
         assert_eq!(text(body), r#"{"process_pid": 7, "exit_code": -9, "time": 2.0}"#);

@@ -53,6 +53,8 @@ pub enum EventKind {
         process_pid: i32,
         /// The exit status, or minus the signal that ended it.
         exit_code: i32,
+        /// The kernel has killed it because memory ran out. Named only where it is so.
+        oom: bool,
     },
     /// A graceful reload is done.
     Reload,

@@ -18,6 +18,8 @@ pub enum Stage {
     Socket,
     /// Pipes for its output.
     Pipe,
+    /// Its control group.
+    Cgroup,
     /// Creating the process.
     Fork,
     /// A session of its own.
@@ -50,12 +52,13 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Command,
         Self::Environment,
         Self::User,
         Self::Socket,
         Self::Pipe,
+        Self::Cgroup,
         Self::Fork,
         Self::Setsid,
         Self::Descriptors,
@@ -90,6 +93,7 @@ impl Stage {
             Self::User => "user",
             Self::Socket => "socket",
             Self::Pipe => "pipe",
+            Self::Cgroup => "cgroup",
             Self::Fork => "fork",
             Self::Setsid => "setsid",
             Self::Descriptors => "descriptors",
@@ -115,6 +119,7 @@ impl Stage {
             Self::User => "look up the user or group",
             Self::Socket => "open the socket",
             Self::Pipe => "open pipes for the output",
+            Self::Cgroup => "give it a control group",
             Self::Fork => "create a process",
             Self::Setsid => "start a session",
             Self::Descriptors => "arrange the descriptors",

@@ -76,9 +76,10 @@ impl Process {
             _ if self.left.is_some() && signal != Signal::KILL => true,
             (KillMode::Mixed, Reach::Tree) => signal == Signal::KILL,
             (KillMode::Mixed, Reach::Process | Reach::ProcessAndChildren) => signal != Signal::KILL,
-            (KillMode::Process, Reach::Process) | (KillMode::Group, Reach::Group) | (KillMode::Tree, Reach::Tree) => {
-                true
-            }
+            (KillMode::Process, Reach::Process)
+            | (KillMode::Group, Reach::Group)
+            | (KillMode::Tree, Reach::Tree)
+            | (KillMode::Cgroup, Reach::Cgroup) => true,
             _ => false,
         };
         assert!(self.kill_modes.iter().any(reaches), "{signal} to {reach:?}, not {:?}", self.kill_modes);

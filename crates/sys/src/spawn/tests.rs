@@ -463,7 +463,7 @@ fn what_vfork_and_fork_cost() {
             println!(
                 "{megabytes} MB held: vfork {:?}, fork {:?} (us until the caller goes on, until exec)",
                 measure(vfork),
-                measure(|script, _| fork(script))
+                measure(|script, _| fork(script, None))
             );
         }
     });

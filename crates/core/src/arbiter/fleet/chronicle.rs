@@ -38,7 +38,14 @@ pub(in crate::arbiter) struct Happening {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::arbiter) enum What {
     /// A worker exited that circusd had not told to.
-    Exit { pid: Pid, exit_code: i32, lived: Duration },
+    Exit {
+        pid: Pid,
+        exit_code: i32,
+        lived: Duration,
+        /// The kernel has killed it because memory ran out.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        oom: bool,
+    },
     /// A worker, or the watcher, did not come up or stay up.
     Failed(Cause),
     /// A worker did not stop within so many seconds, or by these signals, and was killed.
@@ -165,8 +172,12 @@ impl What {
             None => format!("a worker (pid {})", pid.0),
         };
         match self {
-            Self::Exit { pid, exit_code, lived } => {
-                let sender = if Signal(-exit_code) == Signal::KILL { KILLED_FROM_OUTSIDE } else { "" };
+            Self::Exit { pid, exit_code, lived, oom } => {
+                let sender = match Signal(-exit_code) {
+                    _ if *oom => OUT_OF_MEMORY,
+                    Signal::KILL => KILLED_FROM_OUTSIDE,
+                    _ => "",
+                };
                 format!("{} {} after {}{sender}", worker(*pid), ended(*exit_code), span(*lived))
             }
             Self::Failed(cause) => cause.words(wid),
@@ -186,10 +197,16 @@ impl What {
 
     fn fields(&self) -> Object {
         let value = match self {
-            Self::Exit { pid, exit_code, lived } => json!({
-                "pid": pid.0, "exit_code": exit_code, "lived": lived.as_secs_f64(),
-                "signal": (*exit_code < 0).then(|| Signal(-exit_code).to_string()),
-            }),
+            Self::Exit { pid, exit_code, lived, oom } => {
+                let mut fields = json!({
+                    "pid": pid.0, "exit_code": exit_code, "lived": lived.as_secs_f64(),
+                    "signal": (*exit_code < 0).then(|| Signal(-exit_code).to_string()),
+                });
+                if let (true, Some(fields)) = (*oom, fields.as_object_mut()) {
+                    fields.insert("oom".into(), true.into());
+                }
+                fields
+            }
             Self::Failed(cause) => return cause.fields(),
             Self::Scaled(Rescale { from, to, .. }) => json!({"before": from, "numprocesses": to}),
             Self::Killed { pid, signals: Some(signals), .. } => json!({"pid": pid.0, "stop_signal": signals}),
@@ -203,6 +220,10 @@ impl What {
 /// What is known of a SIGKILL that circusd has not sent.
 const KILLED_FROM_OUTSIDE: &str =
     ", which circusd did not send: it was an operator, or the kernel because memory ran out (dmesg tells)";
+
+/// What is known of a SIGKILL that the kernel has sent to a process of the worker's control group.
+const OUT_OF_MEMORY: &str =
+    ", by the kernel because memory ran out in its control group (memory_max) or on the machine";
 
 impl Happening {
     fn words(&self) -> String {
@@ -254,7 +275,7 @@ mod tests {
     }
 
     fn exit(pid: i32, exit_code: i32) -> What {
-        What::Exit { pid: Pid(pid), exit_code, lived: Duration::from_millis(200) }
+        What::Exit { pid: Pid(pid), exit_code, lived: Duration::from_millis(200), oom: false }
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub(in crate::arbiter) struct LastExit {
     /// The exit status, or minus the signal.
     pub(in crate::arbiter) exit_code: i32,
     pub(in crate::arbiter) lived: Duration,
+    /// The kernel has killed it because memory ran out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::arbiter) oom: bool,
     /// Seconds since the epoch.
     pub(in crate::arbiter) time: f64,
 }

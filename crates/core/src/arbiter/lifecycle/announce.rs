@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::arbiter::cx::Cx;
+use crate::arbiter::event::Exit;
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::fleet::worker::Worker;
 use crate::arbiter::ids::{Wid, WorkerId};
@@ -40,12 +41,13 @@ pub(in crate::arbiter) fn spawned(w: &mut Watcher, id: WorkerId, cx: &mut Cx<'_>
 }
 
 /// A worker was collected.
-pub(in crate::arbiter) fn exited(w: &Watcher, worker: &Worker, pid: Pid, exit_code: i32, cx: &mut Cx<'_>) {
+pub(in crate::arbiter) fn exited(w: &Watcher, worker: &Worker, exit: Exit, cx: &mut Cx<'_>) {
     let lived = Seconds(cx.mono().since(worker.started.mono));
     let asked = if worker.exit_expected { "yes" } else { "no" };
     let text = || {
-        let (name, wid, pid, how) = (w.name(), worker.wid.0, pid.0, How(exit_code));
-        line(format_args!("{name}: worker exited wid={wid} pid={pid} {how} after={lived} asked={asked}"))
+        let (name, wid, pid, how) = (w.name(), worker.wid.0, exit.pid.0, How(exit.exit_code));
+        let oom = if exit.oom { " oom=yes" } else { "" };
+        line(format_args!("{name}: worker exited wid={wid} pid={pid} {how} after={lived} asked={asked}{oom}"))
     };
     log(Level::Info, text, cx);
 }

@@ -109,17 +109,18 @@ pub(in crate::arbiter) fn remove_exited(w: &mut Watcher, id: WorkerId, exit: Exi
     }
     probes::end(w, id, cx);
     let worker = w.dismiss(id)?;
-    announce::exited(w, &worker, exit.pid, exit.exit_code, cx);
+    announce::exited(w, &worker, exit, cx);
     w.history.reaped += 1;
     w.history.ended_cpu_time += exit.cpu;
-    let (pid, wid, exit_code, lived) = (exit.pid, worker.wid, exit.exit_code, worker.lived(cx.now));
+    let (pid, wid, lived) = (exit.pid, worker.wid, worker.lived(cx.now));
+    let (exit_code, oom) = (exit.exit_code, exit.oom);
     if !worker.exit_expected {
-        w.history.chronicle.note(Some(wid), What::Exit { pid, exit_code, lived }, cx.now);
+        w.history.chronicle.note(Some(wid), What::Exit { pid, exit_code, lived, oom }, cx.now);
     }
-    w.history.last_exit = Some(LastExit { wid, pid, exit_code, lived, time: cx.now.unix });
+    w.history.last_exit = Some(LastExit { wid, pid, exit_code, lived, oom, time: cx.now.unix });
     cx.timers.cancel(Timer::Kill(id));
     cx.timers.cancel(Timer::Expire(id));
-    let info = ExitInfo { pid, wid, exit_code, time: cx.now.unix };
+    let info = ExitInfo { pid, wid, exit_code, oom, time: cx.now.unix };
     if !hooks::run(w, Purpose::BeforeReap(info), info.subject(), cx) {
         hooks::publish_reap(w, info, cx);
     }

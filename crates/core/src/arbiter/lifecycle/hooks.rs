@@ -136,12 +136,12 @@ pub(in crate::arbiter) fn publish_reap(w: &mut Watcher, exit: ExitInfo, cx: &mut
 
 impl ExitInfo {
     fn event(&self) -> EventKind {
-        let Self { pid, exit_code, .. } = *self;
-        EventKind::Reap { process_pid: pid.0, exit_code }
+        let Self { pid, exit_code, oom, .. } = *self;
+        EventKind::Reap { process_pid: pid.0, exit_code, oom }
     }
 
     pub(in crate::arbiter) fn subject(self) -> HookSubject {
-        let Self { pid, wid, exit_code, time } = self;
+        let Self { pid, wid, exit_code, time, oom: _ } = self;
         HookSubject {
             pid: Some(pid),
             wid: Some(wid),

@@ -160,6 +160,9 @@ pub(in crate::arbiter) struct ExitInfo {
     pub(in crate::arbiter) wid: Wid,
     pub(in crate::arbiter) exit_code: i32,
     pub(in crate::arbiter) time: f64,
+    /// The kernel has killed it because memory ran out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::arbiter) oom: bool,
 }
 
 impl Purpose {

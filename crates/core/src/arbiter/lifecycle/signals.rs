@@ -61,6 +61,7 @@ pub(in crate::arbiter) fn send_stop(w: &Watcher, pid: Pid, signal: Signal, itsel
         (_, KillMode::Mixed | KillMode::Process, _) => Reach::Process,
         (_, KillMode::Group, _) => Reach::Group,
         (_, KillMode::Tree, _) => Reach::Tree,
+        (_, KillMode::Cgroup, _) => Reach::Cgroup,
     };
     cx.act(Action::Signal { pid, signal, reach, watcher: w.key });
 }
@@ -70,6 +71,7 @@ pub(in crate::arbiter) fn kill_reach(w: &Watcher) -> Reach {
     match w.kill_mode() {
         KillMode::Process => Reach::Process,
         KillMode::Group => Reach::Group,
+        KillMode::Cgroup => Reach::Cgroup,
         KillMode::Mixed | KillMode::Tree => Reach::Tree,
     }
 }

@@ -164,10 +164,14 @@ fn processes(watcher: &Watcher, now: Now) -> Value {
 }
 
 fn last_exit(exit: &LastExit) -> Value {
-    json!({
+    let mut row = json!({
         "wid": exit.wid.0, "pid": exit.pid.0, "exit_code": exit.exit_code, "lived": exit.lived.as_secs_f64(),
         "time": exit.time,
-    })
+    });
+    if let (true, Some(row)) = (exit.oom, row.as_object_mut()) {
+        row.insert("oom".into(), true.into());
+    }
+    row
 }
 
 fn last_failure(watcher: &Watcher, failure: &LastFailure) -> Value {

@@ -21,6 +21,7 @@ fn both_signals_reach_as_far_as_the_mode_says() {
         (KillMode::Process, "SIGTERM 101", "SIGKILL 101"),
         (KillMode::Group, "SIGTERM 101 group", "SIGKILL 101 group"),
         (KillMode::Tree, "SIGTERM 101 tree", "SIGKILL 101 tree"),
+        (KillMode::Cgroup, "SIGTERM 101 cgroup", "SIGKILL 101 cgroup"),
     ] {
         let mut rig = rig(mode, |_| {});
         rig.command("stop", json!({"name": "w"}));

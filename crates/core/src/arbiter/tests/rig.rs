@@ -235,6 +235,7 @@ impl Rig {
                     Reach::ProcessAndChildren => " and children",
                     Reach::Children => " children",
                     Reach::Group => " group",
+                    Reach::Cgroup => " cgroup",
                     Reach::Tree => " tree",
                 };
                 format!("{signal} {}{reach}", pid.0)
@@ -262,8 +263,10 @@ impl Rig {
                 let body = crate::proto::encode_notice(&notice).1;
                 let body: Value = serde_json::from_slice(&body).unwrap();
                 let detail = |key: &str| body.get(key).map(|value| format!(" {value}")).unwrap_or_default();
-                let (name, more) =
-                    (notice.kind.name(), ["name", "process_pid", "exit_code", "error", "lines"].map(detail).concat());
+                let (name, more) = (
+                    notice.kind.name(),
+                    ["name", "process_pid", "exit_code", "oom", "error", "lines"].map(detail).concat(),
+                );
                 format!("{}.{name}{more}", notice.resource)
             }
             Action::Reply(reply) => {

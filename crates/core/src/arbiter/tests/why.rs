@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::rig::{Rig, watcher};
-use crate::arbiter::Event;
+use crate::arbiter::{Event, Exit, Pid};
 use crate::config::{Respawn, StreamConfig, WatcherConfig};
 use crate::proto::{KeptLine, SpawnError, Stage, Tail};
 
@@ -36,6 +36,25 @@ fn watcher_that_does_as_it_is_told_has_nothing_to_tell() {
     );
     let unknown = rig.command("why", json!({"name": "x"})).unwrap();
     assert_eq!(unknown["reason"], "program x not found");
+}
+
+#[test]
+fn death_for_lack_of_memory_is_called_that_in_why_status_and_the_event() {
+    let mut rig = Rig::new(vec![watcher("w", |w: &mut WatcherConfig| w.respawn = Respawn::Never)]);
+    rig.pass(2000);
+    rig.alive.clear();
+    rig.tell(Event::Exited(vec![Exit { oom: true, ..Exit::new(Pid(101), -9) }]));
+    let told = texts(&mut rig, "w");
+    let expected = "worker 1 (pid 101) was ended by SIGKILL after 2.0 s, by the kernel because memory ran out in its \
+                    control group (memory_max) or on the machine";
+    assert_eq!(told[0], expected);
+    let events = rig.command("why", json!({"name": "w"})).unwrap()["events"][0].clone();
+    assert_eq!(events["oom"], true);
+    let status = rig.command("status", json!({"name": "w", "verbose": true})).unwrap();
+    assert_eq!(status["details"]["last_exit"]["oom"], true, "{status}");
+    assert!(rig.logs().iter().any(|line| line.ends_with("asked=no oom=yes")));
+    let bodies = rig.said();
+    assert!(bodies.contains(&"w.reap 101 -9 true".to_owned()), "{bodies:?}");
 }
 
 #[test]

@@ -395,7 +395,11 @@ fn priorities_out_of_range() {
         ("oom_score_adj = -1001", "3: error: oom_score_adj: -1001 is not from -1000 to 1000"),
         ("ionice = best-effort:8", "3: error: ionice: '8' is not a level from 0 to 7"),
         ("cpu_affinity = 3-1", "3: error: cpu_affinity: '3-1' ends before it begins"),
-        ("kill_mode = all", "3: error: kill_mode: 'all' is neither mixed nor process nor group nor tree"),
+        ("kill_mode = all", "3: error: kill_mode: 'all' is neither mixed nor process nor group nor tree nor cgroup"),
+        ("memory_max = 0", "3: error: memory_max: '0' is not a number of bytes such as 512M"),
+        ("cpu_max = lots", "3: error: cpu_max: 'lots' is not a number of processors from 0.01 to 8192"),
+        ("pids_max = 0", "3: error: pids_max: 0 is not from 1 to 4194304"),
+        ("io_weight = 10001", "3: error: io_weight: 10001 is not from 1 to 10000"),
     ] {
         let lines = of_watcher(&format!("cmd = sleep\n{line}"));
         assert!(lines.contains(&error.to_owned()), "{lines:?}");

@@ -26,6 +26,7 @@ pub(super) fn problems(subject: Subject<'_>, watcher: &Watcher<'_>) -> Vec<Probl
     let mut problems = Vec::new();
     problems.extend(judge.accounts());
     problems.extend(judge.working_dir());
+    problems.extend(judge.cgroup());
     problems.extend(judge.program());
     problems.extend(judge.stream_programs());
     problems.extend(judge.hooks());
@@ -77,6 +78,12 @@ impl Judge<'_> {
         };
         let users = user.map(|name| problem("uid", "user", name));
         users.into_iter().chain(group.map(|name| problem("gid", "group", name))).collect()
+    }
+
+    /// The group of this process need not be that of the circusd that will read the file.
+    fn cgroup(&self) -> Option<Problem> {
+        let reason = self.config.cgroup.then(|| self.subject.facts.cgroup_refusal()).flatten()?;
+        Some(self.watcher.warning("cgroup", &format!("a circusd that is started from here starts no worker: {reason}")))
     }
 
     fn cwd(&self) -> PathBuf {

@@ -184,6 +184,12 @@ pub(in crate::config) fn contradiction(watcher: &WatcherConfig) -> Option<String
             "stop_children is for kill_mode = mixed: kill_mode = {mode} says which processes get the signal"
         ));
     }
+    if let (false, Some(file)) = (watcher.cgroup, watcher.group_limits.files().first()) {
+        return Some(format!("{} needs cgroup = yes", file.option));
+    }
+    if watcher.kill_mode == KillMode::Cgroup && !watcher.cgroup {
+        return Some("kill_mode = cgroup needs cgroup = yes".into());
+    }
     if watcher.copy_path && !watcher.copy_env {
         return Some("copy_env and copy_path must have the same value".into());
     }

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Kind;
 use super::kind::{END, EXCLUSIVE, HUP, KEEP, NONE, ON_FAILURE, OVERLAP, RESTART, STOP, bounded_seconds};
 use crate::config::{
-    Account, Args, Cpus, ExitOn, IoPriority, KillMode, LogFormat, Missed, OnOrphans, Orphans, Overlap, Propagate,
-    ReloadMode, Respawn, Scale, Schedule, WatcherKind, python,
+    Account, Args, Bytes, CpuQuota, Cpus, ExitOn, IoPriority, KillMode, LogFormat, Missed, OnOrphans, Orphans, Overlap,
+    Propagate, ReloadMode, Respawn, Scale, Schedule, WatcherKind, python,
 };
 use crate::proto::Signal;
 
@@ -323,6 +323,26 @@ impl Field for Option<IoPriority> {
 
     fn show(&self) -> Value {
         self.map(IoPriority::show).into()
+    }
+}
+
+impl Field for Option<Bytes> {
+    fn read(value: &Value) -> Result<Self, String> {
+        Option::<String>::read(value)?.map(|text| Bytes::read(&text)).transpose()
+    }
+
+    fn show(&self) -> Value {
+        self.map(Bytes::show).into()
+    }
+}
+
+impl Field for Option<CpuQuota> {
+    fn read(value: &Value) -> Result<Self, String> {
+        Option::<String>::read(value)?.map(|text| CpuQuota::read(&text)).transpose()
+    }
+
+    fn show(&self) -> Value {
+        self.map(CpuQuota::show).into()
     }
 }
 

@@ -72,7 +72,7 @@ pub struct Words {
 pub(super) static KINDS: Words = Words { all: &["service", "oneshot", "cron"], described: "service, oneshot or cron" };
 /// The values of `kill_mode`.
 pub(super) static KILL_MODES: Words =
-    Words { all: &["mixed", "process", "group", "tree"], described: "mixed, process, group or tree" };
+    Words { all: &["mixed", "process", "group", "tree", "cgroup"], described: "mixed, process, group, tree or cgroup" };
 /// The values of `overlap`.
 pub(super) static OVERLAPS: Words = Words { all: &["skip", "queue", "kill"], described: "skip, queue or kill" };
 /// The values of `missed`.

@@ -85,6 +85,19 @@ macro_rules! scheduling {
     };
 }
 
+/// The same for a field of `group_limits`.
+macro_rules! group_limit {
+    ($name:ident) => {
+        OptionSpec {
+            key: stringify!($name),
+            get: |watcher, _| Some(watcher.group_limits.$name.show()),
+            put: |watcher, _, value| store(&mut watcher.group_limits.$name, value),
+            listed: Listed::WhenSet,
+            ..usual(Authority::RunsAsDaemon)
+        }
+    };
+}
+
 /// The same for a field of `cron`.
 macro_rules! cron {
     ($name:ident) => {
@@ -126,6 +139,17 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         effect: Effect::Nothing,
         listed: Listed::Never,
         ..field!(autostart, Safe)
+    },
+    OptionSpec {
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Give each worker a control group of its own (cgroups(7), version 2), below the one that is delegated to \
+              circusd. What a worker starts belongs to it, also in a session of its own and when its parents have ended: \
+              with orphans = end, the worker counts as exited when all of them are gone. Without a delegated group, no \
+              worker starts. See docs/cgroups.md.",
+        example: "yes",
+        listed: Listed::WhenSet,
+        ..field!(cgroup, RunsAsDaemon)
     },
     OptionSpec {
         kind: Kind::Bool,
@@ -177,6 +201,13 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "0-3,7",
         scope: Scope::Watcher,
         ..scheduling!(cpu_affinity)
+    },
+    OptionSpec {
+        doc: "The processor time that a worker and what it starts may use, in processors, from 0.01 to 8192 (cpu.max in \
+              cgroups(7)). Needs cgroup = yes and the controller cpu.",
+        example: "1.5",
+        scope: Scope::Watcher,
+        ..group_limit!(cpu_max)
     },
     OptionSpec {
         key: "drain",
@@ -356,6 +387,14 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         ..field!(idle_timeout, Safe)
     },
     OptionSpec {
+        kind: Kind::Within(1, 10_000),
+        doc: "The share of disks that a worker and what it starts get when others use them too, from 1 to 10000; 100 where \
+              nothing is set (io.weight in cgroups(7)). Needs cgroup = yes and the controller io.",
+        example: "50",
+        scope: Scope::Watcher,
+        ..group_limit!(io_weight)
+    },
+    OptionSpec {
         doc: "The priority of the workers at disks: best-effort:LEVEL or realtime:LEVEL with a level from 0 (first) to 7, 4 \
               where none is given, or idle (ioprio_set(2), ionice(1)). realtime needs root or CAP_SYS_ADMIN. It has an effect with \
               some schedulers of the kernel only. By default the kernel derives it from nice.",
@@ -378,9 +417,10 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         doc: "To which processes stop_signal goes, and SIGKILL after graceful_timeout. mixed: stop_signal to the worker (and \
               its children, see stop_children), SIGKILL as with tree. process: to the worker only; what it leaves behind \
               lives on, as with orphans = keep. group: to the process group of the worker. tree: to the worker, its \
-              process group, its session, and all descendants of these. With group and tree, orphans = end ends what is \
+              process group, its session, and all descendants of these. cgroup: to all processes of the control group \
+              of the worker (needs cgroup = yes). With group, tree and cgroup, orphans = end ends what is \
               left of these processes when the worker has exited. A process that has left the group, or for tree the \
-              session and then its parent, is not reached.",
+              session and then its parent, is not reached; none leaves its control group.",
         example: "tree",
         effect: Effect::Nothing,
         listed: Listed::WhenSet,
@@ -430,6 +470,22 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
         example: "-1",
         effect: Effect::Nothing,
         ..field!(max_retry, Safe)
+    },
+    OptionSpec {
+        doc: "The memory of a worker and what it starts above which the kernel slows them down and takes memory back, in \
+              bytes, with K, M, G or T for powers of 1024 (memory.high in cgroups(7)). Needs cgroup = yes and the \
+              controller memory.",
+        example: "400M",
+        scope: Scope::Watcher,
+        ..group_limit!(memory_high)
+    },
+    OptionSpec {
+        doc: "The memory that a worker and what it starts may use, in bytes, with K, M, G or T for powers of 1024 (memory.max \
+              in cgroups(7)). If they need more, the kernel kills one of them; status, why and the event reap then say so \
+              of the worker. Needs cgroup = yes and the controller memory.",
+        example: "512M",
+        scope: Scope::Watcher,
+        ..group_limit!(memory_max)
     },
     OptionSpec {
         kind: Kind::Seconds,
@@ -527,6 +583,14 @@ pub static WATCHER_OPTIONS: &[OptionSpec] = &[
               take place. queue: it begins when the other is over; one at most waits. kill: the other is stopped, as by stop.",
         example: "queue",
         ..cron!(overlap)
+    },
+    OptionSpec {
+        kind: Kind::Within(1, 4_194_304),
+        doc: "How many processes and threads a worker and what it starts may be, from 1 to 4194304 (pids.max in cgroups(7)). \
+              Needs cgroup = yes and the controller pids.",
+        example: "200",
+        scope: Scope::Watcher,
+        ..group_limit!(pids_max)
     },
     OptionSpec {
         kind: Kind::Int,

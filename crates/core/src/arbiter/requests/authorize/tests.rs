@@ -62,8 +62,10 @@ fn declared(key: &str) -> Authority {
     match key {
         "args" | "cmd" | "drain" | "env" | "executable" | "gid" | "health" | "ready" | "scale" | "shell"
         | "shell_args" | "slot.*" | "uid" => Authority::RunsAsWorker,
-        "copy_path" | "cpu_affinity" | "hooks" | "hooks.*" | "ionice" | "nice" | "no_new_privs" | "oom_score_adj"
-        | "rlimit_*" => Authority::RunsAsDaemon,
+        "cgroup" | "copy_path" | "cpu_affinity" | "cpu_max" | "hooks" | "hooks.*" | "io_weight" | "ionice"
+        | "memory_high" | "memory_max" | "nice" | "no_new_privs" | "oom_score_adj" | "pids_max" | "rlimit_*" => {
+            Authority::RunsAsDaemon
+        }
         "close_child_stdin" | "copy_env" | "env_file" | "on_demand" | "sockets" | "stderr_stream"
         | "stderr_stream.*" | "stdin_socket" | "stdout_stream" | "stdout_stream.*" | "use_sockets" | "virtualenv"
         | "virtualenv_py_ver" | "working_dir" => Authority::OpensAsDaemon,
@@ -350,7 +352,8 @@ fn owner_hears_no_texts_of_other_watchers() {
             }
         }
     }
-    let reap = Notice { resource: "db".into(), kind: EventKind::Reap { process_pid: 1, exit_code: 0 }, time: 1.0 };
+    let reap =
+        Notice { resource: "db".into(), kind: EventKind::Reap { process_pid: 1, exit_code: 0, oom: false }, time: 1.0 };
     assert_eq!(arbiter.shown_to(&alice(), reap.clone()), reap);
 }
 
