@@ -85,6 +85,19 @@ impl WatcherConfig {
     }
 }
 
+/// Where the console is, by default as in Circus.
+const HTTPD_HOST: &str = "localhost";
+const HTTPD_PORT: u16 = 8080;
+
+pub(super) fn is_httpd_host(host: &str) -> bool {
+    host == HTTPD_HOST
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(super) fn is_httpd_port(port: &u16) -> bool {
+    *port == HTTPD_PORT
+}
+
 impl Default for CircusConfig {
     fn default() -> Self {
         Self {
@@ -101,8 +114,8 @@ impl Default for CircusConfig {
             stats_always: false,
             httpd: false,
             httpd_close_outputs: false,
-            httpd_host: "localhost".into(),
-            httpd_port: 8080,
+            httpd_host: HTTPD_HOST.into(),
+            httpd_port: HTTPD_PORT,
             multicast_endpoint: String::new(),
             umask: None,
             warmup_delay: 0.0,

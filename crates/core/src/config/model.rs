@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::defaults::{is_httpd_host, is_httpd_port};
 use super::{Checks, Hook, PluginConfig, Scaling, Schedule, python};
 use crate::proto::{HookPoint, Signal};
 
@@ -61,8 +62,9 @@ pub struct Limit {
     pub name: String,
 }
 
-/// `[circus]`.
+/// `[circus]`. A state that an older circusd has written lacks the newer options: they have their defaults then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CircusConfig {
     /// Seconds: bounds the back-off of crash loops.
     pub check_delay: f64,
@@ -88,16 +90,16 @@ pub struct CircusConfig {
     /// Whether it looks also while no client subscribes.
     pub stats_always: bool,
     /// Whether the console runs.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub httpd: bool,
     /// Whether it is silent.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub httpd_close_outputs: bool,
     /// The host, or the path, of its socket.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "is_httpd_host")]
     pub httpd_host: String,
     /// The port of its socket.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "is_httpd_port")]
     pub httpd_port: u16,
     /// UDP discovery; none where empty.
     pub multicast_endpoint: String,
