@@ -120,6 +120,8 @@ struct Sim {
     unannounced: BTreeSet<i32>,
     /// Processes whose watcher was removed with `nostop`.
     released: BTreeSet<i32>,
+    /// Watchers with `drain` that had an operation under way before the event at hand.
+    busy: BTreeSet<String>,
     /// A command ends workers.
     killing: bool,
     /// The end was asked for.
@@ -200,6 +202,7 @@ impl Sim {
             unreaped: BTreeMap::new(),
             unannounced: BTreeSet::new(),
             released: BTreeSet::new(),
+            busy: BTreeSet::new(),
             killing: false,
             quitting: false,
             in_tiers: BTreeSet::new(),
@@ -229,8 +232,16 @@ impl Sim {
         }
     }
 
+    /// Remembers which watchers that drain have an operation under way: it may end in what comes now.
+    fn note_busy(&mut self) {
+        let drains = |name: &&String| self.arbiter.config_of(name).is_some_and(|config| config.scaling.drain.is_some());
+        let is_busy = |name: &&String| self.arbiter.view(name).is_some_and(|view| view.busy);
+        self.busy = self.watchers.keys().filter(drains).filter(is_busy).cloned().collect();
+    }
+
     fn tell(&mut self, event: Event) {
         self.say(|| format!("-> {event:?}"));
+        self.note_busy();
         self.arbiter.handle_event(event, self.clock());
     }
 
@@ -405,6 +416,7 @@ impl Sim {
         self.hand_over();
         // An action's result may be due at once (graceful_timeout = 0): the loop then turns again without waiting.
         loop {
+            self.note_busy();
             self.arbiter.handle_timeout(self.clock());
             self.drain();
             if self.arbiter.next_deadline().is_none_or(|at| at.0 > now) {
@@ -745,6 +757,15 @@ impl Sim {
         {
             return;
         }
+        // Where a reload fails, the new ones go, and those before them stay.
+        let stays = |other: &Process| {
+            (&other.watcher, other.wid) == (&process.watcher, process.wid)
+                && other.born < process.born
+                && !other.stop_sent
+        };
+        if self.kernel.processes.values().any(stays) {
+            return;
+        }
         let younger = |other: &&Process| {
             (&other.watcher, other.wid) == (&process.watcher, process.wid)
                 && other.born > process.born
@@ -776,6 +797,8 @@ impl Sim {
             return;
         };
         let is_surplus = view.state == WatcherState::Active && !view.busy && !self.killing && config.max_age == 0;
+        // A reload that has failed just now ends its new workers.
+        let is_surplus = is_surplus && !self.busy.contains(&process.watcher);
         // One that was on its way has nothing to lose.
         let is_young = self.now - process.born < 40 * MS;
         if config.scaling.drain.is_some() && is_surplus && !is_young && !self.released.contains(&pid) {
@@ -1281,8 +1304,15 @@ impl Sim {
             let weighty = |task: &HookTask| *task != HookTask::Run(HookPoint::ExtendedStats);
             let at_rest = view.state != WatcherState::Stopped || !view.hooks.iter().any(weighty);
             assert!(at_rest, "{name} is stopped, and a hook is under way");
-            if self.kernel.processes.values().any(|process| process.watcher == *name && process.left.is_some()) {
-                // After a decr, what a worker has left behind may hold the place that another slot waits for.
+            let leaves =
+                self.kernel.processes.values().any(|process| process.watcher == *name && process.left.is_some());
+            let scales = self
+                .arbiter
+                .config_of(name)
+                .is_some_and(|config| config.scaling.drain.is_some() || config.scaling.scale.is_some());
+            if leaves || scales {
+                // After a decr, what a worker has left behind may hold the place that another slot waits for. Where workers
+                // that are too many are asked first, one that ends meanwhile may have been one of them.
                 expected.waits.clear();
             }
             if view.state == WatcherState::Active && !view.busy {
