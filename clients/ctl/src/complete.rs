@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn commands_come_first() {
-        assert_eq!(of("").len(), COMMANDS.len() + 3);
+        assert_eq!(of("").len(), COMMANDS.len() + 4);
         assert_eq!(of("num"), ["numprocesses", "numwatchers"]);
         assert_eq!(of("h"), ["help"]);
         assert_eq!(of("--json --timeout 5 num"), ["numprocesses", "numwatchers"]);
