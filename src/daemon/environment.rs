@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::config::{Host, WatcherConfig};
+use crate::config::{Host, WatcherConfig, WatcherOrigin};
 use crate::proto::{SpawnError, Stage};
 use crate::sys;
 
@@ -22,7 +22,8 @@ impl Environments {
     /// The variables of a worker, by name.
     pub(super) fn of(&mut self, config: &WatcherConfig) -> Result<Vec<(String, String)>, SpawnError> {
         let mut env = config.env.clone().unwrap_or_default();
-        if config.copy_path && !env.contains_key("PYTHONPATH") {
+        // circusd-stats and the console have copy_path as in Circus, and are no programs in Python.
+        if config.copy_path && config.origin != WatcherOrigin::Internal && !env.contains_key("PYTHONPATH") {
             env.insert("PYTHONPATH".into(), self.python_path()?);
         }
         if let Some(file) = &config.env_file {
