@@ -49,6 +49,8 @@ fn process_with_the_pid_of_a_dead_worker_is_not_touched() {
                  kill -KILL $daemon; wait $daemon
                  kill -KILL $worker
                  while kill -0 $worker 2>/dev/null; do sleep 0.01; done
+                 # /proc tells the start of a process in ticks of 10 ms, and this one must be of another tick.
+                 sleep 0.02
                  while :; do
                      echo $((worker - 1)) >/proc/sys/kernel/ns_last_pid
                      sleep 1000 & foreign=$!
