@@ -83,7 +83,7 @@ impl Bytes {
     }
 }
 
-/// Microseconds of processor time in each [`PERIOD`].
+/// Microseconds of processor time in each period of 100 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuQuota(u32);
 
