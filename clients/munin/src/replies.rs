@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use circus_core::proto::Object;
+use circus_core::proto::{HumanSize, Object};
 use circus_sys::TreeUsage;
 
 /// What is known. A question without an answer is `None`.
@@ -173,18 +173,7 @@ fn cpu(process: &Value) -> Option<u64> {
 
 /// Memory is written with a unit: 1.40M.
 fn memory(process: &Value) -> Option<u64> {
-    let text = process.get("mem_info1")?.as_str()?;
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text.get(digits.len()..)? {
-        "" | "B" => 0,
-        "K" => 1,
-        "M" => 2,
-        "G" => 3,
-        "T" => 4,
-        _ => return None,
-    };
-    let number: f64 = digits.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
-    Some((number * 1024_f64.powi(unit)) as u64)
+    Some(HumanSize::parse(process.get("mem_info1")?.as_str()?)?.0)
 }
 
 /// The sockets of an answer to `listsockets`; how long a queue is, `waiting` says by host and port.

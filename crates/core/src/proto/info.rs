@@ -100,11 +100,28 @@ fn rounded(number: f64, digits: i32) -> f64 {
 #[derive(Clone, Copy, Debug)]
 pub struct HumanSize(pub u64);
 
+/// Beyond bytes, each 1024 times the one before.
+const UNITS: [char; 6] = ['K', 'M', 'G', 'T', 'P', 'E'];
+
+impl HumanSize {
+    /// Reads a size as Circus writes it, also without the B; what is cut off of its digits is lost. `None` of other texts,
+    /// such as the N/A of a process that has ended.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let power = match text.get(digits.len()..)? {
+            "" | "B" => 0,
+            unit => UNITS.iter().position(|known| unit.strip_prefix(*known) == Some(""))? + 1,
+        };
+        let number: f64 = digits.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
+        Some(Self((number * 1024_f64.powi(i32::try_from(power).ok()?)) as u64))
+    }
+}
+
 impl fmt::Display for HumanSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut unit = 'B';
         let mut scaled = self.0 as f64;
-        for next in ['K', 'M', 'G', 'T', 'P', 'E'] {
+        for next in UNITS {
             if scaled < 1024.0 {
                 break;
             }
@@ -143,6 +160,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        for (text, size) in [
+            ("1.5K", Some(1536)),
+            ("0", Some(0)),
+            ("3B", Some(3)),
+            ("2M", Some(2 << 20)),
+            ("12B", Some(12)),
+            ("1K", Some(1024)),
+            ("N/A", None),
+            ("", None),
+            ("x", None),
+            ("1X", None),
+            ("-1M", None),
+        ] {
+            assert_eq!(HumanSize::parse(text).map(|size| size.0), size, "{text}");
+        }
+        for bytes in [0, 5, 1 << 10, 3 << 20, 7 << 30, 2 << 40, 1 << 50, 1 << 60] {
+            assert_eq!(HumanSize::parse(&HumanSize(bytes).to_string()).map(|size| size.0), Some(bytes));
+        }
+    }
 
     #[test]
     fn sizes_have_the_greatest_unit_they_reach() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use circus_core::proto::Object;
+use circus_core::proto::{HumanSize, Object};
 use serde_json::{Value, json};
 
 use super::history::History;
@@ -119,7 +119,7 @@ impl Board {
 
     /// circusd's own figures, from `dstats`. True: it is another circusd than before.
     pub fn own(&mut self, info: &Object) -> bool {
-        let memory = info.get("mem_info1").and_then(Value::as_str).and_then(bytes);
+        let memory = resident(info);
         let mut own: Object = ["pid", "cpu", "age", "create_time"]
             .iter()
             .filter_map(|key| Some(((*key).into(), info.get(*key)?.clone())))
@@ -414,28 +414,18 @@ fn same_but_time(one: &Object, other: &Object) -> bool {
             .all(|(key, value)| other.get(key).is_some_and(|now| GROWING.contains(&key.as_str()) || same(value, now)))
 }
 
+/// Resident memory in bytes, as a message with the figures of Circus has it.
+fn resident(body: &Object) -> Option<u64> {
+    Some(HumanSize::parse(body.get("mem_info1")?.as_str()?)?.0)
+}
+
 /// Of a whole tree where the message has that, as those of circusd-stats have.
 fn figures(body: &Object) -> Figures {
     let tree = body.get("tree").and_then(Value::as_object).unwrap_or(body);
     let cpu = tree.get("cpu").and_then(Value::as_f64).filter(|cpu| cpu.is_finite() && *cpu >= 0.0).unwrap_or(0.0);
     let told = tree.get("rss").and_then(Value::as_u64);
-    let rss = told.or_else(|| bytes(body.get("mem_info1")?.as_str()?)).unwrap_or(0);
+    let rss = told.or_else(|| resident(body)).unwrap_or(0);
     Figures { cpu, rss }
-}
-
-/// A size as Circus writes it: 1.47M.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let power = match text.get(digits.len()..)?.chars().next() {
-        None | Some('B') => 0,
-        Some('K') => 1,
-        Some('M') => 2,
-        Some('G') => 3,
-        Some('T') => 4,
-        Some(_) => return None,
-    };
-    let number: f64 = digits.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
-    Some((number * 1024_f64.powi(power)) as u64)
 }
 
 #[cfg(test)]
@@ -563,14 +553,5 @@ mod tests {
         board.sockets(&list);
         board.queues(|_, port| (port == 80).then_some(9));
         assert_eq!(board.version(), version);
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, size) in
-            [("1.5K", Some(1536)), ("0", Some(0)), ("3B", Some(3)), ("2M", Some(2 << 20)), ("N/A", None), ("", None)]
-        {
-            assert_eq!(bytes(text), size, "{text}");
-        }
     }
 }
