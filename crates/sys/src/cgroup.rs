@@ -39,8 +39,7 @@ pub struct CgroupHome {
 impl CgroupHome {
     /// The group that is delegated to circusd; or, in words, why there is none.
     pub fn find() -> Result<Self, String> {
-        let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
-        let folder = folder_of(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)?;
+        let folder = own_folder()?;
         let above = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == OWN));
         let folder = above.map_or_else(|| folder.clone(), Path::to_owned);
         for (path, access) in
@@ -140,6 +139,12 @@ impl CgroupHome {
             let _kept = Cgroup { folder: group.path() }.remove();
         }
     }
+}
+
+/// Where the group of this process is; or, in words, why it has none.
+pub(super) fn own_folder() -> Result<PathBuf, String> {
+    let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+    folder_of(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
 }
 
 /// Where the group of a process is, by its own `/proc/PID/mountinfo` and `/proc/PID/cgroup`.

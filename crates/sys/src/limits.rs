@@ -1,8 +1,12 @@
 //! Resource limits: their names, and circusd's own number of open files.
 
+use std::path::Path;
+
 use circus_core::config::{Limit, Room};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
+
+use super::cgroup::own_folder;
 
 /// A soft and a hard limit on open files. `u64::MAX` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,18 +68,15 @@ pub fn raise_nofile() -> std::io::Result<OpenFileLimit> {
 /// What workers may have together, where circusd keeps so many of its descriptors for itself.
 pub fn room(nofile: OpenFileLimit, reserved: u64) -> Room {
     let limit = |most: u64, name: &str| Limit { most, name: name.to_owned() };
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let number = |path: &Path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     // Where the limit is the user's, it counts for this user alone, and not for root.
     let of_user = (!nix::unistd::geteuid().is_root()).then(|| getrlimit(Resource::RLIMIT_NPROC).ok()).flatten();
     let of_user = of_user.filter(|(soft, _)| *soft != nix::libc::RLIM_INFINITY);
-    let of_group = std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| {
-        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
-        number(&format!("/sys/fs/cgroup{path}/pids.max"))
-    });
+    let of_group = own_folder().ok().and_then(|folder| number(&folder.join("pids.max")));
     let processes = [
         of_user.map(|(soft, _)| limit(soft, "RLIMIT_NPROC")),
         of_group.map(|most| limit(most, "pids.max of circusd's control group")),
-        number("/proc/sys/kernel/pid_max").map(|most| limit(most, "kernel.pid_max")),
+        number(Path::new("/proc/sys/kernel/pid_max")).map(|most| limit(most, "kernel.pid_max")),
     ];
     Room {
         descriptors: Some(limit(nofile.hard.saturating_sub(reserved), "RLIMIT_NOFILE")),
