@@ -3,23 +3,29 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{Figures, Site, ask, wait_until};
+use crate::rig::{Circusd, Figures, Site, ask, wait_until};
+
+/// A watcher whose stop takes so many seconds, one that works, and one that does not.
+fn with_a_slow_one(seconds: u32) -> Circusd {
+    let circusd = Site::new().start(&format!(
+        "[watcher:slow]
+         cmd = {{knobs}} ignore say ready
+         graceful_timeout = {seconds}
+         stdout_stream.filename = {{dir}}/slow.log
+         [watcher:quick]
+         cmd = {{knobs}}
+         min_uptime = 0
+         [watcher:idle]
+         cmd = {{knobs}}
+         autostart = False"
+    ));
+    circusd.wait_for_text("slow.log", "ready");
+    circusd
+}
 
 #[test]
 fn while_one_watcher_stops_slowly_the_others_are_served() {
-    let circusd = Site::new().start(
-        "[watcher:slow]
-         cmd = {knobs} ignore say ready
-         graceful_timeout = 3
-         stdout_stream.filename = {dir}/slow.log
-         [watcher:quick]
-         cmd = {knobs}
-         min_uptime = 0
-         [watcher:idle]
-         cmd = {knobs}
-         autostart = False",
-    );
-    circusd.wait_for_text("slow.log", "ready");
+    let circusd = with_a_slow_one(3);
     let slow = circusd.workers("slow")[0];
     let mut events = circusd.events();
     let mut stopper = circusd.client();
@@ -57,19 +63,7 @@ fn while_one_watcher_stops_slowly_the_others_are_served() {
 /// stop is over, which takes ten minutes.
 #[test]
 fn answers_and_successors_take_no_longer_while_a_stop_goes_on() {
-    let circusd = Site::new().start(
-        "[watcher:slow]
-         cmd = {knobs} ignore say ready
-         graceful_timeout = 600
-         stdout_stream.filename = {dir}/slow.log
-         [watcher:quick]
-         cmd = {knobs}
-         min_uptime = 0
-         [watcher:idle]
-         cmd = {knobs}
-         autostart = False",
-    );
-    circusd.wait_for_text("slow.log", "ready");
+    let circusd = with_a_slow_one(600);
     circusd.wait_for_workers("quick", 1);
     let measure = |when: &str| {
         let mut client = circusd.client();
