@@ -51,6 +51,8 @@ export function configuration(main, wanted) {
     apply.disabled = !may("admin");
   }
 
+  const needs = [];
+  const needing = (made) => { needs.push([made, made.disabled]); made.disabled = true; return made; };
   const pick = el("select", { id: "machine", onchange: () => { machine = pick.value; forget(); } });
   const add = async () => {
     const label = (text, input) => el("label", {}, text, input);
@@ -63,11 +65,12 @@ export function configuration(main, wanted) {
     const fields = { name: name.value.trim(), cmd: cmd.value.trim(), start: start.checked, options: { numprocesses: count.value } };
     try { await post(path("machines", machine, "actions", "add"), fields); say("add " + fields.name + ": done"); } catch (error) { say("add " + fields.name + ": " + error.message, true); }
   };
-  const onMachine = (label, name, fields = {}) => button(label, find(name, false), () => act(machine, null, name, fields));
+  const onMachine = (label, name, fields = {}) => needing(button(label, find(name, false), () => act(machine, null, name, fields)));
+  needing(check);
   main.append(el("h1", {}, "Configuration"),
     el("section", {}, el("h2", {}, "The file"), el("div", { class: "bar" }, el("label", {}, "Machine", pick), el("label", {}, prune, "remove what was added by a command"), check, apply), result),
     el("section", {}, el("h2", {}, "circusd"), el("div", { class: "bar", role: "group", "aria-label": "circusd" },
-      button("Add a watcher…", find("add", false), add), onMachine("Open log files again", "reopenlogs"), onMachine("Rolling reload of all…", "rolling-reload"),
+      needing(button("Add a watcher…", find("add", false), add)), onMachine("Open log files again", "reopenlogs"), onMachine("Rolling reload of all…", "rolling-reload"),
       onMachine("Restart circusd…", "restart"), onMachine("Upgrade circusd…", "upgrade"), onMachine("Quit circusd…", "quit"))));
   const end = watch(() => {
     const names = [...model.machines.keys()].sort();
@@ -75,6 +78,8 @@ export function configuration(main, wanted) {
       pick.replaceChildren(...names.map((name) => el("option", { value: name }, name)));
       if (!names.includes(machine)) machine = names[0] || "";
       pick.value = machine;
+      // Before a machine is known there is nothing to ask.
+      for (const [made, dead] of needs) made.disabled = dead || !machine;
     }
     put(pick.previousSibling, "Machine");
   });

@@ -10,6 +10,7 @@ export const model = {
   dropped: 0,
   watcher: null, // what the page of a watcher shows
   gone: false,
+  turn: 0, // how many streams there were
 };
 
 const views = new Set();
@@ -29,6 +30,7 @@ function machine(name) {
 
 // A new stream tells everything anew.
 export function reset() {
+  model.turn++;
   model.events = [];
   model.watcher = null;
   model.gone = false;

@@ -87,6 +87,8 @@ export function overview(main) {
     table.show(all);
     put(count, all.filter((row) => row.kind === "watcher").length + " watchers shown");
     const sockets = [...model.machines.values()].flatMap(({ info }) => (info ? info.sockets : []));
+    // What steers all watchers is for a console of one machine.
+    for (const made of onAll) made.hidden = model.machines.size !== 1;
     socketBox.hidden = sockets.length === 0;
     socketTable.show(sockets);
     const lost = [...model.machines.values()].filter(({ info }) => info && info.reach.state === "down");
@@ -115,11 +117,10 @@ export function overview(main) {
   const which = el("select", { id: "only", onchange: () => { only = which.value; draw(); } },
     el("option", { value: "" }, "all"), el("option", { value: "on" }, "not stopped"), el("option", { value: "ill" }, "in trouble"));
   which.value = only;
-  const onAll = (label, name) => button(label, find(name, false), () => { for (const machine of model.machines.keys()) act(machine, null, name); });
-  const alone = model.machines.size <= 1;
+  const onAll = [["Start all", "start"], ["Reload all", "reload"], ["Stop all", "stop"]].map(([label, name]) =>
+    button(label, find(name, false), () => { for (const machine of model.machines.keys()) act(machine, null, name); }));
   main.append(el("h1", {}, "Watchers"), note,
-    el("div", { class: "bar" }, el("label", {}, "Filter", search), el("label", {}, "Show", which), count, el("span", { class: "grow" }),
-      ...(alone ? [onAll("Start all", "start"), onAll("Reload all", "reload"), onAll("Stop all", "stop")] : [])),
+    el("div", { class: "bar" }, el("label", {}, "Filter", search), el("label", {}, "Show", which), count, el("span", { class: "grow" }), ...onAll),
     table.box, socketBox);
   socketBox.style.marginTop = "1rem";
   const end = watch(draw);

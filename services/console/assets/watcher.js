@@ -142,10 +142,25 @@ export function watcher(main, machine, name) {
 
   let health = null;
   let told = 0;
+  // What the stream does not bring is asked for once it says that there is this watcher, and again when it has come back.
+  let asked = null;
+  const ask = () => {
+    get(here + "/history").then((history) => {
+      const first = history.points.length ? history.points[0][0] : Infinity;
+      const last = history.points.length ? history.points.at(-1)[0] : -Infinity;
+      step = history.step;
+      points = [...points.filter((point) => point[0] < first), ...history.points, ...points.filter((point) => point[0] > last)];
+      draw();
+    }, () => {});
+    if (![...options.querySelectorAll("input")].some((input) => input.value !== input.dataset.before)) showOptions();
+  };
   const draw = () => {
     const now = row();
     gone.hidden = !model.gone;
-    put(gone, "This watcher is gone.");
+    put(gone, now ? "This watcher is gone." : "There is no such watcher.");
+    const { info } = model.machines.get(machine) || {};
+    if (!info || info.reach.state !== "up") asked = null;
+    else if (now && asked !== model.turn) { asked = model.turn; ask(); }
     if (!now) return;
     state.className = mood(now.health || now.state);
     put(state, now.health || now.state);
@@ -164,8 +179,6 @@ export function watcher(main, machine, name) {
     const fresh = now.health + "|" + now.reason + "|" + now.restarts;
     if (fresh !== health) { health = fresh; showWhy(); }
   };
-  get(here + "/history").then((history) => { step = history.step; points = history.points.concat(points); draw(); }, () => {});
-  showOptions();
   const end = watch(draw);
   return () => { end(); output.end(); table.end(); };
 }

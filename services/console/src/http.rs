@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use crate::assets::{self, Asset};
 use crate::core::access::{COOKIE, Sessions, allowed};
 use crate::core::action::{self, Action};
-use crate::core::{Access, Caller, Refusal, Visit, openapi};
+use crate::core::{Access, Board, Caller, Reach, Refusal, Visit, openapi};
 use crate::link::{Machine, Outcome, now};
 use crate::listener::Peer;
 use crate::stream::{self, Detail, Streams};
@@ -343,12 +343,14 @@ impl Server {
             }
             ["watchers", watcher] => {
                 machine.fresh().await;
-                let shown = machine.board().watcher(watcher, now()).map(|(_, shown)| shown);
-                shown.map(found).ok_or_else(|| no_such("watcher"))
+                known(machine, |board| board.watcher(watcher, now()).map(|(_, shown)| shown)).map(found)
             }
             ["watchers", watcher, "history"] => {
-                let history = machine.board().history(watcher, now() as u64);
-                history.map(found).ok_or_else(|| no_such("watcher"))
+                // What is kept of a watcher that is known needs no circusd.
+                if !machine.board().has(watcher) {
+                    machine.fresh().await;
+                }
+                known(machine, |board| board.history(watcher, now() as u64)).map(found)
             }
             ["watchers", watcher, "why"] => {
                 let properties = Object::from_iter([("name".to_owned(), json!(watcher))]);
@@ -465,6 +467,16 @@ impl Server {
             Outcome::Lost(reason) => Err(Refusal::new(503, reason)),
         }
     }
+}
+
+/// What the board has of a watcher. Where circusd was not reached, nothing tells that there is no such watcher.
+fn known<T>(machine: &Machine, look: impl Fn(&Board) -> Option<T>) -> Result<T, Refusal> {
+    let board = machine.board();
+    look(&board).ok_or_else(|| match board.reach() {
+        Reach::Up => no_such("watcher"),
+        Reach::Trying => Refusal::new(503, "circusd is not reached yet"),
+        Reach::Down(reason) => Refusal::new(503, reason.clone()),
+    })
 }
 
 fn refusal((status, reason): (u16, String)) -> Refusal {

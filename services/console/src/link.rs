@@ -145,6 +145,7 @@ impl Machine {
             next_call: 0,
             fresh: Vec::new(),
             refused: false,
+            known: false,
             figures: None,
             beat: None,
             refreshed: None,
@@ -254,6 +255,8 @@ struct Link {
     fresh: Vec<oneshot::Sender<()>>,
     /// circusd does not tell us its states.
     refused: bool,
+    /// circusd has told its states since it was reached.
+    known: bool,
     /// When figures have come last.
     figures: Option<Instant>,
     beat: Option<Instant>,
@@ -479,6 +482,7 @@ impl Link {
             control.close(Duration::ZERO);
         }
         self.asked.clear();
+        self.known = false;
         self.retried = Some(Instant::now());
         for (_, open) in self.open.drain() {
             drop(open.reply.send(Outcome::Lost(reason.to_owned())));
@@ -581,10 +585,6 @@ impl Link {
             self.told_fresh();
             return;
         }
-        // Once its states are known, it is there for pages too.
-        if question == "status" || question != "globaloptions" && !self.refused && self.refreshed.is_some() {
-            self.board().reached(Reach::Up);
-        }
         if refused {
             return;
         }
@@ -592,7 +592,7 @@ impl Link {
             "globaloptions" => self.found(answer),
             "status" => {
                 self.board().statuses(answer, now());
-                self.told_fresh();
+                self.known = true;
             }
             "listsockets" => self.board().sockets(answer),
             "stats" => self.board().stats(answer, now() as u64),
@@ -606,6 +606,13 @@ impl Link {
                 }
             }
             _ => {}
+        }
+        // Once its states are known, it is there for pages too: a watcher that is not among them does not exist.
+        if self.known && !self.refused {
+            self.board().reached(Reach::Up);
+        }
+        if question == "status" {
+            self.told_fresh();
         }
     }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use crate::core::Reach;
 use crate::link::{Look, Machine, now};
 use crate::tail::Batch;
 
@@ -49,6 +50,8 @@ struct State {
     told: Vec<Told>,
     detail: Option<Detail>,
     touched: Option<u64>,
+    /// The browser knows that there is no such watcher.
+    gone: bool,
     news: watch::Receiver<u64>,
     waiting: std::vec::IntoIter<Event>,
     first: bool,
@@ -73,7 +76,16 @@ pub(crate) fn changes(
         .map(|machine| Told { _look: machine.look(), machine, version: 0, event: event.unwrap_or(0) })
         .collect();
     let waiting = Vec::new().into_iter();
-    let state = State { told, detail, touched: None, news, waiting, first: true, _place: Place(Arc::clone(streams)) };
+    let state = State {
+        told,
+        detail,
+        touched: None,
+        gone: false,
+        news,
+        waiting,
+        first: true,
+        _place: Place(Arc::clone(streams)),
+    };
     let events = futures_lite::stream::unfold(state, |mut state| async move {
         let event = state.next().await?;
         Some((Ok::<_, Infallible>(event), state))
@@ -120,11 +132,13 @@ impl State {
                 events.push(event("rows", &json!({"machine": name, "rows": changes.rows})));
             }
             match watcher {
-                Some((detail, None)) if self.touched.take().is_some() => {
+                // Before circusd has told its watchers, nothing says that there is none of this name.
+                Some((detail, None)) if !self.gone && (self.touched.is_some() || *board.reach() == Reach::Up) => {
+                    (self.touched, self.gone) = (None, true);
                     events.push(event("gone", &json!({"machine": name, "watcher": detail.watcher})));
                 }
                 Some((_, Some((touched, shown)))) if self.touched != Some(touched) => {
-                    self.touched = Some(touched);
+                    (self.touched, self.gone) = (Some(touched), false);
                     events.push(event("watcher", &json!({"machine": name, "watcher": shown})));
                 }
                 _ => {}

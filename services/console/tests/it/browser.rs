@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::driver::{Browser, there_is};
@@ -40,7 +41,11 @@ fn live(browser: &Browser) {
 }
 
 fn page(browser: &Browser, hash: &str) {
-    browser.script(&format!("location.hash = {hash:?}"));
+    // The page hears of it later: until then, what is seen is the page before.
+    browser.script_later(&format!(
+        "const done = arguments[arguments.length - 1]; if (location.hash === {hash:?}) return done(); \
+         addEventListener('hashchange', () => done(), {{once: true}}); location.hash = {hash:?}"
+    ));
     live(browser);
 }
 
@@ -65,8 +70,10 @@ fn state(browser: &Browser, word: &str) {
 
 fn silent(browser: &Browser) {
     let complaints = browser.complaints();
-    // A refused login is a request that fails.
-    let other: Vec<_> = complaints.iter().filter(|text| !text.contains("401")).collect();
+    // A refused login is a request that fails; so is one that circusd, on a machine with much else to do, does not answer
+    // in time, and the page says so itself.
+    let expected = |text: &String| ["status of 401", "status of 503"].iter().any(|status| text.contains(status));
+    let other: Vec<_> = complaints.iter().filter(|text| !expected(text)).collect();
     assert!(other.is_empty(), "{other:?}");
 }
 
@@ -133,6 +140,7 @@ fn people_log_in_look_and_steer() {
     browser.fill("#ask-fields input", "3");
     confirm(&browser);
     said(&browser, "decr web: 2 processes");
+    browser.until("two", "document.querySelectorAll('.processes .body .row').length === 2");
     browser.press(bar, "Signal…");
     browser.fill("#ask-fields input[type=text]", "CONT");
     confirm(&browser);
@@ -352,7 +360,7 @@ fn a_thousand_workers_are_few_elements() {
     browser.until("502 watchers", "document.querySelector('.watchers').getAttribute('aria-rowcount') === '504'");
     let many = |expression: &str| browser.script(&format!("return {expression}")).as_u64().unwrap();
     assert!(many("document.querySelectorAll('.watchers .body .row').length") < 80);
-    browser.until("all run", "[...document.querySelectorAll('.watchers .row.machine .num')][0].textContent >= '1001'");
+    browser.until("all run", "Number(document.querySelector('.watchers .row.machine .num').textContent) >= 1001");
     browser.script("document.querySelector('.watchers').scrollTop = 1e9");
     browser.until("the last one", "document.querySelector('.watchers').textContent.includes('w499')");
     assert!(many("document.querySelectorAll('.watchers .body .row').length") < 80);
@@ -370,6 +378,35 @@ fn a_thousand_workers_are_few_elements() {
     let grown = many(heap).saturating_sub(before);
     assert!(grown < 8 << 20, "{grown} bytes more");
     silent_but_refusals(&browser);
+}
+
+/// circusd is slow, and the page was opened by its address: it asks once there is something to ask for.
+#[test]
+fn a_page_that_comes_before_circusds_answer_fills_itself() {
+    let test = "a_page_that_comes_before_circusds_answer_fills_itself";
+    if !both(test) {
+        return;
+    }
+    let mut rig = Rig::bare(INI);
+    rig.start_circusd();
+    rig.circusd.as_ref().unwrap().signal(Signal::SIGSTOP);
+    rig.start_console(&[]);
+    let browser = log_in(&rig, ADMIN);
+    page(&browser, WEB);
+    browser.until("the page", "document.querySelector('h1 .state').textContent === '…'");
+    rig.circusd.as_ref().unwrap().signal(Signal::SIGCONT);
+    state(&browser, "ready");
+    browser.until("options", "document.querySelector('input[name=numprocesses]')");
+    browser.until("curves", "document.querySelectorAll('.plot path')[1].getAttribute('d').length > 5");
+    page(&browser, "#/w/box/none");
+    browser.until("it says so", "document.querySelector('.note.bad').textContent === 'There is no such watcher.'");
+    // Nothing was asked for in vain, but for output that is not kept.
+    let complaints = browser.complaints();
+    let other: Vec<_> = complaints
+        .iter()
+        .filter(|text| !["/tail?", "status of 401", "status of 503"].iter().any(|known| text.contains(known)))
+        .collect();
+    assert!(other.is_empty(), "{other:?}");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Chromium, driven over WebDriver (https://www.w3.org/TR/webdriver2/).
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::rig::{Process, eventually, free_port, request, skipped};
+use crate::rig::{LIMIT, Process, eventually, free_port, request, skipped};
 
 /// How an element is called on the wire.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -13,8 +16,44 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub(crate) struct Browser {
     port: u16,
     session: String,
-    _driver: Process,
-    _profile: tempfile::TempDir,
+    _driver: Driver,
+}
+
+/// The driver, and with it whatever it has started.
+struct Driver {
+    process: Process,
+    profile: tempfile::TempDir,
+}
+
+impl Driver {
+    /// Processes of the browser: each has the folder of its profile in its arguments.
+    fn left(&self) -> Vec<i32> {
+        let profile = self.profile.path().to_str().unwrap().as_bytes();
+        let has = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.windows(profile.len()).any(|part| part == profile)
+        };
+        let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        all.filter(has).collect()
+    }
+}
+
+impl Drop for Driver {
+    /// A browser that outlives its test takes the machine from the next one.
+    fn drop(&mut self) {
+        self.process.end();
+        let end = std::time::Instant::now() + LIMIT;
+        loop {
+            let left = self.left();
+            if left.is_empty() || std::time::Instant::now() > end {
+                break;
+            }
+            for pid in left {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
 }
 
 /// Whether there are Chromium and its driver; a test without them says so.
@@ -37,7 +76,7 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).env("HOME", profile.path());
-        let driver = Process::start(&mut command, log);
+        let driver = Driver { process: Process::start(&mut command, log), profile };
         eventually("the driver answers", || {
             let reply = request(port, "GET", "/status", &[], "").ok()?;
             (reply.json()["value"]["ready"] == true).then_some(())
@@ -53,15 +92,16 @@ impl Browser {
             "--js-flags=--expose-gc",
             "--window-size=1300,1000",
             "--force-device-scale-factor=1",
-            format!("--user-data-dir={}", profile.path().display())
+            format!("--user-data-dir={}", driver.profile.path().display())
         ]);
-        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:loggingPrefs": {"browser": "ALL"},
+        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome",
+            "timeouts": {"script": LIMIT.as_millis() as u64, "pageLoad": LIMIT.as_millis() as u64}, "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {"args": arguments}}}});
         let reply =
             request(port, "POST", "/session", &[("Content-Type", "application/json")], &wanted.to_string()).unwrap();
         let session =
             reply.json()["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("{}", reply.body)).to_owned();
-        Self { port, session, _driver: driver, _profile: profile }
+        Self { port, session, _driver: driver }
     }
 
     fn send(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
@@ -89,27 +129,31 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Waits until an expression is true, and returns it.
+    /// Waits until an expression is true, and returns it. One that fails is not true yet: its element may come.
     pub(crate) fn until(&self, what: &str, expression: &str) -> Value {
+        let body = json!({"script": format!("return {expression}"), "args": []});
         eventually(what, || {
-            let value = self.script(&format!("return {expression}"));
+            let value = self.send("POST", "/execute/sync", &body).ok()?;
             (!matches!(value, Value::Null | Value::Bool(false)) && value != 0 && value != "").then_some(value)
         })
     }
 
-    fn element(&self, selector: &str) -> String {
-        let found = eventually(selector, || {
-            self.send("POST", "/element", &json!({"using": "css selector", "value": selector})).ok()
-        });
-        found[ELEMENT].as_str().unwrap().to_owned()
+    fn find(&self, selector: &str) -> Option<String> {
+        let found = self.send("POST", "/element", &json!({"using": "css selector", "value": selector})).ok()?;
+        found[ELEMENT].as_str().map(str::to_owned)
     }
 
-    /// Clicks as a mouse does: what is covered or dead cannot be clicked.
+    fn element(&self, selector: &str) -> String {
+        eventually(selector, || self.find(selector))
+    }
+
+    /// As a mouse does: what is covered or dead cannot be clicked.
+    fn click_at(&self, element: &str) -> Option<()> {
+        self.send("POST", &format!("/element/{element}/click"), &json!({})).ok().map(drop)
+    }
+
     pub(crate) fn click(&self, selector: &str) {
-        eventually(&format!("click {selector}"), || {
-            let element = self.element(selector);
-            self.send("POST", &format!("/element/{element}/click"), &json!({})).ok()
-        });
+        eventually(&format!("click {selector}"), || self.click_at(&self.find(selector)?));
     }
 
     /// Types into an element; `\u{e007}` is the Enter key.
@@ -133,8 +177,12 @@ impl Browser {
              document.querySelectorAll('[data-test]').forEach((node) => delete node.dataset.test); \
              if (one && !one.disabled) {{ one.dataset.test = 'this'; one.scrollIntoView({{block: 'center'}}); return true; }} return false;"
         );
-        eventually(&format!("a button {label}"), || (self.script(&mark) == true).then_some(()));
-        self.click("[data-test=this]");
+        // The table may take the element for another row meanwhile: then it is looked for again.
+        eventually(&format!("a button {label}"), || {
+            let found = self.script(&mark) == true;
+            let element = if found { self.find("[data-test=this]") } else { None };
+            self.click_at(&element?)
+        });
     }
 
     pub(crate) fn resize(&self, width: u32, height: u32) {

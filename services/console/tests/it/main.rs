@@ -4,6 +4,7 @@
 mod actions;
 mod browser;
 mod driver;
+mod early;
 mod httpd;
 mod live;
 mod rig;

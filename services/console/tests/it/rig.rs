@@ -6,9 +6,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// How long anything may take, on a machine with much else to do.
@@ -50,9 +53,19 @@ pub(crate) fn has_circusd(test: &str) -> bool {
     there
 }
 
-/// A port that nothing listens at.
+/// A port that nothing listens at. It is none of those that the kernel gives to connections, which are many here: such a
+/// one could be taken before the program under test binds it.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    loop {
+        let number = std::process::id() * 64 + u32::from(NEXT.fetch_add(1, Ordering::SeqCst));
+        let port = u16::try_from(FIRST + number % COUNT).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A process that ends with its test.
@@ -69,6 +82,22 @@ impl Process {
         self.0.id()
     }
 
+    /// Asks it to end, and waits. One that has ended gets no signal: its number may be another's by now.
+    pub(crate) fn end(&mut self) {
+        if !self.has_ended() {
+            self.signal(Signal::SIGTERM);
+        }
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end && !self.has_ended() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.kill();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        signal::kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
+    }
+
     pub(crate) fn kill(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
@@ -81,12 +110,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status());
-        let end = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < end && !self.has_ended() {
-            thread::sleep(Duration::from_millis(20));
-        }
-        self.kill();
+        self.end();
     }
 }
 
@@ -219,7 +243,14 @@ impl Reply {
     }
 }
 
-fn send(port: u16, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> std::io::Result<TcpStream> {
+/// Sends a request; `answer` reads what comes.
+pub(crate) fn send(
+    port: u16,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(LIMIT))?;
     let has_host = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
@@ -242,7 +273,12 @@ pub(crate) fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> std::io::Result<Reply> {
-    let mut stream = BufReader::new(send(port, method, target, headers, body)?);
+    answer(send(port, method, target, headers, body)?)
+}
+
+/// The whole answer.
+pub(crate) fn answer(stream: TcpStream) -> std::io::Result<Reply> {
+    let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head)? > 0 {}
     let length = head.lines().find_map(|line| {
