@@ -46,6 +46,8 @@ pub(crate) struct Expected {
     pub(crate) waits: BTreeMap<u32, Wait>,
     /// Wids whose count something else may have changed, and when.
     pub(crate) uncounted: BTreeMap<u32, u64>,
+    /// When a process was last launched with a wid. One that was launched before it changes nothing of its wid's lives.
+    launched: BTreeMap<u32, u64>,
     /// Wids whose lives are not known: a command may have changed what the core remembers.
     pub(crate) unknown: BTreeSet<u32>,
     /// Processes that have succeeded since the last command and are not replaced (`respawn = on-failure`).
@@ -85,6 +87,7 @@ impl Expected {
             unsure: false,
             early: BTreeMap::new(),
             lives: BTreeMap::new(),
+            launched: BTreeMap::new(),
             waits: BTreeMap::new(),
             uncounted: BTreeMap::new(),
             unknown: BTreeSet::new(),
@@ -125,7 +128,7 @@ impl Expected {
         self.was_empty |= before.was_empty;
         self.hooked |= before.hooked;
         (self.early, self.uncounted) = (before.early, before.uncounted);
-        (self.lives, self.unknown) = (before.lives, before.unknown);
+        (self.lives, self.unknown, self.launched) = (before.lives, before.unknown, before.launched);
         // Processes of the one before go on until its turn to stop has come.
         self.waiting.call();
     }
@@ -225,7 +228,8 @@ impl Expected {
             // While something is done with the watcher, it may count as early or not.
             self.uncounted.insert(process.wid, now);
         }
-        if long && process.stop_sent && process.left.is_none() {
+        let newest = self.launched.get(&process.wid).is_none_or(|at| *at <= process.born);
+        if long && process.stop_sent && process.left.is_none() && newest {
             self.lives.remove(&process.wid);
             self.unknown.remove(&process.wid);
         } else if !quiet || process.stop_sent || process.signalled {
@@ -235,6 +239,7 @@ impl Expected {
 
     /// A launch was asked for in this place.
     pub(crate) fn launched(&mut self, wid: u32, now: u64) {
+        self.launched.insert(wid, now);
         if let Some(wait) = self.waits.remove(&wid)
             && wait.epoch == self.epoch
         {

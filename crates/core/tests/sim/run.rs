@@ -1039,6 +1039,10 @@ impl Sim {
                     self.file.edit(&mut self.rng);
                 }
                 let dry_run = self.rng.chance(10);
+                if self.rng.chance(20) {
+                    // As where `watch = yes` has seen a change.
+                    return self.tell(Event::Intent(Intent::ReloadConfig));
+                }
                 return self.send(Request::ReloadConfig { dry_run, prune: false, waiting });
             }
             23 => Request::List { name: Some(name.clone()) },

@@ -398,6 +398,12 @@ impl Arbiter {
 
     /// The number of processes has changed. A watcher that has stopped because it wanted none starts.
     pub(in crate::arbiter) fn resized(&mut self, key: WatcherKey, before: u32, job: JobId, now: Now) {
+        if let Some(w) = self.fleet.watchers.get_mut(&key)
+            && w.config.numprocesses != before
+        {
+            // That fewer would have done was said of another number.
+            w.scaler.low = None;
+        }
         let starts = self.fleet.get(key).is_some_and(|w| {
             let idle = w.state == WatcherState::Stopped && w.running.is_none() && w.waiting.is_empty();
             idle && w.wanted && before == 0 && w.config.numprocesses > 0 && !w.config.on_demand

@@ -197,6 +197,25 @@ fn command_that_prints_the_number() {
 }
 
 #[test]
+fn time_of_too_many_workers_begins_anew_when_a_client_changes_the_number() {
+    let mut rig = rig(json!({"scale": "exec:need", "scale_max": 4, "numprocesses": 4, "scale_down_after": 8}));
+    let ask = |rig: &mut Rig, number: u32| {
+        rig.pass(5000);
+        rig.probed(ProbeOutcome::Printed(format!("{number}\n")));
+        rig.wanted()
+    };
+    assert_eq!(ask(&mut rig, 3), 4);
+    rig.command("decr", json!({"name": "w", "nb": 2}));
+    rig.exit_all(&[101, 102], -15);
+    // Three were enough of four; of two, three are no fewer.
+    assert_eq!((ask(&mut rig, 1), ask(&mut rig, 1)), (2, 2));
+    assert_eq!(ask(&mut rig, 1), 1);
+    rig.assert_logged("w: 2 to 1 workers: the command has asked for no more for 8 s");
+    rig.exit(103, -15);
+    rig.assert_quiescent();
+}
+
+#[test]
 fn clients_give_another_number_within_the_bounds() {
     let mut rig = queue(json!({"scale_min": 2, "numprocesses": 2}));
     let refused = json!({"errno": 5, "reason": "w: numprocesses has to be from 2 to 4 (scale_min, scale_max)"});
