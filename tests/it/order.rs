@@ -8,12 +8,12 @@ use crate::rig::{Site, python, wait_until};
 fn worker_waits_for_its_broker_and_ends_before_it() {
     let mut circusd = Site::new().start(
         "[watcher:worker]
-         cmd = {knobs} polite worker-left
+         cmd = {knobs} polite worker-left say begun
          after = broker
          stdout_stream.class = FileStream
          stdout_stream.filename = {dir}/ends
          [watcher:broker]
-         cmd = {knobs} polite broker-left
+         cmd = {knobs} polite broker-left say begun
          ready = exec:/usr/bin/test -f {dir}/up
          ready_interval = 0.05
          stdout_stream.class = FileStream
@@ -24,7 +24,7 @@ fn worker_waits_for_its_broker_and_ends_before_it() {
     });
     assert_eq!(circusd.workers("worker").len(), 0);
     circusd.write("up", "");
-    circusd.wait_for_workers("worker", 1);
+    wait_until("both mind their signals", || circusd.read("ends").matches("begun").count() == 2);
     circusd.quit();
     let ends = circusd.read("ends");
     let place = |text: &str| ends.find(text).unwrap_or_else(|| panic!("{text} is missing in {ends:?}"));
