@@ -1,9 +1,8 @@
 //! A broker and its Celery workers as watchers: what is under way when circusd quits ends once, and the broker outlives it.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use crate::rig::{Circusd, Output, Site, celery, run, wait_until};
+use crate::rig::{Circusd, Output, Site, celery, free_port, run, wait_until};
 
 /// Tasks that are acknowledged when they have ended (`acks_late`), so that one that is cut off would run again.
 const TASKS: &str = r#"
@@ -53,7 +52,7 @@ const SLOTS: usize = 4;
 fn fleet(test: &str, order: &str, pool: &str) -> Option<Fleet> {
     let celery = celery(test)?;
     let site = Site::new();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let broker = format!("redis://127.0.0.1:{port}/0");
     site.write("tasks.py", TASKS);
     site.write("client.py", CLIENT);

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::keys::{Keyed, done, free_port};
-use crate::rig::{Circusd, Output, Site, built, run};
+use crate::keys::{Keyed, done};
+use crate::rig::{Circusd, Output, Site, built, free_port, run};
 
 /// A circusd with keys at tcp, and the table of `hosts.toml` that leads there with the key of `client`.
 fn host(name: &str, client: &str) -> (Circusd, Keyed, String) {

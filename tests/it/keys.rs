@@ -1,18 +1,12 @@
 //! Keys of CURVE: which clients get in over tcp, what each may do, and that a key that is revoked does nothing more.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use circus::net::{ClientKeys, SecretKey};
 use circus::sys::{read_public_key, read_secret_key};
 use nix::sys::signal::Signal;
 
-use crate::rig::{Circusd, Output, Site, built, python, run, wait_until};
-
-/// A port that is free now.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::rig::{Circusd, Output, Site, built, free_port, python, run, wait_until};
 
 /// A site with keys of circusd and of these clients: name, role, watchers.
 pub(crate) struct Keyed {

@@ -1,13 +1,13 @@
 //! circus-munin, alone and under a real munin-node.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Child;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::rig::{Circusd, Output, Process, Site, built, run, skipped, spawn, wait_for, wait_until};
+use crate::rig::{Circusd, Output, Process, Site, built, free_port, run, skipped, spawn, wait_for, wait_until};
 
 fn start() -> Circusd {
     let circusd = Site::new().start(
@@ -142,7 +142,7 @@ impl Node {
             skipped(test, "there is no munin-node of Debian's");
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let user = run(site.command("id").arg("-un")).stdout.trim().to_owned();
         let group = run(site.command("id").arg("-gn")).stdout.trim().to_owned();
         for directory in ["munin/plugin-conf.d", "perl/Munin/Common", "munin/state"] {

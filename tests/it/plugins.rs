@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::rig::{Circusd, Site, built, observe_for, python, run, skipped, spawn, wait_until};
+use crate::rig::{Circusd, Site, built, free_port, observe_for, python, run, skipped, spawn, wait_until};
 
 /// A file of the checkout.
 fn file(path: &str) -> PathBuf {
@@ -215,7 +215,7 @@ fn redis_is_observed_and_missed() {
         return skipped("plugins::redis_is_observed_and_missed", "there is no redis-server");
     };
     let statsd = Statsd::new();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let circusd = Site::new().start(&format!(
         "[watcher:redis]\ncmd = {redis} --port {port} --save '' --bind 127.0.0.1\n[watcher:cache]\ncmd = /bin/sleep \
         1000\n[plugin:redis]\nuse = redis_observer\nredis_url = redis://127.0.0.1:{port}/0\nloop_rate = 0.1\ntimeout \

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::rig::{Circusd, Counts, Load, Process, Site, observe_for, wait_until};
+use crate::rig::{Circusd, Counts, Load, Process, Site, free_port, observe_for, wait_until};
 
 /// Visitors, and requests a second of all of them.
 const VISITORS: u32 = 16;
@@ -241,8 +241,7 @@ fn socket_that_moves_serves_at_its_old_address_until_its_workers_go() {
     let site = Site::new();
     site.write("version", "");
     let at = |port: u16| fleet("ready_timeout = 15", "").replace("port = 0", &format!("port = {port}"));
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (old, new) = (free(), free());
+    let (old, new) = (free_port(), free_port());
     let circusd = site.start(&at(old));
     let before = circusd.wait_for_workers("web", 3);
     // The new workers are never ready, so the old ones stay, and answer where they did.

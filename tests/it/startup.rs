@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::rig::{Answer, Circusd, Http, Output, Process, Site, built, run, spawn, wait_until};
+use crate::rig::{Answer, Circusd, Http, Output, Process, Site, built, free_port, run, spawn, wait_until};
 
 /// Starts circusd with these sections; it has to refuse.
 #[track_caller]
@@ -174,7 +174,7 @@ fn sockets_that_cannot_be_bound_are_named() {
 #[test]
 fn strangers_are_kept_out_unless_they_are_asked_in() {
     let site = Site::new();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let open = format!("[circus]\nendpoint = tcp://0.0.0.0:{port}\n[watcher:w]\ncmd = {{knobs}}\n");
     let told = refusal(&site, &open);
     assert_says(&told, &["tcp://0.0.0.0:", "allow_anyone_on_the_network_to_control_this_machine"]);
@@ -263,7 +263,7 @@ fn a_second_one_on_the_same_ipc_endpoints() {
 
 #[test]
 fn a_second_one_on_the_same_tcp_endpoint() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let endpoint = format!("tcp://127.0.0.1:{port}");
     let circus = format!("[circus]\nendpoint = {endpoint}\n");
     let site = Site::new();

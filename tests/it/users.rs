@@ -8,7 +8,7 @@ use circus::net::{Bar, CallError, ClientKeys, Context, Dealer, SecretKey, Subscr
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{Account, Circusd, DEADLINE, Site, wait_until};
+use crate::rig::{Account, Circusd, DEADLINE, Site, free_port, wait_until};
 
 const WATCHERS: &str = "
     [watcher:web1]
@@ -324,7 +324,7 @@ fn every_command_takes_its_role_over_every_transport() {
         assert_eq!(of_user(Account::named(name), Some(role)), [""; 0], "{name}");
     }
     assert_eq!(of_user(Account::named("nobody"), None), [""; 0]);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let tcp = format!("tcp://127.0.0.1:{port}");
     circusd.ini("circus.ini", &ini(&tcp));
     circusd.tell("restart", json!({}));

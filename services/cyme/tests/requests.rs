@@ -1,22 +1,13 @@
 //! A branch alone, without a broker and a circusd, under requests of every kind: none gives a 500, and none ends it.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use circus_cyme::core::{Random, openapi};
-
-/// A process that ends with its test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+use circus_test_support::{Process, Reply, eventually};
 
 /// The address that the branch says it listens at.
 fn start(folder: &std::path::Path) -> (Process, String) {
@@ -28,11 +19,13 @@ fn start_with(folder: &std::path::Path, arguments: &[&str]) -> (Process, String)
     let mut command = Command::new(env!("CARGO_BIN_EXE_cyme-branch"));
     command.args(["127.0.0.1:0", "-i", "alone", "-b", "memory://", "--circus-endpoint", "ipc:///nowhere/control"]);
     command.args(["--circus-pubsub", "ipc:///nowhere/events", "-D"]).arg(folder).args(arguments);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().to_owned();
-    (Process(child), address)
+    let log = folder.join("said");
+    let branch = Process::start(&mut command, &log);
+    let address = eventually("it says where it listens", || {
+        let said = std::fs::read_to_string(&log).unwrap();
+        Some(said.split_once("http://")?.1.split_once('/')?.0.to_owned())
+    });
+    (branch, address)
 }
 
 /// The status of an answer, and its body.
@@ -41,20 +34,9 @@ fn ask(connection: &mut BufReader<TcpStream>, method: &str, target: &str, body: 
     let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n");
     let kind = "Content-Type: application/x-www-form-urlencoded\r\n\r\n";
     connection.get_mut().write_all(format!("{head}{kind}{body}").as_bytes()).unwrap();
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        assert!(connection.read_line(&mut line).unwrap() > 0, "no answer: {method} {target}");
-        match line.trim() {
-            "" => break,
-            line => lines.push(line.to_lowercase()),
-        }
-    }
-    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; if method == "HEAD" { 0 } else { length }];
-    connection.read_exact(&mut body).unwrap();
-    let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
-    (status, String::from_utf8(body).unwrap())
+    let reply = Reply::read(connection, method).unwrap();
+    assert_ne!(reply.status, 0, "no answer: {method} {target}");
+    (reply.status, reply.body)
 }
 
 fn connect(address: &str) -> BufReader<TcpStream> {
@@ -253,11 +235,7 @@ fn changes_are_stored_once_they_can_be() {
     };
     assert_eq!(unsaved(&mut connection), Some(1));
     runtime.block_on(lock("ROLLBACK", &mut other));
-    let end = std::time::Instant::now() + Duration::from_secs(60);
-    while unsaved(&mut connection) != Some(0) {
-        assert!(std::time::Instant::now() < end, "not stored");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    eventually("it is stored", || (unsaved(&mut connection) == Some(0)).then_some(()));
     assert_eq!(ask(&mut connection, "POST", "/bar/", "").0, 201);
     let names = runtime.block_on(
         sqlx::query_scalar("SELECT name FROM cyme_thing WHERE kind = 'app' ORDER BY name").fetch_all(&mut other),

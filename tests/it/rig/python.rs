@@ -1,7 +1,8 @@
 //! What the environment gives the tests: the interpreter with the programs of the original, and numbers.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use circus_test_support::{Kind, skipped};
 
 /// The interpreter, or nothing and a word about it: CI counts those.
 pub(crate) fn python(test: &str) -> Option<PathBuf> {
@@ -15,15 +16,7 @@ pub(crate) fn python(test: &str) -> Option<PathBuf> {
 
 /// The program celery, in whose environment are gevent and the client of Redis, or nothing and a word about what is missing.
 pub(crate) fn celery(test: &str) -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "the test's own knobs")]
-    let named = std::env::var_os("CIRCUS_TEST_CELERY").map(PathBuf::from).filter(|path| path.is_file());
-    let has_redis = ["/usr/bin", "/usr/local/bin"].iter().any(|folder| Path::new(folder).join("redis-server").exists());
-    match named {
-        None => skipped(test, "CIRCUS_TEST_CELERY names no program celery"),
-        Some(_) if !has_redis => skipped(test, "there is no redis-server in /usr/bin or /usr/local/bin"),
-        Some(celery) => return Some(celery),
-    }
-    None
+    circus_test_support::celery(test, Kind::Redis, &[])
 }
 
 /// A number that the environment may give a test.
@@ -31,12 +24,6 @@ pub(crate) fn knob(name: &str, default: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "the test's own knobs")]
     let value = std::env::var(name).ok();
     value.map_or(default, |value| value.parse().unwrap())
-}
-
-/// Says that a test was not done. CI looks for these lines.
-pub(crate) fn skipped(test: &str, reason: &str) {
-    // Not by eprintln, which the test harness keeps to itself where a test passes.
-    drop(writeln!(std::io::stderr(), "SKIPPED {test}: {reason}"));
 }
 
 /// The folder of Node's packages in which zeromq is, or nothing and a word about it.

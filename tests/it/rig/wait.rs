@@ -1,4 +1,4 @@
-//! The one place that sleeps and reads the clock.
+//! Waiting, and figures of how long something takes.
 #![expect(clippy::disallowed_methods, reason = "a test waits for what another process does")]
 
 use std::time::{Duration, Instant};
@@ -25,17 +25,8 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 }
 
 /// Looks until there is something, at most for `limit`.
-pub(crate) fn look_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + limit;
-    loop {
-        if let Some(found) = look() {
-            return Some(found);
-        }
-        if Instant::now() >= end {
-            return None;
-        }
-        std::thread::sleep(PAUSE);
-    }
+pub(crate) fn look_until<T>(limit: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+    circus_test_support::look_until(limit, PAUSE, look)
 }
 
 /// How often something was measured, and what of it one half, and one in a hundred, exceeds.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use crate::rig::{self, Broker, Kind, Process, code, eventually, helper};
+use crate::rig::{self, Broker, Kind, Process, code, eventually, helper, runs};
 
 /// A process with the lease's command, which writes its number and its pid into a file.
 fn beat(url: &str, folder: &Path) -> Process {
@@ -17,11 +17,6 @@ fn starts(folder: &Path) -> Vec<(u64, u32)> {
     let text = fs::read_to_string(folder.join("starts")).unwrap_or_default();
     let line = |line: &str| line.split_once(' ').map(|(number, pid)| (number.parse().unwrap(), pid.parse().unwrap()));
     text.lines().filter_map(line).collect()
-}
-
-fn runs(pid: u32) -> bool {
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !state.is_empty() && !state.contains(") Z ")
 }
 
 /// The start of this place. All earlier ones have ended by then.
@@ -43,8 +38,8 @@ fn one_beat_over_rabbitmq() {
 }
 
 fn one_beat(test: &str, kind: Kind) {
-    if let Some(missing) = rig::missing(kind) {
-        return rig::skipped(test, missing);
+    if !rig::has_broker(test, kind) {
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
@@ -81,8 +76,8 @@ fn one_beat(test: &str, kind: Kind) {
 
 #[test]
 fn it_ends_as_its_command() {
-    if let Some(missing) = rig::missing(Kind::Redis) {
-        return rig::skipped("it_ends_as_its_command", missing);
+    if !rig::has_broker("it_ends_as_its_command", Kind::Redis) {
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(Kind::Redis, folder.path());

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use circus_test_support::{Signal, look_until, signal};
 use serde_json::{Value, json};
 
 use crate::rig::{LIMIT, Process, eventually, free_port, request, skipped};
@@ -27,9 +27,9 @@ struct Driver {
 
 impl Driver {
     /// Processes of the browser: each has the folder of its profile in its arguments.
-    fn left(&self) -> Vec<i32> {
+    fn left(&self) -> Vec<u32> {
         let profile = self.profile.path().to_str().unwrap().as_bytes();
-        let has = |pid: &i32| {
+        let has = |pid: &u32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.windows(profile.len()).any(|part| part == profile)
         };
@@ -42,17 +42,11 @@ impl Drop for Driver {
     /// A browser that outlives its test takes the machine from the next one.
     fn drop(&mut self) {
         self.process.end();
-        let end = std::time::Instant::now() + LIMIT;
-        loop {
+        look_until(LIMIT, Duration::from_millis(20), || {
             let left = self.left();
-            if left.is_empty() || std::time::Instant::now() > end {
-                break;
-            }
-            for pid in left {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+            left.iter().for_each(|pid| signal(*pid, Signal::SIGKILL));
+            left.is_empty().then_some(())
+        });
     }
 }
 

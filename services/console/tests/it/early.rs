@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::rig::{ADMIN, Rig, Stream, answer, bearer, eventually, has_circusd, send};
+use crate::rig::{ADMIN, Reply, Rig, Stream, bearer, eventually, has_circusd, send};
 
 const INI: &str = "[socket:web]\nhost = 127.0.0.1\nport = 0\n[watcher:web]\ncmd = sleep 1000\n\
     stdout_stream.class = FileStream\nstdout_stream.filename = FOLDER/web.log\n";
@@ -32,8 +32,8 @@ fn a_question_waits_for_what_circusd_tells() {
     assert_eq!(rig.ask("GET", "/api/session", &headers, "").status, 200);
     rig.circusd.as_ref().unwrap().signal(Signal::SIGCONT);
     assert!(asked.len() > 10, "{asked:?}");
-    for (path, stream) in asked.drain(..) {
-        let reply = answer(stream).unwrap();
+    for (path, mut stream) in asked.drain(..) {
+        let reply = Reply::read(&mut stream, "GET").unwrap();
         assert_eq!(reply.status, 200, "{path}: {}\n{}", reply.body, rig.logs());
     }
     let mut follow = Stream::open(rig.port, "/api/machines/box/watchers/web/tail", &headers);

@@ -2,13 +2,15 @@
 //! by this test; Redis is real. docs/cyme.md says how to measure.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::rig::{self, Broker, Kind, Process, eventually, free_port, played, skipped};
+use circus_test_support::Reply;
+
+use crate::rig::{self, Broker, Kind, Process, eventually, free_port, played};
 
 /// A client that keeps its connection.
 struct Client(BufReader<TcpStream>);
@@ -20,17 +22,8 @@ impl Client {
 
     fn get(&mut self, path: &str) {
         self.0.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
-        let (mut length, mut line) = (0, String::new());
-        self.0.read_line(&mut line).unwrap();
-        assert!(line.starts_with("HTTP/1.1 200"), "{path}: {line}");
-        while line != "\r\n" {
-            line.clear();
-            self.0.read_line(&mut line).unwrap();
-            if let Some(text) = line.to_lowercase().strip_prefix("content-length: ") {
-                length = text.trim().parse().unwrap();
-            }
-        }
-        self.0.read_exact(&mut vec![0; length]).unwrap();
+        let reply = Reply::read(&mut self.0, "GET").unwrap();
+        assert_eq!(reply.status, 200, "{path}: {}", reply.head);
     }
 }
 
@@ -71,8 +64,8 @@ fn speed(port: u16, path: &str, time: Duration) -> (f64, f64, f64) {
 /// CIRCUS_CYME_FIGURES has the numbers of instances, and makes each measurement long; CIRCUS_CYME_BRANCH names another program.
 #[test]
 fn what_a_branch_costs() {
-    if let Some(missing) = rig::missing(Kind::Redis) {
-        return skipped("what_a_branch_costs", missing);
+    if !rig::has_broker("what_a_branch_costs", Kind::Redis) {
+        return;
     }
     let sizes = std::env::var("CIRCUS_CYME_FIGURES").ok();
     let (quiet, load) = match sizes {

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::rig::{self, Kind, Rig, eventually, needs, program, same, signal};
+use crate::rig::{self, Kind, Rig, Signal, eventually, needs, program, same, signal};
 use serde_json::{Value, json};
 
 /// A web server that answers with what it was asked. Its address.
@@ -121,7 +121,7 @@ fn the_life_of_an_application(test: &str, kind: Kind) {
 
     // A worker that is killed is back, with the same queues and bounds.
     let pid = rig.pid("i1").unwrap();
-    signal(pid, "KILL");
+    signal(pid, Signal::SIGKILL);
     eventually("another process", || rig.pid("i1").filter(|new| *new != pid));
     eventually("the same queues", || consumes(&rig, "/foo/instances/i1").contains(&"tasks".to_owned()).then_some(()));
     eventually("the same bounds", || same(bounds(&rig, "/foo/instances/i1"), json!([2, 1])));
@@ -297,19 +297,19 @@ fn branches(rig: &mut Rig) {
 /// A worker that hangs is restarted; one that hangs again within the minute is disabled.
 fn hangs(rig: &Rig) {
     let pid = rig.pid("i1").unwrap();
-    signal(pid, "STOP");
+    signal(pid, Signal::SIGSTOP);
     let number = owner(rig, "i1");
     eventually("the branch has it restarted", || rig.log_of(number).contains("i1: instance.restart").then_some(()));
     // A stopped process does not end by SIGTERM.
-    signal(pid, "CONT");
+    signal(pid, Signal::SIGCONT);
     let new = eventually("another process", || rig.pid("i1").filter(|new| *new != pid));
     eventually("it answers", || (rig.ask(0, "GET", "/foo/instances/i1/stats/").0 == 200).then_some(()));
-    signal(new, "STOP");
+    signal(new, Signal::SIGSTOP);
     eventually("the instance is disabled", || {
         same(rig.ask(0, "GET", "/foo/instances/i1/").1["is_enabled"].clone(), json!(false))
     });
     assert_eq!(rig.get(0, 200, "GET", "/foo/instances/i1/")["note"], "restarted too often");
-    signal(new, "CONT");
+    signal(new, Signal::SIGCONT);
     eventually("its worker ends", || rig.pid("i1").is_none().then_some(()));
     rig.get(1, 200, "POST", "/foo/instances/i1/enable/");
     eventually("it runs again", || (rig.ask(0, "GET", "/foo/instances/i1/stats/").0 == 200).then_some(()));

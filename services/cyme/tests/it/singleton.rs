@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::rig::{self, Broker, Process, eventually, free_port, program, skipped};
+use crate::rig::{self, Broker, Process, eventually, free_port, program, runs};
 
 fn branch(folder: &Path, broker: &str, id: &str) -> (Process, String) {
     let port = free_port();
@@ -39,11 +39,6 @@ fn starts(folder: &Path) -> Vec<(u64, u32, String)> {
     text.lines().map(line).collect()
 }
 
-fn runs(pid: u32) -> bool {
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !state.is_empty() && !state.contains(") Z ")
-}
-
 /// The start of this number. All earlier ones have ended by then.
 fn start(folder: &Path, number: usize) -> (u64, u32, String) {
     let found = eventually("another start", || starts(folder).get(number).cloned());
@@ -55,8 +50,8 @@ fn start(folder: &Path, number: usize) -> (u64, u32, String) {
 
 #[test]
 fn one_machine_runs_it() {
-    if let Some(missing) = rig::missing(rig::Kind::Redis) {
-        return skipped("one_machine_runs_it", missing);
+    if !rig::has_broker("one_machine_runs_it", rig::Kind::Redis) {
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::rig::{self, Kind, Rig, eventually, needs, signal};
+use crate::rig::{self, Kind, Rig, Signal, eventually, needs, signal};
 use serde_json::json;
 
 /// Between two tasks. One worker of Celery does each in a few milliseconds, but it has to catch up after each kill.
@@ -93,7 +93,7 @@ fn storm(test: &str, kind: Kind) {
     rig.start_branch(0);
 
     let pid = eventually("a worker", || rig.pid("i1"));
-    signal(pid, "KILL");
+    signal(pid, Signal::SIGKILL);
     eventually("another worker", || rig.pid("i1").filter(|new| *new != pid));
     flows("tasks are done by another worker");
 

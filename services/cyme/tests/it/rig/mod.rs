@@ -1,110 +1,26 @@
 //! A machine with a broker, a circusd and branches, all real.
 
-#[path = "../../../../celery/tests/it/broker.rs"]
-mod broker;
 pub(crate) mod played;
 
 use std::fmt::Debug;
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-pub(crate) use broker::{Broker, Kind, missing};
-
-/// How long anything may take, on a machine with much else to do.
-pub(crate) const LIMIT: Duration = Duration::from_secs(90);
-
-/// The value that this gives, within the limit.
-pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + LIMIT;
-    loop {
-        if let Some(value) = attempt() {
-            return value;
-        }
-        assert!(Instant::now() < end, "not in time: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
+pub(crate) use circus_test_support::{
+    Broker, Kind, LIMIT, Process, Signal, eventually, free_port, has_broker, program, runs, signal, skipped,
+};
 
 /// What the tests need beyond Rust: the program celery, with the clients of both brokers, and the broker itself. Without it
-/// they say so. RabbitMQ takes long to start: it is left out unless CIRCUS_FLEETS is `all`.
+/// they say so.
 pub(crate) fn needs(test: &str, broker: Kind) -> Option<PathBuf> {
-    let celery = std::env::var_os("CIRCUS_TEST_CELERY").map(PathBuf::from).filter(|path| path.is_file());
-    let missing = match &celery {
-        None => Some("CIRCUS_TEST_CELERY names no program celery"),
-        _ if !program("circusd").is_file() => Some("there is no circusd beside cyme-branch: cargo build -p circus"),
-        _ => broker::missing(broker),
-    };
-    if let Some(missing) = missing {
-        skipped(test, missing);
-        return None;
-    }
-    celery
-}
-
-/// Says that a test is left out.
-pub(crate) fn skipped(test: &str, missing: &str) {
-    // That it was not asked for is no reason for CI to fail.
-    if missing == broker::NOT_ASKED_FOR {
-        return drop(std::io::stderr().write_all(format!("left out: {test}: {missing}\n").as_bytes()));
-    }
-    drop(std::io::stderr().write_all(format!("SKIPPED {test}: {missing}\n").as_bytes()));
-}
-
-/// A program of the workspace.
-pub(crate) fn program(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_cyme-branch")).with_file_name(name)
-}
-
-/// A port that nothing listens at.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// A process that ends with its test.
-pub(crate) struct Process(Child);
-
-impl Process {
-    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
-        let log = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        Self(command.spawn().unwrap())
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    pub(crate) fn kill(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-
-    fn terminate(&mut self) {
-        signal(self.0.id(), "TERM");
-        let end = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < end && matches!(self.0.try_wait(), Ok(None)) {
-            thread::sleep(Duration::from_millis(20));
-        }
-        self.kill();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.terminate();
-    }
-}
-
-/// Sends a signal.
-pub(crate) fn signal(pid: u32, name: &str) {
-    drop(Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status());
+    circus_test_support::celery(test, broker, &["circusd"])
 }
 
 pub(crate) struct Rig {

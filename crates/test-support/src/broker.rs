@@ -1,16 +1,14 @@
-//! The broker of a rig: of these tests, and of Cyme's.
-
 use std::env;
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Process, eventually, free_port};
+use crate::{Process, eventually, free_port, skipped};
 
-/// What is between the branches, and where workers leave results.
+/// What passes messages between programs, and where workers of Celery leave results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Redis,
     /// RabbitMQ, and results in a Redis.
     RabbitAndRedis,
@@ -29,22 +27,25 @@ impl Kind {
 }
 
 /// Why tests with RabbitMQ are left out by default: it takes long to start.
-pub(super) const NOT_ASKED_FOR: &str = "CIRCUS_FLEETS=all runs it";
+pub(crate) const NOT_ASKED_FOR: &str = "CIRCUS_FLEETS=all runs it";
 const RABBIT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-/// Why there can be no such broker.
-pub(crate) fn missing(kind: Kind) -> Option<&'static str> {
+/// Whether there can be such a broker. Otherwise says that the test is left out.
+pub fn has_broker(test: &str, kind: Kind) -> bool {
     let runs = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    match () {
-        () if kind.redis() && !runs("redis-server") => Some("there is no redis-server"),
-        () if kind.rabbit() && env::var("CIRCUS_FLEETS").as_deref() != Ok("all") => Some(NOT_ASKED_FOR),
-        () if kind.rabbit() && !Path::new(RABBIT).is_file() => Some("there is no rabbitmq-server"),
-        () => None,
-    }
+    let missing = match () {
+        () if kind.redis() && !runs("redis-server") => "there is no redis-server",
+        () if kind.rabbit() && env::var("CIRCUS_FLEETS").as_deref() != Ok("all") => NOT_ASKED_FOR,
+        () if kind.rabbit() && !Path::new(RABBIT).is_file() => "there is no rabbitmq-server",
+        () => return true,
+    };
+    skipped(test, missing);
+    false
 }
 
-/// The servers of a kind.
-pub(crate) struct Broker {
+/// The servers of a kind, with their files in a folder of the test. They end with it.
+#[derive(Debug)]
+pub struct Broker {
     kind: Kind,
     folder: PathBuf,
     redis_port: u16,
@@ -52,17 +53,18 @@ pub(crate) struct Broker {
     ports: [u16; 3],
     servers: Vec<Process>,
     epmd: Option<Process>,
-    /// With TLS only: `ca.pem`, `server.pem` and `server.key` are in the folder.
+    /// With TLS only.
     secure: bool,
 }
 
 impl Broker {
-    pub(crate) fn start(kind: Kind, folder: &Path) -> Self {
+    /// Starts the servers, and waits until they listen.
+    pub fn start(kind: Kind, folder: &Path) -> Self {
         Self::new(kind, folder, false)
     }
 
-    /// One that speaks TLS only.
-    pub(crate) fn secure(kind: Kind, folder: &Path) -> Self {
+    /// One that speaks TLS only, with the files `ca.pem`, `server.pem` and `server.key` of the folder.
+    pub fn secure(kind: Kind, folder: &Path) -> Self {
         Self::new(kind, folder, true)
     }
 
@@ -81,20 +83,21 @@ impl Broker {
         broker
     }
 
-    /// Ends what is between the branches.
-    pub(crate) fn stop(&mut self) {
+    /// Ends the servers; what they have in memory is lost.
+    pub fn stop(&mut self) {
         self.servers.clear();
     }
 
-    /// Kills what is between the branches.
-    pub(crate) fn kill(&mut self) {
+    /// Kills the servers.
+    pub fn kill(&mut self) {
         for server in &mut self.servers {
             server.kill();
         }
         self.servers.clear();
     }
 
-    pub(crate) fn start_again(&mut self) {
+    /// Starts the servers anew, at the ports that they had, and waits until they listen.
+    pub fn start_again(&mut self) {
         if self.kind.redis() {
             let port = self.redis_port.to_string();
             let mut command = Command::new("redis-server");
@@ -142,13 +145,13 @@ impl Broker {
         eventually(log, || TcpStream::connect(&address).ok());
     }
 
-    /// The URL of what is between the branches.
-    pub(crate) fn url(&self) -> String {
+    /// The URL of what passes the messages.
+    pub fn url(&self) -> String {
         self.arguments().swap_remove(1)
     }
 
-    /// What branches are started with.
-    pub(crate) fn arguments(&self) -> Vec<String> {
+    /// What a branch of Cyme is started with.
+    pub fn arguments(&self) -> Vec<String> {
         let end = if self.secure { "s" } else { "" };
         let redis = format!("redis{end}://127.0.0.1:{}/0", self.redis_port);
         let rabbit = format!("amqp{end}://guest:guest@127.0.0.1:{}//", self.ports[0]);
