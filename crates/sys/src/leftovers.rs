@@ -130,23 +130,17 @@ mod tests {
     #![expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
     use std::io::Read as _;
-    use std::os::fd::AsFd as _;
 
     use super::*;
-    use crate::testing::{shell, start, wait};
-    use crate::{Stdio, kill_trees};
+    use crate::kill_trees;
+    use crate::testing::{piped, shell, start, wait};
 
     /// A script that has printed `up` and ended, and a pipe that ends when all that it started has.
     fn ended(
         script: &str,
         look: impl FnOnce(Pid) -> Vec<ProcessIdentity>,
     ) -> (Pid, Vec<ProcessIdentity>, std::io::PipeReader) {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let mut launch = shell(script);
-        launch.stdout = Stdio::Fd(writer.as_fd());
-        let pid = start(&launch).unwrap();
-        drop(launch);
-        drop(writer);
+        let (pid, mut reader) = piped(script);
         let mut up = [0; 3];
         reader.read_exact(&mut up).unwrap();
         let known = look(pid);
@@ -203,12 +197,7 @@ mod tests {
         let script = "trap : USR1; sh -c 'trap \"echo group\" USR1; echo up; while :; do sleep 0.01; done' & \
                       setsid -w sh -c 'trap \"echo apart\" USR1; echo up; while :; do sleep 0.01; done' & \
                       while :; do wait; done";
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let mut launch = shell(script);
-        launch.stdout = Stdio::Fd(writer.as_fd());
-        let pid = start(&launch).unwrap();
-        drop(launch);
-        drop(writer);
+        let (pid, mut reader) = piped(script);
         let mut text = [0; 6];
         reader.read_exact(&mut text).unwrap();
         assert_eq!(&text, b"up\nup\n");

@@ -171,8 +171,8 @@ mod tests {
     use std::os::fd::AsFd as _;
 
     use super::*;
-    use crate::testing::{shell, start, wait};
-    use crate::{SocketPassing, Stdio};
+    use crate::SocketPassing;
+    use crate::testing::{piped, shell, start, wait};
 
     fn identity(pid: nix::unistd::Pid) -> ProcessIdentity {
         ProcessIdentity::from(&Proc::default().stat(pid).unwrap())
@@ -192,12 +192,7 @@ mod tests {
 
     #[test]
     fn pipe_gets_another_reader() {
-        let (reader, writer) = std::io::pipe().unwrap();
-        let mut launch = shell("trap '' PIPE; echo one; exec sleep 1000");
-        launch.stdout = Stdio::Fd(writer.as_fd());
-        let pid = start(&launch).unwrap();
-        drop(launch);
-        drop(writer);
+        let (pid, reader) = piped("trap '' PIPE; echo one; exec sleep 1000");
         let survivor = Survivor::open(identity(pid)).unwrap();
         let mut other = File::from(survivor.reader_of_pipe(1).unwrap());
         drop(reader);

@@ -1,6 +1,6 @@
 //! Helpers of this room's tests.
 
-use std::io::Read as _;
+use std::io::{PipeReader, Read as _};
 use std::os::fd::AsFd as _;
 
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -58,6 +58,15 @@ pub(super) fn start_by(spawner: &mut Spawner, launch: &Launch<'_>) -> Result<Pid
             }
         }
     }
+}
+
+/// Starts a shell with this script. Its standard output ends when nothing that it has started is left.
+#[track_caller]
+pub(super) fn piped(script: &str) -> (Pid, PipeReader) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut launch = shell(script);
+    launch.stdout = Stdio::Fd(writer.as_fd());
+    (start(&launch).unwrap(), reader)
 }
 
 /// The exit status of a child, or minus the signal that ended it.

@@ -125,11 +125,9 @@ fn newcomers(now: &[Stat], roots: &[(Pid, Option<u64>)], caught: &Handles, us: P
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::os::fd::AsFd as _;
 
     use super::*;
-    use crate::Stdio;
-    use crate::testing::{shell, start, wait};
+    use crate::testing::{piped, wait};
 
     fn stat(pid: i32, parent: i32, session: i32) -> Stat {
         let id = Pid::from_raw;
@@ -163,12 +161,7 @@ mod tests {
 
     #[test]
     fn group_is_killed_and_what_has_left_it_lives() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let mut launch = shell("trap '' TERM; sleep 1000 & setsid -w sh -c 'echo up; exec sleep 1000' & wait");
-        launch.stdout = Stdio::Fd(writer.as_fd());
-        let pid = start(&launch).unwrap();
-        drop(launch);
-        drop(writer);
+        let (pid, mut reader) = piped("trap '' TERM; sleep 1000 & setsid -w sh -c 'echo up; exec sleep 1000' & wait");
         reader.read_exact(&mut [0; 3]).unwrap();
         let proc = Proc::default();
         let apart: Vec<Stat> = newcomers(&proc.all(), &[(pid, None)], &Handles::new(), Pid::this())
@@ -190,12 +183,7 @@ mod tests {
     /// Kills the tree of a script that has printed `up`. All of it is gone when its output has ended, which this waits
     /// for; returns how many were killed.
     fn everybody_dies(script: &str) -> usize {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let mut launch = shell(script);
-        launch.stdout = Stdio::Fd(writer.as_fd());
-        let pid = start(&launch).unwrap();
-        drop(launch);
-        drop(writer);
+        let (pid, mut reader) = piped(script);
         let mut up = [0; 3];
         reader.read_exact(&mut up).unwrap();
         let killed = kill_tree(&Proc::default(), pid, None);
@@ -227,12 +215,7 @@ mod tests {
 
     #[test]
     fn a_reaped_process_has_left_its_session_behind() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let mut launch = shell("sleep 1000 & sleep 1000 & exit 0");
-        launch.stdout = Stdio::Fd(writer.as_fd());
-        let pid = start(&launch).unwrap();
-        drop(launch);
-        drop(writer);
+        let (pid, mut reader) = piped("sleep 1000 & sleep 1000 & exit 0");
         wait(pid);
         assert_eq!(kill_tree(&Proc::default(), pid, None), 2);
         reader.read_to_end(&mut Vec::new()).unwrap();
