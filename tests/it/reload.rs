@@ -36,9 +36,15 @@ fn start(options: &str) -> (Circusd, u16) {
     let site = Site::new();
     site.write("version", "");
     let circusd = site.start(&fleet(options, ""));
-    circusd.wait_for_workers("web", 3);
+    come_up(&circusd);
     let port = crate::web::http(&circusd, "web").0;
     (circusd, port)
+}
+
+/// The first three, once each has read `version` and is ready.
+fn come_up(circusd: &Circusd) -> Vec<Process> {
+    wait_until("all are ready", || circusd.status("web") == "active");
+    circusd.wait_for_workers("web", 3)
 }
 
 /// What visitors meet while this is done.
@@ -243,7 +249,7 @@ fn socket_that_moves_serves_at_its_old_address_until_its_workers_go() {
     let at = |port: u16| fleet("ready_timeout = 15", "").replace("port = 0", &format!("port = {port}"));
     let (old, new) = (free_port(), free_port());
     let circusd = site.start(&at(old));
-    let before = circusd.wait_for_workers("web", 3);
+    let before = come_up(&circusd);
     // The new workers are never ready, so the old ones stay, and answer where they did.
     circusd.write("version", "never");
     circusd.ini("circus.ini", &at(new));
