@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
+use circus_core::base::CollectOrdered as _;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,11 @@ impl ExecSinks {
             let (argv, name) = (sink.argv.clone(), sink.name.clone());
             (*id, SavedExecSink { argv, name, input: sink.input.as_raw_fd() })
         };
-        SavedExecSinks { by_id: self.by_id.iter().map(saved).collect(), by_sink: self.by_sink.clone(), last: self.last }
+        SavedExecSinks {
+            by_id: self.by_id.iter().map(saved).collect_map(),
+            by_sink: self.by_sink.clone(),
+            last: self.last,
+        }
     }
 
     /// Goes on with those of another process. `take` gives the descriptor of a number.
@@ -102,7 +107,8 @@ impl ExecSinks {
         let sinks = by_id
             .into_iter()
             .map(|(id, SavedExecSink { argv, name, input })| Ok((id, ExecSink { argv, name, input: take(input)? })));
-        Ok(Self { context, by_id: sinks.collect::<io::Result<_>>()?, by_sink, last })
+        let by_id = sinks.collect::<io::Result<Vec<_>>>()?.into_iter().collect_map();
+        Ok(Self { context, by_id, by_sink, last })
     }
 
     /// Starts the command of a stream; what is written to the descriptor it reads. `keep` or `abandon` follows.

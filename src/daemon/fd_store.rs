@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use circus_core::base::CollectOrdered as _;
 use nix::sys::stat::fstat;
 
 use crate::config::SocketConfig;
@@ -50,7 +51,7 @@ impl FdStore {
             let inode = fstat(socket.as_fd()).ok()?.st_ino;
             Some((sys::stored_name(&socket.name)?, (inode, socket)))
         });
-        let wanted: BTreeMap<String, (u64, &ManagedSocket)> = named.collect();
+        let wanted: BTreeMap<String, (u64, &ManagedSocket)> = named.collect_map();
         // A manager that is gone, or does not read, keeps nothing: that is how it is without one.
         self.kept.retain(|name, inode| {
             let stays = wanted.get(name).is_some_and(|(wanted, _)| wanted == inode);

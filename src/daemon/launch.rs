@@ -1,9 +1,11 @@
 //! Launches: from an action of the core to a process, and from its result to an event.
 
 use std::collections::HashMap;
+use std::iter::once;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use circus_core::base::CollectOrdered as _;
 use nix::fcntl::OFlag;
 use nix::unistd::{geteuid, pipe2};
 use serde::{Deserialize, Serialize};
@@ -308,7 +310,7 @@ fn own_file(name: StreamName) -> Option<StreamConfig> {
         StreamName::Stderr => (std::io::stderr().as_fd().try_clone_to_owned(), "/dev/stderr"),
     };
     let is_file = std::fs::File::from(fd.ok()?).metadata().ok()?.is_file();
-    let options = [("filename".to_owned(), path.into())].into();
+    let options = once(("filename".to_owned(), path.into())).collect_map();
     is_file.then(|| StreamConfig { class: "FileStream".into(), options })
 }
 

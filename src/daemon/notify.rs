@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
+use circus_core::base::CollectOrdered as _;
 use nix::unistd::Pid as SysPid;
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +112,8 @@ impl Notify {
             sources.add_fd(Source::Notify, socket.as_fd().as_raw_fd())?;
             notify.socket = Some(socket);
         }
-        notify.slots = saved.slots.into_iter().map(|(pid, watcher, wid, name)| (pid, (watcher, wid, name))).collect();
+        notify.slots =
+            saved.slots.into_iter().map(|(pid, watcher, wid, name)| (pid, (watcher, wid, name))).collect_map();
         for (watcher, wid, kept) in saved.stored {
             let kept = kept.into_iter().map(|(name, number)| Ok((name, take(number)?)));
             notify.stored.insert((watcher, wid), kept.collect::<io::Result<_>>()?);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
+use circus_core::base::CollectOrdered as _;
 use nix::poll::{PollTimeout, poll};
 use nix::unistd::Pid;
 
@@ -174,14 +175,14 @@ struct Commands<'a>(BTreeMap<Vec<String>, &'a str>);
 
 impl<'a> Commands<'a> {
     fn of(config: &'a Config, sockets: &[ManagedSocket]) -> Self {
-        let numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
+        let numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect_map();
         let user = config.watchers.iter().filter(|watcher| watcher.origin == WatcherOrigin::User);
         let commands = user.flat_map(|watcher| {
             let wids = 1..=watcher.numprocesses.min(MAX_WORKERS);
             let commands: Vec<_> = wids.filter_map(|wid| argv(watcher, wid, &numbers).ok()).collect();
             commands.into_iter().map(|words| (comparable(&words), watcher.name.as_str()))
         });
-        Self(commands.collect())
+        Self(commands.collect_map())
     }
 
     fn watcher_of(&self, words: &[String]) -> Option<&'a str> {

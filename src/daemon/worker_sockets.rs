@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 
+use circus_core::base::CollectOrdered as _;
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::{Arbiter, Mono, Pid, WatcherKey, Wid};
@@ -117,7 +118,7 @@ impl WorkerSockets {
                 watcher: set.watcher,
                 wid: set.wid,
                 name: set.name.clone(),
-                sockets: set.sockets.iter().map(socket).collect(),
+                sockets: set.sockets.iter().map(socket).collect_map(),
                 holders: set.holders.clone(),
                 unused_since: set.unused_since,
             }
@@ -133,7 +134,7 @@ impl WorkerSockets {
         let mut sets = Vec::new();
         for SocketSet { id, watcher, wid, name, sockets, holders, unused_since } in saved.sets {
             let sockets = sockets.into_iter().map(|(name, (config, number))| Ok((name, (config, take(number)?))));
-            let sockets = sockets.collect::<io::Result<_>>()?;
+            let sockets = sockets.collect::<io::Result<Vec<_>>>()?.into_iter().collect_map();
             sets.push(SocketSet { id, watcher, wid, name, sockets, holders, unused_since });
         }
         Ok(Self { sets, last_id: saved.last_id })

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::{fmt, io};
 
+use circus_core::base::CollectOrdered as _;
 use mio::Registry;
 use serde::{Deserialize, Serialize};
 
@@ -143,10 +144,10 @@ impl Pump {
             (*id, SavedStreamSink { format, policy, configured, writer: *writer, tail: *tail, closed: *closed })
         };
         SavedOutput {
-            pipes: self.sources.iter().map(|(id, reader)| (*id, reader.save())).collect(),
-            sinks: self.sinks.iter().map(sink).collect(),
-            writers: self.writers.iter().map(place).collect(),
-            tails: self.tails.iter().map(|(id, tail)| (*id, tail.clone())).collect(),
+            pipes: self.sources.iter().map(|(id, reader)| (*id, reader.save())).collect_map(),
+            sinks: self.sinks.iter().map(sink).collect_map(),
+            writers: self.writers.iter().map(place).collect_map(),
+            tails: self.tails.iter().map(|(id, tail)| (*id, tail.clone())).collect_map(),
             followed: self.followed.clone(),
             inherited: self.inherited.iter().copied().collect(),
             inherited_told: self.inherited_told,
@@ -161,7 +162,7 @@ impl Pump {
     pub(crate) fn descriptors(&self) -> BTreeMap<OutputFd, BorrowedFd<'_>> {
         let pipes = self.sources.iter().map(|(id, reader)| (OutputFd::Pipe(id.0), reader.as_fd()));
         let sinks = self.writers.iter().filter_map(|(id, writer)| Some((OutputFd::Sink(id.0), writer.sink().fd()?)));
-        pipes.chain(sinks).collect()
+        pipes.chain(sinks).collect_map()
     }
 
     /// Goes on where another has stopped. Every pipe is read at once.

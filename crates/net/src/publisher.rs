@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use circus_core::base::CollectOrdered as _;
+
 use super::deadline::Deadline;
 use super::held::HeldBytes;
 use super::listener::Listener;
@@ -224,7 +226,7 @@ impl Publisher {
             self.behind = None;
             return true;
         }
-        let all = || self.subscriptions.connections().into_iter().collect();
+        let all = || self.subscriptions.connections().into_iter().collect_set();
         let (until, behind) = self.behind.get_or_insert_with(|| (Deadline::after(CATCH_UP_TIME), all()));
         behind.retain(|connection| peer::unread(*connection) > 0);
         if held > MOST_HELD && until.passed() {

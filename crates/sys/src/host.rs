@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd as _};
 
+use circus_core::base::CollectOrdered as _;
 use jiff::tz::TimeZone;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
@@ -34,7 +35,7 @@ pub fn host() -> Host {
             .filter(|(name, _)| name != NOTIFY_SOCKET && !is_of_upgrade(name) && !is_passed(name))
             .filter(|(name, _)| WATCHDOG.iter().all(|watchdog| name != *watchdog))
             .map(|(name, value)| (from_os(name), from_os(value)))
-            .collect(),
+            .collect_map(),
         // A directory that was removed has no name; "/" always is one.
         cwd: std::env::current_dir().map_or_else(|_| "/".into(), |directory| from_os(directory.into())),
         programs: programs(),

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use circus_core::base::CollectOrdered as _;
 use nix::unistd::Pid;
 
 use super::kill::Handle;
@@ -95,13 +96,13 @@ pub(super) fn members(now: &[Stat], roots: &[(Pid, Option<u64>)], us: Pid) -> Ve
 
 /// Living processes that belong to a root or to a caught process, and are not caught yet. Never circusd itself, nor PID 1.
 fn newcomers(now: &[Stat], roots: &[(Pid, Option<u64>)], caught: &Handles, us: Pid) -> Vec<Stat> {
-    let started: BTreeMap<Pid, u64> = now.iter().map(|stat| (stat.pid, stat.started)).collect();
+    let started: BTreeMap<Pid, u64> = now.iter().map(|stat| (stat.pid, stat.started)).collect_map();
     let same = |pid: &Pid, then: u64| started.get(pid).is_none_or(|now| *now == then);
     let mut members: BTreeSet<Pid> = roots
         .iter()
         .filter(|(pid, then)| pid.as_raw() > 1 && *pid != us && then.is_none_or(|then| same(pid, then)))
         .map(|(pid, _)| *pid)
-        .collect();
+        .collect_set();
     members.extend(caught.iter().filter(|(pid, (then, _))| same(pid, *then)).map(|(pid, _)| *pid));
     loop {
         let joined: Vec<Pid> = now

@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 
+use circus_core::base::CollectOrdered as _;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
 use super::Credentials;
@@ -79,7 +80,7 @@ fn members(account: &Account) -> Result<GroupMembers, SpawnError> {
     let gid = group(account)?;
     let listed = known(Group::from_gid(gid).map(|entry| Some(entry.map(|entry| entry.mem))), "group", account)?;
     let uid = |name: &String| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
-    Ok(GroupMembers { gid: gid.as_raw(), members: listed.unwrap_or_default().iter().filter_map(uid).collect() })
+    Ok(GroupMembers { gid: gid.as_raw(), members: listed.unwrap_or_default().iter().filter_map(uid).collect_set() })
 }
 
 fn said(error: &SpawnError) -> String {

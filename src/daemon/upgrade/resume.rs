@@ -1,12 +1,12 @@
 //! The other end: a daemon from the state that the previous program has written.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use circus_core::base::CollectOrdered as _;
 use mio::{Interest, Poll, Waker};
 
 use super::check;
@@ -129,7 +129,7 @@ fn resume(state: State, arbiter: Arbiter, output: SavedOutput, attempt: &Attempt
     let mut sources = Sources::new(attempt.at(poll.registry().try_clone())?);
     let waker = Arc::new(attempt.at(Waker::new(poll.registry(), sources.reserve(Source::Threads)))?);
     let pipes = state.output_fds.iter().map(|(name, number)| Ok((*name, take(*number)?)));
-    let pipes: BTreeMap<_, _> = attempt.at(pipes.collect::<io::Result<_>>())?;
+    let pipes = attempt.at(pipes.collect::<io::Result<Vec<_>>>())?.into_iter().collect_map();
     let context = attempt.at(Context::new())?;
     let restored = attempt.at(state.keys.as_ref().map(|saved| Keys::restore(circus, saved)).transpose())?;
     let (keys, no_keys) = restored.map_or((None, None), |(keys, failure)| (Some(keys), failure));

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use circus_core::base::CollectOrdered as _;
 use jiff::Timestamp;
 use mio::{Events, Poll, Token};
 use nix::time::{ClockId, clock_gettime};
@@ -126,7 +127,7 @@ fn apply_command(pump: &mut Pump, channels: &Channels, now: Clocks) -> Option<Du
 /// Says how things stand, and does nothing until the other end goes on or is gone.
 fn hold_still(pump: &mut Pump, channels: &Channels, pause: &Pause) {
     tell(channels, pump.take_messages());
-    let fds = pump.descriptors().into_iter().map(|(name, fd)| (name, fd.as_raw_fd())).collect();
+    let fds = pump.descriptors().into_iter().map(|(name, fd)| (name, fd.as_raw_fd())).collect_map();
     if pause.state.send((pump.save(), fds)).is_ok() {
         // Nothing is ever sent: the other end is dropped.
         let _ = pause.go_on.recv();

@@ -29,6 +29,7 @@ use crate::arbiter::state::{Arbiter, Sockets};
 use crate::arbiter::time::{Mono, Now};
 use crate::arbiter::time_zones::TimeZones;
 use crate::arbiter::timers::{Timer, Timers};
+use crate::base::CollectOrdered as _;
 use crate::base::{Level, Pid, errno};
 use crate::config::{Config, Host, KillMode, Orphans, SlotPool, WatcherConfig};
 use crate::proto::{EventKind, Fault, SpawnError, Stage};
@@ -242,7 +243,7 @@ impl Arbiter {
         if config.sockets.is_empty() {
             return crate::config::argv_with(config, wid.0, &self.sockets.numbers, slots);
         }
-        let named: BTreeMap<String, i32> = config.sockets.iter().map(|name| name.to_lowercase()).zip(3..).collect();
+        let named: BTreeMap<String, i32> = config.sockets.iter().map(|name| name.to_lowercase()).zip(3..).collect_map();
         crate::config::argv_with(config, wid.0, &named, slots)
     }
 
@@ -392,7 +393,7 @@ impl Arbiter {
                 Some((id, worker, exit.exit_code))
             })
             .collect();
-        let touched: BTreeSet<WatcherKey> = gone.iter().map(|(id, ..)| id.watcher).collect();
+        let touched: BTreeSet<WatcherKey> = gone.iter().map(|(id, ..)| id.watcher).collect_set();
         for (id, worker, exit_code) in gone {
             self.with(id.watcher, now, |w, cx| exit::free_slot(w, id, &worker, exit_code, cx));
         }

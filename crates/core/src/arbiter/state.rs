@@ -20,6 +20,7 @@ use crate::arbiter::requests::pending::{FailedReload, PendingStats, PendingTail,
 use crate::arbiter::rng::Rng;
 use crate::arbiter::time_zones::TimeZones;
 use crate::arbiter::timers::Timers;
+use crate::base::CollectOrdered as _;
 use crate::config::{CircusConfig, Host, SocketConfig};
 use crate::proto::ReplyTo;
 
@@ -36,7 +37,7 @@ pub(in crate::arbiter) struct Sockets {
 
 impl Sockets {
     pub(in crate::arbiter) fn opened(&mut self, sockets: Vec<SocketInfo>) {
-        self.numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect();
+        self.numbers = sockets.iter().map(|socket| (socket.name.clone(), socket.number)).collect_map();
         self.open = sockets;
     }
 }

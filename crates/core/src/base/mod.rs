@@ -1,9 +1,10 @@
 //! Types that all layers share: the clock's time, process ids, levels of the log, error numbers, how Python writes
-//! values, and the frame of saved state. Nothing here knows a watcher.
+//! values, ordered maps out of iterators, and the frame of saved state. Nothing here knows a watcher.
 
 pub mod errno;
 mod level;
 pub(crate) mod msgpack;
+mod ordered;
 mod pid;
 pub mod python;
 pub mod saved;
@@ -11,6 +12,7 @@ mod throttle;
 pub(crate) mod time;
 
 pub use level::Level;
+pub use ordered::CollectOrdered;
 pub use pid::Pid;
 pub use throttle::Throttle;
 pub use time::{Mono, Now};

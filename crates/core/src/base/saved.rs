@@ -78,10 +78,10 @@ impl std::error::Error for SavedError {}
 /// # Errors
 /// Where something of it cannot be written as MessagePack.
 pub fn write<S: Serialize>(version: u32, state: &S) -> Result<Vec<u8>, SavedError> {
-    let unwritable = |error: rmp_serde::encode::Error| SavedError::Unwritable(error.to_string());
-    let state = rmp_serde::to_vec_named(state).map_err(unwritable)?;
+    let unwritable = |error: msgpack::Error| SavedError::Unwritable(error.to_string());
+    let state = msgpack::to_vec(state).map_err(unwritable)?;
     let header = Header { magic: MAGIC.into(), version, length: state.len() as u64, checksum: checksum(&state) };
-    let mut bytes = rmp_serde::to_vec_named(&header).map_err(unwritable)?;
+    let mut bytes = msgpack::to_vec(&header).map_err(unwritable)?;
     bytes.extend(state);
     Ok(bytes)
 }

@@ -14,6 +14,7 @@ use super::{
     CircusConfig, Config, Host, Needs, Problem, Severity, SocketConfig, SocketType, WatcherConfig, argv, circus,
     foreign, httpd, named_sockets, order_fault, plugin, slots, socket, stats,
 };
+use crate::base::CollectOrdered as _;
 
 /// What the sections mean, before it is decided whether that is enough to start with.
 pub(super) struct Assembled<'a> {
@@ -115,7 +116,7 @@ fn leave_out_disordered<'a>(watchers: &mut Vec<Watcher<'a>>, unsound: &mut Vec<W
 /// A command of which no words can be made could never be started.
 fn command_problem(watcher: &Watcher<'_>, sockets: &[SocketConfig]) -> Option<Problem> {
     let config = &watcher.config;
-    let numbers = sockets.iter().map(|socket| (socket.name.clone(), 3)).collect();
+    let numbers = sockets.iter().map(|socket| (socket.name.clone(), 3)).collect_map();
     let error = argv(config, 1, &numbers).err()?;
     let key = ["args", "shell_args"].into_iter().find(|key| error.starts_with(&format!("{key}: "))).unwrap_or("cmd");
     let entry = watcher.section.get(key);

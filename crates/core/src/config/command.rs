@@ -10,6 +10,7 @@ use super::expand::expand;
 use super::options::named;
 use super::words::{quote, split};
 use super::{Args, SlotPool, WatcherConfig, python};
+use crate::base::CollectOrdered as _;
 
 /// What to execute for the worker `wid` of a watcher. `sockets` has the number of each managed socket that is valid in
 /// that worker, by lower-case name.
@@ -18,7 +19,7 @@ use super::{Args, SlotPool, WatcherConfig, python};
 /// for every option of the watcher that `options` shows. A user that is given by name is inserted by name.
 pub fn argv(watcher: &WatcherConfig, wid: u32, sockets: &BTreeMap<String, i32>) -> Result<Vec<String>, String> {
     let first = |slots: &SlotPool| (slots.pool.to_lowercase(), slots.values.first().cloned().unwrap_or_default());
-    argv_with(watcher, wid, sockets, &watcher.slots.values().map(first).collect())
+    argv_with(watcher, wid, sockets, &watcher.slots.values().map(first).collect_map())
 }
 
 /// The same for a worker that has these values of pools, by the names of pools in lower case: `$(circus.slot.NAME)`.

@@ -18,6 +18,7 @@ use super::fnmatch::fnmatch;
 use super::ini::Ini;
 use super::python::trim;
 use super::{Host, Place, Problem};
+use crate::base::CollectOrdered as _;
 
 /// The kernel takes no longer string in an environment (MAX_ARG_STRLEN). It also bounds what references to references
 /// can grow to.
@@ -137,7 +138,7 @@ fn variable(entry: &super::ini::Entry) -> Option<Variable> {
 }
 
 fn lower(map: &BTreeMap<String, String>) -> Names {
-    map.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect()
+    map.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect_map()
 }
 
 fn look_up(name: &str, layers: &[&Names]) -> Option<String> {

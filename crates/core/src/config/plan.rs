@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::{CIRCUS_OPTIONS, Effect, SOCKET_OPTIONS, Setting, differences, find};
 use super::{CircusConfig, Config, SocketConfig, WatcherConfig, named_sockets};
+use crate::base::CollectOrdered as _;
 
 /// What becomes of everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -186,7 +187,7 @@ fn closing(steps: &[SocketStep]) -> BTreeSet<&str> {
         SocketChange::Kept | SocketChange::Adjusted(_) | SocketChange::Added => false,
         SocketChange::Replaced(_) | SocketChange::Removed => true,
     };
-    steps.iter().filter(closes).map(|step| step.name.as_str()).collect()
+    steps.iter().filter(closes).map(|step| step.name.as_str()).collect_set()
 }
 
 fn watcher(old: Option<&WatcherConfig>, new: Option<&WatcherConfig>, closing: &BTreeSet<&str>) -> WatcherChange {

@@ -10,6 +10,7 @@ use super::nearest::suggestion;
 use super::section::{Source, named};
 use super::watcher::Watcher;
 use super::{Problem, WatcherConfig};
+use crate::base::CollectOrdered as _;
 
 /// The values that a watcher's workers share out, as its option `slot.NAME` names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +85,7 @@ pub(super) fn warnings(source: &mut Source<'_>, watchers: &[Watcher<'_>]) {
     let mut wanted: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for config in watchers.iter().map(|watcher| &watcher.config).filter(|config| config.autostart) {
         let pools: BTreeMap<&str, usize> =
-            config.slots.values().map(|slots| (slots.pool.as_str(), slots.values.len())).collect();
+            config.slots.values().map(|slots| (slots.pool.as_str(), slots.values.len())).collect_map();
         for (pool, count) in pools {
             let wanted = wanted.entry(pool).or_insert((0, count));
             wanted.0 += config.numprocesses as usize;

@@ -112,7 +112,7 @@ fn decode_messagepack(payload: &[u8]) -> Result<Envelope, Undecodable> {
         .map_err(|_| refusal(ErrNo::InvalidJson, "messagepack invalid", RequestId::Absent, false))?;
     let id = match object.remove("id") {
         None => RequestId::Absent,
-        Some(id) => rmp_serde::to_vec(&id).map_or(RequestId::Absent, RequestId::MessagePack),
+        Some(id) => msgpack::to_vec(&id).map_or(RequestId::Absent, RequestId::MessagePack),
     };
     let (command, properties, kind) =
         (object.remove("command"), object.remove("properties"), object.remove("msg_type"));
@@ -215,7 +215,7 @@ fn messagepack_reply(id: &RequestId, body: &Body, time: f64) -> Vec<u8> {
         RequestId::MessagePack(bytes) => msgpack::from_slice(bytes).unwrap_or(Value::Null),
         RequestId::Absent | RequestId::Json(_) => Value::Null,
     };
-    rmp_serde::to_vec_named(&Fields { body, time, id: Some(id) }).unwrap_or_default()
+    msgpack::to_vec(&Fields { body, time, id: Some(id) }).unwrap_or_default()
 }
 
 /// The text of an id with everything beyond ASCII escaped, as the rest of a reply is.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arbiter::fleet::watcher::Watcher;
 use crate::arbiter::ids::WatcherKey;
+use crate::base::CollectOrdered as _;
 use crate::config::WatcherConfig;
 use crate::proto::Fault;
 
@@ -100,7 +101,7 @@ impl Fleet {
         let key = watcher.key;
         self.next += 1;
         let before = self.watchers.values().filter(|other| other.removed && other.resource == watcher.resource);
-        watcher.predecessors = before.map(|other| other.key).collect();
+        watcher.predecessors = before.map(|other| other.key).collect_set();
         self.names.insert(watcher.name().to_lowercase(), key);
         self.watchers.insert(key, watcher);
         key

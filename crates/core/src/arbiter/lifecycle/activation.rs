@@ -25,6 +25,7 @@ use crate::arbiter::operate::operation::{Operation, OperationKind, Reason};
 use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
 use crate::arbiter::timers::Timer;
+use crate::base::CollectOrdered as _;
 use crate::base::Level;
 use crate::config::named_sockets;
 
@@ -124,7 +125,7 @@ impl Arbiter {
         let named = named_sockets(&watcher.config);
         let all = named.is_empty() && watcher.config.use_sockets;
         let listening = self.sockets.open.iter().filter(|socket| !socket.per_worker).map(|socket| &socket.name);
-        listening.filter(|name| all || named.contains(*name)).cloned().collect()
+        listening.filter(|name| all || named.contains(*name)).cloned().collect_set()
     }
 }
 

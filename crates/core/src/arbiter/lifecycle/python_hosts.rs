@@ -4,12 +4,14 @@
 //! host gets nothing more, is ended as soon as the others that it runs have answered, and the next hook starts another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
 
 use serde::{Deserialize, Serialize};
 
 use crate::arbiter::action::Action;
 use crate::arbiter::ids::HookId;
 use crate::arbiter::outbox::Outbox;
+use crate::base::CollectOrdered as _;
 
 /// A host, as long as it is of use.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,7 +39,7 @@ impl PythonHosts {
         }
         let number = self.next;
         self.next += 1;
-        self.hosts.insert(number, Host { under_way: BTreeSet::from([hook]), retiring: false });
+        self.hosts.insert(number, Host { under_way: once(hook).collect_set(), retiring: false });
         number
     }
 

@@ -7,6 +7,7 @@ use crate::arbiter::lifecycle::purpose::{HookSubject, Purpose};
 use crate::arbiter::lifecycle::{hooks, runs};
 use crate::arbiter::operate::dependence;
 use crate::arbiter::timers::Timer;
+use crate::base::CollectOrdered as _;
 use crate::base::Level;
 use crate::proto::{EventKind, HookPoint};
 
@@ -16,7 +17,7 @@ pub(in crate::arbiter) fn begin(w: &mut Watcher, cx: &mut Cx<'_>) {
     for wid in w.slots.end_backoffs() {
         cx.timers.cancel(Timer::Retry(w.key, wid));
     }
-    let used = w.workers().values().filter(|worker| worker.is_up()).map(|worker| worker.wid).collect();
+    let used = w.workers().values().filter(|worker| worker.is_up()).map(|worker| worker.wid).collect_set();
     w.slots.begin_tries(used);
     if w.state == WatcherState::Stopped {
         w.state = WatcherState::Starting { spawned: false };

@@ -7,6 +7,7 @@
 //! - A watcher of which no process was left and that has new ones was replaced: those that require it stop and start.
 
 use std::collections::BTreeSet;
+use std::iter::once;
 
 use crate::arbiter::cx::{Cx, FollowUp, Unmet};
 use crate::arbiter::fleet::watcher::{Watcher, WatcherState, is_idle};
@@ -19,6 +20,7 @@ use crate::arbiter::operate::walk::{Stops, Which};
 use crate::arbiter::outcome::{self, Cause};
 use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::{Mono, Now};
+use crate::base::CollectOrdered as _;
 use crate::base::Level;
 use crate::commands::Health;
 use crate::config::{Needs, Propagate, Respawn, WatcherKind, is_pattern};
@@ -56,7 +58,7 @@ impl Arbiter {
         let needs = Needs::of(&watcher.config);
         let is_meant =
             |other: &&WatcherKey| self.fleet.get(**other).is_some_and(|other| needs.comes_after(other.name()));
-        among.iter().filter(is_meant).copied().collect()
+        among.iter().filter(is_meant).copied().collect_set()
     }
 
     /// Why this watcher may not start now.
@@ -154,7 +156,7 @@ impl Arbiter {
             };
             let more: Vec<WatcherKey> = candidates.iter().filter(is_new).map(|w| w.key).collect();
             if more.is_empty() {
-                return reached.difference(of).copied().collect();
+                return reached.difference(of).copied().collect_set();
             }
             reached.extend(more);
         }
@@ -162,7 +164,7 @@ impl Arbiter {
 
     /// Does this with one watcher for a request, and stops those first that require it.
     pub(in crate::arbiter) fn with_dependents(&mut self, key: WatcherKey, kind: OperationKind, job: JobId, now: Now) {
-        let asked = BTreeSet::from([key]);
+        let asked = once(key).collect_set();
         let along = self.dependents(&asked);
         if along.is_empty() {
             return self.submit(key, kind, vec![Waiter::Job(job)], now);
@@ -195,7 +197,7 @@ impl Arbiter {
             return self.start_held_back(key);
         }
         if !watcher.config.on_demand && !self.has_its_turn_to_come(key) {
-            self.stop_along(BTreeSet::from([key]));
+            self.stop_along(once(key).collect_set());
         }
         self.answer_hopeless(now);
     }
@@ -211,7 +213,7 @@ impl Arbiter {
             let reached = w.config.propagate == Propagate::Restart && Needs::of(&w.config).requires(name);
             reached && w.is_up() && !restarts && w.history.began.is_some_and(|began| began < at)
         };
-        let older: BTreeSet<WatcherKey> = self.fleet.shown().filter(is_older).map(|w| w.key).collect();
+        let older: BTreeSet<WatcherKey> = self.fleet.shown().filter(is_older).map(|w| w.key).collect_set();
         if older.is_empty() {
             return;
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::action::Action;
 use crate::arbiter::ids::{JobId, Wid};
 use crate::arbiter::operate::job::Jobs;
+use crate::base::CollectOrdered as _;
 use crate::base::Pid;
 use crate::config::WatcherConfig;
 use crate::proto::{KeptLine, StreamName, Tail, TailRange};
@@ -53,7 +54,7 @@ impl LastLines {
 
     /// What the output thread is to be asked.
     pub(in crate::arbiter) fn ask(&mut self, jobs: &mut Jobs) -> Vec<Action> {
-        self.asked = self.streams.iter().map(|stream| (jobs.name(), *stream)).collect();
+        self.asked = self.streams.iter().map(|stream| (jobs.name(), *stream)).collect_set();
         self.ask_again().collect()
     }
 

@@ -27,6 +27,7 @@ use crate::arbiter::outcome::{self, Cause, Failure};
 use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::{Mono, Now, seconds};
 use crate::arbiter::timers::Timer;
+use crate::base::CollectOrdered as _;
 use crate::config::Needs;
 use crate::proto::Fault;
 
@@ -39,7 +40,7 @@ fn is_on_its_way(w: &Watcher, now: Mono) -> bool {
 impl Arbiter {
     fn order(&self, keys: &[WatcherKey]) -> Order {
         let named = |key: &&WatcherKey| self.fleet.get(**key).is_some_and(|w| !Needs::of(&w.config).is_empty());
-        let edges = keys.iter().filter(named).map(|key| (*key, self.comes_after(*key, keys))).collect();
+        let edges = keys.iter().filter(named).map(|key| (*key, self.comes_after(*key, keys))).collect_map();
         Order::new(keys.iter().map(|key| (*key, self.fleet.priority(*key))).collect(), &edges)
     }
 
@@ -204,7 +205,7 @@ impl Arbiter {
         let (kind, which, reason) = (*kind, *which, *reason);
         // Old processes that a reload has told to stop hold up no watcher.
         let comes_up = |key: &&WatcherKey| fleet.get(**key).is_some_and(|w| !w.is_retiring());
-        let coming: BTreeSet<WatcherKey> = walk.under_way.iter().filter(comes_up).copied().collect();
+        let coming: BTreeSet<WatcherKey> = walk.under_way.iter().filter(comes_up).copied().collect_set();
         // A watcher that its own hook holds up does not hold up its equals, nor does one that has launched its workers. A
         // reload is different: a new version that is never ready must not take down every watcher at once.
         let passes = |w: &Watcher| w.hooks.bar_launches() || kind == OperationKind::Start && w.waits_for_readiness();

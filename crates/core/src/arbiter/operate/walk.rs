@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::arbiter::ids::{JobId, WalkId, WatcherKey};
 use crate::arbiter::operate::operation::{OperationKind, Reason};
 use crate::arbiter::time::Mono;
+use crate::base::CollectOrdered as _;
 
 /// Which watchers of a walk start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,13 +34,14 @@ impl Order {
         if after.is_empty() {
             return Self::by_priority(members);
         }
-        let own = members.iter().copied().collect();
+        let own = members.iter().copied().collect_map();
         let mut sorter = Sorter { own, after, seen: BTreeSet::new(), sorted: Vec::with_capacity(members.len()) };
         let mut by_own = members;
         by_own.sort_by_key(|(_, priority)| std::cmp::Reverse(*priority));
         by_own.iter().for_each(|(key, priority)| sorter.visit(*key, *priority));
         let mut order = Self::by_priority(sorter.sorted);
-        let place: BTreeMap<WatcherKey, usize> = order.keys.iter().enumerate().map(|(at, key)| (*key, at)).collect();
+        let place: BTreeMap<WatcherKey, usize> =
+            order.keys.iter().enumerate().map(|(at, key)| (*key, at)).collect_map();
         for (key, needed) in after.iter().filter(|(key, _)| place.contains_key(key)) {
             let earlier = |needed: &&WatcherKey| place.get(needed).is_some_and(|at| *at < place[key]);
             order.after.entry(*key).or_default().extend(needed.iter().filter(earlier).copied());
@@ -54,7 +56,7 @@ impl Order {
         let mut above: BTreeSet<WatcherKey> = BTreeSet::new();
         // It is enough to name the next higher priority: that one comes after those above it.
         for tier in members.chunk_by(|(_, a), (_, b)| a == b) {
-            let tier: BTreeSet<WatcherKey> = tier.iter().map(|(key, _)| *key).collect();
+            let tier: BTreeSet<WatcherKey> = tier.iter().map(|(key, _)| *key).collect_set();
             for key in &tier {
                 order.after.insert(*key, above.clone());
             }
@@ -71,7 +73,7 @@ impl Order {
         if is_up(&first) {
             return Some(first);
         }
-        let to_come: BTreeSet<WatcherKey> = self.keys.iter().copied().collect();
+        let to_come: BTreeSet<WatcherKey> = self.keys.iter().copied().collect_set();
         let is_next = |key: &&WatcherKey| self.after.get(key).is_none_or(|before| before.is_disjoint(&to_come));
         self.keys.iter().filter(is_next).find(|key| is_up(key)).copied()
     }
@@ -80,7 +82,7 @@ impl Order {
     pub(in crate::arbiter) fn next_down(&self, not_stopped: &BTreeSet<WatcherKey>) -> Vec<WatcherKey> {
         let dependants = self.keys.iter().chain(not_stopped);
         let needed: BTreeSet<WatcherKey> =
-            dependants.filter_map(|key| self.after.get(key)).flatten().copied().collect();
+            dependants.filter_map(|key| self.after.get(key)).flatten().copied().collect_set();
         let free = |key: &&WatcherKey| !needed.contains(key) && !not_stopped.contains(key);
         let mut free: Vec<WatcherKey> = self.keys.iter().filter(free).copied().collect();
         free.sort_unstable();

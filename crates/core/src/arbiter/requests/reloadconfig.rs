@@ -28,6 +28,7 @@ use crate::arbiter::requests::change::Dispatch;
 use crate::arbiter::requests::pending::{Loaded, Reconfiguration};
 use crate::arbiter::state::Arbiter;
 use crate::arbiter::time::Now;
+use crate::base::CollectOrdered as _;
 use crate::base::Level;
 use crate::config::options;
 use crate::config::{Config, ReloadPlan, WatcherChange, WatcherConfig, WatcherStep, follow_what_runs, in_force, plan};
@@ -333,7 +334,7 @@ impl Arbiter {
         let stopping = Job { left: 1, part_of: Some(job), ..Job::without_client() };
         let stops = self.open_job(stopping);
         self.jobs.expect_parts(job, 1);
-        let stopped: BTreeSet<WatcherKey> = work.remove.union(&work.stop).copied().collect();
+        let stopped: BTreeSet<WatcherKey> = work.remove.union(&work.stop).copied().collect_set();
         let along = self.dependents(&stopped);
         let keys = stopped.into_iter().collect();
         self.stop_in_order(Stops { keys, removed: work.remove, along, ..Stops::default() }, Some(stops));

@@ -1,41 +1,16 @@
-//! Reads MessagePack as the types of a state expect it.
-//!
-//! rmp-serde compiles, for every type of the state, code for every kind of value that could stand in its place; a
-//! strict reader needs only the kind that the type asks for. For circusd's state that is more than a megabyte of
-//! program, which counts against the memory of each circusd although it runs at an upgrade only. It reads what
-//! [`rmp_serde::to_vec_named`] writes: structs are maps with the names of their fields, enums are the name of the
-//! variant, or a map from that name to its content.
+//! Reads MessagePack strictly, as the types expect it.
 
 use std::fmt;
 
 use rmp::Marker;
 use rmp::decode;
 use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
-use serde::{Deserializer, de, forward_to_deserialize_any};
+use serde::{Deserializer, forward_to_deserialize_any};
+
+use super::error::{Error, Result, fault};
 
 /// Values may contain values this deep.
 const MAX_DEPTH: u16 = 256;
-
-/// Why bytes are not the value that was expected.
-#[derive(Debug)]
-pub(crate) struct Error(Box<str>);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl de::Error for Error {
-    #[cold]
-    fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self(reason.to_string().into())
-    }
-}
-
-type Result<T> = std::result::Result<T, Error>;
 
 /// Reads one value, and nothing may follow it.
 pub(crate) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
@@ -53,13 +28,8 @@ pub(crate) fn from_front<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T> {
 }
 
 #[cold]
-fn fault(reason: &str) -> Error {
-    Error(reason.into())
-}
-
-#[cold]
 fn unexpected(expected: &str, error: &dyn fmt::Display) -> Error {
-    Error(format!("expected {expected}: {error}").into())
+    fault(&format!("expected {expected}: {error}"))
 }
 
 struct Reader<'de> {
@@ -265,7 +235,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
             Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => self.deserialize_bytes(visitor),
             Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => self.deserialize_seq(visitor),
             Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => self.deserialize_map(visitor),
-            other => Err(Error(format!("a value of the kind {other:?} is not expected").into())),
+            other => Err(fault(&format!("a value of the kind {other:?} is not expected"))),
         }
     }
 
@@ -340,134 +310,4 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 
     forward_to_deserialize_any! { i128 u128 ignored_any }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Serialize};
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-    struct Unit;
-
-    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-    struct Number(u64);
-
-    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-    struct Pair(i8, char);
-
-    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-    enum Kind {
-        Plain,
-        Of(Number),
-        Both(String, Option<bool>),
-        Named { left: f64, right: Vec<Kind> },
-    }
-
-    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-    struct Everything {
-        numbers: Vec<i64>,
-        sizes: (u8, u16, u32, u64),
-        single: f32,
-        unit: Unit,
-        pair: Pair,
-        kinds: BTreeMap<u32, Kind>,
-        nothing: Option<String>,
-        something: Option<Box<Everything>>,
-        value: Value,
-    }
-
-    fn everything() -> Everything {
-        let named = Kind::Named { left: -0.5, right: vec![Kind::Plain, Kind::Of(Number(u64::MAX))] };
-        let inner = Everything {
-            numbers: vec![0, -1, -32, -33, 127, 128, 255, 256, i64::MIN, i64::MAX],
-            sizes: (u8::MAX, u16::MAX, u32::MAX, u64::MAX),
-            single: 1.5,
-            unit: Unit,
-            pair: Pair(i8::MIN, 'ß'),
-            kinds: [(0, Kind::Plain), (70_000, Kind::Both("x".repeat(70_000), None)), (1, named)].into(),
-            nothing: None,
-            something: None,
-            value: json!({"a": [1, -1, 2.5, null, true, "text", {"b": []}]}),
-        };
-        Everything { something: Some(Box::new(inner.clone())), nothing: Some(String::new()), ..inner }
-    }
-
-    #[test]
-    fn values_are_read_as_rmp_serde_writes_them() {
-        let bytes = rmp_serde::to_vec_named(&everything()).unwrap();
-        assert_eq!(from_slice::<Everything>(&bytes).unwrap(), everything());
-        assert_eq!(rmp_serde::from_slice::<Everything>(&bytes).unwrap(), everything());
-    }
-
-    #[test]
-    fn unknown_fields_are_passed_over_and_those_with_a_default_may_be_missing() {
-        #[derive(Serialize)]
-        struct Newer {
-            later: Everything,
-            left: f64,
-            unit: Unit,
-        }
-        #[derive(Debug, PartialEq, Deserialize)]
-        struct Older {
-            left: f64,
-            #[serde(default)]
-            dropped: u32,
-        }
-        let bytes = rmp_serde::to_vec_named(&Newer { later: everything(), left: 0.5, unit: Unit }).unwrap();
-        assert_eq!(from_slice::<Older>(&bytes).unwrap(), Older { left: 0.5, dropped: 0 });
-        let error = from_slice::<Everything>(&bytes).unwrap_err();
-        assert_eq!(error.to_string(), "missing field `numbers`");
-    }
-
-    #[test]
-    fn value_that_is_cut_off_or_too_long_is_refused() {
-        let mut bytes = rmp_serde::to_vec_named(&everything()).unwrap();
-        for length in (0..bytes.len()).filter(|length| *length < 2_000 || length % 997 == 0) {
-            assert!(from_slice::<Everything>(&bytes[..length]).is_err(), "{length}");
-        }
-        bytes.push(0);
-        assert_eq!(from_slice::<Everything>(&bytes).unwrap_err().to_string(), "something follows the value");
-        let two = rmp_serde::to_vec(&(1, 2)).unwrap();
-        let mut rest = two.get(1..).unwrap();
-        assert_eq!((from_front::<u8>(&mut rest).unwrap(), rest), (1, &[2_u8][..]));
-    }
-
-    #[test]
-    fn other_kinds_than_the_expected_one_are_refused() {
-        let refused = |bytes: Vec<u8>| from_slice::<BTreeMap<u32, Kind>>(&bytes).unwrap_err().to_string();
-        let text = refused(rmp_serde::to_vec(&"text").unwrap());
-        assert!(text.starts_with("expected a map"), "{text}");
-        let text = refused(rmp_serde::to_vec(&json!({"1": "Plain"})).unwrap());
-        assert!(text.starts_with("expected a number"), "{text}");
-        let variant = |content: Value| from_slice::<Kind>(&rmp_serde::to_vec_named(&content).unwrap());
-        assert!(variant(json!("Unheard")).unwrap_err().to_string().contains("unknown variant"));
-        assert!(variant(json!("Of")).unwrap_err().to_string().contains("content of a variant is missing"));
-        assert!(variant(json!({"Plain": 1})).unwrap_err().to_string().contains("should not have"));
-        assert!(variant(json!({"Both": ["a", null, 1]})).unwrap_err().to_string().contains("too many elements"));
-        assert!(from_slice::<u8>(&rmp_serde::to_vec(&256).unwrap()).is_err());
-        assert!(from_slice::<u64>(&rmp_serde::to_vec(&-1).unwrap()).is_err());
-    }
-
-    #[test]
-    fn lists_of_lists_of_lists_end_somewhere() {
-        let nested = |depth: usize| [vec![0x91; depth], vec![0xc0]].concat();
-        from_slice::<Value>(&nested(250)).unwrap();
-        let error = from_slice::<Value>(&nested(100_000)).unwrap_err();
-        assert_eq!(error.to_string(), "it is nested too deeply");
-    }
-
-    #[test]
-    fn length_that_lies_reserves_no_memory() {
-        for bytes in
-            [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0xdf, 0xff, 0xff, 0xff, 0xff], &[0xdb, 0xff, 0xff, 0xff, 0xff]]
-        {
-            assert!(from_slice::<Value>(bytes).is_err());
-            assert!(from_slice::<Vec<u64>>(bytes).is_err());
-        }
-    }
 }

@@ -9,6 +9,7 @@ use super::Subject;
 use super::hook_module::ImportPaths;
 use super::program::{DEFAULT_PATH, Search};
 use super::shell::shell_word;
+use crate::base::CollectOrdered as _;
 use crate::config::command::{argv, variable};
 use crate::config::expand::expand;
 use crate::config::facts::FileKind;
@@ -105,7 +106,7 @@ impl Judge<'_> {
     /// The words that a worker would be started with, as far as its numbers are known.
     fn argv(&self) -> Option<Vec<String>> {
         let sockets = &self.subject.assembled.sockets;
-        let numbers: BTreeMap<String, i32> = sockets.iter().map(|socket| socket.name.clone()).zip(3..).collect();
+        let numbers: BTreeMap<String, i32> = sockets.iter().map(|socket| socket.name.clone()).zip(3..).collect_map();
         argv(self.config, 1, &numbers).ok()
     }
 
@@ -224,7 +225,7 @@ impl Judge<'_> {
     /// References that stay as they are written, as nothing has their name.
     fn references(&self) -> Vec<Problem> {
         let sockets = &self.subject.assembled.sockets;
-        let numbers: BTreeMap<String, i32> = sockets.iter().map(|socket| (socket.name.clone(), 3)).collect();
+        let numbers: BTreeMap<String, i32> = sockets.iter().map(|socket| (socket.name.clone(), 3)).collect_map();
         let mut problems = Vec::new();
         for (key, text) in self.texts() {
             let unknown = RefCell::new(Vec::new());

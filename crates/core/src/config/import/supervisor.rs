@@ -4,9 +4,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::iter::once;
 
 use super::Source;
 use super::draft::{Draft, Section};
+use crate::base::CollectOrdered as _;
 
 /// The sections of programs, and what they are.
 pub(super) const PREFIXES: [(&str, Kind); 3] =
@@ -183,7 +185,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
 pub(super) fn draft(source: &Source<'_>) -> Result<Draft, String> {
     let tables = tables(source.text);
     let mut draft = Draft::default();
-    let known = BTreeMap::from([("here", source.directory.to_owned())]);
+    let known = once(("here", source.directory.to_owned())).collect_map();
     let all = Names { known, number: 0 };
     draft.add(circus(&tables, &all));
     if let Some(text) = tables.iter().find(|table| table.name == "supervisord").and_then(|all| all.get("environment")) {
@@ -304,12 +306,14 @@ fn programs(
     });
     let group = group.map(str::trim).next().unwrap_or(program);
     let names = |number: u64, name: &str| Names {
-        known: BTreeMap::from([
+        known: [
             ("here", source.directory.to_owned()),
             ("program_name", program.to_owned()),
             ("group_name", group.to_owned()),
             ("process_name", name.to_owned()),
-        ]),
+        ]
+        .into_iter()
+        .collect_map(),
         number,
     };
     let template = table.get("process_name").unwrap_or("%(program_name)s");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Kind, WATCHER_OPTIONS};
+use crate::base::CollectOrdered as _;
 use crate::config::WatcherConfig;
 
 /// The options that differ, as one would write them: `cmd`, `rlimit_nofile`, `stdout_stream.filename`, and `env.NAME`
@@ -14,7 +15,7 @@ pub(in crate::config) fn differences(old: &WatcherConfig, new: &WatcherConfig) -
     let alike = |watcher: &WatcherConfig| WatcherConfig { dynamic: false, ..watcher.clone() };
     let (old, new) = (&alike(old), &alike(new));
     let mut keys = Vec::new();
-    let suffixes: BTreeSet<&str> = suffixes(old).chain(suffixes(new)).collect();
+    let suffixes: BTreeSet<&str> = suffixes(old).chain(suffixes(new)).collect_set();
     for spec in WATCHER_OPTIONS {
         let differs = |suffix: &str| (spec.get)(old, suffix) != (spec.get)(new, suffix);
         match (spec.kind, spec.key.strip_suffix('*')) {
@@ -47,14 +48,14 @@ fn suffixes(watcher: &WatcherConfig) -> impl Iterator<Item = &str> {
 }
 
 fn slots<'w>(old: &'w WatcherConfig, new: &'w WatcherConfig) -> impl Iterator<Item = &'w String> {
-    let names: BTreeSet<&String> = old.slots.keys().chain(new.slots.keys()).collect();
+    let names: BTreeSet<&String> = old.slots.keys().chain(new.slots.keys()).collect_set();
     names.into_iter().filter(|name| old.slots.get(*name) != new.slots.get(*name))
 }
 
 fn variables(old: &WatcherConfig, new: &WatcherConfig) -> Vec<String> {
     let value = |watcher: &WatcherConfig, name: &String| watcher.env.as_ref().and_then(|env| env.get(name)).cloned();
     let names: BTreeSet<&String> =
-        [old, new].into_iter().flat_map(|watcher| &watcher.env).flatten().map(|(n, _)| n).collect();
+        [old, new].into_iter().flat_map(|watcher| &watcher.env).flatten().map(|(n, _)| n).collect_set();
     names.into_iter().filter(|name| value(old, name) != value(new, name)).map(|name| format!("env.{name}")).collect()
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Kind;
 use super::kind::{END, EXCLUSIVE, HUP, KEEP, NONE, ON_FAILURE, OVERLAP, RESTART, STOP, bounded_seconds};
+use crate::base::CollectOrdered as _;
 use crate::config::{
     Account, Args, Bytes, CpuQuota, Cpus, ExitOn, IoPriority, KillMode, LogFormat, Missed, OnOrphans, Orphans, Overlap,
     Propagate, ReloadMode, Respawn, Scale, Schedule, WatcherKind, python,
@@ -440,7 +441,7 @@ impl Field for Option<BTreeMap<String, String>> {
             Value::Null => Ok(None),
             Value::Object(map) => {
                 let text = |(name, value): (&String, &Value)| Ok((name.clone(), String::read(value)?));
-                map.iter().map(text).collect::<Result<_, _>>().map(Some)
+                Ok(Some(map.iter().map(text).collect::<Result<Vec<_>, String>>()?.into_iter().collect_map()))
             }
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => refused(value),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::settle::settle_one;
 use super::{Builtin, PluginConfig, Runner, SHARED};
+use crate::base::CollectOrdered as _;
 use crate::config::env::WatcherEnv;
 use crate::config::ini::{Entry, Section};
 use crate::config::nearest::suggestion;
@@ -167,7 +168,7 @@ fn settings(source: &Source<'_>, section: &Section, env: &WatcherEnv<'_>) -> BTr
         !env && !OF_THE_RUNNER.contains(&entry.key.as_str())
     };
     let passed = source.ini.entries(section).filter(is_passed);
-    let mut settings: BTreeMap<_, _> = passed.map(|entry| (entry.key.clone(), shown(entry, env))).collect();
+    let mut settings: BTreeMap<_, _> = passed.map(|entry| (entry.key.clone(), shown(entry, env))).collect_map();
     settings.insert("name".into(), section.name.clone());
     settings
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::{PluginConfig, Runner};
+use crate::base::CollectOrdered as _;
 use crate::config::words::quote;
 use crate::config::{CircusConfig, Config, WatcherConfig};
 use crate::proto::reachable;
@@ -63,7 +64,7 @@ fn variables(name: &str, plugin: &PluginConfig, circus: &CircusConfig) -> BTreeM
         ("CIRCUS_PLUGIN_NAME", name.to_owned()),
         ("CIRCUS_PLUGIN_CONFIG", serde_json::Value::Object(settings).to_string()),
     ];
-    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect_map()
 }
 
 #[cfg(test)]
