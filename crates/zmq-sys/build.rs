@@ -33,9 +33,9 @@ const DETOURS: &str = "src/detours.h";
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={DETOURS}");
-    println!("cargo:rerun-if-changed=include/sodium.h");
+    println!("cargo:rerun-if-changed=include");
     pass_defines();
-    pass_header();
+    pass_headers();
     link_libstdcxx_statically();
     zeromq_src::Build::new().build();
 }
@@ -53,8 +53,8 @@ fn pass_defines() {
     set("CXXFLAGS", &(env::var("CXXFLAGS").unwrap_or_default() + &wanted + " -include " + &detours));
 }
 
-/// Where the compiler finds include/sodium.h: a variable of gcc's and clang's, as a folder's name may hold blanks.
-fn pass_header() {
+/// Where the compiler finds sodium.h and sstream, of the folder include: a variable of gcc's and clang's, as a folder's name may hold blanks.
+fn pass_headers() {
     let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it") + "/include";
     let others = env::var("CPLUS_INCLUDE_PATH").map(|others| format!(":{others}")).unwrap_or_default();
     set("CPLUS_INCLUDE_PATH", &(folder + &others));
