@@ -83,6 +83,7 @@ impl Branch {
     pub(super) fn broker_lost(&mut self, reason: &str) {
         self.broker_was_lost = true;
         if self.broker_since.take().is_some() {
+            self.workers.change_all();
             self.warn(format!("{{Supervisor}} the broker cannot be reached, and workers are left alone: {reason}"));
         }
     }
@@ -92,6 +93,7 @@ impl Branch {
             Err(reason) => self.broker_lost(reason),
             Ok(_) if self.broker_since.is_none() => {
                 self.broker_since = Some(now.mono);
+                self.workers.change_all();
                 if std::mem::take(&mut self.broker_was_lost) {
                     self.broker_revived = Some(now.mono);
                 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod requests;
+mod roster;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -10,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+
+use roster::Roster;
 
 use super::board::{Answer, BrokerCall, Key, Presence};
 use super::message::Message;
@@ -277,7 +280,7 @@ pub struct Branch {
     settings: Settings,
     model: Model,
     random: Random,
-    workers: BTreeMap<String, Supervised>,
+    workers: Roster,
     pending: BTreeMap<u64, Pending>,
     /// Which request an answer from another branch belongs to.
     forwarded: HashMap<String, u64>,
@@ -333,7 +336,7 @@ impl Branch {
     pub fn new(settings: Settings, model: Model, now: Now) -> Self {
         let mut random = Random::new(settings.seed);
         let turn = random.below(1 << 16);
-        let workers = model.instances.keys().map(|name| (name.clone(), Supervised::new(now.mono))).collect();
+        let workers = Roster::new(model.instances.keys(), now.mono);
         Self {
             settings,
             model,
@@ -422,10 +425,9 @@ impl Branch {
     /// When something is due even if nothing happens.
     pub fn deadline(&self, now: Now) -> Duration {
         let requests = self.pending.values().filter_map(|pending| pending.deadline);
-        let workers = self.workers.values().filter_map(|worker| worker.deadline(now.mono));
         let saving = (!self.saving.failed.is_empty()).then_some(self.saving.again);
         requests
-            .chain(workers)
+            .chain(self.workers.deadline(now.mono))
             .chain(saving)
             .chain([self.announce_at, self.round_at])
             .min()

@@ -10,7 +10,7 @@ use crate::core::board::{Answer, BrokerCall, Claim, Entry, Found, Key, Kind, Pre
 use crate::core::message::{Payload, To};
 use crate::core::model::{self, App, Change, Instance, InstanceFields, Queue};
 use crate::core::op::{InstanceOp, MachineOp, Op, Place, Query, Reply};
-use crate::core::supervise::{Outcome, Supervised};
+use crate::core::supervise::Outcome;
 use crate::core::{Now, secs};
 
 /// How long another branch may take for what concerns it or an instance.
@@ -772,7 +772,7 @@ impl Branch {
         if instance != before {
             self.put_instance(now, instance);
         }
-        let worker = self.workers.entry(name.clone()).or_insert_with(|| Supervised::new(now.mono));
+        let worker = self.workers.change_or_add(&name, now.mono);
         match restart {
             true => worker.restart(now.mono),
             false if rescaled && !scales => worker.respecify(now.mono),

@@ -530,3 +530,29 @@ fn an_instance_is_placed_where_the_least_is_used() {
         assert_eq!(cluster.owner(name), Some(1));
     }
 }
+
+/// What a branch does for an instance that has changed does not depend on how many others there are.
+#[test]
+fn instances_that_are_as_wanted_are_not_looked_at() {
+    let looks = |instances: usize| {
+        let mut cluster = Cluster::new(1);
+        assert_eq!(cluster.status(0, "POST", "/foo/"), 201);
+        for number in 0..instances {
+            assert_eq!(cluster.status(0, "POST", &format!("/foo/instances/!/i{number}/")), 202);
+        }
+        cluster.pass(2);
+        let branch = &cluster.branches[0];
+        assert!(branch.model.instances.iter().all(|(name, wanted)| branch.worker(name).unwrap().converged(wanted)));
+        let before = branch.workers.looks;
+        cluster.pass(3);
+        let idle = cluster.branches[0].workers.looks - before;
+        cluster.feed(0, Event::Watcher { name: "cyme-i7".into(), event: "spawn".into(), about: json!({}) });
+        let one = cluster.branches[0].workers.looks - before;
+        cluster.pass(60);
+        let all = cluster.branches[0].workers.looks - before - one;
+        assert!(all >= instances && all < 20 * instances, "{all} looks at {instances} instances after their interval");
+        (idle, one)
+    };
+    assert_eq!(looks(10).0, 0);
+    assert_eq!(looks(10), looks(200));
+}

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Action, Branch, Purpose, RPC};
 use crate::core::board::{Key, Kind};
 use crate::core::model::{self, App, Change, Instance};
-use crate::core::supervise::{Order, Outcome, Step, Supervised};
+use crate::core::supervise::{Order, Outcome, Step};
 use crate::core::{BrokerUrl, Now, secs};
 
 /// What the names of all watchers of instances begin with.
@@ -32,14 +32,11 @@ impl Branch {
     /// Gives the next order for each worker.
     pub(super) fn supervise(&mut self, now: Now) {
         let world = self.world();
-        let names: Vec<String> = self.workers.keys().cloned().collect();
-        for name in names {
-            let (Some(worker), Some(instance)) = (self.workers.get_mut(&name), self.model.instances.get(&name)) else {
-                continue;
-            };
+        while let Some((name, worker)) = self.workers.next(now.mono) {
+            let Some(instance) = self.model.instances.get(&name) else { continue };
             match worker.step(now.mono, instance, &world) {
                 Step::Do(order) => self.order(&name, order),
-                Step::Wait => {}
+                Step::Wait => self.workers.rest(name, now.mono),
                 Step::Disable => self.disable(now, &name),
                 Step::Gone => self.gone(now, &name),
             }
@@ -216,7 +213,7 @@ impl Branch {
                 let world = self.world();
                 let Some(instance) = self.model.instances.get(&name).cloned() else { return };
                 let fingerprint = self.launch(&instance).fingerprint;
-                if let Some(worker) = self.workers.get_mut(&name) {
+                if let Some(worker) = self.workers.change(&name) {
                     worker.outcome(now.mono, &instance, &fingerprint, &world, outcome);
                 }
                 self.settle(now);
@@ -230,10 +227,8 @@ impl Branch {
     pub(super) fn watcher_event(&mut self, now: Now, watcher: &str, event: &str) {
         let world = self.world();
         let Some(name) = watcher.strip_prefix(WATCHER) else { return };
-        let Some((name, worker)) = self.workers.iter_mut().find(|(known, _)| known.to_lowercase() == name) else {
-            return;
-        };
-        let name = name.clone();
+        let Some(name) = self.workers.names().find(|known| known.to_lowercase() == name).cloned() else { return };
+        let Some(worker) = self.workers.change(&name) else { return };
         worker.event(now.mono, event, &world);
         if matches!(event, "spawn" | "stop" | "remove") {
             self.log(format!("{{Supervisor}} {name}: circusd: {event}"));
@@ -245,7 +240,7 @@ impl Branch {
     pub(super) fn put_instance(&mut self, now: Now, instance: Instance) {
         let name = instance.name.clone();
         self.store(Change::PutInstance(Box::new(instance)));
-        self.workers.entry(name).or_insert_with(|| Supervised::new(now.mono)).wake(now.mono);
+        self.workers.change_or_add(&name, now.mono).wake(now.mono);
     }
 
     /// Keeps an application as it is now; its workers are made from it.
@@ -253,7 +248,7 @@ impl Branch {
         let name = app.name.clone();
         self.store(Change::PutApp(app));
         for instance in self.model.instances.values().filter(|instance| instance.app == name) {
-            if let Some(worker) = self.workers.get_mut(&instance.name) {
+            if let Some(worker) = self.workers.change(&instance.name) {
                 worker.respecify(now.mono);
             }
         }
