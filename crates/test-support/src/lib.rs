@@ -1,7 +1,7 @@
 //! What the tests of several packages share. Only tests depend on this package: `cargo build` does not compile it.
 //!
 //! A test that cannot run here says `SKIPPED`, the test and the reason on standard error ([`skipped`]), and passes; `.ci/run`
-//! fails on such a line. All else that goes wrong here panics, and fails the test.
+//! fails on such a line, but for [`is_asked_for`]. All else that goes wrong here panics, and fails the test.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod broker;
@@ -11,7 +11,7 @@ mod process;
 mod programs;
 mod wait;
 
-pub use broker::{Broker, Kind, has_broker};
+pub use broker::{Broker, Kind, has_broker, is_asked_for};
 pub use http::{Reply, request, send};
 pub use manual::{described, offered};
 pub use nix::sys::signal::Signal;

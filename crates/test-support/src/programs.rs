@@ -3,14 +3,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::broker::{self, Kind};
+use crate::{Kind, has_broker};
 
 /// Says that a test is left out, and why.
 pub fn skipped(test: &str, reason: &str) {
-    // That it was not asked for is no reason for CI to fail.
-    let word = if reason == broker::NOT_ASKED_FOR { "left out:" } else { "SKIPPED" };
     // Not by eprintln, which the test harness keeps to itself where a test passes.
-    drop(std::io::stderr().write_all(format!("{word} {test}: {reason}\n").as_bytes()));
+    drop(std::io::stderr().write_all(format!("SKIPPED {test}: {reason}\n").as_bytes()));
 }
 
 /// Where cargo puts the program of this name, of any package of the workspace: above the folder of the test that runs.
@@ -35,7 +33,7 @@ pub fn celery(test: &str, broker: Kind, programs: &[&str]) -> Option<PathBuf> {
         skipped(test, "CIRCUS_TEST_CELERY names no program celery");
         return None;
     };
-    (has_programs(test, programs) && broker::has_broker(test, broker)).then_some(celery)
+    (has_programs(test, programs) && has_broker(test, broker)).then_some(celery)
 }
 
 /// Fails unless the program says the version of the workspace. The one test of a package that needs its program, so that

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub(crate) use circus_test_support::{Broker, Kind, Process, eventually, has_broker, program, runs};
+pub(crate) use circus_test_support::{Broker, Kind, Process, eventually, has_broker, is_asked_for, program, runs};
 
 /// An application whose tasks write down that they begin and end.
 pub(crate) const APP: &str = r#"

@@ -14,13 +14,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub(crate) use circus_test_support::{
-    Broker, Kind, LIMIT, Process, Signal, eventually, free_port, has_broker, program, runs, signal, skipped,
+    Broker, Kind, LIMIT, Process, Signal, eventually, free_port, has_broker, is_asked_for, program, runs, signal,
+    skipped,
 };
 
-/// What the tests need beyond Rust: the program celery, with the clients of both brokers, and the broker itself. Without it
-/// they say so.
+/// What the tests with workers need beyond Rust: the program celery, with the clients of both brokers, and the broker itself.
+/// Without it they say so. They take minutes.
 pub(crate) fn needs(test: &str, broker: Kind) -> Option<PathBuf> {
-    circus_test_support::celery(test, broker, &["circusd"])
+    is_asked_for(test, broker).then(|| circus_test_support::celery(test, broker, &["circusd"]))?
 }
 
 pub(crate) struct Rig {
