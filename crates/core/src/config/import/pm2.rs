@@ -23,7 +23,7 @@ const INTERPRETERS: [(&str, &str); 9] = [
 /// How long PM2 waits after its signal, in milliseconds.
 const KILL_TIMEOUT: f64 = 1600.0;
 /// Keys that are read elsewhere than where they are told about.
-const READ: [&str; 38] = [
+const READ: [&str; 39] = [
     "name",
     "script",
     "args",
@@ -41,6 +41,7 @@ const READ: [&str; 38] = [
     "autorestart",
     "min_uptime",
     "kill_timeout",
+    "treekill",
     "listen_timeout",
     "wait_ready",
     "out_file",
@@ -64,7 +65,7 @@ const READ: [&str; 38] = [
     "instance_var",
 ];
 /// Keys without an equal, and why.
-const NO_EQUAL: [(&str, &str); 11] = [
+const NO_EQUAL: [(&str, &str); 10] = [
     ("watch", "the plugin command_reloader, with paths"),
     ("ignore_watch", "see watch"),
     ("max_restarts", "pauses grow with early exits; the plugin flapping gives up"),
@@ -72,7 +73,6 @@ const NO_EQUAL: [(&str, &str); 11] = [
     ("exp_backoff_restart_delay", "the pause grows with each early exit, up to check_delay of [circus]"),
     ("shutdown_with_message", "there is no channel of messages to Node; stop_signal is sent"),
     ("increment_var", "$(circus.wid) in args has the number of a process"),
-    ("treekill", "no process of a worker outlives it: see orphans"),
     ("source_map_support", "interpreter_args: --enable-source-maps"),
     ("log_type", "output is kept as it is"),
     ("post_update", "deploying is another program's task"),
@@ -269,6 +269,9 @@ fn life(watcher: &mut Section, app: &App<'_>) {
     watcher.set("stop_signal", "INT");
     let timeout = app.seconds("kill_timeout").unwrap_or(KILL_TIMEOUT / 1000.0);
     watcher.set("graceful_timeout", timeout.to_string());
+    if let Some(tree) = app.is("treekill") {
+        watcher.set("kill_mode", if tree { "tree" } else { "process" });
+    }
     if app.is("wait_ready") == Some(true) {
         watcher.note("wait_ready: process.send('ready') has no equal; see ready: notify, log:REGEX, http:URL");
     }
@@ -337,6 +340,13 @@ mod tests {
         let made = draft(&source(text)).unwrap().to_string();
         for part in parts {
             assert!(made.contains(part), "{part}\n{made}");
+        }
+    }
+
+    #[test]
+    fn what_a_stop_reaches() {
+        for (tree, mode) in [("true", "kill_mode = tree\n"), ("false", "kill_mode = process\n")] {
+            has(&format!(r#"{{"apps": [{{"script": "a.js", "treekill": {tree}}}]}}"#), &[mode]);
         }
     }
 

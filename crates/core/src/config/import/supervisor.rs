@@ -27,7 +27,7 @@ pub(super) enum Kind {
 }
 
 /// Keys of programs without an equal, and why.
-const NO_EQUAL: [(&str, &str); 8] = [
+const NO_EQUAL: [(&str, &str); 7] = [
     ("umask", "workers have the umask of circusd: umask in [circus]"),
     ("serverurl", "clients find circusd by CIRCUSCTL_ENDPOINT"),
     ("stdout_capture_maxbytes", "there are no capture blocks in output"),
@@ -35,7 +35,6 @@ const NO_EQUAL: [(&str, &str); 8] = [
     ("stdout_events_enabled", "output makes no events; a plugin can read it with the command tail"),
     ("stderr_events_enabled", "output makes no events; a plugin can read it with the command tail"),
     ("socket_owner", "a socket belongs to circusd's user"),
-    ("killasgroup", "no process of a worker outlives it: see orphans"),
 ];
 
 /// Keys of `[supervisord]` without an equal, and why.
@@ -420,8 +419,11 @@ fn keys(watcher: &mut Section, table: &Table<'_>, kind: Kind, program: &str, nam
         watcher.set("stop_signal", signal.to_uppercase());
     }
     watcher.set("graceful_timeout", table.get("stopwaitsecs").unwrap_or("10"));
-    if table.get("stopasgroup").is_some_and(is_yes) {
-        watcher.set("stop_children", "yes");
+    // With neither, a stop reaches the program alone here too, and SIGKILL what it has started: kill_mode = mixed.
+    match (table.get("stopasgroup").is_some_and(is_yes), table.get("killasgroup")) {
+        (true, _) => watcher.set("kill_mode", "group"),
+        (false, Some(value)) if !is_yes(value) => watcher.set("kill_mode", "process"),
+        (false, _) => {}
     }
     if let Some(priority) = table.get("priority").and_then(|text| text.trim().parse::<i64>().ok()) {
         // Higher ones start first here.
@@ -452,6 +454,7 @@ fn keys(watcher: &mut Section, table: &Table<'_>, kind: Kind, program: &str, nam
         "stopsignal",
         "stopwaitsecs",
         "stopasgroup",
+        "killasgroup",
         "user",
         "redirect_stderr",
         "stdout_logfile",
@@ -529,6 +532,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stop_reaches() {
+        let program = |keys: &str| import(&format!("[program:x]\ncommand=x\n{keys}"));
+        assert!(program("killasgroup=true\nstopasgroup=true\n").contains("kill_mode = group\n"));
+        assert!(program("killasgroup=false\n").contains("kill_mode = process\n"));
+        for keys in ["", "killasgroup=true\n", "stopasgroup=false\n"] {
+            let made = program(keys);
+            assert!(!made.contains("kill_mode") && !made.contains("asgroup"), "{made}");
+        }
+    }
+
+    #[test]
     fn a_program_as_debian_users_write_it() {
         has(
             "[unix_http_server]\nfile=/var/run/supervisor.sock   ; (the path to the socket file)\nchmod=0700\n\
@@ -546,7 +560,7 @@ mod tests {
                 "# [supervisord] minfds=1024: ",
                 "# [include] files=/etc/supervisor/conf.d/*.conf: ",
                 "[watcher:laravel-worker]\ncmd = php /srv/artisan queue:work redis --sleep=3\ncopy_env = yes\nuid = forge\n\
-                 graceful_timeout = 3600\nstop_children = yes\nstdout_stream.class = FileStream\n\
+                 graceful_timeout = 3600\nkill_mode = group\nstdout_stream.class = FileStream\n\
                  stdout_stream.filename = /srv/worker.log\nstdout_stream.max_bytes = 52428800\n\
                  stdout_stream.backup_count = 10\nstderr_stream.class = FileStream\n\
                  stderr_stream.filename = /srv/worker.log\n",

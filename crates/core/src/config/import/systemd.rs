@@ -14,7 +14,11 @@ const STOP: &str = "90";
 /// Limits whose names differ by more than their letters' case are none: `LimitNOFILE` is `rlimit_nofile`.
 const LIMIT: &str = "Limit";
 /// Keys that mean nothing for one service alone, or are read where others are.
-const SILENT: [&str; 12] = [
+const SILENT: [&str; 16] = [
+    "CPUAffinity",
+    "IOSchedulingClass",
+    "IOSchedulingPriority",
+    "KillMode",
     "Description",
     "Documentation",
     "DefaultDependencies",
@@ -327,6 +331,64 @@ fn limit(text: &str) -> Option<String> {
     })
 }
 
+/// Bytes, with K, M, G or T for powers of 1024. A part of the machine's memory is none.
+fn size(text: &str) -> Option<String> {
+    let number = text.strip_suffix(['K', 'M', 'G', 'T']).unwrap_or(text);
+    count(number).map(|_| text.to_owned())
+}
+
+/// A whole number above nothing.
+fn count(text: &str) -> Option<String> {
+    text.parse::<u64>().ok().filter(|number| *number > 0).map(|number| number.to_string())
+}
+
+/// Percent of one processor, as processors.
+fn quota(text: &str) -> Option<String> {
+    let percent: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
+    (percent >= 1.0).then(|| (percent / 100.0).to_string())
+}
+
+/// Which processes a stop reaches. Without a control group, the tree of the worker is what comes nearest to one.
+fn kill_mode(watcher: &mut Section, wanted: Option<&str>) {
+    match wanted {
+        None | Some("control-group") if watcher.has("cgroup") => watcher.set("kill_mode", "cgroup"),
+        Some("control-group") => watcher.set("kill_mode", "tree"),
+        Some("process") => watcher.set("kill_mode", "process"),
+        None | Some("mixed") => {}
+        Some(other) => watcher.note(format!("KillMode={other}: a worker that is stopped is ended here")),
+    }
+}
+
+/// The priority at disks: a class by its name or number, and a level.
+fn disks(watcher: &mut Section, class: Option<&str>, level: Option<&str>) {
+    let level = level.unwrap_or("4");
+    match class {
+        None if level == "4" => {}
+        None | Some("best-effort" | "2") => watcher.set("ionice", format!("best-effort:{level}")),
+        Some("realtime" | "1") => watcher.set("ionice", format!("realtime:{level}")),
+        Some("idle" | "3") => watcher.set("ionice", "idle"),
+        Some("none" | "0") => {}
+        Some(other) => watcher.note(format!("IOSchedulingClass={other}: is no class")),
+    }
+}
+
+/// The processors: each line adds to those before, and an empty one takes them back.
+fn processors(watcher: &mut Section, keys: &[Key<'_>]) {
+    let lines = keys.iter().filter(|key| key.name == "CPUAffinity").map(|key| key.value.as_str());
+    let all = lines.fold(Vec::new(), |mut all, line| {
+        if line.is_empty() {
+            all.clear();
+        }
+        all.extend(line.split([' ', ',', '\t']).filter(|part| !part.is_empty()));
+        all
+    });
+    match all[..] {
+        [] => {}
+        ["numa"] => watcher.note("CPUAffinity=numa: cpu_affinity takes numbers"),
+        _ => watcher.set("cpu_affinity", all.join(",")),
+    }
+}
+
 fn is_yes(value: &str) -> bool {
     matches!(value.to_lowercase().as_str(), "yes" | "true" | "on" | "1" | "y" | "t")
 }
@@ -346,8 +408,8 @@ pub(super) fn draft(source: &Source<'_>) -> Result<Draft, String> {
     }
     let stem = source.name.rsplit_once('.').map_or(source.name, |(stem, _)| stem);
     let name = draft.watcher_name(stem.trim_end_matches('@'));
-    let mut importer =
-        Importer { unit, watcher: Section::new(format!("watcher:{name}")), env: Section::new(format!("env:{name}")) };
+    let watcher = Section::new(format!("watcher:{name}"));
+    let mut importer = Importer { unit, watcher, env: Section::new(format!("env:{name}")), several: false };
     importer.start(&keys, last("Type").unwrap_or("simple"));
     importer.hooks(&keys);
     for key in &keys {
@@ -355,7 +417,14 @@ pub(super) fn draft(source: &Source<'_>) -> Result<Draft, String> {
         let is_last = last(&key.name) == Some(key.value.as_str());
         importer.key(key, is_last, last("Type").unwrap_or("simple"));
     }
-    let Importer { mut watcher, mut env, .. } = importer;
+    let Importer { mut watcher, mut env, several, .. } = importer;
+    kill_mode(&mut watcher, last("KillMode"));
+    if several && !watcher.has("kill_mode") {
+        // The shell alone would get the signal, and wait for its command.
+        watcher.set("stop_children", "yes");
+    }
+    disks(&mut watcher, last("IOSchedulingClass"), last("IOSchedulingPriority"));
+    processors(&mut watcher, &keys);
     watcher.set("graceful_timeout", STOP);
     if !env.has("PATH") {
         env.set("PATH", PATH);
@@ -369,6 +438,8 @@ struct Importer<'a> {
     unit: Unit<'a>,
     watcher: Section,
     env: Section,
+    /// A shell starts one command after the other.
+    several: bool,
 }
 
 impl Importer<'_> {
@@ -407,7 +478,7 @@ impl Importer<'_> {
             several => {
                 self.watcher.set_command(&in_turn(several));
                 self.watcher.set("shell", "yes");
-                self.watcher.set("stop_children", "yes");
+                self.several = true;
             }
         }
         match kind {
@@ -470,8 +541,38 @@ impl Importer<'_> {
         self.watcher.set(option, "86400");
     }
 
+    /// A limit of a control group, which the watcher gets then; nothing where it is none.
+    fn share(&mut self, option: &str, key: &Key<'_>, value: Option<String>) {
+        match value {
+            _ if key.value == "infinity" => {}
+            None => self.watcher.note(format!("{}={}: {option} has no equal of it", key.name, key.value)),
+            Some(value) => {
+                if !self.watcher.has("cgroup") {
+                    self.watcher.note("cgroup needs a control group that is delegated to circusd: docs/cgroups.md");
+                    self.watcher.set("cgroup", "yes");
+                }
+                self.watcher.set(option, value);
+            }
+        }
+    }
+
     /// Any other key. Of those that count once, the last one does.
     fn key(&mut self, key: &Key<'_>, is_last: bool, kind: &str) {
+        // Here a percent sign is no specifier.
+        let share = match key.name.as_str() {
+            "MemoryMax" | "MemoryLimit" => Some(("memory_max", size(&key.value))),
+            "MemoryHigh" => Some(("memory_high", size(&key.value))),
+            "TasksMax" => Some(("pids_max", count(&key.value))),
+            "IOWeight" => Some(("io_weight", count(&key.value))),
+            "CPUQuota" => Some(("cpu_max", quota(&key.value))),
+            _ => None,
+        };
+        if let Some((option, value)) = share {
+            if is_last && !key.value.is_empty() {
+                self.share(option, key, value);
+            }
+            return;
+        }
         let value = match self.unit.expand(&key.value) {
             Ok(value) => value,
             Err(reason) => return self.watcher.note(format!("{}={}: {reason}", key.name, key.value)),
@@ -500,18 +601,14 @@ impl Importer<'_> {
             "TimeoutStopSec" | "TimeoutSec" => self.time("graceful_timeout", key),
             "TimeoutStartSec" if kind.starts_with("notify") => self.time("ready_timeout", key),
             "KillSignal" => watcher.set("stop_signal", value),
-            "KillMode" => match value.as_str() {
-                "control-group" => watcher.set("stop_children", "yes"),
-                "mixed" => {}
-                "process" => watcher.set("orphans", "keep"),
-                other => watcher.note(format!("KillMode={other}: a worker that is stopped is ended here")),
-            },
             "WatchdogSec" if value == "0" => {}
             "WatchdogSec" => {
                 watcher.set("health", "watchdog");
                 self.time("health_interval", key);
             }
             "NoNewPrivileges" => watcher.set("no_new_privs", if is_yes(&value) { "yes" } else { "no" }),
+            "Nice" => watcher.set("nice", value),
+            "OOMScoreAdjust" => watcher.set("oom_score_adj", value),
             "SuccessExitStatus" => {
                 let (numbers, others): (Vec<&str>, Vec<&str>) =
                     value.split_whitespace().partition(|word| word.chars().all(|c| c.is_ascii_digit()));
@@ -618,12 +715,49 @@ mod tests {
                 "# After=network.target auditd.service: after = NAME",
                 "# ConditionPathExists=!/etc/ssh/sshd_not_to_be_run: has no equal\n",
                 "env_file = /etc/default/ssh\n# EnvironmentFile=-/etc/default/ssh: ",
-                "orphans = keep\n",
+                "kill_mode = process\n",
                 "# RestartPreventExitStatus=255: has no equal\n",
                 "graceful_timeout = 90\n",
                 "[env:ssh]\nPATH = /usr/local/sbin:",
             ],
         );
+    }
+
+    #[test]
+    fn priorities_and_limits_are_options() {
+        let unit = |keys: &str| format!("[Service]\nExecStart=/bin/app\n{keys}");
+        has(
+            "app.service",
+            &unit(
+                "Nice=-5\nOOMScoreAdjust=500\nIOSchedulingClass=realtime\nIOSchedulingPriority=2\nCPUAffinity=9\n\
+                 CPUAffinity=\nCPUAffinity=0 2\nCPUAffinity=4-6,8\nNoNewPrivileges=yes\nKillMode=control-group\n",
+            ),
+            &["nice = -5\noom_score_adj = 500\nno_new_privs = yes\nkill_mode = tree\nionice = realtime:2\n\
+                 cpu_affinity = 0,2,4-6,8\n"],
+        );
+        has(
+            "app.service",
+            &unit("MemoryMax=2G\nMemoryHigh=1536M\nCPUQuota=150%\nTasksMax=64\nIOWeight=200\n"),
+            &["# cgroup needs a control group that is delegated to circusd: docs/cgroups.md\ncgroup = yes\n\
+                 memory_max = 2G\nmemory_high = 1536M\ncpu_max = 1.5\npids_max = 64\nio_weight = 200\n\
+                 kill_mode = cgroup\n"],
+        );
+        for (keys, part) in [
+            ("MemoryMax=20%\n", "# MemoryMax=20%: memory_max has no equal of it\n"),
+            ("CPUQuota=0.5%\n", "# CPUQuota=0.5%: cpu_max has no equal of it\n"),
+            ("CPUAffinity=numa\n", "# CPUAffinity=numa: "),
+            ("IOSchedulingClass=3\n", "ionice = idle\n"),
+            ("IOSchedulingPriority=7\n", "ionice = best-effort:7\n"),
+            ("KillMode=none\n", "# KillMode=none: "),
+            ("ExecStart=/bin/other\nType=oneshot\n", "stop_children = yes\n"),
+        ] {
+            has("app.service", &unit(keys), &[part]);
+        }
+        let nothing = import("app.service", &unit("MemoryMax=infinity\nTasksMax=infinity\nKillMode=mixed\n"));
+        assert!(!nothing.contains("cgroup") && !nothing.contains("kill_mode"), "{nothing}");
+        // The two are not for one watcher.
+        let both = import("app.service", &unit("ExecStart=/bin/other\nType=oneshot\nKillMode=control-group\n"));
+        assert!(both.contains("kill_mode = tree") && !both.contains("stop_children"), "{both}");
     }
 
     #[test]
@@ -656,7 +790,8 @@ mod tests {
             "[Service]\nType=oneshot\nExecStartPre=-/bin/mkdir /x\nExecStartPre=/bin/y ${A}b\nExecStart=/bin/a\n\
              ExecStart=/bin/b $C\nExecStop=/bin/kill $MAINPID\nExecStart=!/bin/c\n",
             &[
-                "cmd = /bin/a && /bin/b $C && /bin/c\nshell = yes\nstop_children = yes\nkind = oneshot\n",
+                "cmd = /bin/a && /bin/b $C && /bin/c\nshell = yes\nkind = oneshot\n",
+                "stop_children = yes\n",
                 "hooks.before_start = exec:sh -c '{ /bin/mkdir /x || true; } && /bin/y \"${A}\"b'\n",
                 "# ExecStop: hooks do not know $MAINPID: ",
                 "# ExecStart=!/bin/c: the prefix ! has no equal\n",
