@@ -1,7 +1,7 @@
 // Actions: which there are, their confirmation, and what became of them.
 
 import { el } from "./dom.js";
-import { get, may, path, post } from "./net.js";
+import { get, may, path, post, session } from "./net.js";
 
 let known = [];
 
@@ -80,7 +80,8 @@ export async function act(machine, watcher, name, fields = {}, title = null) {
 
 // A button for an action; it is dead where the role does not suffice.
 export function button(label, action, run) {
-  const enough = action && may(action.role);
-  const hint = action ? action.summary + (enough ? "" : ": takes the role " + action.role) : "";
+  const within = action && (action.watcher || session.all);
+  const enough = within && may(action.role);
+  const hint = action ? action.summary + (enough ? "" : within ? ": takes the role " + action.role : ": concerns every watcher") : "";
   return el("button", { type: "button", title: hint, disabled: !enough, onclick: run, "data-action": action ? action.name : "" }, label);
 }

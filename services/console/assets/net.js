@@ -1,6 +1,6 @@
 // Requests, and the stream of what changes.
 
-export const session = { name: null, role: null, csrf: null, ends: false };
+export const session = { name: null, role: null, csrf: null, ends: false, all: true };
 const ORDER = ["read", "operate", "admin"];
 
 export class Refused extends Error {

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
-use circus_core::access::redacted;
+use circus_core::access::{Scope, redacted};
 use circus_core::commands::Role;
 use circus_core::escape::escaped;
 use circus_core::proto::{Body as Answer, Object, StreamName};
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::assets::{self, Asset};
-use crate::core::access::{COOKIE, Sessions, allowed};
+use crate::core::access::{COOKIE, Sessions, admitted, allowed, door, touches};
 use crate::core::action::{self, Action};
 use crate::core::{Access, Board, Caller, Reach, Refusal, Visit, openapi};
 use crate::link::{Machine, Outcome, now};
@@ -269,8 +269,10 @@ impl Server {
         let random = || random_token().map_err(|_| Refusal::new(503, "the kernel gives no randomness"));
         let (key, csrf) = (random()?, random()?);
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.open(key.clone(), (&token.name, token.role), csrf.clone(), now() as u64);
-        let body = json!({"name": token.name, "role": token.role.name(), "csrf": csrf, "ends": true});
+        let opened = (token.name.as_str(), token.role, &token.watchers);
+        sessions.open(key.clone(), opened, csrf.clone(), now() as u64);
+        let body = json!({"name": token.name, "role": token.role.name(), "csrf": csrf, "ends": true,
+                          "all": token.watchers.is_all()});
         Ok(Said::Else(self.with_cookie(made(JSON, body.to_string()), &key, "")?))
     }
 
@@ -291,22 +293,25 @@ impl Server {
 
     fn session(&self, caller: &Caller) -> Value {
         let ends = caller.session.as_ref().is_some_and(|key| !key.starts_with(' '));
-        json!({"name": caller.name, "role": caller.role.name(), "csrf": caller.csrf, "ends": ends})
+        json!({"name": caller.name, "role": caller.role.name(), "csrf": caller.csrf, "ends": ends,
+               "all": caller.watchers.is_all()})
     }
 
     // -- questions -----------------------------------------------------------------------------------------------------
 
     async fn ask(&self, caller: &Caller, head: &Parts, parts: &[&str]) -> Result<Said, Refusal> {
         allowed(caller, Role::Read)?;
+        admitted(caller, door(parts))?;
+        let scope = &caller.watchers;
         match parts {
             ["session"] => return Ok(found(self.session(caller))),
             ["actions"] => return Ok(found(action::listed())),
-            ["stream"] => return self.stream(head),
+            ["stream"] => return self.stream(caller, head),
             ["machines"] => {
                 for machine in &self.machines {
                     machine.fresh().await;
                 }
-                let all: Vec<Value> = self.machines.iter().map(|machine| machine.board().machine()).collect();
+                let all: Vec<Value> = self.machines.iter().map(|machine| machine.board().machine(scope)).collect();
                 return Ok(found(json!(all)));
             }
             _ => {}
@@ -317,11 +322,11 @@ impl Server {
             [] => {
                 machine.fresh().await;
                 let board = machine.board();
-                Ok(found(json!({"machine": board.machine(), "watchers": board.rows(now())})))
+                Ok(found(json!({"machine": board.machine(scope), "watchers": board.rows(scope, now())})))
             }
             ["watchers"] => {
                 machine.fresh().await;
-                Ok(found(json!(machine.board().rows(now()))))
+                Ok(found(json!(machine.board().rows(scope, now()))))
             }
             ["sockets"] => {
                 machine.fresh().await;
@@ -332,9 +337,9 @@ impl Server {
                 let last = text(&head.headers, HeaderName::from_static("last-event-id"));
                 if wants_stream(head) {
                     let last = last.and_then(|id| id.parse().ok()).or(after);
-                    return self.changes(vec![machine.clone()], None, last);
+                    return self.changes(vec![machine.clone()], None, scope, last);
                 }
-                let (events, missed, last) = machine.board().events_after(after.unwrap_or(0));
+                let (events, missed, last) = machine.board().events_after(scope, after.unwrap_or(0));
                 Ok(found(json!({"events": events, "missed": missed, "last": last})))
             }
             ["plan"] => {
@@ -398,21 +403,28 @@ impl Server {
         }
     }
 
-    fn stream(&self, head: &Parts) -> Result<Said, Refusal> {
+    fn stream(&self, caller: &Caller, head: &Parts) -> Result<Said, Refusal> {
         let machine = param(head, "machine");
         let detail = match (machine, param(head, "watcher")) {
             (Some(machine), Some(watcher)) => {
                 self.machine(&machine)?;
+                touches(caller, Some(&watcher))?;
                 Some(Detail { machine, watcher })
             }
             (None, Some(_)) => return Err(Refusal::new(400, "a watcher needs a machine")),
             (_, None) => None,
         };
-        self.changes(self.machines.clone(), detail, None)
+        self.changes(self.machines.clone(), detail, &caller.watchers, None)
     }
 
-    fn changes(&self, machines: Vec<Machine>, detail: Option<Detail>, event: Option<u64>) -> Result<Said, Refusal> {
-        let response = stream::changes(machines, detail, event, self.news.clone(), &self.streams);
+    fn changes(
+        &self,
+        machines: Vec<Machine>,
+        detail: Option<Detail>,
+        scope: &Scope,
+        event: Option<u64>,
+    ) -> Result<Said, Refusal> {
+        let response = stream::changes(machines, detail, scope.clone(), event, self.news.clone(), &self.streams);
         response.map(Said::Else).ok_or_else(|| Refusal::new(503, "too many browsers look already"))
     }
 
@@ -428,7 +440,10 @@ impl Server {
             _ => return Err(no_such("page")),
         };
         let action = action.ok_or_else(|| no_such("action"))?;
-        let done = self.done(caller, machine, watcher, action, head, body).await;
+        let done = match admitted(caller, door(parts)) {
+            Ok(()) => self.done(caller, machine, watcher, action, head, body).await,
+            Err(refusal) => Err(refusal),
+        };
         let (by, role, name) = (escaped(&caller.name), caller.role.name(), action.name);
         let about = watcher.map_or_else(String::new, |watcher| format!(" {}", escaped(watcher)));
         let result = match &done {
@@ -452,6 +467,9 @@ impl Server {
         allowed(caller, action.role())?;
         let machine = self.machine(machine)?;
         let mut fields = object(head, body).await?;
+        if action.name == "add" {
+            touches(caller, fields.get("name").and_then(Value::as_str))?;
+        }
         let seen = if action.name == "reloadconfig" { fields.remove("plan") } else { None };
         let ready = action.ready(watcher, fields).map_err(|reason| Refusal::new(400, reason))?;
         if let Some(seen) = seen {

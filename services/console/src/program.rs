@@ -70,7 +70,7 @@ pub struct Args {
     /// The number of an inherited descriptor to listen at, such as $(circus.sockets.NAME); without it, that of LISTEN_FDS
     #[arg(long, value_name = "NUMBER", conflicts_with = "listen")]
     pub fd: Option<RawFd>,
-    /// The file with a line NAME ROLE TOKEN for each token; if one is needed and there is none, it is made
+    /// The file with a line NAME ROLE TOKEN [WATCHER ...] for each token; if one is needed and there is none, it is made
     #[arg(long, value_name = "FILE")]
     pub tokens: Option<PathBuf>,
     /// What those may do that have no token: read, operate, admin, or none; on this machine only
@@ -360,7 +360,10 @@ fn make_tokens(path: &Path) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "# NAME ROLE TOKEN; a role is read, operate or admin. circushttpd reads it when it starts.")?;
+    writeln!(
+        file,
+        "# NAME ROLE TOKEN [WATCHER ...]; a role is read, operate or admin. circushttpd reads it when it starts."
+    )?;
     writeln!(file, "admin admin {}", random_token()?)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
+use circus_core::access::Scope;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -49,6 +50,8 @@ pub(crate) struct Detail {
 struct State {
     told: Vec<Told>,
     detail: Option<Detail>,
+    /// The watchers that the browser is shown.
+    scope: Scope,
     touched: Option<u64>,
     /// The browser knows that there is no such watcher.
     gone: bool,
@@ -58,11 +61,12 @@ struct State {
     _place: Place,
 }
 
-/// What changes of these machines, and of one watcher in full. `event` is the number of the last event that the browser
+/// What changes of these watchers of these machines, and of one watcher in full. `event` is the number of the last event that the browser
 /// knows, of its only machine. None: too many are told already.
 pub(crate) fn changes(
     machines: Vec<Machine>,
     detail: Option<Detail>,
+    scope: Scope,
     event: Option<u64>,
     news: watch::Receiver<u64>,
     streams: &Streams,
@@ -79,6 +83,7 @@ pub(crate) fn changes(
     let state = State {
         told,
         detail,
+        scope,
         touched: None,
         gone: false,
         news,
@@ -118,7 +123,7 @@ impl State {
         for told in &mut self.told {
             let name = told.machine.name().to_owned();
             let board = told.machine.board();
-            let changes = board.since(told.version, told.event, now());
+            let changes = board.since(&self.scope, told.version, told.event, now());
             let detail = self.detail.as_ref().filter(|detail| detail.machine == name);
             let watcher = detail.map(|detail| (detail, board.watcher(&detail.watcher, now())));
             told.version = changes.version;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderName, header};
+use circus_core::access::Scope;
 use circus_core::commands::Role;
 use circus_core::escape::escaped;
 use circus_web::{bearer, cookie, host_name, is_foreign, is_local, same, text};
@@ -28,6 +29,8 @@ pub struct Token {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// The watchers that it may touch.
+    pub watchers: Scope,
     secret: String,
 }
 
@@ -37,7 +40,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Reads a tokens file: a line `NAME ROLE TOKEN` for each, empty lines and lines that begin with `#` aside.
+/// Reads a tokens file: a line `NAME ROLE TOKEN [WATCHER ...]` for each, empty lines and lines that begin with `#` aside.
 ///
 /// # Errors
 /// With the number of the line. No message shows a token.
@@ -49,17 +52,19 @@ pub fn tokens(content: &str) -> Result<Vec<Token>, String> {
             continue;
         }
         let wrong = |reason: &str| Err(format!("line {}: {reason}", at + 1));
-        let [name, role, secret] = line.split_whitespace().collect::<Vec<_>>()[..] else {
-            return wrong("it is not NAME ROLE TOKEN");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [name, role, secret, patterns @ ..] = &words[..] else {
+            return wrong("it is not NAME ROLE TOKEN [WATCHER ...]");
         };
         let Some(role) = Role::named(role) else { return wrong("the role is none of read, operate and admin") };
         if secret.len() < SHORTEST {
             return wrong(&format!("the token is shorter than {SHORTEST} characters"));
         }
-        if found.iter().any(|token| token.secret == secret) {
+        if found.iter().any(|token| token.secret == *secret) {
             return wrong("another line has the same token");
         }
-        found.push(Token { name: name.to_owned(), role, secret: secret.to_owned() });
+        let watchers = Scope::of(patterns.iter().copied());
+        found.push(Token { name: (*name).to_owned(), role, watchers, secret: (*secret).to_owned() });
     }
     if found.is_empty() {
         return Err("it has no token".into());
@@ -107,6 +112,8 @@ pub struct Caller {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// The watchers that it may touch.
+    pub watchers: Scope,
     /// The session; none with a token in the request.
     pub session: Option<String>,
     /// What the session's changes have to bring along.
@@ -144,6 +151,7 @@ pub struct Visit<'a> {
 struct Session {
     name: String,
     role: Role,
+    watchers: Scope,
     csrf: String,
     used: u64,
 }
@@ -154,12 +162,13 @@ pub struct Sessions(BTreeMap<String, Session>);
 
 impl Sessions {
     /// Opens one under this key, which nobody can guess unless it begins with a blank: no cookie can have that.
-    pub fn open(&mut self, key: String, token: (&str, Role), csrf: String, now: u64) {
+    pub fn open(&mut self, key: String, token: (&str, Role, &Scope), csrf: String, now: u64) {
         if self.0.len() >= SESSIONS {
             let oldest = self.0.iter().min_by_key(|(_, session)| session.used).map(|(key, _)| key.clone());
             oldest.and_then(|key| self.0.remove(&key));
         }
-        self.0.insert(key, Session { name: token.0.to_owned(), role: token.1, csrf, used: now });
+        let (name, role, watchers) = (token.0.to_owned(), token.1, token.2.clone());
+        self.0.insert(key, Session { name, role, watchers, csrf, used: now });
     }
 
     /// Ends one.
@@ -233,7 +242,8 @@ impl Access {
         self.admit(visit.headers)?;
         if let Some(secret) = bearer(visit.headers) {
             let token = self.token(secret).ok_or_else(|| Refusal::new(401, "the token is wrong"))?;
-            return Ok(Caller { name: token.name.clone(), role: token.role, session: None, csrf: None });
+            let Token { name, role, watchers, .. } = token.clone();
+            return Ok(Caller { name, role, watchers, session: None, csrf: None });
         }
         let (key, session) = self.session(sessions, visit, now, random)?;
         if visit.changes {
@@ -243,8 +253,8 @@ impl Access {
                 return Err(Refusal::new(403, reason));
             }
         }
-        let Session { name, role, csrf, .. } = session;
-        Ok(Caller { name, role, session: Some(key), csrf: Some(csrf) })
+        let Session { name, role, watchers, csrf, .. } = session;
+        Ok(Caller { name, role, watchers, session: Some(key), csrf: Some(csrf) })
     }
 
     fn session(
@@ -257,7 +267,7 @@ impl Access {
         let shared = |sessions: &mut Sessions, key: String, name: &str, role: Role| {
             if sessions.find(&key, now).is_none_or(|session| session.role != role) {
                 let csrf = random().ok_or_else(|| Refusal::new(503, "the kernel gives no randomness"))?;
-                sessions.open(key.clone(), (name, role), csrf, now);
+                sessions.open(key.clone(), (name, role, &Scope::ALL), csrf, now);
             }
             let session = sessions.find(&key, now).cloned();
             session.map(|session| (key, session)).ok_or_else(|| Refusal::new(503, "there is no session"))
@@ -281,6 +291,55 @@ impl Access {
             Some(role) => shared(sessions, " anonymous".to_owned(), "anonymous", role),
             None => Err(Refusal::new(401, "a token is needed: log in, or send Authorization: Bearer TOKEN")),
         }
+    }
+}
+
+/// What a request is about, by its path below `api/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door<'a> {
+    /// A list: who asks is shown the watchers that it may touch.
+    Filtered,
+    /// This watcher.
+    Watcher(&'a str),
+    /// A watcher that there is not yet, and that the request names.
+    New,
+    /// What all watchers share.
+    All,
+}
+
+/// What a path leads to. One that is not named here leads to what all watchers share.
+pub fn door<'a>(parts: &[&'a str]) -> Door<'a> {
+    match parts {
+        ["session" | "actions" | "stream" | "machines" | "logout"]
+        | ["machines", _]
+        | ["machines", _, "watchers" | "events"] => Door::Filtered,
+        ["machines", _, "watchers", watcher, ..] => Door::Watcher(watcher),
+        ["machines", _, "actions", "add"] => Door::New,
+        _ => Door::All,
+    }
+}
+
+/// Whether somebody may touch this watcher, or with none what all watchers share.
+///
+/// # Errors
+/// Where they may not.
+pub fn touches(caller: &Caller, watcher: Option<&str>) -> Result<(), Refusal> {
+    if caller.watchers.is_all() || watcher.is_some_and(|watcher| caller.watchers.contains(watcher)) {
+        return Ok(());
+    }
+    let what = watcher.map_or("what belongs to every watcher".into(), |name| format!("watcher '{}'", escaped(name)));
+    Err(Refusal::new(403, format!("'{}' may not touch {what}", escaped(&caller.name))))
+}
+
+/// Whether the watchers of somebody let them through a door.
+///
+/// # Errors
+/// Where they do not.
+pub fn admitted(caller: &Caller, door: Door<'_>) -> Result<(), Refusal> {
+    match door {
+        Door::Filtered | Door::New => Ok(()),
+        Door::Watcher(watcher) => touches(caller, Some(watcher)),
+        Door::All => touches(caller, None),
     }
 }
 
@@ -360,7 +419,7 @@ mod tests {
     #[test]
     fn a_session_needs_its_secret_for_changes() {
         let (access, mut sessions) = (access(), Sessions::default());
-        sessions.open("key".into(), ("alice", Role::Operate), "secret".into(), 100);
+        sessions.open("key".into(), ("alice", Role::Operate, &Scope::ALL), "secret".into(), 100);
         let cookie = ("cookie", "x=1; circus_session=key");
         assert_eq!(ask(&access, &mut sessions, &[cookie], false).unwrap().csrf.as_deref(), Some("secret"));
         assert_eq!(ask(&access, &mut sessions, &[cookie], true), Err(403));
@@ -369,7 +428,7 @@ mod tests {
         assert_eq!(ask(&access, &mut sessions, &[("cookie", "circus_session=ke")], false), Err(401));
         sessions.close("key");
         assert_eq!(ask(&access, &mut sessions, &[cookie], false), Err(401));
-        sessions.open("old".into(), ("alice", Role::Operate), "secret".into(), 0);
+        sessions.open("old".into(), ("alice", Role::Operate, &Scope::ALL), "secret".into(), 0);
         assert!(sessions.find("old", LIFE - 1).is_some());
         assert!(sessions.find("old", LIFE + LIFE).is_none());
     }
@@ -378,7 +437,7 @@ mod tests {
     fn sessions_are_bounded() {
         let mut sessions = Sessions::default();
         for number in 0..SESSIONS as u64 + 10 {
-            sessions.open(format!("{number:05}"), ("a", Role::Read), String::new(), number);
+            sessions.open(format!("{number:05}"), ("a", Role::Read, &Scope::ALL), String::new(), number);
         }
         assert_eq!(sessions.0.len(), SESSIONS);
         assert!(sessions.find("00000", 2000).is_none() && sessions.find("01009", 2000).is_some());
@@ -446,8 +505,46 @@ mod tests {
     }
 
     #[test]
+    fn a_token_with_watchers_touches_no_other() {
+        let text = format!("all read {SECRET}1 *\nweb admin {SECRET}2 web* db\n");
+        let tokens = tokens(&text).unwrap();
+        assert!(tokens[0].watchers.is_all() && !tokens[1].watchers.is_all());
+        let caller = |token: &Token| {
+            let Token { name, role, watchers, .. } = token.clone();
+            Caller { name, role, watchers, session: None, csrf: None }
+        };
+        let (all, web) = (caller(&tokens[0]), caller(&tokens[1]));
+        let reason = touches(&web, Some("mail\n")).unwrap_err();
+        assert_eq!((reason.status, reason.reason.as_str()), (403, "'web' may not touch watcher 'mail\\n'"));
+        for (path, door_of, is_open) in [
+            ("session", Door::Filtered, true),
+            ("machines", Door::Filtered, true),
+            ("machines/m", Door::Filtered, true),
+            ("machines/m/watchers", Door::Filtered, true),
+            ("machines/m/events", Door::Filtered, true),
+            ("machines/m/watchers/Web1", Door::Watcher("Web1"), true),
+            ("machines/m/watchers/web1/tail/download", Door::Watcher("web1"), true),
+            ("machines/m/watchers/db/actions/stop", Door::Watcher("db"), true),
+            ("machines/m/watchers/mail", Door::Watcher("mail"), false),
+            ("machines/m/watchers/mail/why", Door::Watcher("mail"), false),
+            ("machines/m/watchers/mail/actions/stop", Door::Watcher("mail"), false),
+            ("machines/m/actions/add", Door::New, true),
+            ("machines/m/actions/stop", Door::All, false),
+            ("machines/m/actions/reloadconfig", Door::All, false),
+            ("machines/m/sockets", Door::All, false),
+            ("machines/m/plan", Door::All, false),
+            ("whatever/comes", Door::All, false),
+        ] {
+            let parts: Vec<&str> = path.split('/').collect();
+            assert_eq!(door(&parts), door_of, "{path}");
+            assert!(admitted(&all, door(&parts)).is_ok(), "{path}");
+            assert_eq!(admitted(&web, door(&parts)).is_ok(), is_open, "{path}");
+        }
+    }
+
+    #[test]
     fn roles() {
-        let caller = |role| Caller { name: "a".into(), role, session: None, csrf: None };
+        let caller = |role| Caller { name: "a".into(), role, watchers: Scope::ALL, session: None, csrf: None };
         assert!(allowed(&caller(Role::Admin), Role::Operate).is_ok());
         let refusal = allowed(&caller(Role::Read), Role::Operate).unwrap_err();
         assert_eq!((refusal.status, refusal.reason.contains("takes the role operate")), (403, true));

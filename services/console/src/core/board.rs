@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use circus_core::access::Scope;
 use circus_core::proto::{HumanSize, Object};
 use serde_json::{Value, json};
 
@@ -302,9 +303,14 @@ impl Board {
     // -- what readers get ----------------------------------------------------------------------------------------------
 
     /// circusd itself and its sockets.
-    pub fn machine(&self) -> Value {
+    pub fn machine(&self, scope: &Scope) -> Value {
+        let sockets: &[Object] = if scope.is_all() { &self.sockets } else { &[] };
         json!({"name": self.name, "endpoint": self.endpoint, "reach": self.reach.json(), "circusd": self.own,
-               "watchers": self.watchers.len(), "sockets": self.sockets})
+               "watchers": self.names(scope).len(), "sockets": sockets})
+    }
+
+    fn names(&self, scope: &Scope) -> Vec<&String> {
+        self.watchers.keys().filter(|name| scope.contains(name)).collect()
     }
 
     /// circusd's sockets.
@@ -312,9 +318,13 @@ impl Board {
         json!(self.sockets)
     }
 
-    /// Rows of all watchers, as they are at this time in seconds since the epoch.
-    pub fn rows(&self, now: f64) -> Vec<Value> {
-        self.watchers.iter().map(|(name, row)| overview(name, row, now)).collect()
+    /// Rows of these watchers, as they are at this time in seconds since the epoch.
+    pub fn rows(&self, scope: &Scope, now: f64) -> Vec<Value> {
+        self.watchers
+            .iter()
+            .filter(|(name, _)| scope.contains(name))
+            .map(|(name, row)| overview(name, row, now))
+            .collect()
     }
 
     /// Whether there is a watcher of this name.
@@ -353,23 +363,28 @@ impl Board {
         Some(self.watchers.get(name)?.history.json(now))
     }
 
-    /// Events after this number, oldest first; how many of them are kept no longer; and the number of the last one.
-    pub fn events_after(&self, after: u64) -> (Vec<Value>, u64, u64) {
+    /// Events of these watchers after this number, oldest first; how many of all are kept no longer; and the number of the
+    /// last one.
+    pub fn events_after(&self, scope: &Scope, after: u64) -> (Vec<Value>, u64, u64) {
         let first = self.events.front().map_or(self.next_event, |(number, _)| *number);
         let missed = first.saturating_sub(after.saturating_add(1));
-        let events = self.events.iter().filter(|(number, _)| *number > after).map(|(_, event)| event.clone());
+        let shown =
+            |event: &Value| scope.is_all() || event["watcher"].as_str().is_some_and(|name| scope.contains(name));
+        let events = self.events.iter().filter(|(number, event)| *number > after && shown(event));
+        let events = events.map(|(_, event)| event.clone());
         (events.collect(), missed, self.next_event - 1)
     }
 
-    /// What has changed since this number, as it is at this time, and events after that number.
-    pub fn since(&self, version: u64, event: u64, now: f64) -> Changes {
-        let rows = self.watchers.iter().filter(|(_, row)| row.changed > version);
+    /// What has changed of these watchers since this number, as it is at this time, and events after that number.
+    pub fn since(&self, scope: &Scope, version: u64, event: u64, now: f64) -> Changes {
+        let rows = self.watchers.iter().filter(|(name, row)| row.changed > version && scope.contains(name));
         Changes {
             version: self.version,
-            machine: (self.machine_changed > version || version == 0).then(|| self.machine()),
-            names: (self.names_changed > version || version == 0).then(|| self.watchers.keys().cloned().collect()),
+            machine: (self.machine_changed > version || version == 0).then(|| self.machine(scope)),
+            names: (self.names_changed > version || version == 0)
+                .then(|| self.names(scope).into_iter().cloned().collect()),
             rows: rows.map(|(name, row)| overview(name, row, now)).collect(),
-            events: self.events_after(event).0,
+            events: self.events_after(scope, event).0,
         }
     }
 }
@@ -449,21 +464,45 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_shows_its_watchers_only() {
+        let mut board = board();
+        board.sockets(&object(json!({"sockets": [{"fd": 5, "name": "web"}]})));
+        for name in [Some("web"), Some("a.b"), None] {
+            board.event(name, "spawn", Object::new(), 1.0);
+        }
+        let scope = Scope::of(["w*"]);
+        let rows = board.rows(&scope, 5.0);
+        assert_eq!((rows.len(), &rows[0]["name"]), (1, &json!("web")));
+        let events = board.events_after(&scope, 0).0;
+        assert_eq!((events.len(), &events[0]["watcher"]), (1, &json!("web")));
+        let machine = board.machine(&scope);
+        assert_eq!((&machine["watchers"], &machine["sockets"]), (&json!(1), &json!([])));
+        let changes = board.since(&scope, 0, 0, 5.0);
+        assert_eq!((changes.names, changes.machine), (Some(vec!["web".into()]), Some(machine)));
+        assert_eq!((changes.rows, changes.events), (rows, events));
+        let all = board.since(&Scope::ALL, 0, 0, 5.0);
+        assert_eq!(
+            (all.rows.len(), all.events.len(), &all.machine.unwrap()["sockets"][0]["name"]),
+            (2, 3, &json!("web"))
+        );
+    }
+
+    #[test]
     fn only_what_has_changed_is_told() {
         let mut board = board();
-        let all = board.since(0, 0, 5.0);
+        let all = board.since(&Scope::ALL, 0, 0, 5.0);
         assert!(all.machine.is_some() && all.names == Some(vec!["a.b".into(), "web".into()]) && all.rows.len() == 2);
         assert_eq!(all.rows[1]["unready"], 1);
         // Only times have grown.
         board.statuses(&status(json!([{"pid": 7, "wid": 1, "uptime": 99.0, "ready": false}])), 5.0);
-        let none = board.since(all.version, 0, 5.0);
+        let none = board.since(&Scope::ALL, all.version, 0, 5.0);
         assert!(none.machine.is_none() && none.names.is_none() && none.rows.is_empty(), "{none:?}");
         board.statuses(&status(json!([{"pid": 7, "wid": 1, "uptime": 99.0, "ready": true}])), 5.0);
-        let one = board.since(all.version, 0, 5.0);
+        let one = board.since(&Scope::ALL, all.version, 0, 5.0);
         assert_eq!((one.rows.len(), &one.rows[0]["unready"], &one.names), (1, &json!(0), &None));
         let less = json!({"statuses": {"a.b": "stopped"}, "details": {"a.b": {"health": "stopped", "processes": []}}});
         board.statuses(&object(less), 5.0);
-        assert_eq!(board.since(one.version, 0, 5.0).names, Some(vec!["a.b".into()]));
+        assert_eq!(board.since(&Scope::ALL, one.version, 0, 5.0).names, Some(vec!["a.b".into()]));
     }
 
     #[test]
@@ -471,8 +510,8 @@ mod tests {
         let board = board();
         let (_, shown) = board.watcher("web", 7.5).unwrap();
         assert_eq!((&shown["uptime"], &shown["processes"][0]["uptime"]), (&json!(4.5), &json!(3.5)));
-        assert_eq!(board.rows(1.0)[1]["uptime"], 2.0, "a clock that was set back");
-        assert_eq!(board.rows(7.5)[0]["uptime"], Value::Null);
+        assert_eq!(board.rows(&Scope::ALL, 1.0)[1]["uptime"], 2.0, "a clock that was set back");
+        assert_eq!(board.rows(&Scope::ALL, 7.5)[0]["uptime"], Value::Null);
     }
 
     #[test]
@@ -490,12 +529,12 @@ mod tests {
             json!([{"pid": 7, "wid": 1, "uptime": 1.0, "ready": false, "cpu": 2.5,
                                                 "rss": 1024, "title": "x"}])
         );
-        let changed = board.since(before, 0, 5.0);
+        let changed = board.since(&Scope::ALL, before, 0, 5.0);
         assert_eq!((changed.rows.len(), &changed.rows[0]["cpu"]), (1, &json!(2.5)));
         assert_eq!(board.history("web", 100).unwrap()["points"], json!([[100, 2.5, 1024]]));
         // The same again is no change of the overview.
         board.published("stat.web", &object(json!({"pid": [7], "tree": {"cpu": 2.52, "rss": 1024}})), 101);
-        assert!(board.since(changed.version, 0, 5.0).rows.is_empty());
+        assert!(board.since(&Scope::ALL, changed.version, 0, 5.0).rows.is_empty());
         for topic in ["stat.none", "stat.none.1", "x", "stat.sockets.3", "stat.sockets.x"] {
             board.published(topic, &object(json!({"pid": 1, "reads": 1})), 1);
         }
@@ -507,7 +546,7 @@ mod tests {
         let infos =
             json!({"infos": {"web": {"7": {"cpu": 3.0, "mem_info1": "1.5K"}, "9": "gone", "x": {}}, "none": {}}});
         board.stats(&object(infos), 50);
-        let row = &board.rows(5.0)[1];
+        let row = &board.rows(&Scope::ALL, 5.0)[1];
         assert_eq!((&row["cpu"], &row["rss"]), (&json!(3.0), &json!(1536)));
     }
 
@@ -517,11 +556,11 @@ mod tests {
         for number in 0..EVENTS + 5 {
             board.event(Some("web"), "reap", object(json!({"process_pid": number})), 1.5);
         }
-        let (events, missed, last) = board.events_after(0);
+        let (events, missed, last) = board.events_after(&Scope::ALL, 0);
         assert_eq!((events.len(), missed, last), (EVENTS, 5, EVENTS as u64 + 5));
         assert_eq!(events[0]["number"], 6);
-        assert_eq!(board.events_after(last), (Vec::new(), 0, last));
-        assert_eq!(board.since(0, last - 1, 5.0).events.len(), 1);
+        assert_eq!(board.events_after(&Scope::ALL, last), (Vec::new(), 0, last));
+        assert_eq!(board.since(&Scope::ALL, 0, last - 1, 5.0).events.len(), 1);
     }
 
     #[test]
@@ -534,7 +573,7 @@ mod tests {
         board.upgraded("2.0");
         assert!(!board.own(&info(2, 1.0)));
         assert_eq!(
-            (&board.machine()["circusd"]["version"], &board.machine()["circusd"]["rss"]),
+            (&board.machine(&Scope::ALL)["circusd"]["version"], &board.machine(&Scope::ALL)["circusd"]["rss"]),
             (&json!("2.0"), &json!(2 << 20))
         );
     }

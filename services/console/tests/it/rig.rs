@@ -18,6 +18,8 @@ pub(crate) use circus_test_support::{LIMIT, Process, Reply, eventually, free_por
 pub(crate) const READ: &str = "reads-0123456789abcdef";
 pub(crate) const OPERATE: &str = "operates-0123456789abcdef";
 pub(crate) const ADMIN: &str = "admin-0123456789abcdef";
+/// For admin, of the watchers `web*`.
+pub(crate) const WEBS: &str = "webs-0123456789abcdef";
 
 /// Whether there is a circusd; a test without one says so.
 pub(crate) fn has_circusd(test: &str) -> bool {
@@ -56,7 +58,8 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let rig = Self { console: None, circusd: None, port: free_port(), folder };
         rig.configure(ini);
-        let tokens = format!("reader read {READ}\nworker operate {OPERATE}\nboss admin {ADMIN}\n");
+        let tokens =
+            format!("reader read {READ}\nworker operate {OPERATE}\nboss admin {ADMIN}\nwebs admin {WEBS} web*\n");
         fs::write(rig.path("tokens"), tokens).unwrap();
         fs::set_permissions(rig.path("tokens"), fs::Permissions::from_mode(0o600)).unwrap();
         rig

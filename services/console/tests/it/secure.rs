@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::rig::{ADMIN, OPERATE, Process, READ, Reply, Rig, bearer, eventually, has_circusd, skipped};
+use crate::rig::{ADMIN, OPERATE, Process, READ, Reply, Rig, Stream, WEBS, bearer, eventually, has_circusd, skipped};
 
 const INI: &str = "[watcher:web]\ncmd = sh -c 'exec sleep 1000' --password hidden\n";
 
@@ -206,6 +206,79 @@ fn output_is_text() {
     let evil = ask("/api/machines/box/watchers/a%0d%0aX-Evil:%201%22/tail/download");
     assert!(evil.status == 404 || evil.status == 409, "{}", evil.status);
     assert_eq!(evil.header("x-evil"), None);
+}
+
+/// Whatever a token with watchers asks for, it gets nothing of another one.
+#[test]
+fn a_token_with_watchers_opens_no_other_door() {
+    if !has_circusd("a_token_with_watchers_opens_no_other_door") {
+        return;
+    }
+    let rig = Rig::new(
+        "[socket:mail]\nhost = 127.0.0.1\nport = 0\n\
+         [watcher:web]\ncmd = sleep 1000\nstdout_stream.class = FileStream\nstdout_stream.filename = FOLDER/web.log\n\
+         [watcher:mail]\ncmd = sleep 1000\nsockets = mail\nstdout_stream.class = FileStream\nstdout_stream.filename = FOLDER/mail.log\n",
+    );
+    eventually("web runs", || (circus(&rig).1 == "active").then_some(()));
+    assert_eq!(rig.post(ADMIN, "/api/machines/box/watchers/mail/actions/restart", &json!({})).0, 200);
+    let mail = || rig.get("/api/machines/box/watchers/mail")["processes"][0]["pid"].clone();
+    let before = mail();
+    eventually("its events", || rig.get("/api/machines/box/events").to_string().contains("mail").then_some(()));
+    let token = bearer(WEBS);
+    let (cookie, csrf) = session(&rig, WEBS);
+    let ways =
+        [vec![("Authorization", token.as_str())], vec![("Cookie", cookie.as_str()), ("X-CSRF-Token", csrf.as_str())]];
+    let mut asked = (0, 0);
+    for way in &ways {
+        for path in questions(&rig).iter().filter(|path| !path.ends_with("/stream")) {
+            let shared = path.ends_with("/sockets") || path.ends_with("/plan");
+            let reply = rig.ask("GET", path, way, "");
+            assert_eq!(reply.status, if shared { 403 } else { 200 }, "{path}: {}", reply.body);
+            assert!(!reply.body.contains("mail"), "{path}: {}", reply.body);
+            let other = path.replace("/web", "/mail");
+            if other != *path {
+                let reply = rig.ask("GET", &other, way, "");
+                assert_eq!(reply.status, 403, "{other}: {}", reply.body);
+                assert!(reply.body.contains("'webs' may not touch watcher 'mail'"), "{}", reply.body);
+                asked.0 += 1;
+            }
+        }
+        let json = ("Content-Type", "application/json");
+        for (path, _) in changes(&rig) {
+            let other = path.replace("/watchers/web/", "/watchers/mail/");
+            if !path.ends_with("/logout") && (other != path || path.contains("box/actions/")) {
+                let reply = rig.ask(
+                    "POST",
+                    &other,
+                    &[&way[..], &[json]].concat(),
+                    &json!({"name": "mail", "cmd": "x"}).to_string(),
+                );
+                assert_eq!(reply.status, 403, "{other}: {}", reply.body);
+                asked.1 += 1;
+            }
+        }
+        let other = Stream::open(rig.port, "/api/stream?machine=box&watcher=mail", way);
+        assert_eq!(other.status, 403);
+        let follow = Stream::open(rig.port, "/api/machines/box/watchers/mail/tail", way);
+        assert_eq!(follow.status, 403);
+        let mut stream = Stream::open(rig.port, "/api/stream?machine=box&watcher=web", way);
+        let mut events = Stream::open(rig.port, "/api/machines/box/events", way);
+        assert_eq!(rig.post(ADMIN, "/api/machines/box/watchers/mail/actions/reload", &json!({})).0, 200);
+        assert_eq!(rig.post(WEBS, "/api/machines/box/watchers/web/actions/restart", &json!({})).0, 200);
+        for stream in [&mut stream, &mut events] {
+            stream.until("the event of web", |event, data| {
+                assert!(!data.to_string().contains("mail"), "{event}: {data}");
+                (event == "event" && data["event"] == "reap").then_some(())
+            });
+        }
+    }
+    assert!(asked.0 >= 12 && asked.1 > 40, "{asked:?}");
+    assert_ne!(mail(), before, "another one may reload it");
+    assert_eq!(rig.ask("GET", "/api/session", &ways[0], "").json()["all"], false);
+    // A new one within its own is its.
+    let (status, answer) =
+        rig.post(WEBS, "/api/machines/box/actions/add", &json!({"name": "web2", "cmd": "sleep 1000"}));
+    assert_eq!(status, 200, "{answer}");
 }
 
 /// A key of admin does not show all to a token of read.
