@@ -17,8 +17,13 @@ pub struct Process(Child);
 impl Process {
     /// Starts a program without input, whose output and errors are added to the end of a file.
     pub fn start(command: &mut Command, log: &Path) -> Self {
+        Self::start_reading(command, Stdio::null(), log)
+    }
+
+    /// The same, with this input.
+    pub fn start_reading(command: &mut Command, input: impl Into<Stdio>, log: &Path) -> Self {
         let log = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.stdin(input).stdout(log.try_clone().unwrap()).stderr(log);
         Self(command.spawn().unwrap())
     }
 

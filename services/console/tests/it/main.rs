@@ -9,3 +9,4 @@ mod httpd;
 mod live;
 mod rig;
 mod secure;
+mod ways;
