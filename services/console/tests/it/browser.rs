@@ -307,6 +307,7 @@ fn the_page_comes_back_after_restart_and_upgrade() {
         browser.until(word, &format!("{of} && {of}.textContent === {word:?}"));
     };
     up("up");
+    rig.hears("web");
     page(&browser, "#/configuration");
     browser.press("main", "Upgrade circusd…");
     confirm(&browser);

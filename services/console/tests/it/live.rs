@@ -23,6 +23,7 @@ fn changes_come_by_themselves() {
         return;
     }
     let rig = Rig::new(INI);
+    rig.hears("web");
     let mut stream = open(&rig, "/api/stream?machine=box&watcher=web");
     stream
         .until("the machine is up", |event, data| (event == "machine" && data["reach"]["state"] == "up").then_some(()));
@@ -54,6 +55,7 @@ fn events_are_given_from_where_a_client_stopped() {
     }
     let rig = Rig::new(INI);
     let mut stream = open(&rig, "/api/machines/box/events");
+    rig.hears("web");
     assert_eq!(rig.post(OPERATE, "/api/machines/box/watchers/web/actions/restart", &json!({})).0, 200);
     let number = stream.until("an event", |event, data| (event == "event").then(|| data["number"].as_u64())?);
     eventually("more events", || (rig.get("/api/machines/box/events")["last"].as_u64()? > number).then_some(()));

@@ -116,6 +116,15 @@ impl Rig {
         (reply.status, reply.json())
     }
 
+    /// Waits until the console hears events of a watcher, which is restarted for it: a subscription takes effect some time
+    /// after circusd has answered, and what happens before is not told.
+    pub(crate) fn hears(&self, watcher: &str) {
+        eventually(&format!("events of {watcher}"), || {
+            self.post(ADMIN, &format!("/api/machines/box/watchers/{watcher}/actions/restart"), &serde_json::json!({}));
+            self.get("/api/machines/box/events").to_string().contains(&format!("\"{watcher}\"")).then_some(())
+        });
+    }
+
     /// What everything has logged.
     pub(crate) fn logs(&self) -> String {
         let log = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
