@@ -109,7 +109,9 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
 async fn stream(branch: Handle, id: String, watcher: Option<String>, what: MachineOp, last: Option<u64>) -> Response {
     let what = match (what, last) {
         (MachineOp::Events(after), last) => MachineOp::Events(last.or(after)),
-        (MachineOp::Tail { errors, .. }, Some(after)) => MachineOp::Tail { errors, lines: LINES, after: Some(after) },
+        (MachineOp::Tail { errors, wid, .. }, Some(after)) => {
+            MachineOp::Tail { errors, lines: LINES, after: Some(after), wid }
+        }
         (what, _) => what,
     };
     let mut source = Source { branch, id, watcher, what, news: VecDeque::new(), ended: false };
@@ -167,13 +169,17 @@ impl Source {
         };
         let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
         match self.what {
-            MachineOp::Tail { errors, .. } => {
+            MachineOp::Tail { errors, wid, .. } => {
                 let place = body["cursor"].as_u64().unwrap_or_default();
+                if body["missed"].as_u64().is_some_and(|missed| missed > 0) {
+                    let missed = json!({"missed": body["missed"]}).to_string();
+                    self.news.push_back(Event::default().event("missed").data(missed));
+                }
                 for line in list("lines") {
                     let event = Event::default().event("line").id(place.to_string()).data(line.to_string());
                     self.news.push_back(event);
                 }
-                self.what = MachineOp::Tail { errors, lines: LINES, after: Some(place) };
+                self.what = MachineOp::Tail { errors, lines: LINES, after: Some(place), wid };
             }
             _ => {
                 for report in list("events") {

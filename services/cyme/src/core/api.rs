@@ -119,6 +119,9 @@ impl Request {
             (Get, ["branches", id]) => Op::Branch((*id).to_owned()),
             (Get, ["machines"]) => Op::Machines,
             (_, ["machines", id, "watchers", rest @ ..]) => self.machine(id, rest)?,
+            (Get, ["machines", id, "stats"]) => {
+                Op::Machine { id: existing(id)?, watcher: None, what: MachineOp::Stats }
+            }
             (Get, ["machines", id, "events"]) => {
                 let what = MachineOp::Events(self.place("after")?);
                 Op::Machine { id: existing(id)?, watcher: None, what }
@@ -147,7 +150,12 @@ impl Request {
     fn own_path(&self, parts: &[&str]) -> Reply {
         match (parts, self.method) {
             (
-                ["branches", _] | ["branches"] | ["leases", _] | ["machines"] | ["ping"] | ["machines", _, "events"],
+                ["branches", _]
+                | ["branches"]
+                | ["leases", _]
+                | ["machines"]
+                | ["ping"]
+                | ["machines", _, "events" | "stats"],
                 _,
             ) => not_allowed(),
             ([name], Method::Put | Method::Post) => match model::app_name(name) {
@@ -230,25 +238,25 @@ impl Request {
 
     fn machine(&self, id: &str, rest: &[&str]) -> Result<Op, Reply> {
         let (watcher, what) = match (self.method, rest) {
-            (Method::Get, []) => (None, MachineOp::Status),
-            (Method::Get, [watcher]) => (Some(watcher), MachineOp::Status),
+            (Method::Get, []) => (None, self.status()?),
+            (Method::Get, [watcher]) => (Some(watcher), self.status()?),
+            (Method::Get, [watcher, "why"]) => (Some(watcher), MachineOp::Why),
+            (Method::Get, [watcher, "options"]) => {
+                (Some(watcher), MachineOp::Options { all: self.params.flag("all")? })
+            }
             (Method::Get, [watcher, "stats"]) => (Some(watcher), MachineOp::Stats),
             (Method::Get, [watcher, "events"]) => (Some(watcher), MachineOp::Events(self.place("after")?)),
             (Method::Get, [watcher, "tail"]) => (Some(watcher), self.tail()?),
             (Method::Post, [watcher, "start"]) => (Some(watcher), MachineOp::Start),
             (Method::Post, [watcher, "stop"]) => (Some(watcher), MachineOp::Stop),
             (Method::Post, [watcher, "restart"]) => (Some(watcher), MachineOp::Restart),
-            (Method::Post, [watcher, "reload"]) => (Some(watcher), MachineOp::Reload),
+            (Method::Post, [watcher, "reload"]) => (Some(watcher), self.reload()?),
             (Method::Post, [watcher, "incr"]) => (Some(watcher), MachineOp::Incr(self.number("nb", 1)?)),
             (Method::Post, [watcher, "decr"]) => (Some(watcher), MachineOp::Decr(self.number("nb", 1)?)),
-            (Method::Post, [watcher, "signal"]) => (Some(watcher), MachineOp::Signal(self.signal()?)),
+            (Method::Post, [watcher, "signal"]) => (Some(watcher), self.signal()?),
             (_, [] | [_]) => return Err(not_allowed()),
-            (
-                _,
-                [_, "stats" | "events" | "tail" | "start" | "stop" | "restart" | "reload" | "incr" | "decr" | "signal"],
-            ) => {
-                return Err(not_allowed());
-            }
+            (_, [_, "why" | "options" | "stats" | "events" | "tail"]) => return Err(not_allowed()),
+            (_, [_, "start" | "stop" | "restart" | "reload" | "incr" | "decr" | "signal"]) => return Err(not_allowed()),
             _ => return Err(Reply::missing()),
         };
         let watcher = watcher.map(|name| (*name).to_owned());
@@ -267,7 +275,24 @@ impl Request {
             Some("stderr") => true,
             Some(other) => return Err(FieldError::new("stream", format!("'{other}' is neither stdout nor stderr"))),
         };
-        Ok(MachineOp::Tail { errors, lines: self.number("lines", 10)?, after: self.place("after")? })
+        let wid = self.process("wid")?;
+        Ok(MachineOp::Tail { errors, lines: self.number("lines", 10)?, after: self.place("after")?, wid })
+    }
+
+    fn status(&self) -> Result<MachineOp, FieldError> {
+        Ok(if self.params.flag("verbose")? { MachineOp::Details } else { MachineOp::Status })
+    }
+
+    fn reload(&self) -> Result<MachineOp, FieldError> {
+        let graceful = self.params.text("graceful").is_none() || self.params.flag("graceful")?;
+        Ok(MachineOp::Reload { graceful, sequential: self.params.flag("sequential")? })
+    }
+
+    /// The number of a process or of a worker.
+    fn process(&self, name: &'static str) -> Result<Option<u32>, FieldError> {
+        let Some(text) = self.params.filled(name) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| (1..=i32::MAX.cast_unsigned()).contains(number));
+        number.map(Some).ok_or_else(|| FieldError::new(name, format!("'{text}' is not the number of a process")))
     }
 
     fn number(&self, name: &'static str, default: u32) -> Result<u32, FieldError> {
@@ -278,10 +303,12 @@ impl Request {
         }
     }
 
-    fn signal(&self) -> Result<u32, FieldError> {
+    fn signal(&self) -> Result<MachineOp, FieldError> {
         let text = self.params.filled("signum").ok_or_else(|| FieldError::new("signum", "missing"))?;
         let number = text.parse().ok().filter(|number| (1..=64).contains(number));
-        number.ok_or_else(|| FieldError::new("signum", format!("'{text}' is not a number of a signal")))
+        let number =
+            number.ok_or_else(|| FieldError::new("signum", format!("'{text}' is not a number of a signal")))?;
+        Ok(MachineOp::Signal { number, pid: self.process("pid")?, recursive: self.params.flag("recursive")? })
     }
 
     fn queue_name(&self, name: &str) -> Result<String, FieldError> {
@@ -532,6 +559,8 @@ mod tests {
             ("POST", "/machines/b/watchers/web/incr/?nb=0".into(), "nb"),
             ("POST", "/machines/b/watchers/web/signal/".into(), "signum"),
             ("POST", "/machines/b/watchers/web/signal/?signum=99".into(), "signum"),
+            ("POST", "/machines/b/watchers/web/signal/?signum=1&pid=0".into(), "pid"),
+            ("POST", "/machines/b/watchers/web/reload/?sequential=x".into(), "sequential"),
             ("GET", "/machines/b/events/?after=x".into(), "after"),
             ("GET", "/machines/b/watchers/web/tail/?stream=x".into(), "stream"),
             ("GET", "/machines/b/watchers/web/tail/?lines=0".into(), "lines"),

@@ -157,8 +157,17 @@ pub enum InstanceOp {
 pub enum MachineOp {
     /// The states of watchers.
     Status,
+    /// The same with their processes, readiness, and the reason of a trouble.
+    Details,
     /// What their processes use.
     Stats,
+    /// What went wrong last.
+    Why,
+    /// Their options.
+    Options {
+        /// Also those that are not set, with their defaults.
+        all: bool,
+    },
     /// To start them.
     Start,
     /// To stop them.
@@ -166,13 +175,25 @@ pub enum MachineOp {
     /// To stop and start them.
     Restart,
     /// To replace their processes.
-    Reload,
+    Reload {
+        /// By a signal to them, where they have one for it; else always by new ones.
+        graceful: bool,
+        /// One at a time.
+        sequential: bool,
+    },
     /// So many processes more.
     Incr(u32),
     /// So many processes less.
     Decr(u32),
-    /// A signal, to every process.
-    Signal(u32),
+    /// A signal.
+    Signal {
+        /// Its number.
+        number: u32,
+        /// To this process; to all without.
+        pid: Option<u32>,
+        /// To its descendants too.
+        recursive: bool,
+    },
     /// The last lines that they have printed.
     Tail {
         /// To standard error.
@@ -181,6 +202,8 @@ pub enum MachineOp {
         lines: u32,
         /// Only those after this place.
         after: Option<u64>,
+        /// Only those of the worker with this number.
+        wid: Option<u32>,
     },
     /// What circusd has reported; after this number, waited for.
     Events(Option<u64>),
@@ -189,21 +212,38 @@ pub enum MachineOp {
 impl MachineOp {
     /// Whether it changes nothing.
     pub fn only_reads(self) -> bool {
-        matches!(self, Self::Status | Self::Stats | Self::Tail { .. } | Self::Events(_))
+        match self {
+            Self::Status
+            | Self::Details
+            | Self::Stats
+            | Self::Why
+            | Self::Options { .. }
+            | Self::Tail { .. }
+            | Self::Events(_) => true,
+            Self::Start
+            | Self::Stop
+            | Self::Restart
+            | Self::Reload { .. }
+            | Self::Incr(_)
+            | Self::Decr(_)
+            | Self::Signal { .. } => false,
+        }
     }
 
     /// The command of circusd.
     pub fn command(self) -> &'static str {
         match self {
-            Self::Status => "status",
+            Self::Status | Self::Details => "status",
             Self::Stats => "stats",
+            Self::Why => "why",
+            Self::Options { .. } => "options",
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
-            Self::Reload => "reload",
+            Self::Reload { .. } => "reload",
             Self::Incr(_) => "incr",
             Self::Decr(_) => "decr",
-            Self::Signal(_) => "signal",
+            Self::Signal { .. } => "signal",
             Self::Tail { .. } => "tail",
             Self::Events(_) => "listen",
         }
@@ -212,14 +252,20 @@ impl MachineOp {
     /// Its properties, beside the name.
     pub fn properties(self) -> Map<String, Value> {
         let properties = match self {
-            Self::Status | Self::Stats => json!({}),
-            Self::Start | Self::Stop | Self::Restart | Self::Reload => json!({"waiting": true}),
-            Self::Incr(count) | Self::Decr(count) => json!({"nb": count, "waiting": true}),
-            Self::Signal(number) => json!({"signum": number}),
-            Self::Tail { errors, lines, after } => {
-                json!({"stream": if errors { "stderr" } else { "stdout" }, "lines": lines, "after": after})
+            Self::Status | Self::Stats | Self::Why | Self::Events(_) => json!({}),
+            Self::Details => json!({"verbose": true}),
+            Self::Options { all } => json!({"all": all}),
+            Self::Start | Self::Stop | Self::Restart => json!({"waiting": true}),
+            Self::Reload { graceful, sequential } => {
+                json!({"graceful": graceful, "sequential": sequential, "waiting": true})
             }
-            Self::Events(_) => json!({}),
+            Self::Incr(count) | Self::Decr(count) => json!({"nb": count, "waiting": true}),
+            Self::Signal { number, pid: None, recursive } => json!({"signum": number, "recursive": recursive}),
+            Self::Signal { number, pid, recursive } => json!({"signum": number, "pid": pid, "recursive": recursive}),
+            Self::Tail { errors, lines, after, wid } => {
+                let stream = if errors { "stderr" } else { "stdout" };
+                json!({"stream": stream, "lines": lines, "after": after, "wid": wid})
+            }
         };
         match properties {
             Value::Object(properties) => properties,

@@ -54,25 +54,43 @@ pub const ROUTES: &[Route] = &[
     get("/branches/", "The ids of all branches"),
     get("/branches/{branch}/", "One branch"),
     get("/machines/", "The machines, as their branches announce them"),
-    get("/machines/{branch}/watchers/", "The states of the watchers of a machine's circusd"),
-    get("/machines/{branch}/watchers/{watcher}/", "The state of one watcher"),
+    Route {
+        params: &["verbose"],
+        ..get("/machines/{branch}/watchers/", "The states of the watchers of a machine's circusd")
+    },
+    Route { params: &["verbose"], ..get("/machines/{branch}/watchers/{watcher}/", "The state of one watcher") },
+    get("/machines/{branch}/stats/", "What all processes of a machine's circusd use"),
     get("/machines/{branch}/watchers/{watcher}/stats/", "What its processes use"),
+    get("/machines/{branch}/watchers/{watcher}/why/", "What went wrong with it last, and what was printed then"),
+    Route { params: &["all"], ..get("/machines/{branch}/watchers/{watcher}/options/", "Its options") },
     Route { params: &["after"], ..get("/machines/{branch}/events/", "What a machine's circusd reports; also as SSE") },
     Route {
         params: &["after"],
         ..get("/machines/{branch}/watchers/{watcher}/events/", "What it reports of one watcher; also as SSE")
     },
     Route {
-        params: &["stream", "lines", "after"],
+        params: &["stream", "lines", "after", "wid"],
         ..get("/machines/{branch}/watchers/{watcher}/tail/", "What its processes have printed last; also as SSE")
     },
     change("POST", "/machines/{branch}/watchers/{watcher}/start/", "Starts a watcher", &[], WATCHER),
     change("POST", "/machines/{branch}/watchers/{watcher}/stop/", "Stops a watcher", &[], WATCHER),
     change("POST", "/machines/{branch}/watchers/{watcher}/restart/", "Restarts a watcher", &[], WATCHER),
-    change("POST", "/machines/{branch}/watchers/{watcher}/reload/", "Replaces its processes", &[], WATCHER),
+    change(
+        "POST",
+        "/machines/{branch}/watchers/{watcher}/reload/",
+        "Replaces its processes",
+        &["graceful", "sequential"],
+        WATCHER,
+    ),
     change("POST", "/machines/{branch}/watchers/{watcher}/incr/", "More processes", &["nb"], WATCHER),
     change("POST", "/machines/{branch}/watchers/{watcher}/decr/", "Fewer processes", &["nb"], WATCHER),
-    change("POST", "/machines/{branch}/watchers/{watcher}/signal/", "A signal, to each", &["signum"], WATCHER),
+    change(
+        "POST",
+        "/machines/{branch}/watchers/{watcher}/signal/",
+        "A signal, to each of its processes or to one",
+        &["signum", "pid", "recursive"],
+        WATCHER,
+    ),
     change("POST", "/leases/{lease}/", "Takes a lease, or keeps it", &["holder", "life"], WATCHER),
     change("DELETE", "/leases/{lease}/", "Gives a lease back", &["holder"], WATCHER),
     get("/", "The names of all applications"),
@@ -228,7 +246,8 @@ mod tests {
     fn wrong(name: &str) -> String {
         match name {
             "options" | "exchange_type" | "pool" | "placement" | "stream" | "force" | "port" | "max" | "min" | "nb"
-            | "lines" | "after" | "life" | "signum" | "timeout" => "x".into(),
+            | "lines" | "after" | "life" | "signum" | "timeout" | "verbose" | "all" | "wid" | "graceful"
+            | "sequential" | "pid" | "recursive" => "x".into(),
             "broker" => "x".into(),
             _ => "x".repeat(5000),
         }
@@ -243,6 +262,7 @@ mod tests {
                 let others = match *name {
                     "port" | "userid" | "password" | "virtual_host" | "vhost" => "hostname=h&",
                     "life" => "holder=h&",
+                    "pid" | "recursive" => "signum=1&",
                     _ => "",
                 };
                 let target = format!("{}?{others}{name}={}", filled(route.path), wrong(name));

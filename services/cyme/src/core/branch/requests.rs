@@ -938,9 +938,9 @@ fn of_circusd(reply: Value) -> Reply {
     match (reply["status"].as_str(), reply["reason"].as_str()) {
         (Some("error"), Some(reason)) if reason.contains("not found") => Reply::missing(),
         (Some("error"), reason) => Reply::refused(409, reason.unwrap_or("circusd refuses")),
-        _ => Reply::ok(match reply.get("statuses") {
-            Some(statuses) => statuses.clone(),
-            None => reply,
+        _ => Reply::ok(match (reply.get("statuses"), reply.get("details")) {
+            (Some(statuses), None) => statuses.clone(),
+            _ => reply,
         }),
     }
 }

@@ -98,6 +98,9 @@ impl Cluster {
                             outcome: Outcome::Circus(json!({"infos": {"web": {"7": pid, "8": "gone"}}})),
                         });
                     }
+                    "status" if properties.contains_key("verbose") => {
+                        json!({"status": "ok", "statuses": {"web": "active"}, "details": {"web": {"health": "ready"}}})
+                    }
                     "status" => json!({"status": "error", "reason": "program x not found"}),
                     _ => json!({"status": "ok"}),
                 };
@@ -315,7 +318,33 @@ fn a_deleted_queue_is_consumed_from_no_more() {
 fn watchers_of_a_machine_are_its_circusds() {
     let mut cluster = Cluster::new(2);
     assert_eq!(cluster.status(0, "POST", "/machines/b1/watchers/web/reload/"), 200);
-    assert_eq!(cluster.circus, [r#"reload {"waiting":true,"name":"web"}"#]);
+    assert_eq!(cluster.circus, [r#"reload {"graceful":true,"sequential":false,"waiting":true,"name":"web"}"#]);
+    // Each parameter is a property.
+    for (method, path, asked) in [
+        (
+            "POST",
+            "web/reload/?sequential=1&graceful=0",
+            r#"reload {"graceful":false,"sequential":true,"waiting":true,"name":"web"}"#,
+        ),
+        (
+            "POST",
+            "web/signal/?signum=1&pid=7&recursive=1",
+            r#"signal {"signum":1,"pid":7,"recursive":true,"name":"web"}"#,
+        ),
+        ("POST", "web/signal/?signum=15", r#"signal {"signum":15,"recursive":false,"name":"web"}"#),
+        ("GET", "web/why/", r#"why {"name":"web"}"#),
+        ("GET", "web/options/?all=1", r#"options {"all":true,"name":"web"}"#),
+        ("GET", "web/tail/?wid=2", r#"tail {"stream":"stdout","lines":10,"after":null,"wid":2,"name":"web"}"#),
+    ] {
+        assert_eq!(cluster.status(0, method, &format!("/machines/b1/watchers/{path}")), 200, "{path}");
+        assert_eq!(cluster.circus.last().map(String::as_str), Some(asked));
+    }
+    let details = cluster.ask(0, "GET", "/machines/b1/watchers/?verbose=1").unwrap().body;
+    assert_eq!(
+        (&details["statuses"]["web"], &details["details"]["web"]["health"]),
+        (&json!("active"), &json!("ready"))
+    );
+    assert_eq!(cluster.ask(0, "GET", "/machines/b1/stats/").unwrap().body["infos"]["web"]["8"], "gone");
     assert_eq!(cluster.status(0, "GET", "/machines/b1/watchers/web/"), 404);
     assert_eq!(cluster.status(0, "GET", "/machines/b9/watchers/"), 404);
     assert_eq!(cluster.ask(0, "GET", "/machines/").unwrap().body[1]["labels"], json!(["label1"]));
