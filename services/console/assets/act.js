@@ -83,5 +83,19 @@ export function button(label, action, run) {
   const within = action && (action.watcher || session.all);
   const enough = within && may(action.role);
   const hint = action ? action.summary + (enough ? "" : within ? ": takes the role " + action.role : ": concerns every watcher") : "";
-  return el("button", { type: "button", title: hint, disabled: !enough, onclick: run, "data-action": action ? action.name : "" }, label);
+  const made = el("button", { type: "button", title: hint, disabled: !enough, onclick: run, "data-action": action ? action.name : "" }, label);
+  actions.set(made, action);
+  return made;
+}
+const actions = new WeakMap();
+
+// Buttons below a node are dead, too, where the branch of a machine does not offer their actions. info: of the machine.
+export function offer(node, info) {
+  if (!info || !info.fleet) return;
+  for (const child of node.querySelectorAll("[data-action]")) {
+    const action = actions.get(child);
+    if (!action || action.fleet) continue;
+    if (!child.disabled) child.disabled = true;
+    child.title = action.summary + ": the branch of this machine does not offer it";
+  }
 }

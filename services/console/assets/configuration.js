@@ -1,6 +1,6 @@
 // The configuration file: what is wrong with it, what reading it again would do, and then doing it. And circusd itself.
 
-import { act, button, confirm, find, say } from "./act.js";
+import { act, button, confirm, find, offer, say } from "./act.js";
 import { el, put } from "./dom.js";
 import { model, watch } from "./model.js";
 import { get, may, path, post } from "./net.js";
@@ -14,7 +14,9 @@ function change(kind, entry) {
 }
 
 export function configuration(main, wanted) {
-  let machine = wanted || [...model.machines.keys()].sort()[0] || "";
+  // A machine of a fleet has its configuration where it is: its branch offers none of this.
+  const own = () => [...model.machines].filter(([, { info }]) => !(info && info.fleet)).map(([name]) => name).sort();
+  let machine = wanted || own()[0] || "";
   let plan = null;
   const result = el("div", { id: "plan", role: "status" });
   const prune = el("input", { type: "checkbox", id: "prune", onchange: () => forget() });
@@ -67,13 +69,16 @@ export function configuration(main, wanted) {
   };
   const onMachine = (label, name, fields = {}) => needing(button(label, find(name, false), () => act(machine, null, name, fields)));
   needing(check);
-  main.append(el("h1", {}, "Configuration"),
+  const none = el("p", { class: "note", hidden: true }, "The machines shown are those of fleets: their files are read and changed where they are.");
+  main.append(el("h1", {}, "Configuration"), none,
     el("section", {}, el("h2", {}, "The file"), el("div", { class: "bar" }, el("label", {}, "Machine", pick), el("label", {}, prune, "remove what was added by a command"), check, apply), result),
     el("section", {}, el("h2", {}, "circusd"), el("div", { class: "bar", role: "group", "aria-label": "circusd" },
       needing(button("Add a watcher…", find("add", false), add)), onMachine("Open log files again", "reopenlogs"), onMachine("Rolling reload of all…", "rolling-reload"),
       onMachine("Restart circusd…", "restart"), onMachine("Upgrade circusd…", "upgrade"), onMachine("Quit circusd…", "quit"))));
   const end = watch(() => {
-    const names = [...model.machines.keys()].sort();
+    const names = own();
+    none.hidden = names.length > 0 || model.machines.size === 0;
+    if (!none.hidden) for (const [, { info }] of model.machines) offer(main, info);
     if (names.join("\n") !== [...pick.options].map((option) => option.value).join("\n")) {
       pick.replaceChildren(...names.map((name) => el("option", { value: name }, name)));
       if (!names.includes(machine)) machine = names[0] || "";

@@ -38,6 +38,11 @@ export function reset() {
 }
 
 export const handlers = {
+  // Machines of fleets come and go.
+  machines({ names }) {
+    for (const old of [...model.machines.keys()]) if (!names.includes(old)) model.machines.delete(old);
+    tell();
+  },
   machine(info) { machine(info.name).info = info; tell(); },
   names({ machine: name, watchers }) {
     const known = machine(name);

@@ -1,6 +1,6 @@
 // Machines and their watchers, as a tree.
 
-import { act, button, find } from "./act.js";
+import { act, button, find, offer } from "./act.js";
 import { el, mood, percent, put, size, span } from "./dom.js";
 import { grown, model, watch } from "./model.js";
 import { Table } from "./table.js";
@@ -61,7 +61,8 @@ function rows() {
       if (only === "on" && row.state === "stopped") continue;
       own.push({ ...row, kind: "watcher", jobKind: row.kind, machine: name });
     }
-    const reason = info.reach.reason || (info.circusd.version ? "circusd " + info.circusd.version : info.endpoint);
+    const labels = info.fleet && info.fleet.labels.length ? info.fleet.labels.join(", ") + " · " : "";
+    const reason = info.reach.reason || labels + (info.circusd.version ? "circusd " + info.circusd.version : info.endpoint);
     shown.push({ kind: "machine", name, reach: info.reach.state, reason, ...sum, uptime: info.circusd.age, count: own.length });
     if (!folded.has(name)) shown.push(...own);
   }
@@ -90,6 +91,7 @@ export function overview(main) {
     // What steers all watchers is for a console of one machine.
     for (const made of onAll) made.hidden = model.machines.size !== 1;
     socketBox.hidden = sockets.length === 0;
+    for (const { info } of model.machines.values()) offer(main, info);
     socketTable.show(sockets);
     const lost = [...model.machines.values()].filter(({ info }) => info && info.reach.state === "down");
     note.hidden = lost.length === 0;

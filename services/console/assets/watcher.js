@@ -1,6 +1,6 @@
 // One watcher: its processes, what it uses, what went wrong, what it prints, and its options.
 
-import { act, button, confirm, find, say } from "./act.js";
+import { act, button, confirm, find, offer, say } from "./act.js";
 import { clock, el, mood, percent, put, size, span } from "./dom.js";
 import { grown, model, watch } from "./model.js";
 import { get, may, path, post } from "./net.js";
@@ -86,6 +86,7 @@ export function watcher(main, machine, name) {
         for (const child of node.querySelectorAll("button")) child.tabIndex = -1;
       }
       node.dataset.pid = String(worker.pid);
+      offer(node, (model.machines.get(machine) || {}).info);
     } },
   ], { label: "Processes", name: "processes", open: (worker) => may("operate") && signal(worker.pid) });
 
@@ -159,6 +160,7 @@ export function watcher(main, machine, name) {
     gone.hidden = !model.gone;
     put(gone, now ? "This watcher is gone." : "There is no such watcher.");
     const { info } = model.machines.get(machine) || {};
+    offer(main, info);
     if (!info || info.reach.state !== "up") asked = null;
     else if (now && asked !== model.turn) { asked = model.turn; ask(); }
     if (!now) return;

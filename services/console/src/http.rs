@@ -27,8 +27,9 @@ use crate::core::action::{self, Action};
 use crate::core::{Access, Board, Caller, Reach, Refusal, Visit, openapi};
 use crate::link::{Machine, Outcome, now};
 use crate::listener::Peer;
-use crate::stream::{self, Detail, Streams};
+use crate::stream::{self, Detail, Of, Streams};
 use crate::tail::{self, Followers, Wanted};
+use crate::tree::Machines;
 
 /// The largest body of a request.
 const BODY: usize = 1 << 18;
@@ -46,7 +47,7 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 /// What a server shows, and to whom.
 pub struct Server {
     /// The circusds.
-    pub machines: Vec<Machine>,
+    pub machines: Machines,
     /// Who may ask.
     pub access: Access,
     /// The path of a proxy that leads here; empty, or `/circus`.
@@ -67,7 +68,7 @@ pub struct Server {
 
 impl Server {
     /// A server for these circusds.
-    pub fn new(machines: Vec<Machine>, access: Access, news: watch::Receiver<u64>, log: fn(&str)) -> Self {
+    pub fn new(machines: Machines, access: Access, news: watch::Receiver<u64>, log: fn(&str)) -> Self {
         Self {
             machines,
             access,
@@ -194,8 +195,8 @@ async fn object(head: &Parts, body: Body) -> Result<Object, Refusal> {
 }
 
 impl Server {
-    fn machine(&self, name: &str) -> Result<&Machine, Refusal> {
-        self.machines.iter().find(|machine| machine.name() == name).ok_or_else(|| no_such("machine"))
+    async fn machine(&self, name: &str) -> Result<Machine, Refusal> {
+        self.machines.named(name).await.ok_or_else(|| no_such("machine"))
     }
 
     fn caller(&self, peer: Peer, head: &Parts, changes: bool) -> Result<Caller, Refusal> {
@@ -306,18 +307,16 @@ impl Server {
         match parts {
             ["session"] => return Ok(found(self.session(caller))),
             ["actions"] => return Ok(found(action::listed())),
-            ["stream"] => return self.stream(caller, head),
+            ["stream"] => return self.stream(caller, head).await,
             ["machines"] => {
-                for machine in &self.machines {
-                    machine.fresh().await;
-                }
-                let all: Vec<Value> = self.machines.iter().map(|machine| machine.board().machine(scope)).collect();
+                let machines = self.machines.fresh().await;
+                let all: Vec<Value> = machines.iter().map(|machine| machine.board().machine(scope)).collect();
                 return Ok(found(json!(all)));
             }
             _ => {}
         }
         let ["machines", machine, rest @ ..] = parts else { return Err(no_such("page")) };
-        let machine = self.machine(machine)?;
+        let machine = &self.machine(machine).await?;
         match rest {
             [] => {
                 machine.fresh().await;
@@ -337,8 +336,9 @@ impl Server {
                 let last = text(&head.headers, HeaderName::from_static("last-event-id"));
                 if wants_stream(head) {
                     let last = last.and_then(|id| id.parse().ok()).or(after);
-                    return self.changes(vec![machine.clone()], None, scope, last);
+                    return self.changes(Of::One(machine.clone(), last), None, scope);
                 }
+                machine.caught_up().await;
                 let (events, missed, last) = machine.board().events_after(scope, after.unwrap_or(0));
                 Ok(found(json!({"events": events, "missed": missed, "last": last})))
             }
@@ -403,28 +403,22 @@ impl Server {
         }
     }
 
-    fn stream(&self, caller: &Caller, head: &Parts) -> Result<Said, Refusal> {
+    async fn stream(&self, caller: &Caller, head: &Parts) -> Result<Said, Refusal> {
         let machine = param(head, "machine");
         let detail = match (machine, param(head, "watcher")) {
             (Some(machine), Some(watcher)) => {
-                self.machine(&machine)?;
+                self.machine(&machine).await?;
                 touches(caller, Some(&watcher))?;
                 Some(Detail { machine, watcher })
             }
             (None, Some(_)) => return Err(Refusal::new(400, "a watcher needs a machine")),
             (_, None) => None,
         };
-        self.changes(self.machines.clone(), detail, &caller.watchers, None)
+        self.changes(Of::All(self.machines.shown().clone()), detail, &caller.watchers)
     }
 
-    fn changes(
-        &self,
-        machines: Vec<Machine>,
-        detail: Option<Detail>,
-        scope: &Scope,
-        event: Option<u64>,
-    ) -> Result<Said, Refusal> {
-        let response = stream::changes(machines, detail, scope.clone(), event, self.news.clone(), &self.streams);
+    fn changes(&self, of: Of, detail: Option<Detail>, scope: &Scope) -> Result<Said, Refusal> {
+        let response = stream::changes(of, detail, scope.clone(), self.news.clone(), &self.streams);
         response.map(Said::Else).ok_or_else(|| Refusal::new(503, "too many browsers look already"))
     }
 
@@ -465,7 +459,7 @@ impl Server {
         body: Body,
     ) -> Result<Said, Refusal> {
         allowed(caller, action.role())?;
-        let machine = self.machine(machine)?;
+        let machine = self.machine(machine).await?;
         let mut fields = object(head, body).await?;
         if action.name == "add" {
             touches(caller, fields.get("name").and_then(Value::as_str))?;
@@ -474,7 +468,7 @@ impl Server {
         let ready = action.ready(watcher, fields).map_err(|reason| Refusal::new(400, reason))?;
         if let Some(seen) = seen {
             let prune = ready.properties.get("prune").is_some_and(|prune| prune == true);
-            let now = plan(machine, prune).await?;
+            let now = plan(&machine, prune).await?;
             if now["digest"] != seen {
                 return Err(Refusal::new(409, "the file has changed since the plan was made; look at it again"));
             }

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
 use crate::core::{Board, Reach};
+use crate::fleet::client::Listening;
+use crate::fleet::{Fleet, Member};
 use crate::queues::Queues;
 
 const CONTROL: Token = Token(0);
@@ -77,6 +79,14 @@ pub(crate) struct Follow {
     pub(crate) topics: OutputTopics,
 }
 
+/// What workers print, as it comes.
+pub(crate) enum Output {
+    /// Published by circusd.
+    Published(Follow),
+    /// Sent by a branch, the last lines first.
+    Sent(Listening),
+}
+
 enum Ask {
     Call {
         command: String,
@@ -102,9 +112,32 @@ pub struct Machine {
 struct Inner {
     name: String,
     board: Arc<Mutex<Board>>,
+    way: Way,
+}
+
+/// How a circusd is reached.
+enum Way {
+    /// By a thread with connections to it.
+    Thread(Thread),
+    /// Through a branch.
+    Member(Arc<Member>),
+    /// Not at all: this stands for a fleet whose machines are not known.
+    Branch(Arc<Fleet>),
+}
+
+struct Thread {
     asks: Sender<Ask>,
     waker: Arc<Waker>,
     looking: Arc<AtomicUsize>,
+}
+
+impl Thread {
+    /// False: it has ended.
+    fn ask(&self, ask: Ask) -> bool {
+        let asked = self.asks.send(ask).is_ok();
+        drop(self.waker.wake());
+        asked
+    }
 }
 
 /// Somebody looks, as long as this lives: figures are gathered.
@@ -112,8 +145,7 @@ pub struct Look(Machine);
 
 impl Drop for Look {
     fn drop(&mut self) {
-        self.0.inner.looking.fetch_sub(1, Ordering::SeqCst);
-        drop(self.0.inner.waker.wake());
+        self.0.looked(false);
     }
 }
 
@@ -160,7 +192,26 @@ impl Machine {
         };
         let thread = thread::Builder::new().name(format!("circusd {name}"));
         thread.spawn(move || link.run()).map_err(told)?;
-        Ok(Self { inner: Arc::new(Inner { name, board, asks, waker, looking }) })
+        Ok(Self::by(&name, board, Way::Thread(Thread { asks, waker, looking })))
+    }
+
+    fn by(name: &str, board: Arc<Mutex<Board>>, way: Way) -> Self {
+        Self { inner: Arc::new(Inner { name: name.to_owned(), board, way }) }
+    }
+
+    /// A machine of a fleet.
+    pub(crate) fn of_member(name: &str, board: Arc<Mutex<Board>>, member: Arc<Member>) -> Self {
+        Self::by(name, board, Way::Member(member))
+    }
+
+    /// What stands for a fleet.
+    pub(crate) fn of_branch(name: &str, board: Arc<Mutex<Board>>, fleet: Arc<Fleet>) -> Self {
+        Self::by(name, board, Way::Branch(fleet))
+    }
+
+    /// Whether this is that machine: one that was forgotten and comes back is another.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner.board, &other.inner.board)
     }
 
     /// What pages call it.
@@ -175,40 +226,78 @@ impl Machine {
 
     /// Somebody looks from now on.
     pub fn look(&self) -> Look {
-        self.inner.looking.fetch_add(1, Ordering::SeqCst);
-        drop(self.inner.waker.wake());
+        self.looked(true);
         Look(self.clone())
+    }
+
+    fn looked(&self, looks: bool) {
+        match &self.inner.way {
+            Way::Thread(Thread { looking, waker, .. }) => {
+                match looks {
+                    true => looking.fetch_add(1, Ordering::SeqCst),
+                    false => looking.fetch_sub(1, Ordering::SeqCst),
+                };
+                drop(waker.wake());
+            }
+            Way::Member(member) => member.look(looks),
+            Way::Branch(fleet) => fleet.look(looks),
+        }
     }
 
     /// Asks circusd, and waits for its answer no longer than `patience`.
     pub async fn call(&self, command: &str, properties: Object, patience: Duration) -> Outcome {
+        let thread = match &self.inner.way {
+            Way::Thread(thread) => thread,
+            Way::Member(member) => return member.call(command, &properties, patience).await,
+            Way::Branch(fleet) => return fleet.lost(),
+        };
         let (reply, outcome) = oneshot::channel();
         let lost = || Outcome::Lost("the connection to circusd has ended".into());
-        let ask = Ask::Call { command: command.to_owned(), properties, patience, reply };
-        if self.inner.asks.send(ask).is_err() {
+        if !thread.ask(Ask::Call { command: command.to_owned(), properties, patience, reply }) {
             return lost();
         }
-        drop(self.inner.waker.wake());
         outcome.await.unwrap_or_else(|_| lost())
     }
 
     /// Waits until the board is as circusd is now, or circusd is known not to be there.
     pub async fn fresh(&self) {
-        let (reply, outcome) = oneshot::channel();
-        if self.inner.asks.send(Ask::Fresh(reply)).is_ok() {
-            drop(self.inner.waker.wake());
-            drop(outcome.await);
+        match &self.inner.way {
+            Way::Thread(thread) => {
+                let (reply, outcome) = oneshot::channel();
+                if thread.ask(Ask::Fresh(reply)) {
+                    drop(outcome.await);
+                }
+            }
+            Way::Member(member) => member.fresh().await,
+            Way::Branch(fleet) => _ = fleet.fresh().await,
         }
     }
 
-    /// Subscribes to what the workers of a watcher print.
-    pub(crate) async fn follow(&self, watcher: &str, stream: StreamName) -> Result<Follow, String> {
+    /// Waits until the board has the events that have happened, where they do not come by themselves.
+    pub async fn caught_up(&self) {
+        if let Way::Member(member) = &self.inner.way {
+            drop(member.caught_up().await);
+        }
+    }
+
+    /// What the workers of a watcher print, as it comes. `properties` are those of `tail`.
+    pub(crate) async fn follow(
+        &self,
+        watcher: &str,
+        stream: StreamName,
+        properties: &Object,
+    ) -> Result<Output, String> {
+        let thread = match &self.inner.way {
+            Way::Thread(thread) => thread,
+            Way::Member(member) => return member.follow(properties).await.map(Output::Sent),
+            Way::Branch(_) => return Err("this is a fleet, and no machine".into()),
+        };
         let (reply, outcome) = oneshot::channel();
         let lost = || "the connection to circusd has ended".to_owned();
-        let ask = Ask::Follow { watcher: watcher.to_owned(), stream, reply };
-        self.inner.asks.send(ask).map_err(|_| lost())?;
-        drop(self.inner.waker.wake());
-        outcome.await.map_err(|_| lost())?
+        if !thread.ask(Ask::Follow { watcher: watcher.to_owned(), stream, reply }) {
+            return Err(lost());
+        }
+        outcome.await.map_err(|_| lost())?.map(Output::Published)
     }
 }
 

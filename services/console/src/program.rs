@@ -24,10 +24,13 @@ use tokio::time::timeout;
 
 use crate::core::Access;
 use crate::core::access::{Proxy, Token, tokens};
+use crate::fleet::client::Address;
+use crate::fleet::{Common, Fleet};
 use crate::http::{self, Server};
 use crate::link::Machine;
 use crate::listener::{self, Door};
-use crate::machines::{Given, is_open, places};
+use crate::machines::{Given, fleets, is_open, places};
+use crate::tree::{Machines, Shown};
 
 /// How long requests may take to end once the console is to.
 const END: Duration = Duration::from_secs(1);
@@ -49,6 +52,13 @@ pub struct Args {
     /// CIRCUS_HOST)
     #[arg(long, value_name = "HOSTS", conflicts_with_all = ["endpoint", "pubsub", "stats"])]
     pub host: Option<String>,
+    /// A branch of Cyme whose fleet is shown; may be given several times. No circusd is shown beside fleets unless it is
+    /// named
+    #[arg(long, value_name = "URL", value_parser = Address::read)]
+    pub fleet: Vec<Address>,
+    /// The file with the token that the branch asks for (or CYME_TOKEN); one for all fleets, or one for each in their order
+    #[arg(long, value_name = "FILE", requires = "fleet")]
+    pub fleet_token_file: Vec<PathBuf>,
     /// What pages call the machine of the one endpoint; its host name without
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -184,19 +194,30 @@ async fn run(args: Args) -> Result<(), String> {
         ssh: args.ssh.clone().map(|server| Ssh { server, keyfile: args.ssh_keyfile.clone() }),
         keys: KeyNames { own: args.curve_key.clone(), server: args.curve_server_key.clone(), descriptor: None },
         name: args.name.clone(),
+        fleets: !args.fleet.is_empty(),
     };
     let places = places(given, &host.env, if machine.is_empty() { "circusd" } else { &machine })?;
+    let clients = fleets(&args.fleet, &args.fleet_token_file, host.env.get("CYME_TOKEN").cloned())?;
+    let open = is_open(&places) && clients.iter().all(|client| client.token().is_none());
     let door = match (args.fd, Door::passed()) {
         (Some(number), _) => Door::inherited(number)?,
         (None, Some(passed)) => passed?,
         (None, None) => Door::open(&args.listen)?,
     };
-    let (access, place) = access(&args, &door, is_open(&places), &|name| host.env.get(name).cloned())?;
+    let (access, place) = access(&args, &door, open, &|name| host.env.get(name).cloned())?;
     let (news, changes) = watch::channel(0);
     let news = Arc::new(news);
-    let machines: Result<Vec<Machine>, String> =
-        places.into_iter().map(|place| Machine::start(place, args.always, Arc::clone(&news))).collect();
-    let mut server = Server::new(machines?, access, changes, say);
+    let (shown, circusds) = (Shown::default(), places.iter().map(|place| place.name.clone()).collect());
+    for place in places {
+        shown.add(Machine::start(place, args.always, Arc::clone(&news))?);
+    }
+    let alone = clients.len() == 1;
+    let common = Common { shown: shown.clone(), news, always: args.always, circusds, alone, log: say };
+    for client in clients.iter().filter(|client| client.token().is_some() && client.address().is_open()) {
+        say(&format!("fleet {}: its token can be read on its way; https:// hides it", client.address()));
+    }
+    let fleets = clients.into_iter().map(|client| Fleet::start(client, common.clone())).collect();
+    let mut server = Server::new(Machines::new(shown, fleets), access, changes, say);
     server.prefix.clone_from(&args.prefix);
     server.secure = args.behind_tls || args.tls_certificate.is_some();
     server.patience = Duration::from_secs(args.patience);
@@ -441,6 +462,8 @@ mod tests {
             "--fd 3 --listen :80",
             "--host a --endpoint ipc:///c",
             "--tls-key k",
+            "--fleet 127.0.0.1:8000",
+            "--fleet-token-file t",
             "--proxy-role alice",
             "word",
         ] {

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use crate::core::Reach;
 use crate::link::{Look, Machine, now};
 use crate::tail::Batch;
+use crate::tree::Shown;
 
 /// A browser is told at most so often.
 const PACE: Duration = Duration::from_millis(300);
@@ -40,6 +41,12 @@ struct Told {
     event: u64,
 }
 
+impl Told {
+    fn new(machine: Machine, event: u64) -> Self {
+        Self { _look: machine.look(), machine, version: 0, event }
+    }
+}
+
 /// What a browser shows beside the overview.
 #[derive(Clone, Debug)]
 pub(crate) struct Detail {
@@ -47,8 +54,19 @@ pub(crate) struct Detail {
     pub(crate) watcher: String,
 }
 
+/// Of whom a browser is told.
+pub(crate) enum Of {
+    /// Of all that are shown, which come and go.
+    All(Shown),
+    /// Of this one; with the number of the last event that the browser knows.
+    One(Machine, Option<u64>),
+}
+
 struct State {
     told: Vec<Told>,
+    /// Where machines come and go.
+    shown: Option<Shown>,
+    names: Option<Vec<String>>,
     detail: Option<Detail>,
     /// The watchers that the browser is shown.
     scope: Scope,
@@ -61,13 +79,11 @@ struct State {
     _place: Place,
 }
 
-/// What changes of these watchers of these machines, and of one watcher in full. `event` is the number of the last event that the browser
-/// knows, of its only machine. None: too many are told already.
+/// What changes of these watchers, and one watcher in full. None: too many are told already.
 pub(crate) fn changes(
-    machines: Vec<Machine>,
+    of: Of,
     detail: Option<Detail>,
     scope: Scope,
-    event: Option<u64>,
     news: watch::Receiver<u64>,
     streams: &Streams,
 ) -> Option<Response> {
@@ -75,13 +91,15 @@ pub(crate) fn changes(
         streams.fetch_sub(1, Ordering::SeqCst);
         return None;
     }
-    let told = machines
-        .into_iter()
-        .map(|machine| Told { _look: machine.look(), machine, version: 0, event: event.unwrap_or(0) })
-        .collect();
+    let (told, shown) = match of {
+        Of::All(shown) => (Vec::new(), Some(shown)),
+        Of::One(machine, event) => (vec![Told::new(machine, event.unwrap_or(0))], None),
+    };
     let waiting = Vec::new().into_iter();
     let state = State {
         told,
+        shown,
+        names: None,
         detail,
         scope,
         touched: None,
@@ -118,8 +136,24 @@ impl State {
         }
     }
 
+    /// Machines that have come are told from now on, and those that have gone no more.
+    fn follow(&mut self) -> Option<Event> {
+        let shown = self.shown.as_ref()?.all();
+        self.told.retain(|told| shown.iter().any(|machine| machine.is(&told.machine)));
+        for machine in &shown {
+            if !self.told.iter().any(|told| told.machine.is(machine)) {
+                self.told.push(Told::new(machine.clone(), 0));
+            }
+        }
+        let names: Vec<String> = shown.iter().map(|machine| machine.name().to_owned()).collect();
+        let changed = self.names.as_ref() != Some(&names);
+        let told = changed.then(|| event("machines", &json!({"names": names})));
+        self.names = Some(names);
+        told
+    }
+
     fn collect(&mut self) -> Vec<Event> {
-        let mut events = Vec::new();
+        let mut events: Vec<Event> = self.follow().into_iter().collect();
         for told in &mut self.told {
             let name = told.machine.name().to_owned();
             let board = told.machine.board();

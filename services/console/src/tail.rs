@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::link::{Follow, Machine, Outcome};
+use crate::core::fleet::Message;
+use crate::fleet::client::Listening;
+use crate::link::{Follow, Machine, Outcome, Output};
 
 /// So many browsers may follow at once.
 const FOLLOWERS: usize = 64;
@@ -101,6 +103,25 @@ impl Pending {
         self.lines.push_back(json!({"pid": line.pid, "wid": line.wid, "time": line.time, "line": line.line}));
     }
 
+    /// Takes what a branch has sent. False: it was the last.
+    fn sent(&mut self, wanted: &Wanted, message: &Message) -> bool {
+        match message.event.as_str() {
+            "line" => {
+                if let Ok(line) = serde_json::from_str::<KeptLine>(&message.data)
+                    && wanted.has(&line.line)
+                {
+                    self.push(&line);
+                }
+            }
+            "missed" => {
+                let told: Value = serde_json::from_str(&message.data).unwrap_or_default();
+                self.missed += told["missed"].as_u64().unwrap_or_default();
+            }
+            _ => {}
+        }
+        message.event != "end"
+    }
+
     fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.dropped == 0 && self.missed == 0
     }
@@ -133,8 +154,15 @@ pub(crate) async fn follow(
     let place = Place(Arc::clone(followers));
     // What cannot be had is told by the status. The lines are asked for again once the subscription stands.
     kept(machine, wanted.properties()).await?;
-    let subscription = machine.follow(&wanted.watcher, wanted.stream).await.map_err(|reason| (503, reason))?;
+    let output = machine.follow(&wanted.watcher, wanted.stream, &wanted.properties()).await;
     let (sender, batches) = mpsc::channel(WAITING);
+    let subscription = match output.map_err(|reason| (503, reason))? {
+        Output::Published(subscription) => subscription,
+        Output::Sent(lines) => {
+            tokio::spawn(relay(wanted, lines, sender, place));
+            return Ok(batches);
+        }
+    };
     let (machine, runtime) = (machine.clone(), Handle::current());
     let follower = Follower {
         wanted,
@@ -162,6 +190,35 @@ pub(crate) async fn kept(machine: &Machine, properties: Object) -> Result<Tail, 
         }
         Outcome::Silence => Err((503, "circusd does not answer in time".into())),
         Outcome::Lost(reason) => Err((503, reason)),
+    }
+}
+
+/// Passes on what a branch sends, until one of both sides ends.
+async fn relay(wanted: Wanted, mut lines: Listening, sender: mpsc::Sender<Batch>, _place: Place) {
+    let mut pending = Pending::default();
+    // An empty one says that the browser follows.
+    if sender.try_send(pending.take()).is_err() {
+        return;
+    }
+    let mut sent = Instant::now();
+    let mut goes_on = true;
+    while goes_on {
+        tokio::select! {
+            news = lines.next() => {
+                let news = news.unwrap_or_else(|_| vec![Message { event: "end".into(), data: String::new() }]);
+                goes_on = news.iter().all(|message| pending.sent(&wanted, message));
+            }
+            () = tokio::time::sleep(PACE.saturating_sub(sent.elapsed())), if !pending.is_empty() => {}
+            () = sender.closed() => return,
+        }
+        if !pending.is_empty() && (sent.elapsed() >= PACE || !goes_on) {
+            sent = Instant::now();
+            match sender.try_send(pending.take()) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(batch)) => pending.lost(&batch),
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+            }
+        }
     }
 }
 
@@ -277,6 +334,21 @@ mod tests {
         assert!(pending.is_empty());
         pending.lost(&batch);
         assert_eq!(pending.take().json(), json!({"lines": [], "dropped": BATCH + 10, "missed": 0}));
+    }
+
+    #[test]
+    fn what_a_branch_sends() {
+        let wanted =
+            Wanted { watcher: "w".into(), stream: StreamName::Stdout, lines: 5, wid: None, search: Some("one".into()) };
+        let mut pending = Pending::default();
+        let mut sent =
+            |event: &str, data: Value| pending.sent(&wanted, &Message { event: event.into(), data: data.to_string() });
+        assert!(sent("line", json!({"pid": 1, "wid": 1, "time": 1.5, "line": "One"})));
+        assert!(sent("line", json!({"pid": 1, "wid": 1, "time": 1.5, "line": "two"})));
+        assert!(sent("line", json!("strange")) && sent("missed", json!({"missed": 7})) && sent("other", json!(1)));
+        assert!(!sent("end", json!({"status": 408})));
+        let batch = pending.take();
+        assert_eq!((batch.lines.len(), batch.missed), (1, 7));
     }
 
     #[test]

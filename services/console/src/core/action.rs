@@ -168,7 +168,7 @@ pub fn listed() -> Value {
                 .map(|(name, required, doc)| json!({"name": name, "required": required, "doc": doc}))
                 .collect();
             json!({"name": action.name, "watcher": action.of_watcher, "role": action.role().name(),
-                   "summary": action.summary, "properties": properties})
+                   "summary": action.summary, "properties": properties, "fleet": super::fleet::offers(action)})
         })
         .collect();
     json!(list)
@@ -239,5 +239,6 @@ mod tests {
         assert_eq!(listed.as_array().unwrap().len(), ACTIONS.len());
         let upgrade = listed.as_array().unwrap().iter().find(|action| action["name"] == "upgrade").unwrap();
         assert_eq!((&upgrade["role"], &upgrade["properties"][0]["name"]), (&json!("admin"), &json!("binary")));
+        assert_eq!((&upgrade["fleet"], &listed[0]["fleet"]), (&json!(false), &json!(true)));
     }
 }

@@ -72,6 +72,8 @@ pub struct Board {
     sockets: Vec<Object>,
     events: VecDeque<(u64, Value)>,
     next_event: u64,
+    /// The fleet that it is of: where its branch is, and its labels.
+    fleet: Option<Value>,
 }
 
 /// What has changed.
@@ -93,6 +95,15 @@ impl Board {
     /// A circusd of which nothing is known yet.
     pub fn new(name: &str, endpoint: &str) -> Self {
         Self { name: name.to_owned(), endpoint: endpoint.to_owned(), version: 1, next_event: 1, ..Self::default() }
+    }
+
+    /// It is a machine of the fleet with this URL, with these labels.
+    pub fn of_fleet(&mut self, url: &str, labels: &[String]) {
+        let fleet = Some(json!({"url": url, "labels": labels}));
+        if self.fleet != fleet {
+            self.fleet = fleet;
+            self.machine_changed = self.step();
+        }
     }
 
     fn step(&mut self) -> u64 {
@@ -306,7 +317,7 @@ impl Board {
     pub fn machine(&self, scope: &Scope) -> Value {
         let sockets: &[Object] = if scope.is_all() { &self.sockets } else { &[] };
         json!({"name": self.name, "endpoint": self.endpoint, "reach": self.reach.json(), "circusd": self.own,
-               "watchers": self.names(scope).len(), "sockets": sockets})
+               "watchers": self.names(scope).len(), "sockets": sockets, "fleet": self.fleet})
     }
 
     fn names(&self, scope: &Scope) -> Vec<&String> {

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod action;
 pub mod board;
+pub mod fleet;
 pub mod history;
 pub mod openapi;
 

@@ -33,10 +33,10 @@ pub const QUESTIONS: &[Question] = &[
     ask("/api/actions", "The actions, their roles and properties", &[]),
     ask(
         "/api/stream",
-        "What changes, as server-sent events: machine, names, rows, event, watcher",
+        "What changes, as server-sent events: machines, machine, names, rows, event, watcher",
         &["machine", "watcher"],
     ),
-    ask("/api/machines", "The machines, each with its circusd and its sockets", &[]),
+    ask("/api/machines", "The machines, each with its circusd and its sockets, or its fleet and labels", &[]),
     ask("/api/machines/{machine}", "One machine with the rows of its watchers", &[]),
     ask("/api/machines/{machine}/watchers", "The watchers: state, readiness, cpu, memory", &[]),
     ask("/api/machines/{machine}/watchers/{watcher}", "One watcher with its processes", &[]),
@@ -76,7 +76,7 @@ fn meaning(status: u16) -> &'static str {
         403 => "The role does not suffice, or the request comes from another page or by another name",
         404 => "There is no such machine or watcher",
         405 => "This path does not take that method",
-        409 => "circusd has refused; reason says why",
+        409 => "circusd has refused, or the branch of the machine does not offer it; reason says why",
         413 => "The body is too long",
         _ => "circusd does not answer",
     }
