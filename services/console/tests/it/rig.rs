@@ -88,9 +88,15 @@ impl Rig {
     }
 
     pub(crate) fn start_console(&mut self, arguments: &[&str]) {
+        let endpoint = format!("ipc://{}", self.path("control").display());
+        self.start_console_of(&[&["--endpoint", &endpoint, "--name", "box"], arguments].concat(), &[]);
+    }
+
+    /// One that shows what these arguments and variables say.
+    pub(crate) fn start_console_of(&mut self, arguments: &[&str], variables: &[(&str, PathBuf)]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_circushttpd"));
-        command.arg("--endpoint").arg(format!("ipc://{}", self.path("control").display()));
-        command.args(["--name", "box", "--listen", &format!("127.0.0.1:{}", self.port)]);
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+        command.envs(variables.iter().map(|(name, value)| (*name, value)));
         command.arg("--tokens").arg(self.path("tokens")).args(arguments).current_dir(self.folder.path());
         self.console = Some(Process::start(&mut command, &self.path("console.log")));
         eventually("the console answers", || (self.ask("GET", "/healthz", &[], "").status == 200).then_some(()));
@@ -127,8 +133,14 @@ impl Rig {
 
     /// What everything has logged.
     pub(crate) fn logs(&self) -> String {
-        let log = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
-        format!("--- circusd\n{}--- console\n{}", log("circusd.log"), log("console.log"))
+        let mut logs = String::new();
+        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|end| end == "log") {
+                let text = fs::read_to_string(entry.path()).unwrap_or_default();
+                logs.push_str(&format!("--- {}\n{text}", entry.file_name().display()));
+            }
+        }
+        logs
     }
 }
 
