@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug: what it is called, the file of the core, the line that is right, and what it is replaced by.
-const BUGS: [(&str, &str, &str, &str); 47] = [
+const BUGS: [(&str, &str, &str, &str); 48] = [
     (
         "a death that was asked for gives no reap",
         "lifecycle/exit.rs",
@@ -237,9 +237,15 @@ const BUGS: [(&str, &str, &str, &str); 47] = [
         "        host.retiring |= retires && host.under_way.is_empty();\n",
     ),
     (
+        "the time of too many workers goes on when their number changes",
+        "requests/change.rs",
+        "            w.scaler.low = None;\n",
+        "",
+    ),
+    (
         "a watcher runs on without the one that it requires",
         "operate/dependence.rs",
-        "            self.stop_along(BTreeSet::from([key]));\n",
+        "            self.stop_along(once(key).collect_set());\n",
         "",
     ),
     (
