@@ -63,34 +63,28 @@ impl Writer {
     }
 }
 
+/// Writes the length of a list, or of a map.
+type WriteLength = fn(&mut Writer, usize) -> Result<()>;
+
 /// A list or map whose length was not said: its elements are counted, and the count is put before them.
 struct Items<'a> {
     writer: &'a mut Writer,
-    /// Where it begins, unless the length is written already.
-    counted_from: Option<usize>,
+    /// Where it begins, and what its length is written by, unless that is done.
+    unsaid: Option<(usize, WriteLength)>,
     count: usize,
 }
 
 impl<'a> Items<'a> {
-    fn list(writer: &'a mut Writer, count: Option<usize>) -> Result<Self> {
-        let counted_from = writer.bytes.len();
-        match count {
-            Some(count) => writer.list(count).map(|()| Self { writer, counted_from: None, count }),
-            None => Ok(Self { writer, counted_from: Some(counted_from), count: 0 }),
-        }
+    fn begin(writer: &'a mut Writer, count: Option<usize>, write: WriteLength) -> Result<Self> {
+        let unsaid = match count {
+            Some(count) => write(writer, count).map(|()| None)?,
+            None => Some((writer.bytes.len(), write)),
+        };
+        Ok(Self { writer, unsaid, count: 0 })
     }
 
-    fn map(writer: &'a mut Writer, count: Option<usize>) -> Result<Self> {
-        let counted_from = writer.bytes.len();
-        match count {
-            Some(count) => writer.map(count).map(|()| Self { writer, counted_from: None, count }),
-            None => Ok(Self { writer, counted_from: Some(counted_from), count: 0 }),
-        }
-    }
-
-    /// Puts what `write` writes of the count before the elements.
-    fn end(self, write: fn(&mut Writer, usize) -> Result<()>) -> Result<()> {
-        let Some(start) = self.counted_from else { return Ok(()) };
+    fn finish(self) -> Result<()> {
+        let Some((start, write)) = self.unsaid else { return Ok(()) };
         let elements = self.writer.bytes.split_off(start);
         write(self.writer, self.count)?;
         self.writer.bytes.extend(elements);
@@ -108,7 +102,7 @@ impl SerializeSeq for Items<'_> {
     }
 
     fn end(self) -> Result<()> {
-        Items::end(self, Writer::list)
+        self.finish()
     }
 }
 
@@ -126,7 +120,7 @@ impl SerializeMap for Items<'_> {
     }
 
     fn end(self) -> Result<()> {
-        Items::end(self, Writer::map)
+        self.finish()
     }
 }
 
@@ -273,7 +267,7 @@ impl<'a> Serializer for &'a mut Writer {
     }
 
     fn serialize_seq(self, count: Option<usize>) -> Result<Items<'a>> {
-        Items::list(self, count)
+        Items::begin(self, count, Writer::list)
     }
 
     fn serialize_tuple(self, count: usize) -> Result<Self> {
@@ -290,7 +284,7 @@ impl<'a> Serializer for &'a mut Writer {
     }
 
     fn serialize_map(self, count: Option<usize>) -> Result<Items<'a>> {
-        Items::map(self, count)
+        Items::begin(self, count, Writer::map)
     }
 
     fn serialize_struct(self, _: &'static str, count: usize) -> Result<Self> {
