@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Instant;
@@ -212,4 +213,23 @@ impl Stream {
         }
         panic!("not in time: {what}");
     }
+}
+
+/// A console of the rig's circusd, with more arguments.
+pub(crate) fn console(rig: &Rig, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_circushttpd"));
+    command.arg("--endpoint").arg(format!("ipc://{}", rig.path("control").display()));
+    command.args(["--name", "box"]).args(arguments);
+    command
+}
+
+/// A request at a socket file: the status, and all of the answer.
+pub(crate) fn ask_at(place: &Path, method: &str, path: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
+    let mut stream = UnixStream::connect(place).ok()?;
+    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some((text.split(' ').nth(1)?.parse().ok()?, text))
 }

@@ -2,14 +2,14 @@
 //! elsewhere; texts that look like HTML.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::rig::{ADMIN, OPERATE, Process, READ, Reply, Rig, Stream, WEBS, bearer, eventually, has_circusd, skipped};
+use crate::rig::{
+    ADMIN, OPERATE, Process, READ, Reply, Rig, Stream, WEBS, ask_at, bearer, console, eventually, has_circusd, skipped,
+};
 
 const INI: &str = "[watcher:web]\ncmd = sh -c 'exec sleep 1000' --password hidden\n";
 
@@ -368,17 +368,9 @@ fn a_unix_socket_is_its_owners() {
     let mut rig = Rig::bare(INI);
     rig.start_circusd();
     let place = rig.path("web");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_circushttpd"));
-    command.arg("--endpoint").arg(format!("ipc://{}", rig.path("control").display()));
-    command.arg("--listen").arg(format!("unix:{}", place.display()));
+    let mut command = console(&rig, &["--listen", &format!("unix:{}", place.display())]);
     rig.console = Some(Process::start(&mut command, &rig.path("console.log")));
-    let text = eventually("the console answers", || {
-        let mut stream = UnixStream::connect(&place).ok()?;
-        stream.write_all(b"GET /api/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        Some(text)
-    });
+    let (_, text) = eventually("the console answers", || ask_at(&place, "GET", "/api/session", &[]));
     assert!(text.starts_with("HTTP/1.1 200") && text.contains("\"admin\""), "{text}");
     assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o600);
     rig.console = None;
@@ -393,9 +385,8 @@ fn tokens_are_made_and_kept_for_their_owner() {
     let mut rig = Rig::bare(INI);
     rig.start_circusd();
     let start = |rig: &Rig| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_circushttpd"));
-        command.arg("--endpoint").arg(format!("ipc://{}", rig.path("control").display()));
-        command.args(["--listen", &format!("127.0.0.1:{}", rig.port)]).env("XDG_STATE_HOME", rig.path("state"));
+        let mut command = console(rig, &["--listen", &format!("127.0.0.1:{}", rig.port)]);
+        command.env("XDG_STATE_HOME", rig.path("state"));
         Process::start(&mut command, &rig.path("console.log"))
     };
     rig.console = Some(start(&rig));

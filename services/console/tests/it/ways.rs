@@ -1,29 +1,21 @@
 //! Ways to the console, and from it to circusd: passed sockets, proxies at a socket file, keys with roles.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::rig::{ADMIN, Process, Reply, Rig, bearer, eventually, free_port, has_circusd, program, send};
+use crate::rig::{
+    ADMIN, Process, Reply, Rig, ask_at, bearer, console, eventually, free_port, has_circusd, program, send,
+};
 
 const INI: &str = "[watcher:web]\ncmd = sleep 1000\n";
 
-/// A console of the rig's circusd, with more arguments.
-fn console(rig: &Rig, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_circushttpd"));
-    command.arg("--endpoint").arg(format!("ipc://{}", rig.path("control").display()));
-    command.args(["--name", "box"]).args(arguments);
-    command
-}
-
-/// Starts it with this socket as its descriptor 3, as a service manager passes it to the process `pid`: `$$` is its own
+/// Starts a console with this socket as its descriptor 3, as a service manager passes it to the process `pid`: `$$` is its own
 /// number.
 fn with_socket(rig: &mut Rig, command: &Command, socket: OwnedFd, pid: &str) {
     let script = format!("export LISTEN_PID={pid} LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0 </dev/null");
@@ -32,18 +24,7 @@ fn with_socket(rig: &mut Rig, command: &Command, socket: OwnedFd, pid: &str) {
     rig.console = Some(Process::start_reading(&mut shell, socket, &rig.path("console.log")));
 }
 
-/// A request at a socket file: the status, and all of the answer.
-fn ask_at(place: &Path, method: &str, path: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
-    let mut stream = UnixStream::connect(place).ok()?;
-    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    Some((text.split(' ').nth(1)?.parse().ok()?, text))
-}
-
-/// The contract of sd_listen_fds(3): whoever connected before the console runs is answered.
+/// The contract of sd_listen_fds(3): a client that connected before the console ran is answered.
 #[test]
 fn a_passed_socket_is_listened_at() {
     if !has_circusd("a_passed_socket_is_listened_at") {
